@@ -1,0 +1,28 @@
+"""State-aware orchestration of SQL models for Dagster: build only what would change, and say why.
+
+Importing this package does not import Dagster; the names of the Dagster edge are loaded when they are used.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from sao_dagster.core.selection import Selection, select
+from sao_dagster.errors import SaoError
+from sao_dagster.projects.load import load_project
+from sao_dagster.projects.python import Column, SqlProject
+from sao_dagster.runner import Runner
+from sao_dagster.version import __version__
+from sao_dagster.warehouses.duckdb import DuckDBWarehouse
+
+__all__ = [
+    "Column",
+    "DuckDBWarehouse",
+    "Runner",
+    "SaoError",
+    "Selection",
+    "SqlProject",
+    "__version__",
+    "load_project",
+    "select",
+]

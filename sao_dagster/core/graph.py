@@ -1,0 +1,168 @@
+"""The graph: order, neighbours, and the inputs that are left when views and ephemerals are looked through."""
+
+from __future__ import annotations
+
+import heapq
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from functools import cached_property
+
+from sao_dagster.core.models import Materialized, Model, Node, Source, is_source
+from sao_dagster.core.policy import BuildAfter, Expiry, Volatile, soonest
+from sao_dagster.errors import CycleError
+
+
+@dataclass(frozen=True)
+class Inputs:
+    """What a model's result depends on.
+
+    Attributes:
+        data: The relations that hold data: tables, incrementals, seeds and sources.
+        views: The view models on the way to them; their definitions count, their data is elsewhere.
+    """
+
+    data: tuple[str, ...]
+    views: tuple[str, ...]
+
+
+class Graph:
+    """The graph between the nodes of a project; every answer is in a deterministic order.
+
+    Args:
+        nodes: Models and seeds by name.
+        sources: Sources by id.
+
+    Raises:
+        CycleError: Models depend on each other in a circle.
+    """
+
+    def __init__(self, nodes: Mapping[str, Node], sources: Mapping[str, Source]) -> None:
+        self._nodes = nodes
+        self.parents: dict[str, tuple[str, ...]] = {name: node.depends_on for name, node in nodes.items()}
+        children: dict[str, list[str]] = {name: [] for name in (*nodes, *sources)}
+        for name, parents in self.parents.items():
+            for parent in parents:
+                children.setdefault(parent, []).append(name)
+        self.children: dict[str, tuple[str, ...]] = {name: tuple(kids) for name, kids in children.items()}
+        self._inputs: dict[str, Inputs] = {}
+
+    @cached_property
+    def order(self) -> tuple[str, ...]:
+        """All nodes, each after what it depends on; by name where the graph leaves a choice."""
+        waiting = {name: sum(parent in self._nodes for parent in parents) for name, parents in self.parents.items()}
+        ready = [name for name, count in waiting.items() if count == 0]
+        heapq.heapify(ready)
+        order = []
+        while ready:
+            name = heapq.heappop(ready)
+            order.append(name)
+            for child in self.children[name]:
+                waiting[child] -= 1
+                if waiting[child] == 0:
+                    heapq.heappush(ready, child)
+        if len(order) < len(self._nodes):
+            raise CycleError(f"models depend on each other in a circle: {self._cycle(set(order))}")
+        return tuple(order)
+
+    def _cycle(self, sorted_names: set[str]) -> str:
+        stuck = {name for name in self._nodes if name not in sorted_names}
+        name = min(stuck)
+        path: list[str] = []
+        while name not in path:
+            path.append(name)
+            name = next(parent for parent in self.parents[name] if parent in stuck)
+        circle = [*path[path.index(name) :], name]
+        return " <- ".join(circle)
+
+    def inputs(self, name: str) -> Inputs:
+        """Return what the result of a node depends on, looking through views and ephemerals.
+
+        A view is treated like any other model here: these are the relations that its rows come from.
+        """
+        if name not in self._inputs:
+            data: dict[str, None] = {}
+            views: dict[str, None] = {}
+            for parent in self.parents[name]:
+                node = self._nodes.get(parent)
+                if node is None or node.materialized.holds_data:
+                    data[parent] = None
+                    continue
+                if node.materialized is Materialized.VIEW:
+                    views[parent] = None
+                deeper = self.inputs(parent)
+                data.update(dict.fromkeys(deeper.data))
+                views.update(dict.fromkeys(deeper.views))
+            self._inputs[name] = Inputs(tuple(data), tuple(views))
+        return self._inputs[name]
+
+    def relations_read(self, name: str) -> tuple[str, ...]:
+        """Return the relations that a node's SQL names, with ephemerals replaced by what they name."""
+        found: dict[str, None] = {}
+        for parent in self.parents[name]:
+            node = self._nodes.get(parent)
+            if node is not None and node.materialized is Materialized.EPHEMERAL:
+                found.update(dict.fromkeys(self.relations_read(parent)))
+            else:
+                found[parent] = None
+        return tuple(found)
+
+    def ancestors(self, names: Iterable[str], depth: int | None = None) -> set[str]:
+        """Return what lies above the names, at most `depth` steps away, without the names themselves."""
+        return self._walk(names, self.parents, depth)
+
+    def descendants(self, names: Iterable[str], depth: int | None = None) -> set[str]:
+        """Return what lies below the names, at most `depth` steps away, without the names themselves."""
+        return self._walk(names, self.children, depth)
+
+    @staticmethod
+    def _walk(names: Iterable[str], edges: Mapping[str, tuple[str, ...]], depth: int | None) -> set[str]:
+        start = set(names)
+        seen = set(start)
+        frontier = start
+        while frontier and (depth is None or depth > 0):
+            frontier = {next_ for name in frontier for next_ in edges.get(name, ())} - seen
+            seen |= frontier
+            depth = None if depth is None else depth - 1
+        return seen - start
+
+    def sources_above(self, names: Iterable[str]) -> set[str]:
+        """Return the sources that the names read, directly or through anything."""
+        above = set(names) | self.ancestors(names)
+        return {name for name in above if is_source(name)}
+
+    def expiry(self, name: str) -> Expiry | None:
+        """Return when the result of a node stops being true by itself.
+
+        The views that a model looks through are part of its query, so theirs counts too.
+        """
+        node = self._nodes[name]
+        if not isinstance(node, Model):
+            return None
+        detected = [node.expiry]
+        for view in self.inputs(name).views:
+            viewed = self._nodes[view]
+            if isinstance(viewed, Model):
+                detected.append(viewed.policy.expiry(viewed.expiry))
+        if node.policy.volatile is not Volatile.AUTO:
+            return node.policy.expiry(node.expiry)
+        return soonest(*detected)
+
+    def intervals(self, now: datetime) -> dict[str, BuildAfter]:
+        """Return the interval of each model that has one, its own or inherited from its children.
+
+        With `inherit_from_children`, a model without its own takes the smallest of its children's when all of
+        its children have one.
+        """
+        found: dict[str, BuildAfter] = {}
+        for name in reversed(self.order):
+            policy = self._nodes[name].policy
+            if policy.build_after is not None:
+                found[name] = policy.build_after
+            elif policy.inherit_from_children and (children := self.children[name]):
+                theirs = [(found[child].interval(now), child) for child in children if child in found]
+                if len(theirs) == len(children):
+                    child = min(theirs)[1]
+                    origin = found[child].inherited_from or child
+                    found[name] = BuildAfter(found[child].count, found[child].period, inherited_from=origin)
+        return found

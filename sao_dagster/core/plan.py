@@ -1,0 +1,267 @@
+"""A whole selection: one sweep of `decide` down the graph, and the same step again for each model's turn."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Set
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+
+from sao_dagster.core.decide import Decision, Mode, Outcome, Rules, decide
+from sao_dagster.core.hashing import digest
+from sao_dagster.core.models import Materialized, Model, Node, Project, Severity
+from sao_dagster.core.policy import BuildAfter, RefreshPolicy, describe_duration
+from sao_dagster.core.records import BuildRecord, Existence, Observed, TestRecord
+from sao_dagster.core.selection import Selection
+from sao_dagster.core.verdicts import TestDecision, TestOutcome, decide_test
+
+
+@dataclass(frozen=True, kw_only=True)
+class Facts:
+    """All that is known of a project's environment at one time; what is missing is unknown.
+
+    Attributes:
+        records: Last builds by model.
+        test_records: Last verdicts by test.
+        exists: Existence by model.
+        altered: Models by whether someone else changed them since our build.
+        versions: Data version by source, and by model whose content was read from the warehouse itself.
+        schemas: Token of column names and types by relation (models and sources).
+        equivalent: Models whose SQL differs from the recorded one, but only cosmetically.
+        history: By relation, each data version that was seen, with the time it was first seen, oldest first.
+    """
+
+    records: Mapping[str, BuildRecord] = field(default_factory=dict)
+    test_records: Mapping[str, TestRecord] = field(default_factory=dict)
+    exists: Mapping[str, Existence] = field(default_factory=dict)
+    altered: Mapping[str, bool] = field(default_factory=dict)
+    versions: Mapping[str, str | None] = field(default_factory=dict)
+    schemas: Mapping[str, str | None] = field(default_factory=dict)
+    equivalent: Set[str] = frozenset()
+    history: Mapping[str, tuple[tuple[str, datetime], ...]] = field(default_factory=dict)
+
+    def version(self, project: Project, name: str) -> str | None:
+        """Return the data version of a relation, or None if it is not known.
+
+        A view's is made of its definition and of the versions of what it reads.
+        """
+        node = project.nodes.get(name)
+        if node is None or node.materialized.holds_data:
+            if self.versions.get(name) is not None:
+                return self.versions[name]
+            record = self.records.get(name)
+            return record.data_version if record else None
+        inputs = project.graph.inputs(name)
+        below = {each: self.version(project, each) for each in inputs.data}
+        definitions = {each: self.definition(each) for each in (name, *inputs.views)}
+        if node.materialized is Materialized.EPHEMERAL:
+            definitions[name] = node.code.version
+        if None in below.values() or None in definitions.values():
+            return None
+        return f"view:{digest([below, definitions])}"
+
+    def definition(self, name: str) -> str | None:
+        """Return the definition of a model as it is in the warehouse, or None if it is not known."""
+        record = self.records.get(name)
+        return record.definition if record else None
+
+    def definition_if_built(self, node: Node) -> str:
+        """Return the definition that a node has once it is built; a cosmetic edit leaves it as it was."""
+        record = self.records.get(node.name)
+        if record is None:
+            return node.code.version
+        changed = set(node.code.changed_parts(record.code_parts))
+        unchanged = not changed or (changed == {"sql"} and node.name in self.equivalent)
+        return record.definition if unchanged else node.code.version
+
+
+@dataclass(frozen=True, kw_only=True)
+class Plan:
+    """What a run would do, with reasons, in the order of the graph.
+
+    Attributes:
+        environment: Where.
+        taken_at: When it was made (UTC).
+        mode: Whether it goes by the state.
+        decisions: By model or seed.
+        tests: By data test.
+        warnings: About policies that may not do what was meant.
+    """
+
+    environment: str
+    taken_at: datetime
+    mode: Mode
+    decisions: Mapping[str, Decision]
+    tests: Mapping[str, TestDecision]
+    warnings: tuple[str, ...] = ()
+
+    @property
+    def to_build(self) -> tuple[str, ...]:
+        """The models and seeds that the plan foresees as built."""
+        return tuple(name for name, each in self.decisions.items() if each.outcome is Outcome.BUILT)
+
+    @property
+    def to_test(self) -> tuple[str, ...]:
+        """The data tests that the plan foresees as run."""
+        return tuple(name for name, each in self.tests.items() if each.outcome is TestOutcome.RAN)
+
+
+def make_plan(
+    project: Project, selection: Selection, facts: Facts, now: datetime, mode: Mode = Mode.STATE_AWARE
+) -> Plan:
+    """Return what a run over `selection` would do at `now`.
+
+    A model below one that will build is foreseen as built, marked `tentative`: the build above it may turn out
+    to have changed nothing.
+    """
+    pending: set[str] = set()
+    decisions: dict[str, Decision] = {}
+    intervals = project.graph.intervals(now)
+    for name in selection.nodes:
+        decision = decide_node(
+            project, name, facts, now=now, mode=mode, intervals=intervals, pending=frozenset(pending)
+        )
+        decisions[name] = decision
+        if decision.outcome is Outcome.BUILT:
+            pending.add(name)
+    tests = {}
+    for name in selection.tests:
+        test = project.tests[name]
+        tests[name] = decide_test(
+            test,
+            now=now,
+            record=facts.test_records.get(name),
+            versions={read: facts.version(project, read) for read in test.reads},
+            pending=frozenset(read for read in test.reads if _touched(project, read, pending)),
+            mode=mode,
+        )
+    return Plan(
+        environment=project.environment,
+        taken_at=now,
+        mode=mode,
+        decisions=decisions,
+        tests=tests,
+        warnings=_throttled(project, selection, intervals, now),
+    )
+
+
+def _touched(project: Project, name: str, pending: set[str]) -> bool:
+    """Return whether a relation will change if all pending builds give something new."""
+    node = project.nodes.get(name)
+    if node is None or node.materialized.holds_data:
+        return name in pending
+    inputs = project.graph.inputs(name)
+    return not pending.isdisjoint((name, *inputs.data, *inputs.views))
+
+
+def decide_node(
+    project: Project,
+    name: str,
+    facts: Facts,
+    *,
+    now: datetime,
+    mode: Mode,
+    intervals: Mapping[str, BuildAfter],
+    pending: frozenset[str] = frozenset(),
+    blocked_by: tuple[str, ...] = (),
+) -> Decision:
+    """Return the decision about one node; the same step for a plan and for the model's turn in a run."""
+    node = project.nodes[name]
+    return decide(
+        name,
+        now=now,
+        rules=_rules(project, node, intervals),
+        record=facts.records.get(name),
+        seen=observe_node(project, name, facts, pending, blocked_by),
+        mode=mode,
+    )
+
+
+def _rules(project: Project, node: Node, intervals: Mapping[str, BuildAfter]) -> Rules:
+    if node.materialized is Materialized.VIEW:  # it stores no result, so there is nothing to hold back
+        return Rules(policy=RefreshPolicy(on_test_failure=node.policy.on_test_failure))
+    return Rules(
+        policy=node.policy,
+        build_after=intervals.get(node.name),
+        expiry=project.graph.expiry(node.name),
+    )
+
+
+def observe_node(
+    project: Project,
+    name: str,
+    facts: Facts,
+    pending: frozenset[str] = frozenset(),
+    blocked_by: tuple[str, ...] = (),
+) -> Observed:
+    """Return what the facts say of one node; a build that starts now is recorded with these versions."""
+    node = project.nodes[name]
+    definitions: dict[str, str | None]
+    inputs: dict[str, str | None]
+    if isinstance(node, Model) and node.materialized is Materialized.VIEW:
+        # the rows of a view are those of its inputs; only their columns are frozen into it
+        inputs = {name: facts.schemas.get(name) for name in project.graph.relations_read(node.name)}
+        definitions = {}
+    else:
+        reads = project.graph.inputs(node.name)
+        inputs = {name: facts.version(project, name) for name in reads.data}
+        definitions = {
+            name: facts.definition_if_built(project.nodes[name]) if name in pending else facts.definition(name)
+            for name in reads.views
+        }
+    record = facts.records.get(node.name)
+    return Observed(
+        code=node.code.parts,
+        equivalent=node.name in facts.equivalent,
+        exists=facts.exists.get(node.name, Existence.UNKNOWN),
+        altered=facts.altered.get(node.name),
+        inputs=inputs,
+        definitions=definitions,
+        pending=pending & {*inputs, *definitions},
+        changed_since=_changed_since(facts, record, tuple(inputs)) if record else {},
+        blocked_by=blocked_by,
+        test_failed=_test_failed(project, node.name, facts),
+    )
+
+
+def _changed_since(facts: Facts, record: BuildRecord, inputs: tuple[str, ...]) -> dict[str, datetime]:
+    """Return when the version that followed the recorded one was first seen, by input."""
+    found = {}
+    for name in inputs:
+        seen = facts.history.get(name, ())
+        places = [index for index, (version, _) in enumerate(seen) if version == record.inputs.get(name)]
+        if places and places[-1] + 1 < len(seen):
+            found[name] = seen[places[-1] + 1][1]
+    return found
+
+
+def _test_failed(project: Project, name: str, facts: Facts) -> bool:
+    return any(
+        test.severity is Severity.ERROR
+        and (record := facts.test_records.get(test.name)) is not None
+        and not record.verdict.stands
+        for test in project.tests_of.get(name, ())
+    )
+
+
+def _throttled(
+    project: Project, selection: Selection, intervals: Mapping[str, BuildAfter], now: datetime
+) -> tuple[str, ...]:
+    """Return a warning for each model that holds news back longer than a model below it asks for."""
+    shortest: dict[str, tuple[timedelta, str]] = {}  # of all that is below a node
+    selected = set(selection.nodes)
+    warnings = []
+    for name in reversed(project.graph.order):
+        children = project.graph.children[name]
+        below = [shortest[child] for child in children if child in shortest]
+        below += [(intervals[child].interval(now), child) for child in children if child in intervals]
+        if not below:
+            continue
+        shortest[name] = min(below)
+        own = intervals.get(name)
+        theirs, child = shortest[name]
+        if name in selected and own and own.inherited_from is None and (window := own.interval(now)) > theirs:
+            warnings.append(
+                f"{name} builds at most every {describe_duration(window)}, so {child} below it, with "
+                f"{describe_duration(theirs)}, gets its news no more often than that"
+            )
+    return tuple(reversed(warnings))

@@ -1,0 +1,216 @@
+"""Policies: how often a model may be built, and what counts as a reason to build it.
+
+The keys are dbt's (`freshness.build_after`, `updates_on`, `state.lag_tolerance`); `volatile`,
+`inherit_from_children` and `on_test_failure` are this package's own.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from enum import Enum
+from typing import TypeAlias
+
+from sao_dagster.errors import ProjectError
+
+
+class Period(str, Enum):
+    """The unit of a `build_after` count."""
+
+    MINUTE = "minute"
+    HOUR = "hour"
+    DAY = "day"
+
+    @property
+    def length(self) -> timedelta:
+        """Return the unit as a duration.
+
+        >>> Period.HOUR.length
+        datetime.timedelta(seconds=3600)
+        """
+        return timedelta(**{f"{self.value}s": 1})
+
+
+class UpdatesOn(str, Enum):
+    """How many inputs must have news before a model is built: one of them, or each."""
+
+    ANY = "any"
+    ALL = "all"
+
+
+class Volatile(str, Enum):
+    """What to do about SQL whose result changes by itself (`current_date`, `now()`, `random()`)."""
+
+    AUTO = "auto"
+    IGNORE = "ignore"
+    ALWAYS = "always"
+    HOURLY = "hourly"
+    DAILY = "daily"
+
+
+class Expiry(str, Enum):
+    """When the result of volatile SQL stops being true, ordered from the soonest to the latest."""
+
+    ALWAYS = "always"
+    HOUR = "hour"
+    DAY = "day"
+
+    def after(self, built_at: datetime) -> datetime:
+        """Return the time (UTC) at which a result that was built at `built_at` expires.
+
+        Hours and days end where the clock turns, so that a job at each full hour always finds the hour over.
+
+        >>> from datetime import timezone
+        >>> Expiry.DAY.after(datetime(2026, 3, 1, 22, 30, tzinfo=timezone.utc)).isoformat()
+        '2026-03-02T00:00:00+00:00'
+        >>> Expiry.HOUR.after(datetime(2026, 3, 1, 22, 30, tzinfo=timezone.utc)).isoformat()
+        '2026-03-01T23:00:00+00:00'
+        """
+        if self is Expiry.ALWAYS:
+            return built_at
+        hour = built_at.replace(minute=0, second=0, microsecond=0)
+        if self is Expiry.HOUR:
+            return hour + timedelta(hours=1)
+        return hour.replace(hour=0) + timedelta(days=1)
+
+
+def soonest(*expiries: Expiry | None) -> Expiry | None:
+    """Return the expiry that comes first, or None where none is given.
+
+    >>> soonest(Expiry.DAY, None, Expiry.HOUR)
+    <Expiry.HOUR: 'hour'>
+    """
+    order = list(Expiry)
+    known = [expiry for expiry in expiries if expiry is not None]
+    return min(known, key=order.index) if known else None
+
+
+class OnTestFailure(str, Enum):
+    """Whether a model whose data test failed is built again although nothing else changed."""
+
+    KEEP = "keep"
+    REBUILD = "rebuild"
+
+
+AtTime: TypeAlias = Callable[[datetime], str]
+"""A text that depends on the time of the decision (a Jinja expression of the project)."""
+
+
+@dataclass(frozen=True)
+class BuildAfter:
+    """The least age of a model's last build before it may be built again.
+
+    Attributes:
+        count: How many periods; a whole number of at least 0, or an expression that gives one.
+        period: The unit, or an expression that gives `minute`, `hour` or `day`.
+        inherited_from: The child whose interval this is, where the model has none of its own.
+    """
+
+    count: int | AtTime
+    period: Period | AtTime
+    inherited_from: str | None = None
+
+    def interval(self, now: datetime) -> timedelta:
+        """Return the interval that holds at `now`.
+
+        Raises:
+            ProjectError: An expression gave something that is no count or no period.
+
+        >>> from datetime import timezone
+        >>> BuildAfter(4, Period.HOUR).interval(datetime.now(timezone.utc))
+        datetime.timedelta(seconds=14400)
+        """
+        count = self.count if isinstance(self.count, int) else _count(self.count(now))
+        period = self.period if isinstance(self.period, Period) else _period(self.period(now))
+        return count * period.length
+
+    def describe(self, now: datetime) -> str:
+        """Return the interval in words, as of `now`."""
+        text = describe_duration(self.interval(now))
+        return f"{text} (from {self.inherited_from})" if self.inherited_from else text
+
+
+def _count(text: str) -> int:
+    if not re.fullmatch(r"\s*\d+\s*", text):
+        raise ProjectError(f"build_after.count must give a whole number of at least 0, got {text.strip()!r}")
+    return int(text)
+
+
+def _period(text: str) -> Period:
+    try:
+        return Period(text.strip())
+    except ValueError:
+        raise ProjectError(f"build_after.period must give minute, hour or day, got {text.strip()!r}") from None
+
+
+@dataclass(frozen=True)
+class RefreshPolicy:
+    """All that a person can say about when a model is built.
+
+    Attributes:
+        build_after: Least time between two builds; None lets every piece of news build.
+        updates_on: Whether one input with news is enough.
+        lag_tolerance: How long news may wait, counted from when the oldest of it appeared.
+        volatile: What to do about volatile SQL.
+        inherit_from_children: Take the smallest interval of the children when all of them have one.
+        on_test_failure: Whether a failed data test makes the model build again.
+    """
+
+    build_after: BuildAfter | None = None
+    updates_on: UpdatesOn = UpdatesOn.ANY
+    lag_tolerance: timedelta | None = None
+    volatile: Volatile = Volatile.AUTO
+    inherit_from_children: bool = False
+    on_test_failure: OnTestFailure = OnTestFailure.KEEP
+
+    def expiry(self, detected: Expiry | None) -> Expiry | None:
+        """Return when a result expires, given what was detected in the SQL.
+
+        >>> RefreshPolicy(volatile=Volatile.IGNORE).expiry(Expiry.DAY) is None
+        True
+        >>> RefreshPolicy().expiry(Expiry.DAY)
+        <Expiry.DAY: 'day'>
+        """
+        settled = {
+            Volatile.AUTO: detected,
+            Volatile.IGNORE: None,
+            Volatile.ALWAYS: Expiry.ALWAYS,
+            Volatile.HOURLY: Expiry.HOUR,
+            Volatile.DAILY: Expiry.DAY,
+        }
+        return settled[self.volatile]
+
+
+_UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 604800}
+
+
+def parse_duration(text: str) -> timedelta:
+    """Return a duration written as dbt writes `lag_tolerance`: a whole number and one of `s m h d w`.
+
+    Raises:
+        ValueError: The text is not of that form.
+
+    >>> parse_duration("4h"), parse_duration("45m")
+    (datetime.timedelta(seconds=14400), datetime.timedelta(seconds=2700))
+    """
+    match = re.fullmatch(r"\s*(\d+)\s*([smhdw])\s*", text)
+    if match is None:
+        raise ValueError(f"a duration is a whole number and one of s, m, h, d, w (for example 4h), got {text!r}")
+    return timedelta(seconds=int(match[1]) * _UNITS[match[2]])
+
+
+def describe_duration(duration: timedelta) -> str:
+    """Return a duration in at most two units, as people say it.
+
+    >>> describe_duration(timedelta(hours=26, minutes=3)), describe_duration(timedelta(seconds=2.4))
+    ('1 d 2 h', '2 s')
+    """
+    seconds = int(duration.total_seconds())
+    parts = []
+    for unit, length in (("d", 86400), ("h", 3600), ("min", 60), ("s", 1)):
+        amount, seconds = divmod(seconds, length)
+        if amount:
+            parts.append(f"{amount} {unit}")
+    return " ".join(parts[:2]) or "0 s"

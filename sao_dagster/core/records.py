@@ -1,0 +1,126 @@
+"""The facts that are stored or observed: what the last build saw, what a test said, what is there now."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from enum import Enum
+
+
+@dataclass(frozen=True, kw_only=True)
+class BuildRecord:
+    """What the last successful build of a model saw.
+
+    Attributes:
+        model: The name of the model or seed.
+        relation: Where it was built, as SQL writes it.
+        code_version: One digest of the definition.
+        code_parts: The digest of each named part of it.
+        definition: What models that look through this one compare: the code version of the first of a series
+            of builds that differ only cosmetically.
+        sql_id: Under which the SQL itself is kept, to compare it with later SQL.
+        inputs: Data version by input, read before the build; no entry where it could not be read.
+        definitions: Definition by view looked through, as it was in the warehouse before the build.
+        data_version: Token of the content that was built.
+        columns: Names and types, in order.
+        rows: How many rows; None for a view.
+        observed_at: When the inputs were read (UTC).
+        built_at: When the build ended (UTC).
+        seconds: How long the build took.
+        run_id: Which run built it.
+    """
+
+    model: str
+    relation: str
+    code_version: str
+    code_parts: Mapping[str, str]
+    definition: str
+    sql_id: str
+    inputs: Mapping[str, str]
+    definitions: Mapping[str, str]
+    data_version: str
+    columns: tuple[tuple[str, str], ...]
+    rows: int | None
+    observed_at: datetime
+    built_at: datetime
+    seconds: float
+    run_id: str
+
+
+class Verdict(str, Enum):
+    """What a data test said; `error` is a test that could not be run."""
+
+    PASS = "pass"
+    WARN = "warn"
+    FAIL = "fail"
+    ERROR = "error"
+
+    @property
+    def stands(self) -> bool:
+        """Whether it may be reused as long as nothing changes."""
+        return self in (Verdict.PASS, Verdict.WARN)
+
+
+@dataclass(frozen=True, kw_only=True)
+class TestRecord:
+    """The last verdict of a data test, and what it was about.
+
+    Attributes:
+        test: The name of the test.
+        version: Fingerprint of the test as it was run.
+        inputs: Data version of every relation it read.
+        verdict: What it said.
+        failures: How many failures it counted.
+        run_at: When (UTC).
+        seconds: How long its statement took, divided among the tests that shared it.
+        run_id: Which run ran it.
+    """
+
+    __test__ = False  # not a test class, whatever pytest thinks of the name
+
+    test: str
+    version: str
+    inputs: Mapping[str, str]
+    verdict: Verdict
+    failures: int
+    run_at: datetime
+    seconds: float
+    run_id: str
+
+
+class Existence(str, Enum):
+    """Whether a relation is there; `unknown` is not `no`."""
+
+    YES = "yes"
+    NO = "no"
+    UNKNOWN = "unknown"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Observed:
+    """What is seen of one model at the time of a decision.
+
+    Attributes:
+        code: Digest by named part of the definition as it is now.
+        equivalent: The SQL differs from the recorded one, but only cosmetically.
+        exists: Whether the relation is there.
+        altered: Whether someone else changed it since our build; None where that is not known.
+        inputs: Current version by input; None where it cannot be read.
+        definitions: Definition by view looked through, as it is in the warehouse; None where unknown.
+        pending: Inputs and views that are going to be built before this model, in a plan.
+        changed_since: When the oldest change of an input that this model has not consumed appeared.
+        blocked_by: Inputs that failed, were skipped, or failed a test in this run.
+        test_failed: Whether the last verdict of one of its `error` tests is a failure.
+    """
+
+    code: Mapping[str, str]
+    equivalent: bool = False
+    exists: Existence = Existence.UNKNOWN
+    altered: bool | None = None
+    inputs: Mapping[str, str | None] = field(default_factory=dict)
+    definitions: Mapping[str, str | None] = field(default_factory=dict)
+    pending: frozenset[str] = frozenset()
+    changed_since: Mapping[str, datetime] = field(default_factory=dict)
+    blocked_by: tuple[str, ...] = ()
+    test_failed: bool = False

@@ -1,0 +1,103 @@
+"""Every error this package raises on purpose.
+
+Each class is also a subclass of the built-in error that a caller would expect, and says which model
+and which file it is about when that is known: the message is for people, the attributes are for programs.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Location:
+    """A place in the user's project: a path as the user would write it, and a line counted from 1."""
+
+    path: str
+    line: int | None = None
+
+    def __str__(self) -> str:
+        return self.path if self.line is None else f"{self.path}:{self.line}"
+
+
+class SaoError(Exception):
+    """The base of all errors of this package.
+
+    Args:
+        message: What is wrong and what to do about it.
+        name: The model, test, source or macro it is about.
+        location: Where in the project.
+    """
+
+    def __init__(self, message: str, *, name: str | None = None, location: Location | None = None) -> None:
+        self.message = message
+        self.name = name
+        self.location = location
+        super().__init__(message)
+
+    def __str__(self) -> str:
+        where = f"{self.location}: " if self.location else ""
+        who = f"{self.name}: " if self.name and self.name not in self.message else ""
+        return f"{where}{who}{self.message}"
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return (_rebuild, (type(self), self.message, self.name, self.location))
+
+
+def _rebuild(kind: type[SaoError], message: str, name: str | None, location: Location | None) -> SaoError:
+    return kind(message, name=name, location=location)
+
+
+class ProjectError(SaoError, ValueError):
+    """The project cannot be used as it is written."""
+
+
+class UnsupportedError(ProjectError):
+    """The project uses something of dbt's that this package does not do."""
+
+
+class UnknownNodeError(ProjectError, LookupError):
+    """A name refers to nothing in the project."""
+
+
+class CycleError(ProjectError):
+    """Models depend on each other in a circle."""
+
+
+class SelectionError(SaoError, ValueError):
+    """A selection cannot be understood or selects nothing that exists."""
+
+
+class RenderError(ProjectError):
+    """Jinja could not render a model, test or macro."""
+
+
+class NeedsConnectionError(SaoError, RuntimeError):
+    """Something can be rendered only with a warehouse at hand."""
+
+
+class WarehouseError(SaoError, RuntimeError):
+    """The warehouse refused a statement or cannot be reached."""
+
+
+class WarehouseBusyError(WarehouseError, TimeoutError):
+    """The warehouse is held by another process and did not become free in time."""
+
+
+class StateError(SaoError, RuntimeError):
+    """The shared state cannot be read or written."""
+
+
+class ProjectErrors(ProjectError):
+    """Several errors of one project, found in one pass.
+
+    Attributes:
+        errors: The single errors, in the order of the files.
+    """
+
+    def __init__(self, errors: tuple[SaoError, ...]) -> None:
+        self.errors = errors
+        super().__init__("\n".join(str(error) for error in errors))
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return (ProjectErrors, (self.errors,))

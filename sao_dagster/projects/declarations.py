@@ -1,0 +1,133 @@
+"""What was declared, before it is put together: the common ground of folders and of Python."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from sao_dagster.core.models import Column, Notice, Source
+from sao_dagster.errors import Location, SaoError
+from sao_dagster.projects.jinja import MacroFile
+
+
+@dataclass(frozen=True, kw_only=True)
+class TestDeclaration:
+    """One data test.
+
+    Attributes:
+        kind: The generic test, or `singular`.
+        tested: `model`, `seed` or `source`, and what it is called; None for a singular test.
+        column: The column, as SQL writes it.
+        args: Arguments of a generic test.
+        config: Its own configuration, over that of the project.
+        name: A name given by the user.
+        sql: The text of a singular test.
+    """
+
+    __test__ = False
+
+    kind: str
+    location: Location
+    package: str
+    tested: str | None = None
+    column: str | None = None
+    args: Mapping[str, Any] = field(default_factory=dict)
+    config: Mapping[str, Any] = field(default_factory=dict)
+    name: str | None = None
+    sql: str = ""
+    description: str = ""
+    fqn: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class NodeDeclaration:
+    """A model or a seed.
+
+    Attributes:
+        name: What `ref` takes.
+        sql: The template of a model; None for a seed.
+        csv: The file of a seed, absolute; None for a model.
+        version: The version, for a versioned model.
+        is_latest: Whether `ref` without a version means this one.
+        layers: Configuration from the broadest to the most specific, before what `config()` says in the SQL.
+    """
+
+    name: str
+    package: str
+    location: Location
+    fqn: tuple[str, ...]
+    sql: str | None = None
+    csv: str | None = None
+    version: str | None = None
+    is_latest: bool = True
+    layers: tuple[Mapping[str, Any], ...] = ()
+    description: str = ""
+    columns: tuple[Column, ...] = ()
+
+    @property
+    def id(self) -> str:
+        """The name in the project: versions of a model are told apart.
+
+        >>> NodeDeclaration(name="orders", package="p", location=Location("x"), fqn=(), version="2").id
+        'orders.v2'
+        """
+        return self.name if self.version is None else f"{self.name}.v{self.version}"
+
+
+@dataclass(kw_only=True)
+class Declarations:
+    """Everything that was declared, from any format.
+
+    Attributes:
+        name: The project's name.
+        environment: The place that is built into.
+        root: The project's folder, absolute.
+        group_owners: Owners by group.
+        test_layers: Configuration of data tests, by folder path below the project.
+    """
+
+    name: str
+    environment: str
+    dialect: str
+    root: str
+    target: Mapping[str, Any]
+    variables: Mapping[str, Any] = field(default_factory=dict)
+    macro_files: tuple[MacroFile, ...] = ()
+    search_order: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    descriptions: Mapping[str, str] = field(default_factory=dict)
+    nodes: list[NodeDeclaration] = field(default_factory=list)
+    sources: list[Source] = field(default_factory=list)
+    tests: list[TestDeclaration] = field(default_factory=list)
+    group_owners: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    on_run_start: tuple[str, ...] = ()
+    on_run_end: tuple[str, ...] = ()
+    notices: list[Notice] = field(default_factory=list)
+    errors: list[SaoError] = field(default_factory=list)
+
+
+def merge_layers(*layers: Mapping[str, Any]) -> dict[str, Any]:
+    """Return configuration in which later layers win; tags and hooks add up, and `meta` is merged, as in dbt.
+
+    >>> merge_layers({"tags": ["a"], "schema": "x"}, {"tags": "b", "schema": "y"})
+    {'tags': ['a', 'b'], 'schema': 'y'}
+    """
+    merged: dict[str, Any] = {}
+    for layer in layers:
+        for key, value in layer.items():
+            name = {"pre-hook": "pre_hook", "post-hook": "post_hook"}.get(key, key)
+            if name in ("tags", "pre_hook", "post_hook") and merged.get(name) is not None and value is not None:
+                merged[name] = [*merged[name], *_listed(value)]
+            elif name in ("tags", "pre_hook", "post_hook"):
+                merged[name] = _listed(value)
+            elif name == "meta" and isinstance(value, Mapping):
+                merged[name] = {**merged.get(name, {}), **value}
+            else:
+                merged[name] = value
+    return merged
+
+
+def _listed(value: Any) -> list[Any]:
+    if value is None:
+        return []
+    return list(value) if isinstance(value, list | tuple) else [value]

@@ -1,0 +1,116 @@
+"""`profiles.yml`: where to build. Read from the project's folder, `DBT_PROFILES_DIR`, or `~/.dbt`, as dbt does."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from sao_dagster.errors import Location, ProjectError, UnsupportedError
+from sao_dagster.projects.config import checked
+from sao_dagster.projects.engine import Namespace
+from sao_dagster.projects.jinja import render
+from sao_dagster.projects.properties import load_yaml
+from sao_dagster.warehouses.base import Warehouse
+
+
+class DuckDBOutput(BaseModel):
+    """An output of `type: duckdb`, as dbt-duckdb writes it."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    type: Literal["duckdb"]
+    path: str = ":memory:"
+    schema_: str = Field(default="main", alias="schema")
+    database: str | None = None
+    threads: int = Field(default=4, ge=1)
+    extensions: list[str] = []
+    settings: dict[str, Any] = {}
+    attach: list[dict[str, Any]] = []
+
+
+def load_profile(root: Path, profile: str, target: str | None, variables: Mapping[str, Any]) -> tuple[str, Warehouse]:
+    """Return the name of the target, and the warehouse it is.
+
+    Args:
+        root: The project's folder; relative paths of embedded databases start there.
+        profile: The profile that `dbt_project.yml` names.
+        target: The target to use; None for the profile's own default.
+        variables: What `var` gives in the profile.
+
+    Raises:
+        ProjectError: There is no such profile or target, or it is not understood.
+    """
+    file = _find(root)
+    shown = str(file.relative_to(root)) if file.is_relative_to(root) else str(file)
+    values = load_yaml(file, shown).values or {}
+    where = Location(shown)
+    if profile not in values:
+        known = ", ".join(str(name) for name in values if name != "config") or "none"
+        raise ProjectError(f"there is no profile {profile!r}; there are: {known}", location=where)
+    rendered = _render(values[profile], shown, variables)
+    outputs = rendered.get("outputs") or {}
+    name = target or os.environ.get("DBT_TARGET") or str(rendered.get("target") or "default")
+    if name not in outputs:
+        raise ProjectError(
+            f"the profile {profile!r} has no target {name!r}; there are: {', '.join(outputs) or 'none'}",
+            location=where,
+        )
+    return name, _warehouse(root, name, outputs[name], where)
+
+
+def _find(root: Path) -> Path:
+    folders = [root]
+    if os.environ.get("DBT_PROFILES_DIR"):
+        folders.append(Path(os.environ["DBT_PROFILES_DIR"]))
+    folders.append(Path.home() / ".dbt")
+    for folder in folders:
+        if (folder / "profiles.yml").is_file():
+            return folder / "profiles.yml"
+    raise ProjectError(
+        f"there is no profiles.yml in {', '.join(map(str, folders))}; write one that says where to build, for example:\n"
+        "  my_profile:\n    target: dev\n    outputs:\n      dev: {type: duckdb, path: dev.duckdb}"
+    )
+
+
+def _render(value: Any, path: str, variables: Mapping[str, Any]) -> Any:
+    if isinstance(value, Mapping):
+        return {key: _render(each, path, variables) for key, each in value.items()}
+    if isinstance(value, list):
+        return [_render(each, path, variables) for each in value]
+    if not isinstance(value, str) or "{{" not in value:
+        return value
+    text = render(value, path, {"env_var": _env_var, "var": variables.get, "target": Namespace("target", {})})
+    return int(text) if text.isdigit() else text
+
+
+def _env_var(name: str, default: str | None = None) -> str:
+    value = os.environ.get(name, default)
+    if value is None:
+        raise ProjectError(f"the environment variable {name} is not set, and env_var gives no default")
+    return value
+
+
+def _warehouse(root: Path, name: str, output: Any, where: Location) -> Warehouse:
+    kind = output.get("type") if isinstance(output, Mapping) else None
+    if kind != "duckdb":
+        raise UnsupportedError(f"the target {name!r} is of type {kind!r}; there is: duckdb", location=where)
+    from sao_dagster.warehouses.duckdb import DuckDBWarehouse
+
+    read: DuckDBOutput = checked(DuckDBOutput, output, name, where)
+
+    def absolute(path: str) -> str:
+        return path if path == ":memory:" or "://" in path or path.startswith("md:") else str(root / path)
+
+    return DuckDBWarehouse(
+        path=absolute(read.path),
+        schema=read.schema_,
+        name=name,
+        threads=read.threads,
+        extensions=tuple(read.extensions),
+        settings=read.settings,
+        attach=tuple({**each, "path": absolute(str(each["path"]))} for each in read.attach),
+    )

@@ -1,0 +1,223 @@
+"""Properties files: YAML of any name that describes models, sources, seeds and data tests."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from sao_dagster.errors import Location, ProjectError
+from sao_dagster.projects.config import SourceFreshness, Strings, describe_error
+
+_Loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+
+
+class _Properties(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    description: str = ""
+    config: dict[str, Any] = {}
+    meta: dict[str, Any] = {}
+    docs: Any = None
+
+
+class _Tested(_Properties):
+    tests: list[Any] | None = None
+    data_tests: list[Any] | None = None
+
+    @property
+    def all_tests(self) -> list[Any]:
+        """The data tests, in either spelling."""
+        return [*(self.tests or []), *(self.data_tests or [])]
+
+
+class ColumnProperties(_Tested):
+    """One column."""
+
+    name: str
+    data_type: str | None = None
+    quote: bool | None = None
+    tags: Strings = []
+    constraints: Any = None
+    policy_tags: Any = None
+    granularity: Any = None
+    dimension: Any = None
+    entity: Any = None
+
+
+class VersionProperties(_Properties):
+    """One version of a model."""
+
+    v: str | int | float
+    defined_in: str | None = None
+    columns: list[Any] | None = None
+    data_tests: list[Any] | None = None
+    tests: list[Any] | None = None
+    access: Any = None
+    deprecation_date: Any = None
+
+
+class ModelProperties(_Tested):
+    """One model or seed."""
+
+    name: str
+    columns: list[ColumnProperties] = []
+    latest_version: str | int | float | None = None
+    versions: list[VersionProperties] = []
+    constraints: Any = None
+    access: Any = None
+    group: str | None = None
+    deprecation_date: Any = None
+    time_spine: Any = None
+    tags: Strings = []
+
+
+class TableProperties(_Tested):
+    """One table of a source."""
+
+    name: str
+    identifier: str | None = None
+    columns: list[ColumnProperties] = []
+    loaded_at_field: str | None = None
+    loaded_at_query: str | None = None
+    freshness: SourceFreshness | None = None
+    tags: Strings = []
+    external: Any = None
+    quoting: Any = None
+    loader: Any = None
+
+
+class SourceProperties(_Properties):
+    """A source: a group of tables that something else fills."""
+
+    name: str
+    schema_: str | None = Field(default=None, alias="schema")
+    database: str | None = None
+    tables: list[TableProperties] = []
+    loaded_at_field: str | None = None
+    loaded_at_query: str | None = None
+    freshness: SourceFreshness | None = None
+    tags: Strings = []
+    loader: Any = None
+    quoting: Any = None
+    overrides: Any = None
+    tests: Any = None
+
+
+class SingularProperties(_Properties):
+    """A singular data test."""
+
+    name: str
+
+
+class PropertiesFile(BaseModel):
+    """A whole file. What has no effect on builds is accepted; what would be missed is refused by the loader."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    version: int | float | str | None = None
+    models: list[ModelProperties] | None = None
+    seeds: list[ModelProperties] | None = None
+    sources: list[SourceProperties] | None = None
+    data_tests: list[SingularProperties] | None = None
+    tests: list[SingularProperties] | None = None
+    snapshots: list[Any] | None = None
+    unit_tests: list[Any] | None = None
+    macros: Any = None
+    analyses: Any = None
+    exposures: Any = None
+    metrics: Any = None
+    semantic_models: Any = None
+    saved_queries: Any = None
+    groups: list[Any] | None = None
+    functions: list[Any] | None = None
+    anchors: Any = None
+
+
+@dataclass(frozen=True)
+class LoadedYaml:
+    """A YAML file: its values, and where each of them is written."""
+
+    path: str
+    values: Any
+    text: str
+
+    def location(self, *keys: str | int) -> Location:
+        """Return the line of a value, or of the deepest part of its path that is there."""
+        node = _nodes(self.text)
+        line = node.start_mark.line + 1 if node is not None else None
+        for key in keys:
+            node = _child(node, key)
+            if node is None:
+                break
+            line = node.start_mark.line + 1
+        return Location(self.path, line)
+
+
+@lru_cache(maxsize=64)
+def _nodes(text: str) -> yaml.Node | None:
+    node: yaml.Node | None = yaml.compose(text, Loader=_Loader)
+    return node
+
+
+def _child(node: yaml.Node | None, key: str | int) -> yaml.Node | None:
+    if isinstance(node, yaml.SequenceNode) and isinstance(key, int) and key < len(node.value):
+        child: yaml.Node = node.value[key]
+        return child
+    if isinstance(node, yaml.MappingNode):
+        for name, value in node.value:
+            if name.value == str(key):
+                # the line of a scalar is that of its key, which is what a person looks for
+                return name if isinstance(value, yaml.ScalarNode) else value
+    return None
+
+
+def load_yaml(file: Path, shown: str) -> LoadedYaml:
+    """Return a YAML file.
+
+    Args:
+        file: Where it is.
+        shown: Its path as the user would write it.
+
+    Raises:
+        ProjectError: It is not YAML.
+    """
+    text = file.read_text(encoding="utf-8")
+    try:
+        values = yaml.load(text, Loader=_Loader)  # noqa: S506 - a safe loader, in C where there is one
+    except yaml.YAMLError as error:
+        mark = getattr(error, "problem_mark", None)
+        problem = getattr(error, "problem", None) or str(error)
+        where = Location(shown, mark.line + 1 if mark else None)
+        raise ProjectError(f"this is not YAML: {problem}", location=where) from error
+    return LoadedYaml(shown, values, text)
+
+
+def parse_properties(loaded: LoadedYaml) -> PropertiesFile:
+    """Return a properties file, checked.
+
+    Raises:
+        ProjectError: A key is unknown or a value is wrong; names the line.
+    """
+    if loaded.values is None:
+        return PropertiesFile()
+    if not isinstance(loaded.values, Mapping):
+        raise ProjectError(
+            "a properties file is a mapping with keys such as models and sources", location=loaded.location()
+        )
+    try:
+        return PropertiesFile.model_validate(loaded.values)
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = loaded.location(*first["loc"])
+        raise ProjectError(describe_error(PropertiesFile, first, loaded.values), location=where) from error
+
+
+def each(items: list[Any] | None) -> Iterator[tuple[int, Any]]:
+    """Return items with their positions; nothing for None."""
+    return iter(enumerate(items or []))

@@ -1,0 +1,229 @@
+"""What a run did, as data: events while it goes, a result at its end, and the JSON of both."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import TypeAlias
+
+from sao_dagster.core.decide import Decision, Mode, Outcome, Reason
+from sao_dagster.core.hashing import JSON
+from sao_dagster.core.models import DataTest, Project
+from sao_dagster.core.plan import Plan
+from sao_dagster.core.records import BuildRecord, TestRecord, Verdict
+from sao_dagster.core.verdicts import TestDecision, TestOutcome
+
+
+@dataclass(frozen=True, kw_only=True)
+class ModelResult:
+    """What became of one model.
+
+    Attributes:
+        decision: The decision that counted, or the failure.
+        relation: Where the model is.
+        record: The build that stands: the new one, or the one that is reused; None if there is none.
+        data_version: The version of its content now; None where it is not known.
+        seconds: How long the build took; 0 where nothing was built.
+        decided_at: When (UTC).
+    """
+
+    decision: Decision
+    relation: str
+    record: BuildRecord | None
+    data_version: str | None
+    seconds: float
+    decided_at: datetime
+
+    @property
+    def name(self) -> str:
+        """The model."""
+        return self.decision.model
+
+    @property
+    def seconds_saved(self) -> float:
+        """For a reuse, how long the build that stands took: an estimate of what was saved."""
+        return self.record.seconds if self.decision.outcome is Outcome.REUSED and self.record else 0.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class TestResult:
+    """What became of one data test.
+
+    Attributes:
+        test: The test.
+        decision: Whether it ran, and why.
+        verdict: What it says; None for a test that was skipped.
+        failures: How many failures it counted.
+        statement: The statement it was part of; None where none was run.
+        seconds: Its share of the time of that statement.
+        sample: Some failing rows.
+        error: Why it could not be run.
+        record: The verdict that stands, for a reuse.
+    """
+
+    __test__ = False
+
+    test: DataTest
+    decision: TestDecision
+    verdict: Verdict | None
+    failures: int | None
+    statement: str | None = None
+    seconds: float = 0.0
+    sample: tuple[Mapping[str, JSON], ...] = ()
+    error: str | None = None
+    record: TestRecord | None = None
+
+    @property
+    def blocks(self) -> bool:
+        """Whether it stops what is below its model."""
+        return self.verdict in (Verdict.FAIL, Verdict.ERROR)
+
+
+@dataclass(frozen=True)
+class Message:
+    """Something a person watching should know."""
+
+    text: str
+
+
+@dataclass(frozen=True)
+class Planned:
+    """The plan that the run starts from; decisions are taken again at each model's turn."""
+
+    plan: Plan
+
+
+@dataclass(frozen=True)
+class Started:
+    """The build of a model has begun."""
+
+    model: str
+    reason: Reason
+
+
+Event: TypeAlias = Message | Planned | Started | ModelResult | TestResult
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunResult:
+    """A whole run.
+
+    Attributes:
+        deciding_seconds: How long observing and planning took.
+    """
+
+    run_id: str
+    environment: str
+    mode: Mode
+    started_at: datetime
+    finished_at: datetime
+    models: tuple[ModelResult, ...]
+    tests: tuple[TestResult, ...]
+    seconds: float
+    deciding_seconds: float = 0.0
+    warnings: tuple[str, ...] = ()
+
+    @property
+    def succeeded(self) -> bool:
+        """Whether no model failed and no `error` test failed."""
+        failed = any(each.decision.outcome in (Outcome.FAILED, Outcome.SKIPPED) for each in self.models)
+        return not failed and not any(each.blocks for each in self.tests)
+
+    def summary(self) -> dict[str, JSON]:
+        """Return the counts and times that SPEC and command line call the summary."""
+        outcomes = [each.decision.outcome for each in self.models]
+        tested = [each.decision.outcome for each in self.tests]
+        saved = sum(each.seconds_saved for each in self.models)
+        saved += sum(each.record.seconds for each in self.tests if each.record is not None)
+        return {
+            **{outcome.value: outcomes.count(outcome) for outcome in Outcome},
+            "tests_ran": tested.count(TestOutcome.RAN),
+            "tests_reused": tested.count(TestOutcome.REUSED),
+            "tests_proven": tested.count(TestOutcome.PROVEN),
+            "test_statements": len({each.statement for each in self.tests if each.statement}),
+            "seconds": round(self.seconds, 3),
+            "seconds_saved": round(saved - self.deciding_seconds, 3) if saved else 0.0,
+        }
+
+    def to_json(self) -> dict[str, JSON]:
+        """Return the run as the command line prints it."""
+        return {
+            "run_id": self.run_id,
+            "environment": self.environment,
+            "started_at": self.started_at.isoformat(),
+            "finished_at": self.finished_at.isoformat(),
+            "models": [
+                _model_json(each.decision, each.relation, each.data_version, each.record, each.seconds)
+                for each in self.models
+            ],
+            "tests": [_test_json(each.test, each.decision, each) for each in self.tests],
+            "summary": self.summary(),
+            "warnings": list(self.warnings),
+        }
+
+
+def plan_to_json(project: Project, plan: Plan, seconds: float, records: Mapping[str, BuildRecord]) -> dict[str, JSON]:
+    """Return a plan in the shape of a run: what is foreseen, with nothing measured."""
+    outcomes = [each.outcome for each in plan.decisions.values()]
+    tested = [each.outcome for each in plan.tests.values()]
+    models: list[JSON] = []
+    for name, decision in plan.decisions.items():
+        record = records.get(name) if decision.outcome is Outcome.REUSED else None
+        version = record.data_version if record else None
+        models.append(_model_json(decision, str(project.nodes[name].relation), version, record, 0.0))
+    return {
+        "run_id": None,
+        "environment": plan.environment,
+        "started_at": plan.taken_at.isoformat(),
+        "finished_at": plan.taken_at.isoformat(),
+        "models": models,
+        "tests": [_test_json(project.tests[name], decision, None) for name, decision in plan.tests.items()],
+        "summary": {
+            **{outcome.value: outcomes.count(outcome) for outcome in Outcome},
+            "tests_ran": tested.count(TestOutcome.RAN),
+            "tests_reused": tested.count(TestOutcome.REUSED),
+            "tests_proven": tested.count(TestOutcome.PROVEN),
+            "test_statements": 0,
+            "seconds": round(seconds, 3),
+            "seconds_saved": 0.0,
+        },
+        "warnings": list(plan.warnings),
+    }
+
+
+def _model_json(
+    decision: Decision, relation: str, version: str | None, record: BuildRecord | None, seconds: float
+) -> dict[str, JSON]:
+    return {
+        "name": decision.model,
+        "outcome": decision.outcome.value,
+        "reason": decision.reason.value,
+        "evidence": dict(decision.evidence),
+        "relation": relation,
+        "data_version": version,
+        "rows": record.rows if record else None,
+        "seconds": round(seconds, 4),
+        "warnings": list(decision.warnings),
+    }
+
+
+def _test_json(test: DataTest, decision: TestDecision, result: TestResult | None) -> dict[str, JSON]:
+    return {
+        "name": test.name,
+        "model": test.tested,
+        "column": test.column,
+        "kind": test.kind,
+        "outcome": decision.outcome.value,
+        "reason": decision.reason.value,
+        "verdict": result.verdict.value if result and result.verdict else None,
+        "failures": result.failures if result else None,
+        "statement": result.statement if result else None,
+        "error": result.error if result else None,
+        "sample": [dict(row) for row in result.sample] if result else [],
+    }
+
+
+def freshness_test(source_id: str, name: str) -> DataTest:
+    """Return the check of a source's age as a data test, so that it is reported with the others."""
+    return DataTest(name=name, kind="source_freshness", tested=source_id, sql="", reads=(source_id,), version="")

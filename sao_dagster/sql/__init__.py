@@ -1,0 +1,1 @@
+"""What sqlglot knows of a query: its fingerprint, what in it is volatile, where common table expressions go."""

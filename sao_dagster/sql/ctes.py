@@ -1,0 +1,47 @@
+"""Putting common table expressions in front of a query, as text, so that its formatting stays as written."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from sqlglot.dialects.dialect import Dialect
+from sqlglot.errors import SqlglotError
+from sqlglot.tokens import TokenType
+
+from sao_dagster.errors import RenderError
+
+
+def prepend_ctes(sql: str, ctes: Sequence[tuple[str, str]], dialect: str) -> str:
+    """Return `sql` with common table expressions in front of its own.
+
+    Args:
+        sql: One query.
+        ctes: Names and queries, each after those it uses.
+        dialect: sqlglot's name of the dialect.
+
+    Raises:
+        RenderError: The query cannot even be split into tokens.
+
+    >>> prepend_ctes("with b as (select 1) select * from a, b", [("a", "select 2")], "duckdb")
+    'with a as (select 2), b as (select 1) select * from a, b'
+    """
+    if not ctes:
+        return sql
+    try:
+        tokens = Dialect.get_or_raise(dialect).tokenize(sql)
+    except SqlglotError as error:
+        raise RenderError(f"this is not SQL that can be read: {error}") from error
+    block = ", ".join(f"{name} as ({_without_semicolon(query)})" for name, query in ctes)
+    if tokens and tokens[0].token_type is TokenType.WITH:
+        recursive = len(tokens) > 1 and tokens[1].token_type is TokenType.RECURSIVE
+        end = tokens[1 if recursive else 0].end + 1
+        return f"{sql[:end]} {block},{sql[end:]}"
+    start = tokens[0].start if tokens else 0
+    return f"{sql[:start]}with {block} {sql[start:]}"
+
+
+def _without_semicolon(query: str) -> str:
+    """Return the query so that a bracket can follow it, even after a comment that runs to the end of its line."""
+    text = query.strip().removesuffix(";").rstrip()
+    last = text.rsplit("\n", 1)[-1]
+    return f"{text}\n" if "--" in last else text

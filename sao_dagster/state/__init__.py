@@ -1,0 +1,1 @@
+"""The shared state: one row by environment and model, behind one protocol."""

@@ -1,0 +1,90 @@
+"""What a state store does, and what a run leaves in it."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Protocol
+
+from sao_dagster.core.decide import Outcome
+from sao_dagster.core.hashing import JSON
+from sao_dagster.core.records import BuildRecord, TestRecord
+
+
+@dataclass(frozen=True, kw_only=True)
+class DecisionRecord:
+    """One decision of a run, as it was taken.
+
+    Attributes:
+        model: The name.
+        outcome: What became of the model.
+        reason: Value of `Reason`.
+        evidence: The facts behind it.
+        decided_at: When (UTC).
+        seconds: How long the build took; 0 for a reuse.
+        seconds_saved: For a reuse, how long the last build took: an estimate of what was saved.
+    """
+
+    model: str
+    outcome: Outcome
+    reason: str
+    evidence: Mapping[str, JSON] = field(default_factory=dict)
+    decided_at: datetime
+    seconds: float = 0.0
+    seconds_saved: float = 0.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunRecord:
+    """One run: when, how, and its summary as the command line prints it."""
+
+    run_id: str
+    environment: str
+    mode: str
+    started_at: datetime
+    finished_at: datetime
+    summary: Mapping[str, JSON]
+
+
+class StateStore(Protocol):
+    """The shared state of all environments of a deployment.
+
+    All methods raise `sao_dagster.errors.StateError` where the state cannot be reached or read. All times are UTC.
+    """
+
+    def builds(self, environment: str, models: Collection[str] | None = None) -> dict[str, BuildRecord]:
+        """Return the last builds by model; of all, or of some."""
+
+    def tests(self, environment: str) -> dict[str, TestRecord]:
+        """Return the last verdicts by test."""
+
+    def history(self, environment: str, relations: Collection[str]) -> dict[str, tuple[tuple[str, datetime], ...]]:
+        """Return by relation the versions that were seen, with the time each was first seen, oldest first."""
+
+    def sql(self, ids: Collection[str]) -> dict[str, str]:
+        """Return kept SQL by id."""
+
+    def record_build(self, environment: str, record: BuildRecord, sql: str) -> None:
+        """Replace the record of a model, keep its SQL, and note its data version, in one transaction."""
+
+    def record_tests(self, environment: str, records: Sequence[TestRecord]) -> None:
+        """Replace the last verdicts of tests, in one transaction."""
+
+    def note_versions(self, environment: str, versions: Mapping[str, str], seen_at: datetime) -> None:
+        """Note when versions were first seen; a version that is the latest already is left alone."""
+
+    def record_run(self, run: RunRecord, decisions: Sequence[DecisionRecord]) -> None:
+        """Keep a run and its decisions, and forget what is older than the retention."""
+
+    def runs(self, environment: str, limit: int | None = None) -> list[RunRecord]:
+        """Return runs, newest first."""
+
+    def decisions(self, environment: str, model: str, limit: int) -> list[DecisionRecord]:
+        """Return the decisions about one model, newest first."""
+
+    def clear(self, environment: str, models: Collection[str] | None, tests: Collection[str] | None) -> int:
+        """Forget the builds of models and the verdicts of tests (None: all); return how many rows went."""
+
+    def close(self) -> None:
+        """Let go of connections."""

@@ -1,0 +1,1 @@
+"""Where models are built: one file per warehouse, behind one protocol."""

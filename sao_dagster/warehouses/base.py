@@ -1,0 +1,141 @@
+"""What a warehouse does for this package: say what is there and in which version, build, and answer queries."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Mapping, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from sao_dagster.core.hashing import digest
+from sao_dagster.core.models import CompiledSql, Model, Relation, Seed
+
+
+@dataclass(frozen=True)
+class RelationInfo:
+    """A table or view as the catalog has it.
+
+    Attributes:
+        is_view: Whether it is a view.
+        columns: Names and types, in order.
+        definition: The SQL of a view, as the catalog keeps it.
+    """
+
+    is_view: bool
+    columns: tuple[tuple[str, str], ...]
+    definition: str | None = None
+
+
+@dataclass(frozen=True)
+class Built:
+    """What a build left behind.
+
+    Attributes:
+        data_version: Token of the content.
+        columns: Names and types, in order.
+        rows: How many rows; None for a view.
+        seconds: How long the statements took, without reading the version.
+    """
+
+    data_version: str
+    columns: tuple[tuple[str, str], ...]
+    rows: int | None
+    seconds: float
+
+
+@dataclass(frozen=True)
+class Rows:
+    """The answer to a query: names, and rows in order."""
+
+    columns: tuple[str, ...]
+    rows: list[tuple[Any, ...]]
+
+
+Catalog = Mapping[tuple[str, str, str], RelationInfo]
+"""What is in the warehouse, by `Relation.key`."""
+
+
+class Session(Protocol):
+    """An open connection; may be used by several threads at once.
+
+    All methods raise `sao_dagster.errors.WarehouseError` with the warehouse's own words.
+    """
+
+    def catalog(self) -> Catalog:
+        """Return all tables and views of the databases in use."""
+
+    def versions(
+        self, relations: Collection[Relation], omit: Mapping[Relation, Collection[str]], seconds: float
+    ) -> dict[Relation, str | None]:
+        """Return the data version of each relation; None where it cannot be read within the time.
+
+        Args:
+            relations: Tables and views.
+            omit: Columns that do not count, by relation.
+            seconds: The time for all of them.
+        """
+
+    def query(self, sql: str) -> Rows:
+        """Return all rows of a query."""
+
+    def execute(self, sql: str) -> None:
+        """Run statements that return nothing."""
+
+    def ensure_schemas(self, relations: Collection[Relation]) -> None:
+        """Create the schemas that the relations live in, where they are not there."""
+
+    def build(self, model: Model, compiled: CompiledSql, *, full_refresh: bool) -> Built:
+        """Build a model in one transaction: readers and crashes see the old relation or the new one."""
+
+    def load_seed(self, seed: Seed) -> Built:
+        """Replace a seed's table by its file, in one transaction."""
+
+    def interrupt(self) -> None:
+        """Stop all running statements, from any thread."""
+
+
+class Warehouse(Protocol):
+    """A place to build into."""
+
+    dialect: str
+
+    @property
+    def target(self) -> Mapping[str, Any]:
+        """What Jinja's `target` shows: type, name, schema, database, threads; no secrets."""
+
+    def session(
+        self,
+        *,
+        read_only: bool = False,
+        on_wait: Callable[[str], None] | None = None,
+        wait_seconds: float | None = None,
+    ) -> AbstractContextManager[Session]:
+        """Return an open session, waiting for the warehouse if another process holds it.
+
+        Args:
+            read_only: Promise to change nothing.
+            on_wait: Told once, in words, when there is something to wait for.
+            wait_seconds: How long to wait; None for the warehouse's own setting.
+
+        Raises:
+            WarehouseBusyError: It did not become free in time.
+        """
+
+
+def comparable(one: str, other: str) -> bool:
+    """Return whether two data versions were made in the same way, so that a difference means other content.
+
+    >>> comparable("content:duckdb-1.4:aa", "content:duckdb-2.0:aa")
+    False
+    """
+    return one.rpartition(":")[0] == other.rpartition(":")[0]
+
+
+def schema_token(columns: Sequence[tuple[str, str]]) -> str:
+    """Return a token of column names and types; equal tokens mean that a view need not be made anew."""
+    return f"schema:{digest([list(column) for column in columns])}"
+
+
+def view_version(info: RelationInfo) -> str:
+    """Return the token by which a view that someone else replaced is recognised."""
+    return f"definition:{digest(info.definition)}"

@@ -1,0 +1,540 @@
+"""DuckDB: the embedded default.
+
+One process at a time can hold a database file, so a session is opened late, closed early, and waits for a file
+that is held. Inside the process every thread has a connection of its own; each build is one transaction.
+"""
+
+from __future__ import annotations
+
+import re
+import threading
+import time
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import duckdb
+from sqlglot import exp, parse_one
+from sqlglot.errors import SqlglotError
+
+from sao_dagster.core.hashing import digest
+from sao_dagster.core.models import (
+    CompiledSql,
+    IncrementalStrategy,
+    Materialized,
+    Model,
+    OnSchemaChange,
+    Relation,
+    Seed,
+)
+from sao_dagster.errors import WarehouseBusyError, WarehouseError
+from sao_dagster.sql.volatile import volatility
+from sao_dagster.warehouses.base import Built, Catalog, RelationInfo, Rows, view_version
+
+_BATCH = 50  # tables by statement when contents are read
+_INCOMING = "__sao_incoming"
+
+
+@dataclass(frozen=True, kw_only=True)
+class DuckDBWarehouse:
+    """A DuckDB database.
+
+    Attributes:
+        path: The file, or `:memory:`.
+        schema: The default schema of models.
+        name: The name of the target.
+        threads: How many models are built at once.
+        extensions: Extensions to load.
+        settings: DuckDB settings.
+        attach: Further databases, as dbt-duckdb writes them: `path`, and optionally `alias`, `type`, `read_only`.
+        wait_seconds: How long to wait for a file that another process holds.
+    """
+
+    path: str
+    schema: str = "main"
+    name: str = "dev"
+    threads: int = 4
+    extensions: tuple[str, ...] = ()
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    attach: tuple[Mapping[str, Any], ...] = ()
+    wait_seconds: float = 300.0
+    dialect: str = field(default="duckdb", init=False)
+    _memory: dict[str, duckdb.DuckDBPyConnection] = field(default_factory=dict, init=False, repr=False, compare=False)
+
+    @property
+    def database(self) -> str:
+        """The name of the database inside DuckDB, which is that of the file."""
+        return "memory" if self.path == ":memory:" else Path(self.path).stem
+
+    @property
+    def target(self) -> Mapping[str, Any]:
+        """What Jinja's `target` shows."""
+        return {
+            "type": "duckdb",
+            "name": self.name,
+            "target_name": self.name,
+            "schema": self.schema,
+            "database": self.database,
+            "dbname": self.database,
+            "path": self.path,
+            "threads": self.threads,
+        }
+
+    @contextmanager
+    def session(
+        self,
+        *,
+        read_only: bool = False,
+        on_wait: Callable[[str], None] | None = None,
+        wait_seconds: float | None = None,
+    ) -> Iterator[DuckDBSession]:
+        """Return an open session; see `Warehouse.session`."""
+        if self.path == ":memory:":
+            if not self._memory:
+                self._memory["connection"] = self._configure(duckdb.connect(":memory:"), read_only=False)
+            yield DuckDBSession(self._memory["connection"])
+            return
+        limit = self.wait_seconds if wait_seconds is None else wait_seconds
+        connection = self._connect(read_only=read_only, on_wait=on_wait, limit=limit)
+        try:
+            yield DuckDBSession(connection)
+        finally:
+            connection.close()
+
+    def _connect(
+        self, *, read_only: bool, on_wait: Callable[[str], None] | None, limit: float
+    ) -> duckdb.DuckDBPyConnection:
+        path = Path(self.path)
+        if read_only and not path.exists():  # nothing is there, and nothing is to be made
+            return duckdb.connect(":memory:")
+        if not path.parent.exists():
+            raise WarehouseError(f"the folder of the DuckDB file {self.path} does not exist; create it first")
+        give_up = time.monotonic() + limit
+        said = False
+        while True:
+            try:
+                return self._configure(self._open(path, read_only=read_only), read_only=read_only)
+            except duckdb.IOException as error:
+                if "lock" not in str(error).lower():
+                    raise WarehouseError(f"the DuckDB file {self.path} cannot be opened: {_words(error)}") from error
+                holder = re.search(r"PID (\d+)", str(error))
+                by = f"process {holder[1]}" if holder else "another process"
+                if time.monotonic() >= give_up:
+                    raise WarehouseBusyError(
+                        f"the DuckDB file {self.path} is held by {by} and did not become free within {limit:g} s"
+                    ) from error
+                if on_wait is not None and not said:
+                    on_wait(f"waits for the DuckDB file {self.path}, which {by} holds")
+                    said = True
+                time.sleep(min(0.2, max(0.01, give_up - time.monotonic())))
+            except duckdb.Error as error:
+                raise WarehouseError(f"the DuckDB file {self.path} cannot be opened: {_words(error)}") from error
+
+    @staticmethod
+    def _open(path: Path, *, read_only: bool) -> duckdb.DuckDBPyConnection:
+        try:
+            return duckdb.connect(str(path), read_only=read_only)
+        except duckdb.ConnectionException:
+            if not read_only:
+                raise
+            return duckdb.connect(str(path))  # this process has it open for writing already
+
+    def _configure(self, connection: duckdb.DuckDBPyConnection, *, read_only: bool) -> duckdb.DuckDBPyConnection:
+        connection.execute("set enable_progress_bar = false")
+        for extension in self.extensions:
+            connection.load_extension(extension)
+        for name, value in self.settings.items():
+            connection.execute(f"set {_quote(str(name))} = {_literal(value)}")
+        attached = {row[0] for row in connection.execute("select database_name from duckdb_databases()").fetchall()}
+        for database in self.attach:
+            alias = str(database.get("alias") or Path(str(database["path"])).stem)
+            if alias in attached:
+                continue
+            options = [f"type {database['type']}"] if database.get("type") else []
+            options += ["read_only"] if database.get("read_only") or read_only else []
+            suffix = f" ({', '.join(options)})" if options else ""
+            connection.execute(f"attach {_literal(database['path'])} as {_quote(alias)}{suffix}")
+        return connection
+
+
+class DuckDBSession:
+    """An open DuckDB database; see `Session`."""
+
+    def __init__(self, connection: duckdb.DuckDBPyConnection) -> None:
+        self._connection = connection
+        self._guard = threading.Lock()
+        self._running: set[duckdb.DuckDBPyConnection] = set()
+
+    @contextmanager
+    def _cursor(self) -> Iterator[duckdb.DuckDBPyConnection]:
+        with self._guard:
+            cursor = self._connection.cursor()
+            self._running.add(cursor)
+        try:
+            yield cursor
+        except duckdb.Error as error:
+            raise WarehouseError(_words(error)) from error
+        finally:
+            with self._guard:
+                self._running.discard(cursor)
+            cursor.close()
+
+    @contextmanager
+    def _transaction(self) -> Iterator[duckdb.DuckDBPyConnection]:
+        with self._cursor() as cursor:
+            cursor.begin()
+            try:
+                yield cursor
+                cursor.commit()
+            except BaseException:
+                _rollback(cursor)
+                raise
+
+    def interrupt(self) -> None:
+        """Stop all running statements, from any thread."""
+        with self._guard:
+            for cursor in self._running:
+                cursor.interrupt()
+
+    def query(self, sql: str) -> Rows:
+        """Return all rows of a query."""
+        with self._cursor() as cursor:
+            result = cursor.execute(sql)
+            names = tuple(column[0] for column in result.description or ())
+            return Rows(names, result.fetchall() if names else [])
+
+    def execute(self, sql: str) -> None:
+        """Run statements that return nothing."""
+        with self._cursor() as cursor:
+            cursor.execute(sql)
+
+    def catalog(self) -> Catalog:
+        """Return all tables and views of the attached databases."""
+        with self._cursor() as cursor:
+            return _catalog(cursor)
+
+    def ensure_schemas(self, relations: Collection[Relation]) -> None:
+        """Create the schemas that the relations live in, where they are not there."""
+        with self._cursor() as cursor:
+            there = {
+                (row[0].lower(), row[1].lower())
+                for row in cursor.execute("select database_name, schema_name from duckdb_schemas()").fetchall()
+            }
+            for database, schema in sorted({(each.database, each.schema) for each in relations}, key=str):
+                if ((database or "").lower(), schema.lower()) not in there:
+                    prefix = f"{_quote(database)}." if database else ""
+                    cursor.execute(f"create schema if not exists {prefix}{_quote(schema)}")
+
+    def versions(
+        self, relations: Collection[Relation], omit: Mapping[Relation, Collection[str]], seconds: float
+    ) -> dict[Relation, str | None]:
+        """Return content versions; views are resolved to the tables they read."""
+        give_up = time.monotonic() + seconds
+        catalog = self.catalog()
+        found: dict[Relation, str | None] = dict.fromkeys(relations)
+        bases = {relation: _bases(relation, catalog) for relation in relations}
+        wanted: dict[tuple[tuple[str, str, str], tuple[str, ...]], str | None] = {}
+        keys = {}
+        for relation, tables in bases.items():
+            for table in tables or ():
+                omitted = tuple(sorted(omit.get(relation, ()))) if table == relation.key else ()
+                wanted[table, omitted] = None
+                keys[relation, table] = (table, omitted)
+        pending = list(wanted)
+        for start in range(0, len(pending), _BATCH):
+            if time.monotonic() >= give_up:
+                break
+            wanted.update(self._contents(pending[start : start + _BATCH], catalog, give_up))
+        for relation, tables in bases.items():
+            if tables is None:
+                continue
+            versions = [wanted[keys[relation, table]] for table in tables]
+            if catalog[relation.key].is_view:
+                parts = {".".join(table): version for table, version in zip(tables, versions, strict=True)}
+                known = None not in versions
+                found[relation] = f"view:{digest([catalog[relation.key].definition, parts])}" if known else None
+            else:
+                found[relation] = versions[0]
+        return found
+
+    def _contents(
+        self,
+        tables: Sequence[tuple[tuple[str, str, str], tuple[str, ...]]],
+        catalog: Catalog,
+        give_up: float,
+    ) -> dict[tuple[tuple[str, str, str], tuple[str, ...]], str | None]:
+        """Return the contents of tables by one statement; one by one where that fails."""
+        queries = [
+            f"select {number} as n, * from ({_content_sql(_sql_name(key), catalog[key].columns, omitted)})"
+            for number, (key, omitted) in enumerate(tables)
+        ]
+        try:
+            with self._cursor() as cursor:
+                timer = threading.Timer(max(0.0, give_up - time.monotonic()), cursor.interrupt)
+                timer.start()
+                try:
+                    rows = cursor.execute(" union all ".join(queries)).fetchall()
+                finally:
+                    timer.cancel()
+        except WarehouseError:
+            if len(tables) == 1 or time.monotonic() >= give_up:
+                return dict.fromkeys(tables)
+            found = {}
+            for table in tables:
+                found.update(self._contents([table], catalog, give_up))
+            return found
+        return {tables[row[0]]: _token(row[1:], catalog[tables[row[0]][0]].columns, tables[row[0]][1]) for row in rows}
+
+    def build(self, model: Model, compiled: CompiledSql, *, full_refresh: bool) -> Built:
+        """Build a model in one transaction."""
+        started = time.perf_counter()
+        with self._transaction() as cursor:
+            there = _lookup(cursor, model.relation)
+            for hook in compiled.pre_hooks:
+                cursor.execute(hook)
+            wants_view = model.materialized is Materialized.VIEW
+            if there is not None and there.is_view != wants_view:
+                cursor.execute(f"drop {'view' if there.is_view else 'table'} {model.relation}")
+                there = None
+            sql = _bare(compiled.sql)
+            if wants_view:
+                cursor.execute(f"create or replace view {model.relation} as {sql}")
+            elif model.materialized is Materialized.INCREMENTAL and there is not None and not full_refresh:
+                _add_increment(cursor, model, _bare(compiled.incremental_sql or compiled.sql))
+            else:
+                cursor.execute(f"create or replace table {model.relation} as {sql}")
+            for hook in compiled.post_hooks:
+                cursor.execute(hook)
+            seconds = time.perf_counter() - started
+            return _describe(cursor, model.relation, model.volatile_columns, seconds)
+
+    def load_seed(self, seed: Seed) -> Built:
+        """Replace a seed's table by its file."""
+        started = time.perf_counter()
+        options = [
+            _literal(seed.path),
+            "header = true",
+            f"delim = {_literal(seed.delimiter)}",
+            "sample_size = -1",
+        ]
+        if seed.column_types:
+            types = ", ".join(f"{_literal(name)}: {_literal(kind)}" for name, kind in seed.column_types.items())
+            options.append(f"types = {{{types}}}")
+        with self._transaction() as cursor:
+            for hook in seed.pre_hooks:
+                cursor.execute(hook)
+            there = _lookup(cursor, seed.relation)
+            if there is not None and there.is_view:
+                cursor.execute(f"drop view {seed.relation}")
+            cursor.execute(f"create or replace table {seed.relation} as select * from read_csv({', '.join(options)})")
+            for hook in seed.post_hooks:
+                cursor.execute(hook)
+            return _describe(cursor, seed.relation, (), time.perf_counter() - started)
+
+
+def _catalog(
+    cursor: duckdb.DuckDBPyConnection, relation: Relation | None = None
+) -> dict[tuple[str, str, str], RelationInfo]:
+    one = ""
+    if relation is not None:
+        one = (
+            f" and lower(schema_name) = {_literal(relation.key[1])} and lower(table_name) = {_literal(relation.key[2])}"
+        )
+        if relation.database:
+            one += f" and lower(database_name) = {_literal(relation.key[0])}"
+    columns: dict[tuple[str, str, str], list[tuple[str, str]]] = {}
+    for database, schema, table, column, kind in cursor.execute(
+        "select database_name, schema_name, table_name, column_name, data_type from duckdb_columns() "
+        f"where not internal{one} order by database_name, schema_name, table_name, column_index"
+    ).fetchall():
+        columns.setdefault((database.lower(), schema.lower(), table.lower()), []).append((column, kind))
+    views = {
+        (database.lower(), schema.lower(), view.lower()): sql
+        for database, schema, view, sql in cursor.execute(
+            "select database_name, schema_name, view_name, sql from duckdb_views() where not internal"
+            + one.replace("table_name", "view_name")
+        ).fetchall()
+    }
+    tables = cursor.execute(
+        f"select database_name, schema_name, table_name from duckdb_tables() where not internal{one}"
+    ).fetchall()
+    found = {
+        key: RelationInfo(is_view=False, columns=tuple(columns.get(key, ())))
+        for key in ((database.lower(), schema.lower(), table.lower()) for database, schema, table in tables)
+    }
+    for key, sql in views.items():
+        found[key] = RelationInfo(is_view=True, columns=tuple(columns.get(key, ())), definition=sql)
+    return found
+
+
+def _lookup(cursor: duckdb.DuckDBPyConnection, relation: Relation) -> RelationInfo | None:
+    found = _catalog(cursor, relation)
+    return next(iter(found.values()), None)
+
+
+def _describe(cursor: duckdb.DuckDBPyConnection, relation: Relation, omitted: Collection[str], seconds: float) -> Built:
+    """Return what is there now, seen from inside the transaction that made it."""
+    info = _lookup(cursor, relation)
+    if info is None:
+        raise WarehouseError(f"{relation} is not there after its build; a hook may have dropped it")
+    if info.is_view:
+        return Built(view_version(info), info.columns, None, seconds)
+    row = cursor.execute(_content_sql(str(relation), info.columns, omitted)).fetchone()
+    assert row is not None  # noqa: S101 - an aggregate without grouping has one row
+    return Built(_token(row, info.columns, omitted), info.columns, int(row[0]), seconds)
+
+
+def _content_sql(table: str, columns: Sequence[tuple[str, str]], omitted: Collection[str]) -> str:
+    """Return a query for the number of rows and two independent sums over their hashes, whatever their order."""
+    left_out = {name.lower() for name in omitted}
+    counted = [_quote(name) for name, _ in columns if name.lower() not in left_out]
+    if not counted:
+        return f"select count(*) as rows, null as mix, null as total from {table}"
+    row = f"hash({', '.join(counted)})"
+    return f"select count(*) as rows, bit_xor({row}) as mix, sum({row}) as total from {table}"
+
+
+def _token(row: Sequence[Any], columns: Sequence[tuple[str, str]], omitted: Collection[str]) -> str:
+    """Return the data version; DuckDB does not promise one hash for all its versions, so its version is part of it."""
+    shape = [[name, kind] for name, kind in columns]
+    numbers = [str(value) for value in row]
+    return f"content:duckdb-{duckdb.__version__}:{digest([shape, sorted(omitted), numbers])}"
+
+
+def _bases(relation: Relation, catalog: Catalog) -> tuple[tuple[str, str, str], ...] | None:
+    """Return the tables whose content a relation shows, or None where that cannot be told."""
+    found: dict[tuple[str, str, str], None] = {}
+    pending = [relation.key]
+    seen = set()
+    while pending:
+        key = pending.pop()
+        if key in seen:
+            continue
+        seen.add(key)
+        info = catalog.get(key)
+        if info is None:
+            return None
+        if not info.is_view:
+            found[key] = None
+            continue
+        below = _tables_of_view(info.definition or "", key)
+        if below is None:
+            return None
+        pending += below
+    return tuple(sorted(found))
+
+
+def _tables_of_view(definition: str, key: tuple[str, str, str]) -> list[tuple[str, str, str]] | None:
+    """Return the relations a view reads; None for files, functions, and what changes by itself."""
+    try:
+        tree = parse_one(definition, read="duckdb")
+    except SqlglotError:
+        return None
+    query = tree.expression if isinstance(tree, exp.Create) else tree
+    if query is None or volatility(query.sql(dialect="duckdb"), "duckdb").expiry is not None:
+        return None
+    ctes = {cte.alias.lower() for cte in query.find_all(exp.CTE)}
+    found = []
+    for table in query.find_all(exp.Table):
+        if not isinstance(table.this, exp.Identifier) or "." in table.name or "/" in table.name:
+            return None
+        if not table.db and table.name.lower() in ctes:
+            continue
+        found.append(((table.catalog or key[0]).lower(), (table.db or key[1]).lower(), table.name.lower()))
+    return found
+
+
+def _add_increment(cursor: duckdb.DuckDBPyConnection, model: Model, sql: str) -> None:
+    """Bring the rows of `sql` into a table that is there, in the model's way."""
+    target = str(model.relation)
+    cursor.execute(f"create or replace temp table {_INCOMING} as {sql}")
+    columns = _reconcile_columns(cursor, model)
+    names = ", ".join(_quote(name) for name in columns)
+    keys = [_quote(key) if re.fullmatch(r"\w+", key) else key for key in model.unique_key]
+    predicates = "".join(f" and ({predicate})" for predicate in model.incremental_predicates)
+    if model.incremental_strategy is IncrementalStrategy.MERGE:
+        matches = " and ".join(f"DBT_INTERNAL_DEST.{key} = DBT_INTERNAL_SOURCE.{key}" for key in keys)
+        updated = [
+            name
+            for name in columns
+            if (not model.merge_update_columns or name in model.merge_update_columns)
+            and name not in model.merge_exclude_columns
+        ]
+        assignments = ", ".join(f"{_quote(name)} = DBT_INTERNAL_SOURCE.{_quote(name)}" for name in updated)
+        cursor.execute(
+            f"merge into {target} as DBT_INTERNAL_DEST using {_INCOMING} as DBT_INTERNAL_SOURCE on {matches}{predicates} "
+            f"when matched then update set {assignments} "
+            f"when not matched then insert ({names}) values "
+            f"({', '.join(f'DBT_INTERNAL_SOURCE.{_quote(name)}' for name in columns)})"
+        )
+    else:
+        if keys and model.incremental_strategy is IncrementalStrategy.DELETE_INSERT:
+            matches = " and ".join(f"DBT_INTERNAL_DEST.{key} = DBT_INTERNAL_SOURCE.{key}" for key in keys)
+            cursor.execute(
+                f"delete from {target} as DBT_INTERNAL_DEST using {_INCOMING} as DBT_INTERNAL_SOURCE "
+                f"where {matches}{predicates}"
+            )
+        cursor.execute(f"insert into {target} ({names}) select {names} from {_INCOMING}")
+    cursor.execute(f"drop table temp.{_INCOMING}")
+
+
+def _reconcile_columns(cursor: duckdb.DuckDBPyConnection, model: Model) -> list[str]:
+    """Apply `on_schema_change`; return the columns to insert."""
+    target = _columns_of(cursor, str(model.relation))
+    incoming = _columns_of(cursor, _INCOMING)
+    added = {name: kind for name, kind in incoming.items() if name not in target}
+    gone = [name for name in target if name not in incoming]
+    retyped = {name: kind for name, kind in incoming.items() if name in target and target[name][1] != kind[1]}
+    change = model.on_schema_change
+    if change is OnSchemaChange.IGNORE:
+        return [name for name, _ in target.values()]
+    if change is OnSchemaChange.FAIL and (added or gone or retyped):
+        raise WarehouseError(
+            f"the columns of {model.name} changed (new: {sorted(added) or 'none'}, gone: {gone or 'none'}, "
+            f"other type: {sorted(retyped) or 'none'}) and on_schema_change is 'fail'; build it once with --full-refresh"
+        )
+    for name, kind in added.values():
+        cursor.execute(f"alter table {model.relation} add column {_quote(name)} {kind}")
+    if change is OnSchemaChange.SYNC_ALL_COLUMNS:
+        for name in gone:
+            cursor.execute(f"alter table {model.relation} drop column {_quote(target[name][0])}")
+        for name, kind in retyped.values():
+            cursor.execute(f"alter table {model.relation} alter column {_quote(name)} type {kind}")
+    return [name for name, _ in incoming.values()]
+
+
+def _columns_of(cursor: duckdb.DuckDBPyConnection, table: str) -> dict[str, tuple[str, str]]:
+    """Return names as written and types, by lower-case name."""
+    rows = cursor.execute(f"describe {table}").fetchall()
+    return {row[0].lower(): (row[0], row[1]) for row in rows}
+
+
+def _rollback(cursor: duckdb.DuckDBPyConnection) -> None:
+    try:
+        cursor.rollback()
+    except duckdb.Error:  # the transaction ended with the error already
+        return
+
+
+def _bare(sql: str) -> str:
+    return sql.strip().rstrip(";").rstrip()
+
+
+def _quote(name: str) -> str:
+    return '"' + name.replace('"', '""') + '"'
+
+
+def _sql_name(key: tuple[str, str, str]) -> str:
+    return ".".join(_quote(part) for part in key if part)
+
+
+def _literal(value: object) -> str:
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    return "'" + str(value).replace("'", "''") + "'"
+
+
+def _words(error: Exception) -> str:
+    return str(error).strip()
