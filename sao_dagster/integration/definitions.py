@@ -1,0 +1,65 @@
+"""All of it in one line: a project as Dagster definitions."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any, TypeAlias
+
+import dagster as dg
+
+from sao_dagster.integration.assets import build_assets, build_source_checks, build_sources
+from sao_dagster.integration.edge import WAREHOUSE_KEY, Edge, ReuseEvent, checked_project
+from sao_dagster.integration.resources import ProjectWarehouse, WarehouseResource
+from sao_dagster.integration.sensor import build_evaluator_sensor
+from sao_dagster.integration.translator import SaoTranslator
+from sao_dagster.projects.python import SqlProject
+
+Part: TypeAlias = Any
+"""A job, schedule or sensor; Dagster has no public name for the type of an asset job before it is resolved."""
+
+
+def definitions(
+    project: SqlProject,
+    *,
+    translator: SaoTranslator | None = None,
+    warehouse: WarehouseResource | None = None,
+    reuse_event: ReuseEvent = ReuseEvent.OBSERVATION,
+    evaluator: bool = True,
+    parts: Sequence[Callable[[Edge], Part]] = (),
+    executor: dg.ExecutorDefinition | None = None,
+) -> dg.Definitions:
+    """Return a project as Dagster definitions: assets, checks, sources, the evaluator sensor, and what is added.
+
+        defs = definitions(
+            load_project("shop"),
+            parts=[lambda edge: build_schedule(edge, "hourly", "0 * * * *", select="tag:hourly")],
+        )
+
+    Args:
+        project: The project.
+        translator: Makes keys and specs.
+        warehouse: Where runs build; the project's own warehouse if nothing is said.
+        reuse_event: What a reused model leaves in Dagster's log.
+        evaluator: Whether there is an evaluator sensor over the whole project.
+        parts: Functions that make jobs, schedules and sensors of the project.
+        executor: How Dagster runs the steps. A project is one step with threads of its own, so in-process is the
+            default: it saves the start of another process for each run.
+
+    Raises:
+        ProjectErrors: The project has errors.
+    """
+    edge = Edge(checked_project(project), translator or SaoTranslator(), reuse_event)
+    made = [part(edge) for part in parts]
+    sensors = [each for each in made if isinstance(each, dg.SensorDefinition)]
+    if evaluator:
+        sensors.append(build_evaluator_sensor(edge))
+    checks = build_source_checks(edge)
+    return dg.Definitions(
+        assets=[build_assets(edge), *build_sources(edge)],
+        asset_checks=[checks] if checks else [],
+        schedules=[each for each in made if isinstance(each, dg.ScheduleDefinition)],
+        jobs=[each for each in made if not isinstance(each, dg.SensorDefinition | dg.ScheduleDefinition)],
+        sensors=sensors,
+        resources={WAREHOUSE_KEY: warehouse or ProjectWarehouse()},
+        executor=executor or dg.in_process_executor,
+    )

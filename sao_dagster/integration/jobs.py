@@ -1,0 +1,86 @@
+"""Jobs and schedules: any selection, state-aware or forced."""
+
+# no `from __future__ import annotations` here: Dagster reads the annotation of `context` as an object
+
+from typing import Any
+
+import dagster as dg
+
+from sao_dagster.core.decide import Mode
+from sao_dagster.core.selection import Selection
+from sao_dagster.errors import SaoError
+from sao_dagster.integration.edge import MODE_TAG, WAREHOUSE_KEY, Edge
+from sao_dagster.integration.resources import WarehouseResource
+from sao_dagster.integration.sensor import nothing_to_do
+
+
+def build_job(
+    edge: Edge,
+    name: str,
+    *,
+    select: str | None = None,
+    exclude: str | None = None,
+    mode: Mode = Mode.STATE_AWARE,
+    description: str | None = None,
+) -> Any:
+    """Return a job over a selection in dbt's syntax; each model is decided at its turn, by the mode of the job."""
+    return dg.define_asset_job(
+        name,
+        selection=_assets(edge, edge.select(select, exclude)),
+        tags={MODE_TAG: mode.value},
+        description=description or f"{mode.value} build of {select or 'everything'}",
+    )
+
+
+def build_schedule(
+    edge: Edge,
+    name: str,
+    cron_schedule: str,
+    *,
+    select: str | None = None,
+    exclude: str | None = None,
+    mode: Mode = Mode.STATE_AWARE,
+    execution_timezone: str | None = None,
+    default_status: dg.DefaultScheduleStatus = dg.DefaultScheduleStatus.STOPPED,
+) -> dg.ScheduleDefinition:
+    """Return a schedule that decides before it launches: one run with what has something to do, or none.
+
+    Args:
+        edge: The project in Dagster.
+        name: The schedule's name; its job has the same with `_job`.
+        cron_schedule: When.
+        select: What it builds, in dbt's syntax; everything if nothing is said.
+        exclude: What it leaves out.
+        mode: Whether it goes by the state; a forced one builds all it selects.
+        execution_timezone: Of the cron schedule.
+        default_status: Whether it runs as soon as it is deployed.
+    """
+    selection = edge.select(select, exclude)
+    job = build_job(edge, f"{name}_job", select=select, exclude=exclude, mode=mode)
+
+    @dg.schedule(
+        name=name,
+        cron_schedule=cron_schedule,
+        job=job,
+        execution_timezone=execution_timezone,
+        default_status=default_status,
+        required_resource_keys={WAREHOUSE_KEY},
+    )
+    def _schedule(context: dg.ScheduleEvaluationContext) -> dg.RunRequest | dg.SkipReason:
+        resource: WarehouseResource = getattr(context.resources, WAREHOUSE_KEY)
+        if mode is not Mode.STATE_AWARE:
+            return dg.RunRequest(tags={MODE_TAG: mode.value})
+        try:
+            plan, _ = edge.runner(resource).plan(selection, wait_seconds=0)
+        except SaoError as error:
+            context.log.warning(f"decides in the run, because it cannot now: {error}")
+            return dg.RunRequest(tags={MODE_TAG: mode.value})
+        return edge.request(plan, {MODE_TAG: mode.value}) or dg.SkipReason(nothing_to_do(plan))
+
+    return _schedule
+
+
+def _assets(edge: Edge, selection: Selection) -> dg.AssetSelection:
+    chosen = dg.AssetSelection.assets(*(edge.keys[name] for name in selection.nodes))
+    checks = [edge.check_keys[name] for name in selection.tests if name in edge.check_keys]
+    return chosen | dg.AssetSelection.checks(*checks)

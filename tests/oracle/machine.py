@@ -1,0 +1,346 @@
+"""Random projects with random histories, compared with an oracle after every run.
+
+The oracle knows nothing of versions, records or policies. It asks the warehouse: does this relation hold what its
+query gives now? Did anything that this query reads differ from the last time it was built?
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass, field, replace
+from datetime import datetime, timedelta, timezone
+from typing import Any
+
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, rule
+
+from sao_dagster import DuckDBWarehouse, SqlProject, select
+from sao_dagster.core.decide import Mode, Outcome, Reason
+from sao_dagster.core.models import Materialized, Project
+from sao_dagster.results import ModelResult, RunResult
+
+HELD = {Reason.WITHIN_INTERVAL, Reason.WITHIN_TOLERANCE, Reason.WAITING_FOR_INPUTS}
+SOURCES = ("s0", "s1")
+KINDS = ("table", "table", "view", "ephemeral", "incremental")
+Content = Counter[tuple[Any, ...]]
+
+
+@dataclass
+class Spec:
+    """One model of a random project."""
+
+    name: str
+    shape: str
+    parents: tuple[str, ...]
+    kind: str
+    constant: int = 1
+    cosmetic: int = 0
+    broken: bool = False
+    hours: int = 0
+    updates_on: str = "any"
+    tolerance: int = 0
+
+    def sql(self) -> str:
+        first = self._from(self.parents[0])
+        second = self._from(self.parents[-1])
+        alias = ("t", "u", "source_rows")[self.cosmetic % 3]
+        comment = ("", "-- looks different\n", "/* so does this */ ")[self.cosmetic // 3 % 3]
+        column = "no_such_column" if self.broken else "v"
+        bodies = {
+            "filter": f"select {alias}.id, k, {column} from {first} as {alias} where v % 3 <> {self.constant % 3}",
+            "shift": f"select id, k, {column} + {self.constant} as v from {first} {alias}",
+            "group": f"select k as id, k, sum({column})::bigint as v from {first} as {alias} group by k",
+            "union": f"select id, k, {column} from {first} union all select id, k, v + {self.constant} from {second}",
+            "join": f"select a.id, b.k, a.{column} from {first} a join {second} b on a.id = b.id",
+            "star": f"select * from {first}" + (" where no_such_column" if self.broken else ""),
+            "day": f"select id, k, {column} from {first} where current_date >= date '2000-01-01'",
+        }
+        if self.kind == "incremental":
+            return comment + f"select id, max(k) as k, max({column}) as v from {first} as {alias} group by id"
+        return comment + bodies[self.shape]
+
+    @staticmethod
+    def _from(parent: str) -> str:
+        return "{{ source('raw', '" + parent + "') }}" if parent in SOURCES else "{{ ref('" + parent + "') }}"
+
+    def meaning(self) -> tuple[Any, ...]:
+        """What of it can change the result: all but the look of it and its policy."""
+        return (self.shape, self.parents, self.kind, self.constant, self.broken)
+
+    def config(self) -> dict[str, Any]:
+        config: dict[str, Any] = {"materialized": self.kind}
+        if self.kind == "incremental":
+            config |= {"unique_key": "id", "incremental_strategy": "merge"}
+        rule = {"updates_on": self.updates_on} | ({"count": self.hours, "period": "hour"} if self.hours else {})
+        config["build_after"] = rule
+        if self.tolerance:
+            config["lag_tolerance"] = f"{self.tolerance}h"
+        return config
+
+
+@dataclass
+class Built:
+    """What the oracle remembers of a build: what was read, and what came out."""
+
+    meaning: tuple[Any, ...]
+    inputs: dict[str, Content]
+    content: Content
+    at: datetime
+
+
+@dataclass
+class Oracle:
+    """The warehouse, seen from outside."""
+
+    warehouse: DuckDBWarehouse
+    built: dict[str, Built] = field(default_factory=dict)
+
+    def query(self, sql: str) -> Content:
+        with self.warehouse.session() as session:
+            return Counter(session.query(sql).rows)
+
+    def execute(self, sql: str) -> None:
+        with self.warehouse.session() as session:
+            session.execute(sql)
+
+
+models = st.lists(
+    st.tuples(
+        st.sampled_from(["filter", "shift", "group", "union", "join", "star", "day"]),
+        st.sampled_from(KINDS),
+        st.integers(0, 99),
+        st.integers(0, 99),
+    ),
+    min_size=2,
+    max_size=6,
+)
+picks = st.integers(0, 99)
+
+
+class History(RuleBasedStateMachine):
+    """One project and what happens to it."""
+
+    @initialize(drafts=models)
+    def start(self, drafts: list[tuple[str, str, int, int]]) -> None:
+        self.now = datetime(2026, 3, 2, 9, 30, tzinfo=timezone.utc)
+        self.warehouse = DuckDBWarehouse(path=":memory:", threads=2)
+        self.oracle = Oracle(self.warehouse)
+        self.oracle.execute("create schema raw")
+        for number, name in enumerate(SOURCES):
+            self.oracle.execute(f"create table raw.{name} as select i as id, i % 3 as k, i * {number + 2} as v from range(5) t(i)")
+        self.specs: dict[str, Spec] = {}
+        for number, (shape, kind, first, second) in enumerate(drafts):
+            known = [*SOURCES, *self.specs]
+            parents = (known[first % len(known)], known[second % len(known)])
+            self.specs[f"m{number}"] = Spec(f"m{number}", shape, parents, kind)
+        self.saved: dict[str, str] = {}
+        store = self._project()
+        self.store = store.store
+
+    def teardown(self) -> None:
+        self.warehouse._memory.clear()
+
+    def _project(self) -> SqlProject:
+        opened = SqlProject("random", warehouse=self.warehouse, state_url="sqlite://")
+        for name in SOURCES:
+            opened.source("raw", name)
+        for spec in self.specs.values():
+            opened.model(name=spec.name, sql=spec.sql(), **spec.config())
+        return opened
+
+    def _pick(self, number: int) -> Spec:
+        return list(self.specs.values())[number % len(self.specs)]
+
+    # ------------------------------------------------------------------ what happens to sources
+
+    @rule(source=st.sampled_from(SOURCES), key=st.integers(0, 9), value=st.integers(-3, 9))
+    def insert(self, source: str, key: int, value: int) -> None:
+        self.oracle.execute(f"insert into raw.{source} (id, k, v) values ({key}, {key % 3}, {value})")
+
+    @rule(source=st.sampled_from(SOURCES), key=st.integers(0, 9), value=st.integers(-3, 9))
+    def update(self, source: str, key: int, value: int) -> None:
+        self.oracle.execute(f"update raw.{source} set v = {value} where id = {key}")
+
+    @rule(source=st.sampled_from(SOURCES), key=st.integers(0, 9))
+    def delete(self, source: str, key: int) -> None:
+        self.oracle.execute(f"delete from raw.{source} where id = {key}")
+
+    @rule(source=st.sampled_from(SOURCES))
+    def save(self, source: str) -> None:
+        self.oracle.execute(f"create or replace table raw.{source}_saved as select * from raw.{source}")
+        self.saved[source] = f"raw.{source}_saved"
+
+    @rule(source=st.sampled_from(SOURCES))
+    def restore(self, source: str) -> None:
+        if source in self.saved:
+            self.oracle.execute(f"create or replace table raw.{source} as select * from {self.saved[source]}")
+
+    @rule(source=st.sampled_from(SOURCES), kind=st.sampled_from(["bigint", "integer"]))
+    def retype(self, source: str, kind: str) -> None:
+        self.oracle.execute(f"create or replace table raw.{source} as select id, k, v::{kind} as v from raw.{source}")
+
+    # ------------------------------------------------------------------ what happens to code and policies
+
+    @rule(pick=picks)
+    def edit(self, pick: int) -> None:
+        self._pick(pick).constant += 1
+
+    @rule(pick=picks)
+    def edit_back(self, pick: int) -> None:
+        self._pick(pick).constant = 1
+
+    @rule(pick=picks, look=st.integers(0, 8))
+    def edit_look(self, pick: int, look: int) -> None:
+        self._pick(pick).cosmetic = look
+
+    @rule(pick=picks, kind=st.sampled_from(KINDS))
+    def rematerialize(self, pick: int, kind: str) -> None:
+        self._pick(pick).kind = kind
+
+    @rule(pick=picks, hours=st.sampled_from([0, 0, 2, 5]), updates_on=st.sampled_from(["any", "any", "all"]))
+    def edit_policy(self, pick: int, hours: int, updates_on: str) -> None:
+        self._pick(pick).hours = hours
+        self._pick(pick).updates_on = updates_on
+
+    @rule(pick=picks, hours=st.sampled_from([0, 3]))
+    def edit_tolerance(self, pick: int, hours: int) -> None:
+        self._pick(pick).tolerance = hours
+
+    @rule(pick=picks, broken=st.booleans())
+    def break_or_mend(self, pick: int, broken: bool) -> None:
+        self._pick(pick).broken = broken
+
+    # ------------------------------------------------------------------ what happens to the world
+
+    @rule(pick=picks)
+    def drop(self, pick: int) -> None:
+        name = self._pick(pick).name
+        for kind in ("view", "table"):
+            if self.oracle.query(f"select 1 from information_schema.tables where table_name = '{name}' and table_type {'=' if kind == 'view' else '<>'} 'VIEW'"):
+                self.oracle.execute(f"drop {kind} main.{name}")
+
+    @rule(hours=st.sampled_from([1, 2, 4, 30, -3]))
+    def move_clock(self, hours: int) -> None:
+        self.now += timedelta(hours=hours)
+
+    # ------------------------------------------------------------------ runs
+
+    @rule()
+    def run_all(self) -> None:
+        self._run(None, Mode.STATE_AWARE)
+
+    @rule()
+    def run_all_again(self) -> None:
+        self._run(None, Mode.STATE_AWARE)
+        self._run(None, Mode.STATE_AWARE)
+
+    @rule(pick=picks, before=st.booleans(), after=st.booleans())
+    def run_some(self, pick: int, before: bool, after: bool) -> None:
+        name = self._pick(pick).name
+        self._run(f"{'+' if before else ''}{name}{'+' if after else ''}", Mode.STATE_AWARE)
+
+    @rule(pick=picks, mode=st.sampled_from([Mode.FORCE, Mode.FULL_REFRESH]))
+    def run_forced(self, pick: int, mode: Mode) -> None:
+        self._run(self._pick(pick).name, mode)
+
+    def _run(self, include: str | None, mode: Mode) -> None:
+        opened = self._project()
+        project = opened.project
+        assert not project.errors, project.errors
+        runner = replace(opened.runner(), open_store=lambda: self.store, clock=lambda: self.now)
+        there = {name: self._exists(name) for name in self.specs}
+        before = {name: self._inputs(project, name) for name in project.nodes}
+        result = runner.run(select(project, include), mode)
+        for each in sorted(result.models, key=lambda each: project.graph.order.index(each.name)):
+            self._check(project, each, mode, there=there[each.name], before=before[each.name])
+        self._check_all(project, result)
+
+    # ------------------------------------------------------------------ the oracle
+
+    def _exists(self, name: str) -> bool:
+        return bool(self.oracle.query(f"select 1 from information_schema.tables where table_schema = 'main' and table_name = '{name}'"))
+
+    def _content(self, project: Project, name: str) -> Content | None:
+        """What a relation holds now; None where it cannot be read."""
+        relation = f"raw.{name.rpartition('.')[2]}" if name.startswith("source:") else str(project.nodes[name].relation)
+        try:
+            return self.oracle.query(f"select * from {relation}")
+        except Exception:  # noqa: BLE001 - whatever the reason, it cannot be read
+            return None
+
+    def _types(self, project: Project, name: str) -> Content | None:
+        relation = f"raw.{name.rpartition('.')[2]}" if name.startswith("source:") else str(project.nodes[name].relation)
+        try:
+            return self.oracle.query(f"describe select * from {relation}")
+        except Exception:  # noqa: BLE001 - whatever the reason, it cannot be read
+            return None
+
+    def _inputs(self, project: Project, name: str) -> dict[str, Any]:
+        """What the query of a model reads, through views: contents, types, and what the views mean as they were built."""
+        inputs = project.graph.inputs(name)
+        seen: dict[str, Any] = {}
+        if project.nodes[name].materialized is Materialized.VIEW:
+            return {f"{read} types": self._types(project, read) for read in project.graph.relations_read(name)}
+        for read in inputs.data:
+            seen[read] = (self._content(project, read), self._types(project, read))
+        for view in inputs.views:
+            seen[view] = self.oracle.built[view].meaning if view in self.oracle.built else None
+        return seen
+
+    def _meaning(self, project: Project, name: str) -> tuple[Any, ...]:
+        """The meaning of a query, with that of the ephemerals that are part of it."""
+        own = self.specs[name].meaning()
+        parents = [parent for parent in project.graph.parents[name] if parent in self.specs]
+        inlined = [self._meaning(project, each) for each in parents if self.specs[each].kind == "ephemeral"]
+        return (own, *inlined)
+
+    def _check(self, project: Project, result: ModelResult, mode: Mode, *, there: bool, before: dict[str, Any]) -> None:
+        name, decision = result.name, result.decision
+        node = project.nodes[name]
+        known = self.oracle.built.get(name)
+        if decision.outcome in (Outcome.FAILED, Outcome.SKIPPED):
+            if there and known and node.materialized.holds_data and self.specs[name].meaning()[2] == known.meaning[0][2]:
+                assert self._content(project, name) == known.content, f"{name} failed and changed"
+            assert decision.outcome is Outcome.SKIPPED or self._is_broken(project, name), decision
+            return
+        now = self._content(project, name)
+        if decision.outcome is Outcome.REUSED and decision.reason in HELD:
+            assert known is not None
+            assert now == known.content, f"{name} is held back and differs from what was built"
+            return
+        if any(self._content(project, read) is None for read in project.graph.relations_read(name)):
+            # something above is gone and not part of this run: it stays what it was built from
+            assert decision.outcome is Outcome.REUSED and known is not None, decision
+            assert node.materialized is Materialized.VIEW or now == known.content, f"{name} is reused and changed"
+            return
+        fresh = self.oracle.query(node.compiled.sql)
+        if node.materialized is Materialized.INCREMENTAL:
+            assert now is not None and not fresh - now, f"{name} lacks rows: {decision}"
+        else:
+            assert now == fresh, f"{name} is {decision.outcome.value} for {decision.reason.value}, and differs from a rebuild"
+        meaning = self._meaning(project, name)
+        inputs = self._inputs(project, name)
+        if decision.outcome is Outcome.BUILT:
+            if mode is Mode.STATE_AWARE:
+                self._check_needed(known, meaning, inputs, decision, there=there)
+            self.oracle.built[name] = Built(meaning, inputs, now, self.now)
+
+    def _check_needed(self, known: Built | None, meaning: Any, inputs: Any, decision: Any, *, there: bool) -> None:
+        """Something that a build depends on must have changed since the last one."""
+        if known is None or not there:
+            return
+        expired = decision.reason is Reason.VOLATILE_EXPIRED and self.now.date() > known.at.date()
+        assert known.meaning != meaning or known.inputs != inputs or expired, f"needless build: {decision}"
+
+    def _is_broken(self, project: Project, name: str) -> bool:
+        names = {name, *project.graph.ancestors([name])}
+        if any(self.specs[each].broken for each in names if each in self.specs):
+            return True
+        reads = project.graph.relations_read(name)
+        return any(self._content(project, read) is None for read in reads)
+
+    def _check_all(self, project: Project, result: RunResult) -> None:
+        """Where nothing was held back, a second run at the same time has nothing to do."""
+        if len(result.models) == len([node for node in project.nodes.values() if node.materialized is not Materialized.EPHEMERAL]):
+            for each in result.models:
+                assert each.record is None or each.record.model == each.name

@@ -1,0 +1,141 @@
+"""A small project on DuckDB that tests change at will: files, source data, and the clock."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from datetime import datetime, timedelta, timezone
+from pathlib import Path
+from typing import Any
+
+import duckdb
+
+from sao_dagster.core.decide import Decision, Mode
+from sao_dagster.core.selection import select
+from sao_dagster.core.verdicts import TestDecision
+from sao_dagster.projects.load import load_project
+from sao_dagster.results import Event, RunResult
+from sao_dagster.runner import Runner
+
+START = datetime(2026, 3, 2, 9, 30, tzinfo=timezone.utc)
+
+PROJECT = """
+name: shop
+profile: shop
+models:
+  +materialized: table
+"""
+PROFILES = """
+shop:
+  target: dev
+  outputs:
+    dev: {type: duckdb, path: shop.duckdb, threads: 2}
+    other: {type: duckdb, path: shop.duckdb, schema: other, threads: 2}
+"""
+
+
+@dataclass
+class World:
+    """A project folder with its DuckDB file, and a clock that stands still until it is moved."""
+
+    root: Path
+    now: datetime = START
+    options: dict[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self.root.mkdir(parents=True, exist_ok=True)
+        self.write("dbt_project.yml", PROJECT)
+        self.write("profiles.yml", PROFILES)
+        self.sql("create schema if not exists raw")
+
+    # ------------------------------------------------------------------ changing things
+
+    def write(self, path: str, text: str) -> World:
+        file = self.root / path
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(text)
+        return self
+
+    def model(self, name: str, sql: str, **config: Any) -> World:
+        settings = ", ".join(f"{key}={value!r}" for key, value in config.items())
+        head = "{{ config(" + settings + ") }}\n" if config else ""
+        return self.write(f"models/{name}.sql", head + sql)
+
+    def source(self, *tables: str, extra: str = "") -> World:
+        listed = "\n".join(f"      - name: {table}" for table in tables)
+        return self.write("models/sources.yml", f"sources:\n  - name: raw\n    tables:\n{listed}\n{extra}")
+
+    def delete(self, path: str) -> World:
+        (self.root / path).unlink()
+        return self
+
+    def sql(self, *statements: str) -> World:
+        with duckdb.connect(str(self.root / "shop.duckdb")) as connection:
+            for statement in statements:
+                connection.execute(statement)
+        return self
+
+    def rows(self, query: str) -> list[tuple[Any, ...]]:
+        with duckdb.connect(str(self.root / "shop.duckdb")) as connection:
+            return connection.execute(query).fetchall()
+
+    def wait(self, **duration: float) -> World:
+        self.now += timedelta(**duration)
+        return self
+
+    # ------------------------------------------------------------------ looking and running
+
+    def runner(self, target: str | None = None, **variables: Any) -> Runner:
+        opened = load_project(self.root, target=target, variables=variables)
+        opened._state_url = f"sqlite:///{self.root / 'state.db'}"
+        return replace(opened.runner(), clock=lambda: self.now, **self.options)
+
+    def run(
+        self,
+        include: str | None = None,
+        *,
+        exclude: str | None = None,
+        mode: Mode = Mode.STATE_AWARE,
+        tests: bool = True,
+        target: str | None = None,
+        variables: dict[str, Any] | None = None,
+        events: list[Event] | None = None,
+    ) -> Run:
+        runner = self.runner(target, **(variables or {}))
+        selection = select(runner.project, include, exclude)
+        if not tests:
+            selection = replace(selection, tests=())
+        return Run(runner.run(selection, mode, on_event=None if events is None else events.append))
+
+    def plan(self, include: str | None = None, mode: Mode = Mode.STATE_AWARE) -> dict[str, Decision]:
+        runner = self.runner()
+        planned, _ = runner.plan(select(runner.project, include), mode)
+        self.warnings = planned.warnings
+        return dict(planned.decisions)
+
+
+@dataclass(frozen=True)
+class Run:
+    """The result of a run, in a form that is short to assert on."""
+
+    result: RunResult
+
+    @property
+    def outcomes(self) -> dict[str, str]:
+        return {each.name: f"{each.decision.outcome.value}: {each.decision.reason.value}" for each in self.result.models}
+
+    @property
+    def built(self) -> set[str]:
+        return {each.name for each in self.result.models if each.decision.outcome.value == "built"}
+
+    def decision(self, name: str) -> Decision:
+        return next(each.decision for each in self.result.models if each.name == name)
+
+    @property
+    def tests(self) -> dict[str, str]:
+        return {
+            each.test.name: f"{each.decision.outcome.value}: {each.verdict.value if each.verdict else '-'}"
+            for each in self.result.tests
+        }
+
+    def test(self, name: str) -> TestDecision:
+        return next(each.decision for each in self.result.tests if each.test.name == name)
