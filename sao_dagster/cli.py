@@ -556,3 +556,7 @@ def _shown_url(opened: SqlProject) -> str:
     from sqlalchemy.engine import make_url
 
     return make_url(opened.state_url).render_as_string(hide_password=True)
+
+
+if __name__ == "__main__":
+    main()

@@ -229,6 +229,7 @@ class _Run:
         self._altered = dict(seen.altered)
         self._versions = dict(seen.versions)
         self._schemas = dict(seen.schemas)
+        self._history = dict(seen.history)
         self._equivalent = set(seen.equivalent)
         self.facts = replace(
             seen,
@@ -237,6 +238,7 @@ class _Run:
             altered=self._altered,
             versions=self._versions,
             schemas=self._schemas,
+            history=self._history,
             equivalent=self._equivalent,
         )
         self.intervals = self.project.graph.intervals(self.observed_at)
@@ -342,12 +344,18 @@ class _Run:
         self.done.put(result)
 
     def _refresh(self, names: tuple[str, ...]) -> None:
-        """Read again what the shared state says of a model and its inputs: another run may have built them."""
+        """Read again what the shared state says of a model (the first name) and its inputs.
+
+        Another run may have built them; and when the news appeared matters to a model that tolerates a lag.
+        """
         if self.store is None:
             return
         records = self.store.builds(self.project.environment, names)
+        tolerates = self.project.nodes[names[0]].policy.lag_tolerance is not None
+        history = self.store.history(self.project.environment, names[1:]) if tolerates else {}
         with self.lock:
             self._records.update(records)
+            self._history.update(history)
 
     def _build(self, name: str, facts: Facts) -> tuple[BuildRecord, float]:
         node = self.project.nodes[name]

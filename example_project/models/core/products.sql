@@ -1,0 +1,1 @@
+select product_id, title, category, price from {{ ref('stg_products') }}

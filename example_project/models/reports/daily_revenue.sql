@@ -1,0 +1,3 @@
+select order_date, count(*) as orders, {{ euros('sum(paid_cents)') }} as revenue
+from {{ ref('orders') }}
+group by order_date

@@ -1,0 +1,1 @@
+select product_id, title, category, {{ euros('price_cents') }} as price from {{ source('raw', 'products') }}

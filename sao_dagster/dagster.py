@@ -1,0 +1,27 @@
+"""The public names of the Dagster edge. Importing this imports Dagster."""
+
+from sao_dagster.core.decide import Mode
+from sao_dagster.integration.assets import build_assets, build_source_checks, build_sources
+from sao_dagster.integration.definitions import definitions
+from sao_dagster.integration.edge import Edge, ReuseEvent
+from sao_dagster.integration.jobs import build_job, build_schedule
+from sao_dagster.integration.resources import DuckDBResource, ProjectWarehouse, WarehouseResource
+from sao_dagster.integration.sensor import build_evaluator_sensor
+from sao_dagster.integration.translator import SaoTranslator
+
+__all__ = [
+    "DuckDBResource",
+    "Edge",
+    "Mode",
+    "ProjectWarehouse",
+    "ReuseEvent",
+    "SaoTranslator",
+    "WarehouseResource",
+    "build_assets",
+    "build_evaluator_sensor",
+    "build_job",
+    "build_schedule",
+    "build_source_checks",
+    "build_sources",
+    "definitions",
+]
