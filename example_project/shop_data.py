@@ -1,10 +1,10 @@
 """The raw data of the shop: made here, the same on every machine, so that there is something to react to.
 
-    python shop_data.py create           make raw.orders, raw.order_items, raw.customers, raw.products, raw.payments
-    python shop_data.py add --hours 1    an hour of new orders; customers are seen again, products stay as they are
-    python shop_data.py add --days 1     a day of new orders, and new prices
-    python shop_data.py break            a payment that belongs to no order: a data test will fail
-    python shop_data.py mend             take it away again
+python shop_data.py create           make raw.orders, raw.order_items, raw.customers, raw.products, raw.payments
+python shop_data.py add --hours 1    an hour of new orders; customers are seen again, products stay as they are
+python shop_data.py add --days 1     a day of new orders, and new prices
+python shop_data.py break            a payment that belongs to no order: a data test will fail
+python shop_data.py mend             take it away again
 """
 
 from __future__ import annotations
@@ -38,11 +38,15 @@ def create(connection: duckdb.DuckDBPyConnection) -> None:
     connection.execute(TABLES)
     for number in range(1, 41):
         country = COUNTRIES[number % len(COUNTRIES)]
-        connection.execute("insert into raw.customers values (?, ?, ?, ?)", [number, f"Customer {number}", country, OPENED])
+        connection.execute(
+            "insert into raw.customers values (?, ?, ?, ?)", [number, f"Customer {number}", country, OPENED]
+        )
     for number in range(1, 13):
         category = CATEGORIES[number % len(CATEGORIES)]
         price = dice.randrange(200, 4000)
-        connection.execute("insert into raw.products values (?, ?, ?, ?)", [number, f"{category} {number}", category, price])
+        connection.execute(
+            "insert into raw.products values (?, ?, ?, ?)", [number, f"{category} {number}", category, price]
+        )
     add(connection, hours=48)
 
 
@@ -69,7 +73,9 @@ def add(connection: duckdb.DuckDBPyConnection, hours: int) -> None:
                 items += 1
                 quantity = dice.randrange(1, 4)
                 total += quantity * prices[product]
-                connection.execute("insert into raw.order_items values (?, ?, ?, ?)", [items, orders, product, quantity])
+                connection.execute(
+                    "insert into raw.order_items values (?, ?, ?, ?)", [items, orders, product, quantity]
+                )
             payments += 1
             connection.execute("insert into raw.payments values (?, ?, ?, ?)", [payments, orders, total, at])
             connection.execute("update raw.customers set last_seen_at = ? where customer_id = ?", [at, customer])

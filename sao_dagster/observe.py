@@ -28,11 +28,15 @@ class Observation:
 
     Attributes:
         facts: What decisions are taken from.
+        mark: What to ask the state for later changes with.
+        contents: Content versions of relations, as far as they are known; see `content_key`.
         loaded_at: By source with a `loaded_at` setting, the time of its newest data (UTC).
         seconds: How long it took to read all this.
     """
 
     facts: Facts
+    contents: Mapping[str, str] = field(default_factory=dict)
+    mark: int = 0
     loaded_at: Mapping[str, datetime] = field(default_factory=dict)
     seconds: float = 0.0
 
@@ -64,19 +68,24 @@ def observe(
     """
     started = time.perf_counter()
     give_up = time.monotonic() + budget_seconds
-    facts = stored_facts(project, selection, store)
+    facts, mark = stored_facts(project, selection, store)
     read = _inputs(project, selection)
-    catalog = session.catalog()
+    stamp = session.stamp()
+    kept = store.contents(project.environment, stamp) if stamp else {}
+    reader = _ContentReader(session, session.catalog(), dict(kept), give_up)
+    catalog = reader.catalog
     sources = [project.sources[name] for name in sorted(read) if is_source(name)]
-    versions, loaded_at = _source_versions(project, sources, session, catalog, give_up)
+    versions, loaded_at = _source_versions(project, sources, session, reader, give_up)
     foreign = [
         name for name in read if not is_source(name) and name not in facts.records and name not in selection.nodes
     ]
     own = [name for name in selection.nodes if name in facts.records] if verify else []
-    found = _contents(project, [*foreign, *own], session, catalog, give_up)
+    found = _contents(project, [*foreign, *own], reader)
     versions.update({name: found[name] for name in foreign if found.get(name)})
     altered = {name: _is_altered(project, name, facts.records[name], found, catalog) for name in own}
     versions.update({name: found[name] for name, changed in altered.items() if changed and found.get(name)})
+    if stamp and reader.known != kept:
+        store.keep_contents(project.environment, stamp, reader.known)
     store.note_versions(
         project.environment,
         {name: version for name, version in versions.items() if version and is_source(name)},
@@ -90,12 +99,47 @@ def observe(
         schemas=_schemas(project, selection, catalog),
         history=_history(project, selection, store),
     )
-    return Observation(facts=facts, loaded_at=loaded_at, seconds=time.perf_counter() - started)
+    return Observation(
+        facts=facts, contents=reader.known, mark=mark, loaded_at=loaded_at, seconds=time.perf_counter() - started
+    )
 
 
-def stored_facts(project: Project, selection: Selection, store: StateStore) -> Facts:
-    """Return what the state alone says, with cosmetic edits recognised."""
-    records = store.builds(project.environment)
+@dataclass
+class _ContentReader:
+    """Reads content versions, of what is not known already.
+
+    Attributes:
+        session: The warehouse.
+        catalog: What is in it.
+        known: Versions by `content_key`, which are true for as long as the warehouse has not changed.
+        give_up: When to stop reading, on the monotonic clock.
+    """
+
+    session: Session
+    catalog: Catalog
+    known: dict[str, str]
+    give_up: float
+
+    def read(self, omit: Mapping[Relation, tuple[str, ...]]) -> dict[Relation, str | None]:
+        """Return the versions of relations, given with the columns that do not count."""
+        keys = {relation: content_key(relation, omitted) for relation, omitted in omit.items()}
+        missing = {relation: omitted for relation, omitted in omit.items() if keys[relation] not in self.known}
+        if missing:
+            left = max(0.0, self.give_up - time.monotonic())
+            for relation, version in self.session.versions(set(missing), missing, left).items():
+                if version is not None:
+                    self.known[keys[relation]] = version
+        return {relation: self.known.get(key) for relation, key in keys.items()}
+
+
+def content_key(relation: Relation, omitted: Collection[str]) -> str:
+    """Return the name under which the content version of a relation is kept, without some of its columns."""
+    return " ".join([str(relation), *sorted(omitted)])
+
+
+def stored_facts(project: Project, selection: Selection, store: StateStore) -> tuple[Facts, int]:
+    """Return what the state alone says, with cosmetic edits recognised, and the mark for later changes."""
+    records, mark = store.changes(project.environment, 0)
     edited: dict[str, BuildRecord] = {}
     for name in selection.nodes:
         node, record = project.nodes[name], records.get(name)
@@ -107,7 +151,8 @@ def stored_facts(project: Project, selection: Selection, store: StateStore) -> F
         for name, record in edited.items()
         if record.sql_id in kept and _is_cosmetic(project, name, kept[record.sql_id])
     }
-    return Facts(records=records, test_records=store.tests(project.environment), equivalent=frozenset(same))
+    facts = Facts(records=records, test_records=store.tests(project.environment), equivalent=frozenset(same))
+    return facts, mark
 
 
 def kept_sql(compiled: CompiledSql) -> str:
@@ -141,7 +186,7 @@ def _inputs(project: Project, selection: Selection) -> set[str]:
 
 
 def _source_versions(
-    project: Project, sources: Iterable[Source], session: Session, catalog: Catalog, give_up: float
+    project: Project, sources: Iterable[Source], session: Session, reader: _ContentReader, give_up: float
 ) -> tuple[dict[str, str | None], dict[str, datetime]]:
     versions: dict[str, str | None] = {}
     loaded_at: dict[str, datetime] = {}
@@ -154,11 +199,11 @@ def _source_versions(
                 loaded_at[source.id] = value[1]
         elif source.files is not None:
             versions[source.id] = files_version(source.files, project.root)
-        elif source.relation is not None and source.relation.key in catalog:
+        elif source.relation is not None and source.relation.key in reader.catalog:
             content[source.id] = source.relation
         else:
             versions[source.id] = None
-    read = session.versions(set(content.values()), {}, max(0.0, give_up - time.monotonic())) if content else {}
+    read = reader.read(dict.fromkeys(content.values(), ()))
     versions.update({name: read[relation] for name, relation in content.items()})
     return versions, loaded_at
 
@@ -190,23 +235,19 @@ def _as_time(value: object) -> datetime | None:
     return None
 
 
-def _contents(
-    project: Project, names: Collection[str], session: Session, catalog: Catalog, give_up: float
-) -> dict[str, str | None]:
+def _contents(project: Project, names: Iterable[str], reader: _ContentReader) -> dict[str, str | None]:
     """Return the content versions of models that hold data, as they are in the warehouse."""
     relations: dict[str, Relation] = {}
     omit: dict[Relation, tuple[str, ...]] = {}
     for name in names:
         node = project.nodes[name]
-        info = catalog.get(node.relation.key)
+        info = reader.catalog.get(node.relation.key)
         if not node.materialized.holds_data or info is None or info.is_view:
             continue
         relations[name] = node.relation
         omit[node.relation] = node.volatile_columns if isinstance(node, Model) else ()
-    if not relations:
-        return {}
-    read = session.versions(set(relations.values()), omit, max(0.0, give_up - time.monotonic()))
-    return {name: read.get(relation) for name, relation in relations.items()}
+    read = reader.read(omit)
+    return {name: read[relation] for name, relation in relations.items()}
 
 
 def _is_altered(

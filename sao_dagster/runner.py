@@ -19,13 +19,13 @@ from datetime import datetime, timezone
 from sao_dagster.checks.run import TestAnswer, run_tests
 from sao_dagster.core.decide import Decision, Mode, Outcome, Reason
 from sao_dagster.core.hashing import digest
-from sao_dagster.core.models import CompiledSql, DataTest, Model, Project, Seed
+from sao_dagster.core.models import CompiledSql, DataTest, Model, Node, Project, Seed
 from sao_dagster.core.plan import Facts, Plan, decide_node, make_plan, observe_node
 from sao_dagster.core.records import BuildRecord, Existence, TestRecord, Verdict
 from sao_dagster.core.selection import Selection
 from sao_dagster.core.verdicts import TestDecision, TestOutcome, TestReason, decide_test
 from sao_dagster.errors import ProjectErrors, SaoError, StateError
-from sao_dagster.observe import Observation, kept_sql, observe
+from sao_dagster.observe import Observation, content_key, kept_sql, observe
 from sao_dagster.results import (
     Event,
     Message,
@@ -41,6 +41,7 @@ from sao_dagster.tasks import Task, tasks_for
 from sao_dagster.warehouses.base import Built, Session, Warehouse, schema_token
 
 OBSERVE_SECONDS = 60.0
+CATCH_UP_SECONDS = 0.2  # how old the state may be that a reuse rests on; a build always looks again
 
 
 def _now() -> datetime:
@@ -170,6 +171,7 @@ class Runner:
             try:
                 yield from run.events()
                 run.finish_hooks()
+                run.keep_contents()
             finally:  # also of a run that was stopped: what it did is worth knowing
                 if store is not None:
                     _record_run(store, result())
@@ -230,6 +232,9 @@ class _Run:
         self._versions = dict(seen.versions)
         self._schemas = dict(seen.schemas)
         self._history = dict(seen.history)
+        self._contents = dict(self.seen.contents)
+        self._mark = self.seen.mark
+        self._caught_up = time.monotonic()
         self._equivalent = set(seen.equivalent)
         self.facts = replace(
             seen,
@@ -248,6 +253,7 @@ class _Run:
         self.done: queue.SimpleQueue[Task | Event | BaseException] = queue.SimpleQueue()
         self.stopping = threading.Event()
         self.hooks_ran = False
+        self.side_effects = bool(self.project.on_run_start or self.project.on_run_end)
 
     # ------------------------------------------------------------------ scheduling
 
@@ -301,16 +307,11 @@ class _Run:
     def _node(self, name: str) -> None:
         now = self.runner.clock()
         node = self.project.nodes[name]
-        read = (*self.project.graph.inputs(name).data, *self.project.graph.inputs(name).views)
-        self._refresh((name, *(each for each in read if each in self.project.nodes)))
-        with self.lock:
-            blocked = tuple(
-                each for each in dict.fromkeys((*self.project.graph.relations_read(name), *read)) if each in self.broken
-            )
+        self._catch_up(name, exact=False)
+        decision = self._decide(name, now)
+        if decision.outcome is Outcome.BUILT and self._catch_up(name, exact=True):
+            decision = self._decide(name, now)
         facts = self.facts
-        decision = decide_node(
-            self.project, name, facts, now=now, mode=self.mode, intervals=self.intervals, blocked_by=blocked
-        )
         record = facts.records.get(name)
         seconds = 0.0
         if decision.outcome is Outcome.BUILT:
@@ -343,19 +344,35 @@ class _Run:
             self.models[name] = result
         self.done.put(result)
 
-    def _refresh(self, names: tuple[str, ...]) -> None:
-        """Read again what the shared state says of a model (the first name) and its inputs.
+    def _decide(self, name: str, now: datetime) -> Decision:
+        read = self.project.graph.inputs(name)
+        above = dict.fromkeys((*self.project.graph.relations_read(name), *read.data, *read.views))
+        with self.lock:
+            blocked = tuple(each for each in above if each in self.broken)
+        return decide_node(
+            self.project, name, self.facts, now=now, mode=self.mode, intervals=self.intervals, blocked_by=blocked
+        )
 
-        Another run may have built them; and when the news appeared matters to a model that tolerates a lag.
+    def _catch_up(self, name: str, *, exact: bool) -> bool:
+        """Learn what other runs have built meanwhile; return whether there was anything new.
+
+        Args:
+            name: The model whose turn it is; when the news of its inputs appeared matters if it tolerates a lag.
+            exact: Whether to look even though that was done a moment ago, because a build depends on it.
         """
         if self.store is None:
-            return
-        records = self.store.builds(self.project.environment, names)
-        tolerates = self.project.nodes[names[0]].policy.lag_tolerance is not None
-        history = self.store.history(self.project.environment, names[1:]) if tolerates else {}
+            return False
         with self.lock:
-            self._records.update(records)
-            self._history.update(history)
+            if not exact and time.monotonic() - self._caught_up < CATCH_UP_SECONDS:
+                records: dict[str, BuildRecord] = {}
+            else:
+                records, self._mark = self.store.changes(self.project.environment, self._mark)
+                self._caught_up = time.monotonic()
+            news = {key: record for key, record in records.items() if self._records.get(key) != record}
+            self._records.update(news)
+        if self.project.nodes[name].policy.lag_tolerance is not None:
+            self._history.update(self.store.history(self.project.environment, self.project.graph.inputs(name).data))
+        return bool(news)
 
     def _build(self, name: str, facts: Facts) -> tuple[BuildRecord, float]:
         node = self.project.nodes[name]
@@ -406,6 +423,12 @@ class _Run:
             self._versions.pop(name, None)
             self._schemas[name] = schema_token(built.columns)
             self._equivalent.discard(name)
+            node = self.project.nodes[name]
+            if node.materialized.holds_data:
+                omitted = node.volatile_columns if isinstance(node, Model) else ()
+                self._contents[content_key(node.relation, omitted)] = built.data_version
+            if (isinstance(node, Model) and node.compiler is not None) or _has_hooks(node):
+                self.side_effects = True
 
     # ------------------------------------------------------------------ data tests
 
@@ -520,8 +543,25 @@ class _Run:
             for statement in self.project.on_run_start:
                 self.session.execute(statement)
 
+    def keep_contents(self) -> None:
+        """Keep what is known of contents under the stamp that the warehouse has now, for the next observation.
+
+        Not where statements of the user's own ran, which may have changed anything.
+        """
+        if self.store is None or (self.side_effects and self.models):
+            return
+        stamp = self.session.stamp()
+        if stamp is not None:
+            self.store.keep_contents(self.project.environment, stamp, self._contents)
+
     def finish_hooks(self) -> None:
         """Run `on-run-end`, if anything was built."""
         if self.hooks_ran:
             for statement in self.project.on_run_end:
                 self.session.execute(statement)
+
+
+def _has_hooks(node: Node) -> bool:
+    if isinstance(node, Seed):
+        return bool(node.pre_hooks or node.post_hooks)
+    return isinstance(node, Model) and bool(node.compiled.pre_hooks or node.compiled.post_hooks)

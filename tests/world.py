@@ -121,7 +121,9 @@ class Run:
 
     @property
     def outcomes(self) -> dict[str, str]:
-        return {each.name: f"{each.decision.outcome.value}: {each.decision.reason.value}" for each in self.result.models}
+        return {
+            each.name: f"{each.decision.outcome.value}: {each.decision.reason.value}" for each in self.result.models
+        }
 
     @property
     def built(self) -> set[str]:

@@ -175,9 +175,7 @@ def _is_needed_below(context: Any, key: dg.AssetKey) -> bool:
     """Return whether another step of this run waits for the asset."""
     layer = context.job_def.asset_layer
     children = layer.asset_graph.get(key).child_keys
-    return any(
-        child in layer.executable_asset_keys and child not in context.selected_asset_keys for child in children
-    )
+    return any(child in layer.executable_asset_keys and child not in context.selected_asset_keys for child in children)
 
 
 def _metadata(result: ModelResult) -> dict[str, Any]:

@@ -60,7 +60,9 @@ class Edge:
     def asset_names(self) -> tuple[str, ...]:
         """The models and seeds that are assets: all but ephemerals, in the order of the graph."""
         nodes = self.project.nodes
-        return tuple(name for name in self.project.graph.order if nodes[name].materialized is not Materialized.EPHEMERAL)
+        return tuple(
+            name for name in self.project.graph.order if nodes[name].materialized is not Materialized.EPHEMERAL
+        )
 
     @cached_property
     def keys(self) -> Mapping[str, dg.AssetKey]:

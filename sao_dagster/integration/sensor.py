@@ -76,7 +76,9 @@ def build_evaluator_sensor(
         except SaoError as error:
             return dg.SkipReason(f"cannot decide: {error}")
         mark = plan_mark(plan)
-        request = edge.request(plan, {MODE_TAG: "state-aware", EVALUATOR_TAG: sensor_name, PLAN_TAG: mark, **_reasons(plan)})
+        request = edge.request(
+            plan, {MODE_TAG: "state-aware", EVALUATOR_TAG: sensor_name, PLAN_TAG: mark, **_reasons(plan)}
+        )
         if request is None:
             return dg.SkipReason(nothing_to_do(plan))
         failed = context.instance.get_runs(
@@ -97,7 +99,9 @@ def build_evaluator_sensor(
 
 def plan_mark(plan: Plan) -> str:
     """Return a digest of the work that a plan has to do, the same for as long as that is the same work."""
-    work = {name: [plan.decisions[name].reason.value, _timeless(plan.decisions[name].evidence)] for name in plan.to_build}
+    work = {
+        name: [plan.decisions[name].reason.value, _timeless(plan.decisions[name].evidence)] for name in plan.to_build
+    }
     tests = {name: [plan.tests[name].reason.value, _timeless(plan.tests[name].evidence)] for name in plan.to_test}
     return digest([work, tests])
 

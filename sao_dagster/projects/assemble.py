@@ -42,6 +42,7 @@ from sao_dagster.projects.data_tests import default_name, is_expression, verdict
 from sao_dagster.projects.declarations import Declarations, NodeDeclaration, TestDeclaration, merge_layers
 from sao_dagster.projects.engine import BUILTINS, Engine, Noted, Render, Resolved, Subject, TimedExpression
 from sao_dagster.projects.jinja import MacroFile
+from sao_dagster.projects.snapshot import cached_assembly
 from sao_dagster.projects.values import Namespace, RelationValue
 from sao_dagster.sql.ctes import prepend_ctes
 from sao_dagster.sql.fingerprint import sql_digest
@@ -59,8 +60,13 @@ _CTE = "__dbt__cte__"
 
 
 def assemble(declared: Declarations) -> Project:
-    """Return the project that the declarations mean."""
-    return _Assembly(declared).project()
+    """Return the project that the declarations mean; what has not changed since the last time is not done again."""
+    return cached_assembly(declared, _assemble, also=repr(_builtin_macros()))
+
+
+def _assemble(declared: Declarations) -> tuple[Project, dict[str, str | None]]:
+    assembly = _Assembly(declared)
+    return assembly.project(), assembly.engine.environment_read
 
 
 @dataclass
@@ -380,7 +386,7 @@ class _Assembly:
         if declaration.csv is not None:
             return Seed(
                 **common,
-                code=self._code(draft, {"sql": _file_digest(declaration.csv)}),
+                code=self._code(draft, {"sql": declaration.csv_digest}),
                 path=declaration.csv,
                 column_types=config.column_types,
                 delimiter=config.delimiter,
@@ -728,13 +734,3 @@ def _plain(config: NodeConfig) -> dict[str, Any]:
 def _code_lines(text: str) -> str:
     """Return a template without Jinja comments and with white space folded."""
     return " ".join(re.sub(r"\{#.*?#\}", "", text, flags=re.DOTALL).split())
-
-
-def _file_digest(path: str) -> str:
-    import hashlib
-
-    with Path(path).open("rb") as file:
-        found = hashlib.blake2b(digest_size=12)
-        while chunk := file.read(1 << 20):
-            found.update(chunk)
-    return found.hexdigest()

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 from sao_dagster.core.models import Column, Notice, Source
@@ -48,6 +50,7 @@ class NodeDeclaration:
         name: What `ref` takes.
         sql: The template of a model; None for a seed.
         csv: The file of a seed, absolute; None for a model.
+        csv_digest: Fingerprint of that file.
         version: The version, for a versioned model.
         is_latest: Whether `ref` without a version means this one.
         layers: Configuration from the broadest to the most specific, before what `config()` says in the SQL.
@@ -59,6 +62,7 @@ class NodeDeclaration:
     fqn: tuple[str, ...]
     sql: str | None = None
     csv: str | None = None
+    csv_digest: str = ""
     version: str | None = None
     is_latest: bool = True
     layers: tuple[Mapping[str, Any], ...] = ()
@@ -104,6 +108,15 @@ class Declarations:
     on_run_end: tuple[str, ...] = ()
     notices: list[Notice] = field(default_factory=list)
     errors: list[SaoError] = field(default_factory=list)
+
+
+def file_digest(path: Path) -> str:
+    """Return a fingerprint of a file's content."""
+    found = hashlib.blake2b(digest_size=12)
+    with path.open("rb") as file:
+        while chunk := file.read(1 << 20):
+            found.update(chunk)
+    return found.hexdigest()
 
 
 def merge_layers(*layers: Mapping[str, Any]) -> dict[str, Any]:

@@ -111,6 +111,7 @@ class Engine:
         refs: What `ref` leads to, by package (None: any), name and version (None: the latest).
         sources: What `source` leads to.
         descriptions: `docs` blocks by name.
+        environment_read: Environment variables that templates asked for, with what they found.
     """
 
     project_name: str
@@ -121,6 +122,7 @@ class Engine:
     refs: dict[tuple[str | None, str, str | None], Resolved] = field(default_factory=dict)
     sources: dict[tuple[str, str], Resolved] = field(default_factory=dict)
     descriptions: Mapping[str, str] = field(default_factory=dict)
+    environment_read: dict[str, str | None] = field(default_factory=dict)
 
     @cached_property
     def macros(self) -> MacroRegistry:
@@ -313,6 +315,7 @@ class Render:
     def _env_var(self, name: str, default: str | None = None) -> str:
         if name.startswith(_SECRET):
             raise RenderError(f"{name} is a secret; secrets belong into profiles.yml and never into SQL")
+        self.engine.environment_read[name] = os.environ.get(name)
         value = os.environ.get(name, default)
         if value is None:
             raise RenderError(f"the environment variable {name} is not set, and env_var gives no default")

@@ -16,7 +16,7 @@ from sao_dagster.core.models import Column, Notice, Relation, Source
 from sao_dagster.errors import Location, ProjectError, SaoError, UnsupportedError
 from sao_dagster.projects.config import SourceFreshness, Strings, _listed, checked
 from sao_dagster.projects.data_tests import parse_entry
-from sao_dagster.projects.declarations import Declarations, NodeDeclaration, TestDeclaration, merge_layers
+from sao_dagster.projects.declarations import Declarations, NodeDeclaration, TestDeclaration, file_digest, merge_layers
 from sao_dagster.projects.engine import Engine, Render, Subject
 from sao_dagster.projects.jinja import MacroFile
 from sao_dagster.projects.profiles import load_profile
@@ -343,6 +343,7 @@ class _Folder:
                 fqn=fqn if version is None else (*fqn[:-1], name, f"v{version.v}"),
                 sql=None if is_seed else path.read_text(encoding="utf-8"),
                 csv=str(path) if is_seed else None,
+                csv_digest=file_digest(path) if is_seed else "",
                 version=None if version is None else str(version.v),
                 is_latest=version is None or patch is None or str(version.v) == str(_latest(patch)),
                 layers=tuple(layers),

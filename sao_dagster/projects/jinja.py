@@ -10,6 +10,7 @@ import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
+from types import CodeType
 from typing import Any
 
 import jinja2
@@ -20,6 +21,7 @@ from jinja2.runtime import Context, Macro
 from jinja2.utils import missing
 
 from sao_dagster.errors import Location, RenderError, SaoError, UnsupportedError
+from sao_dagster.projects.cache import TemplateCodes
 
 _PREFIX = "macro__"  # so that a name in a macro file is looked up here, and not bound to a neighbour by Jinja
 Lookup = Callable[[str], Any]
@@ -114,10 +116,10 @@ class _Environment(jinja2.Environment):
             undefined=_Undefined,
             autoescape=False,  # noqa: S701 - this makes SQL, not HTML
         )
-        self._mangled = mangled
+        self.mangled = mangled
 
     def _parse(self, source: str, name: str | None, filename: str | None) -> nodes.Template:
-        if self._mangled:
+        if self.mangled:
             return _MacroParser(self, source, name, filename).parse()
         return super()._parse(source, name, filename)
 
@@ -138,10 +140,18 @@ def _macro_template(text: str, path: str) -> jinja2.Template:
 
 def _compile(environment: _Environment, text: str, path: str) -> jinja2.Template:
     try:
-        code = environment.compile(text, name=path, filename=path)
+        code = _code(environment, text, path)
         return jinja2.Template.from_code(environment, code, dict(environment.globals))
     except jinja2.TemplateSyntaxError as error:
         raise RenderError(f"Jinja cannot read this: {error.message}", location=Location(path, error.lineno)) from error
+
+
+def _code(environment: _Environment, text: str, path: str) -> CodeType:
+    def compile_() -> CodeType:
+        return environment.compile(text, name=path, filename=path)
+
+    codes = TemplateCodes.current
+    return compile_() if codes is None else codes.code(text, path, environment.mangled, compile_)
 
 
 class MacroRegistry:

@@ -27,7 +27,7 @@ from sao_dagster.errors import Location, ProjectError
 from sao_dagster.projects.assemble import assemble
 from sao_dagster.projects.config import BuildAfterConfig, SourceFreshness, checked
 from sao_dagster.projects.data_tests import parse_entry
-from sao_dagster.projects.declarations import Declarations, NodeDeclaration, TestDeclaration
+from sao_dagster.projects.declarations import Declarations, NodeDeclaration, TestDeclaration, file_digest
 from sao_dagster.projects.folder import _external, read_folder
 from sao_dagster.state.base import StateStore
 from sao_dagster.warehouses.base import Warehouse
@@ -343,6 +343,7 @@ class SqlProject:
                 location=Location(self._shown(str(file))),
                 fqn=(self._declared.name, name),
                 csv=str(file),
+                csv_digest=file_digest(file),
                 layers=({key: value for key, value in given.items() if value},),
                 description=description,
             )

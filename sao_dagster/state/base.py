@@ -53,8 +53,11 @@ class StateStore(Protocol):
     All methods raise `sao_dagster.errors.StateError` where the state cannot be reached or read. All times are UTC.
     """
 
-    def builds(self, environment: str, models: Collection[str] | None = None) -> dict[str, BuildRecord]:
+    def builds(self, environment: str) -> dict[str, BuildRecord]:
         """Return the last builds by model; of all, or of some."""
+
+    def changes(self, environment: str, since: int) -> tuple[dict[str, BuildRecord], int]:
+        """Return the builds that were recorded after a mark, by any run, and the mark to ask with the next time."""
 
     def tests(self, environment: str) -> dict[str, TestRecord]:
         """Return the last verdicts by test."""
@@ -73,6 +76,12 @@ class StateStore(Protocol):
 
     def note_versions(self, environment: str, versions: Mapping[str, str], seen_at: datetime) -> None:
         """Note when versions were first seen; a version that is the latest already is left alone."""
+
+    def contents(self, environment: str, stamp: str) -> dict[str, str]:
+        """Return the content versions that were kept under a stamp of the warehouse; none for another stamp."""
+
+    def keep_contents(self, environment: str, stamp: str, contents: Mapping[str, str]) -> None:
+        """Keep content versions under a stamp, in place of those of any other stamp."""
 
     def record_run(self, run: RunRecord, decisions: Sequence[DecisionRecord]) -> None:
         """Keep a run and its decisions, and forget what is older than the retention."""

@@ -25,6 +25,7 @@ from sqlalchemy import (
     create_engine,
     delete,
     event,
+    func,
     insert,
     select,
     update,
@@ -68,6 +69,14 @@ _builds = Table(
     Column("built_at", String(40), nullable=False),
     Column("seconds", Float, nullable=False),
     Column("run_id", String(64), nullable=False),
+    Column("sequence", Integer, nullable=False, index=True),
+)
+_contents = Table(
+    "sao_contents",
+    _metadata,
+    Column("environment", String(255), primary_key=True),
+    Column("stamp", String(64), nullable=False),
+    Column("contents", Text, nullable=False),
 )
 _tests = Table(
     "sao_tests",
@@ -167,6 +176,13 @@ class SqlStateStore:
         with self._transaction() as connection:
             return {row.model: _to_build(row) for each in queries for row in connection.execute(each)}
 
+    def changes(self, environment: str, since: int) -> tuple[dict[str, BuildRecord], int]:
+        """Return the builds that were recorded after a mark, by any run, and the mark to ask with the next time."""
+        query = select(_builds).where(_builds.c.environment == environment, _builds.c.sequence > since)
+        with self._transaction() as connection:
+            rows = connection.execute(query).all()
+        return {row.model: _to_build(row) for row in rows}, max((row.sequence for row in rows), default=since)
+
     def tests(self, environment: str) -> dict[str, TestRecord]:
         """Return the last verdicts by test."""
         with self._transaction() as connection:
@@ -198,7 +214,7 @@ class SqlStateStore:
 
     def record_build(self, environment: str, record: BuildRecord, sql: str) -> None:
         """Replace the record of a model, keep its SQL, and note its data version, in one transaction."""
-        values = {
+        values: dict[str, object] = {
             "relation": record.relation,
             "code_version": record.code_version,
             "code_parts": _dump(record.code_parts),
@@ -214,7 +230,9 @@ class SqlStateStore:
             "seconds": record.seconds,
             "run_id": record.run_id,
         }
+        latest = select(func.coalesce(func.max(_builds.c.sequence), 0)).where(_builds.c.environment == environment)
         with self._transaction(write=True) as connection:
+            values["sequence"] = connection.execute(latest).scalar_one() + 1
             _put(connection, _builds, {"environment": environment, "model": record.model}, values)
             known = connection.execute(select(_sql.c.id).where(_sql.c.id == record.sql_id)).one_or_none()
             if known is None:
@@ -240,6 +258,20 @@ class SqlStateStore:
         """Note when versions were first seen; a version that is the latest already is left alone."""
         with self._transaction(write=True) as connection:
             _note(connection, environment, versions, seen_at)
+
+    def contents(self, environment: str, stamp: str) -> dict[str, str]:
+        """Return the content versions that were kept under a stamp of the warehouse; none for another stamp."""
+        query = select(_contents.c.contents).where(_contents.c.environment == environment, _contents.c.stamp == stamp)
+        with self._transaction() as connection:
+            found = connection.execute(query).scalar_one_or_none()
+        kept: dict[str, str] = json.loads(found) if found else {}
+        return kept
+
+    def keep_contents(self, environment: str, stamp: str, contents: Mapping[str, str]) -> None:
+        """Keep content versions under a stamp, in place of those of any other stamp."""
+        values = {"stamp": stamp, "contents": _dump(contents)}
+        with self._transaction(write=True) as connection:
+            _put(connection, _contents, {"environment": environment}, values)
 
     def record_run(self, run: RunRecord, decisions: Sequence[DecisionRecord]) -> None:
         """Keep a run and its decisions, and forget what is older than the retention."""

@@ -75,6 +75,12 @@ class Session(Protocol):
             seconds: The time for all of them.
         """
 
+    def stamp(self) -> str | None:
+        """Return a token that differs whenever anything in the warehouse may have changed; None if there is none.
+
+        Valid for as long as the session is open, in which nobody else can write. Pending writes are made first.
+        """
+
     def query(self, sql: str) -> Rows:
         """Return all rows of a query."""
 

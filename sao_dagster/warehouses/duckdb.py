@@ -19,7 +19,7 @@ import duckdb
 from sqlglot import exp, parse_one
 from sqlglot.errors import SqlglotError
 
-from sao_dagster.core.hashing import digest
+from sao_dagster.core.hashing import JSON, digest
 from sao_dagster.core.models import (
     CompiledSql,
     IncrementalStrategy,
@@ -35,6 +35,7 @@ from sao_dagster.warehouses.base import Built, Catalog, RelationInfo, Rows, view
 
 _BATCH = 50  # tables by statement when contents are read
 _INCOMING = "__sao_incoming"
+_FINE_TICK, _COARSE_TICK = 0.02, 2.0  # seconds; what a file system's clock may take to move on
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -94,14 +95,21 @@ class DuckDBWarehouse:
         if self.path == ":memory:":
             if not self._memory:
                 self._memory["connection"] = self._configure(duckdb.connect(":memory:"), read_only=False)
-            yield DuckDBSession(self._memory["connection"])
+            yield DuckDBSession(self._memory["connection"], files=None)
             return
         limit = self.wait_seconds if wait_seconds is None else wait_seconds
         connection = self._connect(read_only=read_only, on_wait=on_wait, limit=limit)
         try:
-            yield DuckDBSession(connection)
+            yield DuckDBSession(connection, files=self._files())
         finally:
             connection.close()
+
+    def _files(self) -> tuple[Path, ...] | None:
+        """Return the files that hold all that a session sees, or None if there is more to it than files."""
+        paths = [self.path, *(str(each["path"]) for each in self.attach)]
+        if any("://" in path or ":" in path[1:3] for path in paths) or any(each.get("type") for each in self.attach):
+            return None
+        return tuple(Path(path) for path in paths)
 
     def _connect(
         self, *, read_only: bool, on_wait: Callable[[str], None] | None, limit: float
@@ -162,8 +170,9 @@ class DuckDBWarehouse:
 class DuckDBSession:
     """An open DuckDB database; see `Session`."""
 
-    def __init__(self, connection: duckdb.DuckDBPyConnection) -> None:
+    def __init__(self, connection: duckdb.DuckDBPyConnection, files: tuple[Path, ...] | None) -> None:
         self._connection = connection
+        self._files = files
         self._guard = threading.Lock()
         self._running: set[duckdb.DuckDBPyConnection] = set()
 
@@ -197,6 +206,35 @@ class DuckDBSession:
         with self._guard:
             for cursor in self._running:
                 cursor.interrupt()
+
+    def stamp(self) -> str | None:
+        """Return sizes, times and numbers of the database files, which nobody else can write for now.
+
+        Two writes in one tick of the file system's clock look alike, so a file that was just written is given the
+        time to grow older than a tick, or has no stamp where ticks are long.
+        """
+        if self._files is None:
+            return None
+        try:
+            self.execute("force checkpoint")
+        except WarehouseError:  # open for reading only: there is nothing of ours to write
+            pass
+        parts: list[JSON] = []
+        for path in self._files:
+            for file in (path, path.with_name(path.name + ".wal")):
+                try:
+                    stat = file.stat()
+                except OSError:
+                    parts.append([file.name, None])
+                    continue
+                tick = _COARSE_TICK if stat.st_mtime_ns % 1_000_000_000 == 0 else _FINE_TICK
+                age = time.time() - max(stat.st_mtime, stat.st_ctime)
+                if age < tick:
+                    if tick == _COARSE_TICK:
+                        return None
+                    time.sleep(tick)
+                parts.append([file.name, stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns, stat.st_ino])
+        return digest(parts)
 
     def query(self, sql: str) -> Rows:
         """Return all rows of a query."""

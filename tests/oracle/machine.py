@@ -127,7 +127,9 @@ class History(RuleBasedStateMachine):
         self.oracle = Oracle(self.warehouse)
         self.oracle.execute("create schema raw")
         for number, name in enumerate(SOURCES):
-            self.oracle.execute(f"create table raw.{name} as select i as id, i % 3 as k, i * {number + 2} as v from range(5) t(i)")
+            self.oracle.execute(
+                f"create table raw.{name} as select i as id, i % 3 as k, i * {number + 2} as v from range(5) t(i)"
+            )
         self.specs: dict[str, Spec] = {}
         for number, (shape, kind, first, second) in enumerate(drafts):
             known = [*SOURCES, *self.specs]
@@ -216,7 +218,9 @@ class History(RuleBasedStateMachine):
     def drop(self, pick: int) -> None:
         name = self._pick(pick).name
         for kind in ("view", "table"):
-            if self.oracle.query(f"select 1 from information_schema.tables where table_name = '{name}' and table_type {'=' if kind == 'view' else '<>'} 'VIEW'"):
+            if self.oracle.query(
+                f"select 1 from information_schema.tables where table_name = '{name}' and table_type {'=' if kind == 'view' else '<>'} 'VIEW'"
+            ):
                 self.oracle.execute(f"drop {kind} main.{name}")
 
     @rule(hours=st.sampled_from([1, 2, 4, 30, -3]))
@@ -258,7 +262,11 @@ class History(RuleBasedStateMachine):
     # ------------------------------------------------------------------ the oracle
 
     def _exists(self, name: str) -> bool:
-        return bool(self.oracle.query(f"select 1 from information_schema.tables where table_schema = 'main' and table_name = '{name}'"))
+        return bool(
+            self.oracle.query(
+                f"select 1 from information_schema.tables where table_schema = 'main' and table_name = '{name}'"
+            )
+        )
 
     def _content(self, project: Project, name: str) -> Content | None:
         """What a relation holds now; None where it cannot be read."""
@@ -299,7 +307,12 @@ class History(RuleBasedStateMachine):
         node = project.nodes[name]
         known = self.oracle.built.get(name)
         if decision.outcome in (Outcome.FAILED, Outcome.SKIPPED):
-            if there and known and node.materialized.holds_data and self.specs[name].meaning()[2] == known.meaning[0][2]:
+            if (
+                there
+                and known
+                and node.materialized.holds_data
+                and self.specs[name].meaning()[2] == known.meaning[0][2]
+            ):
                 assert self._content(project, name) == known.content, f"{name} failed and changed"
             assert decision.outcome is Outcome.SKIPPED or self._is_broken(project, name), decision
             return
@@ -317,7 +330,9 @@ class History(RuleBasedStateMachine):
         if node.materialized is Materialized.INCREMENTAL:
             assert now is not None and not fresh - now, f"{name} lacks rows: {decision}"
         else:
-            assert now == fresh, f"{name} is {decision.outcome.value} for {decision.reason.value}, and differs from a rebuild"
+            assert now == fresh, (
+                f"{name} is {decision.outcome.value} for {decision.reason.value}, and differs from a rebuild"
+            )
         meaning = self._meaning(project, name)
         inputs = self._inputs(project, name)
         if decision.outcome is Outcome.BUILT:
@@ -341,6 +356,8 @@ class History(RuleBasedStateMachine):
 
     def _check_all(self, project: Project, result: RunResult) -> None:
         """Where nothing was held back, a second run at the same time has nothing to do."""
-        if len(result.models) == len([node for node in project.nodes.values() if node.materialized is not Materialized.EPHEMERAL]):
+        if len(result.models) == len(
+            [node for node in project.nodes.values() if node.materialized is not Materialized.EPHEMERAL]
+        ):
             for each in result.models:
                 assert each.record is None or each.record.model == each.name

@@ -182,7 +182,9 @@ def test_a_window_never_holds_back_the_first_build(world: World) -> None:
 def test_a_clock_that_goes_back_holds_within_the_interval(world: World) -> None:
     shop(world)
     world.model(
-        "orders", "select * from {{ source('raw', 'orders') }}", freshness={"build_after": {"count": 1, "period": "hour"}}
+        "orders",
+        "select * from {{ source('raw', 'orders') }}",
+        freshness={"build_after": {"count": 1, "period": "hour"}},
     )
     world.run()
     world.sql("insert into raw.orders values (2, 7, 5)").wait(hours=-5)
@@ -230,7 +232,9 @@ def test_an_unknown_input_does_not_beat_the_interval(world: World) -> None:
     shop(world)
     world.sql("drop table raw.orders", "create or replace view raw.orders as select * from range(3) t(id)")
     world.model(
-        "orders", "select * from {{ source('raw', 'orders') }}", freshness={"build_after": {"count": 1, "period": "hour"}}
+        "orders",
+        "select * from {{ source('raw', 'orders') }}",
+        freshness={"build_after": {"count": 1, "period": "hour"}},
     )
     world.run("orders")
     assert world.run("orders").outcomes["orders"] == "reused: within_interval"
@@ -304,7 +308,9 @@ def test_an_alias_is_a_change_of_the_code(world: World) -> None:
 def test_plan_warns_of_a_window_longer_than_that_of_a_descendant(world: World) -> None:
     shop(world)
     world.model(
-        "orders", "select * from {{ source('raw', 'orders') }}", freshness={"build_after": {"count": 1, "period": "day"}}
+        "orders",
+        "select * from {{ source('raw', 'orders') }}",
+        freshness={"build_after": {"count": 1, "period": "day"}},
     )
     report = (world.root / "models/report.sql").read_text()
     world.model("report", report, freshness={"build_after": {"count": 1, "period": "hour"}})
@@ -364,7 +370,10 @@ def test_freshness_null_cancels_an_inherited_rule(world: World) -> None:
 def test_on_test_failure_rebuild(world: World) -> None:
     shop(world)
     world.model("orders", "select * from {{ source('raw', 'orders') }}", on_test_failure="rebuild")
-    world.write("models/t.yml", "models: [{name: orders, columns: [{name: amount, data_tests: [{accepted_values: {values: [1]}}]}]}]")
+    world.write(
+        "models/t.yml",
+        "models: [{name: orders, columns: [{name: amount, data_tests: [{accepted_values: {values: [1]}}]}]}]",
+    )
     world.run()
     assert world.run().outcomes["orders"] == "built: test_failed"
 

@@ -1,0 +1,88 @@
+"""What can be kept from one load of a project to the next, by content: nothing here knows of times or of git.
+
+Two things are kept in the project's `.sao` folder. The assembled project, under a digest of everything it was
+assembled from, with the environment variables that its templates read; and the byte code of templates, under a
+digest of their text, for when only some of them changed. Both are like Python's own `__pycache__`: they may be
+deleted at any time, are written whole or not at all, and are as trustworthy as the folder they are in.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import marshal
+import os
+import pickle
+import sys
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+from types import CodeType
+from typing import Any
+
+import jinja2
+import sqlglot
+
+from sao_dagster.version import __version__
+
+FOLDER = ".sao"
+MADE_BY = f"{__version__} {jinja2.__version__} {sqlglot.__version__} {sys.version}"
+
+
+class TemplateCodes:
+    """Byte code of templates by a digest of their text and path."""
+
+    current: TemplateCodes | None = None
+
+    def __init__(self, file: Path, codes: dict[str, bytes]) -> None:
+        self._file = file
+        self._codes = codes
+        self._used: dict[str, bytes] = {}
+
+    @classmethod
+    def open(cls, file: Path) -> TemplateCodes:
+        """Read a file of byte code, and let templates be compiled through it from now on."""
+        kept = load(file)
+        codes = kept[1] if isinstance(kept, tuple) and kept[0] == MADE_BY else {}
+        cls.current = cls(file, codes)
+        return cls.current
+
+    def code(self, text: str, path: str, mangled: bool, compile_: Callable[[], CodeType]) -> CodeType:
+        """Return the code of a template, compiled if it is not known."""
+        key = hashlib.blake2b(f"{mangled} {path} {text}".encode(), digest_size=16).hexdigest()
+        if key in self._codes:
+            self._used[key] = self._codes[key]
+            found: CodeType = marshal.loads(self._codes[key])  # noqa: S302 - as __pycache__ does
+            return found
+        code = compile_()
+        self._used[key] = marshal.dumps(code)
+        return code
+
+    def save(self) -> None:
+        """Keep what was used, if that is not what was read."""
+        if self._used.keys() != self._codes.keys():
+            save(self._file, (MADE_BY, self._used))
+            self._codes = dict(self._used)
+
+
+def load(file: Path) -> Any:
+    """Return what was saved in a file; None if that cannot be read."""
+    try:
+        with file.open("rb") as stream:
+            return pickle.load(stream)  # noqa: S301 - see the module's docstring
+    except Exception:  # noqa: BLE001 - whatever is wrong with a cache, it is made anew
+        return None
+
+
+def save(file: Path, value: object) -> None:
+    """Replace a file at once; a folder that cannot be written has no cache."""
+    try:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        descriptor, name = tempfile.mkstemp(dir=file.parent)
+    except OSError:
+        return
+    try:
+        with os.fdopen(descriptor, "wb") as stream:
+            pickle.dump(value, stream, protocol=pickle.HIGHEST_PROTOCOL)
+        Path(name).replace(file)
+    except (OSError, pickle.PicklingError, AttributeError, TypeError):
+        Path(name).unlink(missing_ok=True)
