@@ -19,9 +19,12 @@ from sqlalchemy import (
     Float,
     Integer,
     MetaData,
+    Insert,
     String,
     Table,
     Text,
+    Update,
+    bindparam,
     create_engine,
     delete,
     event,
@@ -394,10 +397,20 @@ def _reason(error: Exception) -> str:
     return str(original or error).splitlines()[0] if str(original or error) else type(error).__name__
 
 
+def _statements(table: Table) -> tuple[Update, Insert]:
+    """Return the statements that replace a row by its key, made once, since making them is what takes the time."""
+    matches = [column == bindparam(f"key_{column.name}") for column in table.primary_key]
+    return update(table).where(*matches), insert(table)
+
+
+_PUTS = {table.name: _statements(table) for table in (_builds, _tests, _contents, _runs)}
+
+
 def _put(connection: Connection, table: Table, key: Mapping[str, str], values: Mapping[str, object]) -> None:
-    matches = [table.c[name] == value for name, value in key.items()]
-    if connection.execute(update(table).where(*matches).values(**values)).rowcount == 0:
-        connection.execute(insert(table).values(**key, **values))
+    change, add = _PUTS[table.name]
+    named = {f"key_{name}": value for name, value in key.items()}
+    if connection.execute(change, {**values, **named}).rowcount == 0:
+        connection.execute(add, {**key, **values})
 
 
 def _note(connection: Connection, environment: str, versions: Mapping[str, str], seen_at: datetime) -> None:

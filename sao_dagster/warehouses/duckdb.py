@@ -173,6 +173,9 @@ class DuckDBSession:
     def __init__(self, connection: duckdb.DuckDBPyConnection, files: tuple[Path, ...] | None) -> None:
         self._connection = connection
         self._files = files
+        self._guard_schemas = threading.Lock()
+        self._schemas: set[tuple[str | None, str]] = set()  # those that are known to be there
+        self._kinds: dict[tuple[str, str, str], bool] | None = None  # whether a relation is a view
         self._guard = threading.Lock()
         self._running: set[duckdb.DuckDBPyConnection] = set()
 
@@ -251,19 +254,31 @@ class DuckDBSession:
     def catalog(self) -> Catalog:
         """Return all tables and views of the attached databases."""
         with self._cursor() as cursor:
-            return _catalog(cursor)
+            found = _catalog(cursor)
+        self._kinds = {key: info.is_view for key, info in found.items()}
+        return found
+
+    def _is_view(self, relation: Relation) -> bool | None:
+        """Return whether a relation is a view; None if it is not there, as far as this session knows."""
+        if self._kinds is None:
+            self.catalog()
+        return (self._kinds or {}).get(relation.key)
 
     def ensure_schemas(self, relations: Collection[Relation]) -> None:
         """Create the schemas that the relations live in, where they are not there."""
-        with self._cursor() as cursor:
+        wanted = {(each.database, each.schema) for each in relations} - self._schemas
+        if not wanted:
+            return
+        with self._guard_schemas, self._cursor() as cursor:
             there = {
                 (row[0].lower(), row[1].lower())
                 for row in cursor.execute("select database_name, schema_name from duckdb_schemas()").fetchall()
             }
-            for database, schema in sorted({(each.database, each.schema) for each in relations}, key=str):
+            for database, schema in sorted(wanted, key=str):
                 if ((database or "").lower(), schema.lower()) not in there:
                     prefix = f"{_quote(database)}." if database else ""
                     cursor.execute(f"create schema if not exists {prefix}{_quote(schema)}")
+            self._schemas |= wanted
 
     def versions(
         self, relations: Collection[Relation], omit: Mapping[Relation, Collection[str]], seconds: float
@@ -327,76 +342,82 @@ class DuckDBSession:
 
     def build(self, model: Model, compiled: CompiledSql, *, full_refresh: bool) -> Built:
         """Build a model in one transaction."""
-        started = time.perf_counter()
-        with self._transaction() as cursor:
-            there = _lookup(cursor, model.relation)
-            for hook in compiled.pre_hooks:
-                cursor.execute(hook)
-            wants_view = model.materialized is Materialized.VIEW
-            if there is not None and there.is_view != wants_view:
-                cursor.execute(f"drop {'view' if there.is_view else 'table'} {model.relation}")
-                there = None
+
+        def make(cursor: duckdb.DuckDBPyConnection, is_view: bool | None) -> bool:
             sql = _bare(compiled.sql)
-            if wants_view:
+            if model.materialized is Materialized.VIEW:
                 cursor.execute(f"create or replace view {model.relation} as {sql}")
-            elif model.materialized is Materialized.INCREMENTAL and there is not None and not full_refresh:
+                return True
+            if model.materialized is Materialized.INCREMENTAL and is_view is not None and not full_refresh:
                 _add_increment(cursor, model, _bare(compiled.incremental_sql or compiled.sql))
             else:
                 cursor.execute(f"create or replace table {model.relation} as {sql}")
-            for hook in compiled.post_hooks:
-                cursor.execute(hook)
-            seconds = time.perf_counter() - started
-            return _describe(cursor, model.relation, model.volatile_columns, seconds)
+            return False
+
+        return self._replace(model, compiled.pre_hooks, compiled.post_hooks, make)
 
     def load_seed(self, seed: Seed) -> Built:
         """Replace a seed's table by its file."""
-        started = time.perf_counter()
-        options = [
-            _literal(seed.path),
-            "header = true",
-            f"delim = {_literal(seed.delimiter)}",
-            "sample_size = -1",
-        ]
+        options = [_literal(seed.path), "header = true", f"delim = {_literal(seed.delimiter)}", "sample_size = -1"]
         if seed.column_types:
             types = ", ".join(f"{_literal(name)}: {_literal(kind)}" for name, kind in seed.column_types.items())
             options.append(f"types = {{{types}}}")
-        with self._transaction() as cursor:
-            for hook in seed.pre_hooks:
-                cursor.execute(hook)
-            there = _lookup(cursor, seed.relation)
-            if there is not None and there.is_view:
-                cursor.execute(f"drop view {seed.relation}")
+
+        def make(cursor: duckdb.DuckDBPyConnection, _: bool | None) -> bool:
             cursor.execute(f"create or replace table {seed.relation} as select * from read_csv({', '.join(options)})")
-            for hook in seed.post_hooks:
-                cursor.execute(hook)
-            return _describe(cursor, seed.relation, (), time.perf_counter() - started)
+            return False
+
+        return self._replace(seed, seed.pre_hooks, seed.post_hooks, make)
+
+    def _replace(
+        self,
+        node: Model | Seed,
+        before: Sequence[str],
+        after: Sequence[str],
+        make: Callable[[duckdb.DuckDBPyConnection, bool | None], bool],
+    ) -> Built:
+        """Make a relation between its hooks, in one transaction; `make` says whether it is a view now."""
+        wants_view = node.materialized is Materialized.VIEW
+        omitted = node.volatile_columns if isinstance(node, Model) else ()
+        is_view = self._is_view(node.relation)
+        started = time.perf_counter()
+        try:
+            with self._transaction() as cursor:
+                for hook in before:
+                    cursor.execute(hook)
+                if is_view is not None and is_view != wants_view:
+                    cursor.execute(f"drop {'view' if is_view else 'table'} {node.relation}")
+                    is_view = None
+                made_view = make(cursor, is_view)
+                for hook in after:
+                    cursor.execute(hook)
+                seconds = time.perf_counter() - started
+                built = _describe(cursor, node.relation, omitted, is_view=made_view, seconds=seconds)
+        except WarehouseError:
+            known, self._kinds = is_view, None  # a hook or a macro may have made or dropped it behind our back
+            if self._is_view(node.relation) == known:
+                raise
+            return self._replace(node, before, after, make)
+        if self._kinds is not None:
+            self._kinds[node.relation.key] = made_view
+        return built
 
 
-def _catalog(
-    cursor: duckdb.DuckDBPyConnection, relation: Relation | None = None
-) -> dict[tuple[str, str, str], RelationInfo]:
-    one = ""
-    if relation is not None:
-        one = (
-            f" and lower(schema_name) = {_literal(relation.key[1])} and lower(table_name) = {_literal(relation.key[2])}"
-        )
-        if relation.database:
-            one += f" and lower(database_name) = {_literal(relation.key[0])}"
+def _catalog(cursor: duckdb.DuckDBPyConnection) -> dict[tuple[str, str, str], RelationInfo]:
     columns: dict[tuple[str, str, str], list[tuple[str, str]]] = {}
     for database, schema, table, column, kind in cursor.execute(
         "select database_name, schema_name, table_name, column_name, data_type from duckdb_columns() "
-        f"where not internal{one} order by database_name, schema_name, table_name, column_index"
+        "where not internal order by database_name, schema_name, table_name, column_index"
     ).fetchall():
         columns.setdefault((database.lower(), schema.lower(), table.lower()), []).append((column, kind))
     views = {
         (database.lower(), schema.lower(), view.lower()): sql
         for database, schema, view, sql in cursor.execute(
             "select database_name, schema_name, view_name, sql from duckdb_views() where not internal"
-            + one.replace("table_name", "view_name")
         ).fetchall()
     }
     tables = cursor.execute(
-        f"select database_name, schema_name, table_name from duckdb_tables() where not internal{one}"
+        "select database_name, schema_name, table_name from duckdb_tables() where not internal"
     ).fetchall()
     found = {
         key: RelationInfo(is_view=False, columns=tuple(columns.get(key, ())))
@@ -407,21 +428,21 @@ def _catalog(
     return found
 
 
-def _lookup(cursor: duckdb.DuckDBPyConnection, relation: Relation) -> RelationInfo | None:
-    found = _catalog(cursor, relation)
-    return next(iter(found.values()), None)
-
-
-def _describe(cursor: duckdb.DuckDBPyConnection, relation: Relation, omitted: Collection[str], seconds: float) -> Built:
+def _describe(
+    cursor: duckdb.DuckDBPyConnection, relation: Relation, omitted: Collection[str], *, is_view: bool, seconds: float
+) -> Built:
     """Return what is there now, seen from inside the transaction that made it."""
-    info = _lookup(cursor, relation)
-    if info is None:
-        raise WarehouseError(f"{relation} is not there after its build; a hook may have dropped it")
-    if info.is_view:
-        return Built(view_version(info), info.columns, None, seconds)
-    row = cursor.execute(_content_sql(str(relation), info.columns, omitted)).fetchone()
+    columns = tuple(_columns_of(cursor, str(relation)).values())
+    if is_view:
+        database, schema, name = (_literal(part) for part in relation.key)
+        sql = cursor.execute(
+            f"select sql from duckdb_views() where lower(view_name) = {name} and lower(schema_name) = {schema}"
+            + (f" and lower(database_name) = {database}" if relation.database else "")
+        ).fetchone()
+        return Built(view_version(RelationInfo(True, columns, sql[0] if sql else None)), columns, None, seconds)
+    row = cursor.execute(_content_sql(str(relation), columns, omitted)).fetchone()
     assert row is not None  # noqa: S101 - an aggregate without grouping has one row
-    return Built(_token(row, info.columns, omitted), info.columns, int(row[0]), seconds)
+    return Built(_token(row, columns, omitted), columns, int(row[0]), seconds)
 
 
 def _content_sql(table: str, columns: Sequence[tuple[str, str]], omitted: Collection[str]) -> str:
