@@ -111,6 +111,9 @@ class _Assembly:
         self._relations: dict[tuple[Any, ...], Relation] = {}
 
     def project(self) -> Project:
+        for file in self.declared.macro_files:
+            if file.package == self.declared.name:
+                self._noting(lambda each=file: self.engine.macros.check(each))  # type: ignore[misc]
         for declaration in self.declared.nodes:
             self._noting(lambda each=declaration: self._draft(each))  # type: ignore[misc]
         self._register()

@@ -20,7 +20,7 @@ import yaml
 from jinja2.utils import missing
 
 from sao_dagster.core.models import Query, Relation
-from sao_dagster.errors import Location, NeedsConnectionError, RenderError, UnsupportedError
+from sao_dagster.errors import NeedsConnectionError, RenderError, UnsupportedError
 from sao_dagster.projects.jinja import MacroFile, MacroRegistry, MacroReturn, evaluate, render
 from sao_dagster.projects.values import (
     ColumnValue,
@@ -211,7 +211,7 @@ class Render:
             "is_incremental": self._is_incremental,
             "execute": self._execute,
             "target": Namespace("target", self.engine.target),
-            "this": RelationValue(subject.this) if subject.this else None,
+            "this": RelationValue(subject.this or Relation(None, "unresolved", subject.name)),
             "adapter": self._adapter,
             "api": Namespace("api", {"Relation": Namespace("api.Relation", {"create": _create_relation}), "Column": ColumnValue}),
             "exceptions": Namespace(
@@ -558,8 +558,3 @@ class TimedExpression:
     def __call__(self, now: datetime) -> str:
         """Return the text as of `now`."""
         return Render(self.engine, self.subject, execute=True, started_at=now).text(self.template)
-
-
-def location_of(subject: Subject) -> Location:
-    """Return the place of a subject, for errors that Jinja does not raise itself."""
-    return Location(subject.path)

@@ -175,6 +175,16 @@ class MacroRegistry:
         """Return the file that defines a macro."""
         return self._found.get(package, {}).get(name)
 
+    @staticmethod
+    def check(file: MacroFile) -> None:
+        """Compile a file that may be needed later.
+
+        Raises:
+            RenderError: It is not Jinja.
+            UnsupportedError: It has a block that is not supported.
+        """
+        _macro_template(file.text, file.path)
+
     def packages(self) -> Iterable[str]:
         """Return the packages that have macros."""
         return self._found
@@ -234,7 +244,7 @@ def _guarded(action: Callable[[], str], text: str, path: str, name: str | None) 
         return "" if returned.value is None else str(returned.value)
     except SaoError as error:
         error.name = error.name or name
-        error.location = error.location or Location(path)
+        error.location = error.location or _place(error, path)
         raise
     except jinja2.TemplateError as error:
         raise RenderError(str(error.message), name=name, location=_place(error, path)) from error

@@ -51,6 +51,15 @@ def sql_digest(sql: str, dialect: str) -> str:
     return digest(stream)
 
 
+def _hints(sql: str, dialect: str) -> list[str]:
+    """Return the optimizer hints of a query, which trees do not keep in all dialects."""
+    try:
+        tokens = Dialect.get_or_raise(dialect).tokenize(sql)
+    except SqlglotError:
+        return []
+    return [comment.strip() for token in tokens for comment in token.comments if comment.startswith("+")]
+
+
 def _parts(token: Token) -> list[str]:
     hints = [f"hint:{comment.strip()}" for comment in token.comments if comment.startswith("+")]
     if token.token_type in _LITERALS:
@@ -74,5 +83,7 @@ def equivalent(old: str, new: str, dialect: str) -> bool:
     """
     if sql_digest(old, dialect) == sql_digest(new, dialect):
         return True
+    if _hints(old, dialect) != _hints(new, dialect):
+        return False
     before = canonical_form(old, dialect)
     return before is not None and before == canonical_form(new, dialect)

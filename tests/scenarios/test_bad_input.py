@@ -1,0 +1,210 @@
+"""Bad input: a clear error that names the model, the file and the line, and loses nothing."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import textwrap
+import time
+from pathlib import Path
+
+import pytest
+
+from sao_dagster import SqlProject, DuckDBWarehouse, load_project, select
+from sao_dagster.errors import ProjectErrors, SaoError, SelectionError, StateError, WarehouseBusyError
+from sao_dagster.projects.config import BuildAfterConfig
+from tests.world import World
+
+
+def errors(world: World) -> str:
+    try:
+        return "\n".join(str(error) for error in world.runner().project.errors)
+    except SaoError as error:
+        return str(error)
+
+
+@pytest.mark.parametrize(
+    ("path", "text", "expected"),
+    [
+        ("models/m.sql", "select * from {{ ref('ordres') }}", ["models/m.sql", "m reads ref('ordres')", "did you mean 'orders'"]),
+        ("models/m.sql", "select * from {{ source('raw', 'x') }}", ["models/m.sql", "source('raw', 'x')", "not there"]),
+        ("models/m.sql", "select {{ 1 + }}", ["models/m.sql:1", "Jinja cannot read"]),
+        ("models/m.sql", "\n\n{{ no_such_macro() }}", ["models/m.sql:3", "'no_such_macro' is undefined"]),
+        ("models/m.sql", "{{ exceptions.raise_compiler_error('not like this') }}", ["models/m.sql", "not like this"]),
+        ("models/m.sql", "{{ config(materialised='table') }} select 1", ["models/m.sql", "did you mean 'materialized'"]),
+        ("models/m.sql", "{{ config(materialized='cube') }} select 1", ["models/m.sql", "'cube' is not supported", "incremental"]),
+        ("models/m.sql", "{{ config(freshness={'build_after': {'count': 4}}) }} select 1", ["models/m.sql", "count and period come together"]),
+        ("models/m.sql", "{{ config(freshness={'build_after': {'count': 4, 'period': 'week'}}) }} select 1", ["period must be minute, hour or day"]),
+        ("models/m.sql", "{{ config(freshness={'build_after': {'count': -4, 'period': 'day'}}) }} select 1", ["at least 0"]),
+        ("models/m.sql", "{{ config(freshness={'build_after': {'update_on': 'all'}}) }} select 1", ["did you mean 'updates_on'"]),
+        ("models/m.sql", "{{ config(state={'lag_tolerance': '4 hours'}) }} select 1", ["lag_tolerance", "4h"]),
+        ("models/m.sql", "{{ config(volatile='sometimes') }} select 1", ["volatile", "hourly"]),
+        ("models/m.sql", "{{ config(materialized='incremental', incremental_strategy='merge') }} select 1", ["needs a unique_key"]),
+        ("models/m.sql", "{{ config(materialized='incremental', incremental_strategy='microbatch') }} select 1", ["'microbatch' is not supported"]),
+        ("models/m.sql", "{{ config(contract={'enforced': true}) }} select 1", ["contract", "not supported"]),
+        ("models/m.sql", "{{ var('nope') }}", ["models/m.sql:1", "'nope' has no value"]),
+        ("models/m.sql", "{{ env_var('NOPE') }}", ["NOPE is not set"]),
+        ("models/m.sql", "{{ env_var('DBT_ENV_SECRET_X') }}", ["secrets belong into profiles.yml"]),
+        ("models/m.sql", "{{ dbt_utils.star() }}", ["dbt_utils"]),
+        ("models/m.sql", "{% for node in graph.nodes %}{% endfor %}", ["graph", "not supported"]),
+        ("models/m.sql", "", ["m has no SQL"]),
+        ("models/m.sql", "select * from {{ ref('m') }}", ["in a circle: m <- m"]),
+        ("models/sub/orders.sql", "select 1", ["two models or seeds called 'orders'", "models/orders.sql"]),
+        ("models/m.sql", "{{ config(alias='orders') }} select 1", ["would both be built as", "orders"]),
+        ("models/m.py", "def model(dbt, session): ...", ["models/m.py", "Python models are not supported"]),
+        ("snapshots/s.sql", "{% snapshot s %}select 1{% endsnapshot %}", ["snapshots/s.sql", "snapshots are not supported"]),
+        ("models/s.yml", "models: [{name: orders", ["models/s.yml", "not YAML"]),
+        ("models/s.yml", "model: [{name: orders}]", ["models/s.yml", "unknown key 'model'", "did you mean 'models'"]),
+        ("models/s.yml", "\nmodels:\n  - name: orders\n    colums: []\n", ["models/s.yml:4", "did you mean 'columns'"]),
+        ("models/s.yml", "models: [{name: orders, columns: [{name: id, data_tests: [uniqe]}]}]", ["models/s.yml:1", "no generic test called 'uniqe'", "did you mean 'unique'"]),
+        ("models/s.yml", "models: [{name: orders, columns: [{name: id, data_tests: [{accepted_values: {value: [1]}}]}]}]", ["accepted_values", "value"]),
+        ("models/s.yml", "models: [{name: orders, columns: [{name: id, data_tests: [{unique: {severity: bad}}]}]}]", ["severity", "warn"]),
+        ("models/s.yml", "models: [{name: orders, columns: [{name: id, data_tests: [{unique: {error_if: 'many'}}]}]}]", ["error_if", ">10"]),
+        ("models/s.yml", "models: [{name: orders, columns: [{name: id, data_tests: [unique, unique]}]}]", ["two data tests called 'unique_orders_id'"]),
+        ("models/s.yml", "models: [{name: orders}, {name: orders}]", ["orders is described twice"]),
+        ("models/s.yml", "sources: [{name: raw, tables: [{name: t, loaded_at_field: a, loaded_at_query: b}]}]", ["raw.t has both", "keep one"]),
+        ("macros/m.sql", "{% materialization x, default %}{% endmaterialization %}", ["materialization", "not supported"]),
+        ("dbt_project.yml", "name: shop\nprofile: shop\nmodel-path: [models]", ["dbt_project.yml", "did you mean 'model-paths'"]),
+        ("dbt_project.yml", "name: shop\nprofile: shopp", ["profiles.yml", "no profile 'shopp'", "shop"]),
+        ("profiles.yml", "shop: {target: prod, outputs: {dev: {type: duckdb}}}", ["no target 'prod'", "dev"]),
+        ("profiles.yml", "shop: {target: dev, outputs: {dev: {type: oracle}}}", ["'oracle'", "duckdb"]),
+        ("profiles.yml", "shop: {target: dev, outputs: {dev: {type: duckdb, pth: x}}}", ["did you mean 'path'"]),
+        ("tests/t.sql", "select 1", ["the test t reads nothing"]),
+    ],
+)  # fmt: skip
+def test_errors_name_the_place_and_the_way_out(world: World, path: str, text: str, expected: list[str]) -> None:
+    world.model("orders", "select 1 as id")
+    world.write(path, text)
+    message = errors(world)
+    for words in expected:
+        assert words in message, message
+
+
+def test_a_cycle_names_its_models(world: World) -> None:
+    world.model("a", "select * from {{ ref('c') }}").model("b", "select * from {{ ref('a') }}").model("c", "select * from {{ ref('b') }}")
+    assert "in a circle: a <- c <- b <- a" in errors(world)
+
+
+def test_errors_stop_a_run_and_leave_a_plan_of_the_rest(world: World) -> None:
+    world.model("good", "select 1 as x").model("bad", "select * from {{ ref('nope') }}").model("below", "select * from {{ ref('bad') }}")
+    assert set(world.plan()) == {"good"}
+    with pytest.raises(ProjectErrors, match="nope"):
+        world.run()
+    notices = [str(notice) for notice in world.runner().project.notices]
+    assert any("below is left out: it reads bad" in notice for notice in notices)
+
+
+def test_things_without_effect_are_named(world: World) -> None:
+    world.write("dbt_project.yml", "name: shop\nprofile: shop\nmodels:\n  shop:\n    stagging:\n      +materialized: view\n")
+    world.model("a", "select 1 as x", grants={"select": ["someone"]})
+    world.write("models/s.yml", "models: [{name: gone}]\nunit_tests: [{name: x}]")
+    notices = "\n".join(str(notice) for notice in world.runner().project.notices)
+    assert "models.shop.stagging matches no file" in notices
+    assert "the config 'grants' has no effect here" in notices
+    assert "gone is described, but there is no such file" in notices
+    assert "unit tests are not run" in notices
+
+
+def test_selections_that_match_nothing_or_mean_nothing(world: World) -> None:
+    project = world.model("a", "select 1 as x").runner().project
+    with pytest.raises(SelectionError, match="'b' selects nothing"):
+        select(project, "b")
+    with pytest.raises(SelectionError, match="there are: config, fqn"):
+        select(project, "tags:x")
+
+
+def test_unparsable_sql_fails_its_own_model_only(world: World) -> None:
+    world.model("a", "selec 1 as x").model("b", "select 1 as x")
+    run = world.run()
+    assert run.outcomes == {"a": "failed: build_error", "b": "built: never_built"}
+
+
+def test_a_vanished_column_fails_with_the_words_of_the_warehouse(world: World) -> None:
+    world.source("t").sql("create table raw.t as select 1 as id, 2 as x").model("a", "select x from {{ source('raw', 't') }}").run()
+    world.sql("alter table raw.t drop column x")
+    assert "x" in str(world.run().decision("a").evidence["error"])
+    assert world.rows("select x from a") == [(2,)]
+
+
+def test_a_locked_file_is_waited_for_and_given_up(world: World) -> None:
+    world.model("a", "select 1 as x")
+    holder = subprocess.Popen(
+        [sys.executable, "-c", f"import duckdb, time; c = duckdb.connect({str(world.root / 'shop.duckdb')!r}); print('held', flush=True); time.sleep(60)"],
+        stdout=subprocess.PIPE,
+    )
+    try:
+        assert holder.stdout is not None
+        holder.stdout.readline()
+        opened = load_project(world.root)
+        with pytest.raises(WarehouseBusyError, match=f"held by process {holder.pid}"), opened.warehouse.session(wait_seconds=0.3):
+            pass
+        said: list[str] = []
+        started = time.monotonic()
+        holder.kill()
+        with opened.warehouse.session(on_wait=said.append, wait_seconds=30):
+            assert time.monotonic() - started < 30
+    finally:
+        holder.kill()
+        holder.wait()
+
+
+def test_state_that_cannot_be_reached(world: World, tmp_path: Path) -> None:
+    world.model("a", "select 1 as x").run()
+    broken = tmp_path / "broken.db"
+    broken.write_text("this is no database, and long enough to be looked at as one" * 20)
+    opened = load_project(world.root)
+    opened._state_url = f"sqlite:///{broken}"
+    with pytest.raises(StateError, match="state cannot be"):
+        opened.runner().run(select(opened.project))
+    opened.on_state_error = "build"
+    result = opened.runner().run(select(opened.project))
+    assert [each.decision.reason.value for each in result.models] == ["state_unreachable"]
+
+
+def test_state_of_a_newer_version_is_refused(world: World) -> None:
+    import sqlite3
+
+    world.model("a", "select 1 as x").run()
+    with sqlite3.connect(world.root / "state.db") as connection:
+        connection.execute("update sao_meta set value = '999'")
+    with pytest.raises(StateError, match="newer sao_dagster"):
+        world.run()
+
+
+def test_python_declarations_are_checked(tmp_path: Path) -> None:
+    shop = SqlProject("shop", warehouse=DuckDBWarehouse(path=":memory:"), state_url="sqlite://")
+    with pytest.raises(SaoError, match="count and period come together"):
+        shop.model(name="a", sql="select 1", build_after={"count": 4})
+    with pytest.raises(SaoError, match="needs a name"):
+        shop.model(sql="select 1")
+    with pytest.raises(SaoError, match="may take ref, source and var"):
+
+        @shop.model
+        def wrong(orders: str) -> str:
+            return orders
+
+    with pytest.raises(SaoError, match=r"file of the seed 'x' is not there"):
+        shop.seed("x", "nowhere.csv")
+    assert BuildAfterConfig(count=4, period="hour").count == 4
+
+
+def test_interrupted_in_the_middle_of_a_build(world: World) -> None:
+    """A run that is killed leaves the old table and no lock; the next one builds."""
+    world.model("a", "select 1 as x").run()
+    world.model("a", "select count(*) as x from range(100000000000) t(i), range(1000) u(j) where i % 7 = j")
+    code = textwrap.dedent(f"""
+        from sao_dagster import load_project, select
+        project = load_project({str(world.root)!r})
+        project._state_url = "sqlite:///{world.root / 'state.db'}"
+        project.runner().run(select(project.project), on_event=lambda event: print(type(event).__name__, flush=True))
+    """)
+    running = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True)
+    assert running.stdout is not None
+    while "Started" not in running.stdout.readline():
+        pass
+    time.sleep(0.3)
+    running.kill()
+    running.wait()
+    assert world.rows("select x from a") == [(1,)]
+    world.model("a", "select 2 as x")
+    assert world.run().outcomes["a"] == "built: code_changed"

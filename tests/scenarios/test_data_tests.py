@@ -1,0 +1,239 @@
+"""Data tests: dbt's meaning, reuse by record, blocking, and statements."""
+
+from __future__ import annotations
+
+import pytest
+
+from sao_dagster.core.decide import Mode
+from tests.world import World
+
+
+@pytest.fixture
+def shop(world: World) -> World:
+    world.source("orders", "customers")
+    world.sql(
+        "create table raw.orders as select * from (values (1, 7, 'a', 10), (2, 8, 'b', null), (3, null, null, 5)) t(id, customer_id, status, amount)",
+        "create table raw.customers as select * from (values (7), (8)) t(id)",
+    )
+    world.model("orders", "select * from {{ source('raw', 'orders') }}")
+    world.model("customers", "select * from {{ source('raw', 'customers') }}")
+    world.model("report", "select count(*) as n from {{ ref('orders') }}")
+    return world
+
+
+def tests(world: World, text: str) -> World:
+    return world.write("models/tests.yml", text)
+
+
+ALL_FOUR = """
+models:
+  - name: orders
+    columns:
+      - name: id
+        data_tests: [unique, not_null]
+      - name: status
+        data_tests:
+          - accepted_values: {values: [a, b]}
+      - name: customer_id
+        data_tests:
+          - relationships: {to: ref('customers'), field: id}
+"""
+
+
+def test_the_four_of_dbt_share_one_statement_and_ignore_nulls_as_dbt_does(shop: World) -> None:
+    tests(shop, ALL_FOUR)
+    run = shop.run()
+    assert run.tests == {
+        "unique_orders_id": "ran: pass",
+        "not_null_orders_id": "ran: pass",
+        "accepted_values_orders_status__a__b": "ran: pass",
+        "relationships_orders_customer_id__id__ref_customers_": "ran: pass",
+    }
+    assert run.result.summary()["test_statements"] == 1
+
+
+def test_failures_are_counted_as_dbt_counts_them(shop: World) -> None:
+    tests(shop, ALL_FOUR)
+    shop.sql("insert into raw.orders values (1, 99, 'c', 1), (1, 99, 'c', 1), (null, 98, 'd', 1)")
+    run = shop.run()
+    counts = {each.test.kind: each.failures for each in run.result.tests}
+    assert counts == {"unique": 1, "not_null": 1, "accepted_values": 2, "relationships": 3}
+    assert {row["unique_field"] for each in run.result.tests if each.test.kind == "unique" for row in each.sample} == {"1"}
+
+
+def test_a_verdict_stands_while_nothing_it_reads_has_changed(shop: World) -> None:
+    tests(shop, ALL_FOUR).run()
+    assert set(shop.run().tests.values()) == {"reused: pass"}
+    shop.sql("insert into raw.customers values (9)")
+    run = shop.run()
+    assert run.tests["unique_orders_id"] == "reused: pass"
+    assert run.tests["relationships_orders_customer_id__id__ref_customers_"] == "ran: pass", "it reads both"
+    assert run.test("relationships_orders_customer_id__id__ref_customers_").evidence["inputs"] == ["customers"]
+
+
+def test_a_model_rebuilt_to_the_same_content_reruns_no_test(shop: World) -> None:
+    tests(shop, ALL_FOUR).run()
+    shop.model("orders", "select id, customer_id, status, amount from {{ source('raw', 'orders') }} where true")
+    run = shop.run()
+    assert run.outcomes["orders"] == "built: code_changed"
+    assert set(run.tests.values()) == {"reused: pass"}
+
+
+def test_a_changed_test_runs(shop: World) -> None:
+    tests(shop, ALL_FOUR).run()
+    tests(shop, ALL_FOUR.replace("[a, b]", "[a, b, c]"))
+    run = shop.run()
+    assert run.tests["accepted_values_orders_status__a__b__c"] == "ran: pass"
+    assert run.tests["unique_orders_id"] == "reused: pass"
+
+
+def test_a_failure_runs_again_until_it_passes_and_rebuilds_nothing(shop: World) -> None:
+    tests(shop, ALL_FOUR)
+    shop.sql("insert into raw.orders values (1, 7, 'a', 1)")
+    shop.run()
+    for _ in range(2):
+        run = shop.run()
+        assert run.tests["unique_orders_id"] == "ran: fail"
+        assert run.test("unique_orders_id").reason.value == "failed_before"
+        assert run.outcomes["orders"] == "reused: no_new_data"
+    shop.sql("delete from raw.orders where amount = 1")
+    assert shop.run().tests["unique_orders_id"] == "ran: pass"
+
+
+def test_an_error_blocks_everything_below_and_a_warning_does_not(shop: World) -> None:
+    tests(shop, ALL_FOUR)
+    shop.sql("insert into raw.orders values (1, 7, 'a', 1)")
+    run = shop.run()
+    assert run.outcomes["report"] == "skipped: upstream_failed"
+    assert run.decision("report").evidence["inputs"] == ["orders"]
+    assert not run.result.succeeded
+    assert shop.run().outcomes["report"] == "skipped: upstream_failed", "the failing test runs again and blocks again"
+    tests(shop, ALL_FOUR.replace("[unique, not_null]", "[{unique: {config: {severity: warn}}}]"))
+    run = shop.run()
+    assert run.tests["unique_orders_id"] == "ran: warn"
+    assert run.outcomes["report"] == "built: never_built"
+    assert run.result.succeeded
+    assert shop.run().tests["unique_orders_id"] == "reused: warn", "a warning is reused as a warning"
+
+
+@pytest.mark.parametrize(
+    ("config", "verdict", "failures"),
+    [
+        ("{severity: warn}", "warn", 3),
+        ("{error_if: '>5'}", "warn", 3),
+        ("{warn_if: '>5', error_if: '>5'}", "pass", 3),
+        ("{error_if: '>2', warn_if: '>0'}", "fail", 3),
+        ("{severity: warn, error_if: '>1', warn_if: '>10'}", "pass", 3),
+        ("{limit: 2}", "fail", 2),
+        ("{where: 'id > 100'}", "pass", 0),
+        ("{fail_calc: 'sum(amount)'}", "fail", 6),
+        ("{store_failures: true}", "fail", 3),
+    ],
+)
+def test_custom_config_has_the_meaning_of_dbt(shop: World, config: str, verdict: str, failures: int) -> None:
+    shop.sql("insert into raw.orders values (null, 7, 'a', 1), (null, 7, 'a', 2), (null, 7, 'a', 3)")
+    tests(shop, f"models: [{{name: orders, columns: [{{name: id, data_tests: [unique, {{not_null: {{config: {config}}}}}]}}]}}]")
+    run = shop.run()
+    (result,) = (each for each in run.result.tests if each.test.kind == "not_null")
+    assert result.verdict is not None
+    assert (result.verdict.value, result.failures) == (verdict, failures)
+    assert run.result.summary()["test_statements"] == 2, "it runs alone"
+
+
+def test_stored_failures_can_be_read(shop: World) -> None:
+    shop.sql("insert into raw.orders values (null, 7, 'a', 1)")
+    tests(shop, "models: [{name: orders, columns: [{name: id, data_tests: [{not_null: {config: {store_failures: true}}}]}]}]")
+    shop.run()
+    assert shop.rows("select amount from main_dbt_test__audit.not_null_orders_id") == [(1,)]
+
+
+def test_config_for_all_tests_of_the_project(shop: World) -> None:
+    shop.write("dbt_project.yml", (shop.root / "dbt_project.yml").read_text() + "data_tests:\n  +severity: warn\n")
+    tests(shop, ALL_FOUR)
+    shop.sql("insert into raw.orders values (1, 7, 'a', 1)")
+    assert shop.run().tests["unique_orders_id"] == "ran: warn"
+
+
+def test_singular_and_generic_tests_of_the_project(shop: World) -> None:
+    shop.write("tests/no_big_orders.sql", "{{ config(severity='warn') }} select * from {{ ref('orders') }} where amount > 5")
+    shop.write("tests/generic/positive.sql", "{% test positive(model, column_name, strict=false) %}select * from {{ model }} where {{ column_name }} {{ '<=' if strict else '<' }} 0{% endtest %}")
+    tests(shop, "models: [{name: orders, columns: [{name: amount, tests: [positive, {positive: {strict: true, name: strictly}}]}]}]")
+    assert shop.run().tests == {
+        "positive_orders_amount": "ran: pass",
+        "strictly": "ran: pass",
+        "no_big_orders": "ran: warn",
+    }
+
+
+def test_a_project_may_override_a_builtin_test(shop: World) -> None:
+    shop.write("macros/unique.sql", "{% macro default__test_unique(model, column_name) %}select 1 as always{% endmacro %}")
+    tests(shop, ALL_FOUR)
+    assert shop.run().tests["unique_orders_id"] == "ran: fail"
+
+
+def test_tests_of_sources_block_what_reads_them(shop: World) -> None:
+    shop.write("models/sources.yml", "sources: [{name: raw, tables: [{name: orders, columns: [{name: id, data_tests: [unique]}]}, {name: customers}]}]")
+    shop.sql("insert into raw.orders values (1, 7, 'a', 1)")
+    run = shop.run()
+    assert run.tests == {"source_unique_raw_orders_id": "ran: fail"}
+    assert run.outcomes["orders"] == "skipped: upstream_failed"
+    assert run.outcomes["customers"] == "built: never_built"
+
+
+def test_a_test_that_reads_something_below_comes_later(shop: World) -> None:
+    shop.write("tests/counts.sql", "select 1 from {{ ref('report') }} where n <> (select count(*) from {{ ref('orders') }})")
+    tests(shop, "models: [{name: orders, columns: [{name: id, data_tests: [{relationships: {to: ref('report'), field: n, name: odd, config: {severity: warn}}}, unique]}]}]")
+    run = shop.run()
+    assert run.outcomes["report"] == "built: never_built"
+    assert run.tests["counts"] == "ran: pass"
+    assert run.tests["odd"].startswith("ran")
+
+
+def test_a_test_that_cannot_run_is_an_error_of_its_own(shop: World) -> None:
+    tests(shop, "models: [{name: orders, columns: [{name: id, data_tests: [unique]}, {name: nope, data_tests: [not_null]}]}]")
+    run = shop.run()
+    assert run.tests == {"unique_orders_id": "ran: pass", "not_null_orders_nope": "ran: error"}
+    (result,) = (each for each in run.result.tests if each.error)
+    assert "nope" in str(result.error)
+
+
+def test_tests_of_skipped_models_are_skipped(shop: World) -> None:
+    tests(shop, ALL_FOUR).run()
+    shop.model("orders", "select no_such_column from {{ source('raw', 'orders') }}")
+    assert set(shop.run().tests.values()) == {"skipped: -"}
+
+
+def test_volatile_tests_expire(shop: World) -> None:
+    shop.write("tests/recent.sql", "select * from {{ ref('orders') }} where current_date < date '2000-01-01'")
+    shop.run()
+    assert shop.run().tests["recent"] == "reused: pass"
+    run = shop.wait(days=1).run()
+    assert run.tests["recent"] == "ran: pass"
+    assert run.test("recent").reason.value == "volatile_expired"
+
+
+def test_tests_on_views_follow_the_tables_below(shop: World) -> None:
+    shop.model("orders", "select * from {{ source('raw', 'orders') }}", materialized="view")
+    tests(shop, ALL_FOUR).run()
+    assert set(shop.run().tests.values()) == {"reused: pass"}
+    shop.sql("insert into raw.orders values (9, 7, 'a', 1)")
+    assert shop.run().tests["unique_orders_id"] == "ran: pass"
+
+
+def test_tests_on_ephemerals_see_their_query(shop: World) -> None:
+    shop.model("base", "select id from {{ source('raw', 'orders') }}", materialized="ephemeral")
+    shop.model("orders", "select id, 1 as customer_id, 'a' as status from {{ ref('base') }}")
+    tests(shop, "models: [{name: base, columns: [{name: id, data_tests: [unique]}]}]")
+    assert shop.run().tests == {"unique_base_id": "ran: pass"}
+
+
+def test_a_forced_run_runs_all_tests(shop: World) -> None:
+    tests(shop, ALL_FOUR).run()
+    assert set(shop.run(mode=Mode.FORCE).tests.values()) == {"ran: pass"}
+
+
+def test_sql_that_ends_with_a_comment_shares_a_statement(shop: World) -> None:
+    shop.write("tests/commented.sql", "select * from {{ ref('orders') }} where id < 0 -- nothing;")
+    tests(shop, ALL_FOUR)
+    shop.write("tests/semicolon.sql", "select * from {{ ref('orders') }} where id < 0;\n")
+    assert set(shop.run().tests.values()) == {"ran: pass"}
