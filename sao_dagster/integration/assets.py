@@ -115,16 +115,25 @@ def _dry_run(context: Any, edge: Edge, selection: Selection, resource: Warehouse
 
 
 def _conclude(context: Any, result: RunResult) -> None:
-    """Log the summary; fail the step if a model failed. Dagster itself fails it for blocking checks."""
+    """Log the summary; fail the step if models failed or were skipped, so that a run is never green by mistake."""
     context.log.info(f"summary: {dict(result.summary())}")
-    failed = [each for each in result.models if each.decision.outcome is Outcome.FAILED]
-    if failed:
-        words = "\n".join(f"{each.name}: {explain(each.decision)}" for each in failed)
-        skipped = sum(each.decision.outcome is Outcome.SKIPPED for each in result.models)
-        raise dg.Failure(
-            description=f"{len(failed)} models failed, {skipped} below them were skipped:\n{words}",
-            metadata={"sao/failed": dg.MetadataValue.json([each.name for each in failed])},
-        )
+    wrong = {
+        outcome: [each for each in result.models if each.decision.outcome is outcome]
+        for outcome in (Outcome.FAILED, Outcome.SKIPPED)
+    }
+    if not any(wrong.values()):
+        return
+    lines = [
+        f"{each.name} {outcome.value}: {explain(each.decision)}" for outcome, them in wrong.items() for each in them
+    ]
+    counted = ", ".join(f"{len(them)} {outcome.value}" for outcome, them in wrong.items())
+    raise dg.Failure(
+        description="\n".join([f"models: {counted}", *lines]),
+        metadata={
+            f"sao/{outcome.value}": dg.MetadataValue.json([each.name for each in them])
+            for outcome, them in wrong.items()
+        },
+    )
 
 
 def _translate(context: Any, edge: Edge, event: Event) -> Iterator[Any]:

@@ -81,12 +81,16 @@ def test_errors_name_the_place_and_the_way_out(world: World, path: str, text: st
 
 
 def test_a_cycle_names_its_models(world: World) -> None:
-    world.model("a", "select * from {{ ref('c') }}").model("b", "select * from {{ ref('a') }}").model("c", "select * from {{ ref('b') }}")
+    world.model("a", "select * from {{ ref('c') }}").model("b", "select * from {{ ref('a') }}").model(
+        "c", "select * from {{ ref('b') }}"
+    )
     assert "in a circle: a <- c <- b <- a" in errors(world)
 
 
 def test_errors_stop_a_run_and_leave_a_plan_of_the_rest(world: World) -> None:
-    world.model("good", "select 1 as x").model("bad", "select * from {{ ref('nope') }}").model("below", "select * from {{ ref('bad') }}")
+    world.model("good", "select 1 as x").model("bad", "select * from {{ ref('nope') }}").model(
+        "below", "select * from {{ ref('bad') }}"
+    )
     assert set(world.plan()) == {"good"}
     with pytest.raises(ProjectErrors, match="nope"):
         world.run()
@@ -95,7 +99,9 @@ def test_errors_stop_a_run_and_leave_a_plan_of_the_rest(world: World) -> None:
 
 
 def test_things_without_effect_are_named(world: World) -> None:
-    world.write("dbt_project.yml", "name: shop\nprofile: shop\nmodels:\n  shop:\n    stagging:\n      +materialized: view\n")
+    world.write(
+        "dbt_project.yml", "name: shop\nprofile: shop\nmodels:\n  shop:\n    stagging:\n      +materialized: view\n"
+    )
     world.model("a", "select 1 as x", grants={"select": ["someone"]})
     world.write("models/s.yml", "models: [{name: gone}]\nunit_tests: [{name: x}]")
     notices = "\n".join(str(notice) for notice in world.runner().project.notices)
@@ -120,7 +126,9 @@ def test_unparsable_sql_fails_its_own_model_only(world: World) -> None:
 
 
 def test_a_vanished_column_fails_with_the_words_of_the_warehouse(world: World) -> None:
-    world.source("t").sql("create table raw.t as select 1 as id, 2 as x").model("a", "select x from {{ source('raw', 't') }}").run()
+    world.source("t").sql("create table raw.t as select 1 as id, 2 as x").model(
+        "a", "select x from {{ source('raw', 't') }}"
+    ).run()
     world.sql("alter table raw.t drop column x")
     assert "x" in str(world.run().decision("a").evidence["error"])
     assert world.rows("select x from a") == [(2,)]
@@ -129,14 +137,21 @@ def test_a_vanished_column_fails_with_the_words_of_the_warehouse(world: World) -
 def test_a_locked_file_is_waited_for_and_given_up(world: World) -> None:
     world.model("a", "select 1 as x")
     holder = subprocess.Popen(
-        [sys.executable, "-c", f"import duckdb, time; c = duckdb.connect({str(world.root / 'shop.duckdb')!r}); print('held', flush=True); time.sleep(60)"],
+        [
+            sys.executable,
+            "-c",
+            f"import duckdb, time; c = duckdb.connect({str(world.root / 'shop.duckdb')!r}); print('held', flush=True); time.sleep(60)",
+        ],
         stdout=subprocess.PIPE,
     )
     try:
         assert holder.stdout is not None
         holder.stdout.readline()
         opened = load_project(world.root)
-        with pytest.raises(WarehouseBusyError, match=f"held by process {holder.pid}"), opened.warehouse.session(wait_seconds=0.3):
+        with (
+            pytest.raises(WarehouseBusyError, match=f"held by process {holder.pid}"),
+            opened.warehouse.session(wait_seconds=0.3),
+        ):
             pass
         said: list[str] = []
         started = time.monotonic()
@@ -195,7 +210,7 @@ def test_interrupted_in_the_middle_of_a_build(world: World) -> None:
     code = textwrap.dedent(f"""
         from sao_dagster import load_project, select
         project = load_project({str(world.root)!r})
-        project._state_url = "sqlite:///{world.root / 'state.db'}"
+        project._state_url = "sqlite:///{world.root / "state.db"}"
         project.runner().run(select(project.project), on_event=lambda event: print(type(event).__name__, flush=True))
     """)
     running = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True)

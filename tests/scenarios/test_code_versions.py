@@ -116,14 +116,20 @@ def test_config_that_does_not_change_the_result_does_not_count(shop: World) -> N
         freshness={"build_after": {"count": 1, "period": "hour"}},
         volatile="daily",
     )
-    shop.write("models/orders.yml", "models: [{name: orders, description: All orders, columns: [{name: id, data_tests: [unique]}]}]")
+    shop.write(
+        "models/orders.yml",
+        "models: [{name: orders, description: All orders, columns: [{name: id, data_tests: [unique]}]}]",
+    )
     assert rebuilt(shop) == "reused: no_new_data"
 
 
 def test_a_macro_counts_through_the_sql_it_renders(shop: World) -> None:
     shop.write("macros/cents.sql", "{% macro cents(column) %}{{ column }} / 100{% endmacro %}")
     shop.model("orders", "select {{ cents('amount') }} as amount from {{ source('raw', 'orders') }}").run()
-    shop.write("macros/cents.sql", "{% macro cents(column) %}  {{ column }} / 100 -- euros\n{% endmacro %}{% macro new() %}{% endmacro %}")
+    shop.write(
+        "macros/cents.sql",
+        "{% macro cents(column) %}  {{ column }} / 100 -- euros\n{% endmacro %}{% macro new() %}{% endmacro %}",
+    )
     assert rebuilt(shop) == "reused: no_new_data"
     shop.write("macros/cents.sql", "{% macro cents(column) %}{{ column }} / 100.0{% endmacro %}")
     assert rebuilt(shop) == "built: code_changed"
@@ -139,7 +145,10 @@ def test_variables_count_through_the_sql_they_render(shop: World, monkeypatch: p
 
 
 def test_values_of_the_run_are_pinned_for_the_fingerprint_and_real_in_the_build(shop: World) -> None:
-    shop.model("orders", "select '{{ invocation_id }}' as run, '{{ run_started_at }}' as at, '{{ modules.datetime.datetime.now() }}' as now").run()
+    shop.model(
+        "orders",
+        "select '{{ invocation_id }}' as run, '{{ run_started_at }}' as at, '{{ modules.datetime.datetime.now() }}' as now",
+    ).run()
     (row,) = shop.rows("select * from main.orders")
     assert "0000-0000" not in row[0]
     assert not row[1].startswith("2000-01-01")
@@ -156,7 +165,10 @@ def test_both_renderings_of_an_incremental_model_count(shop: World) -> None:
 
 
 def test_a_template_that_asks_the_warehouse_counts_as_text_and_macros(shop: World) -> None:
-    shop.write("macros/top.sql", "{% macro top() %}{% if execute %}{{ return(run_query('select max(amount) from raw.orders').columns[0][0]) }}{% endif %}{% endmacro %}")
+    shop.write(
+        "macros/top.sql",
+        "{% macro top() %}{% if execute %}{{ return(run_query('select max(amount) from raw.orders').columns[0][0]) }}{% endif %}{% endmacro %}",
+    )
     shop.model("orders", "select {{ top() }} as top from {{ source('raw', 'orders') }}").run()
     assert shop.rows("select * from main.orders") == [(10,)]
     assert rebuilt(shop) == "reused: no_new_data"
@@ -212,14 +224,34 @@ def test_a_view_is_made_anew_when_the_columns_below_it_change(shop: World) -> No
 @pytest.mark.parametrize(
     ("sql", "setting", "hours", "expected"),
     [
-        ("select id from {{ source('raw', 'orders') }} where now() > '2000-01-01'", "auto", 1, "built: volatile_expired"),
-        ("select id from {{ source('raw', 'orders') }} where now() > '2000-01-01'", "ignore", 100, "reused: no_new_data"),
+        (
+            "select id from {{ source('raw', 'orders') }} where now() > '2000-01-01'",
+            "auto",
+            1,
+            "built: volatile_expired",
+        ),
+        (
+            "select id from {{ source('raw', 'orders') }} where now() > '2000-01-01'",
+            "ignore",
+            100,
+            "reused: no_new_data",
+        ),
         ("select id from {{ source('raw', 'orders') }} where now() > '2000-01-01'", "daily", 1, "reused: no_new_data"),
-        ("select id from {{ source('raw', 'orders') }} where now() > '2000-01-01'", "daily", 15, "built: volatile_expired"),
+        (
+            "select id from {{ source('raw', 'orders') }} where now() > '2000-01-01'",
+            "daily",
+            15,
+            "built: volatile_expired",
+        ),
         ("select id from {{ source('raw', 'orders') }}", "always", 0, "built: volatile_expired"),
         ("select id from {{ source('raw', 'orders') }}", "hourly", 1, "built: volatile_expired"),
         ("select id, now() as loaded_at from {{ source('raw', 'orders') }}", "auto", 100, "reused: no_new_data"),
-        ("select id from {{ source('raw', 'orders') }} where id < random() * 100", "auto", 1, "built: volatile_expired"),
+        (
+            "select id from {{ source('raw', 'orders') }} where id < random() * 100",
+            "auto",
+            1,
+            "built: volatile_expired",
+        ),
     ],
 )
 def test_volatile(shop: World, sql: str, setting: str, hours: int, expected: str) -> None:
@@ -237,7 +269,9 @@ def test_bare_volatile_columns_are_no_part_of_the_data_version(shop: World) -> N
 
 
 def test_volatile_sql_in_a_view_expires_what_reads_it(shop: World) -> None:
-    shop.model("recent", "select * from {{ source('raw', 'orders') }} where current_date > '2000-01-01'", materialized="view")
+    shop.model(
+        "recent", "select * from {{ source('raw', 'orders') }} where current_date > '2000-01-01'", materialized="view"
+    )
     shop.model("orders", "select id from {{ ref('recent') }}").run()
     run = shop.wait(days=1).run()
     assert run.outcomes == {"recent": "reused: no_new_data", "orders": "built: volatile_expired"}

@@ -21,7 +21,7 @@ def shop(world: World) -> World:
     return world
 
 
-def tests(world: World, text: str) -> World:
+def describe(world: World, text: str) -> World:
     return world.write("models/tests.yml", text)
 
 
@@ -41,7 +41,7 @@ models:
 
 
 def test_the_four_of_dbt_share_one_statement_and_ignore_nulls_as_dbt_does(shop: World) -> None:
-    tests(shop, ALL_FOUR)
+    describe(shop, ALL_FOUR)
     run = shop.run()
     assert run.tests == {
         "unique_orders_id": "ran: pass",
@@ -53,16 +53,18 @@ def test_the_four_of_dbt_share_one_statement_and_ignore_nulls_as_dbt_does(shop: 
 
 
 def test_failures_are_counted_as_dbt_counts_them(shop: World) -> None:
-    tests(shop, ALL_FOUR)
+    describe(shop, ALL_FOUR)
     shop.sql("insert into raw.orders values (1, 99, 'c', 1), (1, 99, 'c', 1), (null, 98, 'd', 1)")
     run = shop.run()
     counts = {each.test.kind: each.failures for each in run.result.tests}
     assert counts == {"unique": 1, "not_null": 1, "accepted_values": 2, "relationships": 3}
-    assert {row["unique_field"] for each in run.result.tests if each.test.kind == "unique" for row in each.sample} == {"1"}
+    assert {row["unique_field"] for each in run.result.tests if each.test.kind == "unique" for row in each.sample} == {
+        "1"
+    }
 
 
 def test_a_verdict_stands_while_nothing_it_reads_has_changed(shop: World) -> None:
-    tests(shop, ALL_FOUR).run()
+    describe(shop, ALL_FOUR).run()
     assert set(shop.run().tests.values()) == {"reused: pass"}
     shop.sql("insert into raw.customers values (9)")
     run = shop.run()
@@ -72,7 +74,7 @@ def test_a_verdict_stands_while_nothing_it_reads_has_changed(shop: World) -> Non
 
 
 def test_a_model_rebuilt_to_the_same_content_reruns_no_test(shop: World) -> None:
-    tests(shop, ALL_FOUR).run()
+    describe(shop, ALL_FOUR).run()
     shop.model("orders", "select id, customer_id, status, amount from {{ source('raw', 'orders') }} where true")
     run = shop.run()
     assert run.outcomes["orders"] == "built: code_changed"
@@ -80,15 +82,15 @@ def test_a_model_rebuilt_to_the_same_content_reruns_no_test(shop: World) -> None
 
 
 def test_a_changed_test_runs(shop: World) -> None:
-    tests(shop, ALL_FOUR).run()
-    tests(shop, ALL_FOUR.replace("[a, b]", "[a, b, c]"))
+    describe(shop, ALL_FOUR).run()
+    describe(shop, ALL_FOUR.replace("[a, b]", "[a, b, c]"))
     run = shop.run()
     assert run.tests["accepted_values_orders_status__a__b__c"] == "ran: pass"
     assert run.tests["unique_orders_id"] == "reused: pass"
 
 
 def test_a_failure_runs_again_until_it_passes_and_rebuilds_nothing(shop: World) -> None:
-    tests(shop, ALL_FOUR)
+    describe(shop, ALL_FOUR)
     shop.sql("insert into raw.orders values (1, 7, 'a', 1)")
     shop.run()
     for _ in range(2):
@@ -101,14 +103,14 @@ def test_a_failure_runs_again_until_it_passes_and_rebuilds_nothing(shop: World) 
 
 
 def test_an_error_blocks_everything_below_and_a_warning_does_not(shop: World) -> None:
-    tests(shop, ALL_FOUR)
+    describe(shop, ALL_FOUR)
     shop.sql("insert into raw.orders values (1, 7, 'a', 1)")
     run = shop.run()
     assert run.outcomes["report"] == "skipped: upstream_failed"
     assert run.decision("report").evidence["inputs"] == ["orders"]
     assert not run.result.succeeded
     assert shop.run().outcomes["report"] == "skipped: upstream_failed", "the failing test runs again and blocks again"
-    tests(shop, ALL_FOUR.replace("[unique, not_null]", "[{unique: {config: {severity: warn}}}]"))
+    describe(shop, ALL_FOUR.replace("[unique, not_null]", "[{unique: {config: {severity: warn}}}]"))
     run = shop.run()
     assert run.tests["unique_orders_id"] == "ran: warn"
     assert run.outcomes["report"] == "built: never_built"
@@ -132,7 +134,10 @@ def test_an_error_blocks_everything_below_and_a_warning_does_not(shop: World) ->
 )
 def test_custom_config_has_the_meaning_of_dbt(shop: World, config: str, verdict: str, failures: int) -> None:
     shop.sql("insert into raw.orders values (null, 7, 'a', 1), (null, 7, 'a', 2), (null, 7, 'a', 3)")
-    tests(shop, f"models: [{{name: orders, columns: [{{name: id, data_tests: [unique, {{not_null: {{config: {config}}}}}]}}]}}]")
+    describe(
+        shop,
+        f"models: [{{name: orders, columns: [{{name: id, data_tests: [unique, {{not_null: {{config: {config}}}}}]}}]}}]",
+    )
     run = shop.run()
     (result,) = (each for each in run.result.tests if each.test.kind == "not_null")
     assert result.verdict is not None
@@ -142,22 +147,33 @@ def test_custom_config_has_the_meaning_of_dbt(shop: World, config: str, verdict:
 
 def test_stored_failures_can_be_read(shop: World) -> None:
     shop.sql("insert into raw.orders values (null, 7, 'a', 1)")
-    tests(shop, "models: [{name: orders, columns: [{name: id, data_tests: [{not_null: {config: {store_failures: true}}}]}]}]")
+    describe(
+        shop,
+        "models: [{name: orders, columns: [{name: id, data_tests: [{not_null: {config: {store_failures: true}}}]}]}]",
+    )
     shop.run()
     assert shop.rows("select amount from main_dbt_test__audit.not_null_orders_id") == [(1,)]
 
 
 def test_config_for_all_tests_of_the_project(shop: World) -> None:
     shop.write("dbt_project.yml", (shop.root / "dbt_project.yml").read_text() + "data_tests:\n  +severity: warn\n")
-    tests(shop, ALL_FOUR)
+    describe(shop, ALL_FOUR)
     shop.sql("insert into raw.orders values (1, 7, 'a', 1)")
     assert shop.run().tests["unique_orders_id"] == "ran: warn"
 
 
 def test_singular_and_generic_tests_of_the_project(shop: World) -> None:
-    shop.write("tests/no_big_orders.sql", "{{ config(severity='warn') }} select * from {{ ref('orders') }} where amount > 5")
-    shop.write("tests/generic/positive.sql", "{% test positive(model, column_name, strict=false) %}select * from {{ model }} where {{ column_name }} {{ '<=' if strict else '<' }} 0{% endtest %}")
-    tests(shop, "models: [{name: orders, columns: [{name: amount, tests: [positive, {positive: {strict: true, name: strictly}}]}]}]")
+    shop.write(
+        "tests/no_big_orders.sql", "{{ config(severity='warn') }} select * from {{ ref('orders') }} where amount > 5"
+    )
+    shop.write(
+        "tests/generic/positive.sql",
+        "{% test positive(model, column_name, strict=false) %}select * from {{ model }} where {{ column_name }} {{ '<=' if strict else '<' }} 0{% endtest %}",
+    )
+    describe(
+        shop,
+        "models: [{name: orders, columns: [{name: amount, tests: [positive, {positive: {strict: true, name: strictly}}]}]}]",
+    )
     assert shop.run().tests == {
         "positive_orders_amount": "ran: pass",
         "strictly": "ran: pass",
@@ -166,13 +182,18 @@ def test_singular_and_generic_tests_of_the_project(shop: World) -> None:
 
 
 def test_a_project_may_override_a_builtin_test(shop: World) -> None:
-    shop.write("macros/unique.sql", "{% macro default__test_unique(model, column_name) %}select 1 as always{% endmacro %}")
-    tests(shop, ALL_FOUR)
+    shop.write(
+        "macros/unique.sql", "{% macro default__test_unique(model, column_name) %}select 1 as always{% endmacro %}"
+    )
+    describe(shop, ALL_FOUR)
     assert shop.run().tests["unique_orders_id"] == "ran: fail"
 
 
 def test_tests_of_sources_block_what_reads_them(shop: World) -> None:
-    shop.write("models/sources.yml", "sources: [{name: raw, tables: [{name: orders, columns: [{name: id, data_tests: [unique]}]}, {name: customers}]}]")
+    shop.write(
+        "models/sources.yml",
+        "sources: [{name: raw, tables: [{name: orders, columns: [{name: id, data_tests: [unique]}]}, {name: customers}]}]",
+    )
     shop.sql("insert into raw.orders values (1, 7, 'a', 1)")
     run = shop.run()
     assert run.tests == {"source_unique_raw_orders_id": "ran: fail"}
@@ -181,8 +202,13 @@ def test_tests_of_sources_block_what_reads_them(shop: World) -> None:
 
 
 def test_a_test_that_reads_something_below_comes_later(shop: World) -> None:
-    shop.write("tests/counts.sql", "select 1 from {{ ref('report') }} where n <> (select count(*) from {{ ref('orders') }})")
-    tests(shop, "models: [{name: orders, columns: [{name: id, data_tests: [{relationships: {to: ref('report'), field: n, name: odd, config: {severity: warn}}}, unique]}]}]")
+    shop.write(
+        "tests/counts.sql", "select 1 from {{ ref('report') }} where n <> (select count(*) from {{ ref('orders') }})"
+    )
+    describe(
+        shop,
+        "models: [{name: orders, columns: [{name: id, data_tests: [{relationships: {to: ref('report'), field: n, name: odd, config: {severity: warn}}}, unique]}]}]",
+    )
     run = shop.run()
     assert run.outcomes["report"] == "built: never_built"
     assert run.tests["counts"] == "ran: pass"
@@ -190,7 +216,10 @@ def test_a_test_that_reads_something_below_comes_later(shop: World) -> None:
 
 
 def test_a_test_that_cannot_run_is_an_error_of_its_own(shop: World) -> None:
-    tests(shop, "models: [{name: orders, columns: [{name: id, data_tests: [unique]}, {name: nope, data_tests: [not_null]}]}]")
+    describe(
+        shop,
+        "models: [{name: orders, columns: [{name: id, data_tests: [unique]}, {name: nope, data_tests: [not_null]}]}]",
+    )
     run = shop.run()
     assert run.tests == {"unique_orders_id": "ran: pass", "not_null_orders_nope": "ran: error"}
     (result,) = (each for each in run.result.tests if each.error)
@@ -198,7 +227,7 @@ def test_a_test_that_cannot_run_is_an_error_of_its_own(shop: World) -> None:
 
 
 def test_tests_of_skipped_models_are_skipped(shop: World) -> None:
-    tests(shop, ALL_FOUR).run()
+    describe(shop, ALL_FOUR).run()
     shop.model("orders", "select no_such_column from {{ source('raw', 'orders') }}")
     assert set(shop.run().tests.values()) == {"skipped: -"}
 
@@ -214,7 +243,7 @@ def test_volatile_tests_expire(shop: World) -> None:
 
 def test_tests_on_views_follow_the_tables_below(shop: World) -> None:
     shop.model("orders", "select * from {{ source('raw', 'orders') }}", materialized="view")
-    tests(shop, ALL_FOUR).run()
+    describe(shop, ALL_FOUR).run()
     assert set(shop.run().tests.values()) == {"reused: pass"}
     shop.sql("insert into raw.orders values (9, 7, 'a', 1)")
     assert shop.run().tests["unique_orders_id"] == "ran: pass"
@@ -223,17 +252,17 @@ def test_tests_on_views_follow_the_tables_below(shop: World) -> None:
 def test_tests_on_ephemerals_see_their_query(shop: World) -> None:
     shop.model("base", "select id from {{ source('raw', 'orders') }}", materialized="ephemeral")
     shop.model("orders", "select id, 1 as customer_id, 'a' as status from {{ ref('base') }}")
-    tests(shop, "models: [{name: base, columns: [{name: id, data_tests: [unique]}]}]")
+    describe(shop, "models: [{name: base, columns: [{name: id, data_tests: [unique]}]}]")
     assert shop.run().tests == {"unique_base_id": "ran: pass"}
 
 
 def test_a_forced_run_runs_all_tests(shop: World) -> None:
-    tests(shop, ALL_FOUR).run()
+    describe(shop, ALL_FOUR).run()
     assert set(shop.run(mode=Mode.FORCE).tests.values()) == {"ran: pass"}
 
 
 def test_sql_that_ends_with_a_comment_shares_a_statement(shop: World) -> None:
     shop.write("tests/commented.sql", "select * from {{ ref('orders') }} where id < 0 -- nothing;")
-    tests(shop, ALL_FOUR)
+    describe(shop, ALL_FOUR)
     shop.write("tests/semicolon.sql", "select * from {{ ref('orders') }} where id < 0;\n")
     assert set(shop.run().tests.values()) == {"ran: pass"}

@@ -31,7 +31,12 @@ models:
     world.write("models/marts/daily/c.sql", "select 1 as x")
     world.write("models/marts/daily/d.sql", "{{ config(materialized='table', tags='own') }} select 1 as x")
     nodes = world.runner().project.nodes
-    assert {name: node.materialized.value for name, node in nodes.items()} == {"a": "view", "b": "table", "c": "incremental", "d": "table"}
+    assert {name: node.materialized.value for name, node in nodes.items()} == {
+        "a": "view",
+        "b": "table",
+        "c": "incremental",
+        "d": "table",
+    }
     assert nodes["b"].relation.schema == "main_marts"
     assert nodes["d"].tags == ("base", "mart", "own")
     assert world.run().result.succeeded
@@ -40,7 +45,9 @@ models:
 def test_jinja_of_all_kinds(world: World) -> None:
     world.source("orders")
     world.sql("create table raw.orders as select 1 as id, 'x' as kind")
-    world.write("macros/tools.sql", """
+    world.write(
+        "macros/tools.sql",
+        """
 {% macro columns(names) %}{% for name in names %}{{ name }}{{ ', ' if not loop.last }}{% endfor %}{% endmacro %}
 {% macro double(x) %}{{ return(x * 2) }}{% endmacro %}
 {% macro quadruple(x) %}{{ return(double(double(x))) }}{% endmacro %}
@@ -48,7 +55,8 @@ def test_jinja_of_all_kinds(world: World) -> None:
 {% macro default__engine() %}'other'{% endmacro %}
 {% macro duckdb__engine() %}'duck'{% endmacro %}
 {% macro here() %}'{{ this.identifier }}'{% endmacro %}
-""")
+""",
+    )
     world.model(
         "m",
         """
@@ -72,8 +80,14 @@ from {{ source('raw', 'orders') }}{{ log('hello', info=True) }}
 def test_versions_packages_and_latest(world: World) -> None:
     world.write("models/orders_v1.sql", "select 1 as v")
     world.write("models/orders_v2.sql", "select 2 as v")
-    world.write("models/orders.yml", "models: [{name: orders, latest_version: 2, versions: [{v: 1}, {v: 2}], columns: [{name: v, data_tests: [not_null]}]}]")
-    world.model("m", "select a.v as one, b.v as two, c.v as latest from {{ ref('orders', v=1) }} a, {{ ref('orders', version=2) }} b, {{ ref('shop', 'orders') }} c")
+    world.write(
+        "models/orders.yml",
+        "models: [{name: orders, latest_version: 2, versions: [{v: 1}, {v: 2}], columns: [{name: v, data_tests: [not_null]}]}]",
+    )
+    world.model(
+        "m",
+        "select a.v as one, b.v as two, c.v as latest from {{ ref('orders', v=1) }} a, {{ ref('orders', version=2) }} b, {{ ref('shop', 'orders') }} c",
+    )
     run = world.run()
     assert run.result.succeeded
     assert world.rows("select * from m") == [(1, 2, 2)]
@@ -104,10 +118,13 @@ models:
 
 
 def test_naming_macros_of_the_project_are_used(world: World) -> None:
-    world.write("macros/names.sql", """
+    world.write(
+        "macros/names.sql",
+        """
 {% macro generate_schema_name(custom_schema_name, node) %}{{ custom_schema_name or target.schema }}{% endmacro %}
 {% macro generate_alias_name(custom_alias_name=none, node=none) %}t_{{ node.name }}{% endmacro %}
-""")
+""",
+    )
     world.model("a", "select 1 as x", schema="marts")
     assert str(world.runner().project.nodes["a"].relation) == '"shop"."marts"."t_a"'
 
@@ -121,7 +138,9 @@ def test_disabled_models_are_left_out_and_named_when_they_are_read(world: World)
 def test_profiles_are_rendered_and_found_in_the_usual_places(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     home = world.root.parent / "profiles"
     home.mkdir()
-    (home / "profiles.yml").write_text("shop: {target: dev, outputs: {dev: {type: duckdb, path: \"{{ env_var('SHOP_FILE') }}\", threads: 3}}}")
+    (home / "profiles.yml").write_text(
+        "shop: {target: dev, outputs: {dev: {type: duckdb, path: \"{{ env_var('SHOP_FILE') }}\", threads: 3}}}"
+    )
     world.delete("profiles.yml")
     monkeypatch.setenv("DBT_PROFILES_DIR", str(home))
     monkeypatch.setenv("SHOP_FILE", "else.duckdb")
@@ -133,12 +152,15 @@ def test_profiles_are_rendered_and_found_in_the_usual_places(world: World, monke
 
 def test_installed_packages_lend_their_macros(world: World) -> None:
     world.write("dbt_packages/tools/dbt_project.yml", "name: tools")
-    world.write("dbt_packages/tools/macros/m.sql", """
+    world.write(
+        "dbt_packages/tools/macros/m.sql",
+        """
 {% macro two() %}{{ return(adapter.dispatch('two', 'tools')()) }}{% endmacro %}
 {% macro default__two() %}{{ one() }} + {{ one() }}{% endmacro %}
 {% macro one() %}1{% endmacro %}
 {% macro test_never(model) %}select 1 from {{ model }} where false{% endmacro %}
-""")
+""",
+    )
     world.model("a", "select {{ tools.two() }} as x")
     world.write("models/a.yml", "models: [{name: a, data_tests: [tools.never]}]")
     run = world.run()
@@ -177,7 +199,9 @@ def test_selection_syntax(world: World) -> None:
 
 def test_python_and_folder_together(world: World) -> None:
     world.model("a", "select 1 as x")
-    world.write("sao_project.py", """
+    world.write(
+        "sao_project.py",
+        """
 from sao_dagster import Column, SqlProject
 
 def declare(project: SqlProject) -> None:
@@ -185,7 +209,8 @@ def declare(project: SqlProject) -> None:
     def from_python(ref):
         '''Made in Python.'''
         return f"select x + 1 as y from {ref('a')}"
-""")
+""",
+    )
     world.model("b", "select y from {{ ref('from_python') }}")
     run = world.run()
     assert run.outcomes == {"a": "built: never_built", "from_python": "built: never_built", "b": "built: never_built"}

@@ -51,7 +51,10 @@ def test_filter_applies_to_loaded_at_field(shop: World) -> None:
 
 
 def test_source_age_warns_and_fails_and_holds_nothing_back(shop: World) -> None:
-    sources(shop, "{name: orders, loaded_at_field: loaded_at, freshness: {warn_after: {count: 1, period: day}, error_after: {count: 3, period: day}}}")
+    sources(
+        shop,
+        "{name: orders, loaded_at_field: loaded_at, freshness: {warn_after: {count: 1, period: day}, error_after: {count: 3, period: day}}}",
+    )
     shop.model("orders", "select id from {{ source('raw', 'orders') }}")
     run = shop.run()
     assert run.tests == {"source_freshness_raw_orders": "ran: warn"}
@@ -64,7 +67,11 @@ def test_source_age_warns_and_fails_and_holds_nothing_back(shop: World) -> None:
 
 
 def test_a_source_view_is_resolved_to_its_tables(shop: World) -> None:
-    shop.sql("create table raw.base as select 1 as id", "create view raw.v as select * from raw.base", "create view raw.w as select id + 1 as id from raw.v")
+    shop.sql(
+        "create table raw.base as select 1 as id",
+        "create view raw.v as select * from raw.base",
+        "create view raw.w as select id + 1 as id from raw.v",
+    )
     shop.source("w").model("orders", "select id from {{ source('raw', 'w') }}").run()
     assert shop.run().built == set()
     shop.sql("insert into raw.base values (5)")
@@ -158,7 +165,14 @@ def test_keys_replace_rows(shop: World, strategy: str) -> None:
 
 def test_several_keys_and_predicates(shop: World) -> None:
     sql = "select id, 1 as part, amount from {{ source('raw', 'orders') }}"
-    shop.model("orders", sql, materialized="incremental", unique_key=["id", "part"], incremental_strategy="merge", merge_update_columns=["amount"]).run()
+    shop.model(
+        "orders",
+        sql,
+        materialized="incremental",
+        unique_key=["id", "part"],
+        incremental_strategy="merge",
+        merge_update_columns=["amount"],
+    ).run()
     shop.sql("update raw.orders set amount = 11")
     shop.run()
     assert shop.rows("select * from main.orders") == [(1, 1, 11)]
@@ -202,7 +216,12 @@ def test_full_refresh_starts_from_scratch_unless_the_model_refuses(shop: World) 
 def test_a_table_becomes_a_view_and_back(shop: World) -> None:
     sql = "select id from {{ source('raw', 'orders') }}"
     kind = "select table_type from information_schema.tables where table_name = 'm' and table_schema = 'main'"
-    for materialized, expected in (("table", "BASE TABLE"), ("view", "VIEW"), ("incremental", "BASE TABLE"), ("view", "VIEW")):
+    for materialized, expected in (
+        ("table", "BASE TABLE"),
+        ("view", "VIEW"),
+        ("incremental", "BASE TABLE"),
+        ("view", "VIEW"),
+    ):
         shop.model("m", sql, materialized=materialized)
         assert shop.run().result.succeeded
         assert shop.rows(kind) == [(expected,)]
@@ -219,7 +238,9 @@ def test_hooks_run_in_order_and_project_hooks_once(shop: World) -> None:
     shop.sql("create table raw.log (what varchar)")
     log = "insert into raw.log (what) values ('{}')"
     project = (shop.root / "dbt_project.yml").read_text()
-    shop.write("dbt_project.yml", project + f"on-run-start: \"{log.format('start')}\"\non-run-end: [\"{log.format('end')}\"]\n")
+    shop.write(
+        "dbt_project.yml", project + f'on-run-start: "{log.format("start")}"\non-run-end: ["{log.format("end")}"]\n'
+    )
     shop.model("m", "select 1 as x", pre_hook=log.format("before {{ this.name }}"), post_hook=[log.format("after")])
     shop.run()
     assert [row[0] for row in shop.rows("select what from raw.log")] == ["start", "before m", "after", "end"]
@@ -227,7 +248,9 @@ def test_hooks_run_in_order_and_project_hooks_once(shop: World) -> None:
     assert len(shop.rows("select what from raw.log")) == 4, "a run that builds nothing runs no hooks"
 
 
-def test_contents_are_not_read_again_while_the_file_stays_the_same(shop: World, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_contents_are_not_read_again_while_the_file_stays_the_same(
+    shop: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
     from sao_dagster.warehouses.duckdb import DuckDBSession
 
     shop.model("orders", "select id from {{ source('raw', 'orders') }}").run()

@@ -1,0 +1,151 @@
+"""`sao`, as people and programs use it."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+from typer.testing import CliRunner
+
+from sao_dagster.cli import app
+from tests.world import World
+
+
+@pytest.fixture
+def shop(world: World) -> World:
+    world.source("orders").sql("create table raw.orders as select 1 as id, 5 as amount")
+    world.model("orders", "select * from {{ source('raw', 'orders') }}")
+    world.model("report", "select sum(amount) as amount from {{ ref('orders') }}")
+    world.write("models/t.yml", "models: [{name: orders, columns: [{name: id, data_tests: [unique, not_null]}]}]")
+    return world
+
+
+def sao(world: World, *arguments: str) -> Any:
+    return CliRunner().invoke(app, [*arguments, "--project-dir", str(world.root)])
+
+
+def answer(world: World, *arguments: str) -> dict[str, Any]:
+    result = sao(world, *arguments, "--json")
+    found: dict[str, Any] = json.loads(result.stdout)
+    return found
+
+
+def test_build_and_plan_have_one_shape(shop: World) -> None:
+    planned = answer(shop, "plan")
+    built = answer(shop, "build")
+    assert set(planned) - {"errors"} == set(built)
+    assert set(planned["summary"]) == set(built["summary"])
+    assert set(planned["models"][0]) == set(built["models"][0])
+    assert set(planned["tests"][0]) == set(built["tests"][0])
+    assert [(each["name"], each["outcome"], each["reason"]) for each in planned["models"]] == [
+        ("orders", "built", "never_built"),
+        ("report", "built", "never_built"),
+    ]
+    assert built["models"][0]["relation"] == '"shop"."main"."orders"'
+    assert built["models"][0]["rows"] == 1
+    assert built["models"][0]["data_version"].startswith("content:")
+    assert {each["statement"] for each in built["tests"]} == {"orders"}
+    assert built["summary"]["built"] == 2
+    again = answer(shop, "build")
+    assert again["summary"]["reused"] == 2
+    assert again["summary"]["tests_reused"] == 2
+
+
+def test_exit_statuses(shop: World) -> None:
+    assert sao(shop, "build").exit_code == 0
+    shop.sql("insert into raw.orders values (1, 5)")
+    assert sao(shop, "build").exit_code == 1, "an error test failed"
+    shop.model("report", "select nope from {{ ref('orders') }}")
+    shop.sql("delete from raw.orders where amount = 5", "insert into raw.orders values (3, 3)")
+    assert sao(shop, "build").exit_code == 1, "a model failed"
+    assert sao(shop, "build", "--select", "nothing").exit_code == 2
+    shop.model("report", "select * from {{ ref('nope') }}")
+    result = sao(shop, "build", "--json")
+    assert result.exit_code == 2
+    assert "ref('nope')" in json.loads(result.stdout)["error"]
+    assert sao(shop, "plan").exit_code == 2
+
+
+def test_options(shop: World) -> None:
+    assert answer(shop, "build", "--select", "orders")["summary"]["built"] == 1
+    assert answer(shop, "build", "--exclude", "report", "--no-tests")["tests"] == []
+    assert [each["reason"] for each in answer(shop, "build", "--force", "--threads", "1")["models"]] == [
+        "forced",
+        "forced",
+    ]
+    assert answer(shop, "build", "--full-refresh")["models"][0]["reason"] == "full_refresh"
+    assert answer(shop, "build", "--target", "other")["environment"] == "shop.other"
+    assert answer(shop, "test")["models"] == []
+    shop.model("report", "select {{ var('n', 1) }} as n")
+    assert answer(shop, "build", "--vars", "{n: 2}")["models"][1]["outcome"] == "built"
+    assert answer(shop, "plan", "--vars", "{n: 2}")["models"][1]["outcome"] == "reused"
+
+
+def test_now_moves_the_clock_of_decisions(shop: World) -> None:
+    shop.model("report", "select 1 as x where current_date > '2000-01-01'")
+    answer(shop, "build", "--now", "2026-01-01T10:00")
+    assert answer(shop, "plan", "--now", "2026-01-01T23:59")["models"][1]["reason"] == "no_new_data"
+    assert answer(shop, "plan", "--now", "2026-01-02T00:00")["models"][1]["reason"] == "volatile_expired"
+    assert sao(shop, "plan", "--now", "noon").exit_code == 2
+
+
+def test_explain(shop: World) -> None:
+    answer(shop, "build")
+    shop.sql("insert into raw.orders values (2, 5)")
+    found = answer(shop, "explain", "report")
+    assert found["now"]["reason"] == "new_data"
+    assert found["now"]["evidence"]["tentative"] is True
+    assert found["inputs"] == ["orders"]
+    assert found["decided_before"][0]["reason"] == "never_built"
+    assert answer(shop, "explain", "unique_orders_id")["last_verdict"]["verdict"] == "pass"
+    result = sao(shop, "explain", "reprot")
+    assert result.exit_code == 2
+    assert "did you mean 'report'" in result.stderr
+    assert "news from orders" in sao(shop, "explain", "report").stdout
+
+
+def test_state_can_be_shown_moved_and_cleared(shop: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    answer(shop, "build")
+    assert [each["name"] for each in answer(shop, "state", "show")["builds"]] == ["orders", "report"]
+    file = tmp_path / "state.json"
+    assert sao(shop, "state", "export", str(file)).exit_code == 0
+    assert answer(shop, "state", "clear", "--select", "report")["cleared"] == 1
+    assert answer(shop, "plan")["models"][1]["reason"] == "never_built"
+    assert sao(shop, "state", "import", str(file)).exit_code == 0
+    assert answer(shop, "plan")["models"][1]["reason"] == "no_new_data"
+    monkeypatch.setenv("SAO_STATE_URL", f"sqlite:///{tmp_path / 'elsewhere.db'}")
+    assert answer(shop, "plan")["models"][1]["reason"] == "never_built"
+    assert sao(shop, "state", "import", str(file)).exit_code == 0
+    assert answer(shop, "plan")["models"][1]["reason"] == "no_new_data"
+    file.write_text("{}")
+    assert sao(shop, "state", "import", str(file)).exit_code == 2
+
+
+def test_savings_add_up(shop: World) -> None:
+    answer(shop, "build")
+    answer(shop, "build")
+    found = answer(shop, "savings")
+    assert (found["total"]["built"], found["total"]["reused"]) == (2, 2)
+    assert len(found["runs"]) == 2
+    assert "together" in sao(shop, "savings").stdout
+
+
+def test_people_see_progress_on_standard_error_only(shop: World) -> None:
+    result = sao(shop, "build")
+    assert result.stdout == ""
+    assert "built    orders" in result.stderr
+    assert "2 built, 0 reused" in result.stderr
+    assert "nothing changed" in sao(shop, "plan").stdout
+
+
+def test_dagster_is_not_imported(shop: World) -> None:
+    code = (
+        "import sys; from sao_dagster.cli import app; from typer.testing import CliRunner; "
+        f"assert CliRunner().invoke(app, ['build', '--project-dir', {str(shop.root)!r}]).exit_code == 0; "
+        "assert not [name for name in sys.modules if name == 'dagster' or name.startswith('dagster.')]"
+    )
+    assert subprocess.run([sys.executable, "-c", code]).returncode == 0

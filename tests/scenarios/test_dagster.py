@@ -1,0 +1,334 @@
+"""The Dagster edge, in process: assets, checks, modes, sensor, schedules, and foreign assets around the models."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import dagster as dg
+import pytest
+
+from sao_dagster import load_project
+from sao_dagster.dagster import (
+    DuckDBResource,
+    Edge,
+    Mode,
+    ProjectWarehouse,
+    ReuseEvent,
+    SaoTranslator,
+    build_job,
+    build_schedule,
+    definitions,
+)
+from tests.world import World
+
+
+@pytest.fixture
+def shop(world: World) -> World:
+    world.write(
+        "models/sources.yml",
+        "sources: [{name: raw, tables: [{name: orders, columns: [{name: id, data_tests: [not_null]}]}, {name: customers}]}]",
+    )
+    world.sql("create table raw.orders as select 1 as id, 5 as amount", "create table raw.customers as select 1 as id")
+    world.write("models/core/orders.sql", "select * from {{ source('raw', 'orders') }}")
+    world.write(
+        "models/core/customers.sql",
+        "{{ config(materialized='view', tags=['daily']) }} select * from {{ source('raw', 'customers') }}",
+    )
+    world.write(
+        "models/reports/report.sql",
+        "select sum(amount) as amount from {{ ref('orders') }} join {{ ref('customers') }} using (id)",
+    )
+    world.write(
+        "models/core/t.yml",
+        "models: [{name: orders, description: All orders., columns: [{name: id, data_tests: [unique, {not_null: {severity: warn}}]}]}]",
+    )
+    return world
+
+
+class Deployment:
+    """Definitions with an instance of their own."""
+
+    def __init__(self, defs: dg.Definitions) -> None:
+        self.defs = defs
+        self.instance = dg.DagsterInstance.ephemeral()
+        self.repository = defs.get_repository_def()
+
+    def run(self, assets: list[str] | None = None, checks: Any = None, **tags: str) -> Any:
+        job = self.defs.resolve_implicit_global_asset_job_def()
+        selection = None if assets is None else [dg.AssetKey(each) for each in assets]
+        return job.execute_in_process(
+            instance=self.instance, asset_selection=selection, tags=tags, raise_on_error=False
+        )
+
+    def tick(self, name: str = "shop_evaluator") -> Any:
+        sensor = self.repository.get_sensor_def(name)
+        context = dg.build_sensor_context(
+            instance=self.instance, repository_def=self.repository, resources={"sao_warehouse": ProjectWarehouse()}
+        )
+        return sensor.evaluate_tick(context)
+
+
+def deploy(world: World, **options: Any) -> Deployment:
+    return Deployment(definitions(load_project(world.root), **options))
+
+
+def names(result: Any, kind: str) -> set[str]:
+    return {event.asset_key.to_user_string() for event in result.all_events if event.event_type_value == kind}
+
+
+def checks(result: Any) -> dict[str, tuple[bool, str]]:
+    return {each.check_name: (each.passed, each.severity.value) for each in result.get_asset_check_evaluations()}
+
+
+def test_specs_say_what_the_models_are(shop: World) -> None:
+    defs = deploy(shop).defs
+    spec = {each.key.to_user_string(): each for each in defs.resolve_all_asset_specs()}
+    assert set(spec) == {"raw/orders", "raw/customers", "orders", "customers", "report"}
+    orders = spec["orders"]
+    assert orders.code_version == load_project(shop.root).project.nodes["orders"].code.version
+    assert orders.group_name == "core"
+    assert orders.metadata["dagster/table_name"] == "shop.main.orders"
+    assert "All orders." in str(orders.description)
+    assert {dep.asset_key.to_user_string() for dep in spec["report"].deps} == {"orders", "customers"}
+    assert "daily" in spec["customers"].tags
+
+
+def test_built_models_are_materializations_and_reused_ones_are_not(shop: World) -> None:
+    deployed = deploy(shop)
+    first = deployed.run()
+    assert first.success
+    assert names(first, "ASSET_MATERIALIZATION") == {"orders", "customers", "report"}
+    event = next(
+        each for each in first.asset_materializations_for_node("shop") if each.asset_key == dg.AssetKey("orders")
+    )
+    assert event.metadata["dagster/row_count"].value == 1
+    assert event.metadata["sao/reason"].value == "never_built"
+    assert [each.name for each in event.metadata["dagster/column_schema"].value.columns] == ["id", "amount"]
+    assert event.tags["dagster/data_version"].startswith("content:")
+    second = deployed.run()
+    assert names(second, "ASSET_MATERIALIZATION") == set()
+    assert names(second, "ASSET_OBSERVATION") == {"orders", "customers", "report"}
+
+
+def test_the_data_version_stays_when_the_content_does(shop: World) -> None:
+    deployed = deploy(shop)
+    version = [
+        next(
+            each
+            for each in deployed.run(**{"sao/mode": mode}).asset_materializations_for_node("shop")
+            if each.asset_key == dg.AssetKey("orders")
+        ).tags["dagster/data_version"]
+        for mode in ("state-aware", "force")
+    ]
+    assert version[0] == version[1]
+
+
+@pytest.mark.parametrize(
+    ("event", "kind"), [(ReuseEvent.NONE, None), (ReuseEvent.MATERIALIZATION, "ASSET_MATERIALIZATION")]
+)
+def test_reuse_events_can_be_chosen(shop: World, event: ReuseEvent, kind: str | None) -> None:
+    deployed = deploy(shop, reuse_event=event)
+    deployed.run()
+    second = deployed.run()
+    assert names(second, "ASSET_OBSERVATION") == set()
+    assert names(second, "ASSET_MATERIALIZATION") == ({"orders", "customers", "report"} if kind else set())
+
+
+def test_checks_carry_verdict_severity_and_where_they_come_from(shop: World) -> None:
+    deployed = deploy(shop)
+    assert checks(deployed.run()) == {
+        "unique_orders_id": (True, "WARN"),
+        "not_null_orders_id": (True, "WARN"),
+        "source_not_null_raw_orders_id": (True, "WARN"),
+    }
+    (reused,) = (each for each in deployed.run().get_asset_check_evaluations() if each.check_name == "unique_orders_id")
+    assert reused.metadata["sao/outcome"].value == "reused"
+    assert "sao/from_run" in reused.metadata
+    shop.write(
+        "models/core/orders.sql", "select id, amount from {{ source('raw', 'orders') }} union all select null, 1"
+    )
+    assert checks(deploy(shop).run())["not_null_orders_id"] == (False, "WARN")
+    shop.sql("insert into raw.orders values (1, 1)")
+    failed = deploy(shop).run()
+    assert not failed.success
+    assert checks(failed)["unique_orders_id"] == (False, "ERROR")
+    assert "report" not in names(failed, "ASSET_MATERIALIZATION"), "what is below a failed error test is not built"
+
+
+def test_a_source_that_fails_its_test_fails_the_run_and_stops_only_what_reads_it(shop: World) -> None:
+    shop.sql("insert into raw.orders values (null, 1)")
+    failed = deploy(shop).run()
+    assert not failed.success
+    assert checks(failed) == {"source_not_null_raw_orders_id": (False, "ERROR")}
+    assert names(failed, "ASSET_MATERIALIZATION") == {"customers"}
+
+
+def test_a_failed_model_fails_the_run_with_its_name(shop: World) -> None:
+    shop.write("models/core/orders.sql", "select no_such_column from {{ source('raw', 'orders') }}")
+    result = deploy(shop).run()
+    assert not result.success
+    (failure,) = (
+        each for each in result.all_events if each.event_type_value == "STEP_FAILURE" and each.step_key == "shop"
+    )
+    assert "orders failed: " in failure.event_specific_data.error_display_string
+    assert names(result, "ASSET_MATERIALIZATION") == {"customers"}
+
+
+def test_subsets_and_modes(shop: World) -> None:
+    deployed = deploy(shop)
+    assert names(deployed.run(["orders"]), "ASSET_MATERIALIZATION") == {"orders"}
+    assert names(deployed.run(**{"sao/mode": "dry-run"}), "ASSET_MATERIALIZATION") == set()
+    assert names(deployed.run(**{"sao/mode": "force"}), "ASSET_MATERIALIZATION") == {"orders", "customers", "report"}
+    assert not deployed.run(**{"sao/mode": "sometimes"}).success
+
+
+def test_the_sensor_requests_exactly_what_has_something_to_do(shop: World) -> None:
+    deployed = deploy(shop)
+    deployed.run()
+    assert "all 3 models are reused" in deployed.tick().skip_message
+    shop.sql("insert into raw.orders values (2, 7)")
+    (request,) = deployed.tick().run_requests
+    assert {key.to_user_string() for key in request.asset_selection} == {"orders", "report"}
+    assert {key.name for key in request.asset_check_keys} == {
+        "unique_orders_id",
+        "not_null_orders_id",
+        "source_not_null_raw_orders_id",
+    }
+    assert request.tags["sao/mode"] == "state-aware"
+    assert deployed.tick().run_requests == [request], "a repeated tick says the same"
+
+
+def test_the_sensor_waits_for_its_own_run_and_gives_up_on_work_that_keeps_failing(shop: World) -> None:
+    deployed = deploy(shop)
+    (request,) = deployed.tick().run_requests
+    run = deployed.instance.create_run_for_job(
+        deployed.defs.resolve_implicit_global_asset_job_def(), tags=request.tags, status=dg.DagsterRunStatus.STARTED
+    )
+    assert run.run_id in deployed.tick().skip_message
+    deployed.instance.report_run_failed(run)
+    for _ in range(2):
+        assert deployed.tick().run_requests
+        again = deployed.instance.create_run_for_job(
+            deployed.defs.resolve_implicit_global_asset_job_def(), tags=request.tags, status=dg.DagsterRunStatus.STARTED
+        )
+        deployed.instance.report_run_failed(again)
+    assert "failed 3 times" in deployed.tick().skip_message
+    shop.sql("insert into raw.orders values (2, 7)")
+    deployed.run(["orders"])
+    assert deployed.tick().run_requests, "other work is requested"
+
+
+def test_a_sensor_tick_skips_while_another_process_holds_the_file(shop: World) -> None:
+    import subprocess
+    import sys
+
+    deployed = deploy(shop)
+    code = f"import duckdb, time; c = duckdb.connect({str(shop.root / 'shop.duckdb')!r}); print('held', flush=True); time.sleep(60)"
+    with subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE) as holder:
+        try:
+            assert holder.stdout is not None
+            holder.stdout.readline()
+            assert "another process holds the warehouse" in deployed.tick().skip_message
+        finally:
+            holder.kill()
+
+
+def test_schedules_decide_before_they_launch(shop: World) -> None:
+    deployed = deploy(
+        shop,
+        parts=[
+            lambda edge: build_schedule(edge, "hourly", "0 * * * *", select="orders+"),
+            lambda edge: build_schedule(edge, "weekly", "0 0 * * 0", mode=Mode.FULL_REFRESH),
+            lambda edge: build_job(edge, "daily_job", select="tag:daily"),
+        ],
+    )
+
+    def tick(name: str) -> Any:
+        context = dg.build_schedule_context(
+            instance=deployed.instance,
+            repository_def=deployed.repository,
+            resources={"sao_warehouse": ProjectWarehouse()},
+        )
+        return deployed.repository.get_schedule_def(name).evaluate_tick(context)
+
+    (request,) = tick("hourly").run_requests
+    assert {key.to_user_string() for key in request.asset_selection} == {"orders", "report"}
+    deployed.run()
+    assert "all 2 models are reused" in tick("hourly").skip_message
+    (forced,) = tick("weekly").run_requests
+    assert forced.tags["sao/mode"] == "full-refresh"
+    job = deployed.repository.get_job("daily_job")
+    assert job.tags["sao/mode"] == "state-aware"
+    assert names(job.execute_in_process(instance=deployed.instance), "ASSET_OBSERVATION") == {"customers"}
+
+
+def test_one_override_point_renames_assets_everywhere(shop: World) -> None:
+    class Prefixed(SaoTranslator):
+        def get_asset_key(self, node: Any) -> dg.AssetKey:
+            return super().get_asset_key(node).with_prefix("shop")
+
+    deployed = deploy(shop, translator=Prefixed())
+    assert names(deployed.run(), "ASSET_MATERIALIZATION") == {"shop/orders", "shop/customers", "shop/report"}
+    shop.sql("insert into raw.orders values (2, 7)")
+    (request,) = deployed.tick().run_requests
+    assert {key.to_user_string() for key in request.asset_selection} == {"shop/orders", "shop/report"}
+
+
+def test_foreign_assets_above_between_and_below(shop: World) -> None:
+    """A Python asset between two models splits the step; nothing is skipped silently when the first part is reused."""
+    shop.write(
+        "models/sources.yml",
+        "sources: [{name: raw, tables: [{name: orders}, {name: customers}]}, {name: python, schema: raw, tables: [{name: enriched}]}]",
+    )
+    shop.sql("create table raw.enriched as select 1 as id")
+    shop.write(
+        "models/reports/report.sql",
+        "select o.id from {{ ref('orders') }} o join {{ source('python', 'enriched') }} e using (id)",
+    )
+    ran: list[str] = []
+
+    @dg.asset(key=["raw", "orders"])
+    def loader() -> None:
+        ran.append("loader")
+
+    @dg.asset(key=["python", "enriched"], deps=["orders"])
+    def enriched() -> None:
+        ran.append("enriched")
+
+    @dg.asset(deps=["report"])
+    def dashboard() -> None:
+        ran.append("dashboard")
+
+    from sao_dagster.dagster import build_assets
+
+    edge = Edge(load_project(shop.root))
+    deployed = Deployment(
+        dg.Definitions(
+            assets=[build_assets(edge), loader, enriched, dashboard], resources={"sao_warehouse": ProjectWarehouse()}
+        )
+    )
+    for _ in range(2):
+        ran.clear()
+        result = deployed.run()
+        assert result.success
+        assert ran == ["loader", "enriched", "dashboard"]
+        assert not [each for each in result.all_events if each.event_type_value == "STEP_SKIPPED"]
+
+
+def test_the_warehouse_is_a_resource(shop: World) -> None:
+    from shutil import copy
+
+    other = shop.root / "elsewhere"
+    other.mkdir()
+    copy(shop.root / "shop.duckdb", other / "shop.duckdb")
+    deployed = deploy(shop, warehouse=DuckDBResource(path=str(other / "shop.duckdb")))
+    assert deployed.run().success
+    assert shop.rows("select count(*) from information_schema.tables where table_name = 'report'") == [(0,)]
+    wrong = deploy(shop, warehouse=DuckDBResource(path=str(other / "wrong.duckdb"))).run()
+    assert not wrong.success
+
+
+def test_a_broken_project_does_not_load_and_says_why(shop: World) -> None:
+    shop.write("models/core/orders.sql", "select * from {{ ref('nope') }}")
+    with pytest.raises(ValueError, match=r"models/core/orders.sql: .*ref\('nope'\)"):
+        deploy(shop)
