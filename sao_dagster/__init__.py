@@ -5,8 +5,6 @@ Importing this package does not import Dagster; the names of the Dagster edge ar
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
-
 from sao_dagster.core.selection import Selection, select
 from sao_dagster.errors import SaoError
 from sao_dagster.projects.load import load_project

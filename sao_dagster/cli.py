@@ -151,7 +151,7 @@ def _selection(
 
 @app.command()
 def plan(
-    project_dir: ProjectDir = Path("."), target: Target = None, select: Select = None, exclude: Exclude = None,
+    project_dir: ProjectDir = Path(), target: Target = None, select: Select = None, exclude: Exclude = None,
     force: Force = False, full_refresh: FullRefresh = False, threads: Threads = None, no_tests: NoTests = False,
     now: Now = None, as_json: AsJson = False, variables: Vars = None,
 ) -> None:  # fmt: skip
@@ -184,7 +184,7 @@ def plan(
 
 @app.command()
 def build(
-    project_dir: ProjectDir = Path("."), target: Target = None, select: Select = None, exclude: Exclude = None,
+    project_dir: ProjectDir = Path(), target: Target = None, select: Select = None, exclude: Exclude = None,
     force: Force = False, full_refresh: FullRefresh = False, threads: Threads = None, no_tests: NoTests = False,
     now: Now = None, as_json: AsJson = False, variables: Vars = None,
 ) -> None:  # fmt: skip
@@ -199,9 +199,9 @@ def build(
     _command(request, action)
 
 
-@app.command()
-def test(
-    project_dir: ProjectDir = Path("."), target: Target = None, select: Select = None, exclude: Exclude = None,
+@app.command("test")
+def test_command(
+    project_dir: ProjectDir = Path(), target: Target = None, select: Select = None, exclude: Exclude = None,
     force: Force = False, threads: Threads = None, now: Now = None, as_json: AsJson = False, variables: Vars = None,
 ) -> None:  # fmt: skip
     """Run the data tests whose verdict could have changed, without building anything."""
@@ -298,7 +298,7 @@ def _coloured(text: str, colours: Mapping[str, str], key: str | None = None) -> 
 @app.command("explain")
 def explain_command(
     model: Annotated[str, typer.Argument(help="A model, seed or data test.")],
-    project_dir: ProjectDir = Path("."), target: Target = None, now: Now = None, as_json: AsJson = False,
+    project_dir: ProjectDir = Path(), target: Target = None, now: Now = None, as_json: AsJson = False,
     variables: Vars = None,
 ) -> None:  # fmt: skip
     """Say what would become of one model or data test now, what it rests on, and what was decided before."""
@@ -331,7 +331,14 @@ def _explain_model(opened: SqlProject, runner: Runner, name: str) -> dict[str, A
     history = opened.store.decisions(project.environment, name, 5)
     return {
         "name": name,
-        "now": None if decision is None else {"outcome": decision.outcome.value, "reason": decision.reason.value, "because": explain(decision), "evidence": dict(decision.evidence)},
+        "now": None
+        if decision is None
+        else {
+            "outcome": decision.outcome.value,
+            "reason": decision.reason.value,
+            "because": explain(decision),
+            "evidence": dict(decision.evidence),
+        },
         **describe_node(project, node, planned.taken_at),
         "last_build": None
         if record is None
@@ -345,9 +352,10 @@ def _explain_model(opened: SqlProject, runner: Runner, name: str) -> dict[str, A
             "inputs": dict(record.inputs),
         },
         "decided_before": [
-            {"at": each.decided_at.isoformat(), "outcome": each.outcome.value, "reason": each.reason} for each in history
+            {"at": each.decided_at.isoformat(), "outcome": each.outcome.value, "reason": each.reason}
+            for each in history
         ],
-    }  # fmt: skip
+    }
 
 
 def _explain_test(opened: SqlProject, runner: Runner, name: str) -> dict[str, Any]:
@@ -358,7 +366,12 @@ def _explain_test(opened: SqlProject, runner: Runner, name: str) -> dict[str, An
     record = seen.facts.test_records.get(name)
     return {
         "name": name,
-        "now": {"outcome": decision.outcome.value, "reason": decision.reason.value, "because": explain_test(decision), "evidence": dict(decision.evidence)},
+        "now": {
+            "outcome": decision.outcome.value,
+            "reason": decision.reason.value,
+            "because": explain_test(decision),
+            "evidence": dict(decision.evidence),
+        },
         "kind": test.kind,
         "model": test.tested,
         "column": test.column,
@@ -367,8 +380,13 @@ def _explain_test(opened: SqlProject, runner: Runner, name: str) -> dict[str, An
         "sql": test.sql,
         "last_verdict": None
         if record is None
-        else {"verdict": record.verdict.value, "failures": record.failures, "run_at": record.run_at.isoformat(), "inputs": dict(record.inputs)},
-    }  # fmt: skip
+        else {
+            "verdict": record.verdict.value,
+            "failures": record.failures,
+            "run_at": record.run_at.isoformat(),
+            "inputs": dict(record.inputs),
+        },
+    }
 
 
 def _print_facts(shown: Mapping[str, Any]) -> None:
@@ -394,7 +412,7 @@ def _plain(value: Any) -> str:
 
 @app.command()
 def savings(
-    project_dir: ProjectDir = Path("."), target: Target = None, as_json: AsJson = False, variables: Vars = None,
+    project_dir: ProjectDir = Path(), target: Target = None, as_json: AsJson = False, variables: Vars = None,
     last: Annotated[int, typer.Option("--last", min=1, help="How many runs to look back.")] = 100,
 ) -> None:  # fmt: skip
     """Add up what the last runs reused: models, tests, and the seconds these took when they were last built."""
@@ -444,7 +462,7 @@ def savings(
 
 @state_app.command("show")
 def state_show(
-    project_dir: ProjectDir = Path("."), target: Target = None, select: Select = None, as_json: AsJson = False,
+    project_dir: ProjectDir = Path(), target: Target = None, select: Select = None, as_json: AsJson = False,
     variables: Vars = None,
 ) -> None:  # fmt: skip
     """Show the last build of each model."""
@@ -458,9 +476,18 @@ def state_show(
         }
         if as_json:
             rows = [
-                {"name": name, "relation": each.relation, "built_at": each.built_at.isoformat(), "rows": each.rows, "seconds": each.seconds, "code_version": each.code_version, "data_version": each.data_version, "run_id": each.run_id}
+                {
+                    "name": name,
+                    "relation": each.relation,
+                    "built_at": each.built_at.isoformat(),
+                    "rows": each.rows,
+                    "seconds": each.seconds,
+                    "code_version": each.code_version,
+                    "data_version": each.data_version,
+                    "run_id": each.run_id,
+                }
                 for name, each in sorted(records.items())
-            ]  # fmt: skip
+            ]
             _print_json({"environment": opened.project.environment, "state_url": _shown_url(opened), "builds": rows})
             return OK
         table = Table("model", "built", "rows", "seconds", "data version", "run", box=None)
@@ -483,7 +510,7 @@ def state_show(
 
 @state_app.command("clear")
 def state_clear(
-    project_dir: ProjectDir = Path("."), target: Target = None, select: Select = None, as_json: AsJson = False,
+    project_dir: ProjectDir = Path(), target: Target = None, select: Select = None, as_json: AsJson = False,
     variables: Vars = None,
 ) -> None:  # fmt: skip
     """Forget builds and verdicts, of everything or of a selection; what is forgotten is built again."""
@@ -509,7 +536,7 @@ def state_clear(
 @state_app.command("export")
 def state_export(
     file: Annotated[Path | None, typer.Argument(help="Where to write; standard output if nothing is said.")] = None,
-    project_dir: ProjectDir = Path("."), target: Target = None, variables: Vars = None,
+    project_dir: ProjectDir = Path(), target: Target = None, variables: Vars = None,
 ) -> None:  # fmt: skip
     """Write the state of the environment as JSON."""
     request = _Request(project_dir, target, variables)
@@ -531,7 +558,7 @@ def state_export(
 @state_app.command("import")
 def state_import(
     file: Annotated[Path, typer.Argument(help="An export.", exists=True, dir_okay=False)],
-    project_dir: ProjectDir = Path("."), target: Target = None, variables: Vars = None,
+    project_dir: ProjectDir = Path(), target: Target = None, variables: Vars = None,
 ) -> None:  # fmt: skip
     """Read an export into the environment, over what it has."""
     request = _Request(project_dir, target, variables)

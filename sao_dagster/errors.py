@@ -88,7 +88,7 @@ class StateError(SaoError, RuntimeError):
     """The shared state cannot be read or written."""
 
 
-class ProjectErrors(ProjectError):
+class ProjectErrors(ProjectError):  # noqa: N818 - it is several
     """Several errors of one project, found in one pass.
 
     Attributes:

@@ -166,7 +166,7 @@ def _is_cosmetic(project: Project, name: str, kept: str) -> bool:
         return False
     before, after = json.loads(kept), [node.compiled.sql, node.compiled.incremental_sql]
     return all(
-        old == new or (bool(old) and bool(new) and equivalent(old, new, project.dialect))
+        old == new or (old is not None and new is not None and equivalent(old, new, project.dialect))
         for old, new in zip(before, after, strict=True)
     )
 

@@ -11,7 +11,7 @@ import queue
 import threading
 import time
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timezone
@@ -124,7 +124,7 @@ class Runner:
 
     def events(
         self, selection: Selection, mode: Mode = Mode.STATE_AWARE, *, run_id: str | None = None
-    ) -> Iterator[Event]:
+    ) -> Generator[Event, None, RunResult]:
         """Run a selection, yielding events as they happen; returns the `RunResult`.
 
         Closing the iterator stops the run: statements are interrupted, and what was not recorded is not built.

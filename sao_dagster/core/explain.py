@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -56,7 +56,7 @@ def _held(facts: Mapping[str, Any]) -> str:
     return f"built {_span(facts['age_seconds'])} ago, at most every {facts['window']}; news from {news} waits"
 
 
-_SENTENCES = {
+_SENTENCES: Mapping[Reason, Callable[[Mapping[str, Any]], str]] = {
     Reason.UPSTREAM_FAILED: lambda facts: f"{_some(facts.get('inputs', ()))} failed, or failed a test",
     Reason.FORCED: lambda facts: "the run builds all it selects",
     Reason.FULL_REFRESH: lambda facts: "the run builds all it selects from scratch",
@@ -85,7 +85,7 @@ _SENTENCES = {
 def explain_test(decision: TestDecision) -> str:
     """Return one sentence that says why a data test was run, reused or skipped."""
     facts: Mapping[str, Any] = decision.evidence
-    words = {
+    words: Mapping[TestReason, Callable[[], str]] = {
         TestReason.UPSTREAM_FAILED: lambda: f"{_some(facts.get('inputs', ()))} failed",
         TestReason.FORCED: lambda: "the run runs all it selects",
         TestReason.NEVER_RUN: lambda: "never run here before",

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Set
+from collections.abc import Mapping
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
@@ -36,7 +37,7 @@ class Facts:
     altered: Mapping[str, bool] = field(default_factory=dict)
     versions: Mapping[str, str | None] = field(default_factory=dict)
     schemas: Mapping[str, str | None] = field(default_factory=dict)
-    equivalent: Set[str] = frozenset()
+    equivalent: AbstractSet[str] = frozenset()
     history: Mapping[str, tuple[tuple[str, datetime], ...]] = field(default_factory=dict)
 
     def version(self, project: Project, name: str) -> str | None:

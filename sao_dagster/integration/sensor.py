@@ -12,7 +12,7 @@ import dagster as dg
 
 from sao_dagster.core.decide import Outcome
 from sao_dagster.core.explain import explain
-from sao_dagster.core.hashing import digest
+from sao_dagster.core.hashing import JSON, digest
 from sao_dagster.core.plan import Plan
 from sao_dagster.core.verdicts import TestOutcome
 from sao_dagster.errors import SaoError, WarehouseBusyError
@@ -99,14 +99,16 @@ def build_evaluator_sensor(
 
 def plan_mark(plan: Plan) -> str:
     """Return a digest of the work that a plan has to do, the same for as long as that is the same work."""
-    work = {
+    work: dict[str, JSON] = {
         name: [plan.decisions[name].reason.value, _timeless(plan.decisions[name].evidence)] for name in plan.to_build
     }
-    tests = {name: [plan.tests[name].reason.value, _timeless(plan.tests[name].evidence)] for name in plan.to_test}
+    tests: dict[str, JSON] = {
+        name: [plan.tests[name].reason.value, _timeless(plan.tests[name].evidence)] for name in plan.to_test
+    }
     return digest([work, tests])
 
 
-def _timeless(evidence: object) -> object:
+def _timeless(evidence: object) -> JSON:
     if isinstance(evidence, Mapping):
         return {key: _timeless(value) for key, value in evidence.items() if not key.endswith(_TIMES)}
     if isinstance(evidence, list | tuple):

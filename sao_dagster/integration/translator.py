@@ -114,7 +114,7 @@ def _tag(text: str) -> str:
 
 def _group(node: Node) -> str:
     """Return the group: the one that is configured, else the folder below the project."""
-    folder = node.fqn[1] if len(node.fqn) > 2 else "default"  # noqa: PLR2004 - project, folder, name
+    folder = node.fqn[1] if len(node.fqn) > 2 else "default"
     return _identifier(node.group or ("seeds" if node.resource_type == "seed" else folder))
 
 

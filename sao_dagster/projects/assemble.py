@@ -113,16 +113,16 @@ class _Assembly:
     def project(self) -> Project:
         for file in self.declared.macro_files:
             if file.package == self.declared.name:
-                self._noting(lambda each=file: self.engine.macros.check(each))  # type: ignore[misc]
+                self._noting(self.engine.macros.check, file)
         for declaration in self.declared.nodes:
-            self._noting(lambda each=declaration: self._draft(each))  # type: ignore[misc]
+            self._noting(self._draft, declaration)
         self._register()
         self._keep_those_that(self._resolve)
         self._keep_those_that(self._compile)
         self._leave_out_dependents()
         nodes: dict[str, Node] = {}
         for draft in self.drafts.values():
-            self._noting(lambda each=draft: nodes.update({each.id: self._finish(each)}))  # type: ignore[misc]
+            self._noting(self._finish, draft, nodes)
         sources = {source.id: source for source in self.declared.sources}
         skeleton = Project(
             name=self.declared.name,
@@ -138,7 +138,7 @@ class _Assembly:
             position = {name: index for index, name in enumerate(skeleton.graph.order)}
         tests: dict[str, DataTest] = {}
         for each in self.declared.tests:
-            self._noting(lambda each=each: self._test(each, position, tests))  # type: ignore[misc]
+            self._noting(self._test, each, position, tests)
         return replace(
             skeleton,
             tests=tests,
@@ -151,7 +151,7 @@ class _Assembly:
     def _keep_those_that(self, step: Callable[[_Draft], None]) -> None:
         """Take a step with every draft; those that fail it are noted and left out."""
         for draft in list(self.drafts.values()):
-            if not self._noting(lambda each=draft: step(each)):  # type: ignore[misc]
+            if not self._noting(step, draft):
                 del self.drafts[draft.id]
 
     def _leave_out_dependents(self) -> None:
@@ -169,10 +169,10 @@ class _Assembly:
                 location = self.drafts.pop(name).declared.location
                 self.notices.append(Notice(f"{name} is left out: it reads {parent}, which has an error", location))
 
-    def _noting(self, action: Callable[[], object]) -> bool:
+    def _noting(self, action: Callable[..., object], *args: Any) -> bool:
         """Run a step; note the project's error if it has one, and return whether it went well."""
         try:
-            action()
+            action(*args)
         except SaoError as error:
             self.errors.append(error)
             return False
@@ -368,7 +368,10 @@ class _Assembly:
         more = self._reads(noted, draft.declared.location, draft.id)
         draft.depends_on = tuple(dict.fromkeys((*draft.depends_on, *more)))
 
-    def _finish(self, draft: _Draft) -> Node:
+    def _finish(self, draft: _Draft, nodes: dict[str, Node]) -> None:
+        nodes[draft.id] = self._node(draft)
+
+    def _node(self, draft: _Draft) -> Node:
         declaration, config = draft.declared, draft.config
         common: dict[str, Any] = {
             "name": draft.id,
@@ -523,8 +526,8 @@ class _Assembly:
         found: list[str] = []
         for template in templates:
             self._noting(
-                lambda text=template: found.append(Render(self.engine, subject, execute=True).text(text).strip())
-            )  # type: ignore[misc]
+                lambda text: found.append(Render(self.engine, subject, execute=True).text(text).strip()), template
+            )
         return tuple(text for text in found if text)
 
     # ------------------------------------------------------------------ data tests

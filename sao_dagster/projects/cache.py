@@ -15,17 +15,17 @@ import pickle
 import sys
 import tempfile
 from collections.abc import Callable
+from importlib.metadata import version
 from pathlib import Path
 from types import CodeType
 from typing import Any
 
 import jinja2
-import sqlglot
 
 from sao_dagster.version import __version__
 
 FOLDER = ".sao"
-MADE_BY = f"{__version__} {jinja2.__version__} {sqlglot.__version__} {sys.version}"
+MADE_BY = f"{__version__} {jinja2.__version__} {version('sqlglot')} {sys.version}"
 
 
 class TemplateCodes:

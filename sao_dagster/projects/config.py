@@ -319,7 +319,8 @@ def parse_config(values: Mapping[str, Any], name: str, location: Location | None
     for key in keyed:
         if key not in known and key not in _NO_EFFECT and (close := get_close_matches(key, known, n=1, cutoff=0.8)):
             raise ProjectError(f"unknown config {key!r}; did you mean {close[0]!r}?", name=name, location=location)
-    return checked(NodeConfig, keyed, name, location)
+    config: NodeConfig = checked(NodeConfig, keyed, name, location)
+    return config
 
 
 def checked(model: type[Any], values: Any, name: str | None, location: Location | None) -> Any:
@@ -336,6 +337,7 @@ def checked(model: type[Any], values: Any, name: str | None, location: Location 
 
 
 def describe_error(model: type[BaseModel], error: Any, values: Any) -> str:
+    """Return one of pydantic's errors in words, with the names that are known where one is unknown."""
     where = ".".join(str(part) for part in error["loc"])
     if error["type"] == "extra_forbidden":
         key = str(error["loc"][-1])

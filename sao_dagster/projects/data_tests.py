@@ -102,7 +102,7 @@ def default_name(kind: str, tested: str, column: str | None, args: Mapping[str, 
         )
         flat += [re.sub(r"[^0-9a-zA-Z_]+", "_", str(part)) for part in parts]
     full = f"{head}_{'__'.join(flat)}"
-    if len(full) < 64:  # noqa: PLR2004 - dbt's limit, that of identifiers in PostgreSQL
+    if len(full) < 64:
         return full
     return f"{head[:30]}_{hashlib.md5(full.encode(), usedforsecurity=False).hexdigest()}"
 

@@ -438,7 +438,7 @@ class _BoundMacro:
         self._name = name
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
-        variables = self._owner._variables(self._file.package)  # noqa: SLF001 - the two are one thing
+        variables = self._owner._variables(self._file.package)
         macro = self._owner.engine.macros.bind(self._file, self._name, variables)
         try:
             return macro(*args, **kwargs)
@@ -480,7 +480,7 @@ class _Config:
 
     def require(self, name: str, validator: Any = None) -> Any:
         value = self.get(name)
-        if value is None and self._owner._execute:  # noqa: SLF001 - the two are one thing
+        if value is None and self._owner._execute:
             raise RenderError(f"the template requires the config {name!r}")
         return value
 

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
-from typing_extensions import Annotated
 
 from sao_dagster.core.models import Column, Notice, Relation, Source
 from sao_dagster.errors import Location, ProjectError, SaoError, UnsupportedError
@@ -163,13 +162,13 @@ class _Folder:
             *self._files(settings.seed_paths, (".yml", ".yaml")),
         ]
         files += self._files(settings.test_paths, (".yml", ".yaml"))
-        properties = []
+        properties: list[tuple[LoadedYaml, PropertiesFile]] = []
         for path in dict.fromkeys(files):
-            self._noting(lambda path=path: properties.append(self._properties(path)))  # type: ignore[misc]
+            self._noting(self._properties, path, properties)
         for loaded, parsed in properties:
-            for path, table in ((("models",), parsed.models), (("seeds",), parsed.seeds)):
+            for kind, table in (("models", parsed.models), ("seeds", parsed.seeds)):
                 for index, node in each(table):
-                    self._patch(node, loaded, (*path, index))
+                    self._patch(node, loaded, (kind, index))
             for entry in (*(parsed.data_tests or ()), *(parsed.tests or ())):
                 self.test_patches[entry.name] = {"config": entry.config, "description": entry.description}
             for _, group in each(parsed.groups):
@@ -178,12 +177,12 @@ class _Folder:
                     str(owner[key]) for key in ("email", "name") if owner.get(key)
                 )[:1]
         for path in self._files(settings.model_paths, (".sql",)):
-            self._noting(lambda path=path: self._model(path))  # type: ignore[misc]
+            self._noting(self._model, path)
         for path in self._files(settings.seed_paths, (".csv",)):
-            self._noting(lambda path=path: self._seed(path))  # type: ignore[misc]
+            self._noting(self._seed, path)
         for loaded, parsed in properties:
             for index, source in each(parsed.sources):
-                self._noting(lambda s=source, i=index, f=loaded: self._source(s, f, i))  # type: ignore[misc]
+                self._noting(self._source, source, loaded, index)
         for path in self._files(settings.test_paths, (".sql",)):
             if "generic" not in path.relative_to(self.root).parts:
                 self._singular(path)
@@ -203,9 +202,9 @@ class _Folder:
     def _shown(self, path: Path) -> str:
         return path.relative_to(self.root).as_posix() if path.is_relative_to(self.root) else str(path)
 
-    def _noting(self, action: Any) -> None:
+    def _noting(self, action: Callable[..., object], *args: Any) -> None:
         try:
-            action()
+            action(*args)
         except SaoError as error:
             self.declared.errors.append(error)
 
@@ -266,7 +265,7 @@ class _Folder:
                     )
                 )
 
-    def _properties(self, path: Path) -> tuple[LoadedYaml, PropertiesFile]:
+    def _properties(self, path: Path, found: list[tuple[LoadedYaml, PropertiesFile]]) -> None:
         loaded = load_yaml(path, self._shown(path))
         parsed = parse_properties(loaded)
         for key, what in (
@@ -277,7 +276,7 @@ class _Folder:
                 raise UnsupportedError(what, location=loaded.location(key))
         if parsed.unit_tests:
             self.declared.notices.append(Notice("unit tests are not run here", loaded.location("unit_tests")))
-        return loaded, parsed
+        found.append((loaded, parsed))
 
     # ------------------------------------------------------------------ models and seeds
 
@@ -373,25 +372,23 @@ class _Folder:
             for key, value in level.items()
             if key.startswith("+") or key in _MAPPING_KEYS or not isinstance(value, Mapping)
         }
-        return self._rendered(
-            {key: value for key, value in found.items() if value is not None or key in ("freshness",)}
-        )
+        return self._rendered({key: value for key, value in found.items() if value is not None or key == "freshness"})
 
     def _unused(self) -> None:
         """Point out folders of `dbt_project.yml` that no file is in: mostly slips of the pen."""
         for kind in ("models", "seeds"):
             for path in _paths(getattr(self.settings, kind) or {}):
                 if path and (kind, path) not in self.used_layers:
-                    where = self.loaded.location(kind, *path)
-                    self.declared.notices.append(Notice(f"{kind}.{'.'.join(path)} matches no file", where))
+                    message = f"{kind}.{'.'.join(path)} matches no file"
+                    self.declared.notices.append(Notice(message, self.loaded.location(kind, *path)))
         known = {f"models.{node.name}" for node in self.declared.nodes if node.sql is not None}
         known |= {f"seeds.{node.name}" for node in self.declared.nodes if node.csv is not None}
-        for key, (_, loaded, where) in self.patches.items():
+        for key, (_, loaded, place) in self.patches.items():
             if key not in known:
                 self.declared.notices.append(
                     Notice(
                         f"{key.partition('.')[2]} is described, but there is no such file",
-                        loaded.location(*where),
+                        loaded.location(*place),
                     )
                 )
 
@@ -405,7 +402,7 @@ class _Folder:
             layered = merge_layers(layer, self._rendered(source.config), self._rendered(table.config))
             if layered.get("enabled") is False:
                 continue
-            self._noting(lambda t=table, c=layered, w=where, f=fqn: self._table(source, t, c, w, f))  # type: ignore[misc]
+            self._noting(self._table, source, table, layered, where, fqn)
             self._tests_of(
                 table.all_tests,
                 f"source:{source.name}.{table.name}",

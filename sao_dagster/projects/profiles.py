@@ -11,9 +11,9 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from sao_dagster.errors import Location, ProjectError, UnsupportedError
 from sao_dagster.projects.config import checked
-from sao_dagster.projects.engine import Namespace
 from sao_dagster.projects.jinja import render
 from sao_dagster.projects.properties import load_yaml
+from sao_dagster.projects.values import Namespace
 from sao_dagster.warehouses.base import Warehouse
 
 

@@ -173,7 +173,8 @@ def _child(node: yaml.Node | None, key: str | int) -> yaml.Node | None:
         for name, value in node.value:
             if name.value == str(key):
                 # the line of a scalar is that of its key, which is what a person looks for
-                return name if isinstance(value, yaml.ScalarNode) else value
+                found: yaml.Node = name if isinstance(value, yaml.ScalarNode) else value
+                return found
     return None
 
 

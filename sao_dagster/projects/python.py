@@ -17,7 +17,7 @@ from collections.abc import Callable, Mapping, Sequence
 from datetime import timedelta
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, TypeVar, overload
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict
 
@@ -132,12 +132,6 @@ class SqlProject:
         )
 
     # ------------------------------------------------------------------ declarations
-
-    @overload
-    def model(self, function: SqlFunction, /) -> SqlFunction: ...
-
-    @overload
-    def model(self, function: None = None, /, **config: Any) -> Callable[[SqlFunction], SqlFunction]: ...
 
     def model(
         self,
@@ -433,7 +427,7 @@ def _template(function: str, *args: Any, **kwargs: Any) -> str:
 
 def _caller() -> Location:
     """Return the place of the first call from outside of this file."""
-    frame = sys._getframe(1)  # noqa: SLF001 - the way to know where something was declared
+    frame = sys._getframe(1)
     while frame.f_code.co_filename == __file__ and frame.f_back is not None:
         frame = frame.f_back
     return Location(frame.f_code.co_filename, frame.f_lineno)

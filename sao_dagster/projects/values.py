@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import datetime as datetime_module
+import datetime as dt
 import itertools
 import re as re_module
 from collections.abc import Iterator, Mapping, Sequence
@@ -234,21 +234,21 @@ def modules(clock: Any) -> Namespace:
 
     class _DateTime(datetime):
         @classmethod
-        def now(cls, tz: Any = None) -> datetime:
+        def now(cls, tz: Any = None) -> Any:
             now: datetime = clock()
             return now.astimezone(tz) if tz else now.astimezone(timezone.utc).replace(tzinfo=None)
 
         @classmethod
-        def utcnow(cls) -> datetime:
+        def utcnow(cls) -> Any:
             return cls.now()
 
         @classmethod
-        def today(cls) -> datetime:
+        def today(cls) -> Any:
             return cls.now()
 
     class _Date(date):
         @classmethod
-        def today(cls) -> date:
+        def today(cls) -> Any:
             now: datetime = clock()
             return now.date()
 
@@ -257,10 +257,10 @@ def modules(clock: Any) -> Namespace:
         {
             "datetime": _DateTime,
             "date": _Date,
-            "time": datetime_module.time,
-            "timedelta": datetime_module.timedelta,
+            "time": dt.time,
+            "timedelta": dt.timedelta,
             "timezone": timezone,
-            "tzinfo": datetime_module.tzinfo,
+            "tzinfo": dt.tzinfo,
         },
     )
     return Namespace("modules", {"datetime": times, "re": re_module, "itertools": itertools})

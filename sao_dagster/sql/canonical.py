@@ -82,14 +82,12 @@ def _rename(scopes: list[Scope]) -> bool:
     number = 0
     for scope in scopes:
         names: dict[str, str] = {}
-        for name, (_, source) in scope.selected_sources.items():
+        for name in scope.selected_sources:
             names[name] = f"_{number}"
             number += 1
-            if not isinstance(source, exp.Table | Scope):
-                return False
         new_names[id(scope)] = names
     aliases = {name for names in new_names.values() for name in names}
-    columns: dict[int, tuple[exp.Column, str | None]] = {}
+    columns: dict[int, tuple[exp.Expr, str | None]] = {}
     for scope in scopes:
         for column in scope.columns:
             if not column.table and column.name in aliases:
@@ -97,15 +95,16 @@ def _rename(scopes: list[Scope]) -> bool:
             owner = _owner(scope, column.table, new_names) if column.table else None
             columns.setdefault(id(column), (column, owner))
         for star in scope.stars:
-            columns.setdefault(id(star), (star, _owner(scope, star.table, new_names)))
+            qualifier = star.args.get("table")
+            columns.setdefault(id(star), (star, _owner(scope, qualifier.name, new_names) if qualifier else None))
     plain = _single_sources(scopes)
-    for column, owner in columns.values():
+    for node, owner in columns.values():
         if owner is None:
             continue
-        if id(column) in plain:
-            column.set("table", None)
+        if id(node) in plain:
+            node.set("table", None)
         else:
-            column.set("table", exp.to_identifier(owner))
+            node.set("table", exp.to_identifier(owner))
     _rename_relations(scopes, new_names)
     return True
 
@@ -147,9 +146,9 @@ def _rename_relations(scopes: list[Scope], new_names: dict[int, dict[str, str]])
             else:
                 node.set("alias", exp.TableAlias(this=alias))
             if isinstance(node, exp.Table) and isinstance(source, Scope):
-                cte = source.expression.parent
-                if isinstance(cte, exp.CTE):
-                    node.set("this", exp.to_identifier(cte_names[id(cte)]))
+                parent = source.expression.parent
+                if isinstance(parent, exp.CTE):
+                    node.set("this", exp.to_identifier(cte_names[id(parent)]))
     for scope in scopes:
         for cte in scope.ctes:
             cte.args["alias"].set("this", exp.to_identifier(cte_names[id(cte)]))

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from sqlglot.dialects.dialect import Dialect
 from sqlglot.errors import SqlglotError
-from sqlglot.tokens import Token, TokenType
+from sqlglot.tokenizer_core import Token, TokenType
 
 from sao_dagster.core.hashing import digest
 from sao_dagster.sql.canonical import canonical_form
@@ -32,11 +32,11 @@ _LITERALS = {
 
 
 def sql_digest(sql: str, dialect: str) -> str:
-    """Return a digest in which comments, white space, keyword case and a last semicolon do not count.
+    r"""Return a digest in which comments, white space, keyword case and a last semicolon do not count.
 
     Optimizer hints (`/*+ ... */`) are comments to most tokenizers; they count all the same.
 
-    >>> sql_digest("select a from t -- why", "duckdb") == sql_digest("SELECT a\\nFROM t;", "duckdb")
+    >>> sql_digest("select a from t -- why", "duckdb") == sql_digest("SELECT a\nFROM t;", "duckdb")
     True
     >>> sql_digest("select 'A'", "duckdb") == sql_digest("select 'a'", "duckdb")
     False

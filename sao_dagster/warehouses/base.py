@@ -103,7 +103,9 @@ class Session(Protocol):
 class Warehouse(Protocol):
     """A place to build into."""
 
-    dialect: str
+    @property
+    def dialect(self) -> str:
+        """Sqlglot's name of the SQL dialect."""
 
     @property
     def target(self) -> Mapping[str, Any]:

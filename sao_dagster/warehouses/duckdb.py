@@ -10,7 +10,7 @@ import re
 import threading
 import time
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -218,10 +218,8 @@ class DuckDBSession:
         """
         if self._files is None:
             return None
-        try:
+        with suppress(WarehouseError):  # open for reading only: there is nothing of ours to write
             self.execute("force checkpoint")
-        except WarehouseError:  # open for reading only: there is nothing of ours to write
-            pass
         parts: list[JSON] = []
         for path in self._files:
             for file in (path, path.with_name(path.name + ".wal")):

@@ -6,7 +6,7 @@ import glob
 import os
 from pathlib import Path
 
-from sao_dagster.core.hashing import digest
+from sao_dagster.core.hashing import JSON, digest
 
 
 def files_version(pattern: str, root: str) -> str | None:
@@ -21,7 +21,7 @@ def files_version(pattern: str, root: str) -> str | None:
     names = sorted(glob.glob(os.path.join(root, pattern), recursive=True))  # noqa: PTH118, PTH207 - absolute patterns
     if not names:
         return None
-    seen = []
+    seen: list[JSON] = []
     for name in names:
         try:
             stat = Path(name).stat()

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from sao_dagster import SqlProject, DuckDBWarehouse, load_project, select
+from sao_dagster import DuckDBWarehouse, SqlProject, load_project, select
 from sao_dagster.errors import ProjectErrors, SaoError, SelectionError, StateError, WarehouseBusyError
 from sao_dagster.projects.config import BuildAfterConfig
 from tests.world import World
