@@ -33,7 +33,7 @@ class Materialized(str, Enum):
     @property
     def holds_data(self) -> bool:
         """Whether there is a table of its own behind it."""
-        return self in (Materialized.TABLE, Materialized.INCREMENTAL, Materialized.SEED)
+        return self is not Materialized.VIEW and self is not Materialized.EPHEMERAL
 
 
 class IncrementalStrategy(str, Enum):

@@ -235,7 +235,7 @@ class _Assembly:
             return Relation(
                 config.database or target["database"],
                 schema,
-                config.alias or declaration.id.replace(".", "_"),
+                config.alias or _alias(declaration),
             )
         node = Namespace(
             "node",
@@ -730,6 +730,12 @@ def _builtin_macros() -> tuple[MacroFile, ...]:
         MacroFile(BUILTINS, f"dbt/{file.name}", file.read_text(encoding="utf-8"))
         for file in sorted(folder.glob("*.sql"))
     )
+
+
+def _alias(declaration: NodeDeclaration) -> str:
+    """Return the name of a relation whose model has no alias, as dbt makes it."""
+    version = f"_v{declaration.version.replace('.', '_')}" if declaration.version is not None else ""
+    return declaration.name + version
 
 
 def _plain(config: NodeConfig) -> dict[str, Any]:

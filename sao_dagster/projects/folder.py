@@ -200,7 +200,9 @@ class _Folder:
         return found
 
     def _shown(self, path: Path) -> str:
-        return path.relative_to(self.root).as_posix() if path.is_relative_to(self.root) else str(path)
+        """Return a path as the user would write it; with strings, which is what makes many files cheap."""
+        text, root = str(path), str(self.root) + os.sep
+        return text[len(root) :].replace(os.sep, "/") if text.startswith(root) else text
 
     def _noting(self, action: Callable[..., object], *args: Any) -> None:
         try:
@@ -294,10 +296,12 @@ class _Folder:
         self.patches[key] = (node, loaded, where)
 
     def _fqn(self, path: Path, folders: Iterable[str]) -> tuple[str, ...]:
+        shown = self._shown(path)
         for folder in folders:
-            base = self.root / folder
-            if path.is_relative_to(base):
-                return (self.settings.name, *path.relative_to(base).parts[:-1], path.stem)
+            prefix = folder.strip("/") + "/"
+            if shown.startswith(prefix):
+                *places, _ = shown[len(prefix) :].split("/")
+                return (self.settings.name, *places, path.stem)
         return (self.settings.name, path.stem)
 
     def _model(self, path: Path) -> None:

@@ -51,15 +51,15 @@ def load_profile(root: Path, profile: str, target: str | None, variables: Mappin
     if profile not in values:
         known = ", ".join(str(name) for name in values if name != "config") or "none"
         raise ProjectError(f"there is no profile {profile!r}; there are: {known}", location=where)
-    rendered = _render(values[profile], shown, variables)
-    outputs = rendered.get("outputs") or {}
-    name = target or os.environ.get("DBT_TARGET") or str(rendered.get("target") or "default")
+    outputs = values[profile].get("outputs") or {}
+    default = _render(values[profile].get("target"), shown, variables)
+    name = target or os.environ.get("DBT_TARGET") or str(default or "default")
     if name not in outputs:
         raise ProjectError(
-            f"the profile {profile!r} has no target {name!r}; there are: {', '.join(outputs) or 'none'}",
-            location=where,
+            f"the profile {profile!r} has no target {name!r}; there are: {', '.join(outputs) or 'none'}", location=where
         )
-    return name, _warehouse(root, name, outputs[name], where)
+    # only the target in use: the others may need environment variables that are not set here
+    return name, _warehouse(root, name, _render(outputs[name], shown, variables), where)
 
 
 def _find(root: Path) -> Path:

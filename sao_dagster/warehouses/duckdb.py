@@ -362,7 +362,15 @@ class DuckDBSession:
             options.append(f"types = {{{types}}}")
 
         def make(cursor: duckdb.DuckDBPyConnection, _: bool | None) -> bool:
-            cursor.execute(f"create or replace table {seed.relation} as select * from read_csv({', '.join(options)})")
+            file = f"read_csv({', '.join(options)})"
+            # times with a zone become UTC without one, as dbt loads them
+            zoned = [
+                f"{_quote(name)} at time zone 'UTC' as {_quote(name)}"
+                for name, kind in _columns_of(cursor, f"select * from {file}").values()
+                if kind == "TIMESTAMP WITH TIME ZONE" and name not in seed.column_types
+            ]
+            columns = f"* replace ({', '.join(zoned)})" if zoned else "*"
+            cursor.execute(f"create or replace table {seed.relation} as select {columns} from {file}")
             return False
 
         return self._replace(seed, seed.pre_hooks, seed.post_hooks, make)
@@ -563,7 +571,7 @@ def _reconcile_columns(cursor: duckdb.DuckDBPyConnection, model: Model) -> list[
 
 
 def _columns_of(cursor: duckdb.DuckDBPyConnection, table: str) -> dict[str, tuple[str, str]]:
-    """Return names as written and types, by lower-case name."""
+    """Return names as written and types of a table or query, by lower-case name."""
     rows = cursor.execute(f"describe {table}").fetchall()
     return {row[0].lower(): (row[0], row[1]) for row in rows}
 

@@ -45,7 +45,7 @@ where parent.to_field is null
 {%- endmacro %}
 {% macro generate_alias_name(custom_alias_name=none, node=none) %}{{ return(adapter.dispatch('generate_alias_name', 'dbt')(custom_alias_name, node)) }}{% endmacro %}
 {% macro default__generate_alias_name(custom_alias_name=none, node=none) -%}
-{{ custom_alias_name | trim if custom_alias_name else (node.name ~ ('_v' ~ node.version if node.version else '')) | replace('.', '_') }}
+{{ custom_alias_name | trim if custom_alias_name else node.name ~ ('_v' ~ (node.version | replace('.', '_')) if node.version else '') }}
 {%- endmacro %}
 {% macro generate_database_name(custom_database_name=none, node=none) %}{{ return(adapter.dispatch('generate_database_name', 'dbt')(custom_database_name, node)) }}{% endmacro %}
 {% macro default__generate_database_name(custom_database_name=none, node=none) -%}
