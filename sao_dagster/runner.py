@@ -17,6 +17,7 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime, timezone
 
 from sao_dagster.checks.run import TestAnswer, run_tests
+from sao_dagster.core.collection import no_collection
 from sao_dagster.core.decide import Decision, Mode, Outcome, Reason
 from sao_dagster.core.hashing import digest
 from sao_dagster.core.models import CompiledSql, DataTest, Model, Node, Project, Seed
@@ -81,7 +82,7 @@ class Runner:
             StateError: The state cannot be read.
             WarehouseBusyError: The warehouse is held by another process for longer than `wait_seconds`.
         """
-        with self.warehouse.session(read_only=True, wait_seconds=wait_seconds) as session:
+        with no_collection(), self.warehouse.session(read_only=True, wait_seconds=wait_seconds) as session:
             return self._plan(selection, mode, session, self.open_store())
 
     def _plan(self, selection: Selection, mode: Mode, session: Session, store: StateStore) -> tuple[Plan, Observation]:

@@ -42,7 +42,9 @@ def contents(file: Path) -> Contents:
     if not file.exists():
         return {}
     with duckdb.connect(str(file), read_only=True) as connection:
-        names = connection.execute("select table_schema, table_name from information_schema.tables order by 1, 2").fetchall()
+        names = connection.execute(
+            "select table_schema, table_name from information_schema.tables order by 1, 2"
+        ).fetchall()
         found: Contents = {}
         for schema, table in names:
             rows = connection.execute(f'select * from "{file.stem}"."{schema}"."{table}"')
@@ -66,7 +68,11 @@ def compare(project: Path, dbt: str) -> list[str]:
     for tool in ("dbt", "sao"):
         with tempfile.TemporaryDirectory() as place:
             folder, file = prepare(project, Path(place))
-            program = [dbt, "build", "--profiles-dir", str(folder)] if tool == "dbt" else [sys.executable, "-m", "sao_dagster.cli", "build"]
+            program = (
+                [dbt, "build", "--profiles-dir", str(folder)]
+                if tool == "dbt"
+                else [sys.executable, "-m", "sao_dagster.cli", "build"]
+            )
             done = subprocess.run([*program, "--project-dir", str(folder)], capture_output=True, text=True, cwd=folder)
             if done.returncode:
                 problems.append(f"{tool} ended with {done.returncode}: {(done.stdout + done.stderr)[-2000:]}")

@@ -95,4 +95,6 @@ def test_there_is_one_way_to_reused() -> None:
         for line in path.read_text().splitlines()
         if "outcome=Outcome.REUSED" in line
     ]
-    assert makers == [("decide.py", "    return Decision(model=model, outcome=Outcome.REUSED, reason=reason, evidence=evidence)")]
+    assert makers == [
+        ("decide.py", "    return Decision(model=model, outcome=Outcome.REUSED, reason=reason, evidence=evidence)")
+    ]

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from sao_dagster.core.collection import no_collection
 from sao_dagster.errors import Location, ProjectError, SaoError
 from sao_dagster.projects.python import SqlProject
 
@@ -25,7 +26,11 @@ def load_project(
     Raises:
         ProjectError: There is no project in the folder, or its Python fails.
     """
-    root = Path(folder).resolve()
+    with no_collection():
+        return _load(Path(folder).resolve(), target, variables)
+
+
+def _load(root: Path, target: str | None, variables: Mapping[str, Any] | None) -> SqlProject:
     file = root / PYTHON_FILE
     has_folder = (root / "dbt_project.yml").is_file()
     if not has_folder and file.is_file():

@@ -7,6 +7,7 @@ import os
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
+from sao_dagster.core.collection import no_collection
 from sao_dagster.core.models import Project
 from sao_dagster.projects.cache import FOLDER, MADE_BY, TemplateCodes, load, save
 from sao_dagster.projects.declarations import Declarations
@@ -22,6 +23,11 @@ def cached_assembly(declared: Declarations, assemble: Assemble, also: str) -> Pr
         assemble: Puts them together; also returns the environment variables that were read, with their values.
         also: What else the result depends on.
     """
+    with no_collection():
+        return _cached(declared, assemble, also)
+
+
+def _cached(declared: Declarations, assemble: Assemble, also: str) -> Project:
     folder = Path(declared.root) / FOLDER
     file = folder / f"{declared.environment}.project"
     key = hashlib.blake2b(f"{MADE_BY} {also} {declared!r}".encode(), digest_size=16).hexdigest()

@@ -52,9 +52,14 @@ def per_model(models: int) -> Table:
                 bare.append(time.perf_counter() - started)
                 started = time.perf_counter()
                 for node in nodes:
-                    connection.execute(f"select count(*), bit_xor(hash(id, v)), sum(hash(id, v)) from {node.relation}").fetchall()
+                    connection.execute(
+                        f"select count(*), bit_xor(hash(id, v)), sum(hash(id, v)) from {node.relation}"
+                    ).fetchall()
                 scans.append(time.perf_counter() - started)
-    each = {name: 1000 * statistics.median(times) / models for name, times in (("bare", bare), ("sao", ours), ("scan", scans))}
+    each = {
+        name: 1000 * statistics.median(times) / models
+        for name, times in (("bare", bare), ("sao", ours), ("scan", scans))
+    }
     table = Table("per model, one thread", "ms", "ratio to bare SQL")
     table.add_row("bare SQL", f"{each['bare']:.1f}", "1.0")
     table.add_row("sao build", f"{each['sao']:.1f}", f"{each['sao'] / each['bare']:.1f}")

@@ -96,10 +96,10 @@ def prepare_state(folder: Path) -> None:
     with opened.warehouse.session() as session:
         for start in range(0, len(project.graph.order), 500):
             names = project.graph.order[start : start + 500]
-            session.execute(";".join(f"create table {project.nodes[each].relation} as select 1 as id, 1 as v" for each in names))
-        seen = observe(
-            project, sao_dagster.select(project), store=store, session=session, now=now, budget_seconds=600
-        )
+            session.execute(
+                ";".join(f"create table {project.nodes[each].relation} as select 1 as id, 1 as v" for each in names)
+            )
+        seen = observe(project, sao_dagster.select(project), store=store, session=session, now=now, budget_seconds=600)
         content: dict[Any, str | None] = session.versions(
             {project.nodes[each].relation for each in project.graph.order}, {}, 600
         )
@@ -108,7 +108,13 @@ def prepare_state(folder: Path) -> None:
     for name in project.graph.order:
         node = project.nodes[name]
         kept = kept_sql(node.compiled)  # type: ignore[attr-defined]
-        inputs = {key: value for key, value in observe_node(project, name, Facts(records=records, versions=facts.versions)).inputs.items() if value}
+        inputs = {
+            key: value
+            for key, value in observe_node(
+                project, name, Facts(records=records, versions=facts.versions)
+            ).inputs.items()
+            if value
+        }
         records[name] = BuildRecord(
             model=name, relation=str(node.relation), code_version=node.code.version, code_parts=dict(node.code.parts),
             definition=node.code.version, sql_id=digest(kept), inputs=inputs, definitions={},
