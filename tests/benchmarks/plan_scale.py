@@ -31,7 +31,6 @@ PHASES = ("load", "reload", "plan", "tick")
 
 def child(folder: Path, phase: str) -> dict[str, float]:
     """One measurement, in a process of its own."""
-    started = time.perf_counter()
     import sao_dagster
     import sao_dagster.state.sql  # what a plan imports when it needs it counts as importing
 
