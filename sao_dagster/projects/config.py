@@ -44,14 +44,14 @@ _NO_EFFECT = frozenset(
 _HARMLESS = frozenset({"access", "docs", "on_configuration_change", "query_tag", "static_analysis", "labels"})
 
 
-def _listed(value: Any) -> Any:
+def listed(value: Any) -> list[Any]:
     """Accept one thing where a list is meant, as dbt does."""
     if value is None:
         return []
     return list(value) if isinstance(value, list | tuple | set) else [value]
 
 
-Strings = Annotated[list[str], BeforeValidator(_listed)]
+Strings = Annotated[list[str], BeforeValidator(listed)]
 
 
 class _Strict(BaseModel):
@@ -167,7 +167,7 @@ class NodeConfig(BaseModel):
     @field_validator("pre_hook", "post_hook", mode="before")
     @classmethod
     def _hooks(cls, value: Any) -> Any:
-        return _listed(value)
+        return listed(value)
 
     @field_validator("meta", "contract", "column_types", mode="before")
     @classmethod

@@ -10,6 +10,7 @@ from typing import Any
 
 from sao_dagster.core.models import Column, Notice, Source
 from sao_dagster.errors import Location, SaoError
+from sao_dagster.projects.config import listed
 from sao_dagster.projects.jinja import MacroFile
 
 
@@ -130,17 +131,11 @@ def merge_layers(*layers: Mapping[str, Any]) -> dict[str, Any]:
         for key, value in layer.items():
             name = {"pre-hook": "pre_hook", "post-hook": "post_hook"}.get(key, key)
             if name in ("tags", "pre_hook", "post_hook") and merged.get(name) is not None and value is not None:
-                merged[name] = [*merged[name], *_listed(value)]
+                merged[name] = [*merged[name], *listed(value)]
             elif name in ("tags", "pre_hook", "post_hook"):
-                merged[name] = _listed(value)
+                merged[name] = listed(value)
             elif name == "meta" and isinstance(value, Mapping):
                 merged[name] = {**merged.get(name, {}), **value}
             else:
                 merged[name] = value
     return merged
-
-
-def _listed(value: Any) -> list[Any]:
-    if value is None:
-        return []
-    return list(value) if isinstance(value, list | tuple) else [value]

@@ -28,7 +28,8 @@ from sao_dagster.projects.assemble import assemble
 from sao_dagster.projects.config import BuildAfterConfig, SourceFreshness, checked
 from sao_dagster.projects.data_tests import parse_entry
 from sao_dagster.projects.declarations import Declarations, NodeDeclaration, TestDeclaration, file_digest
-from sao_dagster.projects.folder import _external, read_folder
+from sao_dagster.projects.folder import read_folder
+from sao_dagster.projects.sources import external_location
 from sao_dagster.state.base import StateStore
 from sao_dagster.warehouses.base import Warehouse
 
@@ -275,7 +276,7 @@ class SqlProject:
         relation = Relation(
             database or self._declared.target["database"], schema or source_name, identifier or table_name
         )
-        pattern, expression = _external(files, self.root) if files else (None, str(relation))
+        pattern, expression = external_location(files, self.root) if files else (None, str(relation))
         self._forget()
         self._declared.sources.append(
             Source(
