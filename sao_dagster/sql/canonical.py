@@ -8,6 +8,7 @@ function's columns), nothing is replaced, and only the plain trees are compared.
 
 from __future__ import annotations
 
+from collections import Counter
 from functools import lru_cache
 
 from sqlglot import exp, parse
@@ -120,14 +121,22 @@ def _owner(scope: Scope | None, table: str, new_names: dict[int, dict[str, str]]
 
 
 def _single_sources(scopes: list[Scope]) -> set[int]:
-    """Return the columns whose qualifier says nothing: there is one source, and no output has that name."""
+    """Return the columns whose qualifier says nothing: there is one source, and no output has that name.
+
+    A column of an outer query inside an inner one belongs to both scopes; its qualifier is what tells it apart.
+    """
+    scopes_of = Counter(id(column) for scope in scopes for column in scope.columns)
     found: set[int] = set()
     for scope in scopes:
         if len(scope.selected_sources) != 1 or not isinstance(scope.expression, exp.Select):
             continue
         (name,) = scope.selected_sources
         outputs = {each.alias for each in scope.expression.selects if isinstance(each, exp.Alias)}
-        found |= {id(column) for column in scope.columns if column.table == name and column.name not in outputs}
+        found |= {
+            id(column)
+            for column in scope.columns
+            if column.table == name and column.name not in outputs and scopes_of[id(column)] == 1
+        }
     return found
 
 

@@ -1,0 +1,103 @@
+"""Cosmetic or not: whatever is called the same must give the same rows.
+
+Every query of a few small grammars is made, with names chosen to be as confusing as possible: aliases that are tables
+or columns, inner names that shadow outer ones, common table expressions that shadow tables. All queries that share a
+canonical form are run on DuckDB, and must agree.
+"""
+
+from __future__ import annotations
+
+import itertools
+import os
+import random
+from collections import Counter
+
+import duckdb
+import pytest
+
+from sao_dagster.sql.canonical import canonical_form
+from sao_dagster.sql.fingerprint import equivalent, sql_digest
+
+QUERIES = int(os.environ.get("SAO_QUERIES", "4000"))  # of each grammar; the whole of them is a few hundred thousand
+NAMES = ("x", "y", "t", "a")
+SOURCES = ("t", "u")
+COLUMNS = ("a", "b")
+QUALIFIERS = ("", "x.", "y.", "t.")
+GRAMMARS: dict[str, tuple[str, tuple[tuple[str, ...], ...]]] = {
+    "alias": ("select {2}{3} as {4}, {5}{6} as c from {0} as {1} where {2}a > 1", (SOURCES, NAMES, QUALIFIERS, COLUMNS, COLUMNS, QUALIFIERS, COLUMNS)),
+    "exists": ("select {2}a as a, b from {0} as {1} where exists (select 1 from {3} as {4} where {5}{6} = {7}b)", (SOURCES, NAMES, QUALIFIERS, SOURCES, NAMES, QUALIFIERS, COLUMNS, QUALIFIERS)),
+    "scalar": ("select a, (select max({3}{4}) from {0} {1} where {5}b = {2}a) as m from {6} as x", (SOURCES, NAMES, QUALIFIERS, QUALIFIERS, COLUMNS, QUALIFIERS, SOURCES)),
+    "join": ("select {4}{5} as p, {6}b as q from {0} as {1} join {2} as {3} on {4}a = {6}b", (SOURCES, NAMES, SOURCES, NAMES, QUALIFIERS, COLUMNS, QUALIFIERS)),
+    "cte": ("with {0} as (select {1} as a, b from t), {2} as (select a, {3} as b from {4}) select {5}{6} as r from {7} as x", (NAMES, COLUMNS, NAMES, COLUMNS, (*SOURCES, "x"), QUALIFIERS, COLUMNS, (*SOURCES, "x", "y"))),
+    "nested": ("select {3}{4} as r from (select {2}b as a, {2}a as b from {0} as {1}) as {5} where {3}a > 0", (SOURCES, NAMES, QUALIFIERS, QUALIFIERS, COLUMNS, NAMES)),
+    "shadow": ("with {0} as (select a, b from t) select {1}a as r from {0} as {2} where {1}b in (with {3} as (select b as a, a as b from u) select {4}b from {5} as {2})", (NAMES, QUALIFIERS, NAMES, NAMES, QUALIFIERS, (*SOURCES, "x", "y"))),
+    "union": ("select {2}{3} as r from {0} as {1} union all select {4}b from {5} as {1} order by {6}", (SOURCES, NAMES, QUALIFIERS, COLUMNS, QUALIFIERS, SOURCES, ("r", "1"))),
+}  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def warehouse() -> duckdb.DuckDBPyConnection:
+    connection = duckdb.connect()
+    connection.execute("create table t as select i % 4 as a, (i * 3) % 5 as b from range(9) t(i)")
+    connection.execute("create table u as select (i * 2) % 5 as a, i % 3 as b from range(7) t(i)")
+    return connection
+
+
+def rows(connection: duckdb.DuckDBPyConnection, sql: str) -> object:
+    result = connection.execute(sql)
+    return [column[0] for column in result.description or ()], Counter(result.fetchall())
+
+
+@pytest.mark.parametrize("grammar", GRAMMARS)
+def test_queries_of_one_form_give_the_same(warehouse: duckdb.DuckDBPyConnection, grammar: str) -> None:
+    template, slots = GRAMMARS[grammar]
+    every = list(itertools.product(*slots))
+    forms: dict[str, list[str]] = {}
+    for choice in random.Random(grammar).sample(every, min(QUERIES, len(every))):
+        sql = template.format(*choice)
+        form = canonical_form(sql, "duckdb")
+        assert form is not None
+        forms.setdefault(form, []).append(sql)
+    shared = 0
+    for members in forms.values():
+        answers: list[tuple[str, object]] = []
+        for sql in members:
+            try:
+                answers.append((sql, rows(warehouse, sql)))
+            except duckdb.Error:
+                continue  # not a query at all: a name that stands for nothing
+        shared += len(answers) > 1
+        for sql, answer in answers[1:]:
+            assert answer == answers[0][1], f"{answers[0][0]} ||| {sql}"
+    assert shared, "some queries must share a form, or this tests nothing"
+
+
+@pytest.mark.parametrize("grammar", GRAMMARS)
+def test_looks_do_not_count(grammar: str) -> None:
+    template, slots = GRAMMARS[grammar]
+    for choice in random.Random(grammar).sample(list(itertools.product(*slots)), 20):
+        sql = template.format(*choice)
+        dressed = "-- made by hand\n" + sql.replace("select", "SELECT").replace(" from ", "\n  FROM ") + "\n;"
+        assert sql_digest(sql, "duckdb") == sql_digest(dressed, "duckdb")
+        assert equivalent(sql, dressed, "duckdb")
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        ("select hash(t) as h from a as t, b as u", "select hash(t) as h from a as u, b as t"),
+        ("with x as (select 1 as i) select i from x", "select i from x"),
+        ("select a from t as x", "select a from x as t"),
+        ("select x.a from t as x where exists (select 1 from u as x where x.a = 1)", "select x.a from t as x where exists (select 1 from u as y where x.a = 1)"),
+        ("select a + 1 as b, b from t", "select a + 1 as b, t.b from t"),
+        ("select A from t", "select a from t"),
+        ("select a from t union select a from u", "select a from t union all select a from u"),
+        ("with a as (select 1 as i), b as (select 2 as i) select a.i from a, b", "with a as (select 2 as i), b as (select 1 as i) select a.i from a, b"),
+        ("select * from t natural join u", "select * from u natural join t"),
+        ("select 1.0 as x", "select 1 as x"),
+        ("select a from t order by 1 limit 1", "select a from t order by 1 desc limit 1"),
+        ("select /*+ broadcast(t) */ a from t", "select a from t"),
+    ],
+)  # fmt: skip
+def test_what_looks_the_same_and_is_not(one: str, other: str) -> None:
+    assert not equivalent(one, other, "duckdb")
