@@ -119,7 +119,8 @@ def _command(request: _Request, action: Callable[[], int]) -> None:
         if request.as_json:
             errors = error.errors if isinstance(error, ProjectErrors) else (error,)
             _print_json({"error": str(error), "errors": [str(each) for each in errors]})
-        _people().print(f"[bold red]error[/] {escape(str(error))}", soft_wrap=True)
+        for each in error.errors if isinstance(error, ProjectErrors) else (error,):
+            _people().print(f"[bold red]error[/] {escape(str(each))}", soft_wrap=True)
         status = UNUSABLE
     except KeyboardInterrupt:
         _people().print("[yellow]stopped; what was built so far is recorded[/]")
@@ -177,6 +178,8 @@ def plan(
                 f"({opened.project.environment})"
             )
         _tell(opened, planned.warnings)
+        for error in opened.project.errors:
+            _people().print(f"[bold red]error[/] {escape(str(error))}", soft_wrap=True)
         return UNUSABLE if opened.project.errors else OK
 
     _command(request, action)
@@ -245,6 +248,10 @@ def _line(event: Event) -> str | None:
         return f"[dim]{escape(event.text)}[/]"
     if isinstance(event, ModelResult):
         took = f" [dim]{event.seconds:.2f} s[/]" if event.decision.outcome is Outcome.BUILT else ""
+        if event.decision.outcome is Outcome.FAILED:
+            facts = event.decision.evidence
+            words = escape(str(facts.get("error")).replace("\n", "\n    "))
+            return f"[red]failed   {event.name}[/] [dim]{escape(str(facts.get('file')))}[/]\n    {words}"
         warnings = "".join(f"\n  [yellow]warning[/] {escape(text)}" for text in event.decision.warnings)
         shown = _coloured(f"{event.decision.outcome.value:8s}", _COLOURS, event.decision.outcome.value)
         return f"{shown} {event.name}{took}  [dim]{escape(explain(event.decision))}[/]{warnings}"
@@ -282,8 +289,6 @@ def _summary(result: RunResult) -> None:
 
 def _tell(opened: SqlProject, warnings: tuple[str, ...]) -> None:
     console = _people()
-    for error in opened.project.errors:
-        console.print(f"[bold red]error[/] {escape(str(error))}", soft_wrap=True)
     for notice in (*(str(each) for each in opened.project.notices), *warnings):
         console.print(f"[yellow]note[/]  {escape(notice)}", soft_wrap=True)
 

@@ -322,7 +322,8 @@ class _Run:
             except SaoError as error:
                 if self.stopping.is_set():
                     return
-                evidence = {"error": error.message, "because": decision.reason.value}
+                file = str(error.location or node.location) if error.location or node.location else None
+                evidence = {"error": error.message, "because": decision.reason.value, "file": file}
                 decision = Decision(
                     model=name,
                     outcome=Outcome.FAILED,
