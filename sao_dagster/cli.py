@@ -357,7 +357,7 @@ def _explain_model(opened: SqlProject, runner: Runner, name: str) -> dict[str, A
             "inputs": dict(record.inputs),
         },
         "decided_before": [
-            {"at": each.decided_at.isoformat(), "outcome": each.outcome.value, "reason": each.reason}
+            {"at": each.decided_at.isoformat(), "outcome": each.outcome, "reason": each.reason}
             for each in history
         ],
     }
@@ -383,6 +383,10 @@ def _explain_test(opened: SqlProject, runner: Runner, name: str) -> dict[str, An
         "reads": list(test.reads),
         "shares_a_statement": test.default_config,
         "sql": test.sql,
+        "decided_before": [
+            {"at": each.decided_at.isoformat(), "outcome": each.outcome, "reason": each.reason}
+            for each in opened.store.decisions(project.environment, name, 5)
+        ],
         "last_verdict": None
         if record is None
         else {

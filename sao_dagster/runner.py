@@ -197,7 +197,7 @@ def _record_run(store: StateStore, result: RunResult) -> None:
         [
             DecisionRecord(
                 model=each.name,
-                outcome=each.decision.outcome,
+                outcome=each.decision.outcome.value,
                 reason=each.decision.reason.value,
                 evidence=each.decision.evidence,
                 decided_at=each.decided_at,
@@ -205,6 +205,18 @@ def _record_run(store: StateStore, result: RunResult) -> None:
                 seconds_saved=each.seconds_saved,
             )
             for each in result.models
+        ]
+        + [
+            DecisionRecord(
+                model=each.test.name,
+                outcome=each.decision.outcome.value,
+                reason=each.decision.reason.value,
+                evidence={**each.decision.evidence, "verdict": each.verdict.value if each.verdict else None},
+                decided_at=result.started_at,
+                seconds=each.seconds,
+                seconds_saved=each.record.seconds if each.record else 0.0,
+            )
+            for each in result.tests
         ],
     )
 

@@ -9,6 +9,7 @@ warehouse.
 from __future__ import annotations
 
 import json
+import logging
 import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -34,6 +35,7 @@ from sao_dagster.projects.values import (
 PINNED_TIME = datetime(2000, 1, 1, tzinfo=timezone.utc)
 PINNED_ID = "00000000-0000-0000-0000-000000000000"
 BUILTINS = "dbt"  # the package of macros that come with dbt
+_logger = logging.getLogger("sao_dagster.templates")
 _SECRET = "DBT_ENV_SECRET"  # noqa: S105 - the prefix by which dbt marks secrets
 
 
@@ -218,7 +220,7 @@ class Render:
                 "exceptions",
                 {
                     "raise_compiler_error": raise_compiler_error,
-                    "warn": lambda message, *_: "",
+                    "warn": self._warn,
                     "raise_not_implemented": raise_compiler_error,
                 },
             ),
@@ -226,8 +228,8 @@ class Render:
             "statement": self._statement,
             "load_result": self._results.get,
             "return": _return,
-            "log": lambda message, info=False: "",
-            "print": lambda message: "",
+            "log": self._log,
+            "print": lambda message: self._log(message, info=True),
             "fromjson": _lenient(json.loads),
             "tojson": lambda value, default=None, sort_keys=False: json.dumps(value, sort_keys=sort_keys, default=str),
             "fromyaml": _lenient(yaml.safe_load),
@@ -325,6 +327,16 @@ class Render:
     def _is_incremental(self) -> bool:
         self.noted.used_incremental = True
         return self._execute and self._incremental
+
+    def _log(self, message: Any, info: bool = False) -> str:
+        if self._execute:
+            _logger.log(logging.INFO if info else logging.DEBUG, "%s: %s", self.subject.name, message)
+        return ""
+
+    def _warn(self, message: Any, *_: Any) -> str:
+        if self._execute:
+            _logger.warning("%s: %s", self.subject.name, message)
+        return ""
 
     def _doc(self, *args: str) -> str:
         name = args[-1]

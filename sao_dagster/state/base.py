@@ -7,7 +7,6 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Protocol
 
-from sao_dagster.core.decide import Outcome
 from sao_dagster.core.hashing import JSON
 from sao_dagster.core.records import BuildRecord, TestRecord
 
@@ -17,9 +16,9 @@ class DecisionRecord:
     """One decision of a run, as it was taken.
 
     Attributes:
-        model: The name.
-        outcome: What became of the model.
-        reason: Value of `Reason`.
+        model: The name of the model, seed or data test.
+        outcome: What became of it: a value of `Outcome` or `TestOutcome`.
+        reason: Why: a value of `Reason` or `TestReason`.
         evidence: The facts behind it.
         decided_at: When (UTC).
         seconds: How long the build took; 0 for a reuse.
@@ -27,7 +26,7 @@ class DecisionRecord:
     """
 
     model: str
-    outcome: Outcome
+    outcome: str
     reason: str
     evidence: Mapping[str, JSON] = field(default_factory=dict)
     decided_at: datetime
@@ -90,7 +89,7 @@ class StateStore(Protocol):
         """Return runs, newest first."""
 
     def decisions(self, environment: str, model: str, limit: int) -> list[DecisionRecord]:
-        """Return the decisions about one model, newest first."""
+        """Return the decisions about one model or data test, newest first."""
 
     def clear(self, environment: str, models: Collection[str] | None, tests: Collection[str] | None) -> int:
         """Forget the builds of models and the verdicts of tests (None: all); return how many rows went."""

@@ -1,4 +1,4 @@
-"""The state store on SQLAlchemy Core: SQLite by default, any database of SQLAlchemy's by URL.
+"""The state store on SQLAlchemy Core, in SQLite.
 
 Each method is one short transaction, so that a crash leaves the state as it was before or after it.
 """
@@ -37,7 +37,6 @@ from sqlalchemy.engine import make_url
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.pool import QueuePool
 
-from sao_dagster.core.decide import Outcome
 from sao_dagster.core.records import BuildRecord, TestRecord, Verdict
 from sao_dagster.errors import StateError
 from sao_dagster.state.base import DecisionRecord, RunRecord
@@ -290,7 +289,7 @@ class SqlStateStore:
                 "run_id": run.run_id,
                 "environment": run.environment,
                 "model": each.model,
-                "outcome": each.outcome.value,
+                "outcome": each.outcome,
                 "reason": each.reason,
                 "evidence": _dump(each.evidence),
                 "decided_at": each.decided_at.isoformat(),
@@ -324,7 +323,7 @@ class SqlStateStore:
             ]
 
     def decisions(self, environment: str, model: str, limit: int) -> list[DecisionRecord]:
-        """Return the decisions about one model, newest first."""
+        """Return the decisions about one model or data test, newest first."""
         query = (
             select(_decisions)
             .where(_decisions.c.environment == environment, _decisions.c.model == model)
@@ -335,7 +334,7 @@ class SqlStateStore:
             return [
                 DecisionRecord(
                     model=row.model,
-                    outcome=Outcome(row.outcome),
+                    outcome=row.outcome,
                     reason=row.reason,
                     evidence=json.loads(row.evidence),
                     decided_at=_time(row.decided_at),

@@ -142,8 +142,8 @@ class History(RuleBasedStateMachine):
     def teardown(self) -> None:
         self.warehouse._memory.clear()
 
-    def _project(self) -> SqlProject:
-        opened = SqlProject("random", warehouse=self.warehouse, state_url="sqlite://")
+    def _project(self, warehouse: DuckDBWarehouse | None = None) -> SqlProject:
+        opened = SqlProject("random", warehouse=warehouse or self.warehouse, state_url="sqlite://")
         for name in SOURCES:
             opened.source("raw", name)
         for spec in self.specs.values():
@@ -219,7 +219,7 @@ class History(RuleBasedStateMachine):
         name = self._pick(pick).name
         for kind in ("view", "table"):
             if self.oracle.query(
-                f"select 1 from information_schema.tables where table_name = '{name}' and table_type {'=' if kind == 'view' else '<>'} 'VIEW'"
+                f"select 1 from information_schema.tables where table_name = '{name}' and table_schema = 'main' and table_type {'=' if kind == 'view' else '<>'} 'VIEW'"
             ):
                 self.oracle.execute(f"drop {kind} main.{name}")
 
@@ -257,7 +257,7 @@ class History(RuleBasedStateMachine):
         result = runner.run(select(project, include), mode)
         for each in sorted(result.models, key=lambda each: project.graph.order.index(each.name)):
             self._check(project, each, mode, there=there[each.name], before=before[each.name])
-        self._check_all(project, result)
+        self._check_all(opened, result)
 
     # ------------------------------------------------------------------ the oracle
 
@@ -354,10 +354,22 @@ class History(RuleBasedStateMachine):
         reads = project.graph.relations_read(name)
         return any(self._content(project, read) is None for read in reads)
 
-    def _check_all(self, project: Project, result: RunResult) -> None:
-        """Where nothing was held back, a second run at the same time has nothing to do."""
-        if len(result.models) == len(
-            [node for node in project.nodes.values() if node.materialized is not Materialized.EPHEMERAL]
-        ):
-            for each in result.models:
-                assert each.record is None or each.record.model == each.name
+    def _check_all(self, opened: SqlProject, result: RunResult) -> None:
+        """Where everything was selected and nothing held back, all of it equals a rebuild from scratch beside it."""
+        project = opened.project
+        kept = [node for node in project.nodes.values() if node.materialized is not Materialized.EPHEMERAL]
+        plain = all(
+            each.decision.outcome is Outcome.BUILT or each.decision.reason is Reason.NO_NEW_DATA
+            for each in result.models
+        )
+        history = any(node.materialized is Materialized.INCREMENTAL for node in kept)
+        if len(result.models) < len(kept) or not plain or history:
+            return
+        beside = replace(self.warehouse, schema="beside")
+        beside._memory.update(self.warehouse._memory)
+        fresh = self._project(beside)
+        assert fresh.runner().run(select(fresh.project), Mode.FULL_REFRESH).succeeded
+        for node in kept:
+            rebuilt = self.oracle.query(f"select * from {fresh.project.nodes[node.name].relation}")
+            assert self._content(project, node.name) == rebuilt, f"{node.name} differs from a rebuild of everything"
+        fresh.store.close()
