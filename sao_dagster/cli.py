@@ -357,8 +357,7 @@ def _explain_model(opened: SqlProject, runner: Runner, name: str) -> dict[str, A
             "inputs": dict(record.inputs),
         },
         "decided_before": [
-            {"at": each.decided_at.isoformat(), "outcome": each.outcome, "reason": each.reason}
-            for each in history
+            {"at": each.decided_at.isoformat(), "outcome": each.outcome, "reason": each.reason} for each in history
         ],
     }
 
