@@ -223,7 +223,7 @@ def _record_run(store: StateStore, result: RunResult) -> None:
 
 @dataclass
 class _Run:
-    """One run while it goes. Its facts are copies of its own, kept up to date by `_refresh` and `_learn`."""
+    """One run while it goes. Its facts are copies of its own, kept up to date by `_catch_up` and `_learn`."""
 
     runner: Runner
     selection: Selection
@@ -391,6 +391,8 @@ class _Run:
     def _build(self, name: str, facts: Facts) -> tuple[BuildRecord, float]:
         node = self.project.nodes[name]
         before = observe_node(self.project, name, facts)
+        with self.lock:  # whatever happens from here on, its content is not known until it is recorded
+            self._contents.pop(self._content_key(node), None)
         observed_at = self.runner.clock()
         self._start_hooks()
         self.session.ensure_schemas([node.relation])
@@ -424,6 +426,10 @@ class _Run:
         self._learn(name, record, built)
         return record, built.seconds
 
+    @staticmethod
+    def _content_key(node: Node) -> str:
+        return content_key(node.relation, node.volatile_columns if isinstance(node, Model) else ())
+
     def _ask(self, sql: str) -> tuple[tuple[str, ...], list[tuple[object, ...]]]:
         rows = self.session.query(sql)
         return rows.columns, rows.rows
@@ -439,8 +445,7 @@ class _Run:
             self._equivalent.discard(name)
             node = self.project.nodes[name]
             if node.materialized.holds_data:
-                omitted = node.volatile_columns if isinstance(node, Model) else ()
-                self._contents[content_key(node.relation, omitted)] = built.data_version
+                self._contents[self._content_key(node)] = built.data_version
             if (isinstance(node, Model) and node.compiler is not None) or _has_hooks(node):
                 self.side_effects = True
 

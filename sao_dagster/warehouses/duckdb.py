@@ -16,25 +16,22 @@ from pathlib import Path
 from typing import Any
 
 import duckdb
-from sqlglot import exp, parse_one
-from sqlglot.errors import SqlglotError
 
 from sao_dagster.core.hashing import JSON, digest
 from sao_dagster.core.models import (
     CompiledSql,
-    IncrementalStrategy,
     Materialized,
     Model,
-    OnSchemaChange,
     Relation,
     Seed,
 )
 from sao_dagster.errors import WarehouseBusyError, WarehouseError
-from sao_dagster.sql.volatile import volatility
 from sao_dagster.warehouses.base import Built, Catalog, RelationInfo, Rows, view_version
+from sao_dagster.warehouses.duckdb_content import content_sql, content_token, tables_below
+from sao_dagster.warehouses.duckdb_incremental import add_increment
+from sao_dagster.warehouses.duckdb_sql import columns_of, literal, quote, sql_name
 
 _BATCH = 50  # tables by statement when contents are read
-_INCOMING = "__sao_incoming"
 _FINE_TICK, _COARSE_TICK = 0.02, 2.0  # seconds; what a file system's clock may take to move on
 
 
@@ -154,7 +151,7 @@ class DuckDBWarehouse:
         for extension in self.extensions:
             connection.load_extension(extension)
         for name, value in self.settings.items():
-            connection.execute(f"set {_quote(str(name))} = {_literal(value)}")
+            connection.execute(f"set {quote(str(name))} = {literal(value)}")
         attached = {row[0] for row in connection.execute("select database_name from duckdb_databases()").fetchall()}
         for database in self.attach:
             alias = str(database.get("alias") or Path(str(database["path"])).stem)
@@ -163,7 +160,7 @@ class DuckDBWarehouse:
             options = [f"type {database['type']}"] if database.get("type") else []
             options += ["read_only"] if database.get("read_only") or read_only else []
             suffix = f" ({', '.join(options)})" if options else ""
-            connection.execute(f"attach {_literal(database['path'])} as {_quote(alias)}{suffix}")
+            connection.execute(f"attach {literal(database['path'])} as {quote(alias)}{suffix}")
         return connection
 
 
@@ -274,8 +271,8 @@ class DuckDBSession:
             }
             for database, schema in sorted(wanted, key=str):
                 if ((database or "").lower(), schema.lower()) not in there:
-                    prefix = f"{_quote(database)}." if database else ""
-                    cursor.execute(f"create schema if not exists {prefix}{_quote(schema)}")
+                    prefix = f"{quote(database)}." if database else ""
+                    cursor.execute(f"create schema if not exists {prefix}{quote(schema)}")
             self._schemas |= wanted
 
     def versions(
@@ -285,7 +282,7 @@ class DuckDBSession:
         give_up = time.monotonic() + seconds
         catalog = self.catalog()
         found: dict[Relation, str | None] = dict.fromkeys(relations)
-        bases = {relation: _bases(relation, catalog) for relation in relations}
+        bases = {relation: tables_below(relation, catalog) for relation in relations}
         wanted: dict[tuple[tuple[str, str, str], tuple[str, ...]], str | None] = {}
         keys = {}
         for relation, tables in bases.items():
@@ -318,7 +315,7 @@ class DuckDBSession:
     ) -> dict[tuple[tuple[str, str, str], tuple[str, ...]], str | None]:
         """Return the contents of tables by one statement; one by one where that fails."""
         queries = [
-            f"select {number} as n, * from ({_content_sql(_sql_name(key), catalog[key].columns, omitted)})"
+            f"select {number} as n, * from ({content_sql(sql_name(key), catalog[key].columns, omitted)})"
             for number, (key, omitted) in enumerate(tables)
         ]
         try:
@@ -336,7 +333,10 @@ class DuckDBSession:
             for table in tables:
                 found.update(self._contents([table], catalog, give_up))
             return found
-        return {tables[row[0]]: _token(row[1:], catalog[tables[row[0]][0]].columns, tables[row[0]][1]) for row in rows}
+        return {
+            tables[row[0]]: content_token(row[1:], catalog[tables[row[0]][0]].columns, tables[row[0]][1])
+            for row in rows
+        }
 
     def build(self, model: Model, compiled: CompiledSql, *, full_refresh: bool) -> Built:
         """Build a model in one transaction."""
@@ -347,7 +347,7 @@ class DuckDBSession:
                 cursor.execute(f"create or replace view {model.relation} as {sql}")
                 return True
             if model.materialized is Materialized.INCREMENTAL and is_view is not None and not full_refresh:
-                _add_increment(cursor, model, _bare(compiled.incremental_sql or compiled.sql))
+                add_increment(cursor, model, _bare(compiled.incremental_sql or compiled.sql))
             else:
                 cursor.execute(f"create or replace table {model.relation} as {sql}")
             return False
@@ -356,17 +356,17 @@ class DuckDBSession:
 
     def load_seed(self, seed: Seed) -> Built:
         """Replace a seed's table by its file."""
-        options = [_literal(seed.path), "header = true", f"delim = {_literal(seed.delimiter)}", "sample_size = -1"]
+        options = [literal(seed.path), "header = true", f"delim = {literal(seed.delimiter)}", "sample_size = -1"]
         if seed.column_types:
-            types = ", ".join(f"{_literal(name)}: {_literal(kind)}" for name, kind in seed.column_types.items())
+            types = ", ".join(f"{literal(name)}: {literal(kind)}" for name, kind in seed.column_types.items())
             options.append(f"types = {{{types}}}")
 
         def make(cursor: duckdb.DuckDBPyConnection, _: bool | None) -> bool:
             file = f"read_csv({', '.join(options)})"
             # times with a zone become UTC without one, as dbt loads them
             zoned = [
-                f"{_quote(name)} at time zone 'UTC' as {_quote(name)}"
-                for name, kind in _columns_of(cursor, f"select * from {file}").values()
+                f"{quote(name)} at time zone 'UTC' as {quote(name)}"
+                for name, kind in columns_of(cursor, f"select * from {file}").values()
                 if kind == "TIMESTAMP WITH TIME ZONE" and name not in seed.column_types
             ]
             columns = f"* replace ({', '.join(zoned)})" if zoned else "*"
@@ -438,142 +438,17 @@ def _describe(
     cursor: duckdb.DuckDBPyConnection, relation: Relation, omitted: Collection[str], *, is_view: bool, seconds: float
 ) -> Built:
     """Return what is there now, seen from inside the transaction that made it."""
-    columns = tuple(_columns_of(cursor, str(relation)).values())
+    columns = tuple(columns_of(cursor, str(relation)).values())
     if is_view:
-        database, schema, name = (_literal(part) for part in relation.key)
+        database, schema, name = (literal(part) for part in relation.key)
         sql = cursor.execute(
             f"select sql from duckdb_views() where lower(view_name) = {name} and lower(schema_name) = {schema}"
             + (f" and lower(database_name) = {database}" if relation.database else "")
         ).fetchone()
         return Built(view_version(RelationInfo(True, columns, sql[0] if sql else None)), columns, None, seconds)
-    row = cursor.execute(_content_sql(str(relation), columns, omitted)).fetchone()
+    row = cursor.execute(content_sql(str(relation), columns, omitted)).fetchone()
     assert row is not None  # noqa: S101 - an aggregate without grouping has one row
-    return Built(_token(row, columns, omitted), columns, int(row[0]), seconds)
-
-
-def _content_sql(table: str, columns: Sequence[tuple[str, str]], omitted: Collection[str]) -> str:
-    """Return a query for the number of rows and two independent sums over their hashes, whatever their order."""
-    left_out = {name.lower() for name in omitted}
-    counted = [_quote(name) for name, _ in columns if name.lower() not in left_out]
-    if not counted:
-        return f"select count(*) as rows, null as mix, null as total from {table}"
-    row = f"hash({', '.join(counted)})"
-    return f"select count(*) as rows, bit_xor({row}) as mix, sum({row}) as total from {table}"
-
-
-def _token(row: Sequence[Any], columns: Sequence[tuple[str, str]], omitted: Collection[str]) -> str:
-    """Return the data version; DuckDB does not promise one hash for all its versions, so its version is part of it."""
-    shape = [[name, kind] for name, kind in columns]
-    numbers = [str(value) for value in row]
-    return f"content:duckdb-{duckdb.__version__}:{digest([shape, sorted(omitted), numbers])}"
-
-
-def _bases(relation: Relation, catalog: Catalog) -> tuple[tuple[str, str, str], ...] | None:
-    """Return the tables whose content a relation shows, or None where that cannot be told."""
-    found: dict[tuple[str, str, str], None] = {}
-    pending = [relation.key]
-    seen = set()
-    while pending:
-        key = pending.pop()
-        if key in seen:
-            continue
-        seen.add(key)
-        info = catalog.get(key)
-        if info is None:
-            return None
-        if not info.is_view:
-            found[key] = None
-            continue
-        below = _tables_of_view(info.definition or "", key)
-        if below is None:
-            return None
-        pending += below
-    return tuple(sorted(found))
-
-
-def _tables_of_view(definition: str, key: tuple[str, str, str]) -> list[tuple[str, str, str]] | None:
-    """Return the relations a view reads; None for files, functions, and what changes by itself."""
-    try:
-        tree = parse_one(definition, read="duckdb")
-    except SqlglotError:
-        return None
-    query = tree.expression if isinstance(tree, exp.Create) else tree
-    if query is None or volatility(query.sql(dialect="duckdb"), "duckdb").expiry is not None:
-        return None
-    ctes = {cte.alias.lower() for cte in query.find_all(exp.CTE)}
-    found = []
-    for table in query.find_all(exp.Table):
-        if not isinstance(table.this, exp.Identifier) or "." in table.name or "/" in table.name:
-            return None
-        if not table.db and table.name.lower() in ctes:
-            continue
-        found.append(((table.catalog or key[0]).lower(), (table.db or key[1]).lower(), table.name.lower()))
-    return found
-
-
-def _add_increment(cursor: duckdb.DuckDBPyConnection, model: Model, sql: str) -> None:
-    """Bring the rows of `sql` into a table that is there, in the model's way."""
-    target = str(model.relation)
-    cursor.execute(f"create or replace temp table {_INCOMING} as {sql}")
-    columns = _reconcile_columns(cursor, model)
-    names = ", ".join(_quote(name) for name in columns)
-    keys = [_quote(key) if re.fullmatch(r"\w+", key) else key for key in model.unique_key]
-    predicates = "".join(f" and ({predicate})" for predicate in model.incremental_predicates)
-    if model.incremental_strategy is IncrementalStrategy.MERGE:
-        matches = " and ".join(f"DBT_INTERNAL_DEST.{key} = DBT_INTERNAL_SOURCE.{key}" for key in keys)
-        updated = [
-            name
-            for name in columns
-            if (not model.merge_update_columns or name in model.merge_update_columns)
-            and name not in model.merge_exclude_columns
-        ]
-        assignments = ", ".join(f"{_quote(name)} = DBT_INTERNAL_SOURCE.{_quote(name)}" for name in updated)
-        cursor.execute(
-            f"merge into {target} as DBT_INTERNAL_DEST using {_INCOMING} as DBT_INTERNAL_SOURCE on {matches}{predicates} "
-            f"when matched then update set {assignments} "
-            f"when not matched then insert ({names}) values "
-            f"({', '.join(f'DBT_INTERNAL_SOURCE.{_quote(name)}' for name in columns)})"
-        )
-    else:
-        if keys and model.incremental_strategy is IncrementalStrategy.DELETE_INSERT:
-            matches = " and ".join(f"DBT_INTERNAL_DEST.{key} = DBT_INTERNAL_SOURCE.{key}" for key in keys)
-            cursor.execute(
-                f"delete from {target} as DBT_INTERNAL_DEST using {_INCOMING} as DBT_INTERNAL_SOURCE "
-                f"where {matches}{predicates}"
-            )
-        cursor.execute(f"insert into {target} ({names}) select {names} from {_INCOMING}")
-    cursor.execute(f"drop table temp.{_INCOMING}")
-
-
-def _reconcile_columns(cursor: duckdb.DuckDBPyConnection, model: Model) -> list[str]:
-    """Apply `on_schema_change`; return the columns to insert."""
-    target = _columns_of(cursor, str(model.relation))
-    incoming = _columns_of(cursor, _INCOMING)
-    added = {name: kind for name, kind in incoming.items() if name not in target}
-    gone = [name for name in target if name not in incoming]
-    retyped = {name: kind for name, kind in incoming.items() if name in target and target[name][1] != kind[1]}
-    change = model.on_schema_change
-    if change is OnSchemaChange.IGNORE:
-        return [name for name, _ in target.values()]
-    if change is OnSchemaChange.FAIL and (added or gone or retyped):
-        raise WarehouseError(
-            f"the columns of {model.name} changed (new: {sorted(added) or 'none'}, gone: {gone or 'none'}, "
-            f"other type: {sorted(retyped) or 'none'}) and on_schema_change is 'fail'; build it once with --full-refresh"
-        )
-    for name, kind in added.values():
-        cursor.execute(f"alter table {model.relation} add column {_quote(name)} {kind}")
-    if change is OnSchemaChange.SYNC_ALL_COLUMNS:
-        for name in gone:
-            cursor.execute(f"alter table {model.relation} drop column {_quote(target[name][0])}")
-        for name, kind in retyped.values():
-            cursor.execute(f"alter table {model.relation} alter column {_quote(name)} type {kind}")
-    return [name for name, _ in incoming.values()]
-
-
-def _columns_of(cursor: duckdb.DuckDBPyConnection, table: str) -> dict[str, tuple[str, str]]:
-    """Return names as written and types of a table or query, by lower-case name."""
-    rows = cursor.execute(f"describe {table}").fetchall()
-    return {row[0].lower(): (row[0], row[1]) for row in rows}
+    return Built(content_token(row, columns, omitted), columns, int(row[0]), seconds)
 
 
 def _rollback(cursor: duckdb.DuckDBPyConnection) -> None:
@@ -585,20 +460,6 @@ def _rollback(cursor: duckdb.DuckDBPyConnection) -> None:
 
 def _bare(sql: str) -> str:
     return sql.strip().rstrip(";").rstrip()
-
-
-def _quote(name: str) -> str:
-    return '"' + name.replace('"', '""') + '"'
-
-
-def _sql_name(key: tuple[str, str, str]) -> str:
-    return ".".join(_quote(part) for part in key if part)
-
-
-def _literal(value: object) -> str:
-    if isinstance(value, bool):
-        return "true" if value else "false"
-    return "'" + str(value).replace("'", "''") + "'"
 
 
 def _words(error: Exception) -> str:
