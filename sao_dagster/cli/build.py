@@ -1,0 +1,191 @@
+"""`sao plan`, `sao build`, `sao test`."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import typer
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from sao_dagster.cli.common import (
+    COLOURS,
+    FAILED,
+    OK,
+    UNUSABLE,
+    VERDICTS,
+    AsJson,
+    Exclude,
+    Force,
+    FullRefresh,
+    NoTests,
+    Now,
+    ProjectDir,
+    Request,
+    Select,
+    Target,
+    Threads,
+    Vars,
+    coloured,
+    mode_of,
+    people,
+    print_json,
+    run_command,
+    selection_of,
+)
+from sao_dagster.core.decide import Mode, Outcome
+from sao_dagster.core.explain import explain
+from sao_dagster.core.selection import Selection
+from sao_dagster.core.verdicts import TestOutcome
+from sao_dagster.results import Event, Message, ModelResult, RunResult, Started, TestResult, plan_to_json
+
+if TYPE_CHECKING:
+    from sao_dagster.projects.python import SqlProject
+
+app = typer.Typer()
+
+
+@app.command()
+def plan(
+    project_dir: ProjectDir = Path(), target: Target = None, select: Select = None, exclude: Exclude = None,
+    force: Force = False, full_refresh: FullRefresh = False, threads: Threads = None, no_tests: NoTests = False,
+    now: Now = None, as_json: AsJson = False, variables: Vars = None,
+) -> None:  # fmt: skip
+    """Show what a build would do, and why, without building anything."""
+    request = Request(project_dir, target, variables, now, threads, as_json)
+
+    def action() -> int:
+        opened = request.open()
+        selection = selection_of(opened, select, exclude, tests=not no_tests)
+        planned, seen = request.runner(opened).plan(selection, mode_of(force=force, full_refresh=full_refresh))
+        if as_json:
+            shown = plan_to_json(opened.project, planned, seen.seconds, seen.facts.records)
+            print_json({**shown, "errors": [str(error) for error in opened.project.errors]})
+        else:
+            table = Table("model", "would be", "because", box=None, header_style="bold")
+            for name, decision in planned.decisions.items():
+                table.add_row(name, coloured(decision.outcome.value, COLOURS), escape(explain(decision)))
+            Console(highlight=False).print(table)
+            tests = [each.outcome for each in planned.tests.values()]
+            people().print(
+                f"{len(planned.to_build)} to build, {len(planned.decisions) - len(planned.to_build)} to reuse; "
+                f"{tests.count(TestOutcome.RAN)} tests to run, {tests.count(TestOutcome.REUSED)} to reuse "
+                f"({opened.project.environment})"
+            )
+        _tell(opened, planned.warnings)
+        for error in opened.project.errors:
+            people().print(f"[bold red]error[/] {escape(str(error))}", soft_wrap=True)
+        return UNUSABLE if opened.project.errors else OK
+
+    run_command(request, action)
+
+
+@app.command()
+def build(
+    project_dir: ProjectDir = Path(), target: Target = None, select: Select = None, exclude: Exclude = None,
+    force: Force = False, full_refresh: FullRefresh = False, threads: Threads = None, no_tests: NoTests = False,
+    now: Now = None, as_json: AsJson = False, variables: Vars = None,
+) -> None:  # fmt: skip
+    """Build the models whose result would change, and run the data tests whose verdict could."""
+    request = Request(project_dir, target, variables, now, threads, as_json)
+
+    def action() -> int:
+        opened = request.open()
+        selection = selection_of(opened, select, exclude, tests=not no_tests)
+        return _run(request, opened, selection, mode_of(force=force, full_refresh=full_refresh))
+
+    run_command(request, action)
+
+
+@app.command("test")
+def test_command(
+    project_dir: ProjectDir = Path(), target: Target = None, select: Select = None, exclude: Exclude = None,
+    force: Force = False, threads: Threads = None, now: Now = None, as_json: AsJson = False, variables: Vars = None,
+) -> None:  # fmt: skip
+    """Run the data tests whose verdict could have changed, without building anything."""
+    request = Request(project_dir, target, variables, now, threads, as_json)
+
+    def action() -> int:
+        opened = request.open()
+        selection = replace(selection_of(opened, select, exclude), nodes=())
+        return _run(request, opened, selection, mode_of(force=force, full_refresh=False))
+
+    run_command(request, action)
+
+
+def _run(request: Request, opened: SqlProject, selection: Selection, mode: Mode) -> int:
+    if not request.as_json:
+        _tell(opened, ())
+    console = people()
+    with console.status("observing") as status:
+        running: dict[str, None] = {}
+
+        def show(event: Event) -> None:
+            if isinstance(event, Started):
+                running[event.model] = None
+            if isinstance(event, ModelResult):
+                running.pop(event.name, None)
+            status.update("building " + ", ".join(running) if running else "deciding")
+            line = _line(event)
+            if line is not None and not request.as_json:
+                console.print(line, soft_wrap=True)
+
+        result = request.runner(opened).run(selection, mode, on_event=show)
+    if request.as_json:
+        print_json(result.to_json())
+    else:
+        _summary(result)
+    return OK if result.succeeded else FAILED
+
+
+def _line(event: Event) -> str | None:
+    if isinstance(event, Message):
+        return f"[dim]{escape(event.text)}[/]"
+    if isinstance(event, ModelResult):
+        took = f" [dim]{event.seconds:.2f} s[/]" if event.decision.outcome is Outcome.BUILT else ""
+        if event.decision.outcome is Outcome.FAILED:
+            facts = event.decision.evidence
+            words = escape(str(facts.get("error")).replace("\n", "\n    "))
+            return f"[red]failed   {event.name}[/] [dim]{escape(str(facts.get('file')))}[/]\n    {words}"
+        warnings = "".join(f"\n  [yellow]warning[/] {escape(text)}" for text in event.decision.warnings)
+        shown = coloured(f"{event.decision.outcome.value:8s}", COLOURS, event.decision.outcome.value)
+        return f"{shown} {event.name}{took}  [dim]{escape(explain(event.decision))}[/]{warnings}"
+    if isinstance(event, TestResult) and event.verdict is not None and event.verdict.value != "pass":
+        where = f" ({event.test.location})" if event.test.location else ""
+        count = escape(event.error or f"{event.failures} failures")
+        reused = " (reused)" if event.decision.outcome is TestOutcome.REUSED else ""
+        return f"  {coloured(event.verdict.value, VERDICTS)} {event.test.name}: {count}{reused}[dim]{where}[/]"
+    return None
+
+
+def _summary(result: RunResult) -> None:
+    summary = result.summary()
+    console = people()
+    verdicts = [each.verdict.value for each in result.tests if each.verdict]
+    bad = ", ".join(
+        f"{coloured(f'{verdicts.count(v)} {v}', VERDICTS, v)}" for v in ("warn", "fail", "error") if v in verdicts
+    )
+    models = ", ".join(
+        coloured(f"{summary[outcome.value]} {outcome.value}", COLOURS, outcome.value)
+        for outcome in Outcome
+        if summary[outcome.value] or outcome in (Outcome.BUILT, Outcome.REUSED)
+    )
+    console.print(f"\n[bold]models[/]  {models}")
+    console.print(
+        f"[bold]tests[/]   {summary['tests_ran']} ran in {summary['test_statements']} statements, "
+        f"{summary['tests_reused']} reused{'; ' + bad if bad else ''}"
+    )
+    saved = float(str(summary["seconds_saved"]))
+    estimate = f", saved about {saved:.1f} s" if saved > 0 else ""
+    console.print(
+        f"[bold]time[/]    {summary['seconds']} s{estimate}  [dim]{result.environment}, run {result.run_id[:8]}[/]"
+    )
+
+
+def _tell(opened: SqlProject, warnings: tuple[str, ...]) -> None:
+    console = people()
+    for notice in (*(str(each) for each in opened.project.notices), *warnings):
+        console.print(f"[yellow]note[/]  {escape(notice)}", soft_wrap=True)

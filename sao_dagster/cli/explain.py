@@ -1,0 +1,198 @@
+"""`sao explain` and `sao savings`."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from sao_dagster.cli.common import (
+    OK,
+    AsJson,
+    Now,
+    ProjectDir,
+    Request,
+    Target,
+    Vars,
+    print_json,
+    run_command,
+)
+from sao_dagster.core.explain import describe_node, explain, explain_test
+from sao_dagster.core.selection import select
+
+if TYPE_CHECKING:
+    from sao_dagster.projects.python import SqlProject
+    from sao_dagster.runner import Runner
+
+app = typer.Typer()
+
+
+@app.command("explain")
+def explain_command(
+    model: Annotated[str, typer.Argument(help="A model, seed or data test.")],
+    project_dir: ProjectDir = Path(), target: Target = None, now: Now = None, as_json: AsJson = False,
+    variables: Vars = None,
+) -> None:  # fmt: skip
+    """Say what would become of one model or data test now, what it rests on, and what was decided before."""
+    request = Request(project_dir, target, variables, now, None, as_json)
+
+    def action() -> int:
+        opened = request.open()
+        project = opened.project
+        runner = request.runner(opened)
+        if model in project.tests:
+            shown = _explain_test(opened, runner, model)
+        else:
+            project.node(model)
+            shown = _explain_model(opened, runner, model)
+        if as_json:
+            print_json(shown)
+        else:
+            _print_facts(shown)
+        return OK
+
+    run_command(request, action)
+
+
+def _explain_model(opened: SqlProject, runner: Runner, name: str) -> dict[str, Any]:
+    project = opened.project
+    node = project.nodes[name]
+    planned, seen = runner.plan(select(project, f"+{name}"))
+    decision = planned.decisions.get(name)
+    record = seen.facts.records.get(name)
+    history = opened.store.decisions(project.environment, name, 5)
+    return {
+        "name": name,
+        "now": None
+        if decision is None
+        else {
+            "outcome": decision.outcome.value,
+            "reason": decision.reason.value,
+            "because": explain(decision),
+            "evidence": dict(decision.evidence),
+        },
+        **describe_node(project, node, planned.taken_at),
+        "last_build": None
+        if record is None
+        else {
+            "built_at": record.built_at.isoformat(),
+            "run_id": record.run_id,
+            "seconds": record.seconds,
+            "rows": record.rows,
+            "data_version": record.data_version,
+            "code_parts": dict(record.code_parts),
+            "inputs": dict(record.inputs),
+        },
+        "decided_before": [
+            {"at": each.decided_at.isoformat(), "outcome": each.outcome, "reason": each.reason} for each in history
+        ],
+    }
+
+
+def _explain_test(opened: SqlProject, runner: Runner, name: str) -> dict[str, Any]:
+    project = opened.project
+    test = project.tests[name]
+    planned, seen = runner.plan(select(project, name))
+    decision = planned.tests[name]
+    record = seen.facts.test_records.get(name)
+    return {
+        "name": name,
+        "now": {
+            "outcome": decision.outcome.value,
+            "reason": decision.reason.value,
+            "because": explain_test(decision),
+            "evidence": dict(decision.evidence),
+        },
+        "kind": test.kind,
+        "model": test.tested,
+        "column": test.column,
+        "reads": list(test.reads),
+        "shares_a_statement": test.default_config,
+        "sql": test.sql,
+        "decided_before": [
+            {"at": each.decided_at.isoformat(), "outcome": each.outcome, "reason": each.reason}
+            for each in opened.store.decisions(project.environment, name, 5)
+        ],
+        "last_verdict": None
+        if record is None
+        else {
+            "verdict": record.verdict.value,
+            "failures": record.failures,
+            "run_at": record.run_at.isoformat(),
+            "inputs": dict(record.inputs),
+        },
+    }
+
+
+def _print_facts(shown: Mapping[str, Any]) -> None:
+    table = Table(box=None, show_header=False)
+    table.add_column(style="bold")
+    table.add_column(overflow="fold")
+    for key, value in shown.items():
+        if isinstance(value, Mapping):
+            text = "\n".join(f"{name}: {_plain(each)}" for name, each in value.items())
+        elif isinstance(value, list):
+            text = "\n".join(
+                ", ".join(map(str, each.values())) if isinstance(each, dict) else str(each) for each in value
+            )
+        else:
+            text = "-" if value is None else str(value)
+        table.add_row(key.replace("_", " "), escape(text or "-"))
+    Console(highlight=False).print(table)
+
+
+def _plain(value: Any) -> str:
+    return json.dumps(value, default=str) if isinstance(value, dict | list) else str(value)
+
+
+@app.command()
+def savings(
+    project_dir: ProjectDir = Path(), target: Target = None, as_json: AsJson = False, variables: Vars = None,
+    last: Annotated[int, typer.Option("--last", min=1, help="How many runs to look back.")] = 100,
+) -> None:  # fmt: skip
+    """Add up what the last runs reused: models, tests, and the seconds these took when they were last built."""
+    request = Request(project_dir, target, variables, as_json=as_json)
+
+    def action() -> int:
+        opened = request.open()
+        runs = opened.store.runs(opened.project.environment, last)
+        keys = ("built", "reused", "tests_ran", "tests_reused", "seconds", "seconds_saved")
+        total = {key: round(sum(float(str(run.summary.get(key, 0))) for run in runs), 3) for key in keys}
+        if as_json:
+            each = [
+                {
+                    "run_id": run.run_id,
+                    "started_at": run.started_at.isoformat(),
+                    "mode": run.mode,
+                    **run.summary,
+                }
+                for run in runs
+            ]
+            print_json({"environment": opened.project.environment, "total": total, "runs": each})
+            return OK
+        table = Table(
+            "started",
+            "mode",
+            "built",
+            "reused",
+            "tests run",
+            "tests reused",
+            "seconds",
+            "saved (estimate)",
+            box=None,
+        )
+        for run in runs:
+            values = [str(run.summary.get(key, 0)) for key in keys]
+            table.add_row(run.started_at.isoformat(timespec="seconds"), run.mode, *values)
+        table.add_section()
+        table.add_row("together", "", *(f"{value:g}" for value in total.values()))
+        Console(highlight=False).print(table)
+        return OK
+
+    run_command(request, action)
