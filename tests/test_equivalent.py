@@ -30,6 +30,7 @@ GRAMMARS: dict[str, tuple[str, tuple[tuple[str, ...], ...]]] = {
     "join": ("select {4}{5} as p, {6}b as q from {0} as {1} join {2} as {3} on {4}a = {6}b", (SOURCES, NAMES, SOURCES, NAMES, QUALIFIERS, COLUMNS, QUALIFIERS)),
     "cte": ("with {0} as (select {1} as a, b from t), {2} as (select a, {3} as b from {4}) select {5}{6} as r from {7} as x", (NAMES, COLUMNS, NAMES, COLUMNS, (*SOURCES, "x"), QUALIFIERS, COLUMNS, (*SOURCES, "x", "y"))),
     "nested": ("select {3}{4} as r from (select {2}b as a, {2}a as b from {0} as {1}) as {5} where {3}a > 0", (SOURCES, NAMES, QUALIFIERS, QUALIFIERS, COLUMNS, NAMES)),
+    "derived": ("select {2}{3} as r, {4}{5} as s from (select a, b from t) as {0}, (select b as a, a as b from u) as {1}", (NAMES, NAMES, QUALIFIERS, COLUMNS, QUALIFIERS, COLUMNS)),
     "shadow": ("with {0} as (select a, b from t) select {1}a as r from {0} as {2} where {1}b in (with {3} as (select b as a, a as b from u) select {4}b from {5} as {2})", (NAMES, QUALIFIERS, NAMES, NAMES, QUALIFIERS, (*SOURCES, "x", "y"))),
     "union": ("select {2}{3} as r from {0} as {1} union all select {4}b from {5} as {1} order by {6}", (SOURCES, NAMES, QUALIFIERS, COLUMNS, QUALIFIERS, SOURCES, ("r", "1"))),
 }  # fmt: skip

@@ -34,6 +34,11 @@ def _load(root: Path, target: str | None, variables: Mapping[str, Any] | None) -
     file = root / PYTHON_FILE
     has_folder = (root / "dbt_project.yml").is_file()
     if not has_folder and file.is_file():
+        if target is not None or variables:
+            raise ProjectError(
+                "it declares its target and variables itself; --target and --vars are for folders with dbt_project.yml",
+                location=Location(PYTHON_FILE),
+            )
         found = getattr(_module(file), "project", None)
         if not isinstance(found, SqlProject):
             raise ProjectError("it has no SqlProject called 'project'", location=Location(PYTHON_FILE))

@@ -36,7 +36,13 @@ def canonical_form(sql: str, dialect: str) -> str | None:
         return None
     if len(statements) != 1 or not isinstance(statements[0], exp.Query):
         return None
-    tree = statements[0]
+    try:
+        return _form(statements[0], dialect)
+    except Exception:  # noqa: BLE001 - sqlglot raises whatever it meets in a tree; then the query has no form
+        return None
+
+
+def _form(tree: exp.Query, dialect: str) -> str:
     names = [column.output_name for column in tree.selects]
     tree = _without_noise(normalize_identifiers(tree, dialect=dialect))
     if dialect not in _KEEPS_CASE:
@@ -149,11 +155,13 @@ def _rename_relations(scopes: list[Scope], new_names: dict[int, dict[str, str]])
     for scope in scopes:
         for name, (node, source) in scope.selected_sources.items():
             alias = exp.to_identifier(new_names[id(scope)][name])
-            table_alias = node.args.get("alias")
+            # the alias of a derived table is on the brackets around its query
+            holder = node.parent if isinstance(node, exp.Query) and isinstance(node.parent, exp.Subquery) else node
+            table_alias = holder.args.get("alias")
             if isinstance(table_alias, exp.TableAlias):
                 table_alias.set("this", alias)
             else:
-                node.set("alias", exp.TableAlias(this=alias))
+                holder.set("alias", exp.TableAlias(this=alias))
             if isinstance(node, exp.Table) and isinstance(source, Scope):
                 parent = source.expression.parent
                 if isinstance(parent, exp.CTE):
