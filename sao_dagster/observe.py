@@ -261,7 +261,9 @@ def _is_altered(
     if node.materialized is Materialized.VIEW:
         now: str | None = view_version(info) if info.is_view else None
         was_view = record.rows is None
-        return None if not was_view else now != record.data_version
+        if not was_view or (now is not None and not comparable(now, record.data_version)):
+            return None
+        return now != record.data_version
     if info.is_view:
         return record.rows is not None
     now = found.get(name)

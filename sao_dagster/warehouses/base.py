@@ -145,5 +145,10 @@ def schema_token(columns: Sequence[tuple[str, str]]) -> str:
 
 
 def view_version(info: RelationInfo) -> str:
-    """Return the token by which a view that someone else replaced is recognised."""
+    """Return the token by which a view that someone else replaced is recognised.
+
+    Where the catalog does not say how the view is defined, the token is comparable with no other.
+    """
+    if info.definition is None:
+        return "definition-unknown:"
     return f"definition:{digest(info.definition)}"

@@ -11,7 +11,7 @@ import threading
 import time
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -406,6 +406,9 @@ class DuckDBSession:
             return self._replace(node, before, after, make)
         if self._kinds is not None:
             self._kinds[node.relation.key] = made_view
+        if made_view:  # the catalog shows a view to others, and surely to us, once it is committed
+            with self._cursor() as cursor:
+                built = replace(built, data_version=view_version(_view(cursor, node.relation, built.columns)))
         return built
 
 
@@ -440,15 +443,20 @@ def _describe(
     """Return what is there now, seen from inside the transaction that made it."""
     columns = tuple(columns_of(cursor, str(relation)).values())
     if is_view:
-        database, schema, name = (literal(part) for part in relation.key)
-        sql = cursor.execute(
-            f"select sql from duckdb_views() where lower(view_name) = {name} and lower(schema_name) = {schema}"
-            + (f" and lower(database_name) = {database}" if relation.database else "")
-        ).fetchone()
-        return Built(view_version(RelationInfo(True, columns, sql[0] if sql else None)), columns, None, seconds)
+        return Built("definition-unknown:", columns, None, seconds)
     row = cursor.execute(content_sql(str(relation), columns, omitted)).fetchone()
     assert row is not None  # noqa: S101 - an aggregate without grouping has one row
     return Built(content_token(row, columns, omitted), columns, int(row[0]), seconds)
+
+
+def _view(cursor: duckdb.DuckDBPyConnection, relation: Relation, columns: tuple[tuple[str, str], ...]) -> RelationInfo:
+    """Return a view as the catalog has it."""
+    database, schema, name = (literal(part) for part in relation.key)
+    sql = cursor.execute(
+        f"select sql from duckdb_views() where lower(view_name) = {name} and lower(schema_name) = {schema}"
+        + (f" and lower(database_name) = {database}" if relation.database else "")
+    ).fetchone()
+    return RelationInfo(is_view=True, columns=columns, definition=sql[0] if sql else None)
 
 
 def _rollback(cursor: duckdb.DuckDBPyConnection) -> None:
