@@ -9,7 +9,7 @@ from contextlib import contextmanager
 
 @contextmanager
 def no_collection() -> Iterator[None]:
-    """Make no collections inside; at ten thousand models they take a quarter of the time and find nothing.
+    """Make no collections inside; with many models they cost time and find nothing.
 
     >>> with no_collection(): gc.isenabled()
     False
