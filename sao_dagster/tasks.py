@@ -28,11 +28,6 @@ class Task:
     tests: tuple[DataTest, ...] = ()
     late: bool = False
 
-    @property
-    def key(self) -> tuple[str, str]:
-        """Identifies the step within its run."""
-        return (("late" if self.late else "tests") if self.tests else "node", self.node)
-
 
 def tasks_for(project: Project, selection: Selection) -> dict[Task, frozenset[Task]]:
     """Return all steps of a run, each with the steps it waits for, in an order in which they could be taken."""

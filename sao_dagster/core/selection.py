@@ -10,7 +10,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 
-from sao_dagster.core.models import DataTest, Materialized, Project, is_source
+from sao_dagster.core.models import DataTest, Materialized, Project
 from sao_dagster.errors import SelectionError
 
 _TERM = re.compile(r"(?P<at>@)?(?:(?P<up>\d*)(?P<plus>\+))?(?P<core>.+?)(?:(?P<down_plus>\+)(?P<down>\d*))?$")
@@ -183,8 +183,3 @@ def _of_type(project: Project, value: str) -> set[str]:
     if value in ("model", "seed"):
         return {node.name for node in project.nodes.values() if node.resource_type == value}
     raise SelectionError(f"resource_type:{value} is unknown; there are model, seed, source, test")
-
-
-def selected_names(selection: Selection) -> tuple[str, ...]:
-    """Return the ids of all that a selection builds or checks itself, for display."""
-    return (*selection.nodes, *(name for name in selection.sources if is_source(name)))

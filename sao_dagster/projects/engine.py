@@ -66,7 +66,6 @@ class Noted:
         needs_connection: Whether it asked the warehouse for something.
         macros: Macro files it used, by package and macro name.
         settings: Variables and environment variables it read, with their values.
-        used_incremental: Whether it asked `is_incremental()`.
     """
 
     refs: dict[tuple[str | None, str, str | None], None] = field(default_factory=dict)
@@ -76,7 +75,6 @@ class Noted:
     needs_connection: bool = False
     macros: dict[tuple[str, str], MacroFile] = field(default_factory=dict)
     settings: dict[str, Any] = field(default_factory=dict)
-    used_incremental: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -325,7 +323,6 @@ class Render:
         return value
 
     def _is_incremental(self) -> bool:
-        self.noted.used_incremental = True
         return self._execute and self._incremental
 
     def _log(self, message: Any, info: bool = False) -> str:

@@ -24,7 +24,6 @@ from sao_dagster.errors import Location, RenderError, SaoError, UnsupportedError
 from sao_dagster.projects.cache import TemplateCodes
 
 _PREFIX = "macro__"  # so that a name in a macro file is looked up here, and not bound to a neighbour by Jinja
-Lookup = Callable[[str], Any]
 
 
 @dataclass(frozen=True)

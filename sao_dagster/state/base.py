@@ -53,7 +53,7 @@ class StateStore(Protocol):
     """
 
     def builds(self, environment: str) -> dict[str, BuildRecord]:
-        """Return the last builds by model; of all, or of some."""
+        """Return the last builds by model."""
 
     def changes(self, environment: str, since: int) -> tuple[dict[str, BuildRecord], int]:
         """Return the builds that were recorded after a mark, by any run, and the mark to ask with the next time."""

@@ -171,12 +171,9 @@ class SqlStateStore:
         except SQLAlchemyError as error:
             raise StateError(f"the state cannot be read or written: {_reason(error)}") from error
 
-    def builds(self, environment: str, models: Collection[str] | None = None) -> dict[str, BuildRecord]:
-        """Return the last builds by model; of all, or of some."""
-        query = select(_builds).where(_builds.c.environment == environment)
-        queries = [query] if models is None else [query.where(_builds.c.model.in_(each)) for each in _chunks(models)]
-        with self._transaction() as connection:
-            return {row.model: _to_build(row) for each in queries for row in connection.execute(each)}
+    def builds(self, environment: str) -> dict[str, BuildRecord]:
+        """Return the last builds by model."""
+        return self.changes(environment, since=0)[0]
 
     def changes(self, environment: str, since: int) -> tuple[dict[str, BuildRecord], int]:
         """Return the builds that were recorded after a mark, by any run, and the mark to ask with the next time."""

@@ -270,16 +270,16 @@ class History(RuleBasedStateMachine):
 
     def _content(self, project: Project, name: str) -> Content | None:
         """What a relation holds now; None where it cannot be read."""
-        relation = f"raw.{name.rpartition('.')[2]}" if name.startswith("source:") else str(project.nodes[name].relation)
-        try:
-            return self.oracle.query(f"select * from {relation}")
-        except Exception:  # noqa: BLE001 - whatever the reason, it cannot be read
-            return None
+        return self._ask(project, name, "")
 
     def _types(self, project: Project, name: str) -> Content | None:
+        """Names and types of its columns; None where it cannot be read."""
+        return self._ask(project, name, "describe ")
+
+    def _ask(self, project: Project, name: str, how: str) -> Content | None:
         relation = f"raw.{name.rpartition('.')[2]}" if name.startswith("source:") else str(project.nodes[name].relation)
         try:
-            return self.oracle.query(f"describe select * from {relation}")
+            return self.oracle.query(f"{how}select * from {relation}")
         except Exception:  # noqa: BLE001 - whatever the reason, it cannot be read
             return None
 
