@@ -30,6 +30,7 @@ class Observation:
         facts: What decisions are taken from.
         mark: What to ask the state for later changes with.
         contents: Content versions of relations, as far as they are known; see `content_key`.
+        columns: By relation that is read, and by source, names and types as the warehouse has them.
         loaded_at: By source with a `loaded_at` setting, the time of its newest data (UTC).
         seconds: How long it took to read all this.
     """
@@ -37,6 +38,7 @@ class Observation:
     facts: Facts
     contents: Mapping[str, str] = field(default_factory=dict)
     mark: int = 0
+    columns: Mapping[str, tuple[tuple[str, str], ...]] = field(default_factory=dict)
     loaded_at: Mapping[str, datetime] = field(default_factory=dict)
     seconds: float = 0.0
 
@@ -100,7 +102,12 @@ def observe(
         history=_history(project, selection, store),
     )
     return Observation(
-        facts=facts, contents=reader.known, mark=mark, loaded_at=loaded_at, seconds=time.perf_counter() - started
+        facts=facts,
+        contents=reader.known,
+        mark=mark,
+        columns=_columns(project, selection, catalog),
+        loaded_at=loaded_at,
+        seconds=time.perf_counter() - started,
     )
 
 
@@ -302,6 +309,18 @@ def _schemas(project: Project, selection: Selection, catalog: Catalog) -> dict[s
                 key = project.nodes[read].relation.key
             info = catalog.get(key)
             found[read] = schema_token(info.columns) if info else None
+    return found
+
+
+def _columns(project: Project, selection: Selection, catalog: Catalog) -> dict[str, tuple[tuple[str, str], ...]]:
+    """Return the columns of what the selection reads directly, and of the selected sources."""
+    wanted = {read for name in selection.nodes for read in project.graph.relations_read(name)}
+    found = {}
+    for name in {*wanted, *selection.sources}:
+        relation = project.sources[name].relation if is_source(name) else project.nodes[name].relation
+        info = catalog.get(relation.key) if relation else None
+        if info is not None:
+            found[name] = info.columns
     return found
 
 

@@ -9,10 +9,11 @@ from typing import TypeAlias
 
 from sao_dagster.core.decide import Decision, Mode, Outcome, Reason
 from sao_dagster.core.hashing import JSON
-from sao_dagster.core.models import DataTest, Project
+from sao_dagster.core.models import DataTest, Project, Source
 from sao_dagster.core.plan import Plan
 from sao_dagster.core.records import BuildRecord, TestRecord, Verdict
 from sao_dagster.core.verdicts import TestDecision, TestOutcome
+from sao_dagster.observe import Observation
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -89,9 +90,15 @@ class Message:
 
 @dataclass(frozen=True)
 class Planned:
-    """The plan that the run starts from; decisions are taken again at each model's turn."""
+    """The plan that the run starts from; decisions are taken again at each model's turn.
+
+    Attributes:
+        plan: The plan.
+        seen: What it was made from.
+    """
 
     plan: Plan
+    seen: Observation
 
 
 @dataclass(frozen=True)
@@ -224,6 +231,7 @@ def _test_json(test: DataTest, decision: TestDecision, result: TestResult | None
     }
 
 
-def freshness_test(source_id: str, name: str) -> DataTest:
+def freshness_test(source: Source) -> DataTest:
     """Return the check of a source's age as a data test, so that it is reported with the others."""
-    return DataTest(name=name, kind="source_freshness", tested=source_id, sql="", reads=(source_id,), version="")
+    name = f"source_freshness_{source.source_name}_{source.table_name}"
+    return DataTest(name=name, kind="source_freshness", tested=source.id, sql="", reads=(source.id,), version="")

@@ -149,7 +149,7 @@ class Runner:
                 mode, store, seen = Mode.WITHOUT_STATE, None, Observation(facts=Facts())
                 plan = make_plan(self.project, selection, seen.facts, self.clock(), mode)
             deciding = time.perf_counter() - opened
-            yield Planned(plan)
+            yield Planned(plan, seen)
             run = _Run(self, selection, mode, run_id, session, store, seen, started_at)
 
             def result() -> RunResult:
@@ -531,12 +531,12 @@ class _Run:
         now = self.runner.clock()
         for name, newest in sorted(self.seen.loaded_at.items()):
             source = self.project.sources[name]
-            if source.warn_after is None and source.error_after is None:
+            if not source.has_age_limit:
                 continue
             age = now - newest
             late = source.error_after is not None and age > source.error_after
             aging = source.warn_after is not None and age > source.warn_after
-            check = freshness_test(name, f"source_freshness_{source.source_name}_{source.table_name}")
+            check = freshness_test(source)
             result = TestResult(
                 test=check,
                 decision=TestDecision(

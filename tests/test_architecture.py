@@ -26,7 +26,7 @@ FOREIGN = {  # what only these parts may import
     "sqlalchemy": ("state", "cli"),
     "jinja2": ("projects",),
     "yaml": ("projects", "cli"),
-    "pydantic": ("projects",),
+    "pydantic": ("projects", "integration"),
     "typer": ("cli",),
     "rich": ("cli",),
     "sqlglot": ("sql", "warehouses"),
@@ -77,7 +77,8 @@ def test_libraries_stay_at_their_edge(path: Path) -> None:
         root = name.split(".")[0]
         if root in FOREIGN:
             assert part(path) in FOREIGN[root], f"{path} imports {name}"
-        assert not name.startswith("dagster._"), f"{path} imports a private part of Dagster"
+        private = name.startswith("dagster._") and path.name != "automation.py"  # the one module that may, and says why
+        assert not private, f"{path} imports a private part of Dagster"
 
 
 @pytest.mark.parametrize("path", [path for path in FILES if part(path) == "core"], ids=lambda path: path.stem)

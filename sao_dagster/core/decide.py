@@ -173,7 +173,7 @@ def decide(
 
     if not news.changed and not news.unknown and expired is None:
         return _reused(model, Reason.NO_NEW_DATA, {**facts, "built_at": record.built_at.isoformat()})
-    facts |= news.evidence(seen)
+    facts |= news.evidence(seen) | (expired[1] if expired else {})
     if rules.build_after is not None and age < (window := rules.build_after.interval(now)):
         held: dict[str, JSON] = {
             "age_seconds": age.total_seconds(),
@@ -189,7 +189,7 @@ def decide(
         return _built(model, Reason.INPUT_UNKNOWN, facts)
     waiting = rules.policy.updates_on is UpdatesOn.ALL and bool(news.unchanged)
     if expired is not None and (waiting or not news.changed):
-        return _built(model, expired[0], {**facts, **expired[1]})
+        return _built(model, expired[0], facts)
     if waiting:
         return _reused(model, Reason.WAITING_FOR_INPUTS, {**facts, "waiting_for": list(news.unchanged)})
     return _built(model, Reason.NEW_DATA, facts)

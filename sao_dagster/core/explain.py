@@ -25,7 +25,8 @@ def explain(decision: Decision) -> str:
     return _SENTENCES[decision.reason](facts) + (", foreseen" if facts.get("tentative") else "")
 
 
-def _news(facts: Mapping[str, Any]) -> str:
+def describe_news(facts: Mapping[str, Any]) -> str:
+    """Return the inputs with news in the evidence of a decision, in words; empty if there are none."""
     names = [str(each["input"]) for each in facts.get("news", ())]
     names += [f"{name} (unknown)" for name in facts.get("unknown", ())]
     return _some(names)
@@ -52,7 +53,7 @@ def _code(facts: Mapping[str, Any]) -> str:
 
 
 def _held(facts: Mapping[str, Any]) -> str:
-    news = _news(facts) or "the time"
+    news = describe_news(facts) or "the time"
     return f"built {_span(facts['age_seconds'])} ago, at most every {facts['window']}; news from {news} waits"
 
 
@@ -69,15 +70,17 @@ _SENTENCES: Mapping[Reason, Callable[[Mapping[str, Any]], str]] = {
     Reason.NO_NEW_DATA: _same,
     Reason.WITHIN_INTERVAL: _held,
     Reason.WITHIN_TOLERANCE: lambda facts: (
-        f"news from {_news(facts)} is {_span(facts['lag_seconds'])} old, {facts['tolerance']} are tolerated"
+        f"news from {describe_news(facts)} is {_span(facts['lag_seconds'])} old, {facts['tolerance']} are tolerated"
     ),
     Reason.INPUT_UNKNOWN: lambda facts: f"the version of {_some(facts.get('unknown', ()))} cannot be read",
-    Reason.WAITING_FOR_INPUTS: lambda facts: f"news from {_news(facts)}; waits for {_some(facts['waiting_for'])}",
+    Reason.WAITING_FOR_INPUTS: lambda facts: (
+        f"news from {describe_news(facts)}; waits for {_some(facts['waiting_for'])}"
+    ),
     Reason.VOLATILE_EXPIRED: lambda facts: (
         f"its SQL depends on the time; the last result expired at {facts.get('expired_at')}"
     ),
     Reason.INTERVAL_ELAPSED: lambda facts: f"it reads nothing, and {facts.get('window')} have passed",
-    Reason.NEW_DATA: lambda facts: f"news from {_news(facts)}",
+    Reason.NEW_DATA: lambda facts: f"news from {describe_news(facts)}",
     Reason.BUILD_ERROR: lambda facts: str(facts.get("error", "")).splitlines()[0] if facts.get("error") else "failed",
 }
 

@@ -274,6 +274,11 @@ class Source:
         """
         return source_id(self.source_name, self.table_name)
 
+    @property
+    def has_age_limit(self) -> bool:
+        """Whether its age is checked."""
+        return self.warn_after is not None or self.error_after is not None
+
 
 def source_id(source_name: str, table_name: str) -> str:
     """Return the id of a source table."""

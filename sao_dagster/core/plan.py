@@ -170,14 +170,15 @@ def decide_node(
     return decide(
         name,
         now=now,
-        rules=_rules(project, node, intervals),
+        rules=rules_of(project, node, intervals),
         record=facts.records.get(name),
         seen=observe_node(project, name, facts, pending, blocked_by),
         mode=mode,
     )
 
 
-def _rules(project: Project, node: Node, intervals: Mapping[str, BuildAfter]) -> Rules:
+def rules_of(project: Project, node: Node, intervals: Mapping[str, BuildAfter]) -> Rules:
+    """Return what holds for a node, given the intervals of all nodes at the time."""
     if node.materialized is Materialized.VIEW:  # it stores no result, so there is nothing to hold back
         return Rules(policy=RefreshPolicy(on_test_failure=node.policy.on_test_failure))
     return Rules(

@@ -1,7 +1,7 @@
 """Policies: how often a model may be built, and what counts as a reason to build it.
 
 The keys are dbt's (`freshness.build_after`, `updates_on`, `state.lag_tolerance`); `volatile`,
-`inherit_from_children` and `on_test_failure` are this package's own.
+`inherit_from_children`, `on_test_failure` and `max_age` are this package's own.
 """
 
 from __future__ import annotations
@@ -156,6 +156,7 @@ class RefreshPolicy:
         volatile: What to do about volatile SQL.
         inherit_from_children: Take the smallest interval of the children when all of them have one.
         on_test_failure: Whether a failed data test makes the model build again.
+        max_age: The age from which the model is shown as not fresh; it makes nothing build.
     """
 
     build_after: BuildAfter | None = None
@@ -164,6 +165,7 @@ class RefreshPolicy:
     volatile: Volatile = Volatile.AUTO
     inherit_from_children: bool = False
     on_test_failure: OnTestFailure = OnTestFailure.KEEP
+    max_age: timedelta | None = None
 
     def expiry(self, detected: Expiry | None) -> Expiry | None:
         """Return when a result expires, given what was detected in the SQL.

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Any, TypeAlias
 
 import dagster as dg
 
-from sao_dagster.integration.assets import build_assets, build_source_checks, build_sources
+from sao_dagster.integration.assets import build_assets, build_savings, build_source_checks, build_sources
+from sao_dagster.integration.automation import is_evaluator
 from sao_dagster.integration.edge import WAREHOUSE_KEY, Edge, ReuseEvent, checked_project
 from sao_dagster.integration.resources import ProjectWarehouse, WarehouseResource
 from sao_dagster.integration.sensor import build_evaluator_sensor
-from sao_dagster.integration.translator import SaoTranslator
+from sao_dagster.integration.translator import CheckGranularity, SaoTranslator
 from sao_dagster.projects.python import SqlProject
 
 Part: TypeAlias = Any
@@ -24,8 +26,11 @@ def definitions(
     translator: SaoTranslator | None = None,
     warehouse: WarehouseResource | None = None,
     reuse_event: ReuseEvent = ReuseEvent.OBSERVATION,
+    check_granularity: CheckGranularity = CheckGranularity.TEST,
+    virtual_views: bool = False,
     evaluator: bool = True,
     parts: Sequence[Callable[[Edge], Part]] = (),
+    assets: Sequence[dg.AssetsDefinition] = (),
     executor: dg.ExecutorDefinition | None = None,
 ) -> dg.Definitions:
     """Return a project as Dagster definitions: assets, checks, sources, the evaluator sensor, and what is added.
@@ -40,22 +45,35 @@ def definitions(
         translator: Makes keys and specs.
         warehouse: Where runs build; the project's own warehouse if nothing is said.
         reuse_event: What a reused model leaves in Dagster's log.
+        check_granularity: Whether each data test is an asset check, or several of a model share one.
+        virtual_views: Whether views are virtual assets, which Dagster looks through; needs Dagster 1.13.
         evaluator: Whether there is an evaluator sensor over the whole project.
-        parts: Functions that make jobs, schedules and sensors of the project.
+        parts: Functions that make jobs, schedules and sensors of the project. A sensor among them that is an
+            evaluator is in place of the one over the whole project, if that has its name.
+        assets: Other assets of the code location. A source that one of them produces is theirs.
         executor: How Dagster runs the steps. A project is one step with threads of its own, so in-process is the
             default: it saves the start of another process for each run.
 
     Raises:
         ProjectErrors: The project has errors.
     """
-    edge = Edge(checked_project(project), translator or SaoTranslator(), reuse_event)
+    edge = Edge(
+        checked_project(project),
+        translator or SaoTranslator(),
+        reuse_event=reuse_event,
+        check_granularity=check_granularity,
+        virtual_views=virtual_views,
+        foreign=frozenset(key for each in assets for key in each.keys),
+    )
     made = [part(edge) for part in parts]
     sensors = [each for each in made if isinstance(each, dg.SensorDefinition)]
-    if evaluator:
-        sensors.append(build_evaluator_sensor(edge))
+    whole = build_evaluator_sensor(edge)
+    if evaluator and whole.name not in {each.name for each in sensors}:
+        sensors.append(whole)
+    edge = replace(edge, evaluator=any(is_evaluator(each) for each in sensors))
     checks = build_source_checks(edge)
     return dg.Definitions(
-        assets=[build_assets(edge), *build_sources(edge)],
+        assets=[build_assets(edge), *build_sources(edge), build_savings(edge), *assets],
         asset_checks=[checks] if checks else [],
         schedules=[each for each in made if isinstance(each, dg.ScheduleDefinition)],
         jobs=[each for each in made if not isinstance(each, dg.SensorDefinition | dg.ScheduleDefinition)],

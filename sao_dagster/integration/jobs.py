@@ -7,7 +7,6 @@ from typing import Any
 import dagster as dg
 
 from sao_dagster.core.decide import Mode
-from sao_dagster.core.selection import Selection
 from sao_dagster.errors import SaoError
 from sao_dagster.integration.edge import MODE_TAG, WAREHOUSE_KEY, Edge
 from sao_dagster.integration.resources import WarehouseResource
@@ -26,7 +25,7 @@ def build_job(
     """Return a job over a selection in dbt's syntax; each model is decided at its turn, by the mode of the job."""
     return dg.define_asset_job(
         name,
-        selection=_assets(edge, edge.select(select, exclude)),
+        selection=edge.asset_selection(edge.select(select, exclude)),
         tags={MODE_TAG: mode.value},
         description=description or f"{mode.value} build of {select or 'everything'}",
     )
@@ -78,9 +77,3 @@ def build_schedule(
         return edge.request(plan, {MODE_TAG: mode.value}) or dg.SkipReason(nothing_to_do(plan))
 
     return _schedule
-
-
-def _assets(edge: Edge, selection: Selection) -> dg.AssetSelection:
-    chosen = dg.AssetSelection.assets(*(edge.keys[name] for name in selection.nodes))
-    checks = [edge.check_keys[name] for name in selection.tests if name in edge.check_keys]
-    return chosen | dg.AssetSelection.checks(*checks)

@@ -1,23 +1,30 @@
 """The evaluator: a sensor that decides over a whole selection and requests one run with what has something to do.
 
 It decides from stored state, never from what changed since its last tick, so it has no cursor to lose, and a second
-evaluator or a repeated tick changes nothing.
+evaluator or a repeated tick changes nothing. What it has shown already is kept beside the state; losing that only
+means that it is shown again.
 """
 
 # no `from __future__ import annotations` here: Dagster reads the annotation of `context` as an object
 
 from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta, timezone
 
 import dagster as dg
 
+from sao_dagster.core.conditions import Condition, conditions_of
 from sao_dagster.core.decide import Outcome
 from sao_dagster.core.explain import explain
 from sao_dagster.core.hashing import JSON, digest
-from sao_dagster.core.plan import Plan
+from sao_dagster.core.plan import Plan, rules_of
+from sao_dagster.core.selection import Selection
 from sao_dagster.core.verdicts import TestOutcome
 from sao_dagster.errors import SaoError, WarehouseBusyError
+from sao_dagster.integration.automation import as_evaluator, purge_evaluations, sensor_result, trees_of
 from sao_dagster.integration.edge import EVALUATOR_TAG, MODE_TAG, PLAN_TAG, WAREHOUSE_KEY, Edge
 from sao_dagster.integration.resources import WarehouseResource
+from sao_dagster.integration.sources import news_of_sources
 
 UNFINISHED = (
     dg.DagsterRunStatus.QUEUED,
@@ -26,6 +33,10 @@ UNFINISHED = (
     dg.DagsterRunStatus.STARTED,
     dg.DagsterRunStatus.CANCELING,
 )
+TREES_A_TICK = 500  # trees that one tick hands over; the others follow with the next ticks
+SOURCES_A_TICK = 100  # sources that one tick tells of
+SHOWN_AGAIN = timedelta(days=14)  # after which an unchanged decision is shown again, so that none is purged
+KEPT = timedelta(days=30)  # how long Dagster keeps evaluations, too
 _TIMES = ("_at", "_seconds", "since")  # evidence that moves with the clock, and makes no plan another one
 
 
@@ -37,9 +48,10 @@ def build_evaluator_sensor(
     exclude: str | None = None,
     minimum_interval_seconds: int = 30,
     max_attempts: int = 3,
+    tick_seconds: float = 20.0,
     default_status: dg.DefaultSensorStatus = dg.DefaultSensorStatus.STOPPED,
 ) -> dg.SensorDefinition:
-    """Return a sensor that keeps a selection up to date.
+    """Return a sensor that keeps a selection up to date, in place of Dagster's default automation sensor.
 
     Args:
         edge: The project in Dagster.
@@ -48,53 +60,111 @@ def build_evaluator_sensor(
         exclude: What it leaves out.
         minimum_interval_seconds: The least time between two ticks.
         max_attempts: How often the same work is requested while it keeps failing.
+        tick_seconds: How long a tick reads data versions. What is not read by then is decided in the run, which has
+            more time; versions that were read are kept for as long as the warehouse does not change.
         default_status: Whether it runs as soon as it is deployed.
     """
-    sensor_name = name or f"{edge.project.name}_evaluator"
     selection = edge.select(select, exclude)
+    evaluator = _Evaluator(edge, name or f"{edge.project.name}_evaluator", selection, max_attempts, tick_seconds)
 
     @dg.sensor(
-        name=sensor_name,
+        name=evaluator.name,
         description=f"Builds what would change among {len(selection.nodes)} models and seeds, and nothing else.",
-        asset_selection=dg.AssetSelection.assets(*(edge.keys[each] for each in selection.nodes))
-        | dg.AssetSelection.checks(*(edge.check_keys[each] for each in selection.tests if each in edge.check_keys)),
+        asset_selection=edge.asset_selection(selection),
         minimum_interval_seconds=minimum_interval_seconds,
         default_status=default_status,
         required_resource_keys={WAREHOUSE_KEY},
     )
     def _evaluate(context: dg.SensorEvaluationContext) -> dg.SensorResult | dg.SkipReason:
+        return evaluator.tick(context)
+
+    return as_evaluator(_evaluate)
+
+
+@dataclass(frozen=True)
+class _Evaluator:
+    edge: Edge
+    name: str
+    selection: Selection
+    max_attempts: int
+    tick_seconds: float
+
+    def tick(self, context: dg.SensorEvaluationContext) -> dg.SensorResult | dg.SkipReason:
+        """Observe, decide, and request what has something to do."""
         going = context.instance.get_runs(
-            dg.RunsFilter(tags={EVALUATOR_TAG: sensor_name}, statuses=list(UNFINISHED)), limit=1
+            dg.RunsFilter(tags={EVALUATOR_TAG: self.name}, statuses=list(UNFINISHED)), limit=1
         )
         if going:
             return dg.SkipReason(f"the run {going[0].run_id} of this evaluator is {going[0].status.value.lower()}")
         resource: WarehouseResource = getattr(context.resources, WAREHOUSE_KEY)
+        started = datetime.now(timezone.utc)
         try:
-            plan, _ = edge.runner(resource).plan(selection, wait_seconds=0)
+            runner = replace(self.edge.runner(resource), observe_seconds=self.tick_seconds)
+            plan, seen = runner.plan(self.selection, wait_seconds=0)
+            events = news_of_sources(self.edge, seen, self.edge.opened.store, SOURCES_A_TICK)
+            request, why_not = self._request(context, plan)
+            shown = self._to_show(context, plan, started, requested=request is not None)
         except WarehouseBusyError as error:
             return dg.SkipReason(f"another process holds the warehouse: {error}")
         except SaoError as error:
             return dg.SkipReason(f"cannot decide: {error}")
-        mark = plan_mark(plan)
-        request = edge.request(
-            plan, {MODE_TAG: "state-aware", EVALUATOR_TAG: sensor_name, PLAN_TAG: mark, **_reasons(plan)}
+        if request is not None:
+            for model in plan.to_build:
+                context.log.info(f"{model}: {explain(plan.decisions[model])}")
+        else:
+            context.log.info(why_not)
+        trees = trees_of(
+            ((self.edge.keys[name], each) for name, each in shown.items()), started, datetime.now(timezone.utc)
         )
+        return sensor_result([request] if request is not None else [], events, trees, why_not)
+
+    def _request(self, context: dg.SensorEvaluationContext, plan: Plan) -> tuple[dg.RunRequest | None, str]:
+        """Return what to request, or None and the reason."""
+        mark = plan_mark(plan)
+        tags = {MODE_TAG: "state-aware", EVALUATOR_TAG: self.name, PLAN_TAG: mark, **_reasons(plan)}
+        request = self.edge.request(plan, tags)
         if request is None:
-            return dg.SkipReason(nothing_to_do(plan))
+            return None, nothing_to_do(plan)
         failed = context.instance.get_runs(
             dg.RunsFilter(tags={PLAN_TAG: mark}, statuses=[dg.DagsterRunStatus.FAILURE, dg.DagsterRunStatus.CANCELED]),
-            limit=max_attempts,
+            limit=self.max_attempts,
         )
-        if len(failed) >= max_attempts:
-            return dg.SkipReason(
+        if len(failed) >= self.max_attempts:
+            return None, (
                 f"the same work failed {len(failed)} times, the last time in run {failed[0].run_id}; "
                 f"it is requested again when its inputs or its code change"
             )
-        for model in plan.to_build:
-            context.log.info(f"{model}: {explain(plan.decisions[model])}")
-        return dg.SensorResult(run_requests=[request])
+        return request, ""
 
-    return _evaluate
+    def _to_show(
+        self, context: dg.SensorEvaluationContext, plan: Plan, now: datetime, *, requested: bool
+    ) -> dict[str, Condition]:
+        """Return the trees of the decisions that changed since they were shown last, or that led to a run."""
+        store, environment, scope = self.edge.opened.store, self.edge.project.environment, f"shown by {self.name}"
+        known = store.marks(environment, scope)
+        today = now.date().isoformat()
+        again = (now - SHOWN_AGAIN).date().isoformat()
+        marks = {}
+        for name in sorted(plan.decisions, key=lambda each: plan.decisions[each].outcome is not Outcome.BUILT):
+            decision = plan.decisions[name]
+            mark = digest([decision.outcome.value, decision.reason.value, _timeless(decision.evidence)])
+            was, _, day = known.get(name, "").partition(" ")
+            if was != mark or day < again or (requested and decision.outcome is Outcome.BUILT):
+                marks[name] = f"{mark} {today}"
+            if len(marks) == TREES_A_TICK:
+                break
+        intervals = self.edge.project.graph.intervals(now)
+        shown = {
+            name: conditions_of(
+                plan.decisions[name], rules_of(self.edge.project, self.edge.project.nodes[name], intervals)
+            )
+            for name in marks
+        }
+        if known.get("") != today:  # no model has that name
+            purge_evaluations(context.instance, now - KEPT)
+            marks[""] = today
+        store.keep_marks(environment, scope, marks)
+        return shown
 
 
 def plan_mark(plan: Plan) -> str:

@@ -21,7 +21,7 @@ from sao_dagster.sql.volatile import volatility
 _NOT_CODE = frozenset(
     {
         "enabled", "tags", "meta", "group", "docs", "access", "description", "freshness", "state", "volatile",
-        "inherit_from_children", "on_test_failure", "schema", "database", "alias", "persist_docs", "full_refresh",
+        "inherit_from_children", "on_test_failure", "max_age", "schema", "database", "alias", "persist_docs", "full_refresh",
         "query_tag", "labels", "static_analysis", "severity", "store_failures", "grants", "event_time",
     }
 )  # fmt: skip

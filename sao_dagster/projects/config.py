@@ -158,6 +158,7 @@ class NodeConfig(BaseModel):
     volatile: Volatile = Volatile.AUTO
     inherit_from_children: bool = False
     on_test_failure: OnTestFailure = OnTestFailure.KEEP
+    max_age: timedelta | None = None
     column_types: dict[str, str] = {}
     delimiter: str = ","
     quote_columns: bool | None = None
@@ -168,6 +169,11 @@ class NodeConfig(BaseModel):
     @classmethod
     def _hooks(cls, value: Any) -> Any:
         return listed(value)
+
+    @field_validator("max_age", mode="before")
+    @classmethod
+    def _duration(cls, value: Any) -> Any:
+        return parse_duration(value) if isinstance(value, str) else value
 
     @field_validator("meta", "contract", "column_types", mode="before")
     @classmethod
@@ -235,6 +241,7 @@ class NodeConfig(BaseModel):
             volatile=self.volatile,
             inherit_from_children=self.inherit_from_children,
             on_test_failure=self.on_test_failure,
+            max_age=self.max_age,
         )
 
     def refuse_unsupported(self) -> None:

@@ -82,6 +82,12 @@ class StateStore(Protocol):
     def keep_contents(self, environment: str, stamp: str, contents: Mapping[str, str]) -> None:
         """Keep content versions under a stamp, in place of those of any other stamp."""
 
+    def marks(self, environment: str, scope: str) -> dict[str, str]:
+        """Return what was last told about each name in a scope, such as the decisions that an evaluator has shown."""
+
+    def keep_marks(self, environment: str, scope: str, marks: Mapping[str, str]) -> None:
+        """Replace what was last told about names in a scope; losing it means only that it is told again."""
+
     def record_run(self, run: RunRecord, decisions: Sequence[DecisionRecord]) -> None:
         """Keep a run and its decisions, and forget what is older than the retention."""
 

@@ -108,6 +108,14 @@ _sql = Table(
     Column("id", String(64), primary_key=True),
     Column("text", Text, nullable=False),
 )
+_marks = Table(
+    "sao_marks",
+    _metadata,
+    Column("environment", String(255), primary_key=True),
+    Column("scope", String(255), primary_key=True),
+    Column("name", String(255), primary_key=True),
+    Column("mark", String(255), nullable=False),
+)
 _runs = Table(
     "sao_runs",
     _metadata,
@@ -272,6 +280,23 @@ class SqlStateStore:
         with self._transaction(write=True) as connection:
             _put(connection, _contents, {"environment": environment}, values)
 
+    def marks(self, environment: str, scope: str) -> dict[str, str]:
+        """Return what was last told about each name in a scope, such as the decisions that an evaluator has shown."""
+        query = select(_marks).where(_marks.c.environment == environment, _marks.c.scope == scope)
+        with self._transaction() as connection:
+            return {row.name: row.mark for row in connection.execute(query)}
+
+    def keep_marks(self, environment: str, scope: str, marks: Mapping[str, str]) -> None:
+        """Replace what was last told about names in a scope; losing it means only that it is told again."""
+        if not marks:
+            return
+        same = (_marks.c.environment == environment, _marks.c.scope == scope)
+        rows = [{"environment": environment, "scope": scope, "name": name, "mark": marks[name]} for name in marks]
+        with self._transaction(write=True) as connection:
+            for names in _chunks(marks):
+                connection.execute(delete(_marks).where(*same, _marks.c.name.in_(names)))
+            connection.execute(insert(_marks), rows)
+
     def record_run(self, run: RunRecord, decisions: Sequence[DecisionRecord]) -> None:
         """Keep a run and its decisions, and forget what is older than the retention."""
         values = {
@@ -297,6 +322,10 @@ class SqlStateStore:
         ]
         oldest = (run.finished_at - self._retention).isoformat()
         with self._transaction(write=True) as connection:
+            before = connection.execute(select(_runs).where(_runs.c.run_id == run.run_id)).one_or_none()
+            if before is not None:  # a run of several steps, each of which tells what it did
+                values["started_at"] = min(before.started_at, values["started_at"])
+                values["summary"] = _dump(_added(json.loads(before.summary), run.summary))
             _put(connection, _runs, {"run_id": run.run_id}, values)
             if rows:
                 connection.execute(insert(_decisions), rows)
@@ -468,6 +497,11 @@ def _to_test(row: Any) -> TestRecord:
         seconds=row.seconds,
         run_id=row.run_id,
     )
+
+
+def _added(one: Mapping[str, Any], other: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the sums of two summaries."""
+    return {name: round(one.get(name, 0) + other.get(name, 0), 3) for name in {**one, **other}}
 
 
 def _time(text: str) -> datetime:

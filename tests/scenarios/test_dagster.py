@@ -17,73 +17,20 @@ from sao_dagster.dagster import (
     SaoTranslator,
     build_job,
     build_schedule,
-    definitions,
 )
+from tests.deployment import Deployment, checks, deploy, names, write_shop
 from tests.world import World
 
 
 @pytest.fixture
 def shop(world: World) -> World:
-    world.write(
-        "models/sources.yml",
-        "sources: [{name: raw, tables: [{name: orders, columns: [{name: id, data_tests: [not_null]}]}, {name: customers}]}]",
-    )
-    world.sql("create table raw.orders as select 1 as id, 5 as amount", "create table raw.customers as select 1 as id")
-    world.write("models/core/orders.sql", "select * from {{ source('raw', 'orders') }}")
-    world.write(
-        "models/core/customers.sql",
-        "{{ config(materialized='view', tags=['daily']) }} select * from {{ source('raw', 'customers') }}",
-    )
-    world.write(
-        "models/reports/report.sql",
-        "select sum(amount) as amount from {{ ref('orders') }} join {{ ref('customers') }} using (id)",
-    )
-    world.write(
-        "models/core/t.yml",
-        "models: [{name: orders, description: All orders., columns: [{name: id, data_tests: [unique, {not_null: {severity: warn}}]}]}]",
-    )
-    return world
-
-
-class Deployment:
-    """Definitions with an instance of their own."""
-
-    def __init__(self, defs: dg.Definitions) -> None:
-        self.defs = defs
-        self.instance = dg.DagsterInstance.ephemeral()
-        self.repository = defs.get_repository_def()
-
-    def run(self, assets: list[str] | None = None, checks: Any = None, **tags: str) -> Any:
-        job = self.defs.resolve_implicit_global_asset_job_def()
-        selection = None if assets is None else [dg.AssetKey(each) for each in assets]
-        return job.execute_in_process(
-            instance=self.instance, asset_selection=selection, tags=tags, raise_on_error=False
-        )
-
-    def tick(self, name: str = "shop_evaluator") -> Any:
-        sensor = self.repository.get_sensor_def(name)
-        context = dg.build_sensor_context(
-            instance=self.instance, repository_def=self.repository, resources={"sao_warehouse": ProjectWarehouse()}
-        )
-        return sensor.evaluate_tick(context)
-
-
-def deploy(world: World, **options: Any) -> Deployment:
-    return Deployment(definitions(load_project(world.root), **options))
-
-
-def names(result: Any, kind: str) -> set[str]:
-    return {event.asset_key.to_user_string() for event in result.all_events if event.event_type_value == kind}
-
-
-def checks(result: Any) -> dict[str, tuple[bool, str]]:
-    return {each.check_name: (each.passed, each.severity.value) for each in result.get_asset_check_evaluations()}
+    return write_shop(world)
 
 
 def test_specs_say_what_the_models_are(shop: World) -> None:
     defs = deploy(shop).defs
     spec = {each.key.to_user_string(): each for each in defs.resolve_all_asset_specs()}
-    assert set(spec) == {"raw/orders", "raw/customers", "orders", "customers", "report"}
+    assert set(spec) == {"raw/orders", "raw/customers", "orders", "customers", "report", "shop/savings"}
     orders = spec["orders"]
     assert orders.code_version == load_project(shop.root).project.nodes["orders"].code.version
     assert orders.group_name == "core"

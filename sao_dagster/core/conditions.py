@@ -1,0 +1,153 @@
+"""A decision as a tree of conditions with their results: the rows of the truth table, as far as they were asked.
+
+The root holds where the model builds. Below it stand what builds whatever the data, and the news with all that
+may hold it back. A condition that no row asked, because one above it had decided, has no result.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+from typing import Any, Literal
+
+from sao_dagster.core.decide import Decision, Outcome, Reason, Rules
+from sao_dagster.core.explain import describe_news, explain
+from sao_dagster.core.policy import OnTestFailure, UpdatesOn, describe_duration
+
+Operator = Literal["and", "or", "not", "identity"]
+
+
+@dataclass(frozen=True)
+class Condition:
+    """One condition.
+
+    Attributes:
+        name: The same for the same condition of every model.
+        label: What it says, for people.
+        holds: Its result; None where it was not asked.
+        operator: How it follows from its children.
+    """
+
+    name: str
+    label: str
+    holds: bool | None
+    operator: Operator = "identity"
+    children: tuple[Condition, ...] = ()
+
+    def walk(self) -> Iterator[Condition]:
+        """Yield this condition and all below it, from the top.
+
+        >>> [each.name for each in Condition("a", "a", True, "not", (Condition("b", "b", False),)).walk()]
+        ['a', 'b']
+        """
+        yield self
+        for child in self.children:
+            yield from child.walk()
+
+
+_WHATEVER_THE_DATA = {  # in the order of the truth table
+    Reason.FORCED: "the run builds all it selects",
+    Reason.FULL_REFRESH: "the run builds all from scratch",
+    Reason.STATE_UNREACHABLE: "the shared state cannot be reached",
+    Reason.NEVER_BUILT: "never built here",
+    Reason.RELATION_MISSING: "its relation is gone",
+    Reason.RELATION_ALTERED: "its relation was changed by someone else",
+    Reason.CODE_CHANGED: "its definition changed",
+    Reason.TEST_FAILED: "its last data test failed",
+}
+_BY_TIME = (Reason.VOLATILE_EXPIRED, Reason.INTERVAL_ELAPSED)
+_BY_MODE = (Reason.FORCED, Reason.FULL_REFRESH, Reason.STATE_UNREACHABLE)  # shown only where they decide
+
+
+def conditions_of(decision: Decision, rules: Rules) -> Condition:
+    """Return the conditions of a model's decision, with their results.
+
+    Args:
+        decision: What was decided.
+        rules: What holds for the model; conditions that it does not set are left out.
+
+    >>> built = Decision(model="m", outcome=Outcome.BUILT, reason=Reason.NEVER_BUILT)
+    >>> tree = conditions_of(built, Rules())
+    >>> tree.label, tree.holds
+    ('built: never built here before', True)
+    >>> [(each.name, each.holds) for each in tree.children]
+    [('whatever_the_data', True), ('new_data_due', None)]
+    """
+    label = f"{decision.outcome.value}: {explain(decision)}"
+    if decision.outcome in (Outcome.SKIPPED, Outcome.FAILED):
+        return Condition("state_aware", label, False)
+    children = (_whatever_the_data(decision, rules), _due(decision, rules))
+    return Condition("state_aware", label, decision.outcome is Outcome.BUILT, "or", children)
+
+
+def _whatever_the_data(decision: Decision, rules: Rules) -> Condition:
+    asked = True
+    found = []
+    for reason, words in _WHATEVER_THE_DATA.items():
+        decides = decision.reason is reason
+        rebuilds = rules.policy.on_test_failure is OnTestFailure.REBUILD
+        if decides or (reason not in _BY_MODE and (reason is not Reason.TEST_FAILED or rebuilds)):
+            label = explain(decision) if decides else words
+            found.append(Condition(reason.value, label, decides if asked else None))
+        asked = asked and not decides
+    holds = any(each.holds for each in found)
+    return Condition("whatever_the_data", "builds whatever the data", holds, "or", tuple(found))
+
+
+def _due(decision: Decision, rules: Rules) -> Condition:
+    """Return whether there is something new, and nothing holds it back."""
+    news, held = _news(decision, rules), _held(decision, rules)
+    due = Condition(
+        "new_data_due",
+        "something is new, and nothing holds it back",
+        decision.outcome is Outcome.BUILT,
+        "and",
+        (news, *held),
+    )
+    if decision.reason in _WHATEVER_THE_DATA:  # decided before the data was looked at
+        return _unasked(due)
+    if decision.reason is Reason.NO_NEW_DATA:
+        return replace(due, children=(news, *(_unasked(each) for each in held)))
+    return due
+
+
+def _news(decision: Decision, rules: Rules) -> Condition:
+    facts: Mapping[str, Any] = decision.evidence
+    changed, unknown = bool(facts.get("news")), bool(facts.get("unknown"))
+    words = describe_news(facts)
+    children = [
+        Condition("input_news", f"an input has news: {words}" if changed else "an input has news", changed),
+        Condition("input_unknown", f"cannot be read: {words}" if unknown else "an input cannot be read", unknown),
+    ]
+    if rules.expiry is not None or decision.reason in _BY_TIME:
+        label = explain(decision) if decision.reason in _BY_TIME else "its SQL depends on the time, and has expired"
+        expired = decision.reason in _BY_TIME or "expired_at" in facts
+        children.append(Condition(Reason.VOLATILE_EXPIRED.value, label, expired))
+    return Condition("new_data", "there is something new", any(each.holds for each in children), "or", tuple(children))
+
+
+def _held(decision: Decision, rules: Rules) -> tuple[Condition, ...]:
+    """Return what may hold news back, in the order in which it is asked, up to the first that does."""
+    policy, build_after = rules.policy, rules.build_after
+    asks: list[tuple[Reason, str, str]] = []
+    if build_after is not None:
+        asks.append((Reason.WITHIN_INTERVAL, "interval_elapsed", "its last build is younger than build_after"))
+    if policy.lag_tolerance is not None:
+        label = f"the news is younger than {describe_duration(policy.lag_tolerance)}"
+        asks.append((Reason.WITHIN_TOLERANCE, "tolerance_exceeded", label))
+    if policy.updates_on is UpdatesOn.ALL:
+        asks.append((Reason.WAITING_FOR_INPUTS, "all_inputs_have_news", "some inputs have no news yet"))
+    found = []
+    asked = True
+    for reason, name, label in asks:
+        holds: bool | None = decision.reason is reason
+        if not asked or (reason is not Reason.WITHIN_INTERVAL and decision.reason in (*_BY_TIME, Reason.INPUT_UNKNOWN)):
+            holds = None  # neither is asked of an unknown input, or of a result that has expired
+        inner = Condition(reason.value, explain(decision) if holds else label, holds)
+        found.append(Condition(name, f"not: {inner.label}", None if holds is None else not holds, "not", (inner,)))
+        asked = asked and not holds
+    return tuple(found)
+
+
+def _unasked(condition: Condition) -> Condition:
+    return replace(condition, holds=None, children=tuple(_unasked(each) for each in condition.children))

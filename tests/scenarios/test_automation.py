@@ -1,0 +1,273 @@
+"""The evaluator in the UI: it is the automation sensor of its assets, and shows a tree for each decision that changed."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta, timezone
+from typing import Any
+
+import dagster as dg
+import pytest
+from dagster._core.definitions.sensor_definition import SensorType
+
+from sao_dagster import load_project
+from sao_dagster.core.conditions import Condition, conditions_of
+from sao_dagster.core.decide import Reason, Rules, decide
+from sao_dagster.core.policy import BuildAfter, Expiry, Period, RefreshPolicy, UpdatesOn
+from sao_dagster.core.records import BuildRecord, Existence, Observed
+from sao_dagster.dagster import Edge, build_evaluator_sensor
+from sao_dagster.integration import automation, sensor
+from tests.deployment import Deployment, deploy, write_shop
+from tests.world import World
+
+NOON = datetime(2026, 1, 1, 12, tzinfo=timezone.utc)
+RECORD = BuildRecord(
+    model="m",
+    relation="m",
+    code_version="c",
+    code_parts={"sql": "1"},
+    definition="c",
+    sql_id="",
+    inputs={"a": "1", "b": "1"},
+    definitions={},
+    data_version="v",
+    columns=(),
+    rows=1,
+    observed_at=NOON - timedelta(hours=1),
+    built_at=NOON - timedelta(hours=1),
+    seconds=1.0,
+    run_id="r",
+)
+NO_RULES = Rules()
+WAITS = RefreshPolicy(updates_on=UpdatesOn.ALL)
+PATIENT = Rules(policy=WAITS, build_after=BuildAfter(4, Period.HOUR))
+
+
+def tree(
+    rules: Rules = NO_RULES, record: BuildRecord | None = RECORD, **seen: Any
+) -> tuple[str, dict[str, bool | None]]:
+    observed = Observed(**{"code": {"sql": "1"}, "exists": Existence.YES, "inputs": {"a": "1", "b": "1"}, **seen})
+    decision = decide("m", now=NOON, rules=rules, record=record, seen=observed)
+    found = conditions_of(decision, rules)
+    return found.label, {each.name: each.holds for each in found.walk()}
+
+
+def test_the_tree_says_what_was_asked_and_what_it_gave() -> None:
+    label, holds = tree(inputs={"a": "2", "b": "1"})
+    assert label == "built: news from a"
+    assert holds["state_aware"] and holds["new_data_due"] and holds["input_news"]
+    assert not holds["code_changed"]
+
+    label, holds = tree(inputs={"a": "1", "b": "1"})
+    assert label == "reused: nothing changed"
+    assert holds["state_aware"] is holds["new_data"] is False
+
+    label, holds = tree(code={"sql": "2"}, inputs={"a": "2", "b": None})
+    assert label == "built: its definition changed (sql)"
+    assert holds["code_changed"] and holds["input_news"] is None, "the data was not looked at"
+    assert holds["relation_missing"] is False
+
+
+def test_what_holds_news_back_is_in_the_tree() -> None:
+    label, holds = tree(PATIENT, inputs={"a": "2", "b": "1"})
+    assert label == "reused: built 1 h ago, at most every 4 h; news from a waits"
+    assert holds["new_data"] is True
+    assert holds["within_interval"] is True
+    assert holds["interval_elapsed"] is holds["new_data_due"] is False
+    assert holds["waiting_for_inputs"] is None, "the interval had decided"
+
+    label, holds = tree(Rules(policy=WAITS), inputs={"a": "2", "b": "1"})
+    assert label == "reused: news from a; waits for b"
+    assert holds["all_inputs_have_news"] is False
+
+    label, holds = tree(Rules(policy=WAITS, expiry=Expiry.HOUR))
+    assert label.startswith("built: its SQL depends on the time")
+    assert holds["volatile_expired"] is True
+    assert holds["waiting_for_inputs"] is None
+
+    tolerant = Rules(policy=RefreshPolicy(lag_tolerance=timedelta(hours=2)))
+    label, holds = tree(tolerant, inputs={"a": "2", "b": "1"}, changed_since={"a": NOON - timedelta(minutes=5)})
+    assert label == "reused: news from a is 5 min old, 2 h are tolerated"
+    assert holds["tolerance_exceeded"] is False
+
+
+def follows(condition: Condition) -> bool:
+    """Return whether a condition's result follows from its children by its operator."""
+    results = [child.holds for child in condition.children]
+    if condition.holds is None or not results:
+        return True
+    known = [each for each in results if each is not None]
+    expected = {"or": any(known), "and": all(known), "not": not results[0]}[condition.operator]
+    return condition.holds is expected and all(map(follows, condition.children))
+
+
+def test_every_tree_is_logically_what_it_says() -> None:
+    """Over all combinations of policies and news: each node follows from its children, the root is the outcome."""
+    from itertools import product
+
+    reasons = set()
+    for interval, tolerance, updates_on, expiry, a, b, code, record in product(
+        (None, BuildAfter(4, Period.HOUR), BuildAfter(1, Period.MINUTE)),
+        (None, timedelta(minutes=1), timedelta(hours=2)),
+        UpdatesOn,
+        (None, Expiry.HOUR, Expiry.DAY),
+        ("1", "2", None),
+        ("1", "2"),
+        ("1", "2"),
+        (RECORD, None),
+    ):
+        policy = RefreshPolicy(build_after=interval, lag_tolerance=tolerance, updates_on=updates_on)
+        rules = Rules(policy=policy, build_after=interval, expiry=expiry)
+        seen = Observed(
+            code={"sql": code},
+            exists=Existence.YES,
+            inputs={"a": a, "b": b},
+            changed_since={"a": NOON - timedelta(minutes=5), "b": NOON - timedelta(minutes=7)},
+        )
+        decision = decide("m", now=NOON, rules=rules, record=record, seen=seen)
+        found = conditions_of(decision, rules)
+        assert found.holds is (decision.outcome.value == "built")
+        assert follows(found), (decision, found)
+        reasons.add(decision.reason)
+    assert len(reasons) == 9, reasons
+    assert Reason.WAITING_FOR_INPUTS in reasons
+
+
+@pytest.fixture
+def shop(world: World) -> World:
+    return write_shop(world)
+
+
+def evaluations(tick: Any) -> dict[str, Any]:
+    return {each.key.to_user_string(): each for each in tick.automation_condition_evaluations}
+
+
+def test_the_evaluator_is_the_automation_sensor_of_its_assets(shop: World) -> None:
+    deployed = deploy(shop)
+    found = deployed.repository.get_sensor_def("shop_evaluator")
+    assert found.sensor_type is SensorType.AUTOMATION
+    assert found.with_attributes(metadata={"a": "b"}).sensor_type is SensorType.AUTOMATION, "copies stay what they are"
+    assert [each.name for each in deployed.repository.sensor_defs] == ["shop_evaluator"], "there is no default sensor"
+    spec = next(each for each in deployed.defs.resolve_all_asset_specs() if each.key == dg.AssetKey("orders"))
+    assert spec.automation_condition is not None
+    assert spec.automation_condition.get_label() == "state-aware: on any news"
+    assert not spec.automation_condition.is_serializable, "host processes of other versions must not need the class"
+
+
+def test_other_automation_keeps_its_own_sensor(shop: World) -> None:
+    @dg.asset(automation_condition=dg.AutomationCondition.eager(), deps=["report"])
+    def dashboard() -> None:
+        pass
+
+    deployed = deploy(shop, assets=[dashboard])
+    default = deployed.repository.get_sensor_def("default_automation_condition_sensor")
+    graph = deployed.repository.asset_graph
+    assert default.asset_selection is not None
+    assert default.asset_selection.resolve(graph) == {dg.AssetKey("dashboard")}
+
+
+def test_a_tree_is_shown_when_a_decision_changes(shop: World) -> None:
+    deployed = deploy(shop)
+    first = evaluations(deployed.tick())
+    assert set(first) == {"orders", "customers", "report"}
+    root = first["orders"]
+    assert root.condition_snapshot.label == "built: never built here before"
+    assert root.true_subset.size == 1
+    assert set(evaluations(deployed.tick())) == set(first), "what is requested is shown with each request"
+    deployed.run()
+    reused = deployed.tick()
+    assert evaluations(reused)["orders"].condition_snapshot.label == "reused: nothing changed"
+    assert evaluations(reused)["orders"].true_subset.size == 0
+    assert evaluations(deployed.tick()) == {}
+    assert "all 3 models are reused" in deployed.tick().skip_message
+    shop.sql("insert into raw.orders values (2, 7)")
+    assert set(evaluations(deployed.tick())) == {"orders", "report"}
+
+
+def test_many_trees_are_spread_over_ticks(shop: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sensor, "TREES_A_TICK", 2)
+    deployed = deploy(shop)
+    deployed.run()
+    assert [len(evaluations(deployed.tick())) for _ in range(3)] == [2, 1, 0]
+
+
+def test_old_evaluations_are_purged_and_unchanged_ones_shown_again(
+    shop: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    purged: list[datetime] = []
+    monkeypatch.setattr(sensor, "purge_evaluations", lambda _, before: purged.append(before))
+    deployed = deploy(shop)
+    deployed.run()
+    deployed.tick()
+    deployed.tick()
+    assert len(purged) == 1, "once a day"
+    monkeypatch.setattr(sensor, "SHOWN_AGAIN", timedelta(days=-1))
+    assert len(evaluations(deployed.tick())) == 3
+    automation.purge_evaluations(dg.DagsterInstance.ephemeral(), NOON)
+
+
+def test_without_the_hook_the_evaluator_is_a_plain_sensor(shop: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(automation, "HOOKED", False)
+    deployed = deploy(shop)
+    assert deployed.repository.get_sensor_def("shop_evaluator").sensor_type is SensorType.STANDARD
+    assert [each.name for each in deployed.repository.sensor_defs] == ["shop_evaluator"], "nothing marks the assets"
+    first = deployed.tick()
+    assert first.automation_condition_evaluations == []
+    (request,) = first.run_requests
+    assert {key.to_user_string() for key in request.asset_selection} == {"orders", "customers", "report"}
+    deployed.run()
+    assert "all 3 models are reused" in deployed.tick().skip_message
+
+
+def test_the_daemon_stores_trees_with_the_run_they_led_to(shop: World) -> None:
+    """What a tick gives is what Dagster stores, through its own serialization."""
+    tick = deploy(shop).tick()
+    storage = dg.DagsterInstance.local_temp(str(shop.root)).schedule_storage
+    assert storage is not None
+    storage.add_auto_materialize_asset_evaluations(
+        1, [each.with_run_ids({"run"}) for each in tick.automation_condition_evaluations]
+    )
+    (record,) = storage.get_auto_materialize_asset_evaluations(dg.AssetKey("report"), limit=1)
+    stored = record.get_evaluation_with_run_ids()
+    assert stored.run_ids == {"run"}
+    labels = [each.condition_snapshot.label for each in stored.evaluation.iter_nodes()]
+    assert labels[0] == "built: never built here before"
+    ids = [each.condition_snapshot.unique_id for each in stored.evaluation.iter_nodes()]
+    assert len(set(ids)) == len(ids)
+
+
+def test_two_evaluators_share_a_project(shop: World) -> None:
+    deployed = deploy(
+        shop,
+        evaluator=False,
+        parts=[
+            lambda edge: build_evaluator_sensor(edge, name="daily", select="tag:daily"),
+            lambda edge: build_evaluator_sensor(edge, name="others", exclude="tag:daily"),
+        ],
+    )
+    spec = next(each for each in deployed.defs.resolve_all_asset_specs() if each.key == dg.AssetKey("orders"))
+    assert spec.automation_condition is not None
+    assert {each.name for each in deployed.repository.sensor_defs} == {"daily", "others"}
+    (daily,), (others,) = deployed.tick("daily").run_requests, deployed.tick("others").run_requests
+    assert {key.to_user_string() for key in daily.asset_selection} == {"customers"}
+    assert {key.to_user_string() for key in others.asset_selection} == {"orders", "report"}
+
+
+def test_a_tick_that_runs_out_of_time_leaves_the_decision_to_the_run(shop: World) -> None:
+    deployed = deploy(
+        shop, parts=[lambda edge: build_evaluator_sensor(edge, name="hasty", tick_seconds=0.0)], evaluator=False
+    )
+    deployed.run()
+    assert "are reused" in deployed.tick("hasty").skip_message or deployed.tick("hasty"), "kept versions are used"
+    shop.sql("insert into raw.orders values (2, 7)")
+    (request,) = deployed.tick("hasty").run_requests
+    assert request.tags["sao/input_unknown"]
+    result = deployed.run([each.to_user_string() for each in request.asset_selection])
+    assert result.success
+
+
+def test_edges_without_an_evaluator_mark_nothing(shop: World) -> None:
+    from sao_dagster.dagster import ProjectWarehouse, build_assets
+
+    edge = Edge(load_project(shop.root), evaluator=False)
+    defs = dg.Definitions(assets=[build_assets(edge)], resources={"sao_warehouse": ProjectWarehouse()})
+    assert not Deployment(defs).repository.sensor_defs
