@@ -1,25 +1,28 @@
 """The public names of the Dagster edge. Importing this imports Dagster."""
 
 from sao_dagster.core.decide import Mode
-from sao_dagster.integration.assets import build_assets, build_source_checks, build_sources
+from sao_dagster.integration.assets import RunConfig, build_assets, build_savings, build_source_checks, build_sources
 from sao_dagster.integration.definitions import definitions
 from sao_dagster.integration.edge import Edge, ReuseEvent
 from sao_dagster.integration.jobs import build_job, build_schedule
 from sao_dagster.integration.resources import DuckDBResource, ProjectWarehouse, WarehouseResource
 from sao_dagster.integration.sensor import build_evaluator_sensor
-from sao_dagster.integration.translator import SaoTranslator
+from sao_dagster.integration.translator import CheckGranularity, SaoTranslator
 
 __all__ = [
+    "CheckGranularity",
     "DuckDBResource",
     "Edge",
     "Mode",
     "ProjectWarehouse",
     "ReuseEvent",
+    "RunConfig",
     "SaoTranslator",
     "WarehouseResource",
     "build_assets",
     "build_evaluator_sensor",
     "build_job",
+    "build_savings",
     "build_schedule",
     "build_source_checks",
     "build_sources",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import dagster as dg
@@ -11,7 +11,7 @@ from sao_dagster.core.decide import Mode, Outcome
 from sao_dagster.core.explain import explain
 from sao_dagster.core.selection import Selection
 from sao_dagster.core.verdicts import TestOutcome
-from sao_dagster.errors import SaoError
+from sao_dagster.errors import SaoError, StateError
 from sao_dagster.integration.edge import DRY_RUN, MODE_TAG, WAREHOUSE_KEY, Edge, ReuseEvent, failure, mode_of
 from sao_dagster.integration.metadata import model_metadata, plan_table, savings_metadata
 from sao_dagster.integration.reports import CheckReports, repeat
@@ -72,8 +72,8 @@ class Step:
             "tests_ran": len(plan.to_test),
             "tests_reused": sum(each.outcome is TestOutcome.REUSED for each in plan.tests.values()),
         }
-        self._tag({f"sao/would/{name}": count for name, count in counts.items()})
         if selection.nodes:
+            self._tag({f"sao/would/{name}": count for name, count in counts.items()})
             self._context.log_event(
                 dg.AssetObservation(
                     asset_key=self._edge.savings_key,
@@ -110,8 +110,9 @@ class Step:
         for warning in event.plan.warnings:
             self._context.log.warning(warning)
         self._columns = dict(event.seen.columns)
-        for told in news_of_sources(self._edge, event.seen, self._edge.opened.store):
-            self._context.log_event(told)
+        if event.plan.mode is not Mode.WITHOUT_STATE:
+            for told in news_of_sources(self._edge, event.seen, self._edge.opened.store):
+                self._context.log_event(told)
 
     def _model(self, result: ModelResult) -> Iterator[Any]:
         key, outcome = self._edge.keys[result.name], result.decision.outcome
@@ -145,7 +146,8 @@ class Step:
         self._context.log.info(f"summary: {dict(result.summary())}")
         if result.models:
             shown = ("built", "reused", "skipped", "failed", "seconds_saved")
-            self._tag({f"sao/{name}": saved[f"sao/{name}"] for name in shown if saved[f"sao/{name}"]})
+            whole = self._summary_of_run() or result.summary()
+            self._tag({f"sao/{name}": whole[name] for name in shown if whole[name]})
             self._context.log_event(
                 dg.AssetMaterialization(
                     asset_key=self._edge.savings_key,
@@ -170,6 +172,14 @@ class Step:
                 for outcome, them in wrong.items()
             },
         )
+
+    def _summary_of_run(self) -> Mapping[str, object] | None:
+        """Return the summary of all steps of this run so far, as the state has it."""
+        try:
+            runs = self._edge.opened.store.runs(self._edge.project.environment, limit=10)
+        except StateError:  # `on_state_error: build` has said so already
+            return None
+        return next((each.summary for each in runs if each.run_id == self._context.run.run_id), None)
 
     def _tag(self, tags: dict[str, object]) -> None:
         """Tag the run, so that the list of runs shows what each did."""

@@ -1,0 +1,116 @@
+"""Asset checks: one for each test or one for several, told apart by where their verdict comes from."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from sao_dagster.dagster import CheckGranularity
+from tests.deployment import Deployment, deploy, write_shop
+from tests.world import World
+
+
+@pytest.fixture
+def shop(world: World) -> World:
+    return write_shop(world)
+
+
+def evaluations(result: Any) -> dict[str, Any]:
+    return {
+        f"{each.asset_key.to_user_string()}:{each.check_name}": each for each in result.get_asset_check_evaluations()
+    }
+
+
+def rows(evaluation: Any) -> dict[str, tuple[str, str]]:
+    records = [record.data for record in evaluation.metadata["sao/tests"].value.records]
+    return {each["test"]: (each["outcome"], each["verdict"]) for each in records}
+
+
+def test_all_tests_of_a_model_as_one_check(shop: World) -> None:
+    deployed = deploy(shop, check_granularity=CheckGranularity.MODEL)
+    found = evaluations(deployed.run())
+    assert set(found) == {"orders:data_tests", "raw/orders:data_tests"}
+    assert found["orders:data_tests"].passed
+    assert rows(found["orders:data_tests"]) == {
+        "unique_orders_id": ("ran", "pass"),
+        "not_null_orders_id": ("ran", "pass"),
+    }
+    again = evaluations(deployed.run())["orders:data_tests"]
+    assert again.metadata["sao/reused"].value == 2
+    assert rows(again)["unique_orders_id"] == ("reused", "pass")
+
+
+def test_a_failure_in_an_aggregated_check_shows_its_rows_and_blocks(shop: World) -> None:
+    shop.sql("insert into raw.orders values (1, 1)")
+    result = deploy(shop, check_granularity=CheckGranularity.MODEL).run()
+    found = evaluations(result)["orders:data_tests"]
+    assert not result.success
+    assert (found.passed, found.severity.value) == (False, "ERROR")
+    assert "failed: unique_orders_id" in found.description
+    sample = found.metadata["sao/failing_rows: unique_orders_id"].value.records
+    assert sample[0].data["unique_field"] == "1"
+
+
+def test_checks_by_severity_fail_by_themselves(shop: World) -> None:
+    deployed = deploy(shop, check_granularity=CheckGranularity.SEVERITY)
+    shop.write("models/core/orders.sql", "select 1 as id, 2 as amount union all select null, 1")
+    result = deploy(shop, check_granularity=CheckGranularity.SEVERITY).run()
+    found = evaluations(result)
+    assert result.success
+    assert found["orders:data_tests_error"].passed
+    assert (found["orders:data_tests_warn"].passed, found["orders:data_tests_warn"].severity.value) == (False, "WARN")
+    specs = {key.name: key for key in deployed.repository.asset_graph.asset_check_keys}
+    assert {"data_tests_error", "data_tests_warn"} <= set(specs)
+
+
+def test_the_evaluator_requests_aggregated_checks(shop: World) -> None:
+    deployed = deploy(shop, check_granularity=CheckGranularity.MODEL)
+    deployed.run()
+    shop.sql("insert into raw.orders values (2, 7)")
+    (request,) = deployed.tick().run_requests
+    assert sorted(key.to_user_string() for key in request.asset_check_keys) == [
+        "orders:data_tests",
+        "raw/orders:data_tests",
+    ]
+
+
+@pytest.mark.parametrize("granularity", list(CheckGranularity))
+def test_nothing_is_green_that_was_not_tested(shop: World, granularity: CheckGranularity) -> None:
+    """A test below a failed model is skipped; its check is not reported, neither as passed nor as failed."""
+    deployed = deploy(shop, check_granularity=granularity)
+    deployed.run()
+    shop.write("models/core/orders.sql", "select no_such_column as id from {{ source('raw', 'orders') }}")
+    result = deploy(shop, check_granularity=granularity).run()
+    assert not result.success
+    assert not [name for name in evaluations(result) if name.startswith("orders:")]
+
+
+def test_where_a_verdict_comes_from_is_told(shop: World) -> None:
+    deployed = deploy(shop)
+    first = deployed.run()
+    ran = evaluations(first)["orders:unique_orders_id"]
+    assert ran.metadata["sao/outcome"].value == "ran"
+    assert ran.metadata["sao/statement"].value == "orders"
+    reused = evaluations(deployed.run())["orders:unique_orders_id"]
+    assert reused.metadata["sao/outcome"].value == "reused"
+    assert str(reused.description).startswith("Reused: ")
+    assert reused.metadata["sao/from_run"].value == first.run_id
+
+
+def latest(deployed: Deployment, name: str) -> str:
+    from dagster import AssetCheckKey, AssetKey
+
+    key = AssetCheckKey(AssetKey("orders"), name)
+    store = deployed.instance.event_log_storage
+    record = store.get_latest_asset_check_execution_by_key([key])[key]
+    return record.status.value
+
+
+def test_no_skip_hides_a_pass(shop: World) -> None:
+    """A run of everything with nothing to do, and a dry run, leave every check passed."""
+    deployed = deploy(shop)
+    for mode in ("state-aware", "state-aware", "dry-run"):
+        assert deployed.run(**{"sao/mode": mode}).success
+        assert latest(deployed, "unique_orders_id") == "SUCCEEDED"
+        assert latest(deployed, "not_null_orders_id") == "SUCCEEDED"

@@ -1,0 +1,112 @@
+"""Sources in Dagster: observed, told of when they change, with checks and policies for their age."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta, timezone
+
+import dagster as dg
+import pytest
+
+from tests.deployment import Deployment, deploy, write_shop
+from tests.world import World
+
+
+@pytest.fixture
+def shop(world: World) -> World:
+    write_shop(world)
+    world.write(
+        "models/sources.yml",
+        "sources: [{name: raw, loaded_at_field: loaded_at, freshness: {warn_after: {count: 1, period: hour}, "
+        "error_after: {count: 2, period: hour}}, tables: [{name: orders}]}, {name: crm, schema: raw, tables: [{name: customers}]}]",
+    )
+    world.write("models/core/customers.sql", "select * from {{ source('crm', 'customers') }}")
+    load(world, hours_ago=0)
+    return world
+
+
+def load(world: World, hours_ago: float) -> None:
+    at = (datetime.now(timezone.utc) - timedelta(hours=hours_ago)).strftime("%Y-%m-%d %H:%M:%S")
+    world.sql(f"create or replace table raw.orders as select 1 as id, 5 as amount, timestamp '{at}' as loaded_at")
+
+
+def observed(deployed: Deployment, key: str) -> list[str]:
+    records = deployed.instance.fetch_observations(dg.AssetKey(key.split("/")), limit=10).records
+    return [record.asset_observation.tags["dagster/data_version"] for record in records]  # type: ignore[union-attr]
+
+
+def test_sources_are_observable(shop: World) -> None:
+    deployed = deploy(shop)
+    graph = deployed.repository.asset_graph
+    key = dg.AssetKey(["raw", "orders"])
+    assert graph.get(key).is_observable
+    assert graph.get(key).freshness_policy == dg.FreshnessPolicy.time_window(
+        fail_window=timedelta(hours=2), warn_window=timedelta(hours=1)
+    )
+    result = dg.materialize(
+        [each for each in deployed.defs.assets or () if isinstance(each, dg.AssetsDefinition)],
+        selection=dg.AssetSelection.assets(key),
+        instance=deployed.instance,
+        resources={"sao_warehouse": deployed.defs.resources["sao_warehouse"]},  # type: ignore[index]
+    )
+    assert result.success
+    (version,) = observed(deployed, "raw/orders")
+    assert version.startswith("loaded_at:")
+
+
+def test_a_tick_tells_of_sources_when_they_change_and_only_then(shop: World) -> None:
+    deployed = deploy(shop)
+    first = deployed.tick().asset_events
+    assert {each.asset_key.to_user_string() for each in first} == {"raw/orders", "crm/customers"}
+    kinds = [type(each).__name__ for each in first if each.asset_key == dg.AssetKey(["raw", "orders"])]
+    assert kinds == ["AssetObservation", "AssetMaterialization"], "Dagster tells freshness by materializations"
+    assert deployed.tick().asset_events == []
+    shop.sql("insert into raw.customers values (9)")
+    (told,) = deployed.tick().asset_events
+    assert told.asset_key == dg.AssetKey(["crm", "customers"])
+    assert told.tags["dagster/data_version"].startswith("content:")
+
+
+def test_a_run_tells_of_sources_too(shop: World) -> None:
+    deployed = deploy(shop)
+    deployed.run(["orders", "customers", "report"])
+    shop.sql("insert into raw.customers values (9)")
+    deployed.run(["orders", "customers", "report"])
+    assert len(observed(deployed, "crm/customers")) == 2
+    assert len(observed(deployed, "raw/orders")) == 1
+
+
+@pytest.mark.parametrize(
+    ("hours", "passed", "severity"), [(0, True, "WARN"), (1.5, False, "WARN"), (3, False, "ERROR")]
+)
+def test_the_age_of_a_source_is_a_check(shop: World, hours: float, passed: bool, severity: str) -> None:
+    load(shop, hours)
+    result = deploy(shop).run()
+    (check,) = (each for each in result.get_asset_check_evaluations() if each.check_name == "source_freshness")
+    assert (check.passed, check.severity.value) == (passed, severity)
+    assert check.metadata["sao/age_seconds"].value >= hours * 3600
+    assert result.success, "neither limit holds anything back"
+
+
+def test_the_age_is_checked_with_what_the_evaluator_requests(shop: World) -> None:
+    deployed = deploy(shop)
+    deployed.run()
+    load(shop, 1)
+    (request,) = deployed.tick().run_requests
+    assert "raw/orders:source_freshness" in {key.to_user_string() for key in request.asset_check_keys}
+
+
+def test_a_source_that_another_asset_produces_is_theirs(shop: World) -> None:
+    """The asset that loads it stays materializable, is upstream of the models, and runs before them."""
+    ran = []
+
+    @dg.asset(key=["raw", "orders"])
+    def loader() -> None:
+        ran.append("loader")
+        shop.sql("insert into raw.orders values (2, 7, now()::timestamp)")
+
+    deployed = deploy(shop, assets=[loader])
+    assert deployed.repository.asset_graph.get(dg.AssetKey(["raw", "orders"])).is_materializable
+    assert deployed.run().success
+    assert ran == ["loader"]
+    assert shop.rows("select count(*) from main.orders") == [(2,)], "the models read what it loaded"
+    assert {each.asset_key.to_user_string() for each in deployed.tick().asset_events} <= {"crm/customers"}

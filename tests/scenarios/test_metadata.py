@@ -1,0 +1,162 @@
+"""What an asset's page shows: schema, lineage, SQL, files, policy, owners, freshness, the last decision, savings."""
+
+from __future__ import annotations
+
+import dagster as dg
+import pytest
+
+from sao_dagster import load_project
+from sao_dagster.dagster import Edge
+from tests.deployment import deploy, metadata, write_shop
+from tests.world import World
+
+
+@pytest.fixture
+def shop(world: World) -> World:
+    return write_shop(world)
+
+
+def test_a_built_model_shows_schema_lineage_sql_and_reason(shop: World) -> None:
+    shop.write(
+        "models/core/t.yml",
+        "models: [{name: orders, columns: [{name: ID, description: The order.}]}]",
+    )
+    shop.write(
+        "models/reports/report.sql",
+        "with o as (select * from {{ ref('orders') }}) select o.amount * 2 as doubled, c.id "
+        "from o join {{ ref('customers') }} c using (id)",
+    )
+    result = deploy(shop).run()
+    orders = metadata(result, "orders")
+    id_column, amount = orders["dagster/column_schema"].columns
+    assert (id_column.name, id_column.type, id_column.description) == ("id", "INTEGER", "The order.")
+    assert amount.description is None
+    assert orders["dagster/column_lineage"].deps_by_column["amount"] == [
+        dg.TableColumnDep(dg.AssetKey(["raw", "orders"]), "amount")
+    ]
+    assert "raw" in orders["sao/compiled_sql"]
+    assert orders["dagster/row_count"] == 1
+    report = metadata(result, "report")["dagster/column_lineage"].deps_by_column
+    assert report == {
+        "doubled": [dg.TableColumnDep(dg.AssetKey("orders"), "amount")],
+        "id": [dg.TableColumnDep(dg.AssetKey("customers"), "id")],
+    }
+
+
+def test_lineage_looks_through_ephemerals_and_reads_what_the_run_did_not_build(shop: World) -> None:
+    shop.write(
+        "models/core/doubled.sql",
+        "{{ config(materialized='ephemeral') }} select id, amount * 2 as amount from {{ ref('orders') }}",
+    )
+    shop.write("models/reports/report.sql", "select sum(amount) as total from {{ ref('doubled') }}")
+    deployed = deploy(shop)
+    deployed.run(["orders"])
+    report = metadata(deployed.run(["report"]), "report")
+    assert report["dagster/column_lineage"].deps_by_column == {
+        "total": [dg.TableColumnDep(dg.AssetKey("orders"), "amount")]
+    }
+
+
+def test_specs_carry_what_dbt_projects_say_of_their_models(shop: World) -> None:
+    shop.write(
+        "models/groups.yml",
+        "groups: [{name: finance, owner: {name: Fin, email: fin@example.com}}]",
+    )
+    shop.write(
+        "models/core/orders.sql",
+        "{{ config(group='finance', tags=['nightly'], max_age='24h', freshness={'build_after': {'count': 4, 'period': 'hour'}}) }} "
+        "select * from {{ source('raw', 'orders') }}",
+    )
+    shop.write(
+        "models/core/customers.sql",
+        "{{ config(meta={'dagster': {'asset_key': ['crm', 'customers'], 'group': 'crm', 'owners': ['team:crm']}}) }} "
+        "select * from {{ source('raw', 'customers') }}",
+    )
+    specs = {each.key.to_user_string(): each for each in deploy(shop).defs.resolve_all_asset_specs()}
+    orders, customers = specs["orders"], specs["crm/customers"]
+    assert orders.group_name == "finance"
+    assert list(orders.owners) == ["fin@example.com"]
+    assert orders.kinds == {"duckdb", "sql", "table"}
+    assert orders.metadata["sao/policy"] == "at most every 4 h, on any news"
+    assert orders.metadata["dagster/storage_kind"] == "duckdb"
+    (reference,) = orders.metadata["dagster/code_references"].code_references
+    assert reference.file_path.endswith("models/core/orders.sql")
+    assert orders.freshness_policy == dg.FreshnessPolicy.time_window(fail_window=dg_days(1))
+    assert customers.group_name == "crm"
+    assert list(customers.owners) == ["team:crm"]
+    assert {dep.asset_key.to_user_string() for dep in specs["report"].deps} == {"orders", "crm/customers"}
+
+
+def dg_days(count: int):  # type: ignore[no-untyped-def]
+    from datetime import timedelta
+
+    return timedelta(days=count)
+
+
+def test_a_bad_max_age_is_refused_with_the_file(shop: World) -> None:
+    shop.write("models/core/orders.sql", "{{ config(max_age='soon') }} select * from {{ source('raw', 'orders') }}")
+    with pytest.raises(ValueError, match=r"(?s)models/core/orders.sql.*a duration is a whole number"):
+        deploy(shop)
+
+
+def test_views_can_be_virtual(shop: World) -> None:
+    project = load_project(shop.root)
+    if not hasattr(dg.AssetSpec("a"), "is_virtual"):
+        with pytest.raises(ValueError, match="virtual_views needs a newer Dagster"):
+            Edge(project, virtual_views=True).asset_spec("customers")
+        return
+    deployed = deploy(shop, virtual_views=True)
+    specs = {each.key.to_user_string(): each for each in deployed.defs.resolve_all_asset_specs()}
+    assert specs["customers"].is_virtual
+    assert not specs["orders"].is_virtual
+    assert deployed.run().success
+
+
+def test_each_run_leaves_its_savings(shop: World) -> None:
+    deployed = deploy(shop)
+    first = deployed.run()
+    saved = metadata(first, "shop/savings")
+    assert (saved["sao/built"], saved["sao/reused"], saved["sao/tests_ran"]) == (3, 0, 3)
+    assert deployed.instance.get_run_by_id(first.run_id).tags["sao/built"] == "3"
+    second = deployed.run()
+    saved = metadata(second, "shop/savings")
+    assert (saved["sao/built"], saved["sao/reused"]) == (0, 3)
+    assert "sao/seconds_saved" in saved
+    assert saved["sao/seconds_deciding"] > 0
+    assert deployed.instance.get_run_by_id(second.run_id).tags["sao/reused"] == "3"
+    runs = load_project(shop.root).store.runs("shop.dev")
+    assert [each.run_id for each in runs] == [second.run_id, first.run_id], "the steps of a run are one run"
+    assert runs[0].summary["reused"] == 3
+    assert runs[0].summary["tests_reused"] == 4, "the source's test is asked for by its readers, and by its own check"
+
+
+def test_a_dry_run_builds_nothing_and_shows_the_plan(shop: World) -> None:
+    deployed = deploy(shop)
+    deployed.run()
+    shop.sql("insert into raw.orders values (2, 7)")
+    result = deployed.run(**{"sao/mode": "dry-run"})
+    assert result.success
+    plan = metadata(result, "shop/savings", "ASSET_OBSERVATION")
+    assert plan["sao/would/built"] == 2
+    rows = [(row.data["name"], row.data["would be"], row.data["reason"]) for row in plan["sao/plan"].records]
+    assert rows[:3] == [
+        ("orders", "built", "new_data"),
+        ("report", "built", "new_data"),
+        ("customers", "reused", "no_new_data"),
+    ]
+    assert deployed.instance.get_run_by_id(result.run_id).tags["sao/would/built"] == "2"
+    evaluations = {each.check_name: each for each in result.get_asset_check_evaluations()}
+    assert evaluations["unique_orders_id"].passed, "an earlier verdict is repeated, so that no skip hides it"
+    assert "Dry run" in str(evaluations["unique_orders_id"].description)
+    (built,) = shop.rows("select count(*) from main.orders")
+    assert built == (1,)
+
+
+def test_the_launchpad_sets_the_mode_too(shop: World) -> None:
+    deployed = deploy(shop)
+    deployed.run()
+    job = deployed.defs.resolve_implicit_global_asset_job_def()
+    forced = job.execute_in_process(
+        instance=deployed.instance, run_config={"ops": {"shop": {"config": {"mode": "FORCE"}}}}
+    )
+    assert metadata(forced, "report")["sao/reason"] == "forced"
