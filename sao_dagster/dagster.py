@@ -2,6 +2,7 @@
 
 from sao_dagster.core.decide import Mode
 from sao_dagster.integration.assets import RunConfig, build_assets, build_savings, build_source_checks, build_sources
+from sao_dagster.integration.component import SaoProjectComponent
 from sao_dagster.integration.definitions import definitions
 from sao_dagster.integration.edge import Edge, ReuseEvent
 from sao_dagster.integration.jobs import build_job, build_schedule
@@ -17,6 +18,7 @@ __all__ = [
     "ProjectWarehouse",
     "ReuseEvent",
     "RunConfig",
+    "SaoProjectComponent",
     "SaoTranslator",
     "WarehouseResource",
     "build_assets",

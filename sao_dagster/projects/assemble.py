@@ -19,12 +19,12 @@ from sao_dagster.projects.config import NodeConfig, parse_config
 from sao_dagster.projects.declarations import Declarations, NodeDeclaration, merge_layers
 from sao_dagster.projects.engine import BUILTINS, Engine, Noted, Render, Subject
 from sao_dagster.projects.jinja import MacroFile
-from sao_dagster.projects.snapshot import cached_assembly
+from sao_dagster.projects.snapshot import Snapshot, cached_assembly
 from sao_dagster.projects.values import Namespace
 from sao_dagster.projects.workbench import Draft, Workbench
 
 
-def assemble(declared: Declarations) -> Project:
+def assemble(declared: Declarations) -> Snapshot:
     """Return the project that the declarations mean; what has not changed since the last time is not done again."""
     return cached_assembly(declared, _assemble, also=repr(_builtin_macros()))
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
+from dataclasses import replace
 from datetime import timedelta
 from difflib import get_close_matches
 from typing import Annotated, Any, Literal
@@ -124,6 +125,44 @@ class StateConfig(_Strict):
     @classmethod
     def _duration(cls, value: Any) -> Any:
         return parse_duration(value) if isinstance(value, str) else value
+
+
+class PolicyRule(_Strict):
+    """A policy for a selection of models, on top of what the models say themselves; what is not set stays.
+
+    Attributes:
+        select: In dbt's syntax.
+        build_after: `{count, period, updates_on}`.
+        lag_tolerance: Such as `30m`.
+    """
+
+    select: str
+    build_after: BuildAfterConfig | None = None
+    lag_tolerance: timedelta | None = None
+    volatile: Volatile | None = None
+    on_test_failure: OnTestFailure | None = None
+    max_age: timedelta | None = None
+
+    @field_validator("lag_tolerance", "max_age", mode="before")
+    @classmethod
+    def _duration(cls, value: Any) -> Any:
+        return parse_duration(value) if isinstance(value, str) else value
+
+    def over(self, policy: RefreshPolicy) -> RefreshPolicy:
+        """Return a policy with what this one sets in place of its own."""
+        found: dict[str, Any] = {
+            name: value
+            for name in ("lag_tolerance", "volatile", "on_test_failure", "max_age")
+            if (value := getattr(self, name)) is not None
+        }
+        rule = self.build_after
+        if rule is not None and rule.count is not None and rule.period is not None:
+            if not isinstance(rule.count, int) or "{" in rule.period:
+                raise ProjectError("templates in build_after belong into the project, not into a policy of a component")
+            found["build_after"] = BuildAfter(rule.count, Period(rule.period)) if rule.count else None
+        if rule is not None and rule.updates_on is not None:
+            found["updates_on"] = rule.updates_on
+        return replace(policy, **found)
 
 
 class NodeConfig(BaseModel):

@@ -48,6 +48,53 @@ def read_folder(
     Raises:
         ProjectError: The folder is no project, or its profile is missing.
     """
+    opening = open_folder(folder, target=target, variables=variables, warehouse=warehouse)
+    settings, given = opening.settings, opening.variables
+    declared = Declarations(
+        name=settings.name,
+        environment=f"{settings.name}.{opening.target}",
+        dialect=opening.warehouse.dialect,
+        root=str(opening.root),
+        target={
+            "profile_name": settings.profile or settings.name,
+            **opening.warehouse.target,
+            "name": opening.target,
+        },
+        variables=given,
+    )
+    _Folder(opening.root, settings, opening.loaded, declared).read()
+    return declared, opening.warehouse
+
+
+@dataclass(frozen=True)
+class OpenedFolder:
+    """What `dbt_project.yml` and the profile say, before any model is read.
+
+    Attributes:
+        root: The folder, absolute.
+        settings: `dbt_project.yml`.
+        loaded: The same, with its lines.
+        target: The name of the target in use.
+        warehouse: Where to build.
+        variables: Values of `var`.
+    """
+
+    root: Path
+    settings: ProjectFile
+    loaded: LoadedYaml
+    target: str
+    warehouse: Warehouse
+    variables: dict[str, Any]
+
+
+def open_folder(
+    folder: str | Path,
+    *,
+    target: str | None = None,
+    variables: Mapping[str, Any] | None = None,
+    warehouse: Warehouse | None = None,
+) -> OpenedFolder:
+    """Return what a folder says of itself; see `read_folder`."""
     root = Path(folder).resolve()
     file = root / "dbt_project.yml"
     if not file.is_file():
@@ -64,16 +111,7 @@ def read_folder(
         name, warehouse = load_profile(root, settings.profile, target, given)
     else:
         name = target or str(warehouse.target["name"])
-    declared = Declarations(
-        name=settings.name,
-        environment=f"{settings.name}.{name}",
-        dialect=warehouse.dialect,
-        root=str(root),
-        target={"profile_name": settings.profile or settings.name, **warehouse.target, "name": name},
-        variables=given,
-    )
-    _Folder(root, settings, loaded, declared).read()
-    return declared, warehouse
+    return OpenedFolder(root, settings, loaded, name, warehouse, given)
 
 
 @dataclass

@@ -10,7 +10,9 @@ from typing import Any
 
 from sao_dagster.core.collection import no_collection
 from sao_dagster.errors import Location, ProjectError, SaoError
-from sao_dagster.projects.python import SqlProject
+from sao_dagster.projects.cache import MADE_BY, load
+from sao_dagster.projects.folder import open_folder
+from sao_dagster.projects.python import SavedProject, SqlProject
 
 PYTHON_FILE = "sao_project.py"
 
@@ -28,6 +30,23 @@ def load_project(
     """
     with no_collection():
         return _load(Path(folder).resolve(), target, variables)
+
+
+def restore_project(file: Path, folder: str | Path, *, target: str | None = None) -> SqlProject | None:
+    """Return the project of a folder as `SqlProject.save` wrote it, or None where that is no longer true of here.
+
+    It is not where another version wrote it, for another place or target, or under other environment variables. Whether
+    the files have changed since is not looked at: that is what it is for.
+    """
+    opening = open_folder(folder, target=target)
+    with no_collection():
+        saved = load(file)
+    if not isinstance(saved, SavedProject) or saved.made_by != MADE_BY or not saved.snapshot.holds:
+        return None
+    environment = f"{opening.settings.name}.{opening.target}"
+    if (saved.declared.root, saved.declared.environment) != (str(opening.root), environment):
+        return None
+    return SqlProject.restored(saved, opening.warehouse)
 
 
 def _load(root: Path, target: str | None, variables: Mapping[str, Any] | None) -> SqlProject:

@@ -14,6 +14,8 @@ import inspect
 import os
 import sys
 from collections.abc import Callable, Mapping, Sequence
+from copy import copy
+from dataclasses import dataclass
 from datetime import timedelta
 from functools import cached_property
 from pathlib import Path
@@ -23,12 +25,15 @@ from pydantic import BaseModel, ConfigDict
 
 from sao_dagster.core import models as core
 from sao_dagster.core.models import Project, Relation, Source
+from sao_dagster.core.selection import select
 from sao_dagster.errors import Location, ProjectError
 from sao_dagster.projects.assemble import assemble
-from sao_dagster.projects.config import BuildAfterConfig, SourceFreshness, checked
+from sao_dagster.projects.cache import MADE_BY, save
+from sao_dagster.projects.config import BuildAfterConfig, PolicyRule, SourceFreshness, checked
 from sao_dagster.projects.data_tests import parse_entry
 from sao_dagster.projects.declarations import Declarations, NodeDeclaration, TestDeclaration, file_digest
 from sao_dagster.projects.folder import read_folder
+from sao_dagster.projects.snapshot import Snapshot
 from sao_dagster.projects.sources import external_location
 from sao_dagster.state.base import StateStore
 from sao_dagster.warehouses.base import Warehouse
@@ -52,6 +57,21 @@ class Column(BaseModel):
     description: str = ""
     data_type: str | None = None
     data_tests: tuple[str | dict[str, Any], ...] = ()
+
+
+@dataclass(frozen=True)
+class SavedProject:
+    """What `SqlProject.save` writes.
+
+    Attributes:
+        made_by: Versions of what made it; another one cannot read it.
+        declared: What was declared.
+        snapshot: What it means.
+    """
+
+    made_by: str
+    declared: Declarations
+    snapshot: Snapshot
 
 
 class SqlProject:
@@ -81,6 +101,7 @@ class SqlProject:
         state_url: str | None = None,
         on_state_error: Literal["fail", "build"] = "fail",
     ) -> None:
+        self.on_state_error: Literal["fail", "build"] = on_state_error
         if folder is not None:
             self._declared, self.warehouse = read_folder(
                 folder, target=target, variables=variables, warehouse=warehouse
@@ -91,12 +112,50 @@ class SqlProject:
             root = Path(_caller().path).parent.resolve()
             self._declared, self.warehouse = _empty(name, root, warehouse, variables or {}), warehouse
         self._state_url = state_url
-        self.on_state_error = on_state_error
 
     @cached_property
     def project(self) -> Project:
         """What was declared, put together. Declaring more afterwards starts anew."""
+        return self.snapshot.project
+
+    @cached_property
+    def snapshot(self) -> Snapshot:
+        """The project, with what it depends on."""
         return assemble(self._declared)
+
+    def save(self, file: Path) -> None:
+        """Write the assembled project to a file, from which `restore_project` opens it without reading its models.
+
+        The file is a pickle, as trusted as the code beside it. It holds no credentials: those are read anew.
+        """
+        save(file, SavedProject(MADE_BY, self._declared, self.snapshot))
+
+    @classmethod
+    def restored(cls, saved: SavedProject, warehouse: Warehouse) -> SqlProject:
+        """Return the project that was saved, to be built in a warehouse."""
+        opened = cls.__new__(cls)
+        opened._declared, opened.warehouse = saved.declared, warehouse
+        opened._state_url, opened.on_state_error = None, "fail"
+        opened.__dict__["snapshot"] = saved.snapshot
+        return opened
+
+    def with_policies(self, rules: Sequence[PolicyRule | Mapping[str, Any]]) -> SqlProject:
+        """Return the project with policies on top of its own; a later rule wins over an earlier one.
+
+        Raises:
+            ProjectError: A rule is wrong, or selects what is not there.
+        """
+        from dataclasses import replace
+
+        nodes = dict(self.project.nodes)
+        for number, each in enumerate(rules):
+            where = Location(f"policies[{number}]")
+            rule: PolicyRule = checked(PolicyRule, each, None, where)
+            for name in select(self.project, rule.select).nodes:
+                nodes[name] = replace(nodes[name], policy=rule.over(nodes[name].policy))
+        changed = copy(self)
+        changed.__dict__["project"] = replace(self.project, nodes=nodes)
+        return changed
 
     @property
     def root(self) -> Path:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 
 from sao_dagster.core.collection import no_collection
@@ -15,7 +16,27 @@ from sao_dagster.projects.declarations import Declarations
 Assemble = Callable[[Declarations], tuple[Project, Mapping[str, str | None]]]
 
 
-def cached_assembly(declared: Declarations, assemble: Assemble, also: str) -> Project:
+@dataclass(frozen=True)
+class Snapshot:
+    """An assembled project.
+
+    Attributes:
+        key: Digest of what it was made from.
+        variables: The environment variables that were read, with their values then.
+        project: The project.
+    """
+
+    key: str
+    variables: Mapping[str, str | None]
+    project: Project
+
+    @property
+    def holds(self) -> bool:
+        """Whether the environment variables still are what they were."""
+        return all(os.environ.get(name) == value for name, value in self.variables.items())
+
+
+def cached_assembly(declared: Declarations, assemble: Assemble, also: str) -> Snapshot:
     """Return the project that declarations mean, from the cache if nothing it depends on has changed.
 
     Args:
@@ -27,21 +48,17 @@ def cached_assembly(declared: Declarations, assemble: Assemble, also: str) -> Pr
         return _cached(declared, assemble, also)
 
 
-def _cached(declared: Declarations, assemble: Assemble, also: str) -> Project:
+def _cached(declared: Declarations, assemble: Assemble, also: str) -> Snapshot:
     folder = Path(declared.root) / FOLDER
     file = folder / f"{declared.environment}.project"
     key = hashlib.blake2b(f"{MADE_BY} {also} {declared!r}".encode(), digest_size=16).hexdigest()
     kept = load(file)
-    if isinstance(kept, tuple) and kept[0] == key and _same_environment(kept[1]):
-        found: Project = kept[2]
-        return found
+    if isinstance(kept, Snapshot) and kept.key == key and kept.holds:
+        return kept
     codes = TemplateCodes.open(folder / "templates")
     project, variables = assemble(declared)
     codes.save()
+    made = Snapshot(key, dict(variables), project)
     if not project.errors:
-        save(file, (key, dict(variables), project))
-    return project
-
-
-def _same_environment(variables: Mapping[str, str | None]) -> bool:
-    return all(os.environ.get(name) == value for name, value in variables.items())
+        save(file, made)
+    return made

@@ -1,0 +1,204 @@
+"""The component: `defs.yaml` with policies as plain keys, state that saves reading the folder, and the scaffolder."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Any
+
+import dagster as dg
+import pytest
+
+from sao_dagster import load_project
+from sao_dagster.dagster import SaoProjectComponent
+from sao_dagster.integration.scaffolder import SaoProjectScaffolder, ScaffoldParams
+from sao_dagster.projects import load
+from sao_dagster.projects.load import restore_project
+from tests.deployment import Deployment, write_shop
+from tests.world import World
+
+PYPROJECT = """
+[project]
+name = "location"
+[tool.dg]
+directory_type = "project"
+[tool.dg.project]
+root_module = "location"
+"""
+FULL = """
+type: sao_dagster.dagster.SaoProjectComponent
+attributes:
+  project: ../../../../shop
+  policies:
+    - {select: "report", build_after: {count: 4, period: hour, updates_on: all}, lag_tolerance: 30m, max_age: 24h}
+    - {select: "tag:daily", max_age: 48h}
+  evaluator: {select: "orders+", minimum_interval_seconds: 60, running: true}
+  schedules:
+    - {name: nightly, cron_schedule: "0 2 * * *", select: "report", mode: force, running: true}
+  jobs:
+    - {name: everything, mode: full-refresh}
+  check_granularity: model
+  translation:
+    key_prefix: dwh
+    tags: {layer: "{{ node.materialized.value if node.materialized is defined else 'source' }}"}
+"""
+
+
+@pytest.fixture
+def shop(world: World) -> World:
+    return write_shop(world)
+
+
+def located(shop: World, text: str, monkeypatch: pytest.MonkeyPatch) -> Deployment:
+    """Write a code location beside the shop, and load it as `dg` does."""
+    root = shop.root.parent / "code"
+    folder = root / "location" / "defs" / "shop"
+    folder.mkdir(parents=True, exist_ok=True)
+    (root / "pyproject.toml").write_text(PYPROJECT)
+    for each in (root / "location", root / "location" / "defs"):
+        (each / "__init__.py").touch()
+    (folder / "defs.yaml").write_text(text)
+    monkeypatch.syspath_prepend(str(root))
+    for name in [each for each in sys.modules if each.split(".")[0] == "location"]:
+        monkeypatch.delitem(sys.modules, name)
+    return Deployment(dg.load_from_defs_folder(path_within_project=folder))
+
+
+def test_everything_can_be_said_in_yaml(shop: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    deployed = located(shop, FULL, monkeypatch)
+    specs = {each.key.to_user_string(): each for each in deployed.defs.resolve_all_asset_specs()}
+    assert {"dwh/orders", "dwh/customers", "dwh/report", "dwh/raw/orders"} <= set(specs)
+    report = specs["dwh/report"]
+    assert report.metadata["sao/policy"] == "at most every 4 h, when all inputs have news, news may wait 30 min"
+    assert report.freshness_policy is not None
+    assert specs["dwh/customers"].freshness_policy is not None
+    assert specs["dwh/orders"].freshness_policy is None
+    assert report.tags["layer"] == "table"
+    assert {dep.asset_key.to_user_string() for dep in report.deps} == {"dwh/orders", "dwh/customers"}
+    repository = deployed.repository
+    sensor = repository.get_sensor_def("shop_evaluator")
+    assert (sensor.minimum_interval_seconds, sensor.default_status.value) == (60, "RUNNING")
+    schedule = repository.get_schedule_def("nightly")
+    assert (schedule.cron_schedule, schedule.default_status.value) == ("0 2 * * *", "RUNNING")
+    assert repository.get_job("everything").tags["sao/mode"] == "full-refresh"
+    assert {key.name for key in repository.asset_graph.asset_check_keys} == {"data_tests"}
+    assert deployed.run().success
+
+
+def test_a_minimal_component_is_enough(shop: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    text = "type: sao_dagster.dagster.SaoProjectComponent\nattributes: {project: ../../../../shop}\n"
+    deployed = located(shop, text, monkeypatch)
+    assert deployed.repository.has_sensor_def("shop_evaluator")
+    assert deployed.run().success
+
+
+@pytest.mark.parametrize(
+    ("attributes", "message"),
+    [
+        ("{project: ../../../../shop, polices: []}", "polices"),
+        (
+            "{project: ../../../../shop, policies: [{select: report, build_after: {count: 4}}]}",
+            "count and period come together",
+        ),
+        ("{project: ../../../../shop, policies: [{select: reprot, max_age: 1h}]}", "reprot"),
+        ("{project: ../../../../shop, policies: [{select: report, max_age: soon}]}", "policies"),
+        ("{project: ../../../../nowhere}", "there is no dbt_project.yml"),
+    ],
+)
+def test_mistakes_are_named(shop: World, monkeypatch: pytest.MonkeyPatch, attributes: str, message: str) -> None:
+    text = f"type: sao_dagster.dagster.SaoProjectComponent\nattributes: {attributes}\n"
+    with pytest.raises(Exception) as raised:  # noqa: PT011 - Dagster wraps it; the words are what counts
+        located(shop, text, monkeypatch)
+    error: BaseException | None = raised.value
+    words = []
+    while error is not None:
+        words.append(str(error))
+        error = error.__cause__
+    assert any(message in each for each in words), words
+
+
+def test_the_state_saves_reading_the_folder(shop: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    component = SaoProjectComponent(project=str(shop.root))
+    file = shop.root.parent / "state"
+    component.write_state_to_path(file)
+
+    def refuse(*_: Any, **__: Any) -> None:
+        raise AssertionError("the folder is read")
+
+    monkeypatch.setattr("sao_dagster.projects.python.read_folder", refuse)
+    restored = restore_project(file, shop.root)
+    assert restored is not None
+    assert set(restored.project.nodes) == {"orders", "customers", "report"}
+    defs = component.build_defs_from_state(None, file)  # type: ignore[arg-type]
+    assert Deployment(defs).run().success
+    monkeypatch.undo()
+    assert load_project(shop.root).runner().plan(restored_selection(restored))[0].to_build == ()
+
+
+def restored_selection(restored: Any) -> Any:
+    from sao_dagster import select
+
+    return select(restored.project)
+
+
+def test_state_of_another_place_version_or_environment_is_not_used(
+    shop: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shop.write("models/core/orders.sql", "select '{{ env_var('REGION', 'eu') }}' as region, 1 as id, 1 as amount")
+    file = shop.root.parent / "state"
+    load_project(shop.root).save(file)
+    assert restore_project(file, shop.root) is not None
+    assert restore_project(file, shop.root, target="other") is None
+    monkeypatch.setenv("REGION", "us")
+    assert restore_project(file, shop.root) is None, "a template read it"
+    monkeypatch.undo()
+    monkeypatch.setattr(load, "MADE_BY", "another version")
+    assert restore_project(file, shop.root) is None
+    monkeypatch.undo()
+    file.write_bytes(b"not a pickle")
+    assert restore_project(file, shop.root) is None
+
+
+def test_the_saved_project_has_no_credentials(shop: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    shop.write(
+        "profiles.yml",
+        "shop: {target: dev, outputs: {dev: {type: duckdb, path: \"{{ env_var('DB_FILE') }}\", settings: "
+        "{custom_user_agent: \"{{ env_var('DB_SECRET') }}\"}}}}",
+    )
+    monkeypatch.setenv("DB_FILE", "shop.duckdb")
+    monkeypatch.setenv("DB_SECRET", "swordfish-31")
+    file = shop.root.parent / "state"
+    load_project(shop.root).save(file)
+    assert b"swordfish-31" not in file.read_bytes()
+
+
+def scaffold(tmp_path: Path, **params: str) -> str:
+    target = tmp_path / "code" / "defs" / "shop"
+    target.mkdir(parents=True)
+    request = dg.ScaffoldRequest(
+        type_name="sao_dagster.dagster.SaoProjectComponent",
+        target_path=target,
+        scaffold_format="yaml",
+        project_root=tmp_path / "code",
+        params=ScaffoldParams(**params),
+    )
+    SaoProjectScaffolder().scaffold(request)
+    return (target / "defs.yaml").read_text()
+
+
+def test_the_scaffolder_makes_a_project_that_builds(tmp_path: Path) -> None:
+    assert "{{ project_root }}/../numbers" in scaffold(tmp_path, init=str(tmp_path / "numbers"))
+    project = load_project(tmp_path / "numbers")
+    from sao_dagster import select
+
+    result = project.runner().run(select(project.project))
+    assert result.succeeded
+    assert result.summary()["built"] == 2
+    assert result.summary()["tests_ran"] == 2
+
+
+def test_the_scaffolder_takes_a_project_that_is_there(shop: World, tmp_path: Path) -> None:
+    assert "shop" in scaffold(tmp_path / "a", project_path=str(shop.root))
+    for wrong in ({"project_path": str(tmp_path)}, {}, {"init": str(shop.root)}):
+        with pytest.raises(ValueError, match=r"dbt_project.yml|--project-path|not empty"):
+            scaffold(tmp_path / f"b{len(wrong)}{len(str(wrong))}", **wrong)
