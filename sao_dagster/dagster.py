@@ -1,7 +1,14 @@
 """The public names of the Dagster edge. Importing this imports Dagster."""
 
 from sao_dagster.core.decide import Mode
-from sao_dagster.integration.assets import RunConfig, build_assets, build_savings, build_source_checks, build_sources
+from sao_dagster.integration.assets import (
+    RunConfig,
+    build_assets,
+    build_savings,
+    build_source_checks,
+    build_sources,
+    state_aware_assets,
+)
 from sao_dagster.integration.component import SaoProjectComponent
 from sao_dagster.integration.definitions import definitions
 from sao_dagster.integration.edge import Edge, ReuseEvent
@@ -29,4 +36,5 @@ __all__ = [
     "build_source_checks",
     "build_sources",
     "definitions",
+    "state_aware_assets",
 ]

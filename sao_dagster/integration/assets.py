@@ -2,10 +2,10 @@
 
 # no `from __future__ import annotations` here: Dagster reads the annotation of `context` as an object
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from enum import Enum
-from typing import Any
+from typing import Any, TypeAlias
 
 import dagster as dg
 from pydantic import Field
@@ -15,6 +15,9 @@ from sao_dagster.core.selection import Selection
 from sao_dagster.integration.edge import MODE_TAG, WAREHOUSE_KEY, Edge
 from sao_dagster.integration.sources import build_source_observations
 from sao_dagster.integration.step import Step
+
+Body: TypeAlias = Callable[[dg.AssetExecutionContext, Step], Iterator[Any]]
+"""What a step of models does: `step.run()`, and whatever goes around it."""
 
 
 class RunMode(Enum):
@@ -40,24 +43,58 @@ class RunConfig(dg.Config):
     )
 
 
+def state_aware_assets(
+    edge: Edge,
+    *,
+    name: str | None = None,
+    select: str | None = None,
+    exclude: str | None = None,
+    pool: str | None = None,
+    op_tags: Mapping[str, Any] | None = None,
+    retry_policy: dg.RetryPolicy | None = None,
+) -> Callable[[Body], dg.AssetsDefinition]:
+    """Return a decorator that makes one subsettable step of a project's models, with something of your own around it.
+
+        @state_aware_assets(edge, pool="warehouse")
+        def shop(context, step):
+            context.log.info("about to build")
+            yield from step.run()
+
+    Args:
+        edge: The project in Dagster.
+        name: The step's name; that of the project if nothing is said.
+        select: The models that belong to this step, in dbt's syntax; all if nothing is said.
+        exclude: Those that do not.
+        pool: Dagster's concurrency pool of the step.
+        op_tags: Tags of the step, for executors.
+        retry_policy: Whether Dagster tries again when the step fails; what was built is not built again.
+    """
+    chosen = set(edge.select(select, exclude).nodes)
+
+    def decorate(body: Body) -> dg.AssetsDefinition:
+        @dg.multi_asset(
+            name=name or _op_name(edge),
+            specs=[edge.asset_spec(each) for each in edge.asset_names if each in chosen],
+            check_specs=[each for each in edge.check_specs(of_sources=False) if edge.names[each.asset_key] in chosen],
+            can_subset=True,
+            required_resource_keys={WAREHOUSE_KEY},
+            op_tags={"dagster/compute_kind": edge.project.dialect, **(op_tags or {})},
+            pool=pool,
+            retry_policy=retry_policy,
+        )
+        def _assets(context: dg.AssetExecutionContext, config: RunConfig) -> Iterator[Any]:
+            selection = edge.selection_of(context.selected_asset_keys, context.selected_asset_check_keys)
+            mode = config.mode.value if config.mode is not None else None
+            yield from body(context, Step(context, edge, _with_source_tests(context, edge, selection), mode))
+
+        return _assets
+
+    return decorate
+
+
 def build_assets(edge: Edge) -> dg.AssetsDefinition:
     """Return all models and seeds of a project as one step that can run any subset of them and of their checks."""
-
-    @dg.multi_asset(
-        name=_op_name(edge),
-        specs=[edge.asset_spec(name) for name in edge.asset_names],
-        check_specs=edge.check_specs(of_sources=False),
-        can_subset=True,
-        required_resource_keys={WAREHOUSE_KEY},
-        op_tags={"dagster/compute_kind": edge.project.dialect},
-    )
-    def _assets(context: dg.AssetExecutionContext, config: RunConfig) -> Iterator[Any]:
-        selection = edge.selection_of(context.selected_asset_keys, context.selected_asset_check_keys)
-        yield from Step(context, edge, config.mode and config.mode.value).run(
-            _with_source_tests(context, edge, selection)
-        )
-
-    return _assets
+    return state_aware_assets(edge)(lambda _, step: step.run())
 
 
 def build_source_checks(edge: Edge) -> dg.AssetChecksDefinition | None:
@@ -73,7 +110,7 @@ def build_source_checks(edge: Edge) -> dg.AssetChecksDefinition | None:
         required_resource_keys={WAREHOUSE_KEY},
     )
     def _checks(context: dg.AssetCheckExecutionContext) -> Iterator[Any]:
-        yield from Step(context, edge, None).run(edge.selection_of((), context.selected_asset_check_keys))
+        yield from Step(context, edge, edge.selection_of((), context.selected_asset_check_keys)).run()
 
     return _checks
 

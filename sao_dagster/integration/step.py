@@ -27,18 +27,20 @@ class Step:
     Args:
         context: Dagster's, of an asset or a check step.
         edge: The project in Dagster.
+        selection: What it is about.
         mode: The mode that the launchpad says; the run's tag decides where it says none.
     """
 
-    def __init__(self, context: Any, edge: Edge, mode: str | None) -> None:
+    def __init__(self, context: Any, edge: Edge, selection: Selection, mode: str | None = None) -> None:
+        self.selection = selection
         self._context = context
         self._edge = edge
         self._mode = mode
         self._reports = CheckReports(edge, frozenset(context.selected_asset_check_keys))
         self._columns: dict[str, tuple[tuple[str, str], ...]] = {}
 
-    def run(self, selection: Selection) -> Iterator[Any]:
-        """Run a selection and yield what Dagster should know of it.
+    def run(self) -> Iterator[Any]:
+        """Run the selection and yield what Dagster should know of it.
 
         Raises:
             dg.Failure: A model failed or was skipped, or nothing could be run; so a run is never green by mistake.
@@ -48,9 +50,9 @@ class Step:
         try:
             runner = self._edge.runner(resource)
             if mode is None:
-                yield from self._dry_run(runner, selection)
+                yield from self._dry_run(runner)
                 return
-            running = runner.events(selection, mode, run_id=self._context.run.run_id)
+            running = runner.events(self.selection, mode, run_id=self._context.run.run_id)
             while True:
                 try:
                     event = next(running)
@@ -61,9 +63,9 @@ class Step:
         except SaoError as error:
             raise failure(error) from error
 
-    def _dry_run(self, runner: Runner, selection: Selection) -> Iterator[Any]:
+    def _dry_run(self, runner: Runner) -> Iterator[Any]:
         """Show the plan: as run tags, as a table on the savings asset, and in the log."""
-        plan, seen = runner.plan(selection, Mode.STATE_AWARE)
+        plan, seen = runner.plan(self.selection, Mode.STATE_AWARE)
         for name in plan.to_build:
             self._context.log.info(f"{name} would be built: {explain(plan.decisions[name])}")
         counts = {
@@ -72,7 +74,7 @@ class Step:
             "tests_ran": len(plan.to_test),
             "tests_reused": sum(each.outcome is TestOutcome.REUSED for each in plan.tests.values()),
         }
-        if selection.nodes:
+        if self.selection.nodes:
             self._tag({f"sao/would/{name}": count for name, count in counts.items()})
             self._context.log_event(
                 dg.AssetObservation(

@@ -279,3 +279,35 @@ def test_a_broken_project_does_not_load_and_says_why(shop: World) -> None:
     shop.write("models/core/orders.sql", "select * from {{ ref('nope') }}")
     with pytest.raises(ValueError, match=r"models/core/orders.sql: .*ref\('nope'\)"):
         deploy(shop)
+
+
+def test_the_decorator_puts_something_around_the_step(shop: World) -> None:
+    from sao_dagster.dagster import build_source_checks, build_sources, state_aware_assets
+
+    edge = Edge(load_project(shop.root))
+    said: list[str] = []
+
+    @state_aware_assets(edge, name="reports", select="report", pool="warehouse")
+    def reports(context: Any, step: Any) -> Any:
+        said.append("before")
+        yield from step.run()
+        said.append("after")
+
+    @state_aware_assets(edge, exclude="report", retry_policy=dg.RetryPolicy(max_retries=1))
+    def others(context: Any, step: Any) -> Any:
+        yield from step.run()
+
+    checks_of_sources = build_source_checks(edge)
+    deployed = Deployment(
+        dg.Definitions(
+            assets=[reports, others, *build_sources(edge)],
+            asset_checks=[checks_of_sources] if checks_of_sources else [],
+            resources={"sao_warehouse": ProjectWarehouse()},
+        )
+    )
+    for built in ({"orders", "customers", "report"}, {"orders", "customers"}):
+        result = deployed.run()
+        assert result.success
+        assert names(result, "ASSET_MATERIALIZATION") == built, "what a later step waits for is never left out"
+    assert said == ["before", "after"] * 2
+    assert reports.op.pool == "warehouse"
