@@ -78,7 +78,7 @@ def state_aware_assets(
             check_specs=[each for each in edge.check_specs(of_sources=False) if edge.names[each.asset_key] in chosen],
             can_subset=True,
             required_resource_keys={WAREHOUSE_KEY},
-            op_tags={"dagster/compute_kind": edge.project.dialect, **(op_tags or {})},
+            op_tags=op_tags,
             pool=pool,
             retry_policy=retry_policy,
         )

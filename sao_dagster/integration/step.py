@@ -100,7 +100,8 @@ class Step:
         elif isinstance(event, Started):
             log.info(f"building {event.model} ({event.reason.value})")
         elif isinstance(event, ModelResult):
-            log.info(f"{event.name} {event.decision.outcome.value}: {explain(event.decision)}")
+            if event.decision.outcome is not Outcome.REUSED or self._edge.reuse_event is ReuseEvent.NONE:
+                log.info(f"{event.name} {event.decision.outcome.value}: {explain(event.decision)}")
             for warning in event.decision.warnings:
                 log.warning(warning)
             yield from self._model(event)
