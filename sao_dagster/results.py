@@ -170,6 +170,43 @@ class RunResult:
         }
 
 
+def foreseen_reuse(project: Project, plan: Plan, seen: Observation, run_id: str, deciding_seconds: float) -> RunResult:
+    """Return what a plan reuses as a run that did nothing else: for one that is not launched, or only for the rest."""
+    records = seen.facts.records
+    return RunResult(
+        run_id=run_id,
+        environment=plan.environment,
+        mode=plan.mode,
+        started_at=plan.taken_at,
+        finished_at=plan.taken_at,
+        models=tuple(
+            ModelResult(
+                decision=decision,
+                relation=str(project.nodes[name].relation),
+                record=records.get(name),
+                data_version=None,
+                seconds=0.0,
+                decided_at=plan.taken_at,
+            )
+            for name, decision in plan.decisions.items()
+            if decision.outcome is Outcome.REUSED
+        ),
+        tests=tuple(
+            TestResult(
+                test=project.tests[name],
+                decision=decision,
+                verdict=record.verdict,
+                failures=record.failures,
+                record=record,
+            )
+            for name, decision in plan.tests.items()
+            if decision.outcome is TestOutcome.REUSED and (record := seen.facts.test_records.get(name)) is not None
+        ),
+        seconds=deciding_seconds,
+        deciding_seconds=deciding_seconds,
+    )
+
+
 def plan_to_json(project: Project, plan: Plan, seconds: float, records: Mapping[str, BuildRecord]) -> dict[str, JSON]:
     """Return a plan in the shape of a run: what is foreseen, with nothing measured."""
     outcomes = [each.outcome for each in plan.decisions.values()]

@@ -175,7 +175,7 @@ class Runner:
                 run.keep_contents()
             finally:  # also of a run that was stopped: what it did is worth knowing
                 if store is not None:
-                    _record_run(store, result())
+                    record_run(store, result())
         return result()
 
 
@@ -184,7 +184,8 @@ def _drain(messages: queue.SimpleQueue[Event]) -> Iterator[Event]:
         yield messages.get()
 
 
-def _record_run(store: StateStore, result: RunResult) -> None:
+def record_run(store: StateStore, result: RunResult) -> None:
+    """Keep a run, its summary and its decisions."""
     store.record_run(
         RunRecord(
             run_id=result.run_id,

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import typer
 
-from sao_dagster.cli import build, explain, state
+from sao_dagster.cli import build, explain, savings, state
 
 app = typer.Typer(
     name="sao",
@@ -18,6 +18,7 @@ app = typer.Typer(
 )
 app.add_typer(build.app)
 app.add_typer(explain.app)
+app.add_typer(savings.app)
 app.add_typer(state.app, name="state")
 
 

@@ -1,4 +1,4 @@
-"""`sao explain` and `sao savings`."""
+"""`sao explain`."""
 
 from __future__ import annotations
 
@@ -149,50 +149,3 @@ def _print_facts(shown: Mapping[str, Any]) -> None:
 
 def _plain(value: Any) -> str:
     return json.dumps(value, default=str) if isinstance(value, dict | list) else str(value)
-
-
-@app.command()
-def savings(
-    project_dir: ProjectDir = Path(), target: Target = None, as_json: AsJson = False, variables: Vars = None,
-    last: Annotated[int, typer.Option("--last", min=1, help="How many runs to look back.")] = 100,
-) -> None:  # fmt: skip
-    """Add up what the last runs reused: models, tests, and the seconds these took when they were last built."""
-    request = Request(project_dir, target, variables, as_json=as_json)
-
-    def action() -> int:
-        opened = request.open()
-        runs = opened.store.runs(opened.project.environment, last)
-        keys = ("built", "reused", "tests_ran", "tests_reused", "seconds", "seconds_saved")
-        total = {key: round(sum(float(str(run.summary.get(key, 0))) for run in runs), 3) for key in keys}
-        if as_json:
-            each = [
-                {
-                    "run_id": run.run_id,
-                    "started_at": run.started_at.isoformat(),
-                    "mode": run.mode,
-                    **run.summary,
-                }
-                for run in runs
-            ]
-            print_json({"environment": opened.project.environment, "total": total, "runs": each})
-            return OK
-        table = Table(
-            "started",
-            "mode",
-            "built",
-            "reused",
-            "tests run",
-            "tests reused",
-            "seconds",
-            "saved (estimate)",
-            box=None,
-        )
-        for run in runs:
-            values = [str(run.summary.get(key, 0)) for key in keys]
-            table.add_row(run.started_at.isoformat(timespec="seconds"), run.mode, *values)
-        table.add_section()
-        table.add_row("together", "", *(f"{value:g}" for value in total.values()))
-        Console(highlight=False).print(table)
-        return OK
-
-    run_command(request, action)

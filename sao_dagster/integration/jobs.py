@@ -2,6 +2,7 @@
 
 # no `from __future__ import annotations` here: Dagster reads the annotation of `context` as an object
 
+import time
 from typing import Any
 
 import dagster as dg
@@ -11,6 +12,8 @@ from sao_dagster.errors import SaoError
 from sao_dagster.integration.edge import MODE_TAG, WAREHOUSE_KEY, Edge
 from sao_dagster.integration.resources import WarehouseResource
 from sao_dagster.integration.sensor import nothing_to_do
+from sao_dagster.results import RunResult, foreseen_reuse
+from sao_dagster.runner import record_run
 
 
 def build_job(
@@ -69,11 +72,21 @@ def build_schedule(
         resource: WarehouseResource = getattr(context.resources, WAREHOUSE_KEY)
         if mode is not Mode.STATE_AWARE:
             return dg.RunRequest(tags={MODE_TAG: mode.value})
+        started = time.perf_counter()
         try:
-            plan, _ = edge.runner(resource).plan(selection, wait_seconds=0)
+            plan, seen = edge.runner(resource).plan(selection, wait_seconds=0)
+            tick = f"{name}@{context.scheduled_execution_time.isoformat(timespec='seconds')}"
+            _record_reuse(edge, foreseen_reuse(edge.project, plan, seen, tick, time.perf_counter() - started))
         except SaoError as error:
             context.log.warning(f"decides in the run, because it cannot now: {error}")
             return dg.RunRequest(tags={MODE_TAG: mode.value})
         return edge.request(plan, {MODE_TAG: mode.value}) or dg.SkipReason(nothing_to_do(plan))
 
     return _schedule
+
+
+def _record_reuse(edge: Edge, reused: RunResult) -> None:
+    """Keep what a schedule's tick reused before it launched the rest, once, so that savings count it."""
+    store = edge.opened.store
+    if reused.models and reused.run_id not in {each.run_id for each in store.runs(reused.environment, limit=20)}:
+        record_run(store, reused)

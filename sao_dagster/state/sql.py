@@ -70,7 +70,7 @@ _builds = Table(
     Column("observed_at", String(40), nullable=False),
     Column("built_at", String(40), nullable=False),
     Column("seconds", Float, nullable=False),
-    Column("run_id", String(64), nullable=False),
+    Column("run_id", String(255), nullable=False),
     Column("sequence", Integer, nullable=False, index=True),
 )
 _contents = Table(
@@ -91,7 +91,7 @@ _tests = Table(
     Column("failures", Integer, nullable=False),
     Column("run_at", String(40), nullable=False),
     Column("seconds", Float, nullable=False),
-    Column("run_id", String(64), nullable=False),
+    Column("run_id", String(255), nullable=False),
 )
 _versions = Table(
     "sao_versions",
@@ -119,7 +119,7 @@ _marks = Table(
 _runs = Table(
     "sao_runs",
     _metadata,
-    Column("run_id", String(64), primary_key=True),
+    Column("run_id", String(255), primary_key=True),
     Column("environment", String(255), nullable=False, index=True),
     Column("mode", String(32), nullable=False),
     Column("started_at", String(40), nullable=False),
@@ -130,7 +130,7 @@ _decisions = Table(
     "sao_decisions",
     _metadata,
     Column("id", Integer, primary_key=True, autoincrement=True),
-    Column("run_id", String(64), nullable=False, index=True),
+    Column("run_id", String(255), nullable=False, index=True),
     Column("environment", String(255), nullable=False),
     Column("model", String(255), nullable=False, index=True),
     Column("outcome", String(16), nullable=False),

@@ -131,7 +131,12 @@ def test_savings_add_up(shop: World) -> None:
     found = answer(shop, "savings")
     assert (found["total"]["built"], found["total"]["reused"]) == (2, 2)
     assert len(found["runs"]) == 2
-    assert "together" in sao(shop, "savings").stdout
+    picture = shop.root / "savings.svg"
+    shown = sao(shop, "savings", "--svg", str(picture)).stdout
+    assert "together" in shown
+    assert "50 % of 4 models reused" in shown
+    assert "2 built, 2 reused" in shown
+    assert picture.read_text().startswith("<svg")
 
 
 def test_people_see_progress_on_standard_error_only(shop: World) -> None:

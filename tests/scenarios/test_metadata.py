@@ -160,3 +160,26 @@ def test_the_launchpad_sets_the_mode_too(shop: World) -> None:
         instance=deployed.instance, run_config={"ops": {"shop": {"config": {"mode": "FORCE"}}}}
     )
     assert metadata(forced, "report")["sao/reason"] == "forced"
+
+
+def test_a_schedule_that_launches_nothing_counts_what_it_reused(shop: World) -> None:
+    from datetime import datetime, timezone
+
+    from sao_dagster.dagster import ProjectWarehouse, build_schedule
+
+    deployed = deploy(shop, parts=[lambda edge: build_schedule(edge, "hourly", "0 * * * *")])
+    deployed.run()
+    at = datetime(2026, 3, 2, 10, tzinfo=timezone.utc)
+    for _ in range(2):  # a tick that Dagster repeats counts once
+        context = dg.build_schedule_context(
+            instance=deployed.instance,
+            repository_def=deployed.repository,
+            resources={"sao_warehouse": ProjectWarehouse()},
+            scheduled_execution_time=at,
+        )
+        assert "all 3 models" in deployed.repository.get_schedule_def("hourly").evaluate_tick(context).skip_message
+    store = load_project(shop.root).store
+    (tick,) = (each for each in store.runs("shop.dev") if each.run_id.startswith("hourly@"))
+    assert tick.summary["reused"] == 3
+    assert tick.summary["built"] == 0
+    assert store.decisions("shop.dev", "orders", limit=1)[0].reason == "no_new_data"
