@@ -23,7 +23,7 @@ class Condition:
 
     Attributes:
         name: The same for the same condition of every model.
-        label: What it says, for people.
+        label: What it says, for people; short, since Dagster cuts labels off. The sentence is in `because`.
         holds: Its result; None where it was not asked.
         operator: How it follows from its children.
     """
@@ -51,7 +51,7 @@ _WHATEVER_THE_DATA = {  # in the order of the truth table
     Reason.STATE_UNREACHABLE: "the shared state cannot be reached",
     Reason.NEVER_BUILT: "never built here",
     Reason.RELATION_MISSING: "its relation is gone",
-    Reason.RELATION_ALTERED: "its relation was changed by someone else",
+    Reason.RELATION_ALTERED: "its relation was changed by others",
     Reason.CODE_CHANGED: "its definition changed",
     Reason.TEST_FAILED: "its last data test failed",
 }
@@ -69,15 +69,17 @@ def conditions_of(decision: Decision, rules: Rules) -> Condition:
     >>> built = Decision(model="m", outcome=Outcome.BUILT, reason=Reason.NEVER_BUILT)
     >>> tree = conditions_of(built, Rules())
     >>> tree.label, tree.holds
-    ('built: never built here before', True)
-    >>> [(each.name, each.holds) for each in tree.children]
-    [('whatever_the_data', True), ('new_data_due', None)]
+    ('built: never built', True)
+    >>> [(each.name, each.label, each.holds) for each in tree.children]
+    [('because', 'never built here before', True), ('whatever_the_data', 'whatever the data', True), ('new_data_due', 'news that nothing holds back', None)]
     """
-    label = f"{decision.outcome.value}: {explain(decision)}"
+    builds = decision.outcome is Outcome.BUILT
+    because = Condition("because", explain(decision), builds)
+    label = f"{decision.outcome.value}: {decision.reason.value.replace('_', ' ')}"
     if decision.outcome in (Outcome.SKIPPED, Outcome.FAILED):
-        return Condition("state_aware", label, False)
-    children = (_whatever_the_data(decision, rules), _due(decision, rules))
-    return Condition("state_aware", label, decision.outcome is Outcome.BUILT, "or", children)
+        return Condition("state_aware", label, False, "or", (because,))
+    children = (because, _whatever_the_data(decision, rules), _due(decision, rules))
+    return Condition("state_aware", label, builds, "or", children)
 
 
 def _whatever_the_data(decision: Decision, rules: Rules) -> Condition:
@@ -87,11 +89,10 @@ def _whatever_the_data(decision: Decision, rules: Rules) -> Condition:
         decides = decision.reason is reason
         rebuilds = rules.policy.on_test_failure is OnTestFailure.REBUILD
         if decides or (reason not in _BY_MODE and (reason is not Reason.TEST_FAILED or rebuilds)):
-            label = explain(decision) if decides else words
-            found.append(Condition(reason.value, label, decides if asked else None))
+            found.append(Condition(reason.value, words, decides if asked else None))
         asked = asked and not decides
     holds = any(each.holds for each in found)
-    return Condition("whatever_the_data", "builds whatever the data", holds, "or", tuple(found))
+    return Condition("whatever_the_data", "whatever the data", holds, "or", tuple(found))
 
 
 def _due(decision: Decision, rules: Rules) -> Condition:
@@ -99,7 +100,7 @@ def _due(decision: Decision, rules: Rules) -> Condition:
     news, held = _news(decision, rules), _held(decision, rules)
     due = Condition(
         "new_data_due",
-        "something is new, and nothing holds it back",
+        "news that nothing holds back",
         decision.outcome is Outcome.BUILT,
         "and",
         (news, *held),
@@ -116,14 +117,13 @@ def _news(decision: Decision, rules: Rules) -> Condition:
     changed, unknown = bool(facts.get("news")), bool(facts.get("unknown"))
     words = describe_news(facts)
     children = [
-        Condition("input_news", f"an input has news: {words}" if changed else "an input has news", changed),
-        Condition("input_unknown", f"cannot be read: {words}" if unknown else "an input cannot be read", unknown),
+        Condition("input_news", f"news from {words}" if changed else "an input has news", changed),
+        Condition("input_unknown", f"unknown: {words}" if unknown else "an input cannot be read", unknown),
     ]
     if rules.expiry is not None or decision.reason in _BY_TIME:
-        label = explain(decision) if decision.reason in _BY_TIME else "its SQL depends on the time, and has expired"
         expired = decision.reason in _BY_TIME or "expired_at" in facts
-        children.append(Condition(Reason.VOLATILE_EXPIRED.value, label, expired))
-    return Condition("new_data", "there is something new", any(each.holds for each in children), "or", tuple(children))
+        children.append(Condition(Reason.VOLATILE_EXPIRED.value, "its last result has expired", expired))
+    return Condition("new_data", "something is new", any(each.holds for each in children), "or", tuple(children))
 
 
 def _held(decision: Decision, rules: Rules) -> tuple[Condition, ...]:
@@ -131,20 +131,20 @@ def _held(decision: Decision, rules: Rules) -> tuple[Condition, ...]:
     policy, build_after = rules.policy, rules.build_after
     asks: list[tuple[Reason, str, str]] = []
     if build_after is not None:
-        asks.append((Reason.WITHIN_INTERVAL, "interval_elapsed", "its last build is younger than build_after"))
+        asks.append((Reason.WITHIN_INTERVAL, "interval_elapsed", "built within its interval"))
     if policy.lag_tolerance is not None:
-        label = f"the news is younger than {describe_duration(policy.lag_tolerance)}"
+        label = f"news younger than {describe_duration(policy.lag_tolerance)}"
         asks.append((Reason.WITHIN_TOLERANCE, "tolerance_exceeded", label))
     if policy.updates_on is UpdatesOn.ALL:
-        asks.append((Reason.WAITING_FOR_INPUTS, "all_inputs_have_news", "some inputs have no news yet"))
+        asks.append((Reason.WAITING_FOR_INPUTS, "all_inputs_have_news", "some inputs have no news"))
     found = []
     asked = True
     for reason, name, label in asks:
         holds: bool | None = decision.reason is reason
         if not asked or (reason is not Reason.WITHIN_INTERVAL and decision.reason in (*_BY_TIME, Reason.INPUT_UNKNOWN)):
             holds = None  # neither is asked of an unknown input, or of a result that has expired
-        inner = Condition(reason.value, explain(decision) if holds else label, holds)
-        found.append(Condition(name, f"not: {inner.label}", None if holds is None else not holds, "not", (inner,)))
+        inner = Condition(reason.value, label, holds)
+        found.append(Condition(name, name.replace("_", " "), None if holds is None else not holds, "not", (inner,)))
         asked = asked and not holds
     return tuple(found)
 

@@ -119,8 +119,8 @@ def _evaluation(key: dg.AssetKey, condition: Condition, started: float, ended: f
             class_name="StateAware",
             description="",
             unique_id=path,
-            label=condition.label,
-            name=condition.label,  # the UI shows a description only where there is no name
+            label=condition.label if condition.children else None,  # the UI cuts labels off
+            name=condition.label,
             operator_type=condition.operator,
         ),
         start_timestamp=started,

@@ -8,12 +8,13 @@ import warnings
 from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta, timezone
 from enum import Enum
+from pathlib import Path
 from typing import Any
 
 import dagster as dg
 
 from sao_dagster.core.explain import describe_policy
-from sao_dagster.core.models import DataTest, Model, Node, Project, Severity, Source, is_source
+from sao_dagster.core.models import DataTest, Model, Node, Project, Seed, Severity, Source, is_source
 from sao_dagster.core.policy import describe_duration
 from sao_dagster.errors import UnsupportedError
 
@@ -209,4 +210,7 @@ def _description(node: Node) -> str:
         text = node.raw_sql.strip()
         text = text if len(text) <= _DESCRIBED_SQL else text[:_DESCRIBED_SQL] + "\n-- ..."
         sql = f"\n\n#### SQL\n```sql\n{text}\n```"
-    return f"{node.description}{sql}".strip()
+    about = node.description
+    if isinstance(node, Seed) and not about:
+        about = f"Seed from `{Path(node.path).name}`."
+    return f"{about}{sql}".strip()

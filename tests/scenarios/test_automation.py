@@ -48,7 +48,7 @@ def tree(
     observed = Observed(**{"code": {"sql": "1"}, "exists": Existence.YES, "inputs": {"a": "1", "b": "1"}, **seen})
     decision = decide("m", now=NOON, rules=rules, record=record, seen=observed)
     found = conditions_of(decision, rules)
-    return found.label, {each.name: each.holds for each in found.walk()}
+    return f"{decision.outcome.value}: {found.children[0].label}", {each.name: each.holds for each in found.walk()}
 
 
 def test_the_tree_says_what_was_asked_and_what_it_gave() -> None:
@@ -170,12 +170,13 @@ def test_a_tree_is_shown_when_a_decision_changes(shop: World) -> None:
     first = evaluations(deployed.tick())
     assert set(first) == {"orders", "customers", "report"}
     root = first["orders"]
-    assert root.condition_snapshot.label == "built: never built here before"
+    assert root.condition_snapshot.label == "built: never built"
+    assert root.child_evaluations[0].condition_snapshot.name == "never built here before"
     assert root.true_subset.size == 1
     assert set(evaluations(deployed.tick())) == set(first), "what is requested is shown with each request"
     deployed.run()
     reused = deployed.tick()
-    assert evaluations(reused)["orders"].condition_snapshot.label == "reused: nothing changed"
+    assert evaluations(reused)["orders"].condition_snapshot.label == "reused: no new data"
     assert evaluations(reused)["orders"].true_subset.size == 0
     assert evaluations(deployed.tick()) == {}
     assert "all 3 models are reused" in deployed.tick().skip_message
@@ -230,7 +231,7 @@ def test_the_daemon_stores_trees_with_the_run_they_led_to(shop: World) -> None:
     stored = record.get_evaluation_with_run_ids()
     assert stored.run_ids == {"run"}
     labels = [each.condition_snapshot.label for each in stored.evaluation.iter_nodes()]
-    assert labels[0] == "built: never built here before"
+    assert labels[0] == "built: never built"
     ids = [each.condition_snapshot.unique_id for each in stored.evaluation.iter_nodes()]
     assert len(set(ids)) == len(ids)
 

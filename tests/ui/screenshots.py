@@ -51,10 +51,9 @@ def take(server: DevServer, folder: Path) -> None:
         browser.picture(folder / "checks.png")
         browser.open(f"{server.url}/runs", "sao/built")
         browser.picture(folder / "runs.png")
-        browser.open(f"{server.url}/assets/shop/savings?view=events", "Materialization")
-        browser.picture(folder / "savings.png")
-        browser.open(f"{server.url}/asset-groups", "core")
-        browser.picture(folder / "graph.png", settle=6)
+        browser.open(f"{server.url}/assets/shop/savings", "sao/seconds_saved")
+        browser.click("Plots")
+        browser.picture(folder / "savings.png", settle=4)
 
 
 if __name__ == "__main__":

@@ -179,7 +179,7 @@ class DevServer:
         data = self.ask(
             "query($k:AssetKeyInput!){assetConditionEvaluationRecordsOrError(assetKey:$k,limit:20){"
             "... on AssetConditionEvaluationRecords{records{evaluationId runIds numRequested rootUniqueId evaluationNodes{"
-            "uniqueId userLabel numTrue numCandidates operatorType childUniqueIds}}}}}",
+            "uniqueId userLabel expandedLabel numTrue numCandidates operatorType childUniqueIds}}}}}",
             k={"path": asset.split("/")},
         )
         records: list[Any] = data["assetConditionEvaluationRecordsOrError"]["records"]

@@ -45,14 +45,15 @@ def test_a_decision_is_a_tree_linked_to_its_run(built: DevServer) -> None:
     requested = built.evaluations("orders")[-1]
     nodes = {each["uniqueId"]: each for each in requested["evaluationNodes"]}
     root = nodes[requested["rootUniqueId"]]
-    assert root["userLabel"] == "built: never built here before"
+    assert root["userLabel"] == "built: never built"
     assert (root["numTrue"], root["operatorType"]) == (1, "or")
     assert requested["numRequested"] == 1
     assert len(requested["runIds"]) == 1
-    labels = {each["userLabel"]: (each["numTrue"], each["numCandidates"]) for each in nodes.values()}
+    labels = {each["expandedLabel"][0]: (each["numTrue"], each["numCandidates"]) for each in nodes.values()}
+    assert labels["never built here before"] == (1, 1)
     assert labels["its definition changed"] == (0, 0), "not asked: never built comes first"
     latest = built.evaluations("orders")[0]
-    assert latest["evaluationNodes"][0]["userLabel"] == "reused: nothing changed"
+    assert latest["evaluationNodes"][0]["userLabel"] == "reused: no new data"
 
 
 def test_an_asset_page_has_what_it_is_to_show(built: DevServer) -> None:
@@ -169,9 +170,9 @@ def test_new_data_is_requested_exactly_and_once(built: DevServer) -> None:
     built.until("a tick with nothing to do", lambda: "are reused" in (built.ticks()[0]["skipReason"] or ""))
     later = [each for each in built.ticks() if int(each["tickId"]) > int(tick["tickId"])]
     assert not [each for each in later if each["runIds"]]
-    waits = built.evaluations("customers")[0]["evaluationNodes"][0]["userLabel"]
-    assert waits.startswith("reused: built ")
-    assert "at most every 4 h; news from orders waits" in waits
+    root, because = built.evaluations("customers")[0]["evaluationNodes"][:2]
+    assert root["userLabel"] == "reused: within interval"
+    assert because["expandedLabel"][0].endswith("ago, at most every 4 h; news from orders waits")
 
 
 def test_what_was_saved_is_plotted(built: DevServer) -> None:
