@@ -11,6 +11,7 @@ from sao_dagster.core.decide import Mode
 from sao_dagster.errors import SaoError
 from sao_dagster.integration.edge import MODE_TAG, WAREHOUSE_KEY, Edge
 from sao_dagster.integration.resources import WarehouseResource
+from sao_dagster.integration.selecting import Select, selection_from
 from sao_dagster.integration.sensor import nothing_to_do
 from sao_dagster.results import RunResult, foreseen_reuse
 from sao_dagster.runner import record_run
@@ -20,15 +21,15 @@ def build_job(
     edge: Edge,
     name: str,
     *,
-    select: str | None = None,
+    select: Select = None,
     exclude: str | None = None,
     mode: Mode = Mode.STATE_AWARE,
     description: str | None = None,
 ) -> Any:
-    """Return a job over a selection in dbt's syntax; each model is decided at its turn, by the mode of the job."""
+    """Return a job over a selection, in dbt's syntax or Dagster's; each model is decided at its turn, by its mode."""
     return dg.define_asset_job(
         name,
-        selection=edge.asset_selection(edge.select(select, exclude)),
+        selection=edge.asset_selection(selection_from(edge, select, exclude)),
         tags={MODE_TAG: mode.value},
         description=description or f"{mode.value} build of {select or 'everything'}",
     )
@@ -39,7 +40,7 @@ def build_schedule(
     name: str,
     cron_schedule: str,
     *,
-    select: str | None = None,
+    select: Select = None,
     exclude: str | None = None,
     mode: Mode = Mode.STATE_AWARE,
     execution_timezone: str | None = None,
@@ -51,13 +52,13 @@ def build_schedule(
         edge: The project in Dagster.
         name: The schedule's name; its job has the same with `_job`.
         cron_schedule: When.
-        select: What it builds, in dbt's syntax; everything if nothing is said.
+        select: What it builds, in dbt's syntax or as one of Dagster's selections; everything if nothing is said.
         exclude: What it leaves out.
         mode: Whether it goes by the state; a forced one builds all it selects.
         execution_timezone: Of the cron schedule.
         default_status: Whether it runs as soon as it is deployed.
     """
-    selection = edge.select(select, exclude)
+    selection = selection_from(edge, select, exclude)
     job = build_job(edge, f"{name}_job", select=select, exclude=exclude, mode=mode)
 
     @dg.schedule(

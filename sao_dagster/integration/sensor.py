@@ -24,6 +24,7 @@ from sao_dagster.errors import SaoError, WarehouseBusyError
 from sao_dagster.integration.automation import as_evaluator, purge_evaluations, sensor_result, trees_of
 from sao_dagster.integration.edge import EVALUATOR_TAG, MODE_TAG, PLAN_TAG, WAREHOUSE_KEY, Edge
 from sao_dagster.integration.resources import WarehouseResource
+from sao_dagster.integration.selecting import Select, selection_from
 from sao_dagster.integration.sources import news_of_sources
 
 UNFINISHED = (
@@ -44,7 +45,7 @@ def build_evaluator_sensor(
     edge: Edge,
     *,
     name: str | None = None,
-    select: str | None = None,
+    select: Select = None,
     exclude: str | None = None,
     minimum_interval_seconds: int = 30,
     max_attempts: int = 3,
@@ -56,7 +57,7 @@ def build_evaluator_sensor(
     Args:
         edge: The project in Dagster.
         name: The sensor's name; that of the project with `_evaluator` if nothing is said.
-        select: What it looks after, in dbt's syntax; everything if nothing is said.
+        select: What it looks after, in dbt's syntax or as one of Dagster's selections; everything if nothing is said.
         exclude: What it leaves out.
         minimum_interval_seconds: The least time between two ticks.
         max_attempts: How often the same work is requested while it keeps failing.
@@ -64,7 +65,7 @@ def build_evaluator_sensor(
             more time; versions that were read are kept for as long as the warehouse does not change.
         default_status: Whether it runs as soon as it is deployed.
     """
-    selection = edge.select(select, exclude)
+    selection = selection_from(edge, select, exclude)
     evaluator = _Evaluator(edge, name or f"{edge.project.name}_evaluator", selection, max_attempts, tick_seconds)
 
     @dg.sensor(

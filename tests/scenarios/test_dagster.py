@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import datetime, timezone
 from typing import Any
 
 import dagster as dg
@@ -192,6 +193,7 @@ def test_schedules_decide_before_they_launch(shop: World) -> None:
 
     def tick(name: str) -> Any:
         context = dg.build_schedule_context(
+            scheduled_execution_time=datetime(2026, 3, 2, 10, tzinfo=timezone.utc),
             instance=deployed.instance,
             repository_def=deployed.repository,
             resources={"sao_warehouse": ProjectWarehouse()},
@@ -311,3 +313,44 @@ def test_the_decorator_puts_something_around_the_step(shop: World) -> None:
         assert names(result, "ASSET_MATERIALIZATION") == built, "what a later step waits for is never left out"
     assert said == ["before", "after"] * 2
     assert reports.op.pool == "warehouse"
+
+
+def test_selections_may_be_dagsters(shop: World) -> None:
+    deployed = deploy(
+        shop,
+        parts=[
+            lambda edge: build_job(edge, "below", select=dg.AssetSelection.assets("orders").downstream()),
+            lambda edge: build_job(edge, "tagged", select="tag:daily"),
+            lambda edge: build_schedule(edge, "group", "0 0 * * *", select=dg.AssetSelection.groups("reports")),
+        ],
+    )
+    deployed.run()
+    job = deployed.repository.get_job("below")
+    assert names(job.execute_in_process(instance=deployed.instance), "ASSET_OBSERVATION") == {"orders", "report"}
+    with pytest.raises(ValueError, match="selects no model"):
+        deploy(shop, parts=[lambda edge: build_job(edge, "none", select=dg.AssetSelection.groups("nope"))])
+
+
+def test_snapshots_hold_no_class_of_this_package(shop: World) -> None:
+    """A webserver and a daemon of another Dagster version, without this package, can read them."""
+    import json
+
+    from dagster._core.remote_representation.external_data import RepositorySnap
+    from dagster._serdes import serialize_value
+
+    repository = deploy(shop, parts=[lambda edge: build_schedule(edge, "hourly", "0 * * * *")]).repository
+    classes: set[str] = set()
+
+    def walk(value: Any) -> None:
+        if isinstance(value, dict):
+            if isinstance(value.get("__class__"), str):
+                classes.add(value["__class__"])
+            for each in value.values():
+                walk(each)
+        elif isinstance(value, list):
+            for each in value:
+                walk(each)
+
+    walk(json.loads(serialize_value(RepositorySnap.from_def(repository))))
+    assert "SensorSnap" in classes or "ExternalSensorData" in classes
+    assert not {name for name in classes if "Sao" in name or "StateAware" in name or "Evaluator" in name}

@@ -134,6 +134,23 @@ class DevServer:
         self.until(f"run {run_id}", lambda: self.run(run_id)["status"] in ("SUCCESS", "FAILURE", "CANCELED"))
         return run_id
 
+    def reexecute(self, run_id: str) -> str:
+        """Execute a failed run again from where it failed, wait for its end, and return the new run's id."""
+        data = self.ask(
+            "mutation($p:ReexecutionParams!){launchRunReexecution(reexecutionParams:$p){__typename "
+            "... on LaunchRunSuccess{run{runId}} ... on PythonError{message}}}",
+            p={"parentRunId": run_id, "strategy": "FROM_FAILURE"},
+        )
+        assert "run" in data["launchRunReexecution"], data
+        new: str = data["launchRunReexecution"]["run"]["runId"]
+        self.until(f"run {new}", lambda: self.run(new)["status"] in ("SUCCESS", "FAILURE", "CANCELED"))
+        return new
+
+    def going(self) -> bool:
+        """Return whether any run has not ended."""
+        data = self.ask("{runsOrError(limit:20){... on Runs{results{status}}}}")
+        return any(each["status"] not in ("SUCCESS", "FAILURE", "CANCELED") for each in data["runsOrError"]["results"])
+
     def run(self, run_id: str) -> Any:
         found = self.ask("query($r:ID!){runOrError(runId:$r){... on Run{status tags{key value}}}}", r=run_id)[
             "runOrError"

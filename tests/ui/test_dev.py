@@ -200,3 +200,20 @@ def test_pages_render(built: DevServer, tmp_path: Path) -> None:
         browser.open(f"{built.url}/runs", "sao/built")
         browser.picture(tmp_path / "runs.png")
         assert (tmp_path / "runs.png").stat().st_size > 10_000
+
+
+def test_reexecution_builds_only_what_is_left(built: DevServer) -> None:
+    """A run that fails on a bad source and is executed again once that is mended."""
+    built.stop_sensor()
+    built.until("the end of what the evaluator requested", lambda: not built.going())
+    built.shop("add", "--hours", "1")
+    built.shop("break")
+    failed = built.launch()
+    assert built.run(failed)["status"] == "FAILURE"
+    assert "orders" not in built.events(failed).get("MaterializationEvent", ())
+    built.shop("mend")
+    again = built.reexecute(failed)
+    assert built.run(again)["status"] == "SUCCESS"
+    first, second = (set(built.events(each)["MaterializationEvent"]) for each in (failed, again))
+    assert "orders" in second
+    assert not first & second - {"shop/savings"}, "what the failed run built is not built again"
