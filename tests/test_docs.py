@@ -19,6 +19,7 @@ from sao_dagster.projects.config import BuildAfterConfig, NodeConfig, SourceFres
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text()
+DAGSTER = (ROOT / "docs/dagster.md").read_text()
 CONFIGURATION = (ROOT / "docs/configuration.md").read_text()
 
 
@@ -91,19 +92,49 @@ def test_commands_and_modes_are_documented() -> None:
         assert f"`{outcome.value}`" in README
 
 
+def test_what_can_be_set_in_dagster_is_documented() -> None:
+    from dataclasses import fields
+    from inspect import signature
+
+    from sao_dagster.dagster import SaoProjectComponent, build_evaluator_sensor, definitions
+
+    pages = DAGSTER + (ROOT / "docs/platform-engineer.md").read_text()
+    names = {each.name for each in fields(SaoProjectComponent)} - {"defs_state"}
+    names |= {*signature(definitions).parameters} - {"project", "parts", "warehouse", "translator", "executor"}
+    names |= {"minimum_interval_seconds", "max_attempts", "tick_seconds"} & {*signature(build_evaluator_sensor).parameters}
+    assert not {name for name in names if name not in pages}
+
+
+def test_pictures_are_there() -> None:
+    for page in (README, DAGSTER):
+        for name in re.findall(r"!\[[^]]*\]\(([^)]+)\)", page):
+            assert (ROOT / "docs" / name.removeprefix("docs/")).is_file(), name
+
+
 def blocks(text: str, language: str) -> list[str]:
     return re.findall(rf"```{language}\n(.*?)```", text, flags=re.DOTALL)
 
 
-@pytest.mark.parametrize("page", ["README.md", "docs/configuration.md", "docs/concepts.md"])
+@pytest.mark.parametrize(
+    "page",
+    [
+        "README.md",
+        "docs/configuration.md",
+        "docs/concepts.md",
+        "docs/analytics-engineer.md",
+    ],
+)
 def test_yaml_blocks_are_yaml(page: str) -> None:
     for block in blocks((ROOT / page).read_text(), "yaml"):
         assert yaml.safe_load(block)
 
 
-@pytest.mark.parametrize("number", range(len(blocks(README, "python"))))
+PYTHON = [*blocks(README, "python"), *blocks(DAGSTER, "python")]
+
+
+@pytest.mark.parametrize("number", range(len(PYTHON)))
 def test_python_blocks_run(number: int, tmp_path: Path) -> None:
-    code = blocks(README, "python")[number]
+    code = PYTHON[number]
     file = tmp_path / "block.py"
     file.write_text(code)
     (tmp_path / "shop").symlink_to(ROOT / "example_project")
