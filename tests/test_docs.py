@@ -101,7 +101,9 @@ def test_what_can_be_set_in_dagster_is_documented() -> None:
     pages = DAGSTER + (ROOT / "docs/platform-engineer.md").read_text()
     names = {each.name for each in fields(SaoProjectComponent)} - {"defs_state"}
     names |= {*signature(definitions).parameters} - {"project", "parts", "warehouse", "translator", "executor"}
-    names |= {"minimum_interval_seconds", "max_attempts", "tick_seconds"} & {*signature(build_evaluator_sensor).parameters}
+    names |= {"minimum_interval_seconds", "max_attempts", "tick_seconds"} & {
+        *signature(build_evaluator_sensor).parameters
+    }
     assert not {name for name in names if name not in pages}
 
 
