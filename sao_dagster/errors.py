@@ -88,6 +88,14 @@ class StateError(SaoError, RuntimeError):
     """The shared state cannot be read or written."""
 
 
+class LeaseLostError(StateError):
+    """The lease on a model was taken over by another run, so nothing may be recorded under it."""
+
+
+class LeaseTimeoutError(SaoError, TimeoutError):
+    """Another run held a model for longer than this one may wait."""
+
+
 class ProjectErrors(ProjectError):  # noqa: N818 - it is several
     """Several errors of one project, found in one pass.
 

@@ -1,9 +1,11 @@
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from tests.postgres import Postgres
 from tests.world import World
 
 
@@ -19,3 +21,21 @@ def _alone(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     for name in ("DAGSTER_HOME", "SAO_STATE_URL", "DBT_PROFILES_DIR", "DBT_TARGET"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("HOME", str(tmp_path))
+
+
+@pytest.fixture(scope="session")
+def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Postgres]:
+    """A PostgreSQL server on loopback, for the session; skips where there is none to start."""
+    if not Postgres.programs():
+        pytest.skip("needs PostgreSQL's programs (Debian: postgresql)")
+    with Postgres(tmp_path_factory.mktemp("postgres")) as server:
+        yield server
+
+
+@pytest.fixture(params=["sqlite", "memory", "postgres"])
+def state_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """An empty state, in each kind of database."""
+    if request.param == "postgres":
+        server: Postgres = request.getfixturevalue("postgres")
+        return server.database()
+    return "sqlite://" if request.param == "memory" else f"sqlite:///{tmp_path / 'state.db'}"

@@ -89,6 +89,42 @@ class TestRecord:
     run_id: str
 
 
+@dataclass(frozen=True, kw_only=True)
+class Lease:
+    """The right to build one model in one environment, until it expires or is given back.
+
+    Attributes:
+        model: The model.
+        holder: Who has it: one process of one run.
+        fence: Greater than that of every lease before; what is recorded under an older one is refused.
+        run_id: The run.
+        expires_at: When it may be taken over (UTC, the store's clock).
+    """
+
+    model: str
+    holder: str
+    fence: int
+    run_id: str
+    expires_at: datetime
+
+
+@dataclass(frozen=True, kw_only=True)
+class Waiting:
+    """A place in the queue for a model.
+
+    Attributes:
+        model: The model.
+        run_id: The run that is building it, or comes before this one.
+        since: Since when that run has it, or waits for it (UTC, the store's clock).
+        ahead: How many runs come before this one, with the one that builds it.
+    """
+
+    model: str
+    run_id: str
+    since: datetime
+    ahead: int
+
+
 class Existence(str, Enum):
     """Whether a relation is there; `unknown` is not `no`."""
 

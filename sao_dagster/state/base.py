@@ -8,7 +8,7 @@ from datetime import datetime
 from typing import Protocol
 
 from sao_dagster.core.hashing import JSON
-from sao_dagster.core.records import BuildRecord, TestRecord
+from sao_dagster.core.records import BuildRecord, Lease, TestRecord, Waiting
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -67,8 +67,42 @@ class StateStore(Protocol):
     def sql(self, ids: Collection[str]) -> dict[str, str]:
         """Return kept SQL by id."""
 
-    def record_build(self, environment: str, record: BuildRecord, sql: str) -> None:
-        """Replace the record of a model, keep its SQL, and note its data version, in one transaction."""
+    def now(self) -> datetime:
+        """Return the time of the store, on which all machines agree (UTC)."""
+
+    def record_build(self, environment: str, record: BuildRecord, sql: str, lease: Lease | None = None) -> None:
+        """Replace the record of a model, keep its SQL, and note its data version, in one transaction.
+
+        Under a lease, that is done only while nobody has taken it over, and the lease is given back with it.
+
+        Raises:
+            LeaseLostError: Somebody has; nothing was recorded.
+        """
+
+    def take_lease(self, environment: str, model: str, holder: str, run_id: str, seconds: float) -> Lease | Waiting:
+        """Return the lease on a model, or a place in the queue for it; first come, first served.
+
+        A lease that has expired is taken over. A place is kept for as long as its holder asks again, or renews, in time.
+
+        Args:
+            environment: Where.
+            model: What is to be built.
+            holder: Who asks: one process of one run.
+            run_id: The run, as others are told.
+            seconds: How long the lease, or the place, lasts without being renewed.
+        """
+
+    def renew_leases(self, environment: str, holder: str, seconds: float) -> frozenset[str]:
+        """Extend all leases and places of a holder; return the models on which it still has leases."""
+
+    def release_lease(self, environment: str, lease: Lease) -> None:
+        """Give a lease back; one that was taken over is left alone."""
+
+    def leave_queues(self, environment: str, holder: str) -> None:
+        """Give up all leases and places of a holder."""
+
+    def leases(self, environment: str) -> list[Lease]:
+        """Return the leases that are held now."""
 
     def record_tests(self, environment: str, records: Sequence[TestRecord]) -> None:
         """Replace the last verdicts of tests, in one transaction."""

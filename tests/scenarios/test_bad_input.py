@@ -181,7 +181,7 @@ def test_state_of_a_newer_version_is_refused(world: World) -> None:
 
     world.model("a", "select 1 as x").run()
     with sqlite3.connect(world.root / "state.db") as connection:
-        connection.execute("update sao_meta set value = '999'")
+        connection.execute("update sao_alembic_version set version_num = '9999'")
     with pytest.raises(StateError, match="newer sao_dagster"):
         world.run()
 

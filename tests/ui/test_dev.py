@@ -178,7 +178,7 @@ def test_new_data_is_requested_exactly_and_once(built: DevServer) -> None:
 def test_what_was_saved_is_plotted(built: DevServer) -> None:
     savings = built.asset(
         "shop/savings",
-        "assetMaterializations(limit:5){metadataEntries{label ... on IntMetadataEntry{intValue}}}",
+        "assetMaterializations(limit:50){metadataEntries{label ... on IntMetadataEntry{intValue}}}",
     )
     runs = [
         {entry["label"]: entry.get("intValue") for entry in each["metadataEntries"]}

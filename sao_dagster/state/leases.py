@@ -1,0 +1,146 @@
+"""Leases on models in SQL: who may build which, and who is next.
+
+One row for each model that was ever leased, with a fencing number that only grows, and one for each holder that waits. Every
+function is called in a transaction that writes; those about one model follow each other (`StateEngine.take_turns`, and in
+SQLite anyhow), so what is read here is true until the transaction ends. All times are the database's.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime, timezone
+from typing import Any
+
+from sqlalchemy import Connection, delete, insert, select, update
+
+from sao_dagster.core.records import Lease, Waiting
+from sao_dagster.errors import LeaseLostError
+from sao_dagster.state import tables
+
+_leases, _waiters = tables.leases, tables.waiters
+
+
+def take(
+    connection: Connection, now: float, environment: str, model: str, holder: str, run_id: str, seconds: float
+) -> Lease | Waiting:
+    """Return the lease on a model, or a place in its queue; see `StateStore.take_lease`."""
+    place = (_waiters.c.environment == environment, _waiters.c.model == model)
+    row = connection.execute(_row(environment, model)).one_or_none()
+    held = row is not None and row.holder is not None and row.expires_at > now
+    if row is not None and held and row.holder == holder:
+        return _lease(row)
+    connection.execute(delete(_waiters).where(*place, _waiters.c.expires_at <= now))
+    queue = connection.execute(select(_waiters).where(*place).order_by(_waiters.c.id)).all()
+    ahead = [each for each in queue if each.holder != holder]
+    mine = next((each for each in queue if each.holder == holder), None)
+    if mine is not None:
+        ahead = [each for each in ahead if each.id < mine.id]
+    if held or ahead:
+        _queue_up(connection, environment, model, holder, run_id, now, now + seconds, queued=mine is not None)
+        first = (row.run_id, row.taken_at) if row is not None and held else (ahead[0].run_id, ahead[0].asked_at)
+        return Waiting(model=model, run_id=first[0], since=_time(first[1]), ahead=len(ahead) + held)
+    values = {"holder": holder, "run_id": run_id, "taken_at": now, "expires_at": now + seconds}
+    fence = 1 if row is None else row.fence + 1
+    if row is None:
+        connection.execute(insert(_leases).values(environment=environment, model=model, fence=fence, **values))
+    else:
+        connection.execute(update(_leases).where(*_key(environment, model)).values(fence=fence, **values))
+    connection.execute(delete(_waiters).where(*place, _waiters.c.holder == holder))
+    return Lease(model=model, holder=holder, fence=fence, run_id=run_id, expires_at=_time(now + seconds))
+
+
+def renew(connection: Connection, now: float, environment: str, holder: str, seconds: float) -> frozenset[str]:
+    """Extend what a holder has; return the models it still holds. A lease that expired is still its own until taken over."""
+    mine = (_leases.c.environment == environment, _leases.c.holder == holder)
+    connection.execute(update(_leases).where(*mine).values(expires_at=now + seconds))
+    connection.execute(
+        update(_waiters)
+        .where(_waiters.c.environment == environment, _waiters.c.holder == holder)
+        .values(expires_at=now + seconds)
+    )
+    return frozenset(connection.execute(select(_leases.c.model).where(*mine)).scalars())
+
+
+def release(connection: Connection, environment: str, lease: Lease) -> None:
+    """Give a lease back, if it is still the one that is held. Its fencing number stays."""
+    connection.execute(
+        update(_leases)
+        .where(*_key(environment, lease.model), _leases.c.fence == lease.fence)
+        .values(holder=None, run_id=None, taken_at=None, expires_at=None)
+    )
+
+
+def check(connection: Connection, environment: str, lease: Lease) -> None:
+    """Make sure that a lease was not taken over.
+
+    Raises:
+        LeaseLostError: It was.
+    """
+    row = connection.execute(_row(environment, lease.model)).one_or_none()
+    if row is None or row.fence != lease.fence or row.holder != lease.holder:
+        by = f" by run {row.run_id}" if row is not None and row.run_id else ""
+        raise LeaseLostError(f"the lease on {lease.model} was taken over{by}, because it was not renewed in time")
+
+
+def leave(connection: Connection, environment: str, holder: str) -> None:
+    """Give up all that a holder has."""
+    connection.execute(
+        update(_leases)
+        .where(_leases.c.environment == environment, _leases.c.holder == holder)
+        .values(holder=None, run_id=None, taken_at=None, expires_at=None)
+    )
+    connection.execute(delete(_waiters).where(_waiters.c.environment == environment, _waiters.c.holder == holder))
+
+
+def held(connection: Connection, now: float, environment: str) -> list[Lease]:
+    """Return the leases that are held now."""
+    query = select(_leases).where(
+        _leases.c.environment == environment, _leases.c.holder.is_not(None), _leases.c.expires_at > now
+    )
+    return [_lease(row) for row in connection.execute(query.order_by(_leases.c.model))]
+
+
+def _queue_up(
+    connection: Connection,
+    environment: str,
+    model: str,
+    holder: str,
+    run_id: str,
+    now: float,
+    expires_at: float,
+    *,
+    queued: bool,
+) -> None:
+    if queued:
+        connection.execute(
+            update(_waiters)
+            .where(_waiters.c.environment == environment, _waiters.c.model == model, _waiters.c.holder == holder)
+            .values(expires_at=expires_at)
+        )
+        return
+    connection.execute(
+        insert(_waiters).values(
+            environment=environment, model=model, holder=holder, run_id=run_id, asked_at=now, expires_at=expires_at
+        )
+    )
+
+
+def _key(environment: str, model: str) -> tuple[Any, Any]:
+    return _leases.c.environment == environment, _leases.c.model == model
+
+
+def _row(environment: str, model: str) -> Any:
+    return select(_leases).where(*_key(environment, model))
+
+
+def _lease(row: Any) -> Lease:
+    return Lease(
+        model=row.model,
+        holder=row.holder,
+        fence=row.fence,
+        run_id=row.run_id,
+        expires_at=_time(row.expires_at),
+    )
+
+
+def _time(seconds: float) -> datetime:
+    return datetime.fromtimestamp(seconds, timezone.utc)

@@ -1,0 +1,118 @@
+"""The tables of the shared state, as they are now. `migrations` says how they came to be so."""
+
+from __future__ import annotations
+
+from sqlalchemy import Column, Float, Index, Integer, MetaData, String, Table, Text
+
+metadata = MetaData()
+builds = Table(
+    "sao_builds",
+    metadata,
+    Column("environment", String(255), primary_key=True),
+    Column("model", String(255), primary_key=True),
+    Column("relation", Text, nullable=False),
+    Column("code_version", String(64), nullable=False),
+    Column("code_parts", Text, nullable=False),
+    Column("definition", String(64), nullable=False),
+    Column("sql_id", String(64), nullable=False),
+    Column("inputs", Text, nullable=False),
+    Column("definitions", Text, nullable=False),
+    Column("data_version", Text, nullable=False),
+    Column("columns", Text, nullable=False),
+    Column("row_count", Integer),
+    Column("observed_at", String(40), nullable=False),
+    Column("built_at", String(40), nullable=False),
+    Column("seconds", Float, nullable=False),
+    Column("run_id", String(255), nullable=False),
+    Column("sequence", Integer, nullable=False, index=True),
+)
+contents = Table(
+    "sao_contents",
+    metadata,
+    Column("environment", String(255), primary_key=True),
+    Column("stamp", String(64), nullable=False),
+    Column("contents", Text, nullable=False),
+)
+tests = Table(
+    "sao_tests",
+    metadata,
+    Column("environment", String(255), primary_key=True),
+    Column("test", String(255), primary_key=True),
+    Column("version", String(64), nullable=False),
+    Column("inputs", Text, nullable=False),
+    Column("verdict", String(16), nullable=False),
+    Column("failures", Integer, nullable=False),
+    Column("run_at", String(40), nullable=False),
+    Column("seconds", Float, nullable=False),
+    Column("run_id", String(255), nullable=False),
+)
+versions = Table(
+    "sao_versions",
+    metadata,
+    Column("id", Integer, primary_key=True, autoincrement=True),
+    Column("environment", String(255), nullable=False, index=True),
+    Column("relation", String(255), nullable=False, index=True),
+    Column("version", Text, nullable=False),
+    Column("seen_at", String(40), nullable=False),
+)
+sql = Table(
+    "sao_sql",
+    metadata,
+    Column("id", String(64), primary_key=True),
+    Column("text", Text, nullable=False),
+)
+marks = Table(
+    "sao_marks",
+    metadata,
+    Column("environment", String(255), primary_key=True),
+    Column("scope", String(255), primary_key=True),
+    Column("name", String(255), primary_key=True),
+    Column("mark", String(255), nullable=False),
+)
+runs = Table(
+    "sao_runs",
+    metadata,
+    Column("run_id", String(255), primary_key=True),
+    Column("environment", String(255), nullable=False, index=True),
+    Column("mode", String(32), nullable=False),
+    Column("started_at", String(40), nullable=False),
+    Column("finished_at", String(40), nullable=False),
+    Column("summary", Text, nullable=False),
+)
+decisions = Table(
+    "sao_decisions",
+    metadata,
+    Column("id", Integer, primary_key=True, autoincrement=True),
+    Column("run_id", String(255), nullable=False, index=True),
+    Column("environment", String(255), nullable=False),
+    Column("model", String(255), nullable=False, index=True),
+    Column("outcome", String(16), nullable=False),
+    Column("reason", String(32), nullable=False),
+    Column("evidence", Text, nullable=False),
+    Column("decided_at", String(40), nullable=False),
+    Column("seconds", Float, nullable=False),
+    Column("seconds_saved", Float, nullable=False),
+)
+leases = Table(
+    "sao_leases",
+    metadata,
+    Column("environment", String(255), primary_key=True),
+    Column("model", String(255), primary_key=True),
+    Column("fence", Integer, nullable=False),
+    Column("holder", String(64)),
+    Column("run_id", String(255)),
+    Column("taken_at", Float),
+    Column("expires_at", Float),
+)
+waiters = Table(
+    "sao_waiters",
+    metadata,
+    Column("id", Integer, primary_key=True, autoincrement=True),
+    Column("environment", String(255), nullable=False),
+    Column("model", String(255), nullable=False),
+    Column("holder", String(64), nullable=False),
+    Column("run_id", String(255), nullable=False),
+    Column("asked_at", Float, nullable=False),
+    Column("expires_at", Float, nullable=False),
+    Index("ix_sao_waiters_place", "environment", "model", "id"),
+)

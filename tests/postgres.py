@@ -1,0 +1,92 @@
+"""A PostgreSQL server of the tests' own: on loopback, in a temporary folder, gone afterwards."""
+
+from __future__ import annotations
+
+import os
+import pwd
+import shutil
+import socket
+import subprocess
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING
+from uuid import uuid4
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
+
+USER = "tests"
+
+
+class Postgres:
+    """A server, from entering to leaving the context.
+
+    Args:
+        place: An empty folder.
+    """
+
+    def __init__(self, place: Path) -> None:
+        self.place = place / "data"
+        with socket.socket() as free:
+            free.bind(("127.0.0.1", 0))
+            self.port = free.getsockname()[1]
+
+    @staticmethod
+    def programs() -> Path | None:
+        """Return the folder of PostgreSQL's programs, the newest there is, or None."""
+        found = shutil.which("initdb")
+        if found:
+            return Path(found).parent
+        folders = sorted(Path("/usr/lib/postgresql").glob("*/bin"), key=lambda each: int(each.parent.name))
+        return folders[-1] if folders else None
+
+    def _call(self, program: str, *arguments: str, check: bool = True) -> None:
+        command = [str(Path(str(self.programs())) / program), *arguments]
+        if os.getuid() == 0:  # the server refuses to run as root
+            command = ["setpriv", "--reuid=nobody", "--clear-groups", *command]
+        subprocess.run(command, check=check, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, cwd="/")
+
+    def __enter__(self) -> Self:
+        self.place.mkdir()
+        if os.getuid() == 0:
+            for folder in (self.place, *self.place.parents):
+                if folder == Path("/tmp"):
+                    break
+                folder.chmod(0o755)
+            os.chown(self.place, pwd.getpwnam("nobody").pw_uid, -1)
+        self._call("initdb", "-D", str(self.place), "-U", USER, "--auth=trust", "-E", "UTF8", "--locale=C", "-N")
+        self.start()
+        return self
+
+    def start(self) -> None:
+        """Start the server, and wait until it answers."""
+        options = f"-p {self.port} -c listen_addresses=127.0.0.1 -c unix_socket_directories='' -c fsync=off"
+        self._call(
+            "pg_ctl", "-D", str(self.place), "-w", "-t", "60", "-l", str(self.place / "log"), "-o", options, "start"
+        )
+
+    def stop(self) -> None:
+        """Stop the server, without waiting for anyone who is connected."""
+        self._call("pg_ctl", "-D", str(self.place), "-w", "-m", "fast", "stop", check=False)
+
+    def restart(self, after_seconds: float) -> None:
+        """Stop the server, and start it again after a while."""
+        self.stop()
+        time.sleep(after_seconds)
+        self.start()
+
+    def __exit__(self, *_: object) -> None:
+        self._call("pg_ctl", "-D", str(self.place), "-w", "-m", "immediate", "stop", check=False)
+
+    def database(self) -> str:
+        """Make an empty database, and return its URL."""
+        import psycopg
+
+        name = f"t{uuid4().hex[:12]}"
+        with psycopg.connect(self.url("postgres"), autocommit=True) as connection:
+            connection.execute(f"create database {name}")
+        return self.url(name)
+
+    def url(self, database: str) -> str:
+        """Return the URL of a database."""
+        return f"postgresql://{USER}@127.0.0.1:{self.port}/{database}"

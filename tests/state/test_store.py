@@ -1,0 +1,268 @@
+"""The store in each kind of database: records, marks, migrations, and many processes at once."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import textwrap
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from datetime import datetime, timedelta, timezone
+from pathlib import Path
+
+import pytest
+import sqlalchemy as sa
+
+from sao_dagster.core.records import BuildRecord, Lease, TestRecord, Verdict
+from sao_dagster.errors import LeaseLostError, StateError
+from sao_dagster.state import tables
+from sao_dagster.state.base import DecisionRecord, RunRecord
+from sao_dagster.state.engine import StateEngine
+from sao_dagster.state.migrate import HEAD, VERSION_TABLE, VERSIONS
+from sao_dagster.state.sql import SqlStateStore
+from tests.postgres import Postgres
+
+AT = datetime(2026, 1, 1, 12, tzinfo=timezone.utc)
+RECORD = BuildRecord(
+    model="orders",
+    relation='"shop"."main"."orders"',
+    code_version="c",
+    code_parts={"sql": "1"},
+    definition="c",
+    sql_id="s",
+    inputs={"source:raw.orders": "1"},
+    definitions={},
+    data_version="content:1",
+    columns=(("id", "INTEGER"),),
+    rows=1,
+    observed_at=AT,
+    built_at=AT,
+    seconds=1.5,
+    run_id="run-1",
+)
+
+
+def test_records_come_back_as_they_went(state_url: str) -> None:
+    store = SqlStateStore(state_url)
+    store.record_build("shop.dev", RECORD, "select 1")
+    test = TestRecord(
+        test="t",
+        version="v",
+        inputs={"orders": "1"},
+        verdict=Verdict.WARN,
+        failures=3,
+        run_at=AT,
+        seconds=0.1,
+        run_id="r",
+    )
+    store.record_tests("shop.dev", [test])
+    assert store.builds("shop.dev") == {"orders": RECORD}
+    assert store.builds("shop.prod") == {}
+    assert store.tests("shop.dev") == {"t": test}
+    assert store.sql(["s"]) == {"s": "select 1"}
+    assert store.history("shop.dev", ["orders"]) == {"orders": (("content:1", AT),)}
+    store.keep_contents("shop.dev", "stamp", {"a": "1"})
+    assert store.contents("shop.dev", "stamp") == {"a": "1"}
+    assert store.contents("shop.dev", "other") == {}
+    store.keep_marks("shop.dev", "shown", {"a": "1", "b": "2"})
+    store.keep_marks("shop.dev", "shown", {"b": "3"})
+    assert store.marks("shop.dev", "shown") == {"a": "1", "b": "3"}
+    run = RunRecord(
+        run_id="r",
+        environment="shop.dev",
+        mode="force",
+        started_at=AT,
+        finished_at=AT,
+        summary={"built": 1, "seconds": 0.5},
+    )
+    decision = DecisionRecord(model="orders", outcome="built", reason="forced", decided_at=AT)
+    store.record_run(run, [decision])
+    store.record_run(run, [])
+    assert [each.summary for each in store.runs("shop.dev")] == [{"built": 2, "seconds": 1.0}]
+    assert store.decisions("shop.dev", "orders", 5) == [decision]
+    assert store.clear("shop.dev", ["orders"], []) == 1
+    assert store.builds("shop.dev") == {}
+    assert abs(store.now() - datetime.now(timezone.utc)) < timedelta(minutes=1)
+
+
+def test_changes_are_told_from_a_mark_on(state_url: str) -> None:
+    store = SqlStateStore(state_url)
+    store.record_build("e", RECORD, "")
+    found, mark = store.changes("e", 0)
+    assert set(found) == {"orders"}
+    store.record_build("e", replace(RECORD, model="customers"), "")
+    found, later = store.changes("e", mark)
+    assert set(found) == {"customers"}
+    assert store.changes("e", later) == ({}, later)
+
+
+def test_no_change_is_missed_while_many_write(state_url: str) -> None:
+    """A reader that always goes on from its last mark has seen everything in the end."""
+    store = SqlStateStore(state_url)
+    done = threading.Event()
+    seen: set[str] = set()
+
+    def read() -> None:
+        mark = 0
+        while True:
+            last = done.is_set()
+            found, mark = store.changes("e", mark)
+            seen.update(found)
+            if last:
+                return
+
+    reader = threading.Thread(target=read)
+    reader.start()
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(lambda number: store.record_build("e", replace(RECORD, model=f"m{number}"), ""), range(80)))
+    done.set()
+    reader.join()
+    assert seen == {f"m{number}" for number in range(80)}
+
+
+def test_migrations_give_the_tables_of_the_code(state_url: str) -> None:
+    SqlStateStore(state_url).close()
+    if state_url == "sqlite://":
+        return
+    with StateEngine(state_url).transaction() as connection:
+        found = sa.inspect(connection)
+        assert set(found.get_table_names()) == {*tables.metadata.tables, VERSION_TABLE}
+        for name, table in tables.metadata.tables.items():
+            there = {
+                each["name"]: (str(each["type"]).split("(")[0], each["nullable"]) for each in found.get_columns(name)
+            }
+            assert set(there) == {column.name for column in table.columns}, name
+            for column in table.columns:
+                assert there[column.name][1] == column.nullable, (name, column.name)
+            indexed = {tuple(each["column_names"]) for each in found.get_indexes(name)}
+            assert indexed == {tuple(column.name for column in index.columns) for index in table.indexes}, name
+    assert VERSIONS[-1] == HEAD
+
+
+def test_processes_that_start_at_once_migrate_once(state_url: str) -> None:
+    if state_url == "sqlite://":
+        return
+    code = f"from sao_dagster.state.sql import SqlStateStore; print(len(SqlStateStore({state_url!r}).builds('e')))"
+    started = [
+        subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        for _ in range(4)
+    ]
+    for each in started:
+        out, error = each.communicate(timeout=120)
+        assert (out.strip(), each.returncode) == ("0", 0), error
+
+
+def test_a_state_without_migrations_is_taken_over(tmp_path: Path) -> None:
+    """Development versions made their tables at once, and named a version of their own."""
+    url = f"sqlite:///{tmp_path / 'state.db'}"
+    engine = sa.create_engine(url)
+    old = [
+        each for name, each in tables.metadata.tables.items() if name not in ("sao_leases", "sao_waiters", "sao_marks")
+    ]
+    tables.metadata.create_all(engine, tables=old)
+    with engine.begin() as connection:
+        connection.execute(sa.text("insert into sao_sql values ('s', 'select 1')"))
+    engine.dispose()
+    store = SqlStateStore(url)
+    assert store.sql(["s"]) == {"s": "select 1"}
+    assert store.leases("e") == []
+
+
+def test_bad_urls_are_named() -> None:
+    for url, message in (
+        ("nonsense", "cannot be opened"),
+        ("oracle9://x", "cannot be opened"),
+        ("sqlite:////proc/no/such/folder/state.db", "cannot be"),
+    ):
+        with pytest.raises(StateError, match=message):
+            SqlStateStore(url)
+
+
+def test_a_password_is_in_no_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sao_dagster.state.engine.PATIENCE", 0.1)
+    with pytest.raises(StateError) as raised:
+        SqlStateStore("postgresql://someone:swordfish@127.0.0.1:1/nowhere")
+    assert "swordfish" not in str(raised.value)
+
+
+def test_a_short_outage_is_ridden_out(postgres: Postgres) -> None:
+    store = SqlStateStore(postgres.database())
+    store.record_build("e", RECORD, "")
+    restart = threading.Thread(target=postgres.restart, args=(1.0,))
+    restart.start()
+    for number in range(20):
+        store.record_build("e", replace(RECORD, model=f"m{number}"), "")
+    restart.join()
+    assert len(store.builds("e")) == 21
+
+
+def test_a_long_outage_is_a_clear_failure(postgres: Postgres, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sao_dagster.state.engine.PATIENCE", 0.5)
+    store = SqlStateStore(postgres.database())
+    postgres.stop()
+    try:
+        with pytest.raises(StateError, match="the state cannot be read or written"):
+            store.builds("e")
+    finally:
+        postgres.start()
+    assert store.builds("e") == {}
+
+
+def test_names_cannot_inject(state_url: str) -> None:
+    store = SqlStateStore(state_url)
+    nasty = "x'; drop table sao_builds; --\"\\%s"
+    store.record_build(nasty, replace(RECORD, model=nasty, inputs={nasty: nasty}), nasty)
+    store.take_lease(nasty, nasty, "h", nasty, 60)
+    store.keep_marks(nasty, nasty, {nasty: nasty})
+    assert store.builds(nasty)[nasty].inputs == {nasty: nasty}
+    assert store.history(nasty, [nasty])[nasty]
+    assert [each.model for each in store.leases(nasty)] == [nasty]
+
+
+def test_a_record_under_a_lease_that_was_taken_over_is_refused(state_url: str) -> None:
+    store = SqlStateStore(state_url)
+    slow = store.take_lease("e", "orders", "slow", "run-1", seconds=0.0)
+    assert isinstance(slow, Lease)
+    quick = store.take_lease("e", "orders", "quick", "run-2", seconds=60)
+    assert isinstance(quick, Lease)
+    assert quick.fence > slow.fence
+    with pytest.raises(LeaseLostError, match="taken over by run run-2"):
+        store.record_build("e", RECORD, "", lease=slow)
+    assert store.builds("e") == {}
+    store.record_build("e", RECORD, "", lease=quick)
+    assert set(store.builds("e")) == {"orders"}
+    assert store.leases("e") == [], "a lease is given back with the record"
+
+
+def test_only_one_of_many_processes_has_a_lease(state_url: str, tmp_path: Path) -> None:
+    """Four processes take turns on three models; each turn is noted where the others can see it."""
+    if state_url == "sqlite://":
+        return
+    SqlStateStore(state_url).close()
+    code = textwrap.dedent(f"""
+        import os, sys, time, random
+        from pathlib import Path
+        from sao_dagster.core.records import Lease
+        from sao_dagster.state.sql import SqlStateStore
+        store, me = SqlStateStore({state_url!r}), sys.argv[1]
+        for turn in range(12):
+            model = random.Random(f"{{me}}{{turn}}").choice("abc")
+            while not isinstance(lease := store.take_lease("e", model, me, me, 60), Lease):
+                time.sleep(0.01)
+            place = Path({str(tmp_path)!r}) / model
+            handle = os.open(place, os.O_CREAT | os.O_EXCL)  # fails if another has it
+            time.sleep(0.005)
+            os.close(handle); place.unlink()
+            store.release_lease("e", lease)
+        print("done")
+    """)
+    started = [
+        subprocess.Popen(
+            [sys.executable, "-c", code, f"p{n}"], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        )
+        for n in range(4)
+    ]
+    for each in started:
+        out, error = each.communicate(timeout=120)
+        assert out.strip() == "done", error
