@@ -11,7 +11,7 @@ import queue
 import threading
 import time
 import uuid
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Callable, Generator, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timezone
@@ -22,10 +22,10 @@ from sao_dagster.core.decide import Decision, Mode, Outcome, Reason
 from sao_dagster.core.hashing import digest
 from sao_dagster.core.models import CompiledSql, DataTest, Model, Node, Project, Seed
 from sao_dagster.core.plan import Facts, Plan, decide_node, make_plan, observe_node
-from sao_dagster.core.records import BuildRecord, Existence, TestRecord, Verdict
+from sao_dagster.core.records import BuildRecord, Existence, Lease, TestRecord, Verdict
 from sao_dagster.core.selection import Selection
 from sao_dagster.core.verdicts import TestDecision, TestOutcome, TestReason, decide_test
-from sao_dagster.errors import ProjectErrors, SaoError, StateError
+from sao_dagster.errors import LeaseLostError, LeaseTimeoutError, ProjectErrors, SaoError, StateError
 from sao_dagster.observe import Observation, content_key, kept_sql, observe
 from sao_dagster.results import (
     Event,
@@ -39,9 +39,13 @@ from sao_dagster.results import (
 )
 from sao_dagster.state.base import DecisionRecord, RunRecord, StateStore
 from sao_dagster.tasks import Task, tasks_for
+from sao_dagster.turns import Queued, Turns
 from sao_dagster.warehouses.base import Built, Session, Warehouse, schema_token
 
 OBSERVE_SECONDS = 60.0
+LEASE_SECONDS = 60.0
+QUEUE_SECONDS = 3600.0
+QUEUE_PAUSE = 0.3  # seconds between two looks at a model that another run builds
 CATCH_UP_SECONDS = 0.2  # how old the state may be that a reuse rests on; a build always looks again
 
 
@@ -62,6 +66,8 @@ class Runner:
         observe_seconds: The time for reading data versions before a plan.
         verify: Whether the content of built relations is compared with what was built, to notice foreign changes.
         build_without_state: Whether a run whose state cannot be reached builds everything, rather than fail.
+        lease_seconds: After what time without a sign of life a model may be taken over from a run.
+        queue_seconds: How long a model waits for another run that builds it.
     """
 
     project: Project
@@ -72,6 +78,8 @@ class Runner:
     observe_seconds: float = OBSERVE_SECONDS
     verify: bool = True
     build_without_state: bool = False
+    lease_seconds: float = LEASE_SECONDS
+    queue_seconds: float = QUEUE_SECONDS
 
     def plan(
         self, selection: Selection, mode: Mode = Mode.STATE_AWARE, *, wait_seconds: float | None = None
@@ -83,7 +91,15 @@ class Runner:
             WarehouseBusyError: The warehouse is held by another process for longer than `wait_seconds`.
         """
         with no_collection(), self.warehouse.session(read_only=True, wait_seconds=wait_seconds) as session:
-            return self._plan(selection, mode, session, self.open_store())
+            store = self.open_store()
+            return self._by_the_clock_of(store)._plan(selection, mode, session, store)
+
+    def _by_the_clock_of(self, store: StateStore) -> Runner:
+        """Return the runner with the store's time, on which all machines agree, unless it was given a time of its own."""
+        if self.clock is not _now:
+            return self
+        ahead = store.now() - _now()
+        return replace(self, clock=lambda: _now() + ahead)
 
     def _plan(self, selection: Selection, mode: Mode, session: Session, store: StateStore) -> tuple[Plan, Observation]:
         now = self.clock()
@@ -139,9 +155,11 @@ class Runner:
             yield from _drain(messages)
             opened = time.perf_counter()
             store: StateStore | None = None
+            runner = self
             try:
                 store = self.open_store()
-                plan, seen = self._plan(selection, mode, session, store)
+                runner = self._by_the_clock_of(store)
+                plan, seen = runner._plan(selection, mode, session, store)
             except StateError as error:
                 if not self.build_without_state:
                     raise
@@ -150,7 +168,7 @@ class Runner:
                 plan = make_plan(self.project, selection, seen.facts, self.clock(), mode)
             deciding = time.perf_counter() - opened
             yield Planned(plan, seen)
-            run = _Run(self, selection, mode, run_id, session, store, seen, started_at)
+            run = _Run(runner, selection, mode, run_id, session, store, seen, runner.clock())
 
             def result() -> RunResult:
                 return RunResult(
@@ -158,7 +176,7 @@ class Runner:
                     environment=self.project.environment,
                     mode=mode,
                     started_at=started_at,
-                    finished_at=self.clock(),
+                    finished_at=runner.clock(),
                     models=tuple(run.models.values()),
                     tests=tuple(run.tests.values()),
                     seconds=time.perf_counter() - started,
@@ -222,6 +240,13 @@ def record_run(store: StateStore, result: RunResult) -> None:
     )
 
 
+@dataclass(frozen=True)
+class _Queued:
+    """A step whose model another run builds just now; it is taken again a little later."""
+
+    task: Task
+
+
 @dataclass
 class _Run:
     """One run while it goes. Its facts are copies of its own, kept up to date by `_catch_up` and `_learn`."""
@@ -264,7 +289,14 @@ class _Run:
         self.broken: dict[str, None] = {}  # nodes and sources whose dependents are skipped
         self.untrusted: dict[str, None] = {}  # those whose tests are skipped too
         self.lock = threading.Lock()
-        self.done: queue.SimpleQueue[Task | Event | BaseException] = queue.SimpleQueue()
+        self.done: queue.SimpleQueue[Task | _Queued | Event | BaseException] = queue.SimpleQueue()
+        self.turns = (
+            None
+            if self.store is None
+            else Turns(
+                self.store, self.project.environment, self.run_id, self.runner.lease_seconds, self.runner.queue_seconds
+            )
+        )
         self.stopping = threading.Event()
         self.hooks_ran = False
         self.side_effects = bool(self.project.on_run_start or self.project.on_run_end)
@@ -286,10 +318,22 @@ class _Run:
                 if not needed:
                     pool.submit(self._take, task)
             remaining = len(waits)
+            queued: dict[Task, float] = {}  # when to look again, on the monotonic clock
             while remaining:
-                item = self.done.get()
+                try:
+                    item = self.done.get(timeout=QUEUE_PAUSE if queued else None)
+                except queue.Empty:
+                    item = None
+                for task in [each for each, due in queued.items() if due <= time.monotonic()]:
+                    del queued[task]
+                    pool.submit(self._take, task)
+                if item is None:
+                    continue
                 if isinstance(item, BaseException):
                     raise item
+                if isinstance(item, _Queued):
+                    queued[item.task] = time.monotonic() + QUEUE_PAUSE
+                    continue
                 if not isinstance(item, Task):
                     yield item
                     continue
@@ -302,6 +346,8 @@ class _Run:
             self.stopping.set()
             self.session.interrupt()
             pool.shutdown(wait=True, cancel_futures=True)
+            if self.turns is not None:
+                self.turns.close()
 
     def _take(self, task: Task) -> None:
         """Take one step, on a thread of the pool."""
@@ -310,40 +356,86 @@ class _Run:
         try:
             if task.tests:
                 self._test(task)
-            else:
-                self._node(task.node)
+            elif not self._node(task.node):
+                self.done.put(_Queued(task))
+                return
             self.done.put(task)
         except BaseException as error:  # noqa: BLE001 - handed to the thread that runs the run
             self.done.put(error)
 
     # ------------------------------------------------------------------ models and seeds
 
-    def _node(self, name: str) -> None:
+    def _node(self, name: str) -> bool:
+        """Decide about a node, and build it if that is due; return False where another run builds it just now.
+
+        A node that was waited for is observed and decided again: usually it is reused then.
+        """
         now = self.runner.clock()
         node = self.project.nodes[name]
         self._catch_up(name, exact=False)
         decision = self._decide(name, now)
-        if decision.outcome is Outcome.BUILT and self._catch_up(name, exact=True):
-            decision = self._decide(name, now)
+        lease: Lease | None = None
+        if decision.outcome is Outcome.BUILT:
+            try:
+                turn = self.turns.ask(name) if self.turns is not None else None
+            except LeaseTimeoutError as error:
+                self._failed(node, decision, error, now)
+                return True
+            if isinstance(turn, Queued):
+                if turn.message is not None:
+                    self.done.put(Message(turn.message))
+                return False
+            lease = turn.lease if turn is not None else None
+            if self._catch_up(name, exact=True) or (turn is not None and turn.waited):
+                self._look_again(name)
+                decision = self._decide(name, now)
+        return self._settle(node, decision, lease, now)
+
+    def _settle(self, node: Node, decision: Decision, lease: Lease | None, now: datetime) -> bool:
+        """Do what was decided, with the lease in hand; return False where the lease was lost and it is to be asked again."""
+        name = node.name
         facts = self.facts
         record = facts.records.get(name)
         seconds = 0.0
         if decision.outcome is Outcome.BUILT:
             self.done.put(Started(name, decision.reason))
             try:
-                record, seconds = self._build(name, facts)
+                record, seconds = self._build(name, facts, lease)
+            except LeaseLostError as error:
+                self.done.put(Message(f"{error}; it is decided again"))
+                with self.lock:  # what was built stands beside the other's record: only a build makes that right
+                    self._records.pop(name, None)
+                return False
             except SaoError as error:
                 if self.stopping.is_set():
-                    return
-                file = str(error.location or node.location) if error.location or node.location else None
-                evidence = {"error": error.message, "because": decision.reason.value, "file": file}
-                decision = Decision(
-                    model=name,
-                    outcome=Outcome.FAILED,
-                    reason=Reason.BUILD_ERROR,
-                    evidence=evidence,
-                    warnings=decision.warnings,
-                )
+                    return True
+                self._failed(node, decision, error, now)
+                self._give_back(lease)
+                return True
+        else:
+            self._give_back(lease)
+        self._conclude(node, decision, record, seconds, now)
+        return True
+
+    def _give_back(self, lease: Lease | None) -> None:
+        if lease is not None and self.turns is not None:
+            self.turns.give_back(lease)
+
+    def _failed(self, node: Node, decision: Decision, error: SaoError, now: datetime) -> None:
+        file = str(error.location or node.location) if error.location or node.location else None
+        failed = Decision(
+            model=node.name,
+            outcome=Outcome.FAILED,
+            reason=Reason.BUILD_ERROR,
+            evidence={"error": error.message, "because": decision.reason.value, "file": file},
+            warnings=decision.warnings,
+        )
+        self._conclude(node, failed, self.facts.records.get(node.name), 0.0, now)
+
+    def _conclude(
+        self, node: Node, decision: Decision, record: BuildRecord | None, seconds: float, now: datetime
+    ) -> None:
+        name = node.name
         result = ModelResult(
             decision=decision,
             relation=str(node.relation),
@@ -372,7 +464,7 @@ class _Run:
         """Learn what other runs have built meanwhile; return whether there was anything new.
 
         Args:
-            name: The model whose turn it is; when the news of its inputs appeared matters if it tolerates a lag.
+            name: The model whose turn it is, or what is tested; when the news of its inputs appeared matters if it tolerates a lag.
             exact: Whether to look even though that was done a moment ago, because a build depends on it.
         """
         if self.store is None:
@@ -385,11 +477,33 @@ class _Run:
                 self._caught_up = time.monotonic()
             news = {key: record for key, record in records.items() if self._records.get(key) != record}
             self._records.update(news)
-        if self.project.nodes[name].policy.lag_tolerance is not None:
+        node = self.project.nodes.get(name)
+        if node is not None and node.policy.lag_tolerance is not None:
             self._history.update(self.store.history(self.project.environment, self.project.graph.inputs(name).data))
         return bool(news)
 
-    def _build(self, name: str, facts: Facts) -> tuple[BuildRecord, float]:
+    def _look_again(self, name: str) -> None:
+        """Observe what a node reads, and its relation: another run may have built it while this one waited."""
+        if self.store is None:
+            return
+        seen = observe(
+            self.project,
+            Selection((name,), (), ()),
+            store=self.store,
+            session=self.session,
+            now=self.runner.clock(),
+            budget_seconds=self.runner.observe_seconds,
+            verify=self.runner.verify and self.mode is Mode.STATE_AWARE,
+        ).facts
+        with self.lock:
+            self._versions.update(seen.versions)
+            self._exists.update(seen.exists)
+            self._schemas.update(seen.schemas)
+            self._history.update(seen.history)
+            self._altered.pop(name, None)
+            self._altered.update(seen.altered)
+
+    def _build(self, name: str, facts: Facts, lease: Lease | None) -> tuple[BuildRecord, float]:
         node = self.project.nodes[name]
         before = observe_node(self.project, name, facts)
         with self.lock:  # whatever happens from here on, its content is not known until it is recorded
@@ -423,7 +537,9 @@ class _Run:
             run_id=self.run_id,
         )
         if self.store is not None:
-            self.store.record_build(self.project.environment, record, kept)
+            self.store.record_build(self.project.environment, record, kept, lease)
+            if self.turns is not None and lease is not None:
+                self.turns.done_with(lease)
         self._learn(name, record, built)
         return record, built.seconds
 
@@ -482,7 +598,13 @@ class _Run:
             records.append(self._test_record(answer, versions[answer.test.name], now))
             self._answer(answer, to_run[answer.test.name])
         if self.store is not None:
-            self.store.record_tests(self.project.environment, records)
+            self._catch_up(task.node, exact=True)
+            kept = [each for each in records if self._is_about(each, versions[each.test])]
+            self.store.record_tests(self.project.environment, kept)
+
+    def _is_about(self, record: TestRecord, before: Mapping[str, str | None]) -> bool:
+        """Return whether no other run has built anew what a test was reading; else nobody knows what its verdict is about."""
+        return all(self.facts.version(self.project, read) == version for read, version in before.items())
 
     def _report(self, test: DataTest, decision: TestDecision, record: TestRecord | None) -> None:
         reused = record if decision.outcome is TestOutcome.REUSED else None

@@ -15,7 +15,7 @@ LEVELS = (
     ("sql",),
     ("state", "warehouses"),
     ("checks",),
-    ("results", "tasks", "observe"),
+    ("results", "tasks", "observe", "turns"),
     ("runner",),
     ("projects",),  # a project hands out its runner, which it imports when it is asked for
     ("integration", "cli", "dagster", "__init__"),

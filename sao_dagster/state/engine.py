@@ -45,7 +45,9 @@ class StateEngine:
 
     def __init__(self, url: str) -> None:
         try:
-            self._engine = _open(_with_driver(make_url(url)))
+            parsed = make_url(url)
+            self._engine = _open(_with_driver(parsed))
+            self.is_in_memory = self.is_sqlite and _is_in_memory(parsed)
         except ModuleNotFoundError as error:
             raise StateError(
                 f"the state is in PostgreSQL, and its driver is not installed: pip install 'sao-dagster[postgres]' ({error})"
@@ -113,6 +115,10 @@ def ridden_out(method: Callable[Concatenate[Any, P], R]) -> Callable[Concatenate
     return call
 
 
+def _is_in_memory(url: URL) -> bool:
+    return url.database in (None, "", ":memory:")
+
+
 def _with_driver(url: URL) -> URL:
     """Return a PostgreSQL URL as psycopg 3 takes it, whatever driver it names."""
     if url.get_backend_name() in ("postgresql", "postgres"):
@@ -125,7 +131,7 @@ def _open(url: URL) -> Engine:
         return create_engine(
             url, pool_pre_ping=True, pool_size=5, max_overflow=20, connect_args={"connect_timeout": 10}
         )
-    if url.database in (None, "", ":memory:"):
+    if _is_in_memory(url):
         # one connection, which is the database; threads take turns
         engine = create_engine(
             url, poolclass=QueuePool, pool_size=1, max_overflow=0, connect_args={"check_same_thread": False}

@@ -8,6 +8,7 @@ from sqlalchemy import Connection, inspect, text
 
 from sao_dagster.errors import StateError
 from sao_dagster.state.engine import StateEngine
+from sao_dagster.state.tables import metadata
 
 HEAD = "0002"  # the newest of `migrations/versions`
 VERSIONS = ("0001", "0002")
@@ -24,6 +25,10 @@ def migrate(engine: StateEngine) -> None:
         if _found(connection) == HEAD:
             return
     with engine.transaction(write=True) as connection:
+        if engine.is_in_memory:  # it has no past, and is made anew by every test
+            metadata.create_all(connection)
+            connection.execute(text(f"create table {VERSION_TABLE} as select '{HEAD}' as version_num"))
+            return
         engine.take_turns(connection, "sao migrations")
         if _found(connection) != HEAD:
             _upgrade(connection)

@@ -385,7 +385,7 @@ class DuckDBSession:
         """Make a relation between its hooks, in one transaction; `make` says whether it is a view now."""
         wants_view = node.materialized is Materialized.VIEW
         omitted = node.volatile_columns if isinstance(node, Model) else ()
-        is_view = self._is_view(node.relation)
+        known = is_view = self._is_view(node.relation)
         started = time.perf_counter()
         try:
             with self._transaction() as cursor:
@@ -400,7 +400,7 @@ class DuckDBSession:
                 seconds = time.perf_counter() - started
                 built = _describe(cursor, node.relation, omitted, is_view=made_view, seconds=seconds)
         except WarehouseError:
-            known, self._kinds = is_view, None  # a hook or a macro may have made or dropped it behind our back
+            self._kinds = None  # a hook or a macro may have made or dropped it behind our back
             if self._is_view(node.relation) == known:
                 raise
             return self._replace(node, before, after, make)

@@ -271,3 +271,12 @@ def test_models_that_run_statements_of_their_own_do_not_hide_changes(shop: World
     shop.run("other")
     shop.run("orders")
     assert shop.run("other").outcomes["other"] == "built: relation_altered"
+
+
+def test_a_view_that_becomes_a_table_of_wrong_sql_fails_once_and_stays(world: World) -> None:
+    world.model("a", "select 1 as x", materialized="view").run()
+    world.model("a", "select no_such_column as x", materialized="table")
+    assert world.run().outcomes == {"a": "failed: build_error"}
+    assert world.rows("select x from main.a") == [(1,)], "the old view is there"
+    world.model("a", "select 2 as x", materialized="table")
+    assert world.run().outcomes == {"a": "built: code_changed"}

@@ -1,0 +1,186 @@
+"""Model-level queueing: a run waits at a model that another one builds, goes on with the others, and decides again."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from sao_dagster import runner as runner_module
+from sao_dagster import select
+from sao_dagster.core.records import BuildRecord, Lease
+from sao_dagster.results import Event, Message, ModelResult
+from sao_dagster.state.sql import SqlStateStore
+from tests.world import World
+
+ENVIRONMENT = "shop.dev"
+
+
+@pytest.fixture
+def shop(world: World) -> World:
+    world.source("orders").sql("create table raw.orders as select 1 as id, 5 as amount")
+    world.model("orders", "select * from {{ source('raw', 'orders') }}")
+    world.model("report", "select sum(amount) as amount from {{ ref('orders') }}")
+    world.model("alone", "select 1 as x")
+    return world
+
+
+def store_of(world: World) -> SqlStateStore:
+    return SqlStateStore(f"sqlite:///{world.root / 'state.db'}")
+
+
+def take(store: SqlStateStore, model: str, seconds: float = 60.0) -> Lease:
+    lease = store.take_lease(ENVIRONMENT, model, "someone-else", "run-of-others", seconds)
+    assert isinstance(lease, Lease)
+    return lease
+
+
+def later(seconds: float, action: Callable[[], Any]) -> threading.Thread:
+    def wait() -> None:
+        time.sleep(seconds)
+        action()
+
+    thread = threading.Thread(target=wait)
+    thread.start()
+    return thread
+
+
+def messages(events: list[Event]) -> list[str]:
+    return [each.text for each in events if isinstance(each, Message)]
+
+
+def test_a_run_waits_at_the_model_and_goes_on_with_the_others(shop: World) -> None:
+    store = store_of(shop)
+    lease = take(store, "orders")
+    events: list[Event] = []
+    thread = later(1.0, lambda: store.release_lease(ENVIRONMENT, lease))
+    run = shop.run(events=events)
+    thread.join()
+    assert run.outcomes == {
+        "orders": "built: never_built",
+        "report": "built: never_built",
+        "alone": "built: never_built",
+    }
+    (said,) = messages(events)
+    assert said.startswith("waits for run run-of-others, at orders since ")
+    order = [each.name for each in events if isinstance(each, ModelResult)]
+    assert order == ["alone", "orders", "report"], "only what depends on the model is held back"
+    assert store.leases(ENVIRONMENT) == []
+
+
+def test_what_another_run_has_just_built_is_reused(shop: World) -> None:
+    """The other run builds from newer data than this one saw when it began; after the wait it is looked at again."""
+    shop.run()
+    record = store_of(shop).builds(ENVIRONMENT)["orders"]
+    shop.sql("insert into raw.orders values (2, 7)")
+    store = store_of(shop)
+    lease = take(store, "orders")
+    news = versions_of(shop)
+
+    def build_it() -> None:
+        built: BuildRecord = replace(record, inputs=news, run_id="run-of-others", built_at=shop.now)
+        store.record_build(ENVIRONMENT, built, "", lease)
+
+    thread = later(1.0, build_it)
+    run = replace_verify(shop)
+    thread.join()
+    assert run["orders"] == ("reused", "no_new_data")
+
+
+def versions_of(world: World) -> dict[str, str]:
+    runner = world.runner()
+    _, seen = runner.plan(select(runner.project))
+    return {name: version for name, version in seen.facts.versions.items() if version and name.startswith("source:")}
+
+
+def replace_verify(world: World) -> dict[str, tuple[str, str]]:
+    """Run without comparing contents: the other run of this test only says that it built."""
+    runner = replace(world.runner(), verify=False)
+    result = runner.run(select(runner.project))
+    return {each.name: (each.decision.outcome.value, each.decision.reason.value) for each in result.models}
+
+
+def test_waiting_is_bounded_and_says_for_whom(shop: World) -> None:
+    lease = take(store_of(shop), "orders")
+    runner = replace(shop.runner(), queue_seconds=0.5)
+    result = runner.run(select(runner.project))
+    found = {each.name: each.decision for each in result.models}
+    assert found["orders"].outcome.value == "failed"
+    assert "waited" in str(found["orders"].evidence["error"])
+    assert "run run-of-others" in str(found["orders"].evidence["error"])
+    assert found["report"].reason.value == "upstream_failed"
+    assert found["alone"].outcome.value == "built"
+    assert [each.model for each in store_of(shop).leases(ENVIRONMENT)] == [lease.model], "its own place is given up"
+
+
+def test_the_lease_of_a_dead_run_is_taken_over(shop: World) -> None:
+    take(store_of(shop), "orders", seconds=1.0)
+    assert shop.run().outcomes["orders"] == "built: never_built"
+
+
+def test_a_lease_is_kept_by_its_heartbeat(shop: World) -> None:
+    """A build that takes longer than the lease is not taken over while its run is alive."""
+    shop.model("slow", "select count(*) as n from range(120000000) t(i), range(8) u(j) where (i * j) % 7 = 3")
+    store = store_of(shop)
+    taken: list[object] = []
+    runner = replace(shop.runner(), lease_seconds=0.3)
+    done = threading.Event()
+
+    def ask() -> None:
+        while not done.is_set():
+            if any(each.model == "slow" for each in store.leases(ENVIRONMENT)):
+                answer = store.take_lease(ENVIRONMENT, "slow", "someone-else", "run-of-others", 0.2)
+                taken.append(answer) if isinstance(answer, Lease) and not done.is_set() else None
+            time.sleep(0.05)
+
+    thread = threading.Thread(target=ask)
+    thread.start()
+    result = runner.run(select(runner.project, "slow"))
+    done.set()
+    thread.join()
+    assert result.succeeded
+    assert not [each for each in taken if isinstance(each, Lease) and each.fence == 1]
+
+
+def test_a_run_whose_lease_was_taken_over_records_nothing_and_decides_again(
+    shop: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As if the process had been stopped for longer than its lease: its build does not count, and is done anew."""
+    store = store_of(shop)
+    took: list[Lease] = []
+    build = runner_module._Run._build
+
+    def stopped_before_it_builds(self: Any, *arguments: Any) -> Any:
+        if not took:
+            took.append(take(store, "alone"))
+            later(0.8, lambda: store.release_lease(ENVIRONMENT, took[0]))
+        return build(self, *arguments)
+
+    monkeypatch.setattr(runner_module._Run, "_build", stopped_before_it_builds)
+    runner = replace(shop.runner(), lease_seconds=0.0)
+    events: list[Event] = []
+    result = runner.run(select(runner.project, "alone"), on_event=events.append)
+    first, second = messages(events)[:2]
+    assert "the lease on alone was taken over by run run-of-others" in first
+    assert second.startswith("waits for run run-of-others")
+    assert [(each.name, each.decision.outcome.value) for each in result.models] == [("alone", "built")]
+    assert store.builds(ENVIRONMENT)["alone"].run_id == result.run_id
+
+
+def test_a_stopped_run_leaves_no_lease(shop: World) -> None:
+    lease = take(store_of(shop), "orders")
+    runner = shop.runner()
+    running = runner.events(select(runner.project))
+    for event in running:
+        if isinstance(event, Message):
+            break
+    running.close()
+    assert [each.holder for each in store_of(shop).leases(ENVIRONMENT)] == [lease.holder]
+    store_of(shop).release_lease(ENVIRONMENT, lease)
+    assert isinstance(store_of(shop).take_lease(ENVIRONMENT, "orders", "next", "r", 60), Lease), (
+        "nor a place in the queue"
+    )
