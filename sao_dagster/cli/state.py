@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 from rich.console import Console
@@ -25,9 +25,6 @@ from sao_dagster.cli.common import (
     shown_url,
 )
 
-if TYPE_CHECKING:
-    pass
-
 app = typer.Typer(help="Look at the shared state, clear it, move it.", no_args_is_help=True)
 
 
@@ -36,7 +33,7 @@ def state_show(
     project_dir: ProjectDir = Path(), target: Target = None, select: Select = None, as_json: AsJson = False,
     variables: Vars = None,
 ) -> None:  # fmt: skip
-    """Show the last build of each model."""
+    """Show the last build of each model, and what is being built."""
     request = Request(project_dir, target, variables, as_json=as_json)
 
     def action() -> int:
@@ -45,6 +42,7 @@ def state_show(
         records = {
             name: each for name, each in opened.store.builds(opened.project.environment).items() if name in chosen
         }
+        held = [each for each in opened.store.leases(opened.project.environment) if each.model in chosen]
         if as_json:
             rows = [
                 {
@@ -59,7 +57,23 @@ def state_show(
                 }
                 for name, each in sorted(records.items())
             ]
-            print_json({"environment": opened.project.environment, "state_url": shown_url(opened), "builds": rows})
+            leases = [
+                {
+                    "name": each.model,
+                    "run_id": each.run_id,
+                    "fence": each.fence,
+                    "expires_at": each.expires_at.isoformat(),
+                }
+                for each in held
+            ]
+            print_json(
+                {
+                    "environment": opened.project.environment,
+                    "state_url": shown_url(opened),
+                    "builds": rows,
+                    "leases": leases,
+                }
+            )
             return OK
         table = Table("model", "built", "rows", "seconds", "data version", "run", box=None)
         for name, each in sorted(records.items()):
@@ -73,6 +87,11 @@ def state_show(
                 each.run_id[:8],
             )
         Console(highlight=False).print(table)
+        for lease in held:
+            until = lease.expires_at.isoformat(timespec="seconds")
+            people().print(
+                f"{lease.model} is being built by run {lease.run_id} [dim](its lease lasts until {until})[/]"
+            )
         people().print(f"[dim]{opened.project.environment} in {shown_url(opened)}[/]")
         return OK
 

@@ -11,7 +11,6 @@ def orders(source):
 from __future__ import annotations
 
 import inspect
-import os
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from copy import copy
@@ -35,6 +34,7 @@ from sao_dagster.projects.declarations import Declarations, NodeDeclaration, Tes
 from sao_dagster.projects.folder import read_folder
 from sao_dagster.projects.snapshot import Snapshot
 from sao_dagster.projects.sources import external_location
+from sao_dagster.projects.state_url import default_state_url
 from sao_dagster.state.base import StateStore
 from sao_dagster.warehouses.base import Warehouse
 
@@ -166,12 +166,9 @@ class SqlProject:
     def state_url(self) -> str:
         """Where the shared state is.
 
-        The first of: what was given, `SAO_STATE_URL`, a file in `DAGSTER_HOME`, a file in the project's folder.
+        What was given; else see `default_state_url`.
         """
-        if self._state_url or os.environ.get("SAO_STATE_URL"):
-            return self._state_url or os.environ["SAO_STATE_URL"]
-        home = os.environ.get("DAGSTER_HOME")
-        return f"sqlite:///{Path(home) / 'sao_state.db' if home else self.root / '.sao' / 'state.db'}"
+        return self._state_url or default_state_url(self.root)
 
     @cached_property
     def store(self) -> StateStore:

@@ -1,0 +1,77 @@
+"""Where the shared state is, if nobody says: beside what Dagster keeps."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote, urlencode
+
+import yaml
+
+from sao_dagster.errors import StateError
+
+SQLITE_FILE = "sao_state.db"
+
+
+def default_state_url(root: Path) -> str:
+    """Return the URL of the state of a project.
+
+    The first of: `SAO_STATE_URL`; the database of the Dagster instance, if that is PostgreSQL; a file in `DAGSTER_HOME`; a
+    file in the project's folder.
+
+    Args:
+        root: The project's folder.
+
+    Raises:
+        StateError: `dagster.yaml` cannot be read, or needs an environment variable that is not set.
+    """
+    if os.environ.get("SAO_STATE_URL"):
+        return os.environ["SAO_STATE_URL"]
+    home = os.environ.get("DAGSTER_HOME")
+    if not home:
+        return f"sqlite:///{root / '.sao' / 'state.db'}"
+    return _of_instance(Path(home) / "dagster.yaml") or f"sqlite:///{Path(home) / SQLITE_FILE}"
+
+
+def _of_instance(file: Path) -> str | None:
+    """Return the URL of the instance's database, if that is PostgreSQL."""
+    if not file.is_file():
+        return None
+    try:
+        settings = yaml.safe_load(file.read_text(encoding="utf-8"))
+    except (OSError, yaml.YAMLError) as error:
+        raise StateError(f"{file} cannot be read, so it is not known where the state is: {error}") from error
+    if not isinstance(settings, Mapping):
+        return None
+    storage = settings.get("storage")
+    config = storage.get("postgres") if isinstance(storage, Mapping) else None
+    older = settings.get("run_storage")  # each storage by itself, as dagster.yaml had it first
+    if config is None and isinstance(older, Mapping) and str(older.get("module", "")).startswith("dagster_postgres"):
+        config = older.get("config")
+    if not isinstance(config, Mapping):
+        return None
+    if config.get("postgres_url") is not None:
+        return _value(config["postgres_url"], file)
+    parts = config.get("postgres_db")
+    if not isinstance(parts, Mapping):
+        return None
+    found = {key: _value(value, file) for key, value in parts.items() if key != "params"}
+    credentials = quote(found.get("username", ""), safe="")
+    if "password" in found:
+        credentials += f":{quote(found['password'], safe='')}"
+    params = parts.get("params")
+    query = f"?{urlencode(params)}" if isinstance(params, Mapping) and params else ""
+    place = f"{found.get('hostname', 'localhost')}:{found.get('port', '5432')}"
+    return f"postgresql://{credentials}@{place}/{found.get('db_name', '')}{query}"
+
+
+def _value(value: Any, file: Path) -> str:
+    """Return a setting of `dagster.yaml`, which may name an environment variable."""
+    if isinstance(value, Mapping) and "env" in value:
+        name = str(value["env"])
+        if name not in os.environ:
+            raise StateError(f"{file} needs the environment variable {name}, which is not set")
+        return os.environ[name]
+    return str(value)
