@@ -14,7 +14,7 @@ import uuid
 from collections.abc import Callable, Generator, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
-from datetime import datetime, timezone
+from datetime import datetime, timedelta, timezone
 
 from sao_dagster.checks.run import TestAnswer, run_tests
 from sao_dagster.core.collection import no_collection
@@ -148,7 +148,7 @@ class Runner:
         """
         if self.project.errors:
             raise ProjectErrors(self.project.errors)
-        started_at, started = self.clock(), time.perf_counter()
+        started = time.perf_counter()
         run_id = run_id or uuid.uuid4().hex
         messages: queue.SimpleQueue[Event] = queue.SimpleQueue()
         with self.warehouse.session(on_wait=lambda text: messages.put(Message(text))) as session:
@@ -167,6 +167,7 @@ class Runner:
                 mode, store, seen = Mode.WITHOUT_STATE, None, Observation(facts=Facts())
                 plan = make_plan(self.project, selection, seen.facts, self.clock(), mode)
             deciding = time.perf_counter() - opened
+            started_at = runner.clock() - timedelta(seconds=time.perf_counter() - started)
             yield Planned(plan, seen)
             run = _Run(runner, selection, mode, run_id, session, store, seen, runner.clock())
 
@@ -297,6 +298,8 @@ class _Run:
                 self.store, self.project.environment, self.run_id, self.runner.lease_seconds, self.runner.queue_seconds
             )
         )
+        # what was built without the right to: the record of another run does not speak of it, so only a build makes it right
+        self.spoiled: set[str] = set()
         self.stopping = threading.Event()
         self.hooks_ran = False
         self.side_effects = bool(self.project.on_run_start or self.project.on_run_end)
@@ -403,7 +406,8 @@ class _Run:
                 record, seconds = self._build(name, facts, lease)
             except LeaseLostError as error:
                 self.done.put(Message(f"{error}; it is decided again"))
-                with self.lock:  # what was built stands beside the other's record: only a build makes that right
+                with self.lock:
+                    self.spoiled.add(name)
                     self._records.pop(name, None)
                 return False
             except SaoError as error:
@@ -461,7 +465,7 @@ class _Run:
         )
 
     def _catch_up(self, name: str, *, exact: bool) -> bool:
-        """Learn what other runs have built meanwhile; return whether there was anything new.
+        """Learn what other runs have built meanwhile; return whether another run has built anything.
 
         Args:
             name: The model whose turn it is, or what is tested; when the news of its inputs appeared matters if it tolerates a lag.
@@ -477,10 +481,12 @@ class _Run:
                 self._caught_up = time.monotonic()
             news = {key: record for key, record in records.items() if self._records.get(key) != record}
             self._records.update(news)
+            for spoiled in self.spoiled:
+                self._records.pop(spoiled, None)
         node = self.project.nodes.get(name)
         if node is not None and node.policy.lag_tolerance is not None:
             self._history.update(self.store.history(self.project.environment, self.project.graph.inputs(name).data))
-        return bool(news)
+        return any(record.run_id != self.run_id for record in news.values())
 
     def _look_again(self, name: str) -> None:
         """Observe what a node reads, and its relation: another run may have built it while this one waited."""
@@ -554,6 +560,7 @@ class _Run:
     def _learn(self, name: str, record: BuildRecord, built: Built) -> None:
         """Add a build to the facts that later decisions are taken from."""
         with self.lock:
+            self.spoiled.discard(name)
             self._records[name] = record
             self._exists[name] = Existence.YES
             self._altered.pop(name, None)

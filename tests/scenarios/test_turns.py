@@ -171,6 +171,32 @@ def test_a_run_whose_lease_was_taken_over_records_nothing_and_decides_again(
     assert store.builds(ENVIRONMENT)["alone"].run_id == result.run_id
 
 
+def test_the_record_of_the_run_that_took_over_does_not_speak_for_what_was_written_after_it(
+    shop: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The other run builds and records, then this one writes the relation without the right to: it is not reused."""
+    shop.run("alone")
+    store = store_of(shop)
+    theirs = replace(store.builds(ENVIRONMENT)["alone"], run_id="run-of-others", data_version="content:theirs")
+    shop.model("alone", "select 2 as x")
+    code = shop.runner().project.nodes["alone"].code
+    build = runner_module._Run._build
+    took: list[Lease] = []
+
+    def stopped_before_it_builds(self: Any, *arguments: Any) -> Any:
+        if not took:
+            took.append(take(store, "alone"))
+            record = replace(theirs, code_version=code.version, code_parts=dict(code.parts))
+            store.record_build(ENVIRONMENT, record, "", took[0])
+        return build(self, *arguments)
+
+    monkeypatch.setattr(runner_module._Run, "_build", stopped_before_it_builds)
+    runner = replace(shop.runner(), lease_seconds=0.0, verify=False)
+    result = runner.run(select(runner.project, "alone"))
+    assert [(each.name, each.decision.outcome.value) for each in result.models] == [("alone", "built")]
+    assert store.builds(ENVIRONMENT)["alone"].run_id == result.run_id
+
+
 def test_a_stopped_run_leaves_no_lease(shop: World) -> None:
     lease = take(store_of(shop), "orders")
     runner = shop.runner()

@@ -10,6 +10,15 @@ from sao_dagster.errors import StateError
 from sao_dagster.projects.state_url import default_state_url
 
 
+EACH_BY_ITSELF = """
+run_storage:
+  module: dagster_postgres.run_storage
+  class: PostgresRunStorage
+  config:
+    postgres_db: {username: u, password: p, hostname: h, db_name: db, params: {sslmode: require}}
+"""
+
+
 @pytest.fixture
 def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("DAGSTER_HOME", str(tmp_path))
@@ -37,8 +46,7 @@ def test_beside_the_instance(home: Path, monkeypatch: pytest.MonkeyPatch) -> Non
             "postgresql://u:p%40ss@h:5433/db",
         ),
         (
-            "run_storage: {module: dagster_postgres.run_storage, class: PostgresRunStorage, config: "
-            "{postgres_db: {username: u, password: p, hostname: h, db_name: db, params: {sslmode: require}}}}",
+            EACH_BY_ITSELF,
             "postgresql://u:p@h:5432/db?sslmode=require",
         ),
     ],
