@@ -9,7 +9,6 @@ import pytest
 from sao_dagster.errors import StateError
 from sao_dagster.projects.state_url import default_state_url
 
-
 EACH_BY_ITSELF = """
 run_storage:
   module: dagster_postgres.run_storage
