@@ -35,6 +35,7 @@ UNFINISHED = (
     dg.DagsterRunStatus.CANCELING,
 )
 TREES_A_TICK = 500  # trees that one tick hands over; the others follow with the next ticks
+LOGGED = 100  # models that the log of a tick names
 SOURCES_A_TICK = 100  # sources that one tick tells of
 SHOWN_AGAIN = timedelta(days=14)  # after which an unchanged decision is shown again, so that none is purged
 KEPT = timedelta(days=30)  # how long Dagster keeps evaluations, too
@@ -110,8 +111,10 @@ class _Evaluator:
         except SaoError as error:
             return dg.SkipReason(f"cannot decide: {error}")
         if request is not None:
-            for model in plan.to_build:
+            for model in plan.to_build[:LOGGED]:
                 context.log.info(f"{model}: {explain(plan.decisions[model])}")
+            if len(plan.to_build) > LOGGED:
+                context.log.info(f"and {len(plan.to_build) - LOGGED} more")
         else:
             context.log.info(why_not)
         trees = trees_of(
