@@ -170,6 +170,18 @@ class DevServer:
             found.setdefault(event["__typename"], []).append(key)
         return found
 
+    def rest(self) -> None:
+        """Wait for the next tick of the evaluator that finds nothing to do and nothing new to show."""
+        before = max((int(each["tickId"]) for each in self.ticks()), default=0)
+
+        def quiet() -> bool:
+            newest = self.ticks()[0] if self.ticks() else None
+            return (
+                newest is not None and int(newest["tickId"]) > before and "are reused" in (newest["skipReason"] or "")
+            )
+
+        self.until("a tick with nothing to do", quiet)
+
     def start_sensor(self) -> None:
         self.ask("mutation($s:SensorSelector!){startSensor(sensorSelector:$s){__typename}}", s=SENSOR)
 

@@ -1,4 +1,7 @@
-"""`dagster dev` on the example: what the UI asks for is there, and does what it says."""
+"""`dagster dev` on the example: what the UI asks for is there, and does what it says.
+
+The tests share one server, and may run in any order: each finds the shop built and at rest, and leaves it so.
+"""
 
 from __future__ import annotations
 
@@ -26,18 +29,17 @@ def built(server: DevServer) -> DevServer:
     first = server.until("a run of the evaluator", lambda: [each for each in server.ticks() if each["runIds"]])[-1]
     (run_id,) = first["runIds"]
     server.until("its end", lambda: server.run(run_id)["status"] == "SUCCESS")
-    server.until("a tick with nothing to do", lambda: "are reused" in (server.ticks()[0]["skipReason"] or ""))
+    server.rest()
+    assert len([each for each in server.ticks() if each["runIds"]]) == 1, "the ticks after it found nothing to do"
     return server
 
 
 def test_the_evaluator_builds_everything_once(built: DevServer) -> None:
-    with_runs = [each for each in built.ticks() if each["runIds"]]
-    (run_id,) = with_runs[-1]["runIds"]
+    (run_id,) = [each for each in built.ticks() if each["runIds"]][-1]["runIds"]
     run = built.run(run_id)
     assert run["tags"]["sao/built"] == "18"
     assert run["tags"]["sao/never_built"] == "18"
     assert run["tags"]["dagster/from_automation_condition"] == "true"
-    assert len(with_runs) == 1, "the ticks after it found nothing to do"
     assert built.ticks()[0]["skipReason"].startswith("all 18 models are reused")
 
 
@@ -52,8 +54,8 @@ def test_a_decision_is_a_tree_linked_to_its_run(built: DevServer) -> None:
     labels = {each["expandedLabel"][0]: (each["numTrue"], each["numCandidates"]) for each in nodes.values()}
     assert labels["never built here before"] == (1, 1)
     assert labels["its definition changed"] == (0, 0), "not asked: never built comes first"
-    latest = built.evaluations("orders")[0]
-    assert latest["evaluationNodes"][0]["userLabel"] == "reused: no new data"
+    next_one = built.evaluations("orders")[-2]
+    assert next_one["evaluationNodes"][0]["userLabel"] == "reused: no new data"
 
 
 def test_an_asset_page_has_what_it_is_to_show(built: DevServer) -> None:
@@ -77,7 +79,7 @@ def test_an_asset_page_has_what_it_is_to_show(built: DevServer) -> None:
     (materialization,) = asset["assetMaterializations"]
     entries = {each["label"]: each for each in materialization["metadataEntries"]}
     assert {"sao/because", "sao/compiled_sql", "sao/reason", "dagster/table_name"} <= set(entries)
-    assert entries["dagster/row_count"]["intValue"] == 288
+    assert entries["dagster/row_count"]["intValue"] >= 288
     columns = {each["name"]: each for each in entries["dagster/column_schema"]["schema"]["columns"]}
     assert columns["order_id"]["description"] == "The key."
     lineage = {
@@ -167,7 +169,7 @@ def test_new_data_is_requested_exactly_and_once(built: DevServer) -> None:
     assert {"orders", "order_items", "daily_revenue", "customer_base"} <= assets
     assert not assets & {"customers", "category_margins", "big_orders", "products", "stg_orders", "countries"}
     assert selected["assetCheckSelection"]
-    built.until("a tick with nothing to do", lambda: "are reused" in (built.ticks()[0]["skipReason"] or ""))
+    built.rest()
     later = [each for each in built.ticks() if int(each["tickId"]) > int(tick["tickId"])]
     assert not [each for each in later if each["runIds"]]
     root, because = built.evaluations("customers")[0]["evaluationNodes"][:2]
@@ -176,6 +178,7 @@ def test_new_data_is_requested_exactly_and_once(built: DevServer) -> None:
 
 
 def test_what_was_saved_is_plotted(built: DevServer) -> None:
+    built.launch()
     savings = built.asset(
         "shop/savings",
         "assetMaterializations(limit:50){metadataEntries{label ... on IntMetadataEntry{intValue}}}",
@@ -217,3 +220,5 @@ def test_reexecution_builds_only_what_is_left(built: DevServer) -> None:
     first, second = (set(built.events(each)["MaterializationEvent"]) for each in (failed, again))
     assert "orders" in second
     assert not first & second - {"shop/savings"}, "what the failed run built is not built again"
+    built.start_sensor()
+    built.rest()
