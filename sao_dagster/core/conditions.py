@@ -59,12 +59,13 @@ _BY_TIME = (Reason.VOLATILE_EXPIRED, Reason.INTERVAL_ELAPSED)
 _BY_MODE = (Reason.FORCED, Reason.FULL_REFRESH, Reason.STATE_UNREACHABLE)  # shown only where they decide
 
 
-def conditions_of(decision: Decision, rules: Rules) -> Condition:
+def conditions_of(decision: Decision, rules: Rules, built_by: str | None = None) -> Condition:
     """Return the conditions of a model's decision, with their results.
 
     Args:
         decision: What was decided.
         rules: What holds for the model; conditions that it does not set are left out.
+        built_by: The run that has the lease on the model and builds it just now.
 
     >>> built = Decision(model="m", outcome=Outcome.BUILT, reason=Reason.NEVER_BUILT)
     >>> tree = conditions_of(built, Rules())
@@ -79,7 +80,12 @@ def conditions_of(decision: Decision, rules: Rules) -> Condition:
     if decision.outcome in (Outcome.SKIPPED, Outcome.FAILED):
         return Condition("state_aware", label, False, "or", (because,))
     children = (because, _whatever_the_data(decision, rules), _due(decision, rules))
-    return Condition("state_aware", label, builds, "or", children)
+    tree = Condition("state_aware", label, builds, "or", children)
+    if built_by is None or not builds:
+        return tree
+    inner = Condition("leased", f"run {built_by} is building it", True)
+    free = Condition("not_leased", "no other run is building it", False, "not", (inner,))
+    return Condition("state_aware", "waits: another run is building it", False, "and", (tree, free))
 
 
 def _whatever_the_data(decision: Decision, rules: Rules) -> Condition:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timezone
 from enum import Enum
@@ -178,10 +178,20 @@ class Edge:
         checks |= dict.fromkeys(self._freshness_checks(selection.nodes))
         return assets | dg.AssetSelection.checks(*checks)
 
-    def request(self, plan: Plan, tags: Mapping[str, str]) -> dg.RunRequest | None:
-        """Return a request for exactly what a plan has to do, or None if that is nothing."""
-        assets = [self.keys[name] for name in plan.to_build]
-        checks = dict.fromkeys(self.check_keys[name] for name in plan.to_test if name in self.check_keys)
+    def request(self, plan: Plan, tags: Mapping[str, str], leave_out: Collection[str] = ()) -> dg.RunRequest | None:
+        """Return a request for exactly what a plan has to do, or None if that is nothing.
+
+        Args:
+            plan: The plan.
+            tags: Tags of the run.
+            leave_out: Models that another run is building; tests that read them are left out, too.
+        """
+        assets = [self.keys[name] for name in plan.to_build if name not in leave_out]
+        checks = dict.fromkeys(
+            self.check_keys[name]
+            for name in plan.to_test
+            if name in self.check_keys and not set(self.project.tests[name].reads).intersection(leave_out)
+        )
         if not assets and not checks:
             return None
         checks |= dict.fromkeys(self._freshness_checks(plan.to_build))

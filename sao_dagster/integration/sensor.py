@@ -104,8 +104,10 @@ class _Evaluator:
             runner = replace(self.edge.runner(resource), observe_seconds=self.tick_seconds)
             plan, seen = runner.plan(self.selection, wait_seconds=0)
             events = news_of_sources(self.edge, seen, self.edge.opened.store, SOURCES_A_TICK)
-            request, why_not = self._request(context, plan)
-            shown = self._to_show(context, plan, started, requested=request is not None)
+            leases = self.edge.opened.store.leases(self.edge.project.environment)
+            building = {each.model: each.run_id for each in leases}
+            request, why_not = self._request(context, plan, building)
+            shown = self._to_show(context, plan, building, started, requested=request is not None)
         except WarehouseBusyError as error:
             return dg.SkipReason(f"another process holds the warehouse: {error}")
         except SaoError as error:
@@ -122,13 +124,17 @@ class _Evaluator:
         )
         return sensor_result([request] if request is not None else [], events, trees, why_not)
 
-    def _request(self, context: dg.SensorEvaluationContext, plan: Plan) -> tuple[dg.RunRequest | None, str]:
+    def _request(
+        self, context: dg.SensorEvaluationContext, plan: Plan, building: Mapping[str, str]
+    ) -> tuple[dg.RunRequest | None, str]:
         """Return what to request, or None and the reason."""
         mark = plan_mark(plan)
         tags = {MODE_TAG: "state-aware", EVALUATOR_TAG: self.name, PLAN_TAG: mark, **_reasons(plan)}
-        request = self.edge.request(plan, tags)
+        request = self.edge.request(plan, tags, building)
         if request is None:
-            return None, nothing_to_do(plan)
+            waits = [name for name in plan.to_build if name in building]
+            others = f"{', '.join(waits)} wait for the runs that are building them" if waits else nothing_to_do(plan)
+            return None, others
         failed = context.instance.get_runs(
             dg.RunsFilter(tags={PLAN_TAG: mark}, statuses=[dg.DagsterRunStatus.FAILURE, dg.DagsterRunStatus.CANCELED]),
             limit=self.max_attempts,
@@ -141,7 +147,13 @@ class _Evaluator:
         return request, ""
 
     def _to_show(
-        self, context: dg.SensorEvaluationContext, plan: Plan, now: datetime, *, requested: bool
+        self,
+        context: dg.SensorEvaluationContext,
+        plan: Plan,
+        building: Mapping[str, str],
+        now: datetime,
+        *,
+        requested: bool,
     ) -> dict[str, Condition]:
         """Return the trees of the decisions that changed since they were shown last, or that led to a run."""
         store, environment, scope = self.edge.opened.store, self.edge.project.environment, f"shown by {self.name}"
@@ -151,7 +163,8 @@ class _Evaluator:
         marks = {}
         for name in sorted(plan.decisions, key=lambda each: plan.decisions[each].outcome is not Outcome.BUILT):
             decision = plan.decisions[name]
-            mark = digest([decision.outcome.value, decision.reason.value, _timeless(decision.evidence)])
+            facts: list[JSON] = [decision.outcome.value, decision.reason.value, _timeless(decision.evidence)]
+            mark = digest([*facts, *([building[name]] if name in building else [])])
             was, _, day = known.get(name, "").partition(" ")
             if was != mark or day < again or (requested and decision.outcome is Outcome.BUILT):
                 marks[name] = f"{mark} {today}"
@@ -160,7 +173,9 @@ class _Evaluator:
         intervals = self.edge.project.graph.intervals(now)
         shown = {
             name: conditions_of(
-                plan.decisions[name], rules_of(self.edge.project, self.edge.project.nodes[name], intervals)
+                plan.decisions[name],
+                rules_of(self.edge.project, self.edge.project.nodes[name], intervals),
+                building.get(name),
             )
             for name in marks
         }

@@ -13,7 +13,7 @@ from sao_dagster import load_project
 from sao_dagster.core.conditions import Condition, conditions_of
 from sao_dagster.core.decide import Reason, Rules, decide
 from sao_dagster.core.policy import BuildAfter, Expiry, Period, RefreshPolicy, UpdatesOn
-from sao_dagster.core.records import BuildRecord, Existence, Observed
+from sao_dagster.core.records import BuildRecord, Existence, Lease, Observed
 from sao_dagster.dagster import Edge, build_evaluator_sensor
 from sao_dagster.integration import automation, sensor
 from tests.deployment import Deployment, deploy, write_shop
@@ -127,6 +127,9 @@ def test_every_tree_is_logically_what_it_says() -> None:
         found = conditions_of(decision, rules)
         assert found.holds is (decision.outcome.value == "built")
         assert follows(found), (decision, found)
+        leased = conditions_of(decision, rules, built_by="r")
+        assert leased.holds is False
+        assert follows(leased)
         reasons.add(decision.reason)
     assert len(reasons) == 9, reasons
     assert Reason.WAITING_FOR_INPUTS in reasons
@@ -234,6 +237,24 @@ def test_the_daemon_stores_trees_with_the_run_they_led_to(shop: World) -> None:
     assert labels[0] == "built: never built"
     ids = [each.condition_snapshot.unique_id for each in stored.evaluation.iter_nodes()]
     assert len(set(ids)) == len(ids)
+
+
+def test_what_another_run_is_building_is_left_to_it(shop: World) -> None:
+    deployed = deploy(shop)
+    store = load_project(shop.root).store
+    lease = store.take_lease("shop.dev", "orders", "h", "run-of-others", 60)
+    assert isinstance(lease, Lease)
+    tick = deployed.tick()
+    assert {key.to_user_string() for key in tick.run_requests[0].asset_selection} == {"customers", "report"}
+    assert {key.name for key in tick.run_requests[0].asset_check_keys} == {"source_not_null_raw_orders_id"}
+    nodes = list(evaluations(tick)["orders"].iter_nodes())
+    assert nodes[0].condition_snapshot.label == "waits: another run is building it"
+    assert nodes[0].true_subset.size == 0
+    assert nodes[-1].condition_snapshot.name == "run run-of-others is building it"
+    store.release_lease("shop.dev", lease)
+    again = deployed.tick()
+    assert "orders" in {key.to_user_string() for key in again.run_requests[0].asset_selection}
+    assert evaluations(again)["orders"].condition_snapshot.label == "built: never built"
 
 
 def test_two_evaluators_share_a_project(shop: World) -> None:
