@@ -182,7 +182,7 @@ TAKE = leases.take
 def test_what_is_taken_out_is_missed(monkeypatch: pytest.MonkeyPatch, name: str, broken: Any) -> None:
     monkeypatch.setattr(leases, name, broken)
     with pytest.raises(AssertionError):
-        explore(500, Phase.generate)
+        explore(10_000, Phase.generate)  # it ends with the first failure, usually within some dozens
 
 
 def test_the_clock_is_the_stores_own() -> None:
