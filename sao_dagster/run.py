@@ -25,7 +25,7 @@ from sao_dagster.core.records import BuildRecord, Existence, Lease, TestRecord, 
 from sao_dagster.core.selection import Selection
 from sao_dagster.core.verdicts import TestDecision, TestOutcome, TestReason, decide_test
 from sao_dagster.errors import LeaseLostError, LeaseTimeoutError, SaoError
-from sao_dagster.observe import Observation, content_key, kept_sql, observe
+from sao_dagster.observe import Observation, content_key, kept_sql
 from sao_dagster.results import (
     Event,
     Message,
@@ -297,15 +297,8 @@ class Run:
         """Observe what a node reads, and its relation: another run may have built it while this one waited."""
         if self.store is None:
             return
-        seen = observe(
-            self.project,
-            Selection((name,), (), ()),
-            store=self.store,
-            session=self.session,
-            now=self.runner.clock(),
-            budget_seconds=self.runner.observe_seconds,
-            verify=self.runner.verify and self.mode is Mode.STATE_AWARE,
-        ).facts
+        only = Selection((name,), (), ())
+        seen = self.runner.observe(only, self.mode, self.session, self.store, self.runner.clock()).facts
         with self.lock:
             self._versions.update(seen.versions)
             self._exists.update(seen.exists)

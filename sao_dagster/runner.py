@@ -85,7 +85,14 @@ class Runner:
 
     def _plan(self, selection: Selection, mode: Mode, session: Session, store: StateStore) -> tuple[Plan, Observation]:
         now = self.clock()
-        seen = observe(
+        seen = self.observe(selection, mode, session, store, now)
+        return make_plan(self.project, selection, seen.facts, now, mode), seen
+
+    def observe(
+        self, selection: Selection, mode: Mode, session: Session, store: StateStore, now: datetime
+    ) -> Observation:
+        """Return what is known of a selection now, by the settings of this runner; see `observe.observe`."""
+        return observe(
             self.project,
             selection,
             store=store,
@@ -94,7 +101,6 @@ class Runner:
             budget_seconds=self.observe_seconds,
             verify=self.verify and mode is Mode.STATE_AWARE,
         )
-        return make_plan(self.project, selection, seen.facts, now, mode), seen
 
     def run(
         self,

@@ -108,12 +108,8 @@ def sensor_result(
     return dg.SensorResult(run_requests=list(requests), skip_reason=skip, asset_events=list(events), **hooked)
 
 
-def evaluation(key: dg.AssetKey, condition: Condition, started: datetime, ended: datetime) -> Evaluation:
-    """Return a tree of conditions as Dagster stores it. A condition that was not asked has no candidates."""
-    return _evaluation(key, condition, started.timestamp(), ended.timestamp(), "0")
-
-
 def _evaluation(key: dg.AssetKey, condition: Condition, started: float, ended: float, path: str) -> Evaluation:
+    """Return a tree of conditions. One that was not asked has no candidates."""
     return serialized_objects.AutomationConditionEvaluation(
         condition_snapshot=serialized_objects.AutomationConditionNodeSnapshot(
             class_name="StateAware",
@@ -145,8 +141,11 @@ def purge_evaluations(instance: dg.DagsterInstance, before: datetime) -> None:
 def trees_of(
     conditions: Iterable[tuple[dg.AssetKey, Condition]], started: datetime, ended: datetime
 ) -> list[Evaluation]:
-    """Return evaluations for the conditions of several assets; none where Dagster cannot take them."""
-    return [evaluation(key, condition, started, ended) for key, condition in conditions] if HOOKED else []
+    """Return the conditions of several assets as Dagster stores them; none where it cannot take them."""
+    if not HOOKED:
+        return []
+    times = started.timestamp(), ended.timestamp()
+    return [_evaluation(key, condition, *times, "0") for key, condition in conditions]
 
 
 def with_marker(spec: dg.AssetSpec, policy: str) -> dg.AssetSpec:

@@ -210,9 +210,13 @@ class _ComponentTranslator(SaoTranslator):
 
     def __init__(self, component: SaoProjectComponent) -> None:
         self._component = component
+        self._keys: dict[str, dg.AssetKey] = {}  # a key is asked for by every child, and a translation is a template
 
     def get_asset_key(self, node: Node | Source) -> dg.AssetKey:
-        return self._component.get_asset_spec(dg.AssetSpec(super().get_asset_key(node)), node).key
+        name = node.id if isinstance(node, Source) else node.name
+        if name not in self._keys:
+            self._keys[name] = self._component.get_asset_spec(dg.AssetSpec(super().get_asset_key(node)), node).key
+        return self._keys[name]
 
     def get_asset_spec(self, project: Project, node: Node | Source) -> dg.AssetSpec:
         base = super().get_asset_spec(project, node).replace_attributes(key=super().get_asset_key(node))

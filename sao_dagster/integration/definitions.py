@@ -12,7 +12,7 @@ from sao_dagster.integration.assets import build_assets, build_savings, build_so
 from sao_dagster.integration.automation import is_evaluator
 from sao_dagster.integration.edge import WAREHOUSE_KEY, Edge, ReuseEvent, checked_project
 from sao_dagster.integration.resources import ProjectWarehouse, WarehouseResource
-from sao_dagster.integration.sensor import build_evaluator_sensor
+from sao_dagster.integration.sensor import build_evaluator_sensor, evaluator_name
 from sao_dagster.integration.translator import CheckGranularity, SaoTranslator
 from sao_dagster.projects.python import SqlProject
 
@@ -67,9 +67,8 @@ def definitions(
     )
     made = [part(edge) for part in parts]
     sensors = [each for each in made if isinstance(each, dg.SensorDefinition)]
-    whole = build_evaluator_sensor(edge)
-    if evaluator and whole.name not in {each.name for each in sensors}:
-        sensors.append(whole)
+    if evaluator and evaluator_name(edge) not in {each.name for each in sensors}:
+        sensors.append(build_evaluator_sensor(edge))
     edge = replace(edge, evaluator=any(is_evaluator(each) for each in sensors))
     checks = build_source_checks(edge)
     return dg.Definitions(

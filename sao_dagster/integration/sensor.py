@@ -67,7 +67,7 @@ def build_evaluator_sensor(
         default_status: Whether it runs as soon as it is deployed.
     """
     selection = selection_from(edge, select, exclude)
-    evaluator = _Evaluator(edge, name or f"{edge.project.name}_evaluator", selection, max_attempts, tick_seconds)
+    evaluator = _Evaluator(edge, name or evaluator_name(edge), selection, max_attempts, tick_seconds)
 
     @dg.sensor(
         name=evaluator.name,
@@ -81,6 +81,11 @@ def build_evaluator_sensor(
         return evaluator.tick(context)
 
     return as_evaluator(_evaluate)
+
+
+def evaluator_name(edge: Edge) -> str:
+    """Return the name of the evaluator over the whole project."""
+    return f"{edge.project.name}_evaluator"
 
 
 @dataclass(frozen=True)

@@ -53,6 +53,10 @@ def listed(value: Any) -> list[Any]:
 
 
 Strings = Annotated[list[str], BeforeValidator(listed)]
+Duration = Annotated[
+    timedelta, BeforeValidator(lambda value: parse_duration(value) if isinstance(value, str) else value)
+]
+"""A duration, written as dbt writes `lag_tolerance`: `4h`."""
 
 
 class _Strict(BaseModel):
@@ -119,12 +123,7 @@ class SourceFreshness(_Strict):
 class StateConfig(_Strict):
     """`state`: dbt State's block, as far as it has a meaning here."""
 
-    lag_tolerance: timedelta | None = None
-
-    @field_validator("lag_tolerance", mode="before")
-    @classmethod
-    def _duration(cls, value: Any) -> Any:
-        return parse_duration(value) if isinstance(value, str) else value
+    lag_tolerance: Duration | None = None
 
 
 class PolicyRule(_Strict):
@@ -138,15 +137,10 @@ class PolicyRule(_Strict):
 
     select: str
     build_after: BuildAfterConfig | None = None
-    lag_tolerance: timedelta | None = None
+    lag_tolerance: Duration | None = None
     volatile: Volatile | None = None
     on_test_failure: OnTestFailure | None = None
-    max_age: timedelta | None = None
-
-    @field_validator("lag_tolerance", "max_age", mode="before")
-    @classmethod
-    def _duration(cls, value: Any) -> Any:
-        return parse_duration(value) if isinstance(value, str) else value
+    max_age: Duration | None = None
 
     def over(self, policy: RefreshPolicy) -> RefreshPolicy:
         """Return a policy with what this one sets in place of its own."""
@@ -197,7 +191,7 @@ class NodeConfig(BaseModel):
     volatile: Volatile = Volatile.AUTO
     inherit_from_children: bool = False
     on_test_failure: OnTestFailure = OnTestFailure.KEEP
-    max_age: timedelta | None = None
+    max_age: Duration | None = None
     column_types: dict[str, str] = {}
     delimiter: str = ","
     quote_columns: bool | None = None
@@ -208,11 +202,6 @@ class NodeConfig(BaseModel):
     @classmethod
     def _hooks(cls, value: Any) -> Any:
         return listed(value)
-
-    @field_validator("max_age", mode="before")
-    @classmethod
-    def _duration(cls, value: Any) -> Any:
-        return parse_duration(value) if isinstance(value, str) else value
 
     @field_validator("meta", "contract", "column_types", mode="before")
     @classmethod
