@@ -126,7 +126,8 @@ class SqlProject:
     def save(self, file: Path) -> None:
         """Write the assembled project to a file, from which `restore_project` opens it without reading its models.
 
-        The file is a pickle, as trusted as the code beside it. It holds no credentials: those are read anew.
+        The file is a pickle, as trusted as the code beside it. What the profile says is not in it, and is read
+        anew; the values that models take from the environment are.
         """
         save(file, SavedProject(MADE_BY, self._declared, self.snapshot))
 
