@@ -12,10 +12,12 @@ from sao_dagster.projects.python import Column, SqlProject
 from sao_dagster.runner import Runner
 from sao_dagster.version import __version__
 from sao_dagster.warehouses.duckdb import DuckDBWarehouse
+from sao_dagster.warehouses.postgres import PostgresWarehouse
 
 __all__ = [
     "Column",
     "DuckDBWarehouse",
+    "PostgresWarehouse",
     "Runner",
     "SaoError",
     "Selection",

@@ -82,10 +82,12 @@ def observe(
         name for name in read if not is_source(name) and name not in facts.records and name not in selection.nodes
     ]
     own = [name for name in selection.nodes if name in facts.records] if verify else []
-    found = _contents(project, [*foreign, *own], reader)
-    versions.update({name: found[name] for name in foreign if found.get(name)})
+    by_content = [name for name in own if facts.records[name].build_id is None]
+    found = _contents(project, [*foreign, *by_content], reader)
     altered = {name: _is_altered(project, name, facts.records[name], found, catalog) for name in own}
-    versions.update({name: found[name] for name, changed in altered.items() if changed and found.get(name)})
+    changed = [name for name in own if altered[name]]
+    found.update(_contents(project, [name for name in changed if name not in found], reader))
+    versions.update({name: found[name] for name in (*foreign, *changed) if found.get(name)})
     if stamp and reader.known != kept:
         store.keep_contents(project.environment, stamp, reader.known)
     store.note_versions(
@@ -265,6 +267,8 @@ def _is_altered(
     info = catalog.get(node.relation.key)
     if info is None or record.relation != str(node.relation):
         return None
+    if record.build_id is not None and (info.build_id != record.build_id or not info.is_view):
+        return info.build_id != record.build_id
     if node.materialized is Materialized.VIEW:
         now: str | None = view_version(info) if info.is_view else None
         was_view = record.rows is None

@@ -10,7 +10,7 @@ from __future__ import annotations
 import queue
 import threading
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from datetime import datetime
@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING
 from sao_dagster.checks.run import TestAnswer, run_tests
 from sao_dagster.core.decide import Decision, Mode, Outcome, Reason
 from sao_dagster.core.hashing import digest
-from sao_dagster.core.models import CompiledSql, DataTest, Model, Node, Seed
+from sao_dagster.core.models import CompiledSql, DataTest, Model, Node, Seed, is_source
 from sao_dagster.core.plan import Facts, decide_node, observe_node
 from sao_dagster.core.records import BuildRecord, Existence, Lease, TestRecord, Verdict
 from sao_dagster.core.selection import Selection
@@ -42,6 +42,7 @@ from sao_dagster.warehouses.base import Built, Session, schema_token
 if TYPE_CHECKING:
     from sao_dagster.runner import Runner
 
+RECORD_SECONDS, RECORD_PAUSE = 3.0, 0.02  # how long, and how often, to look for the record of a build that was read
 QUEUE_PAUSE = 0.3  # seconds between two looks at a model that another run builds
 CATCH_UP_SECONDS = 0.2  # how old the state may be that a reuse rests on; a build always looks again
 
@@ -321,7 +322,9 @@ class Run:
             assert isinstance(node, Model)  # noqa: S101 - nodes are models or seeds
             compiled = node.compiled if node.compiler is None else node.compiler.compile(self._ask, self.run_id)
             wanted = node.full_refresh if node.full_refresh is not None else self.mode is Mode.FULL_REFRESH
-            built = self.session.build(node, compiled, full_refresh=wanted)
+            read = (*before.inputs, *before.definitions)
+            reads = [self.project.nodes[each].relation for each in read if not is_source(each)]
+            built = self.session.build(node, compiled, full_refresh=wanted, reads=reads)
         kept = kept_sql(node.compiled if isinstance(node, Model) else CompiledSql(""))
         record = BuildRecord(
             model=name,
@@ -330,8 +333,8 @@ class Run:
             code_parts=dict(node.code.parts),
             definition=facts.definition_if_built(node),
             sql_id=digest(kept),
-            inputs={key: version for key, version in before.inputs.items() if version is not None},
-            definitions={key: version for key, version in before.definitions.items() if version is not None},
+            inputs=self._as_read(before.inputs, built, _schema_version if built.rows is None else _data_version),
+            definitions=self._as_read(before.definitions, built, lambda record: record.definition),
             data_version=built.data_version,
             columns=built.columns,
             rows=built.rows,
@@ -339,6 +342,7 @@ class Run:
             built_at=self.runner.clock(),
             seconds=built.seconds,
             run_id=self.run_id,
+            build_id=built.build_id,
         )
         if self.store is not None:
             self.store.record_build(self.project.environment, record, kept, lease)
@@ -346,6 +350,41 @@ class Run:
                 self.turns.done_with(lease)
         self._learn(name, record, built)
         return record, built.seconds
+
+    def _as_read(
+        self, decided_on: Mapping[str, str | None], built: Built, version: Callable[[BuildRecord], str]
+    ) -> dict[str, str]:
+        """Return the versions of what a build has read, without those that nobody knows.
+
+        Where other processes build in the warehouse at the same time, it may have read a later build than it was decided
+        on; the run that built that records it in a moment.
+        """
+        found = {}
+        for name, known in decided_on.items():
+            node = self.project.nodes.get(name)
+            read = known
+            if node is not None and node.relation in built.read and self._is_kept(name):
+                record = self._record_of(name, built.read[node.relation])
+                read = None if record is None else version(record)
+            if read is not None:
+                found[name] = read
+        return found
+
+    def _is_kept(self, name: str) -> bool:
+        """Return whether the warehouse keeps the build that the record of a model speaks of."""
+        record = self._records.get(name)
+        return record is not None and record.build_id is not None
+
+    def _record_of(self, name: str, build_id: str | None) -> BuildRecord | None:
+        """Return the record of one build of a model; None where nobody records it."""
+        give_up = time.monotonic() + RECORD_SECONDS
+        while True:
+            record = self._records.get(name)
+            if record is not None and record.build_id == build_id:
+                return record
+            if build_id is None or time.monotonic() > give_up or self.stopping.wait(RECORD_PAUSE):
+                return None
+            self._catch_up(name, exact=True)
 
     @staticmethod
     def _content_key(node: Node) -> str:
@@ -366,6 +405,9 @@ class Run:
             self._schemas[name] = schema_token(built.columns)
             self._equivalent.discard(name)
             node = self.project.nodes[name]
+            for each in self.project.nodes.values() if built.dropped else ():
+                if each.relation.key in built.dropped:
+                    self._exists[each.name] = Existence.NO
             if node.materialized.holds_data:
                 self._contents[self._content_key(node)] = built.data_version
             if (isinstance(node, Model) and node.compiler is not None) or _has_hooks(node):
@@ -409,7 +451,19 @@ class Run:
 
     def _is_about(self, record: TestRecord, before: Mapping[str, str | None]) -> bool:
         """Return whether no other run has built anew what a test was reading; else nobody knows what its verdict is about."""
-        return all(self.facts.version(self.project, read) == version for read, version in before.items())
+        return all(
+            self.facts.version(self.project, read) == version for read, version in before.items()
+        ) and self._is_as_recorded(before)
+
+    def _is_as_recorded(self, reads: Iterable[str]) -> bool:
+        """Return whether what is in the warehouse is what the records speak of, as far as it keeps its builds."""
+        behind = {name for read in reads if read in self.project.nodes for name in self.project.graph.behind(read)}
+        expected = {
+            self.project.nodes[name].relation: record.build_id
+            for name in behind
+            if (record := self._records.get(name)) is not None and record.build_id is not None
+        }
+        return all(expected[relation] == found for relation, found in self.session.build_ids(expected).items())
 
     def _report(self, test: DataTest, decision: TestDecision, record: TestRecord | None) -> None:
         reused = record if decision.outcome is TestOutcome.REUSED else None
@@ -506,6 +560,16 @@ class Run:
         if self.hooks_ran:
             for statement in self.project.on_run_end:
                 self.session.execute(statement)
+
+
+def _data_version(record: BuildRecord) -> str:
+    """Return the version of a relation for what holds data made of it."""
+    return record.data_version
+
+
+def _schema_version(record: BuildRecord) -> str:
+    """Return the version of a relation for a view over it, which depends on its columns alone."""
+    return schema_token(record.columns)
 
 
 def _has_hooks(node: Node) -> bool:

@@ -6,12 +6,22 @@ from pathlib import Path
 import pytest
 
 from tests.postgres import Postgres
-from tests.world import World
+from tests.world import PostgresWorld, World
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """Scenarios of a module with `WAREHOUSES` run on each of them, besides those that are about one."""
+    if "world" in metafunc.fixturenames and hasattr(metafunc.module, "WAREHOUSES"):
+        own = metafunc.definition.get_closest_marker("warehouse")
+        metafunc.parametrize("world", own.args if own else metafunc.module.WAREHOUSES, indirect=True)
 
 
 @pytest.fixture
-def world(tmp_path: Path) -> World:
-    """An empty project with a schema `raw`."""
+def world(request: pytest.FixtureRequest, tmp_path: Path) -> World:
+    """An empty project with a schema `raw`; on DuckDB, or on what a test module is parametrized with."""
+    if getattr(request, "param", "duckdb") == "postgres":
+        server: Postgres = request.getfixturevalue("postgres")
+        return PostgresWorld(tmp_path / "shop", url=server.database())
     return World(tmp_path / "shop")
 
 

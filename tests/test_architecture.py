@@ -24,7 +24,8 @@ LEVELS = (
 FOREIGN = {  # what only these parts may import
     "dagster": ("integration", "dagster"),
     "duckdb": ("warehouses",),
-    "sqlalchemy": ("state", "cli"),
+    "sqlalchemy": ("state", "cli", "warehouses"),
+    "psycopg": ("warehouses",),
     "jinja2": ("projects",),
     "yaml": ("projects", "cli"),
     "pydantic": ("projects", "integration"),

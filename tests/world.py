@@ -1,4 +1,4 @@
-"""A small project on DuckDB that tests change at will: files, source data, and the clock."""
+"""A small project that tests change at will: files, source data, and the clock. On DuckDB, or on PostgreSQL."""
 
 from __future__ import annotations
 
@@ -8,6 +8,8 @@ from pathlib import Path
 from typing import Any
 
 import duckdb
+import psycopg
+from psycopg.conninfo import conninfo_to_dict
 
 from sao_dagster.core.decide import Decision, Mode
 from sao_dagster.core.selection import select
@@ -40,6 +42,7 @@ class World:
     root: Path
     now: datetime = START
     options: dict[str, Any] = field(default_factory=dict)
+    warehouse: str = field(default="duckdb", init=False)
 
     def __post_init__(self) -> None:
         self.root.mkdir(parents=True, exist_ok=True)
@@ -78,6 +81,18 @@ class World:
         with duckdb.connect(str(self.root / "shop.duckdb")) as connection:
             return connection.execute(query).fetchall()
 
+    def replace(self, table: str, query: str) -> World:
+        """Replace a table by other rows, as somebody else would."""
+        return self.sql(f"drop table if exists {table}", f"create table {table} as {query}")
+
+    def columns(self, table: str) -> list[tuple[str, str]]:
+        """Return names and types of a table, in order."""
+        schema, name = table.split(".")
+        return self.rows(
+            f"select column_name, lower(data_type) from information_schema.columns "
+            f"where table_schema = '{schema}' and table_name = '{name}' order by ordinal_position"
+        )
+
     def wait(self, **duration: float) -> World:
         self.now += timedelta(**duration)
         return self
@@ -111,6 +126,44 @@ class World:
         planned, _ = runner.plan(select(runner.project, include), mode)
         self.warnings = planned.warnings
         return dict(planned.decisions)
+
+
+@dataclass
+class PostgresWorld(World):
+    """The same in an empty PostgreSQL database."""
+
+    url: str = ""
+
+    def __post_init__(self) -> None:
+        self.warehouse = "postgres"
+        super().__post_init__()
+        at = conninfo_to_dict(self.url)
+        common = f"type: postgres, host: {at['host']}, port: {at['port']}, user: {at['user']}, dbname: {at['dbname']}"
+        self.write(
+            "profiles.yml",
+            f"shop:\n  target: dev\n  outputs:\n    dev: {{{common}, schema: main, threads: 2}}\n"
+            f"    other: {{{common}, schema: other, threads: 2}}\n",
+        )
+
+    @property
+    def database(self) -> str:
+        return str(conninfo_to_dict(self.url)["dbname"])
+
+    def role(self, name: str) -> str:
+        """Make a role without any rights, and return its name."""
+        role = f"{name}_{self.database}"
+        self.sql(f"create role {role}")
+        return role
+
+    def sql(self, *statements: str) -> PostgresWorld:
+        with psycopg.connect(self.url, autocommit=True, options="-c search_path=main,public") as connection:
+            for statement in statements:
+                connection.execute(statement.encode())
+        return self
+
+    def rows(self, query: str) -> list[tuple[Any, ...]]:
+        with psycopg.connect(self.url, autocommit=True, options="-c search_path=main,public") as connection:
+            return connection.execute(query.encode()).fetchall()
 
 
 @dataclass(frozen=True)

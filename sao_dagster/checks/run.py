@@ -85,8 +85,7 @@ def _keep_failures(session: Session, test: DataTest) -> None:
     if test.store_failures is None:
         return
     session.ensure_schemas([test.store_failures])
-    kind = "view" if test.store_failures_as is Materialized.VIEW else "table"
-    session.execute(f"create or replace {kind} {test.store_failures} as {test.sql}")
+    session.keep_rows(test.store_failures, test.sql, as_view=test.store_failures_as is Materialized.VIEW)
 
 
 def _count(value: object) -> int:

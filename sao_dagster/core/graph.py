@@ -96,6 +96,15 @@ class Graph:
             self._inputs[name] = Inputs(tuple(data), tuple(views))
         return self._inputs[name]
 
+    def behind(self, name: str) -> tuple[str, ...]:
+        """Return the nodes whose relations are read when a node is queried: itself, or what a view or ephemeral looks through."""
+        kind = self._nodes[name].materialized
+        if kind.holds_data:
+            return (name,)
+        below = self.inputs(name)
+        itself = (name,) if kind is Materialized.VIEW else ()
+        return (*itself, *(each for each in (*below.views, *below.data) if each in self._nodes))
+
     def relations_read(self, name: str) -> tuple[str, ...]:
         """Return the relations that a node's SQL names, with ephemerals replaced by what they name."""
         found: dict[str, None] = {}

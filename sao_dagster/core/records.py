@@ -29,6 +29,7 @@ class BuildRecord:
         built_at: When the build ended (UTC).
         seconds: How long the build took.
         run_id: Which run built it.
+        build_id: The name under which the warehouse itself keeps this build; None where it keeps none.
     """
 
     model: str
@@ -46,6 +47,7 @@ class BuildRecord:
     built_at: datetime
     seconds: float
     run_id: str
+    build_id: str | None = None
 
 
 class Verdict(str, Enum):

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import AliasChoices, BaseModel, ConfigDict, Field
 
 from sao_dagster.errors import Location, ProjectError, UnsupportedError
 from sao_dagster.projects.config import checked
@@ -30,6 +30,30 @@ class DuckDBOutput(BaseModel):
     extensions: list[str] = []
     settings: dict[str, Any] = {}
     attach: list[dict[str, Any]] = []
+
+
+class PostgresOutput(BaseModel):
+    """An output of `type: postgres`, as dbt-postgres writes it."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, coerce_numbers_to_str=True)
+
+    type: Literal["postgres"]
+    host: str
+    user: str
+    password: str | None = Field(default=None, validation_alias=AliasChoices("password", "pass"), repr=False)
+    port: int = 5432
+    dbname: str = Field(validation_alias=AliasChoices("dbname", "database"))
+    schema_: str = Field(alias="schema")
+    threads: int = Field(default=4, ge=1)
+    role: str | None = None
+    search_path: str | None = None
+    connect_timeout: int = Field(default=10, ge=1)
+    keepalives_idle: int = 0
+    retries: int = 1
+    sslmode: str | None = None
+    sslcert: str | None = None
+    sslkey: str | None = None
+    sslrootcert: str | None = None
 
 
 def load_profile(root: Path, profile: str, target: str | None, variables: Mapping[str, Any]) -> tuple[str, Warehouse]:
@@ -84,7 +108,7 @@ def _render(value: Any, path: str, variables: Mapping[str, Any]) -> Any:
     if not isinstance(value, str) or "{{" not in value:
         return value
     text = render(value, path, {"env_var": _env_var, "var": variables.get, "target": Namespace("target", {})})
-    return int(text) if text.isdigit() else text
+    return int(text) if text.isdigit() and text == str(int(text)) else text  # a password may begin with 0
 
 
 def _env_var(name: str, default: str | None = None) -> str:
@@ -96,11 +120,15 @@ def _env_var(name: str, default: str | None = None) -> str:
 
 def _warehouse(root: Path, name: str, output: Any, where: Location) -> Warehouse:
     kind = output.get("type") if isinstance(output, Mapping) else None
-    if kind != "duckdb":
-        raise UnsupportedError(f"the target {name!r} is of type {kind!r}; there is: duckdb", location=where)
-    from sao_dagster.warehouses.duckdb import DuckDBWarehouse
+    if kind == "duckdb":
+        return _duckdb(root, name, checked(DuckDBOutput, output, name, where))
+    if kind == "postgres":
+        return _postgres(name, checked(PostgresOutput, output, name, where))
+    raise UnsupportedError(f"the target {name!r} is of type {kind!r}; there are: duckdb, postgres", location=where)
 
-    read: DuckDBOutput = checked(DuckDBOutput, output, name, where)
+
+def _duckdb(root: Path, name: str, read: DuckDBOutput) -> Warehouse:
+    from sao_dagster.warehouses.duckdb import DuckDBWarehouse
 
     def absolute(path: str) -> str:
         return path if path == ":memory:" or "://" in path or path.startswith("md:") else str(root / path)
@@ -113,4 +141,27 @@ def _warehouse(root: Path, name: str, output: Any, where: Location) -> Warehouse
         extensions=tuple(read.extensions),
         settings=read.settings,
         attach=tuple({**each, "path": absolute(str(each["path"]))} for each in read.attach),
+    )
+
+
+def _postgres(name: str, read: PostgresOutput) -> Warehouse:
+    from sao_dagster.warehouses.postgres import PostgresWarehouse
+
+    given = {key: getattr(read, key) for key in ("sslmode", "sslcert", "sslkey", "sslrootcert")}
+    options = {key: value for key, value in given.items() if value is not None}
+    if read.keepalives_idle:
+        options["keepalives_idle"] = str(read.keepalives_idle)
+    return PostgresWarehouse(
+        host=read.host,
+        port=read.port,
+        user=read.user,
+        password=read.password,
+        dbname=read.dbname,
+        schema=read.schema_,
+        name=name,
+        threads=read.threads,
+        role=read.role,
+        search_path=read.search_path,
+        connect_timeout=read.connect_timeout,
+        options=options,
     )

@@ -25,20 +25,22 @@ def take(
     """Return the lease on a model, or a place in its queue; see `StateStore.take_lease`."""
     place = (_waiters.c.environment == environment, _waiters.c.model == model)
     row = connection.execute(_row(environment, model)).one_or_none()
-    held = row is not None and row.holder is not None and row.expires_at > now
+    held = row is not None and row.holder is not None and _lives(row, now)
     if row is not None and held and row.holder == holder:
         return _lease(row)
-    connection.execute(delete(_waiters).where(*place, _waiters.c.expires_at <= now))
-    queue = connection.execute(select(_waiters).where(*place).order_by(_waiters.c.id)).all()
+    places = connection.execute(select(_waiters).where(*place).order_by(_waiters.c.id)).all()
+    queue = [each for each in places if _lives(each, now)]
+    if gone := [each.id for each in places if not _lives(each, now)]:
+        connection.execute(delete(_waiters).where(_waiters.c.id.in_(gone)))
     ahead = [each for each in queue if each.holder != holder]
     mine = next((each for each in queue if each.holder == holder), None)
     if mine is not None:
         ahead = [each for each in ahead if each.id < mine.id]
     if held or ahead:
-        _queue_up(connection, environment, model, holder, run_id, now, now + seconds, queued=mine is not None)
+        _queue_up(connection, environment, model, holder, run_id, now, seconds, queued=mine is not None)
         first = (row.run_id, row.taken_at) if row is not None and held else (ahead[0].run_id, ahead[0].asked_at)
         return Waiting(model=model, run_id=first[0], since=_time(first[1]), ahead=len(ahead) + held)
-    values = {"holder": holder, "run_id": run_id, "taken_at": now, "expires_at": now + seconds}
+    values = {"holder": holder, "run_id": run_id, "taken_at": now, "expires_at": now + seconds, "seconds": seconds}
     fence = 1 if row is None else row.fence + 1
     if row is None:
         connection.execute(insert(_leases).values(environment=environment, model=model, fence=fence, **values))
@@ -51,11 +53,11 @@ def take(
 def renew(connection: Connection, now: float, environment: str, holder: str, seconds: float) -> frozenset[str]:
     """Extend what a holder has; return the models it still holds. A lease that expired is still its own until taken over."""
     mine = (_leases.c.environment == environment, _leases.c.holder == holder)
-    connection.execute(update(_leases).where(*mine).values(expires_at=now + seconds))
+    connection.execute(update(_leases).where(*mine).values(expires_at=now + seconds, seconds=seconds))
     connection.execute(
         update(_waiters)
         .where(_waiters.c.environment == environment, _waiters.c.holder == holder)
-        .values(expires_at=now + seconds)
+        .values(expires_at=now + seconds, seconds=seconds)
     )
     return frozenset(connection.execute(select(_leases.c.model).where(*mine)).scalars())
 
@@ -93,10 +95,8 @@ def leave(connection: Connection, environment: str, holder: str) -> None:
 
 def held(connection: Connection, now: float, environment: str) -> list[Lease]:
     """Return the leases that are held now."""
-    query = select(_leases).where(
-        _leases.c.environment == environment, _leases.c.holder.is_not(None), _leases.c.expires_at > now
-    )
-    return [_lease(row) for row in connection.execute(query.order_by(_leases.c.model))]
+    query = select(_leases).where(_leases.c.environment == environment, _leases.c.holder.is_not(None))
+    return [_lease(row) for row in connection.execute(query.order_by(_leases.c.model)) if _lives(row, now)]
 
 
 def _queue_up(
@@ -106,7 +106,7 @@ def _queue_up(
     holder: str,
     run_id: str,
     now: float,
-    expires_at: float,
+    seconds: float,
     *,
     queued: bool,
 ) -> None:
@@ -114,14 +114,29 @@ def _queue_up(
         connection.execute(
             update(_waiters)
             .where(_waiters.c.environment == environment, _waiters.c.model == model, _waiters.c.holder == holder)
-            .values(expires_at=expires_at)
+            .values(expires_at=now + seconds, seconds=seconds)
         )
         return
     connection.execute(
         insert(_waiters).values(
-            environment=environment, model=model, holder=holder, run_id=run_id, asked_at=now, expires_at=expires_at
+            environment=environment,
+            model=model,
+            holder=holder,
+            run_id=run_id,
+            asked_at=now,
+            expires_at=now + seconds,
+            seconds=seconds,
         )
     )
+
+
+def _lives(row: Any, now: float) -> bool:
+    """Return whether a lease or place has not expired.
+
+    One that lasts for much longer than it was given was written before the clock of the database was set back; nobody knows how
+    long ago that was, so it may be taken over. If its holder is alive, it notices when it records.
+    """
+    return bool(row.expires_at > now) and (row.seconds is None or bool(row.expires_at <= now + 2 * row.seconds))
 
 
 def _key(environment: str, model: str) -> tuple[Any, Any]:

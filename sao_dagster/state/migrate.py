@@ -10,8 +10,8 @@ from sao_dagster.errors import StateError
 from sao_dagster.state.engine import StateEngine
 from sao_dagster.state.tables import metadata
 
-HEAD = "0002"  # the newest of `migrations/versions`
-VERSIONS = ("0001", "0002")
+HEAD = "0003"  # the newest of `migrations/versions`
+VERSIONS = ("0001", "0002", "0003")
 VERSION_TABLE = "sao_alembic_version"
 
 

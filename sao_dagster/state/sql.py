@@ -11,7 +11,8 @@ from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from datetime import datetime, timedelta, timezone
 from typing import Any
 
-from sqlalchemy import Connection, Insert, Table, Update, bindparam, delete, func, insert, select, update
+from sqlalchemy import Connection, Table, delete, func, insert, select
+from sqlalchemy.dialects import postgresql, sqlite
 
 from sao_dagster.core.records import BuildRecord, Lease, TestRecord, Verdict, Waiting
 from sao_dagster.state import leases, tables
@@ -103,6 +104,8 @@ class SqlStateStore:
         Under a lease, that is done only while nobody has taken it over, and the lease is given back with it.
         """
         values: dict[str, object] = {
+            "environment": environment,
+            "model": record.model,
             "relation": record.relation,
             "code_version": record.code_version,
             "code_parts": _dump(record.code_parts),
@@ -117,6 +120,7 @@ class SqlStateStore:
             "built_at": record.built_at.isoformat(),
             "seconds": record.seconds,
             "run_id": record.run_id,
+            "build_id": record.build_id,
         }
         latest = select(func.coalesce(func.max(tables.builds.c.sequence), 0)).where(
             tables.builds.c.environment == environment
@@ -129,18 +133,18 @@ class SqlStateStore:
                 leases.check(connection, environment, lease)
                 leases.release(connection, environment, lease)
             values["sequence"] = connection.execute(latest).scalar_one() + 1
-            _put(connection, tables.builds, {"environment": environment, "model": record.model}, values)
-            known = connection.execute(select(tables.sql.c.id).where(tables.sql.c.id == record.sql_id)).one_or_none()
-            if known is None:
-                connection.execute(insert(tables.sql).values(id=record.sql_id, text=sql))
+            _put(connection, tables.builds, values)
+            _put(connection, tables.sql, {"id": record.sql_id, "text": sql})
             _note(connection, environment, {record.model: record.data_version}, record.built_at)
 
     @ridden_out
     def record_tests(self, environment: str, records: Sequence[TestRecord]) -> None:
         """Replace the last verdicts of tests, in one transaction."""
         with self._engine.transaction(write=True) as connection:
-            for record in records:
+            for record in sorted(records, key=lambda each: each.test):
                 values = {
+                    "environment": environment,
+                    "test": record.test,
                     "version": record.version,
                     "inputs": _dump(record.inputs),
                     "verdict": record.verdict.value,
@@ -149,7 +153,7 @@ class SqlStateStore:
                     "seconds": record.seconds,
                     "run_id": record.run_id,
                 }
-                _put(connection, tables.tests, {"environment": environment, "test": record.test}, values)
+                _put(connection, tables.tests, values)
 
     @ridden_out
     def note_versions(self, environment: str, versions: Mapping[str, str], seen_at: datetime) -> None:
@@ -171,9 +175,9 @@ class SqlStateStore:
     @ridden_out
     def keep_contents(self, environment: str, stamp: str, contents: Mapping[str, str]) -> None:
         """Keep content versions under a stamp, in place of those of any other stamp."""
-        values = {"stamp": stamp, "contents": _dump(contents)}
+        values = {"environment": environment, "stamp": stamp, "contents": _dump(contents)}
         with self._engine.transaction(write=True) as connection:
-            _put(connection, tables.contents, {"environment": environment}, values)
+            _put(connection, tables.contents, values)
 
     @ridden_out
     def marks(self, environment: str, scope: str) -> dict[str, str]:
@@ -198,6 +202,7 @@ class SqlStateStore:
     def record_run(self, run: RunRecord, decisions: Sequence[DecisionRecord]) -> None:
         """Keep a run and its decisions, and forget what is older than the retention."""
         values = {
+            "run_id": run.run_id,
             "environment": run.environment,
             "mode": run.mode,
             "started_at": run.started_at.isoformat(),
@@ -224,7 +229,7 @@ class SqlStateStore:
             if before is not None:  # a run of several steps, each of which tells what it did
                 values["started_at"] = min(before.started_at, values["started_at"])
                 values["summary"] = _dump(_added(json.loads(before.summary), run.summary))
-            _put(connection, tables.runs, {"run_id": run.run_id}, values)
+            _put(connection, tables.runs, values)
             if rows:
                 connection.execute(insert(tables.decisions), rows)
             connection.execute(delete(tables.decisions).where(tables.decisions.c.decided_at < oldest))
@@ -327,20 +332,23 @@ class SqlStateStore:
         self._engine.close()
 
 
-def _statements(table: Table) -> tuple[Update, Insert]:
-    """Return the statements that replace a row by its key, made once, since making them is what takes the time."""
-    matches = [column == bindparam(f"key_{column.name}") for column in table.primary_key]
-    return update(table).where(*matches), insert(table)
+def _put(connection: Connection, table: Table, values: Mapping[str, object]) -> None:
+    """Write a row in place of the one with its key, in one statement, so that two writers cannot be in each other's way."""
+    connection.execute(_PUTS[connection.dialect.name][table.name], values)
 
 
-_PUTS = {table.name: _statements(table) for table in (tables.builds, tables.tests, tables.contents, tables.runs)}
+def _puts(inserting: Any) -> dict[str, Any]:
+    """Return the statements of one kind of database, made once, since making them is what takes the time."""
+    found = {}
+    for table in (tables.builds, tables.tests, tables.contents, tables.runs, tables.sql):
+        statement = inserting(table)
+        keys = [column.name for column in table.primary_key]
+        others = {column.name: statement.excluded[column.name] for column in table.columns if column.name not in keys}
+        found[table.name] = statement.on_conflict_do_update(index_elements=keys, set_=others)
+    return found
 
 
-def _put(connection: Connection, table: Table, key: Mapping[str, str], values: Mapping[str, object]) -> None:
-    change, add = _PUTS[table.name]
-    named = {f"key_{name}": value for name, value in key.items()}
-    if connection.execute(change, {**values, **named}).rowcount == 0:
-        connection.execute(add, {**key, **values})
+_PUTS = {"sqlite": _puts(sqlite.insert), "postgresql": _puts(postgresql.insert)}
 
 
 def _note(connection: Connection, environment: str, versions: Mapping[str, str], seen_at: datetime) -> None:
@@ -388,6 +396,7 @@ def _to_build(row: Any) -> BuildRecord:
         built_at=_time(row.built_at),
         seconds=row.seconds,
         run_id=row.run_id,
+        build_id=row.build_id,
     )
 
 

@@ -24,6 +24,7 @@ builds = Table(
     Column("built_at", String(40), nullable=False),
     Column("seconds", Float, nullable=False),
     Column("run_id", String(255), nullable=False),
+    Column("build_id", String(64)),
     Column("sequence", Integer, nullable=False, index=True),
 )
 contents = Table(
@@ -103,6 +104,7 @@ leases = Table(
     Column("run_id", String(255)),
     Column("taken_at", Float),
     Column("expires_at", Float),
+    Column("seconds", Float),
 )
 waiters = Table(
     "sao_waiters",
@@ -114,5 +116,6 @@ waiters = Table(
     Column("run_id", String(255), nullable=False),
     Column("asked_at", Float, nullable=False),
     Column("expires_at", Float, nullable=False),
+    Column("seconds", Float),
     Index("ix_sao_waiters_place", "environment", "model", "id"),
 )

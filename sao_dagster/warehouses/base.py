@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from sao_dagster.core.hashing import digest
 from sao_dagster.core.models import CompiledSql, Model, Relation, Seed
+
+RelationKey = tuple[str, str, str]
+"""`Relation.key`: database, schema and name in lower case."""
 
 
 @dataclass(frozen=True)
@@ -19,11 +22,13 @@ class RelationInfo:
         is_view: Whether it is a view.
         columns: Names and types, in order.
         definition: The SQL of a view, as the catalog keeps it.
+        build_id: Which build made it, where the warehouse keeps that; None where none of ours did.
     """
 
     is_view: bool
     columns: tuple[tuple[str, str], ...]
     definition: str | None = None
+    build_id: str | None = None
 
 
 @dataclass(frozen=True)
@@ -35,12 +40,18 @@ class Built:
         columns: Names and types, in order.
         rows: How many rows; None for a view.
         seconds: How long the statements took, without reading the version.
+        build_id: The name under which the warehouse itself keeps this build; None where it keeps none.
+        read: By relation that was read, which build of it that was; of those that the warehouse keeps.
+        dropped: Views that could not stay over the new relation, because they read what it no longer has.
     """
 
     data_version: str
     columns: tuple[tuple[str, str], ...]
     rows: int | None
     seconds: float
+    build_id: str | None = None
+    read: Mapping[Relation, str | None] = field(default_factory=dict)
+    dropped: tuple[RelationKey, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -51,7 +62,7 @@ class Rows:
     rows: list[tuple[Any, ...]]
 
 
-Catalog = Mapping[tuple[str, str, str], RelationInfo]
+Catalog = Mapping[RelationKey, RelationInfo]
 """What is in the warehouse, by `Relation.key`."""
 
 
@@ -90,8 +101,23 @@ class Session(Protocol):
     def ensure_schemas(self, relations: Collection[Relation]) -> None:
         """Create the schemas that the relations live in, where they are not there."""
 
-    def build(self, model: Model, compiled: CompiledSql, *, full_refresh: bool) -> Built:
-        """Build a model in one transaction: readers and crashes see the old relation or the new one."""
+    def build_ids(self, relations: Collection[Relation]) -> dict[Relation, str | None]:
+        """Return which build made each relation, as of now; empty where the warehouse does not keep that."""
+
+    def build(
+        self, model: Model, compiled: CompiledSql, *, full_refresh: bool, reads: Collection[Relation] = ()
+    ) -> Built:
+        """Build a model in one transaction: readers and crashes see the old relation or the new one.
+
+        Args:
+            model: The model.
+            compiled: Its statements.
+            full_refresh: Whether to build an incremental model from the start.
+            reads: The relations of other models that it reads; `Built.read` says which builds of them were read.
+        """
+
+    def keep_rows(self, relation: Relation, sql: str, *, as_view: bool) -> None:
+        """Put the rows of a query into a table or view, in place of what is there; for failing rows of data tests."""
 
     def load_seed(self, seed: Seed) -> Built:
         """Replace a seed's table by its file, in one transaction."""

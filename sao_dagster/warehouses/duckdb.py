@@ -27,11 +27,12 @@ from sao_dagster.core.models import (
 )
 from sao_dagster.errors import WarehouseBusyError, WarehouseError
 from sao_dagster.warehouses.base import Built, Catalog, RelationInfo, Rows, view_version
+from sao_dagster.warehouses.contents import Reader, Table
 from sao_dagster.warehouses.duckdb_content import content_sql, content_token, tables_below
-from sao_dagster.warehouses.duckdb_incremental import add_increment
-from sao_dagster.warehouses.duckdb_sql import columns_of, literal, quote, sql_name
+from sao_dagster.warehouses.incremental import Statements, add_increment, by_name
+from sao_dagster.warehouses.names import bare, literal, quote, sql_name
+from sao_dagster.warehouses.seed_files import described, seed_query
 
-_BATCH = 50  # tables by statement when contents are read
 _FINE_TICK, _COARSE_TICK = 0.02, 2.0  # seconds; what a file system's clock may take to move on
 
 
@@ -279,75 +280,50 @@ class DuckDBSession:
         self, relations: Collection[Relation], omit: Mapping[Relation, Collection[str]], seconds: float
     ) -> dict[Relation, str | None]:
         """Return content versions; views are resolved to the tables they read."""
-        give_up = time.monotonic() + seconds
         catalog = self.catalog()
-        found: dict[Relation, str | None] = dict.fromkeys(relations)
-        bases = {relation: tables_below(relation, catalog) for relation in relations}
-        wanted: dict[tuple[tuple[str, str, str], tuple[str, ...]], str | None] = {}
-        keys = {}
-        for relation, tables in bases.items():
-            for table in tables or ():
-                omitted = tuple(sorted(omit.get(relation, ()))) if table == relation.key else ()
-                wanted[table, omitted] = None
-                keys[relation, table] = (table, omitted)
-        pending = list(wanted)
-        for start in range(0, len(pending), _BATCH):
-            if time.monotonic() >= give_up:
-                break
-            wanted.update(self._contents(pending[start : start + _BATCH], catalog, give_up))
-        for relation, tables in bases.items():
-            if tables is None:
-                continue
-            versions = [wanted[keys[relation, table]] for table in tables]
-            if catalog[relation.key].is_view:
-                parts = {".".join(table): version for table, version in zip(tables, versions, strict=True)}
-                known = None not in versions
-                found[relation] = f"view:{digest([catalog[relation.key].definition, parts])}" if known else None
-            else:
-                found[relation] = versions[0]
-        return found
 
-    def _contents(
-        self,
-        tables: Sequence[tuple[tuple[str, str, str], tuple[str, ...]]],
-        catalog: Catalog,
-        give_up: float,
-    ) -> dict[tuple[tuple[str, str, str], tuple[str, ...]], str | None]:
-        """Return the contents of tables by one statement; one by one where that fails."""
-        queries = [
-            f"select {number} as n, * from ({content_sql(sql_name(key), catalog[key].columns, omitted)})"
-            for number, (key, omitted) in enumerate(tables)
-        ]
-        try:
+        def read(tables: Sequence[Table], time_left: float) -> dict[Table, str]:
+            queries = [
+                f"select {number} as n, * from ({content_sql(sql_name(key), catalog[key].columns, omitted)})"
+                for number, (key, omitted) in enumerate(tables)
+            ]
             with self._cursor() as cursor:
-                timer = threading.Timer(max(0.0, give_up - time.monotonic()), cursor.interrupt)
+                timer = threading.Timer(time_left, cursor.interrupt)
                 timer.start()
                 try:
                     rows = cursor.execute(" union all ".join(queries)).fetchall()
                 finally:
                     timer.cancel()
-        except WarehouseError:
-            if len(tables) == 1 or time.monotonic() >= give_up:
-                return dict.fromkeys(tables)
             found = {}
-            for table in tables:
-                found.update(self._contents([table], catalog, give_up))
+            for number, *row in rows:
+                key, omitted = tables[number]
+                found[tables[number]] = content_token(row, catalog[key].columns, omitted)
             return found
-        return {
-            tables[row[0]]: content_token(row[1:], catalog[tables[row[0]][0]].columns, tables[row[0]][1])
-            for row in rows
-        }
 
-    def build(self, model: Model, compiled: CompiledSql, *, full_refresh: bool) -> Built:
+        reader = Reader(catalog, lambda relation: tables_below(relation, catalog), read)
+        return reader.versions({relation: sorted(omit.get(relation, ())) for relation in relations}, seconds)
+
+    def build_ids(self, relations: Collection[Relation]) -> dict[Relation, str | None]:
+        """Return nothing: while a run has the file, nobody else can build."""
+        return {}
+
+    def keep_rows(self, relation: Relation, sql: str, *, as_view: bool) -> None:
+        """Put the rows of a query into a table or view, in place of what is there."""
+        self.execute(f"create or replace {'view' if as_view else 'table'} {relation} as {bare(sql)}")
+
+    def build(
+        self, model: Model, compiled: CompiledSql, *, full_refresh: bool, reads: Collection[Relation] = ()
+    ) -> Built:
         """Build a model in one transaction."""
 
         def make(cursor: duckdb.DuckDBPyConnection, is_view: bool | None) -> bool:
-            sql = _bare(compiled.sql)
+            sql = bare(compiled.sql)
             if model.materialized is Materialized.VIEW:
                 cursor.execute(f"create or replace view {model.relation} as {sql}")
                 return True
             if model.materialized is Materialized.INCREMENTAL and is_view is not None and not full_refresh:
-                add_increment(cursor, model, _bare(compiled.incremental_sql or compiled.sql))
+                statements = Statements(cursor.execute, lambda table: by_name(described(cursor, table)))
+                add_increment(statements, model, compiled.incremental_sql or compiled.sql)
             else:
                 cursor.execute(f"create or replace table {model.relation} as {sql}")
             return False
@@ -356,21 +332,9 @@ class DuckDBSession:
 
     def load_seed(self, seed: Seed) -> Built:
         """Replace a seed's table by its file."""
-        options = [literal(seed.path), "header = true", f"delim = {literal(seed.delimiter)}", "sample_size = -1"]
-        if seed.column_types:
-            types = ", ".join(f"{literal(name)}: {literal(kind)}" for name, kind in seed.column_types.items())
-            options.append(f"types = {{{types}}}")
 
         def make(cursor: duckdb.DuckDBPyConnection, _: bool | None) -> bool:
-            file = f"read_csv({', '.join(options)})"
-            # times with a zone become UTC without one, as dbt loads them
-            zoned = [
-                f"{quote(name)} at time zone 'UTC' as {quote(name)}"
-                for name, kind in columns_of(cursor, f"select * from {file}").values()
-                if kind == "TIMESTAMP WITH TIME ZONE" and name not in seed.column_types
-            ]
-            columns = f"* replace ({', '.join(zoned)})" if zoned else "*"
-            cursor.execute(f"create or replace table {seed.relation} as select {columns} from {file}")
+            cursor.execute(f"create or replace table {seed.relation} as {seed_query(cursor, seed, seed.column_types)}")
             return False
 
         return self._replace(seed, seed.pre_hooks, seed.post_hooks, make)
@@ -441,7 +405,7 @@ def _describe(
     cursor: duckdb.DuckDBPyConnection, relation: Relation, omitted: Collection[str], *, is_view: bool, seconds: float
 ) -> Built:
     """Return what is there now, seen from inside the transaction that made it."""
-    columns = tuple(columns_of(cursor, str(relation)).values())
+    columns = described(cursor, str(relation))
     if is_view:
         return Built("definition-unknown:", columns, None, seconds)
     row = cursor.execute(content_sql(str(relation), columns, omitted)).fetchone()
@@ -464,10 +428,6 @@ def _rollback(cursor: duckdb.DuckDBPyConnection) -> None:
         cursor.rollback()
     except duckdb.Error:  # the transaction ended with the error already
         return
-
-
-def _bare(sql: str) -> str:
-    return sql.strip().rstrip(";").rstrip()
 
 
 def _words(error: Exception) -> str:

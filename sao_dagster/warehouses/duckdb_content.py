@@ -13,7 +13,7 @@ from sao_dagster.core.hashing import digest
 from sao_dagster.core.models import Relation
 from sao_dagster.sql.volatile import volatility
 from sao_dagster.warehouses.base import Catalog
-from sao_dagster.warehouses.duckdb_sql import quote
+from sao_dagster.warehouses.names import quote
 
 
 def content_sql(table: str, columns: Sequence[tuple[str, str]], omitted: Collection[str]) -> str:

@@ -7,6 +7,8 @@ import pytest
 from sao_dagster.core.decide import Mode
 from tests.world import World
 
+WAREHOUSES = ("duckdb", "postgres")
+
 
 @pytest.fixture
 def shop(world: World) -> World:

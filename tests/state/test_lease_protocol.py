@@ -44,8 +44,12 @@ class Protocol(RuleBasedStateMachine):
         self.queue: dict[str, list[tuple[str, float]]] = {model: [] for model in MODELS}
         self.builds = 0
 
+    def _lives(self, until: float) -> bool:
+        """Return whether something lasts; what lasts longer than it could was written before the clock was set back."""
+        return self.clock < until <= self.clock + 2 * SECONDS
+
     def _living(self, model: str) -> list[str]:
-        self.queue[model] = [(who, until) for who, until in self.queue[model] if until > self.clock]
+        self.queue[model] = [(who, until) for who, until in self.queue[model] if self._lives(until)]
         return [who for who, _ in self.queue[model]]
 
     @rule(holder=holders, model=models)
@@ -56,17 +60,17 @@ class Protocol(RuleBasedStateMachine):
         whose, until = self.rightful.get(model, ("", 0.0))
         waiting = self._living(model)
         if isinstance(answer, Waiting):
-            assert until > self.clock or [each for each in waiting if each != holder], "it waits for nobody"
+            assert self._lives(until) or [each for each in waiting if each != holder], "it waits for nobody"
             if holder in waiting:
                 place = waiting.index(holder)
                 self.queue[model][place] = (holder, self.clock + SECONDS)
             else:
                 self.queue[model].append((holder, self.clock + SECONDS))
             return
-        if whose == holder and until > self.clock:  # the answer was lost, and it asks again
+        if whose == holder and self._lives(until):  # the answer was lost, and it asks again
             self.believes[holder, model] = answer
             return
-        assert until <= self.clock, f"{holder} was given what {whose} has"
+        assert not self._lives(until), f"{holder} was given what {whose} has"
         assert not waiting or waiting[0] == holder, f"{waiting[0]} came first"
         self.queue[model] = [each for each in self.queue[model] if each[0] != holder]
         self.believes[holder, model] = answer
@@ -131,12 +135,17 @@ class Protocol(RuleBasedStateMachine):
     def wait(self, seconds: float) -> None:
         Protocol.clock += seconds
 
+    @rule(seconds=st.sampled_from([SECONDS / 2, 5 * SECONDS]))
+    def set_back(self, seconds: float) -> None:
+        """The clock of the database jumps."""
+        Protocol.clock -= seconds
+
     @invariant()
     def the_store_agrees(self) -> None:
         if not hasattr(self, "store"):
             return
         there = {each.model: each.holder for each in self.store.leases("e")}
-        assert there == {model: whose for model, (whose, until) in self.rightful.items() if until > self.clock}
+        assert there == {model: whose for model, (whose, until) in self.rightful.items() if self._lives(until)}
 
 
 def explore(examples: int, *phases: Phase) -> None:

@@ -162,6 +162,8 @@ def test_a_state_without_migrations_is_taken_over(tmp_path: Path) -> None:
     ]
     tables.metadata.create_all(engine, tables=old)
     with engine.begin() as connection:
+        connection.execute(sa.text("alter table sao_builds drop column build_id"))  # migration 0003 added it
+    with engine.begin() as connection:
         connection.execute(sa.text("insert into sao_sql values ('s', 'select 1')"))
     engine.dispose()
     store = SqlStateStore(url)

@@ -1,8 +1,6 @@
-"""Small pieces of DuckDB's SQL: quoting, and what a table's columns are."""
+"""Names and values as the SQL of all warehouses here writes them."""
 
 from __future__ import annotations
-
-import duckdb
 
 
 def quote(name: str) -> str:
@@ -22,7 +20,6 @@ def literal(value: object) -> str:
     return "'" + str(value).replace("'", "''") + "'"
 
 
-def columns_of(cursor: duckdb.DuckDBPyConnection, table: str) -> dict[str, tuple[str, str]]:
-    """Return names as written and types of a table or query, by lower-case name."""
-    rows = cursor.execute(f"describe {table}").fetchall()
-    return {row[0].lower(): (row[0], row[1]) for row in rows}
+def bare(sql: str) -> str:
+    """Return a statement that may stand inside another one."""
+    return sql.strip().rstrip(";").rstrip()

@@ -1,0 +1,88 @@
+"""Versions by content, whatever the warehouse: views show tables, and a table is read once, in batches, within a time."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+from sao_dagster.core.hashing import digest
+from sao_dagster.core.models import Relation
+from sao_dagster.errors import WarehouseError
+from sao_dagster.warehouses.base import Catalog
+
+_BATCH = 50  # tables by statement
+
+Key = tuple[str, str, str]
+Table = tuple[Key, tuple[str, ...]]
+"""A table as the catalog calls it, and the columns that do not count."""
+
+
+@dataclass(frozen=True)
+class Reader:
+    """How one warehouse reads contents.
+
+    Attributes:
+        catalog: What is in it.
+        tables_below: Returns the tables that a view shows, None where that cannot be told.
+        read: Returns the contents of tables by one statement, given the time it may take (seconds).
+    """
+
+    catalog: Catalog
+    tables_below: Callable[[Relation], tuple[Key, ...] | None]
+    read: Callable[[Sequence[Table], float], Mapping[Table, str]]
+
+    def versions(self, omit: Mapping[Relation, Sequence[str]], seconds: float) -> dict[Relation, str | None]:
+        """Return the version of each relation; None where it cannot be read within the time.
+
+        Args:
+            omit: The relations, with the columns that do not count.
+            seconds: The time for all of them.
+        """
+        give_up = time.monotonic() + seconds
+        below = {relation: self._tables(relation) for relation in omit}
+        wanted: dict[Table, str | None] = {}
+        for relation, tables in below.items():
+            for table in tables or ():
+                wanted[self._counted(relation, table, omit)] = None
+        pending = list(wanted)
+        for start in range(0, len(pending), _BATCH):
+            if time.monotonic() >= give_up:
+                break
+            wanted.update(self._contents(pending[start : start + _BATCH], give_up))
+        return {
+            relation: self._version(relation, {table: wanted[self._counted(relation, table, omit)] for table in tables})
+            if tables is not None
+            else None
+            for relation, tables in below.items()
+        }
+
+    def _tables(self, relation: Relation) -> tuple[Key, ...] | None:
+        info = self.catalog.get(relation.key)
+        if info is None:
+            return None
+        return self.tables_below(relation) if info.is_view else (relation.key,)
+
+    @staticmethod
+    def _counted(relation: Relation, table: Key, omit: Mapping[Relation, Sequence[str]]) -> Table:
+        return table, tuple(sorted(omit[relation])) if table == relation.key else ()
+
+    def _version(self, relation: Relation, versions: Mapping[Key, str | None]) -> str | None:
+        info = self.catalog[relation.key]
+        if not info.is_view:
+            return versions[relation.key]
+        if None in versions.values():
+            return None
+        return f"view:{digest([info.definition, {'.'.join(table): version for table, version in versions.items()}])}"
+
+    def _contents(self, tables: Sequence[Table], give_up: float) -> Mapping[Table, str | None]:
+        """Return the contents of tables by one statement; one by one where that fails."""
+        try:
+            return self.read(tables, max(0.001, give_up - time.monotonic()))
+        except WarehouseError:
+            if len(tables) == 1 or time.monotonic() >= give_up:
+                return dict.fromkeys(tables)
+            found: dict[Table, str | None] = {}
+            for table in tables:
+                found.update(self._contents([table], give_up))
+            return found

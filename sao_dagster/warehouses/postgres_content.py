@@ -1,0 +1,61 @@
+"""Versions by content in PostgreSQL."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from typing import Any
+
+from psycopg import Connection
+
+from sao_dagster.core.hashing import digest
+from sao_dagster.warehouses.base import RelationKey
+from sao_dagster.warehouses.names import quote
+
+Shape = tuple[RelationKey, Sequence[tuple[str, str]], Collection[str]]
+"""A table, its columns, and those that do not count."""
+
+
+def plain_text(connection: Connection[Any]) -> None:
+    """Let values be written in one way for this transaction, whatever the session is set to."""
+    connection.execute(
+        "set local timezone = 'UTC'; set local datestyle = 'ISO, MDY'; set local intervalstyle = 'postgres'; "
+        "set local extra_float_digits = 1; set local bytea_output = 'hex'; set local lc_monetary = 'C'; set local search_path = ''"
+    )
+
+
+def contents_sql(connection: Connection[Any], tables: Sequence[Shape]) -> str:
+    """Return a query with a row for each table: its number, its rows, and two sums over their hashes, whatever their order.
+
+    Rows are hashed as text, so that values that compare as equal and look different (1.0 and 1.00) are different.
+    """
+    names = _names(connection, [table for table, _, _ in tables])
+    return " union all ".join(
+        f"select {number} as n, count(*) as rows, bit_xor(h) as mix, sum(h) as total from "
+        f"(select {_row_hash(columns, omitted)} as h from {names[table]}) as hashed"
+        for number, (table, columns, omitted) in enumerate(tables)
+    )
+
+
+def content_of(connection: Connection[Any], table: Shape, row: Sequence[Any]) -> str:
+    """Return the data version; PostgreSQL does not promise one hash for all its versions, so its version is part of it."""
+    _, columns, omitted = table
+    shape = [[name, kind] for name, kind in columns]
+    version = connection.info.server_version // 10000
+    return f"content:postgres-{version}:{digest([shape, sorted(omitted), [str(value) for value in row]])}"
+
+
+def _row_hash(columns: Sequence[tuple[str, str]], omitted: Collection[str]) -> str:
+    left_out = {name.lower() for name in omitted}
+    counted = [quote(name) for name, _ in columns if name.lower() not in left_out]
+    return f"hashtextextended(row({', '.join(counted)})::text, 0)" if counted else "0::bigint"
+
+
+def _names(connection: Connection[Any], tables: Collection[RelationKey]) -> dict[RelationKey, str]:
+    """Return how tables are written, by how they are compared."""
+    rows = connection.execute(
+        "select lower(current_database()), lower(n.nspname), lower(c.relname), format('%%I.%%I', n.nspname, c.relname) "
+        "from pg_class c join pg_namespace n on n.oid = c.relnamespace where c.relkind in ('r', 'p', 'f', 'm') "
+        "and (lower(n.nspname), lower(c.relname)) in (select * from unnest(%s::text[], %s::text[]))",
+        [[table[1] for table in tables], [table[2] for table in tables]],
+    )
+    return {(database, schema, name): written for database, schema, name, written in rows}

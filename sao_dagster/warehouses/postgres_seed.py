@@ -1,0 +1,61 @@
+"""Seeds in PostgreSQL."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import duckdb
+from psycopg import Connection
+
+from sao_dagster.core.models import Relation, Seed
+from sao_dagster.errors import WarehouseError
+from sao_dagster.warehouses.names import quote
+from sao_dagster.warehouses.seed_files import described, seed_query
+
+_ROWS = 10_000  # at a time
+_TYPES = {
+    "BOOLEAN": "boolean",
+    "BIGINT": "bigint",
+    "DOUBLE": "double precision",
+    "DATE": "date",
+    "TIME": "time",
+    "TIMESTAMP": "timestamp without time zone",
+}
+
+
+def load_file(connection: Connection[Any], seed: Seed, table: Relation) -> None:
+    """Make a table of a seed's file.
+
+    Raises:
+        WarehouseError: The file cannot be read.
+    """
+    with duckdb.connect(":memory:") as reader:
+        try:
+            query = seed_query(
+                reader, seed, dict.fromkeys(seed.column_types, "VARCHAR")
+            )  # read as the server takes them
+            columns = [
+                (name, seed.column_types.get(name) or _type(reader, query, name, kind))
+                for name, kind in described(reader, query)
+            ]
+            connection.execute(
+                f"create table {table} ({', '.join(f'{quote(name)} {kind}' for name, kind in columns)})".encode()
+            )
+            rows = reader.execute(query)
+            with connection.cursor().copy(f"copy {table} from stdin".encode()) as copy:
+                while batch := rows.fetchmany(_ROWS):
+                    for row in batch:
+                        copy.write_row(row)
+        except duckdb.Error as error:
+            raise WarehouseError(str(error).strip()) from error
+
+
+def _type(reader: duckdb.DuckDBPyConnection, query: str, name: str, kind: str) -> str:
+    """Return PostgreSQL's type for a guessed one; whole numbers are `integer` where they fit, as dbt has them."""
+    if kind == "BIGINT":
+        fits = reader.execute(
+            f"select coalesce(bool_and({quote(name)} between -2147483648 and 2147483647), true) from ({query})"
+        ).fetchone()
+        if fits and fits[0]:
+            return "integer"
+    return _TYPES.get(kind, "text")

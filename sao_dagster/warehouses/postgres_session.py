@@ -1,0 +1,324 @@
+"""A session on PostgreSQL: a connection for each statement that goes on at once; each build is one transaction.
+
+Another process may build at any time. So each build leaves its name in the warehouse (`build_ids`), in the transaction that
+makes the relation, and holds on to the names of what it reads until it is done. A run knows then which builds it has read.
+"""
+
+from __future__ import annotations
+
+import random
+import threading
+import time
+import uuid
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any, TypeVar, cast
+
+import psycopg
+from psycopg import errors
+from sqlalchemy.pool import QueuePool
+
+from sao_dagster.core.models import CompiledSql, Materialized, Model, Relation, Seed
+from sao_dagster.errors import WarehouseError
+from sao_dagster.warehouses.base import Built, Catalog, RelationInfo, RelationKey, Rows, view_version
+from sao_dagster.warehouses.contents import Reader, Table
+from sao_dagster.warehouses.incremental import Statements, add_increment, by_name
+from sao_dagster.warehouses.names import bare, quote
+from sao_dagster.warehouses.postgres_builds import BuildIds, ensure_schemas
+from sao_dagster.warehouses.postgres_catalog import (
+    columns_of,
+    read_catalog,
+    tables_below,
+    view_definition,
+)
+from sao_dagster.warehouses.postgres_content import content_of, contents_sql, plain_text
+from sao_dagster.warehouses.postgres_seed import load_file
+from sao_dagster.warehouses.postgres_swap import put_in_place
+
+if TYPE_CHECKING:
+    from sao_dagster.warehouses.postgres import PostgresWarehouse
+
+Connection = psycopg.Connection[tuple[Any, ...]]
+R = TypeVar("R")
+
+_ATTEMPTS = 5  # at a transaction that got into the way of another one
+_ABANDONED = "60s"  # after what time the server ends a transaction whose client has stopped
+_CLASHES = (errors.DeadlockDetected, errors.SerializationFailure, errors.UniqueViolation, errors.DuplicateSchema)
+
+
+class PostgresSession:
+    """An open PostgreSQL database; see `Session`."""
+
+    def __init__(self, warehouse: PostgresWarehouse, *, read_only: bool) -> None:
+        self._warehouse = warehouse
+        self._read_only = read_only
+        self._pool: Any = QueuePool(cast("Any", self._connect), pool_size=warehouse.threads + 1, max_overflow=-1)
+        self._guard = threading.Lock()
+        self._running: set[Connection] = set()
+        self._schemas: set[str] = set()  # those that are known to be there
+        self._build_ids = BuildIds(warehouse.schema)
+        with self._connection():
+            pass  # so that a server that is not there is noticed at once
+
+    def close(self) -> None:
+        """Close all connections."""
+        self._pool.dispose()
+
+    def _connect(self) -> Connection:
+        at = self._warehouse
+        settings = [f"-c default_transaction_read_only={'on' if self._read_only else 'off'}"]
+        if at.search_path:
+            settings.append(f"-c search_path={at.search_path.replace(' ', '')}")
+        try:
+            connection = psycopg.connect(
+                host=at.host,
+                port=at.port,
+                user=at.user,
+                password=at.password,
+                dbname=at.dbname,
+                connect_timeout=at.connect_timeout,
+                application_name="sao_dagster",
+                options=" ".join(settings),
+                autocommit=True,
+                prepare_threshold=None,
+                **cast("dict[str, Any]", at.options),
+            )
+            if at.role:
+                connection.execute(f"set role {quote(at.role)}".encode())
+        except psycopg.Error as error:
+            raise WarehouseError(f"PostgreSQL at {at.host}:{at.port}/{at.dbname}: {_words(error)}") from error
+        return connection
+
+    @contextmanager
+    def _connection(self) -> Iterator[Connection]:
+        pooled = self._pool.connect()
+        connection: Connection = pooled.dbapi_connection
+        with self._guard:
+            self._running.add(connection)
+        try:
+            yield connection
+        except psycopg.Error as error:
+            raise WarehouseError(_words(error)) from error
+        finally:
+            with self._guard:
+                self._running.discard(connection)
+            if connection.closed:
+                pooled.invalidate()
+            else:
+                pooled.close()
+
+    @contextmanager
+    def _transaction(self) -> Iterator[Connection]:
+        with self._connection() as connection, connection.transaction():
+            connection.execute(f"set local idle_in_transaction_session_timeout = '{_ABANDONED}'".encode())
+            yield connection
+
+    def _attempted(self, work: Callable[[Connection], R]) -> R:
+        """Return what `work` gives in a transaction, which is begun anew where another one was in its way."""
+        for attempt in range(1, _ATTEMPTS + 1):
+            try:
+                with self._transaction() as connection:
+                    return work(connection)
+            except WarehouseError as error:
+                if attempt == _ATTEMPTS or not _is_clash(error.__cause__):
+                    raise
+                time.sleep(random.uniform(0.01, 0.1) * attempt)  # noqa: S311 - so that two do not meet again
+        raise AssertionError  # the last attempt returns or raises
+
+    def interrupt(self) -> None:
+        """Stop all running statements, from any thread."""
+        with self._guard:
+            for connection in self._running:
+                connection.cancel()
+
+    def stamp(self) -> str | None:
+        """Return nothing: others may write at any time."""
+        return None
+
+    def query(self, sql: str) -> Rows:
+        """Return all rows of a query."""
+        with self._connection() as connection:
+            cursor = connection.execute(sql.encode())
+            if cursor.description is None:
+                return Rows((), [])
+            return Rows(tuple(column.name for column in cursor.description), cursor.fetchall())
+
+    def execute(self, sql: str) -> None:
+        """Run statements that return nothing."""
+        with self._connection() as connection:
+            connection.execute(sql.encode())
+
+    def catalog(self) -> Catalog:
+        """Return all tables and views of the database."""
+        with self._transaction() as connection:
+            return read_catalog(connection, self._build_ids)
+
+    def ensure_schemas(self, relations: Collection[Relation]) -> None:
+        """Create the schemas that the relations live in, where they are not there."""
+        wanted = {each.schema for each in relations} - self._schemas
+        if wanted:
+            self._attempted(lambda connection: ensure_schemas(connection, wanted))
+            self._schemas |= wanted
+
+    def versions(
+        self, relations: Collection[Relation], omit: Mapping[Relation, Collection[str]], seconds: float
+    ) -> dict[Relation, str | None]:
+        """Return content versions; views are resolved to the tables they read."""
+        give_up = time.monotonic() + seconds
+        catalog = self.catalog()
+        views = [each.key for each in relations if each.key in catalog and catalog[each.key].is_view]
+        with self._transaction() as connection:
+            below = tables_below(connection, views)
+
+        def read(tables: Sequence[Table], time_left: float) -> dict[Table, str]:
+            shapes = [(key, catalog[key].columns, omitted) for key, omitted in tables]
+            with self._transaction() as connection:
+                plain_text(connection)
+                connection.execute(f"set local statement_timeout = {max(1, int(time_left * 1000))}".encode())
+                rows = connection.execute(contents_sql(connection, shapes).encode()).fetchall()
+            return {tables[number]: content_of(connection, shapes[number], row) for number, *row in rows}
+
+        reader = Reader(catalog, lambda relation: below.get(relation.key), read)
+        return reader.versions(
+            {relation: sorted(omit.get(relation, ())) for relation in relations}, give_up - time.monotonic()
+        )
+
+    def build_ids(self, relations: Collection[Relation]) -> dict[Relation, str | None]:
+        """Return which build made each relation, as of now."""
+        with self._transaction() as connection:
+            return self._build_ids.of(connection, relations)
+
+    def build(
+        self, model: Model, compiled: CompiledSql, *, full_refresh: bool, reads: Collection[Relation] = ()
+    ) -> Built:
+        """Build a model in one transaction."""
+
+        def make(connection: Connection) -> tuple[RelationKey, ...]:
+            target = model.relation
+            now = self._info(connection, target)
+            if model.materialized is Materialized.VIEW:
+                return self._view(connection, target, bare(compiled.sql), now)
+            if (
+                model.materialized is Materialized.INCREMENTAL
+                and now is not None
+                and not now.is_view
+                and not full_refresh
+            ):
+                statements = Statements(
+                    lambda sql: connection.execute(sql.encode()), lambda table: by_name(columns_of(connection, table))
+                )
+                add_increment(statements, model, compiled.incremental_sql or compiled.sql)
+                return ()
+            return self._table(connection, target, bare(compiled.sql))
+
+        return self._replace(model, compiled.pre_hooks, compiled.post_hooks, reads, make)
+
+    def load_seed(self, seed: Seed) -> Built:
+        """Replace a seed's table by its file."""
+
+        def make(connection: Connection) -> tuple[RelationKey, ...]:
+            made = _beside(seed.relation)
+            load_file(connection, seed, made)
+            return put_in_place(connection, made, seed.relation, self._build_ids)
+
+        return self._replace(seed, seed.pre_hooks, seed.post_hooks, (), make)
+
+    def keep_rows(self, relation: Relation, sql: str, *, as_view: bool) -> None:
+        """Put the rows of a query into a table or view, in place of what is there."""
+
+        def make(connection: Connection) -> None:
+            made = _beside(relation)
+            connection.execute(f"create {'view' if as_view else 'table'} {made} as {bare(sql)}".encode())
+            put_in_place(connection, made, relation, self._build_ids)
+
+        self._attempted(make)
+
+    def _table(self, connection: Connection, target: Relation, sql: str) -> tuple[RelationKey, ...]:
+        made = _beside(target)
+        connection.execute(f"create table {made} as {sql}".encode())
+        return put_in_place(connection, made, target, self._build_ids)
+
+    def _view(
+        self, connection: Connection, target: Relation, sql: str, now: RelationInfo | None
+    ) -> tuple[RelationKey, ...]:
+        if now is not None and now.is_view:
+            try:  # what reads it stays as it is
+                with connection.transaction():
+                    connection.execute(f"create or replace view {target} as {sql}".encode())
+                return ()
+            except errors.InvalidTableDefinition:
+                pass  # a column went, or has another type: only a new view can be that
+        made = _beside(target)
+        connection.execute(f"create view {made} as {sql}".encode())
+        return put_in_place(connection, made, target, self._build_ids)
+
+    def _info(self, connection: Connection, relation: Relation) -> RelationInfo | None:
+        row = connection.execute(
+            "select relkind in ('v') from pg_class where oid = to_regclass(%s)", [str(relation)]
+        ).fetchone()
+        return None if row is None else RelationInfo(is_view=row[0], columns=())
+
+    def _replace(
+        self,
+        node: Model | Seed,
+        before: Sequence[str],
+        after: Sequence[str],
+        reads: Collection[Relation],
+        make: Callable[[Connection], tuple[RelationKey, ...]],
+    ) -> Built:
+        """Make a relation between its hooks, in one transaction; `make` returns the views that had to go."""
+        self._build_ids.ensure(self._attempted)
+
+        def work(connection: Connection) -> Built:
+            started = time.perf_counter()
+            read = self._build_ids.hold(connection, reads)
+            for hook in before:
+                connection.execute(hook.encode())
+            dropped = make(connection)
+            for hook in after:
+                connection.execute(hook.encode())
+            seconds = time.perf_counter() - started
+            build_id = uuid.uuid4().hex
+            self._build_ids.keep(connection, node.relation, build_id)
+            return _described(connection, node, seconds, build_id, read, dropped)
+
+        return self._attempted(work)
+
+
+def _described(
+    connection: Connection,
+    node: Model | Seed,
+    seconds: float,
+    build_id: str,
+    read: Mapping[Relation, str | None],
+    dropped: tuple[RelationKey, ...],
+) -> Built:
+    """Return what is there now, seen from inside the transaction that made it."""
+    columns = columns_of(connection, str(node.relation))
+    if node.materialized is Materialized.VIEW:
+        info = RelationInfo(is_view=True, columns=columns, definition=view_definition(connection, node.relation))
+        return Built(view_version(info), columns, None, seconds, build_id, read, dropped)
+    plain_text(connection)
+    shape = (node.relation.key, columns, node.volatile_columns if isinstance(node, Model) else ())
+    _, *row = connection.execute(contents_sql(connection, [shape]).encode()).fetchall()[0]
+    return Built(content_of(connection, shape, row), columns, int(row[0]), seconds, build_id, read, dropped)
+
+
+def _beside(relation: Relation) -> Relation:
+    """Return a new name in the schema of a relation; it never outlives its transaction."""
+    return Relation(relation.database, relation.schema, f"__sao_{uuid.uuid4().hex[:20]}")
+
+
+def _is_clash(error: BaseException | None) -> bool:
+    """Return whether another transaction was in the way, so that it is worth trying again."""
+    if isinstance(error, _CLASHES):
+        return not isinstance(error, errors.UniqueViolation) or (error.diag.schema_name == "pg_catalog")
+    return isinstance(error, errors.InternalError_) and "concurrently" in str(error)
+
+
+def _words(error: psycopg.Error) -> str:
+    """Return what the server said, with its hint, or what the driver said."""
+    said = error.diag.message_primary
+    if said is None:
+        return str(error).strip()
+    return "; ".join(part for part in (said, error.diag.message_detail, error.diag.message_hint) if part)

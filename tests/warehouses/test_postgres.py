@@ -1,0 +1,456 @@
+"""What is PostgreSQL's own: views over what is replaced, builds that name themselves, contents, rights."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import psycopg
+import pytest
+
+from sao_dagster import PostgresWarehouse
+from sao_dagster.core.models import CompiledSql, Relation
+from sao_dagster.core.selection import select
+from sao_dagster.errors import WarehouseError
+from sao_dagster.run import Run
+from sao_dagster.state.sql import SqlStateStore
+from sao_dagster.warehouses.base import comparable
+from tests.world import PostgresWorld
+
+WAREHOUSES = ("postgres",)
+ENVIRONMENT = "shop.dev"
+
+
+@pytest.fixture
+def shop(world: PostgresWorld) -> PostgresWorld:
+    world.source("orders").sql("create table raw.orders as select 1 as id, 5 as amount")
+    world.model("orders", "select id, amount from {{ source('raw', 'orders') }}")
+    return world
+
+
+def store_of(world: PostgresWorld) -> SqlStateStore:
+    return SqlStateStore(f"sqlite:///{world.root / 'state.db'}")
+
+
+# ------------------------------------------------------------------ views over a table that is replaced
+
+
+def test_a_view_of_somebody_else_stays_with_its_owner_rights_and_comment(shop: PostgresWorld) -> None:
+    shop.run()
+    role = shop.role("reader")
+    shop.sql(
+        "create schema bi",
+        "create view bi.total with (security_barrier=true) as select sum(amount) as total from main.orders",
+        "create view bi.twice as select total * 2 as twice from bi.total",
+        "comment on view bi.total is 'what it''s worth'",
+        f"grant select on bi.total to {role} with grant option",
+        "grant select on bi.total to public",
+        "insert into raw.orders values (2, 7)",
+    )
+    before = shop.rows(VIEWS)
+    assert shop.run().outcomes == {"orders": "built: new_data"}
+    assert shop.rows("select twice from bi.twice") == [(24,)]
+    assert shop.rows(VIEWS) == before
+
+
+VIEWS = """
+    select c.relname, pg_get_viewdef(c.oid), c.reloptions, c.relowner, c.relacl::text, obj_description(c.oid, 'pg_class')
+    from pg_class c join pg_namespace n on n.oid = c.relnamespace where n.nspname = 'bi' order by 1
+"""
+
+
+def test_a_view_of_somebody_else_that_could_not_stand_stops_the_build(shop: PostgresWorld) -> None:
+    shop.run()
+    shop.sql("create schema bi", "create view bi.total as select sum(amount) as total from main.orders")
+    shop.model("orders", "select id from {{ source('raw', 'orders') }}")
+    run = shop.run()
+    assert run.outcomes == {"orders": "failed: build_error"}
+    assert "bi.total" in str(run.decision("orders").evidence["error"])
+    assert shop.rows("select total from bi.total") == [(5,)], "nothing has changed"
+
+
+def test_a_materialized_view_over_a_model_stops_the_build(shop: PostgresWorld) -> None:
+    shop.run()
+    shop.sql("create materialized view raw.total as select sum(amount) as total from main.orders")
+    run = shop.run(mode=_force())
+    assert "materialized view raw.total" in str(run.decision("orders").evidence["error"])
+    assert shop.rows("select amount from main.orders") == [(5,)]
+
+
+def test_views_of_the_project_follow_what_they_read(shop: PostgresWorld) -> None:
+    """They are made again with the table; those that no longer can be are built in the same run."""
+    shop.model("open_orders", "select * from {{ ref('orders') }}", materialized="view")
+    shop.model("ids", "select id from {{ ref('open_orders') }}", materialized="view")
+    shop.model("count", "select count(*) as n from {{ ref('ids') }}").run()
+    shop.sql("insert into raw.orders values (2, 7)")
+    assert shop.run().outcomes == {
+        "orders": "built: new_data",
+        "open_orders": "reused: no_new_data",
+        "ids": "reused: no_new_data",
+        "count": "built: new_data",
+    }
+    shop.model("orders", "select id from {{ source('raw', 'orders') }}")
+    run = shop.run()
+    assert run.outcomes["orders"] == "built: code_changed"
+    assert run.outcomes["open_orders"].startswith("built: ")
+    assert run.outcomes["ids"].startswith("built: ")
+    assert shop.rows("select * from main.ids order by 1") == [(1,), (2,)]
+    assert shop.columns("main.open_orders") == [("id", "integer")]
+    assert shop.run().built == set()
+
+
+def test_a_view_whose_columns_change_keeps_the_views_over_it(shop: PostgresWorld) -> None:
+    shop.model("orders", "select id, amount from {{ source('raw', 'orders') }}", materialized="view").run()
+    shop.sql("create view raw.over as select id from main.orders")
+    shop.model("orders", "select amount, id from {{ source('raw', 'orders') }}", materialized="view")
+    assert shop.run().outcomes == {"orders": "built: code_changed"}
+    assert shop.rows("select id from raw.over") == [(1,)]
+    assert [name for name, _ in shop.columns("main.orders")] == ["amount", "id"]
+
+
+@pytest.mark.parametrize(("before", "after"), [("table", "view"), ("view", "table"), ("incremental", "view")])
+def test_another_materialization_keeps_the_views_over_it(shop: PostgresWorld, before: str, after: str) -> None:
+    shop.model("orders", "select id, amount from {{ source('raw', 'orders') }}", materialized=before).run()
+    shop.sql("create view raw.over as select id from main.orders")
+    shop.model("orders", "select id, amount from {{ source('raw', 'orders') }}", materialized=after)
+    assert shop.run().outcomes == {"orders": "built: code_changed"}
+    assert shop.rows("select id from raw.over") == [(1,)]
+    assert shop.run().built == set()
+
+
+def test_indexes_of_hooks_are_made_once_for_each_table(shop: PostgresWorld) -> None:
+    shop.model("orders", "select id from {{ source('raw', 'orders') }}", post_hook="create index on {{ this }} (id)")
+    shop.run()
+    shop.sql("create view raw.over as select id from main.orders")
+    for _ in range(3):
+        shop.run(mode=_force())
+    assert shop.rows("select count(*) from pg_indexes where tablename = 'orders' and schemaname = 'main'") == [(1,)]
+
+
+def test_nothing_is_left_beside_the_models(shop: PostgresWorld) -> None:
+    shop.model("broken", "select 1 / 0 as x").run()
+    shop.run(mode=_force())
+    assert shop.rows("select table_name from information_schema.tables where table_schema = 'main' order by 1") == [
+        ("orders",),
+        ("sao_build_ids",),
+    ]
+
+
+def test_names_as_long_as_they_may_be(shop: PostgresWorld) -> None:
+    long = "n" * 62
+    for end in "ab":
+        shop.model(long + end, f"select '{end}' as x")
+    for _ in range(2):
+        shop.run(mode=_force())
+    assert shop.rows(f"select a.x, b.x from main.{long}a a, main.{long}b b") == [("a", "b")]
+
+
+# ------------------------------------------------------------------ builds name themselves
+
+
+def session_of(world: PostgresWorld) -> Any:
+    return world.runner().warehouse.session()
+
+
+def test_a_table_that_was_built_without_a_record_is_built_again(shop: PostgresWorld) -> None:
+    """As a run leaves it that was killed between its build and its record, or that had lost its lease."""
+    shop.model("report", "select sum(amount) as amount from {{ ref('orders') }}").run()
+    runner = shop.runner()
+    node = runner.project.nodes["orders"]
+    with session_of(shop) as session:
+        session.build(node, CompiledSql("select 1 as id, 99 as amount"), full_refresh=False)
+    run = shop.run()
+    assert run.outcomes == {"orders": "built: relation_altered", "report": "reused: no_new_data"}
+    assert shop.rows("select amount from main.orders") == [(5,)]
+
+
+def test_a_build_that_read_what_nobody_recorded_does_not_pass_for_the_recorded_one(
+    shop: PostgresWorld, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Only the model below is built, over a table that somebody built and never recorded."""
+    monkeypatch.setattr("sao_dagster.run.RECORD_SECONDS", 0.1)
+    shop.model("report", "select sum(amount) as amount from {{ ref('orders') }}")
+    shop.run("orders")
+    runner = shop.runner()
+    with session_of(shop) as session:
+        session.build(runner.project.nodes["orders"], CompiledSql("select 1 as id, 99 as amount"), full_refresh=False)
+    shop.run("report")
+    assert shop.rows("select amount from main.report") == [(99,)]
+    assert shop.run().outcomes == {"orders": "built: relation_altered", "report": "built: new_data"}
+    assert shop.rows("select amount from main.report") == [(5,)]
+
+
+def test_a_build_that_read_a_later_build_records_that_one(shop: PostgresWorld) -> None:
+    """Another run builds and records the input after this one decided, before this one reads it."""
+    shop.model("report", "select sum(amount) as amount from {{ ref('orders') }}").run()
+    shop.sql("insert into raw.orders values (2, 7)")
+    ours = shop.runner()
+    theirs = shop.runner()
+
+    original = Run._build
+
+    def build(self: Run, name: str, facts: Any, lease: Any) -> Any:
+        if name == "report" and self.runner is not theirs and not self.models.get("done"):
+            theirs.run(select(theirs.project, "orders"))
+        return original(self, name, facts, lease)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Run, "_build", build)
+        shop.run("report", mode=_force())
+    assert shop.rows("select amount from main.report") == [(12,)]
+    assert shop.run().outcomes == {"orders": "reused: no_new_data", "report": "reused: no_new_data"}
+    assert ours
+
+
+def test_a_verdict_about_a_table_that_is_built_meanwhile_is_not_kept(shop: PostgresWorld) -> None:
+    shop.write("models/m.yml", "models: [{name: orders, columns: [{name: id, data_tests: [not_null]}]}]").run()
+    shop.sql("insert into raw.orders values (2, 7)")
+    original = Run._is_about
+
+    def is_about(self: Run, record: Any, before: Any) -> bool:
+        node = self.project.nodes["orders"]
+        self.session.build(node, CompiledSql("select null::int as id, 1 as amount"), full_refresh=False)
+        return original(self, record, before)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Run, "_is_about", is_about)
+        assert shop.run().tests == {"not_null_orders_id": "ran: pass"}
+    stored = store_of(shop).tests(ENVIRONMENT)["not_null_orders_id"]
+    assert stored.inputs["orders"] != store_of(shop).builds(ENVIRONMENT)["orders"].data_version
+    assert shop.run().tests == {"not_null_orders_id": "ran: pass"}
+
+
+def test_a_build_holds_on_to_what_it_reads(shop: PostgresWorld) -> None:
+    """No other process can build an input while a model that reads it is built, so what was read is one build."""
+    shop.run()
+    runner = shop.runner()
+    node = runner.project.nodes["orders"]
+    with session_of(shop) as one, session_of(shop) as other:
+        with one._transaction() as connection:
+            one._build_ids.hold(connection, [node.relation])
+            with pytest.raises(psycopg.errors.LockNotAvailable):
+                shop.sql("set lock_timeout = '200ms'", "update main.sao_build_ids set build_id = 'x'")
+        other.build(node, node.compiled, full_refresh=False)  # type: ignore[attr-defined]
+
+
+# ------------------------------------------------------------------ contents
+
+
+TRICKY = [
+    ("1.0::numeric", "1.00::numeric"),
+    ("0.0::float8", "-0.0::float8"),
+    ("'NaN'::float8", "null::float8"),
+    ("''", "null::text"),
+    ("''", "' '"),
+    ("'a'", "'A'"),
+    ("'{\"a\": 1}'::json", "'{\"a\":1}'::json"),
+    ("date '2026-01-01'", "date 'infinity'"),
+    ("array[1, null]", "array[null, 1]"),
+    ("row(1, null)::text", "row(null, 1)::text"),
+    ("'\\x00'::bytea", "'\\x0000'::bytea"),
+]
+
+
+def versions(world: PostgresWorld, *queries: str) -> list[str]:
+    found = []
+    with session_of(world) as session:
+        for query in queries:
+            world.replace("raw.x", query)
+            relation = Relation(world.database, "raw", "x")
+            found.append(session.versions([relation], {}, 10.0)[relation])
+    return found
+
+
+@pytest.mark.parametrize(("one", "other"), TRICKY)
+def test_what_looks_different_is_different(world: PostgresWorld, one: str, other: str) -> None:
+    first, second, again = versions(world, f"select {one} as v", f"select {other} as v", f"select {one} as v")
+    assert first == again != second
+    assert comparable(first, second)
+
+
+def test_duplicates_and_columns_count_and_order_does_not(world: PostgresWorld) -> None:
+    one, other, more, named, typed = versions(
+        world,
+        "select * from (values (1, 'a'), (2, 'b')) t(i, s)",
+        "select * from (values (2, 'b'), (1, 'a')) t(i, s)",
+        "select * from (values (2, 'b'), (1, 'a'), (1, 'a')) t(i, s)",
+        "select * from (values (1, 'a'), (2, 'b')) t(i, t)",
+        "select i::bigint as i, s from (values (1, 'a'), (2, 'b')) t(i, s)",
+    )
+    assert one == other
+    assert len({one, more, named, typed}) == 4
+
+
+def test_the_settings_of_a_session_do_not_show_in_versions(world: PostgresWorld) -> None:
+    world.sql(
+        "create table raw.x as select timestamptz '2026-03-02 09:30:00+00' as t, 0.1::float8 + 0.2 as f, interval '1 day 2 hours' as i"
+    )
+    runner = world.model("m", "select 1 as x").runner()
+    relation = Relation(world.database, "raw", "x")
+    found = set()
+    for options in (
+        ["timezone='Asia/Tokyo'"],
+        ["datestyle='SQL, DMY'", "intervalstyle='iso_8601'", "extra_float_digits=-5"],
+    ):
+        world.sql(*(f"alter database {world.database} set {setting}" for setting in options))
+        with runner.warehouse.session() as session:
+            found.add(session.versions([relation], {}, 10.0)[relation])
+    assert len(found) == 1
+
+
+def test_a_view_is_versioned_by_the_tables_it_shows(world: PostgresWorld) -> None:
+    world.sql(
+        "create table raw.base as select 1 as id",
+        "create view raw.inner as select id from raw.base",
+        "create view raw.outer as select count(*) as n from raw.inner",
+        "create function raw.f() returns bigint language sql as 'select count(*) from raw.base'",
+        "create view raw.opaque as select raw.f() as n",
+        "create view raw.moving as select id, now() > '2026-01-01' as late from raw.base where now() > '2000-01-01'",
+    )
+    names = ("base", "inner", "outer", "opaque", "moving")
+    relations = [Relation(world.database, "raw", name) for name in names]
+    with session_of(world.model("m", "select 1 as x")) as session:
+        before = session.versions(relations, {}, 10.0)
+        world.sql("insert into raw.base values (2)")
+        after = session.versions(relations, {}, 10.0)
+    known = [name for name, relation in zip(names, relations, strict=True) if before[relation] is not None]
+    assert known == ["base", "inner", "outer"]
+    assert all(before[relation] != after[relation] for relation in relations[:3])
+
+
+def test_reading_stays_within_its_time(world: PostgresWorld) -> None:
+    world.sql("create view raw.slow as select pg_sleep(30)::text as x", "create table raw.quick as select 1 as x")
+    world.sql("create materialized view raw.big as select i, md5(i::text) as h from generate_series(1, 300000) t(i)")
+    big = Relation(world.database, "raw", "big")
+    with session_of(world.model("m", "select 1 as x")) as session:
+        assert session.versions([big], {}, 0.05) == {big: None}
+        assert session.versions([big], {}, 30.0)[big] is not None
+
+
+# ------------------------------------------------------------------ seeds, rights, connections
+
+
+def test_seeds_have_the_types_that_dbt_gives_them(world: PostgresWorld) -> None:
+    world.write(
+        "seeds/all.csv",
+        "id,big,price,day,at,yes,word,code\n1,5000000000,1.5,2026-01-31,2026-01-31 10:00:00,true,O'Brien,007\n2,,,,,,,\n",
+    )
+    world.write("seeds/s.yml", "seeds: [{name: all, config: {column_types: {code: varchar(5)}}}]")
+    assert world.run().outcomes == {"all": "built: never_built"}
+    assert world.columns("main.all") == [
+        ("id", "integer"),
+        ("big", "bigint"),
+        ("price", "double precision"),
+        ("day", "date"),
+        ("at", "timestamp without time zone"),
+        ("yes", "boolean"),
+        ("word", "text"),
+        ("code", "character varying"),
+    ]
+    assert world.rows("select word, code, big from main.all order by id") == [
+        ("O'Brien", "007", 5000000000),
+        (None, None, None),
+    ]
+    assert world.run().built == set()
+
+
+def test_sources_need_no_more_than_the_right_to_read(shop: PostgresWorld) -> None:
+    role = shop.role("builder")
+    shop.sql(f"grant usage on schema raw to {role}", f"grant select on raw.orders to {role}")
+    shop.sql(f"create schema main authorization {role}")
+    shop.write(
+        "profiles.yml", (shop.root / "profiles.yml").read_text().replace("schema: main", f"schema: main, role: {role}")
+    )
+    shop.model("seen", "select * from {{ ref('orders') }}", materialized="view")
+    assert shop.run().built == {"orders", "seen"}
+    shop.sql("insert into raw.orders values (2, 7)")
+    assert shop.run().built == {"orders"}
+    assert shop.rows("select distinct tableowner from pg_tables where schemaname = 'main'") == [(role,)]
+
+
+def test_the_password_is_shown_nowhere(shop: PostgresWorld) -> None:
+    secret = "s3cr3t-pass"
+    profile = (shop.root / "profiles.yml").read_text()
+    shop.write("profiles.yml", profile.replace("user:", f"password: {secret}, user:"))
+    runner = shop.runner()
+    assert secret not in repr(runner.warehouse)
+    assert secret not in str(runner.warehouse.target)
+    assert secret not in repr(runner.project)
+    shop.run()
+    for file in shop.root.rglob("*"):
+        if file.is_file() and file.name != "profiles.yml":
+            assert secret.encode() not in file.read_bytes(), file
+    shop.write("profiles.yml", profile.replace("user:", f"password: {secret}, user: nobody_knows, role:"))
+    with pytest.raises(WarehouseError) as refused:
+        shop.run()
+    assert secret not in str(refused.value)
+    assert "nobody_knows" in str(refused.value)
+
+
+def test_a_server_that_is_not_there_is_named() -> None:
+    nowhere = PostgresWarehouse(host="127.0.0.1", port=1, user="u", dbname="d", schema="s", connect_timeout=1)
+    with pytest.raises(WarehouseError, match=r"127\.0\.0\.1:1/d"), nowhere.session():
+        pass
+
+
+def test_a_run_that_is_stopped_stops_its_statement(shop: PostgresWorld) -> None:
+    shop.model("slow", "select pg_sleep(60)::text as x")
+    runner = shop.runner()
+    running = runner.events(select(runner.project, "slow"))
+    for event in running:
+        if type(event).__name__ == "Started":
+            break
+    _wait_for(
+        shop,
+        "select count(*) from pg_stat_activity where query like '%pg_sleep(60)%' and state = 'active' and pid <> pg_backend_pid()",
+        1,
+    )
+    running.close()
+    _wait_for(
+        shop,
+        "select count(*) from pg_stat_activity where query like '%pg_sleep(60)%' and state = 'active' and pid <> pg_backend_pid()",
+        0,
+    )
+    assert store_of(shop).leases(ENVIRONMENT) == []
+
+
+def _wait_for(world: PostgresWorld, query: str, expected: int) -> None:
+    import time
+
+    give_up = time.monotonic() + 20
+    while world.rows(query) != [(expected,)]:
+        assert time.monotonic() < give_up
+        time.sleep(0.05)
+
+
+def test_two_processes_that_are_in_each_others_way_try_again(shop: PostgresWorld) -> None:
+    """A deadlock ends one of the two transactions, which begins anew."""
+    shop.run()
+    attempts = []
+    with session_of(shop) as session:
+
+        def work(connection: psycopg.Connection[Any]) -> int:
+            attempts.append(1)
+            if len(attempts) == 1:
+                raise psycopg.errors.DeadlockDetected("deadlock detected")
+            return 1
+
+        assert session._attempted(work) == 1
+    assert len(attempts) == 2
+
+
+def _force() -> Any:
+    from sao_dagster.core.decide import Mode
+
+    return Mode.FORCE
+
+
+def test_tests_that_keep_their_failures(shop: PostgresWorld) -> None:
+    shop.write(
+        "models/m.yml",
+        "models: [{name: orders, columns: [{name: amount, data_tests: [{accepted_values: {arguments: {values: [1], quote: false}, config: {store_failures: true}}}]}]}]",
+    )
+    for _ in range(2):
+        assert set(shop.run().tests.values()) == {"ran: fail"}
+    where = "table_schema = 'main_dbt_test__audit'"
+    ((name,),) = shop.rows(f"select table_name from information_schema.tables where {where}")
+    assert shop.rows(f'select value_field from main_dbt_test__audit."{name}"') == [(5,)]
