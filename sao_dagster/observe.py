@@ -267,7 +267,7 @@ def _is_altered(
     info = catalog.get(node.relation.key)
     if info is None or record.relation != str(node.relation):
         return None
-    if record.build_id is not None and (info.build_id != record.build_id or not info.is_view):
+    if record.build_id is not None:
         return info.build_id != record.build_id
     if node.materialized is Materialized.VIEW:
         now: str | None = view_version(info) if info.is_view else None

@@ -106,6 +106,7 @@ class Run:
         )
         # what was built without the right to: the record of another run does not speak of it, so only a build makes it right
         self.spoiled: set[str] = set()
+        self._outdated: set[str] = set()  # what another run has built since it was observed here
         self.stopping = threading.Event()
         self.hooks_ran = False
         self.side_effects = bool(self.project.on_run_start or self.project.on_run_end)
@@ -188,6 +189,8 @@ class Run:
             try:
                 turn = self.turns.ask(name) if self.turns is not None else None
             except LeaseTimeoutError as error:
+                assert self.turns is not None  # noqa: S101 - it has timed out
+                self.turns.forgo(name)
                 self._failed(node, decision, error, now)
                 return True
             if isinstance(turn, Queued):
@@ -195,9 +198,12 @@ class Run:
                     self.done.put(Message(turn.message))
                 return False
             lease = turn.lease if turn is not None else None
-            if self._catch_up(name, exact=True) or (turn is not None and turn.waited):
+            self._catch_up(name, exact=True)
+            if name in self._outdated or (turn is not None and turn.waited):
                 self._look_again(name)
-                decision = self._decide(name, now)
+            decision = self._decide(name, now)
+        elif self.turns is not None:
+            self.turns.forgo(name)
         return self._settle(node, decision, lease, now)
 
     def _settle(self, node: Node, decision: Decision, lease: Lease | None, now: datetime) -> bool:
@@ -270,15 +276,15 @@ class Run:
             self.project, name, self.facts, now=now, mode=self.mode, intervals=self.intervals, blocked_by=blocked
         )
 
-    def _catch_up(self, name: str, *, exact: bool) -> bool:
-        """Learn what other runs have built meanwhile; return whether another run has built anything.
+    def _catch_up(self, name: str, *, exact: bool) -> None:
+        """Learn what other runs have built meanwhile.
 
         Args:
             name: The model whose turn it is, or what is tested; when the news of its inputs appeared matters if it tolerates a lag.
             exact: Whether to look even though that was done a moment ago, because a build depends on it.
         """
         if self.store is None:
-            return False
+            return
         with self.lock:
             if not exact and time.monotonic() - self._caught_up < CATCH_UP_SECONDS:
                 records: dict[str, BuildRecord] = {}
@@ -287,12 +293,12 @@ class Run:
                 self._caught_up = time.monotonic()
             news = {key: record for key, record in records.items() if self._records.get(key) != record}
             self._records.update(news)
+            self._outdated.update(model for model, record in news.items() if record.run_id != self.run_id)
             for spoiled in self.spoiled:
                 self._records.pop(spoiled, None)
         node = self.project.nodes.get(name)
         if node is not None and node.policy.lag_tolerance is not None:
             self._history.update(self.store.history(self.project.environment, self.project.graph.inputs(name).data))
-        return any(record.run_id != self.run_id for record in news.values())
 
     def _look_again(self, name: str) -> None:
         """Observe what a node reads, and its relation: another run may have built it while this one waited."""
@@ -307,6 +313,7 @@ class Run:
             self._history.update(seen.history)
             self._altered.pop(name, None)
             self._altered.update(seen.altered)
+            self._outdated.discard(name)
 
     def _build(self, name: str, facts: Facts, lease: Lease | None) -> tuple[BuildRecord, float]:
         node = self.project.nodes[name]

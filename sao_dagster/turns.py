@@ -91,6 +91,13 @@ class Turns:
         self.done_with(lease)
         self._store.release_lease(self._environment, lease)
 
+    def forgo(self, model: str) -> None:
+        """Leave the queue for a model that need not be built any more; those behind would wait for this run."""
+        with self._lock:
+            waits = self._waiting.pop(model, None) is not None
+        if waits:
+            self._store.leave_queues(self._environment, self.holder, model)
+
     def done_with(self, lease: Lease) -> None:
         """Note that a lease is no longer held."""
         with self._lock:

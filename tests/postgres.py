@@ -60,7 +60,7 @@ class Postgres:
 
     def start(self) -> None:
         """Start the server, and wait until it answers."""
-        options = f"-p {self.port} -c listen_addresses=127.0.0.1 -c unix_socket_directories='' -c fsync=off"
+        options = f"-p {self.port} -c listen_addresses=127.0.0.1 -c unix_socket_directories='' -c fsync=off -c max_connections=300"
         self._call(
             "pg_ctl", "-D", str(self.place), "-w", "-t", "60", "-l", str(self.place / "log"), "-o", options, "start"
         )

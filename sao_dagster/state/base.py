@@ -98,8 +98,8 @@ class StateStore(Protocol):
     def release_lease(self, environment: str, lease: Lease) -> None:
         """Give a lease back; one that was taken over is left alone."""
 
-    def leave_queues(self, environment: str, holder: str) -> None:
-        """Give up all leases and places of a holder."""
+    def leave_queues(self, environment: str, holder: str, model: str | None = None) -> None:
+        """Give up all leases and places of a holder, or those on one model."""
 
     def leases(self, environment: str) -> list[Lease]:
         """Return the leases that are held now."""

@@ -17,6 +17,7 @@ from sao_dagster.errors import LeaseLostError
 from sao_dagster.state import tables
 
 _leases, _waiters = tables.leases, tables.waiters
+_FREE = {"holder": None, "run_id": None, "taken_at": None, "expires_at": None, "seconds": None}
 
 
 def take(
@@ -65,9 +66,7 @@ def renew(connection: Connection, now: float, environment: str, holder: str, sec
 def release(connection: Connection, environment: str, lease: Lease) -> None:
     """Give a lease back, if it is still the one that is held. Its fencing number stays."""
     connection.execute(
-        update(_leases)
-        .where(*_key(environment, lease.model), _leases.c.fence == lease.fence)
-        .values(holder=None, run_id=None, taken_at=None, expires_at=None)
+        update(_leases).where(*_key(environment, lease.model), _leases.c.fence == lease.fence).values(_FREE)
     )
 
 
@@ -83,14 +82,16 @@ def check(connection: Connection, environment: str, lease: Lease) -> None:
         raise LeaseLostError(f"the lease on {lease.model} was taken over{by}, because it was not renewed in time")
 
 
-def leave(connection: Connection, environment: str, holder: str) -> None:
-    """Give up all that a holder has."""
-    connection.execute(
-        update(_leases)
-        .where(_leases.c.environment == environment, _leases.c.holder == holder)
-        .values(holder=None, run_id=None, taken_at=None, expires_at=None)
-    )
-    connection.execute(delete(_waiters).where(_waiters.c.environment == environment, _waiters.c.holder == holder))
+def leave(connection: Connection, environment: str, holder: str, model: str | None = None) -> None:
+    """Give up all that a holder has, or what it has of one model."""
+    for table in (_leases, _waiters):
+        mine = [table.c.environment == environment, table.c.holder == holder]
+        if model is not None:
+            mine.append(table.c.model == model)
+        if table is _waiters:
+            connection.execute(delete(_waiters).where(*mine))
+        else:
+            connection.execute(update(_leases).where(*mine).values(_FREE))
 
 
 def held(connection: Connection, now: float, environment: str) -> list[Lease]:

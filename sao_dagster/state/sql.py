@@ -316,10 +316,10 @@ class SqlStateStore:
             leases.release(connection, environment, lease)
 
     @ridden_out
-    def leave_queues(self, environment: str, holder: str) -> None:
-        """Give up all leases and places of a holder."""
+    def leave_queues(self, environment: str, holder: str, model: str | None = None) -> None:
+        """Give up all leases and places of a holder, or those on one model."""
         with self._engine.transaction(write=True) as connection:
-            leases.leave(connection, environment, holder)
+            leases.leave(connection, environment, holder, model)
 
     @ridden_out
     def leases(self, environment: str) -> list[Lease]:

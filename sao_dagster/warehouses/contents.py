@@ -19,17 +19,25 @@ Table = tuple[Key, tuple[str, ...]]
 
 
 @dataclass(frozen=True)
+class Shown:
+    """What a relation shows: the tables that its rows come from, and the definitions of the views in between, with its own."""
+
+    definitions: tuple[str, ...]
+    tables: tuple[Key, ...]
+
+
+@dataclass(frozen=True)
 class Reader:
     """How one warehouse reads contents.
 
     Attributes:
         catalog: What is in it.
-        tables_below: Returns the tables that a view shows, None where that cannot be told.
+        shown: Returns what a view shows, None where that cannot be told.
         read: Returns the contents of tables by one statement, given the time it may take (seconds).
     """
 
     catalog: Catalog
-    tables_below: Callable[[Relation], tuple[Key, ...] | None]
+    shown: Callable[[Relation], Shown | None]
     read: Callable[[Sequence[Table], float], Mapping[Table, str]]
 
     def versions(self, omit: Mapping[Relation, Sequence[str]], seconds: float) -> dict[Relation, str | None]:
@@ -40,40 +48,31 @@ class Reader:
             seconds: The time for all of them.
         """
         give_up = time.monotonic() + seconds
-        below = {relation: self._tables(relation) for relation in omit}
+        below = {relation: self._shown(relation) for relation in omit}
         wanted: dict[Table, str | None] = {}
-        for relation, tables in below.items():
-            for table in tables or ():
+        for relation, shown in below.items():
+            for table in shown.tables if shown else ():
                 wanted[self._counted(relation, table, omit)] = None
         pending = list(wanted)
         for start in range(0, len(pending), _BATCH):
             if time.monotonic() >= give_up:
                 break
             wanted.update(self._contents(pending[start : start + _BATCH], give_up))
-        return {
-            relation: self._version(relation, {table: wanted[self._counted(relation, table, omit)] for table in tables})
-            if tables is not None
-            else None
-            for relation, tables in below.items()
-        }
+        found: dict[Relation, str | None] = {}
+        for relation, shown in below.items():
+            tables = {table: wanted[self._counted(relation, table, omit)] for table in (shown.tables if shown else ())}
+            found[relation] = _version(relation, shown, tables) if shown else None
+        return found
 
-    def _tables(self, relation: Relation) -> tuple[Key, ...] | None:
+    def _shown(self, relation: Relation) -> Shown | None:
         info = self.catalog.get(relation.key)
         if info is None:
             return None
-        return self.tables_below(relation) if info.is_view else (relation.key,)
+        return self.shown(relation) if info.is_view else Shown((), (relation.key,))
 
     @staticmethod
     def _counted(relation: Relation, table: Key, omit: Mapping[Relation, Sequence[str]]) -> Table:
         return table, tuple(sorted(omit[relation])) if table == relation.key else ()
-
-    def _version(self, relation: Relation, versions: Mapping[Key, str | None]) -> str | None:
-        info = self.catalog[relation.key]
-        if not info.is_view:
-            return versions[relation.key]
-        if None in versions.values():
-            return None
-        return f"view:{digest([info.definition, {'.'.join(table): version for table, version in versions.items()}])}"
 
     def _contents(self, tables: Sequence[Table], give_up: float) -> Mapping[Table, str | None]:
         """Return the contents of tables by one statement; one by one where that fails."""
@@ -86,3 +85,13 @@ class Reader:
             for table in tables:
                 found.update(self._contents([table], give_up))
             return found
+
+
+def _version(relation: Relation, shown: Shown, versions: Mapping[Key, str | None]) -> str | None:
+    if not shown.definitions:
+        return versions[relation.key]
+    if None in versions.values():
+        return None
+    return (
+        f"view:{digest([list(shown.definitions), {'.'.join(table): version for table, version in versions.items()}])}"
+    )

@@ -28,7 +28,7 @@ from sao_dagster.core.models import (
 from sao_dagster.errors import WarehouseBusyError, WarehouseError
 from sao_dagster.warehouses.base import Built, Catalog, RelationInfo, Rows, view_version
 from sao_dagster.warehouses.contents import Reader, Table
-from sao_dagster.warehouses.duckdb_content import content_sql, content_token, tables_below
+from sao_dagster.warehouses.duckdb_content import content_sql, content_token, shown_by
 from sao_dagster.warehouses.incremental import Statements, add_increment, by_name
 from sao_dagster.warehouses.names import bare, literal, quote, sql_name
 from sao_dagster.warehouses.seed_files import described, seed_query
@@ -300,7 +300,7 @@ class DuckDBSession:
                 found[tables[number]] = content_token(row, catalog[key].columns, omitted)
             return found
 
-        reader = Reader(catalog, lambda relation: tables_below(relation, catalog), read)
+        reader = Reader(catalog, lambda relation: shown_by(relation, catalog), read)
         return reader.versions({relation: sorted(omit.get(relation, ())) for relation in relations}, seconds)
 
     def build_ids(self, relations: Collection[Relation]) -> dict[Relation, str | None]:

@@ -13,6 +13,7 @@ from sao_dagster.core.hashing import digest
 from sao_dagster.core.models import Relation
 from sao_dagster.sql.volatile import volatility
 from sao_dagster.warehouses.base import Catalog
+from sao_dagster.warehouses.contents import Shown
 from sao_dagster.warehouses.names import quote
 
 
@@ -33,9 +34,10 @@ def content_token(row: Sequence[Any], columns: Sequence[tuple[str, str]], omitte
     return f"content:duckdb-{duckdb.__version__}:{digest([shape, sorted(omitted), numbers])}"
 
 
-def tables_below(relation: Relation, catalog: Catalog) -> tuple[tuple[str, str, str], ...] | None:
-    """Return the tables whose content a relation shows, or None where that cannot be told."""
+def shown_by(relation: Relation, catalog: Catalog) -> Shown | None:
+    """Return what a view shows, or None where that cannot be told."""
     found: dict[tuple[str, str, str], None] = {}
+    definitions: list[tuple[tuple[str, str, str], str]] = []
     pending = [relation.key]
     seen = set()
     while pending:
@@ -52,8 +54,9 @@ def tables_below(relation: Relation, catalog: Catalog) -> tuple[tuple[str, str, 
         below = _tables_of_view(info.definition or "", key)
         if below is None:
             return None
+        definitions.append((key, info.definition or ""))
         pending += below
-    return tuple(sorted(found))
+    return Shown(tuple(definition for _, definition in sorted(definitions)), tuple(sorted(found)))
 
 
 def _tables_of_view(definition: str, key: tuple[str, str, str]) -> list[tuple[str, str, str]] | None:

@@ -16,6 +16,9 @@ from sao_dagster.core.models import Relation
 from sao_dagster.warehouses.names import quote
 
 NAME = "sao_build_ids"
+# a table that somebody makes anew is another one; a view that somebody changes has another rule
+_IDENTITY = "c.oid::text || coalesce(':' || (select r.xmin::text from pg_rewrite r where r.ev_class = c.oid and r.rulename = '_RETURN'), '')"
+_NAMED = "(schema_name, relation_name) in (select * from unnest(%s::text[], %s::text[]))"
 
 
 class Attempted(Protocol):
@@ -50,79 +53,75 @@ class BuildIds:
             return
 
         def create(connection: Connection[Any]) -> None:
-            if not self.exists(connection):
+            if not self._exists(connection):
                 ensure_schemas(connection, [self.schema])
                 connection.execute(
-                    f"create table if not exists {self.table} (schema_name text, relation_name text, relation_oid oid not null, "
+                    f"create table if not exists {self.table} (schema_name text, relation_name text, relation_id text not null, "
                     f"build_id text not null, built_at timestamptz not null default now(), primary key (schema_name, relation_name))".encode()
                 )
 
         attempted(create)
         self._is_there = True
 
-    def exists(self, connection: Connection[Any]) -> bool:
-        """Return whether the table is there."""
+    def _exists(self, connection: Connection[Any]) -> bool:
         row = connection.execute("select to_regclass(%s)", [self.table]).fetchone()
         return row is not None and row[0] is not None
+
+    def everything(self, connection: Connection[Any]) -> dict[tuple[str, str], str]:
+        """Return the builds of all relations that are as they were built, by schema and name."""
+        if not self._exists(connection):
+            return {}
+        rows = connection.execute(
+            f"select b.schema_name, b.relation_name, b.build_id from {self.table} b join pg_namespace n on n.nspname = b.schema_name "
+            f"join pg_class c on c.relnamespace = n.oid and c.relname = b.relation_name where b.relation_id = {_IDENTITY}".encode()
+        )
+        return {(schema, name): build_id for schema, name, build_id in rows}
 
     def of(
         self, connection: Connection[Any], relations: Collection[Relation], lock: str = ""
     ) -> dict[Relation, str | None]:
-        """Return which build made each relation; None for what was replaced by somebody else, or never built."""
-        if not relations or not self.exists(connection):
+        """Return which build made each relation; None for what somebody else replaced, or what was never built."""
+        if not relations or not self._exists(connection):
             return dict.fromkeys(relations)
-        rows = connection.execute(
-            f"select schema_name, relation_name, relation_oid, build_id from {self.table} "
-            f"where (schema_name, relation_name) in (select * from unnest(%s::text[], %s::text[])) "
-            f"order by schema_name, relation_name {lock}".encode(),
-            [[each.schema for each in relations], [each.identifier for each in relations]],
-        ).fetchall()
+        kept = {
+            (schema, name): (relation_id, build_id)
+            for schema, name, relation_id, build_id in connection.execute(
+                f"select schema_name, relation_name, relation_id, build_id from {self.table} where {_NAMED} "
+                f"order by schema_name, relation_name {lock}".encode(),
+                _names(relations),
+            )
+        }
         there = dict(
             connection.execute(
-                "select name, to_regclass(name)::oid from unnest(%s::text[]) as name",
+                f"select name, {_IDENTITY} from unnest(%s::text[]) as name join pg_class c on c.oid = to_regclass(name)".encode(),
                 [[str(each) for each in relations]],
             ).fetchall()
         )
-        kept = {(schema, name): (oid, build_id) for schema, name, oid, build_id in rows}
         found: dict[Relation, str | None] = {}
         for each in relations:
-            oid, build_id = kept.get((each.schema, each.identifier), (None, None))
-            found[each] = build_id if oid is not None and oid == there[str(each)] else None
+            relation_id, build_id = kept.get((each.schema, each.identifier), (None, None))
+            found[each] = build_id if relation_id is not None and relation_id == there.get(str(each)) else None
         return found
 
     def hold(self, connection: Connection[Any], relations: Collection[Relation]) -> dict[Relation, str | None]:
         """Return the same, and let nobody build these relations until the transaction ends."""
         return self.of(connection, relations, lock="for share")
 
-    def hold_for_change(self, connection: Connection[Any], oids: Collection[int]) -> None:
-        """Wait for the builds that read these relations; in the order in which readers lock them."""
-        if self.exists(connection):
-            connection.execute(
-                f"select 1 from {self.table} where relation_oid = any(%s) order by schema_name, relation_name for update".encode(),
-                [list(oids)],
-            )
+    def hold_for_change(
+        self, connection: Connection[Any], relations: Collection[Relation]
+    ) -> dict[Relation, str | None]:
+        """Return the same, after the builds that read these relations have ended; locked in the order in which readers do it."""
+        return self.of(connection, relations, lock="for update")
 
     def keep(self, connection: Connection[Any], relation: Relation, build_id: str) -> None:
         """Note which build made a relation."""
         connection.execute(
-            f"insert into {self.table} (schema_name, relation_name, relation_oid, build_id) "
-            f"values (%s, %s, to_regclass(%s)::oid, %s) on conflict (schema_name, relation_name) do update "
-            f"set relation_oid = excluded.relation_oid, build_id = excluded.build_id, built_at = now()".encode(),
-            [relation.schema, relation.identifier, str(relation), build_id],
+            f"insert into {self.table} (schema_name, relation_name, relation_id, build_id) "
+            f"select %s, %s, {_IDENTITY}, %s from pg_class c where c.oid = %s::regclass on conflict (schema_name, relation_name) do update "
+            f"set relation_id = excluded.relation_id, build_id = excluded.build_id, built_at = now()".encode(),
+            [relation.schema, relation.identifier, build_id, str(relation)],
         )
 
-    def moved(self, connection: Connection[Any], before: int, name: str) -> None:
-        """Note that a relation was made anew just as it was."""
-        connection.execute(
-            f"update {self.table} set relation_oid = to_regclass(%s)::oid where relation_oid = %s".encode(),
-            [name, before],
-        )
 
-    def ours(self, connection: Connection[Any], oids: Collection[int]) -> set[int]:
-        """Return those that were built here."""
-        if not self.exists(connection):
-            return set()
-        rows = connection.execute(
-            f"select relation_oid from {self.table} where relation_oid = any(%s)".encode(), [list(oids)]
-        )
-        return {row[0] for row in rows}
+def _names(relations: Collection[Relation]) -> list[list[str]]:
+    return [[each.schema for each in relations], [each.identifier for each in relations]]

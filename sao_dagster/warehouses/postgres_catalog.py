@@ -7,12 +7,11 @@ from typing import Any
 
 from psycopg import Connection
 
-from sao_dagster.core.models import Relation
 from sao_dagster.sql.volatile import volatility
 from sao_dagster.warehouses.base import Catalog, RelationInfo, RelationKey
+from sao_dagster.warehouses.contents import Shown
 from sao_dagster.warehouses.postgres_builds import BuildIds
 
-_OURS = "n.nspname not in ('pg_catalog', 'information_schema') and n.nspname not like 'pg\\_t%%'"
 _KEY = "lower(current_database()), lower(n.nspname), lower(c.relname)"
 _COLUMNS = (
     "(select array_agg(array[a.attname::text, format_type(a.atttypid, a.atttypmod)] order by a.attnum) from pg_attribute a "
@@ -21,23 +20,23 @@ _COLUMNS = (
 
 
 def read_catalog(connection: Connection[Any], build_ids: BuildIds) -> Catalog:
-    """Return all tables and views; foreign tables, materialized views and partitioned tables count as tables."""
-    _plain_names(connection)
-    kept = build_ids.exists(connection)
-    join = f"left join {build_ids.table} b on (b.schema_name, b.relation_name, b.relation_oid) = (n.nspname, c.relname, c.oid)"
+    """Return all tables and views; foreign tables, materialized views and partitioned tables count as tables.
+
+    Not how views are defined, since to ask for that would lock what they read. What somebody did to a view shows in its build id.
+    """
+    built = build_ids.everything(connection)
     rows = connection.execute(
-        f"select {_KEY}, c.relkind = 'v', {_COLUMNS}, case when c.relkind = 'v' then pg_get_viewdef(c.oid) end, "
-        f"{'b.build_id' if kept else 'null'} from pg_class c join pg_namespace n on n.oid = c.relnamespace {join if kept else ''} "
-        f"where c.relkind in ('r', 'p', 'f', 'm', 'v') and {_OURS.replace('%%', '%')}".encode()
+        f"select {_KEY}, n.nspname, c.relname, c.relkind = 'v', {_COLUMNS} from pg_class c join pg_namespace n on n.oid = c.relnamespace "
+        f"where c.relkind in ('r', 'p', 'f', 'm', 'v') and n.nspname not in ('pg_catalog', 'information_schema') "
+        f"and n.nspname not like 'pg\\_t%'".encode()
     )
     return {
-        (database, schema, name): RelationInfo(
+        (database, lower_schema, lower_name): RelationInfo(
             is_view=is_view,
             columns=tuple((column, kind) for column, kind in columns or ()),
-            definition=definition,
-            build_id=build_id,
+            build_id=built.get((schema, name)),
         )
-        for database, schema, name, is_view, columns, definition, build_id in rows
+        for database, lower_schema, lower_name, schema, name, is_view, columns in rows
     }
 
 
@@ -49,20 +48,11 @@ def columns_of(connection: Connection[Any], table: str) -> tuple[tuple[str, str]
     return tuple((column, kind) for column, kind in (row[0] or ())) if row else ()
 
 
-def view_definition(connection: Connection[Any], view: Relation) -> str | None:
-    """Return the SQL of a view as the catalog keeps it."""
-    _plain_names(connection)
-    row = connection.execute("select pg_get_viewdef(%s::regclass)", [str(view)]).fetchone()
-    return row[0] if row else None
-
-
-def tables_below(
-    connection: Connection[Any], views: Collection[RelationKey]
-) -> dict[RelationKey, tuple[RelationKey, ...]]:
-    """Return the tables that each view shows; no entry where that cannot be told: functions, and what changes by itself."""
+def shown_by(connection: Connection[Any], views: Collection[RelationKey]) -> dict[RelationKey, Shown]:
+    """Return what each view shows; no entry where that cannot be told: functions, and what changes by itself."""
     if not views:
         return {}
-    _plain_names(connection)
+    connection.execute("set local search_path = ''")  # so that definitions name the schema of everything
     rows = connection.execute(
         f"""
         with recursive reads as (
@@ -84,17 +74,19 @@ def tables_below(
         """.encode(),
         [[view[1] for view in views], [view[2] for view in views]],
     ).fetchall()
-    found: dict[RelationKey, dict[RelationKey, None]] = {}
+    tables: dict[RelationKey, set[RelationKey]] = {}
+    definitions: dict[RelationKey, list[tuple[RelationKey, str]]] = {}
     opaque = set()
     for view, name, is_view, definition, calls_functions in rows:
-        below = found.setdefault(tuple(view), {})
+        key, below = tuple(view), tuple(name)
         if not is_view:
-            below[tuple(name)] = None
-        elif calls_functions or volatility(definition, "postgres").expiry is not None:
-            opaque.add(tuple(view))
-    return {view: tuple(sorted(tables)) for view, tables in found.items() if view not in opaque}
-
-
-def _plain_names(connection: Connection[Any]) -> None:
-    """Let definitions name the schema of everything, whatever the search path of this session is."""
-    connection.execute("set local search_path = ''")
+            tables.setdefault(key, set()).add(below)
+            continue
+        definitions.setdefault(key, []).append((below, definition))
+        if calls_functions or volatility(definition, "postgres").expiry is not None:
+            opaque.add(key)
+    return {
+        key: Shown(tuple(definition for _, definition in sorted(found)), tuple(sorted(tables.get(key, ()))))
+        for key, found in definitions.items()
+        if key not in opaque
+    }

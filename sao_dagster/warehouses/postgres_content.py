@@ -2,25 +2,42 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 from psycopg import Connection
 
 from sao_dagster.core.hashing import digest
 from sao_dagster.warehouses.base import RelationKey
-from sao_dagster.warehouses.names import quote
+from sao_dagster.warehouses.names import literal, quote
+
+_SETTINGS = {
+    "timezone": "UTC",
+    "datestyle": "ISO, MDY",
+    "intervalstyle": "postgres",
+    "extra_float_digits": "1",
+    "bytea_output": "hex",
+    "lc_monetary": "C",
+    "search_path": "",
+}
 
 Shape = tuple[RelationKey, Sequence[tuple[str, str]], Collection[str]]
 """A table, its columns, and those that do not count."""
 
 
-def plain_text(connection: Connection[Any]) -> None:
-    """Let values be written in one way for this transaction, whatever the session is set to."""
-    connection.execute(
-        "set local timezone = 'UTC'; set local datestyle = 'ISO, MDY'; set local intervalstyle = 'postgres'; "
-        "set local extra_float_digits = 1; set local bytea_output = 'hex'; set local lc_monetary = 'C'; set local search_path = ''"
-    )
+@contextmanager
+def plain_text(connection: Connection[Any]) -> Iterator[None]:
+    """Let values be written in one way for a while, whatever the session is set to."""
+    before = connection.execute("select " + ", ".join(f"current_setting('{name}')" for name in _SETTINGS)).fetchone()
+    _set(connection, _SETTINGS.values())
+    yield
+    _set(connection, before or ())
+
+
+def _set(connection: Connection[Any], values: Iterable[str]) -> None:
+    calls = [f"set_config('{name}', {literal(value)}, true)" for name, value in zip(_SETTINGS, values, strict=True)]
+    connection.execute(f"select {', '.join(calls)}".encode())
 
 
 def contents_sql(connection: Connection[Any], tables: Sequence[Shape]) -> str:

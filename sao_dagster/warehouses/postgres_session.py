@@ -12,6 +12,7 @@ import time
 import uuid
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 import psycopg
@@ -20,7 +21,7 @@ from sqlalchemy.pool import QueuePool
 
 from sao_dagster.core.models import CompiledSql, Materialized, Model, Relation, Seed
 from sao_dagster.errors import WarehouseError
-from sao_dagster.warehouses.base import Built, Catalog, RelationInfo, RelationKey, Rows, view_version
+from sao_dagster.warehouses.base import Built, Catalog, Rows
 from sao_dagster.warehouses.contents import Reader, Table
 from sao_dagster.warehouses.incremental import Statements, add_increment, by_name
 from sao_dagster.warehouses.names import bare, quote
@@ -28,8 +29,7 @@ from sao_dagster.warehouses.postgres_builds import BuildIds, ensure_schemas
 from sao_dagster.warehouses.postgres_catalog import (
     columns_of,
     read_catalog,
-    tables_below,
-    view_definition,
+    shown_by,
 )
 from sao_dagster.warehouses.postgres_content import content_of, contents_sql, plain_text
 from sao_dagster.warehouses.postgres_seed import load_file
@@ -44,6 +44,8 @@ R = TypeVar("R")
 _ATTEMPTS = 5  # at a transaction that got into the way of another one
 _ABANDONED = "60s"  # after what time the server ends a transaction whose client has stopped
 _CLASHES = (errors.DeadlockDetected, errors.SerializationFailure, errors.UniqueViolation, errors.DuplicateSchema)
+
+_GONE = ("updated concurrently", "deleted concurrently", "could not open relation", "cache lookup failed")
 
 
 class PostgresSession:
@@ -150,8 +152,7 @@ class PostgresSession:
 
     def catalog(self) -> Catalog:
         """Return all tables and views of the database."""
-        with self._transaction() as connection:
-            return read_catalog(connection, self._build_ids)
+        return self._attempted(lambda connection: read_catalog(connection, self._build_ids))
 
     def ensure_schemas(self, relations: Collection[Relation]) -> None:
         """Create the schemas that the relations live in, where they are not there."""
@@ -167,15 +168,14 @@ class PostgresSession:
         give_up = time.monotonic() + seconds
         catalog = self.catalog()
         views = [each.key for each in relations if each.key in catalog and catalog[each.key].is_view]
-        with self._transaction() as connection:
-            below = tables_below(connection, views)
+        below = self._attempted(lambda connection: shown_by(connection, views))
 
         def read(tables: Sequence[Table], time_left: float) -> dict[Table, str]:
             shapes = [(key, catalog[key].columns, omitted) for key, omitted in tables]
             with self._transaction() as connection:
-                plain_text(connection)
                 connection.execute(f"set local statement_timeout = {max(1, int(time_left * 1000))}".encode())
-                rows = connection.execute(contents_sql(connection, shapes).encode()).fetchall()
+                with plain_text(connection):
+                    rows = connection.execute(contents_sql(connection, shapes).encode()).fetchall()
             return {tables[number]: content_of(connection, shapes[number], row) for number, *row in rows}
 
         reader = Reader(catalog, lambda relation: below.get(relation.key), read)
@@ -185,78 +185,49 @@ class PostgresSession:
 
     def build_ids(self, relations: Collection[Relation]) -> dict[Relation, str | None]:
         """Return which build made each relation, as of now."""
-        with self._transaction() as connection:
-            return self._build_ids.of(connection, relations)
+        return self._attempted(lambda connection: self._build_ids.of(connection, relations))
 
     def build(
         self, model: Model, compiled: CompiledSql, *, full_refresh: bool, reads: Collection[Relation] = ()
     ) -> Built:
         """Build a model in one transaction."""
 
-        def make(connection: Connection) -> tuple[RelationKey, ...]:
-            target = model.relation
-            now = self._info(connection, target)
+        def make(connection: Connection, made: Relation) -> bool:
+            target, is_view = model.relation, _is_view(connection, model.relation)
             if model.materialized is Materialized.VIEW:
-                return self._view(connection, target, bare(compiled.sql), now)
-            if (
-                model.materialized is Materialized.INCREMENTAL
-                and now is not None
-                and not now.is_view
-                and not full_refresh
-            ):
+                if is_view:
+                    self._build_ids.hold_for_change(connection, [target])
+                return _make_view(connection, target, made, bare(compiled.sql), changeable=is_view is True)
+            if model.materialized is Materialized.INCREMENTAL and is_view is False and not full_refresh:
+                self._build_ids.hold_for_change(connection, [target])
                 statements = Statements(
                     lambda sql: connection.execute(sql.encode()), lambda table: by_name(columns_of(connection, table))
                 )
                 add_increment(statements, model, compiled.incremental_sql or compiled.sql)
-                return ()
-            return self._table(connection, target, bare(compiled.sql))
+                return False
+            connection.execute(f"create table {made} as {bare(compiled.sql)}".encode())
+            return True
 
         return self._replace(model, compiled.pre_hooks, compiled.post_hooks, reads, make)
 
     def load_seed(self, seed: Seed) -> Built:
         """Replace a seed's table by its file."""
 
-        def make(connection: Connection) -> tuple[RelationKey, ...]:
-            made = _beside(seed.relation)
+        def make(connection: Connection, made: Relation) -> bool:
             load_file(connection, seed, made)
-            return put_in_place(connection, made, seed.relation, self._build_ids)
+            return True
 
         return self._replace(seed, seed.pre_hooks, seed.post_hooks, (), make)
 
     def keep_rows(self, relation: Relation, sql: str, *, as_view: bool) -> None:
         """Put the rows of a query into a table or view, in place of what is there."""
 
-        def make(connection: Connection) -> None:
+        def work(connection: Connection) -> None:
             made = _beside(relation)
             connection.execute(f"create {'view' if as_view else 'table'} {made} as {bare(sql)}".encode())
             put_in_place(connection, made, relation, self._build_ids)
 
-        self._attempted(make)
-
-    def _table(self, connection: Connection, target: Relation, sql: str) -> tuple[RelationKey, ...]:
-        made = _beside(target)
-        connection.execute(f"create table {made} as {sql}".encode())
-        return put_in_place(connection, made, target, self._build_ids)
-
-    def _view(
-        self, connection: Connection, target: Relation, sql: str, now: RelationInfo | None
-    ) -> tuple[RelationKey, ...]:
-        if now is not None and now.is_view:
-            try:  # what reads it stays as it is
-                with connection.transaction():
-                    connection.execute(f"create or replace view {target} as {sql}".encode())
-                return ()
-            except errors.InvalidTableDefinition:
-                pass  # a column went, or has another type: only a new view can be that
-        made = _beside(target)
-        connection.execute(f"create view {made} as {sql}".encode())
-        return put_in_place(connection, made, target, self._build_ids)
-
-    def _info(self, connection: Connection, relation: Relation) -> RelationInfo | None:
-        row = connection.execute(
-            "select relkind in ('v') from pg_class where oid = to_regclass(%s)", [str(relation)]
-        ).fetchone()
-        return None if row is None else RelationInfo(is_view=row[0], columns=())
+        self._attempted(work)
 
     def _replace(
         self,
@@ -264,44 +235,69 @@ class PostgresSession:
         before: Sequence[str],
         after: Sequence[str],
         reads: Collection[Relation],
-        make: Callable[[Connection], tuple[RelationKey, ...]],
+        make: Callable[[Connection, Relation], bool],
     ) -> Built:
-        """Make a relation between its hooks, in one transaction; `make` returns the views that had to go."""
+        """Make a relation between its hooks, in one transaction.
+
+        `make` makes it under another name beside the old one, or changes the old one where it stands and returns False. The new one
+        takes its place at the very end, so that readers wait for a moment only, unless hooks after it need the place.
+        """
         self._build_ids.ensure(self._attempted)
+        build_id = uuid.uuid4().hex
 
         def work(connection: Connection) -> Built:
             started = time.perf_counter()
             read = self._build_ids.hold(connection, reads)
             for hook in before:
                 connection.execute(hook.encode())
-            dropped = make(connection)
+            made = _beside(node.relation)
+            is_beside = make(connection, made)
+            seconds = time.perf_counter() - started
+            described = _described(connection, node, made if is_beside else node.relation, build_id)
+            started = time.perf_counter()
+            dropped = put_in_place(connection, made, node.relation, self._build_ids) if is_beside else ()
             for hook in after:
                 connection.execute(hook.encode())
-            seconds = time.perf_counter() - started
-            build_id = uuid.uuid4().hex
+            seconds += time.perf_counter() - started
+            if after:
+                described = _described(connection, node, node.relation, build_id)
             self._build_ids.keep(connection, node.relation, build_id)
-            return _described(connection, node, seconds, build_id, read, dropped)
+            return replace(described, seconds=seconds, read=read, dropped=dropped)
 
         return self._attempted(work)
 
 
-def _described(
-    connection: Connection,
-    node: Model | Seed,
-    seconds: float,
-    build_id: str,
-    read: Mapping[Relation, str | None],
-    dropped: tuple[RelationKey, ...],
-) -> Built:
+def _is_view(connection: Connection, relation: Relation) -> bool | None:
+    """Return whether a relation is a view; None if it is not there."""
+    row = connection.execute(
+        "select relkind = 'v' from pg_class where oid = to_regclass(%s)", [str(relation)]
+    ).fetchone()
+    return None if row is None else bool(row[0])
+
+
+def _make_view(connection: Connection, target: Relation, made: Relation, sql: str, *, changeable: bool) -> bool:
+    """Change a view where it stands, so that what reads it stays as it is; or make a new one, where the columns do not allow that."""
+    if changeable:
+        try:
+            with connection.transaction():
+                connection.execute(f"create or replace view {target} as {sql}".encode())
+        except errors.InvalidTableDefinition:
+            pass  # a column went, or has another type
+        else:
+            return False
+    connection.execute(f"create view {made} as {sql}".encode())
+    return True
+
+
+def _described(connection: Connection, node: Model | Seed, place: Relation, build_id: str) -> Built:
     """Return what is there now, seen from inside the transaction that made it."""
-    columns = columns_of(connection, str(node.relation))
+    columns = columns_of(connection, str(place))
     if node.materialized is Materialized.VIEW:
-        info = RelationInfo(is_view=True, columns=columns, definition=view_definition(connection, node.relation))
-        return Built(view_version(info), columns, None, seconds, build_id, read, dropped)
-    plain_text(connection)
-    shape = (node.relation.key, columns, node.volatile_columns if isinstance(node, Model) else ())
-    _, *row = connection.execute(contents_sql(connection, [shape]).encode()).fetchall()[0]
-    return Built(content_of(connection, shape, row), columns, int(row[0]), seconds, build_id, read, dropped)
+        return Built(f"build:{build_id}", columns, None, 0.0, build_id)
+    shape = (place.key, columns, node.volatile_columns if isinstance(node, Model) else ())
+    with plain_text(connection):
+        _, *row = connection.execute(contents_sql(connection, [shape]).encode()).fetchall()[0]
+    return Built(content_of(connection, shape, row), columns, int(row[0]), 0.0, build_id)
 
 
 def _beside(relation: Relation) -> Relation:
@@ -310,10 +306,13 @@ def _beside(relation: Relation) -> Relation:
 
 
 def _is_clash(error: BaseException | None) -> bool:
-    """Return whether another transaction was in the way, so that it is worth trying again."""
+    """Return whether another transaction was in the way, so that it is worth trying again.
+
+    A relation that another one replaces is gone from under a statement that has looked its name up already.
+    """
     if isinstance(error, _CLASHES):
         return not isinstance(error, errors.UniqueViolation) or (error.diag.schema_name == "pg_catalog")
-    return isinstance(error, errors.InternalError_) and "concurrently" in str(error)
+    return isinstance(error, errors.InternalError_) and any(words in str(error) for words in _GONE)
 
 
 def _words(error: psycopg.Error) -> str:

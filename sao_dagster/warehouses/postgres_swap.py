@@ -6,6 +6,7 @@ transaction, with their owner and rights. Readers see the old table or the new o
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -25,10 +26,9 @@ _KINDS = {"r": "table", "p": "table", "v": "view", "m": "materialized view", "f"
 class _View:
     """A view over the relation, with all that it takes to make it again."""
 
-    oid: int
-    kind: str
-    name: str
+    relation: Relation
     key: RelationKey
+    kind: str
     definition: str
     options: str | None
     owner: str
@@ -42,29 +42,29 @@ def put_in_place(
 ) -> tuple[RelationKey, ...]:
     """Give a new relation the name of the one it replaces; return views of ours that cannot stand over it.
 
+    Locks are taken in one order by all: build ids, which readers share until they are done; then the right to make views again;
+    then relations, from the outermost view inwards.
+
     Raises:
         WarehouseError: A view of somebody else cannot; nothing has changed.
     """
-    row = connection.execute(
-        "select oid, relkind::text from pg_class where oid = to_regclass(%s)", [str(target)]
-    ).fetchone()
-    dropped: tuple[RelationKey, ...] = ()
-    if row is not None:
-        oid, kind = row
-        views = _views_over(connection, oid)
-        _refuse(target, [view for view in views if not view.is_plain])
-        # first the names, then the relations: the order in which builds that read them go
-        build_ids.hold_for_change(connection, [oid, *(view.oid for view in views)])
-        for view in reversed(views):
-            connection.execute(f"lock table {view.name} in access exclusive mode".encode())
-        if views:  # as they are now that nobody else can change them
-            views = _views_over(connection, oid)
-        connection.execute(f"drop {_KINDS[kind]} {target} {'cascade' if views else ''}".encode())
+    built = build_ids.hold_for_change(connection, [target, *_over(connection, target)])
+    row = connection.execute("select relkind::text from pg_class where oid = to_regclass(%s)", [str(target)]).fetchone()
+    if row is None:
         _rename(connection, made, target)
-        dropped = _again(connection, target, views, build_ids)
-    else:
+        return ()
+    if not _over(connection, target):
+        connection.execute(f"drop {_KINDS[row[0]]} {target}".encode())
         _rename(connection, made, target)
-    return dropped
+        return ()
+    connection.execute("select pg_advisory_xact_lock(hashtextextended('sao views', 0))")
+    views = _views_over(connection, target)
+    _refuse(target, [view for view in views if not view.is_plain])
+    for view in reversed(views):
+        connection.execute(f"drop view {view.relation}".encode())
+    connection.execute(f"drop {_KINDS[row[0]]} {target}".encode())
+    _rename(connection, made, target)
+    return _again(connection, target, views, build_ids, built)
 
 
 def _rename(connection: Connection[Any], made: Relation, target: Relation) -> None:
@@ -73,49 +73,60 @@ def _rename(connection: Connection[Any], made: Relation, target: Relation) -> No
     connection.execute(f"alter {_KINDS[row[0]]} {made} rename to {quote(target.identifier)}".encode())
 
 
-def _views_over(connection: Connection[Any], oid: int) -> list[_View]:
-    """Return the views over a relation, each after those that it reads."""
+_OVER = """
+    with recursive over as (
+        select to_regclass(%s)::oid as oid, 0 as depth
+        union
+        select r.ev_class, over.depth + 1
+        from over join pg_depend d on d.refclassid = 'pg_class'::regclass and d.refobjid = over.oid
+        join pg_rewrite r on d.classid = 'pg_rewrite'::regclass and r.oid = d.objid and r.ev_class <> over.oid
+    ), views as (select oid, max(depth) as depth from over where depth > 0 group by oid)
+"""
+
+
+def _over(connection: Connection[Any], target: Relation) -> list[Relation]:
+    """Return the views over a relation, without locking any."""
     rows = connection.execute(
-        """
-        with recursive over as (
-            select %s::oid as oid, 0 as depth
-            union
-            select r.ev_class, over.depth + 1
-            from over join pg_depend d on d.refclassid = 'pg_class'::regclass and d.refobjid = over.oid
-            join pg_rewrite r on d.classid = 'pg_rewrite'::regclass and r.oid = d.objid and r.ev_class <> over.oid
-        )
-        select c.oid, c.relkind::text, format('%%I.%%I', n.nspname, c.relname),
-            array[lower(current_database()), lower(n.nspname), lower(c.relname)],
+        f"{_OVER} select n.nspname, c.relname from views join pg_class c on c.oid = views.oid join pg_namespace n on n.oid = c.relnamespace".encode(),
+        [str(target)],
+    )
+    return [Relation(None, schema, name) for schema, name in rows]
+
+
+def _views_over(connection: Connection[Any], target: Relation) -> list[_View]:
+    """Return the views over a relation with all that makes them, each after those that it reads."""
+    rows = connection.execute(
+        f"""
+        {_OVER}
+        select n.nspname, c.relname, array[lower(current_database()), lower(n.nspname), lower(c.relname)], c.relkind::text,
             pg_get_viewdef(c.oid), array_to_string(c.reloptions, ', '), c.relowner::regrole::text, obj_description(c.oid, 'pg_class'),
             (select array_agg(array[case g.grantee when 0 then 'public' else g.grantee::regrole::text end, g.privilege_type, g.is_grantable::text])
                 from aclexplode(c.relacl) g),
             c.relkind = 'v' and not c.relhastriggers and (select count(*) = 1 from pg_rewrite r where r.ev_class = c.oid)
-        from (select oid, max(depth) as depth from over where depth > 0 group by oid) as found
-        join pg_class c on c.oid = found.oid join pg_namespace n on n.oid = c.relnamespace
-        order by found.depth, c.oid
-        """,
-        [oid],
+        from views join pg_class c on c.oid = views.oid join pg_namespace n on n.oid = c.relnamespace
+        order by views.depth, c.oid
+        """.encode(),
+        [str(target)],
     ).fetchall()
     return [
         _View(
-            oid=row[0],
-            kind=row[1],
-            name=row[2],
-            key=tuple(row[3]),
-            definition=row[4],
-            options=row[5],
-            owner=row[6],
-            comment=row[7],
-            grants=tuple((who, what, may_grant == "true") for who, what, may_grant in row[8] or ()),
-            is_plain=row[9],
+            relation=Relation(None, schema, name),
+            key=tuple(key),
+            kind=kind,
+            definition=definition,
+            options=options,
+            owner=owner,
+            comment=comment,
+            grants=tuple((who, what, may_grant == "true") for who, what, may_grant in grants or ()),
+            is_plain=is_plain,
         )
-        for row in rows
+        for schema, name, key, kind, definition, options, owner, comment, grants, is_plain in rows
     ]
 
 
 def _refuse(target: Relation, views: list[_View]) -> None:
     if views:
-        listed = ", ".join(f"{_KINDS[view.kind]} {view.name}" for view in views)
+        listed = ", ".join(f"{_KINDS[view.kind]} {view.relation}" for view in views)
         raise WarehouseError(
             f"{target} cannot be replaced while this reads it: {listed}; only plain views are made again. Drop it in a pre_hook of the "
             f"model and make it again in a post_hook, or point it at a view"
@@ -123,38 +134,40 @@ def _refuse(target: Relation, views: list[_View]) -> None:
 
 
 def _again(
-    connection: Connection[Any], target: Relation, views: list[_View], build_ids: BuildIds
+    connection: Connection[Any],
+    target: Relation,
+    views: list[_View],
+    build_ids: BuildIds,
+    built: Mapping[Relation, str | None],
 ) -> tuple[RelationKey, ...]:
     """Make views again that went with the old relation; return those of ours that the new one has no columns for."""
-    ours = build_ids.ours(connection, [view.oid for view in views])
     gone = []
     for view in views:
+        build_id = built.get(view.relation)
         try:
             with connection.transaction():
                 _create(connection, view)
         except psycopg.Error as error:
-            if view.oid not in ours:
+            if build_id is None:
                 raise WarehouseError(
-                    f"{target} cannot be replaced, because the view {view.name} would not stand over it: {error.diag.message_primary}; "
+                    f"{target} cannot be replaced, because the view {view.relation} would not stand over it: {error.diag.message_primary}; "
                     f"change or drop that view first"
                 ) from error
             gone.append(view.key)
             continue
-        if view.oid in ours:
-            build_ids.moved(connection, view.oid, view.name)
+        if build_id is not None:
+            build_ids.keep(connection, view.relation, build_id)
     return tuple(gone)
 
 
 def _create(connection: Connection[Any], view: _View) -> None:
+    name = view.relation
     options = f" with ({view.options})" if view.options else ""
-    statements = [
-        f"create view {view.name}{options} as {view.definition}",
-        f"alter view {view.name} owner to {view.owner}",
-    ]
+    statements = [f"create view {name}{options} as {view.definition}", f"alter view {name} owner to {view.owner}"]
     for who, what, may_grant in view.grants:
         if who != view.owner:
-            statements.append(f"grant {what} on {view.name} to {who}{' with grant option' if may_grant else ''}")
+            statements.append(f"grant {what} on {name} to {who}{' with grant option' if may_grant else ''}")
     if view.comment is not None:
-        statements.append(f"comment on view {view.name} is {literal(view.comment)}")
+        statements.append(f"comment on view {name} is {literal(view.comment)}")
     for statement in statements:
         connection.execute(statement.encode())

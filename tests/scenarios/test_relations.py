@@ -82,6 +82,17 @@ def test_a_source_view_is_resolved_to_its_tables(shop: World) -> None:
     assert shop.run().outcomes["orders"] == "built: new_data"
 
 
+def test_a_source_view_is_versioned_by_the_views_below_it(shop: World) -> None:
+    shop.sql("create table raw.base as select 1 as id", "create view raw.v as select id from raw.base")
+    shop.sql("create view raw.w as select id from raw.v")
+    sources(shop, "{name: w}")
+    shop.model("orders", "select id from {{ source('raw', 'w') }}").run()
+    assert shop.run().built == set()
+    shop.sql("create or replace view raw.v as select id + 10 as id from raw.base")
+    assert shop.run().outcomes["orders"] == "built: new_data"
+    assert shop.rows("select id from main.orders") == [(11,)]
+
+
 @pytest.mark.warehouse("duckdb")
 @pytest.mark.parametrize("suffix", ["csv", "parquet", "json"])
 def test_files_are_versioned_by_name_size_and_time(shop: World, suffix: str) -> None:

@@ -100,6 +100,34 @@ def versions_of(world: World) -> dict[str, str]:
     return {name: version for name, version in seen.facts.versions.items() if version and name.startswith("source:")}
 
 
+def test_a_run_that_need_not_build_any_more_leaves_the_queue(shop: World) -> None:
+    """Else those behind it would wait until it ends, and it for one of them: found by the fleet of tests/fleet."""
+    shop.run()
+    record = store_of(shop).builds(ENVIRONMENT)["orders"]
+    store = store_of(shop)
+    news = versions_of(shop.sql("insert into raw.orders values (2, 7)"))
+    lease = take(store, "orders")
+    other = take(store, "alone")  # so that the run goes on after it has found that there is nothing to do for `orders`
+    behind: list[Any] = []
+
+    def build_it() -> None:
+        if behind:
+            return
+        behind.append(store.take_lease(ENVIRONMENT, "orders", "behind", "run-behind", 60.0))
+        store.record_build(
+            ENVIRONMENT, replace(record, inputs=news, run_id="run-of-others", built_at=shop.now), "", lease
+        )
+        threading.Timer(1.5, look).start()
+
+    def look() -> None:
+        behind.append(store.take_lease(ENVIRONMENT, "orders", "behind", "run-behind", 60.0))
+        store.release_lease(ENVIRONMENT, other)
+
+    shop.model("alone", "select 2 as x")
+    run(shop, build_it, verify=False)
+    assert isinstance(behind[1], Lease), behind
+
+
 def test_waiting_is_bounded_and_says_for_whom(shop: World) -> None:
     lease = take(store_of(shop), "orders")
     runner = replace(shop.runner(), queue_seconds=0.5)

@@ -64,7 +64,7 @@ def test_a_view_of_somebody_else_that_could_not_stand_stops_the_build(shop: Post
     shop.model("orders", "select id from {{ source('raw', 'orders') }}")
     run = shop.run()
     assert run.outcomes == {"orders": "failed: build_error"}
-    assert "bi.total" in str(run.decision("orders").evidence["error"])
+    assert 'the view "bi"."total" would not stand' in str(run.decision("orders").evidence["error"])
     assert shop.rows("select total from bi.total") == [(5,)], "nothing has changed"
 
 
@@ -72,7 +72,7 @@ def test_a_materialized_view_over_a_model_stops_the_build(shop: PostgresWorld) -
     shop.run()
     shop.sql("create materialized view raw.total as select sum(amount) as total from main.orders")
     run = shop.run(mode=_force())
-    assert "materialized view raw.total" in str(run.decision("orders").evidence["error"])
+    assert 'materialized view "raw"."total"' in str(run.decision("orders").evidence["error"])
     assert shop.rows("select amount from main.orders") == [(5,)]
 
 

@@ -1,0 +1,69 @@
+"""A process that runs what it is told to on standard input, one JSON object by line, and answers in the same way."""
+
+from __future__ import annotations
+
+import faulthandler
+import json
+import os
+import signal
+import sys
+from dataclasses import replace
+from typing import Any
+
+from sao_dagster import select
+from sao_dagster.core.decide import Mode
+from sao_dagster.results import RunResult
+from tests.fleet import faults
+from tests.fleet.project import fleet_project
+
+
+def main() -> None:
+    faulthandler.register(signal.SIGUSR1)  # a worker that hangs says where
+    settings = json.loads(sys.stdin.readline())
+    opened = fleet_project(settings["url"], settings["state_url"], settings["models"], settings.get("threads", 4))
+    runner = opened.runner()
+    runner = replace(runner, lease_seconds=settings.get("lease_seconds", 60.0))
+    _answer({"ready": os.getpid()})
+    for line in sys.stdin:
+        order = json.loads(line)
+        with faults.at(order.get("fault"), _hit):
+            try:
+                selection = select(runner.project, order.get("select"))
+                result = runner.run(selection, Mode(order.get("mode", "state-aware")), run_id=order["run_id"])
+            except Exception as error:  # noqa: BLE001 - told to whoever gave the order
+                _answer({"run_id": order["run_id"], "error": f"{type(error).__name__}: {error}"})
+                continue
+        _answer(_described(result))
+
+
+def _described(result: RunResult) -> dict[str, Any]:
+    return {
+        "run_id": result.run_id,
+        "models": {
+            each.name: {
+                "outcome": each.decision.outcome.value,
+                "reason": each.decision.reason.value,
+                "evidence": json.loads(json.dumps(each.decision.evidence, default=str)),
+                "inputs": dict(each.record.inputs) if each.record else None,
+                "built_at": each.record.built_at.isoformat() if each.record else None,
+            }
+            for each in result.models
+        },
+        "tests": {each.test.name: each.verdict.value if each.verdict else None for each in result.tests},
+        "seconds": result.seconds,
+    }
+
+
+def _hit(signal_name: str) -> None:
+    """Tell that a fault is reached, and let it come over this process."""
+    _answer({"fault": signal_name})
+    os.kill(os.getpid(), getattr(signal, signal_name))
+
+
+def _answer(value: dict[str, Any]) -> None:
+    sys.stdout.write(json.dumps(value) + "\n")
+    sys.stdout.flush()
+
+
+if __name__ == "__main__":
+    main()
