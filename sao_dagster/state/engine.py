@@ -25,6 +25,9 @@ from sao_dagster.errors import StateError
 
 PATIENCE = 30.0  # seconds for which a database that cannot be reached is asked again
 BUSY_SECONDS = 30  # how long SQLite waits for another writer
+_TURN = text(
+    "select set_config('idle_in_transaction_session_timeout', '10s', true), pg_advisory_xact_lock(hashtextextended(:what, 0))"
+)
 P = ParamSpec("P")
 R = TypeVar("R")
 
@@ -87,9 +90,12 @@ class StateEngine:
         return float(connection.execute(text("select extract(epoch from clock_timestamp())")).scalar_one())
 
     def take_turns(self, connection: Connection, what: str) -> None:
-        """Let transactions that write the same thing follow each other; in SQLite all of them do."""
+        """Let transactions that write the same thing follow each other; in SQLite all of them do.
+
+        The server ends the transaction of a process that stops in the middle of it, so that the others can go on.
+        """
         if not self.is_sqlite:
-            connection.execute(text("select pg_advisory_xact_lock(hashtextextended(:what, 0))"), {"what": what})
+            connection.execute(_TURN, {"what": what})
 
     def close(self) -> None:
         """Let go of connections."""

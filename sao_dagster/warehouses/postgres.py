@@ -76,7 +76,7 @@ class PostgresWarehouse:
             raise WarehouseError(
                 f"the target {self.name!r} is PostgreSQL, and its driver is not installed: pip install 'sao-dagster[postgres]' ({error})"
             ) from error
-        session = PostgresSession(self, read_only=read_only)
+        session = PostgresSession(self)
         try:
             yield session
         finally:

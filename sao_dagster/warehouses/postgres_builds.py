@@ -31,8 +31,16 @@ class Attempted(Protocol):
 def ensure_schemas(connection: Connection[Any], wanted: Collection[str]) -> None:
     """Create schemas that are not there; to name one that is takes no right to create any."""
     found = connection.execute("select nspname from pg_namespace where nspname = any(%s)", [sorted(wanted)])
-    for schema in sorted(set(wanted) - {row[0] for row in found}):
+    missing = sorted(set(wanted) - {row[0] for row in found})
+    if missing:
+        one_at_a_time(connection, "schemas")
+    for schema in missing:
         connection.execute(f"create schema if not exists {quote(schema)}".encode())
+
+
+def one_at_a_time(connection: Connection[Any], what: str) -> None:
+    """Let transactions that do the same thing follow each other."""
+    connection.execute("select pg_advisory_xact_lock(hashtextextended(%s, 0))", [f"sao {what}"])
 
 
 class BuildIds:
@@ -53,6 +61,9 @@ class BuildIds:
             return
 
         def create(connection: Connection[Any]) -> None:
+            if self._exists(connection):
+                return
+            one_at_a_time(connection, "build ids")
             if not self._exists(connection):
                 ensure_schemas(connection, [self.schema])
                 connection.execute(

@@ -43,7 +43,7 @@ R = TypeVar("R")
 
 _ATTEMPTS = 5  # at a transaction that got into the way of another one
 _ABANDONED = "60s"  # after what time the server ends a transaction whose client has stopped
-_CLASHES = (errors.DeadlockDetected, errors.SerializationFailure, errors.UniqueViolation, errors.DuplicateSchema)
+_CLASHES = (errors.DeadlockDetected, errors.SerializationFailure)
 
 _GONE = ("updated concurrently", "deleted concurrently", "could not open relation", "cache lookup failed")
 
@@ -51,9 +51,8 @@ _GONE = ("updated concurrently", "deleted concurrently", "could not open relatio
 class PostgresSession:
     """An open PostgreSQL database; see `Session`."""
 
-    def __init__(self, warehouse: PostgresWarehouse, *, read_only: bool) -> None:
+    def __init__(self, warehouse: PostgresWarehouse) -> None:
         self._warehouse = warehouse
-        self._read_only = read_only
         self._pool: Any = QueuePool(cast("Any", self._connect), pool_size=warehouse.threads + 1, max_overflow=-1)
         self._guard = threading.Lock()
         self._running: set[Connection] = set()
@@ -68,9 +67,7 @@ class PostgresSession:
 
     def _connect(self) -> Connection:
         at = self._warehouse
-        settings = [f"-c default_transaction_read_only={'on' if self._read_only else 'off'}"]
-        if at.search_path:
-            settings.append(f"-c search_path={at.search_path.replace(' ', '')}")
+        options = {"options": f"-c search_path={at.search_path.replace(' ', '')}"} if at.search_path else {}
         try:
             connection = psycopg.connect(
                 host=at.host,
@@ -80,10 +77,9 @@ class PostgresSession:
                 dbname=at.dbname,
                 connect_timeout=at.connect_timeout,
                 application_name="sao_dagster",
-                options=" ".join(settings),
                 autocommit=True,
                 prepare_threshold=None,
-                **cast("dict[str, Any]", at.options),
+                **cast("dict[str, Any]", {**options, **at.options}),
             )
             if at.role:
                 connection.execute(f"set role {quote(at.role)}".encode())
@@ -115,15 +111,21 @@ class PostgresSession:
             connection.execute(f"set local idle_in_transaction_session_timeout = '{_ABANDONED}'".encode())
             yield connection
 
-    def _attempted(self, work: Callable[[Connection], R]) -> R:
-        """Return what `work` gives in a transaction, which is begun anew where another one was in its way."""
+    def _attempted(self, work: Callable[[Connection], R], *, changes: bool = True) -> R:
+        """Return what `work` gives in a transaction, which is begun anew where another one was in its way.
+
+        Work that changes nothing is also done anew on another connection, where the server has ended the first one.
+        """
         for attempt in range(1, _ATTEMPTS + 1):
             try:
                 with self._transaction() as connection:
                     return work(connection)
             except WarehouseError as error:
-                if attempt == _ATTEMPTS or not _is_clash(error.__cause__):
+                is_lost = not changes and isinstance(error.__cause__, psycopg.OperationalError)
+                if attempt == _ATTEMPTS or not (is_lost or _is_clash(error.__cause__)):
                     raise
+                if is_lost:
+                    self._pool.dispose()  # the others were ended too, most likely
                 time.sleep(random.uniform(0.01, 0.1) * attempt)  # noqa: S311 - so that two do not meet again
         raise AssertionError  # the last attempt returns or raises
 
@@ -152,7 +154,7 @@ class PostgresSession:
 
     def catalog(self) -> Catalog:
         """Return all tables and views of the database."""
-        return self._attempted(lambda connection: read_catalog(connection, self._build_ids))
+        return self._attempted(lambda connection: read_catalog(connection, self._build_ids), changes=False)
 
     def ensure_schemas(self, relations: Collection[Relation]) -> None:
         """Create the schemas that the relations live in, where they are not there."""
@@ -168,7 +170,7 @@ class PostgresSession:
         give_up = time.monotonic() + seconds
         catalog = self.catalog()
         views = [each.key for each in relations if each.key in catalog and catalog[each.key].is_view]
-        below = self._attempted(lambda connection: shown_by(connection, views))
+        below = self._attempted(lambda connection: shown_by(connection, views), changes=False)
 
         def read(tables: Sequence[Table], time_left: float) -> dict[Table, str]:
             shapes = [(key, catalog[key].columns, omitted) for key, omitted in tables]
@@ -185,7 +187,7 @@ class PostgresSession:
 
     def build_ids(self, relations: Collection[Relation]) -> dict[Relation, str | None]:
         """Return which build made each relation, as of now."""
-        return self._attempted(lambda connection: self._build_ids.of(connection, relations))
+        return self._attempted(lambda connection: self._build_ids.of(connection, relations), changes=False)
 
     def build(
         self, model: Model, compiled: CompiledSql, *, full_refresh: bool, reads: Collection[Relation] = ()
@@ -310,9 +312,9 @@ def _is_clash(error: BaseException | None) -> bool:
 
     A relation that another one replaces is gone from under a statement that has looked its name up already.
     """
-    if isinstance(error, _CLASHES):
-        return not isinstance(error, errors.UniqueViolation) or (error.diag.schema_name == "pg_catalog")
-    return isinstance(error, errors.InternalError_) and any(words in str(error) for words in _GONE)
+    if isinstance(error, errors.InternalError_):
+        return any(words in str(error) for words in _GONE)
+    return isinstance(error, _CLASHES)
 
 
 def _words(error: psycopg.Error) -> str:

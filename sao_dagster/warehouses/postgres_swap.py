@@ -17,7 +17,7 @@ from sao_dagster.core.models import Relation
 from sao_dagster.errors import WarehouseError
 from sao_dagster.warehouses.base import RelationKey
 from sao_dagster.warehouses.names import literal, quote
-from sao_dagster.warehouses.postgres_builds import BuildIds
+from sao_dagster.warehouses.postgres_builds import BuildIds, one_at_a_time
 
 _KINDS = {"r": "table", "p": "table", "v": "view", "m": "materialized view", "f": "foreign table"}
 
@@ -57,7 +57,7 @@ def put_in_place(
         connection.execute(f"drop {_KINDS[row[0]]} {target}".encode())
         _rename(connection, made, target)
         return ()
-    connection.execute("select pg_advisory_xact_lock(hashtextextended('sao views', 0))")
+    one_at_a_time(connection, "views")
     views = _views_over(connection, target)
     _refuse(target, [view for view in views if not view.is_plain])
     for view in reversed(views):

@@ -5,8 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import wraps
+from pathlib import Path
 from typing import Any
 from unittest.mock import patch
+
+from sao_dagster.state.engine import StateEngine
 
 POINTS = {
     "observe": "sao_dagster.runner.Runner.observe",
@@ -55,6 +58,16 @@ def at(fault: dict[str, Any] | None, hit: Callable[[str], None]) -> Iterator[Non
 
     with patch(target, call):
         yield
+
+
+def move_clock(offset: Path) -> None:
+    """Let the clock of the state be ahead by as many seconds as a file says, from now on."""
+    original = StateEngine.now
+
+    def now(self: StateEngine, connection: Any) -> float:
+        return original(self, connection) + float(offset.read_text())
+
+    StateEngine.now = now  # type: ignore[method-assign]
 
 
 def _find(module: str, name: str) -> Any:

@@ -8,9 +8,10 @@ from dataclasses import dataclass
 import psycopg
 from psycopg.conninfo import conninfo_to_dict
 
-from sao_dagster import PostgresWarehouse, SqlProject
+from sao_dagster import Column, PostgresWarehouse, SqlProject
 
 SOURCES = 10
+TESTED = {f"m{number}" for number in range(0, 40, 3)}
 AUDIT = """
     create schema audit;
     create table audit.builds (id serial, model text, at timestamptz default clock_timestamp());
@@ -75,8 +76,8 @@ def prepare(url: str) -> None:
             )
 
 
-def fleet_project(url: str, state_url: str, models: int, threads: int = 4) -> SqlProject:
-    """Return the project."""
+def fleet_project(url: str, state_url: str, models: int, threads: int = 4, *, strict: bool = True) -> SqlProject:
+    """Return the project; `strict` builds refuse to go on beside another build of the same model."""
     at = conninfo_to_dict(url)
     warehouse = PostgresWarehouse(
         host=str(at["host"]),
@@ -95,8 +96,8 @@ def fleet_project(url: str, state_url: str, models: int, threads: int = 4) -> Sq
             name=draft.name,
             sql=draft.sql,
             materialized=draft.kind,
-            pre_hook=f"select audit.enter('{draft.name}')",
-            columns=[],
+            pre_hook=f"select audit.enter('{draft.name}')" if strict else None,
+            columns={"id": Column(data_tests=("not_null",))} if draft.name in TESTED else None,
             **keys,
         )
     return opened

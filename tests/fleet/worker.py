@@ -8,11 +8,13 @@ import os
 import signal
 import sys
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 from sao_dagster import select
 from sao_dagster.core.decide import Mode
 from sao_dagster.results import RunResult
+from sao_dagster.warehouses import postgres_session
 from tests.fleet import faults
 from tests.fleet.project import fleet_project
 
@@ -20,9 +22,13 @@ from tests.fleet.project import fleet_project
 def main() -> None:
     faulthandler.register(signal.SIGUSR1)  # a worker that hangs says where
     settings = json.loads(sys.stdin.readline())
-    opened = fleet_project(settings["url"], settings["state_url"], settings["models"], settings.get("threads", 4))
-    runner = opened.runner()
-    runner = replace(runner, lease_seconds=settings.get("lease_seconds", 60.0))
+    threads, strict = settings.get("threads", 4), settings.get("strict", True)
+    opened = fleet_project(settings["url"], settings["state_url"], settings["models"], threads, strict=strict)
+    runner = replace(opened.runner(), lease_seconds=settings.get("lease_seconds", 60.0))
+    if "abandoned_seconds" in settings:
+        postgres_session._ABANDONED = f"{settings['abandoned_seconds']}s"
+    if "clock" in settings:
+        faults.move_clock(Path(settings["clock"]))
     _answer({"ready": os.getpid()})
     for line in sys.stdin:
         order = json.loads(line)

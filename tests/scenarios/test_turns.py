@@ -113,7 +113,10 @@ def test_a_run_that_need_not_build_any_more_leaves_the_queue(shop: World) -> Non
     def build_it() -> None:
         if behind:
             return
-        behind.append(store.take_lease(ENVIRONMENT, "orders", "behind", "run-behind", 60.0))
+        while (place := store.take_lease(ENVIRONMENT, "orders", "behind", "run-behind", 60.0)).ahead < 2:  # type: ignore[union-attr]
+            store.leave_queues(ENVIRONMENT, "behind")
+            time.sleep(0.02)
+        behind.append(place)
         store.record_build(
             ENVIRONMENT, replace(record, inputs=news, run_id="run-of-others", built_at=shop.now), "", lease
         )
