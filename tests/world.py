@@ -43,6 +43,7 @@ class World:
     now: datetime = START
     options: dict[str, Any] = field(default_factory=dict)
     warehouse: str = field(default="duckdb", init=False)
+    state_url: str | None = field(default=None, init=False)
 
     def __post_init__(self) -> None:
         self.root.mkdir(parents=True, exist_ok=True)
@@ -101,7 +102,7 @@ class World:
 
     def runner(self, target: str | None = None, **variables: Any) -> Runner:
         opened = load_project(self.root, target=target, variables=variables)
-        opened._state_url = f"sqlite:///{self.root / 'state.db'}"
+        opened._state_url = self.state_url or f"sqlite:///{self.root / 'state.db'}"
         return replace(opened.runner(), clock=lambda: self.now, **self.options)
 
     def run(
