@@ -11,7 +11,7 @@ from sao_dagster.integration.assets import (
 )
 from sao_dagster.integration.component import SaoProjectComponent
 from sao_dagster.integration.definitions import definitions
-from sao_dagster.integration.edge import Edge, ReuseEvent
+from sao_dagster.integration.edge import Edge, Granularity, ReuseEvent
 from sao_dagster.integration.jobs import build_job, build_schedule
 from sao_dagster.integration.resources import DuckDBResource, ProjectWarehouse, WarehouseResource
 from sao_dagster.integration.sensor import build_evaluator_sensor
@@ -21,6 +21,7 @@ __all__ = [
     "CheckGranularity",
     "DuckDBResource",
     "Edge",
+    "Granularity",
     "Mode",
     "ProjectWarehouse",
     "ReuseEvent",

@@ -2,7 +2,7 @@
 
 # no `from __future__ import annotations` here: Dagster reads the annotation of `context` as an object
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from enum import Enum
 from typing import Any, TypeAlias
@@ -12,9 +12,10 @@ from pydantic import Field
 
 from sao_dagster.core.models import is_source
 from sao_dagster.core.selection import Selection
-from sao_dagster.integration.edge import MODE_TAG, WAREHOUSE_KEY, Edge
+from sao_dagster.integration.edge import MODE_TAG, WAREHOUSE_KEY, Edge, Granularity
 from sao_dagster.integration.sources import build_source_observations
 from sao_dagster.integration.step import Step
+from sao_dagster.integration.translator import identifier
 
 Body: TypeAlias = Callable[[dg.AssetExecutionContext, Step], Iterator[Any]]
 """What a step of models does: `step.run()`, and whatever goes around it."""
@@ -70,17 +71,25 @@ def state_aware_assets(
         retry_policy: Whether Dagster tries again when the step fails; what was built is not built again.
     """
     chosen = set(edge.select(select, exclude).nodes)
+    models = [each for each in edge.asset_names if each in chosen]
+    checks = [each for each in edge.check_specs(of_sources=False) if edge.names[each.asset_key] in chosen]
+    options = {"op_tags": op_tags, "pool": pool, "retry_policy": retry_policy}
+    return _step(edge, name or _op_name(edge), models, checks, options)
+
+
+def _step(
+    edge: Edge, name: str, models: Sequence[str], checks: Sequence[dg.AssetCheckSpec], options: Mapping[str, Any]
+) -> Callable[[Body], dg.AssetsDefinition]:
+    """Return a decorator that makes one subsettable step of some models and their checks."""
 
     def decorate(body: Body) -> dg.AssetsDefinition:
         @dg.multi_asset(
-            name=name or _op_name(edge),
-            specs=[edge.asset_spec(each) for each in edge.asset_names if each in chosen],
-            check_specs=[each for each in edge.check_specs(of_sources=False) if edge.names[each.asset_key] in chosen],
+            name=name,
+            specs=[edge.asset_spec(each) for each in models],
+            check_specs=checks,
             can_subset=True,
             required_resource_keys={WAREHOUSE_KEY},
-            op_tags=op_tags,
-            pool=pool,
-            retry_policy=retry_policy,
+            **options,
         )
         def _assets(context: dg.AssetExecutionContext, config: RunConfig) -> Iterator[Any]:
             selection = edge.selection_of(context.selected_asset_keys, context.selected_asset_check_keys)
@@ -92,9 +101,30 @@ def state_aware_assets(
     return decorate
 
 
-def build_assets(edge: Edge) -> dg.AssetsDefinition:
-    """Return all models and seeds of a project as one step that can run any subset of them and of their checks."""
-    return state_aware_assets(edge)(lambda _, step: step.run())
+def build_assets(edge: Edge) -> list[dg.AssetsDefinition]:
+    """Return all models and seeds of a project: one step that can run any subset of them, or one for each of them.
+
+    A step for each is for executors that spread steps over processes and machines; its pool is what the translator says.
+    """
+    if edge.granularity is Granularity.PROJECT:
+        return [state_aware_assets(edge)(_plain)]
+    checks: dict[str, list[dg.AssetCheckSpec]] = {}
+    for spec in edge.check_specs(of_sources=False):
+        checks.setdefault(edge.names[spec.asset_key], []).append(spec)
+    return [
+        _step(
+            edge,
+            f"{_op_name(edge)}__{identifier(name)}",
+            [name],
+            checks.get(name, ()),
+            {"pool": edge.translator.get_pool(edge.project, edge.project.nodes[name])},
+        )(_plain)
+        for name in edge.asset_names
+    ]
+
+
+def _plain(_: dg.AssetExecutionContext, step: Step) -> Iterator[Any]:
+    return step.run()
 
 
 def build_source_checks(edge: Edge) -> dg.AssetChecksDefinition | None:
@@ -135,19 +165,20 @@ def build_savings(edge: Edge) -> dg.AssetSpec:
 
 
 def _op_name(edge: Edge) -> str:
-    return "".join(letter if letter.isalnum() else "_" for letter in edge.project.name)
+    return identifier(edge.project.name)
 
 
 def _with_source_tests(context: dg.AssetExecutionContext, edge: Edge, selection: Selection) -> Selection:
-    """Add the tests of the sources above, so that a source that fails one stops the models that read it.
+    """Add the tests of the sources that are read, so that a source that fails one stops the models that read it.
 
     Their results are reported by the step of the source checks; a verdict that stands is not asked for twice.
     """
     chosen = context.run.asset_check_selection
-    above = edge.project.graph.sources_above(selection.nodes)
+    graph = edge.project.graph
+    read = {each for name in selection.nodes for each in (*graph.relations_read(name), *graph.inputs(name).data)}
     tests = [
         name
         for name, test in edge.project.tests.items()
-        if is_source(test.tested) and test.tested in above and (chosen is None or edge.check_keys.get(name) in chosen)
+        if is_source(test.tested) and test.tested in read and (chosen is None or edge.check_keys.get(name) in chosen)
     ]
     return replace(selection, tests=tuple(dict.fromkeys((*selection.tests, *tests))))

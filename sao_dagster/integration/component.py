@@ -16,7 +16,7 @@ from pydantic import Field
 from sao_dagster.core.decide import Mode
 from sao_dagster.core.models import Node, Project, Source
 from sao_dagster.integration.definitions import definitions
-from sao_dagster.integration.edge import Edge, ReuseEvent
+from sao_dagster.integration.edge import Edge, Granularity, ReuseEvent
 from sao_dagster.integration.jobs import build_job, build_schedule
 from sao_dagster.integration.scaffolder import SaoProjectScaffolder
 from sao_dagster.integration.sensor import build_evaluator_sensor
@@ -124,6 +124,10 @@ class SaoProjectComponent(dg.StateBackedComponent, dg.Resolvable):
         Literal["test", "severity", "model"],
         dg.Resolver.default(description="What one asset check stands for."),
     ] = "test"
+    granularity: Annotated[
+        Literal["project", "model"],
+        dg.Resolver.default(description="What one step of a run is: all models, or one."),
+    ] = "project"
     reuse_event: Annotated[
         Literal["observation", "none", "materialization"],
         dg.Resolver.default(description="What a reused model leaves in Dagster's log."),
@@ -170,6 +174,7 @@ class SaoProjectComponent(dg.StateBackedComponent, dg.Resolvable):
             translator=_ComponentTranslator(self),
             reuse_event=ReuseEvent(self.reuse_event),
             check_granularity=CheckGranularity(self.check_granularity),
+            granularity=Granularity(self.granularity),
             virtual_views=self.virtual_views,
             evaluator=False,
             parts=parts,

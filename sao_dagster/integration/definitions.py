@@ -10,7 +10,7 @@ import dagster as dg
 
 from sao_dagster.integration.assets import build_assets, build_savings, build_source_checks, build_sources
 from sao_dagster.integration.automation import is_evaluator
-from sao_dagster.integration.edge import WAREHOUSE_KEY, Edge, ReuseEvent, checked_project
+from sao_dagster.integration.edge import WAREHOUSE_KEY, Edge, Granularity, ReuseEvent, checked_project
 from sao_dagster.integration.resources import ProjectWarehouse, WarehouseResource
 from sao_dagster.integration.sensor import build_evaluator_sensor, evaluator_name
 from sao_dagster.integration.translator import CheckGranularity, SaoTranslator
@@ -20,6 +20,9 @@ Part: TypeAlias = Any
 """A job, schedule or sensor; Dagster has no public name for the type of an asset job before it is resolved."""
 
 
+_EXECUTORS = {Granularity.PROJECT: dg.in_process_executor, Granularity.MODEL: dg.multiprocess_executor}
+
+
 def definitions(
     project: SqlProject,
     *,
@@ -27,6 +30,7 @@ def definitions(
     warehouse: WarehouseResource | None = None,
     reuse_event: ReuseEvent = ReuseEvent.OBSERVATION,
     check_granularity: CheckGranularity = CheckGranularity.TEST,
+    granularity: Granularity = Granularity.PROJECT,
     virtual_views: bool = False,
     evaluator: bool = True,
     parts: Sequence[Callable[[Edge], Part]] = (),
@@ -46,13 +50,14 @@ def definitions(
         warehouse: Where runs build; the project's own warehouse if nothing is said.
         reuse_event: What a reused model leaves in Dagster's log.
         check_granularity: Whether each data test is an asset check, or several of a model share one.
+        granularity: Whether a step of a run is the whole project, or one model, for executors that spread steps over machines.
         virtual_views: Whether views are virtual assets, which Dagster looks through; needs Dagster 1.13.
         evaluator: Whether there is an evaluator sensor over the whole project.
         parts: Functions that make jobs, schedules and sensors of the project. A sensor among them that is an
             evaluator is in place of the one over the whole project, if that has its name.
         assets: Other assets of the code location. A source that one of them produces is theirs.
-        executor: How Dagster runs the steps. A project is one step with threads of its own, so in-process is the
-            default: it saves the start of another process for each run.
+        executor: How Dagster runs the steps. A project that is one step has threads of its own, so in-process is the
+            default: it saves the start of another process for each run. With a step for each model it is multiprocess.
 
     Raises:
         ProjectErrors: The project has errors.
@@ -62,6 +67,7 @@ def definitions(
         translator or SaoTranslator(),
         reuse_event=reuse_event,
         check_granularity=check_granularity,
+        granularity=granularity,
         virtual_views=virtual_views,
         foreign=frozenset(key for each in assets for key in each.keys),
     )
@@ -72,11 +78,11 @@ def definitions(
     edge = replace(edge, evaluator=any(is_evaluator(each) for each in sensors))
     checks = build_source_checks(edge)
     return dg.Definitions(
-        assets=[build_assets(edge), *build_sources(edge), build_savings(edge), *assets],
+        assets=[*build_assets(edge), *build_sources(edge), build_savings(edge), *assets],
         asset_checks=[checks] if checks else [],
         schedules=[each for each in made if isinstance(each, dg.ScheduleDefinition)],
         jobs=[each for each in made if not isinstance(each, dg.SensorDefinition | dg.ScheduleDefinition)],
         sensors=sensors,
         resources={WAREHOUSE_KEY: warehouse or ProjectWarehouse()},
-        executor=executor or dg.in_process_executor,
+        executor=executor or _EXECUTORS[granularity],
     )

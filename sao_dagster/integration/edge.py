@@ -42,6 +42,13 @@ class ReuseEvent(str, Enum):
     MATERIALIZATION = "materialization"
 
 
+class Granularity(str, Enum):
+    """What one step of a Dagster run is: the models of a project, with threads of their own, or one model."""
+
+    PROJECT = "project"
+    MODEL = "model"
+
+
 @dataclass(frozen=True)
 class Edge:
     """A project as Dagster sees it.
@@ -51,6 +58,7 @@ class Edge:
         translator: Makes keys and specs.
         reuse_event: What a reused model leaves in the log.
         check_granularity: Whether there is an asset check for each data test, or for several of a model together.
+        granularity: Whether a step of a run is the whole project or one model.
         evaluator: Whether an evaluator sensor looks after the assets, so that they are marked as automated.
         virtual_views: Whether views are virtual assets, where the installed Dagster knows them.
         foreign: Keys of sources that other assets of the code location produce.
@@ -60,6 +68,7 @@ class Edge:
     translator: SaoTranslator = field(default_factory=SaoTranslator)
     reuse_event: ReuseEvent = ReuseEvent.OBSERVATION
     check_granularity: CheckGranularity = CheckGranularity.TEST
+    granularity: Granularity = Granularity.PROJECT
     evaluator: bool = True
     virtual_views: bool = False
     foreign: frozenset[dg.AssetKey] = frozenset()

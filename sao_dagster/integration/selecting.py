@@ -28,7 +28,7 @@ def selection_from(edge: Edge, select: Select, exclude: str | None = None) -> Se
     """
     if not isinstance(select, dg.AssetSelection):
         return edge.select(select, exclude)
-    names = [edge.names[key] for key in select.resolve([build_assets(edge)]) if key in edge.names]
+    names = [edge.names[key] for key in select.resolve(build_assets(edge)) if key in edge.names]
     if not names:
         raise SelectionError(f"{select} selects no model or seed of {edge.project.name}")
     return edge.select(" ".join(sorted(names)), exclude)

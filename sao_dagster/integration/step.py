@@ -12,7 +12,16 @@ from sao_dagster.core.explain import explain
 from sao_dagster.core.selection import Selection
 from sao_dagster.core.verdicts import TestOutcome
 from sao_dagster.errors import SaoError, StateError
-from sao_dagster.integration.edge import DRY_RUN, MODE_TAG, WAREHOUSE_KEY, Edge, ReuseEvent, failure, mode_of
+from sao_dagster.integration.edge import (
+    DRY_RUN,
+    MODE_TAG,
+    WAREHOUSE_KEY,
+    Edge,
+    Granularity,
+    ReuseEvent,
+    failure,
+    mode_of,
+)
 from sao_dagster.integration.metadata import model_metadata, plan_table, savings_metadata
 from sao_dagster.integration.reports import CheckReports, repeat
 from sao_dagster.integration.resources import WarehouseResource
@@ -49,6 +58,11 @@ class Step:
         mode = mode_of({MODE_TAG: self._mode} if self._mode else self._context.run.tags)
         try:
             runner = self._edge.runner(resource)
+            if mode is None and self._edge.granularity is Granularity.MODEL:
+                raise dg.Failure(
+                    "a dry run needs all models in one step, and here each is its own (granularity: model); use `sao plan`",
+                    allow_retries=False,
+                )
             if mode is None:
                 yield from self._dry_run(runner)
                 return
@@ -151,13 +165,14 @@ class Step:
             shown = ("built", "reused", "skipped", "failed", "seconds_saved")
             whole = self._summary_of_run() or result.summary()
             self._tag({f"sao/{name}": whole[name] for name in shown if whole[name]})
-            self._context.log_event(
-                dg.AssetMaterialization(
-                    asset_key=self._edge.savings_key,
-                    description=f"{saved['sao/built']} built, {saved['sao/reused']} reused",
-                    metadata=saved,
+            if self._edge.granularity is Granularity.PROJECT:  # a point for each run, not one for each model
+                self._context.log_event(
+                    dg.AssetMaterialization(
+                        asset_key=self._edge.savings_key,
+                        description=f"{saved['sao/built']} built, {saved['sao/reused']} reused",
+                        metadata=saved,
+                    )
                 )
-            )
         wrong = {
             outcome: [each for each in result.models if each.decision.outcome is outcome]
             for outcome in (Outcome.FAILED, Outcome.SKIPPED)

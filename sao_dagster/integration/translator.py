@@ -64,6 +64,11 @@ class SaoTranslator:
             freshness_policy=_freshness(None, node.policy.max_age),
         )
 
+    def get_pool(self, project: Project, node: Node) -> str | None:
+        """Return Dagster's concurrency pool of a model that is a step of its own: `meta.dagster.pool`, of a model or a folder."""
+        pool = _dagster_meta(node).get("pool")
+        return None if pool is None else str(pool)
+
     def get_check_name(self, test: DataTest, granularity: CheckGranularity) -> str:
         """Return the name of the check that reports a data test; tests of one model with one name share the check."""
         if granularity is CheckGranularity.MODEL:
@@ -114,7 +119,7 @@ class SaoTranslator:
             self.get_asset_key(source),
             description=source.description or None,
             metadata={"dagster/table_name": str(source.relation or source.expression).replace('"', "")},
-            group_name=_identifier(str(_dagster_meta(source).get("group") or source.source_name)),
+            group_name=identifier(str(_dagster_meta(source).get("group") or source.source_name)),
             owners=_owners(source, ()),
             tags={_tag(tag): "" for tag in source.tags},
             kinds={project.dialect, "source"},
@@ -184,11 +189,12 @@ def _owners(node: Node | Source, owners: Sequence[str]) -> list[str]:
 
 
 def check_name(test: DataTest) -> str:
-    """Return a test's name as Dagster takes it: letters, digits and underscores."""
-    return _identifier(test.name)
+    """Return the name of a check as Dagster takes it."""
+    return identifier(test.name)
 
 
-def _identifier(text: str) -> str:
+def identifier(text: str) -> str:
+    """Return a text as Dagster takes names: letters, digits and underscores."""
     return re.sub(r"\W", "_", text)
 
 
@@ -201,7 +207,7 @@ def _group(node: Node) -> str:
     """Return the group: the one that is configured, else the folder below the project."""
     folder = node.fqn[1] if len(node.fqn) > 2 else "default"
     own = _dagster_meta(node).get("group") or node.group
-    return _identifier(str(own) if own else ("seeds" if node.resource_type == "seed" else folder))
+    return identifier(str(own) if own else ("seeds" if node.resource_type == "seed" else folder))
 
 
 def _description(node: Node) -> str:

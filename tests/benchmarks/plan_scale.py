@@ -51,7 +51,7 @@ def child(folder: Path, phase: str) -> dict[str, float]:
     if phase == "tick":
         edge = Edge(project)
         defs = dg.Definitions(
-            assets=[build_assets(edge)],
+            assets=[*build_assets(edge)],
             sensors=[build_evaluator_sensor(edge)],
             resources={"sao_warehouse": ProjectWarehouse()},
         )

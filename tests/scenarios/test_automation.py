@@ -291,5 +291,5 @@ def test_edges_without_an_evaluator_mark_nothing(shop: World) -> None:
     from sao_dagster.dagster import ProjectWarehouse, build_assets
 
     edge = Edge(load_project(shop.root), evaluator=False)
-    defs = dg.Definitions(assets=[build_assets(edge)], resources={"sao_warehouse": ProjectWarehouse()})
+    defs = dg.Definitions(assets=[*build_assets(edge)], resources={"sao_warehouse": ProjectWarehouse()})
     assert not Deployment(defs).repository.sensor_defs

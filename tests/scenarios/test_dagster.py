@@ -253,7 +253,7 @@ def test_foreign_assets_above_between_and_below(shop: World) -> None:
     edge = Edge(load_project(shop.root))
     deployed = Deployment(
         dg.Definitions(
-            assets=[build_assets(edge), loader, enriched, dashboard], resources={"sao_warehouse": ProjectWarehouse()}
+            assets=[*build_assets(edge), loader, enriched, dashboard], resources={"sao_warehouse": ProjectWarehouse()}
         )
     )
     for _ in range(2):
