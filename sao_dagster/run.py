@@ -182,7 +182,7 @@ class Run:
         """
         now = self.runner.clock()
         node = self.project.nodes[name]
-        self._catch_up(name, exact=False)
+        self._catch_up(name, exact=self.turns is not None and self.turns.is_waiting(name))
         decision = self._decide(name, now)
         lease: Lease | None = None
         if decision.outcome is Outcome.BUILT:
@@ -292,7 +292,8 @@ class Run:
                 records, self._mark = self.store.changes(self.project.environment, self._mark)
                 self._caught_up = time.monotonic()
             news = {key: record for key, record in records.items() if self._records.get(key) != record}
-            self._records.update(news)
+            for model, record in news.items():
+                self._is_built(model, record)
             self._outdated.update(model for model, record in news.items() if record.run_id != self.run_id)
             for spoiled in self.spoiled:
                 self._records.pop(spoiled, None)
@@ -401,16 +402,20 @@ class Run:
         rows = self.session.query(sql)
         return rows.columns, rows.rows
 
+    def _is_built(self, name: str, record: BuildRecord) -> None:
+        """Note that a model was built, here or by another run; what was seen of its relation before is past. Under the lock."""
+        self._records[name] = record
+        self._exists[name] = Existence.YES
+        self._altered.pop(name, None)
+        self._versions.pop(name, None)
+        self._schemas[name] = schema_token(record.columns)
+        self._equivalent.discard(name)
+
     def _learn(self, name: str, record: BuildRecord, built: Built) -> None:
         """Add a build to the facts that later decisions are taken from."""
         with self.lock:
             self.spoiled.discard(name)
-            self._records[name] = record
-            self._exists[name] = Existence.YES
-            self._altered.pop(name, None)
-            self._versions.pop(name, None)
-            self._schemas[name] = schema_token(built.columns)
-            self._equivalent.discard(name)
+            self._is_built(name, record)
             node = self.project.nodes[name]
             for each in self.project.nodes.values() if built.dropped else ():
                 if each.relation.key in built.dropped:

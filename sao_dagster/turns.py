@@ -91,6 +91,11 @@ class Turns:
         self.done_with(lease)
         self._store.release_lease(self._environment, lease)
 
+    def is_waiting(self, model: str) -> bool:
+        """Return whether this run has a place in the queue for a model."""
+        with self._lock:
+            return model in self._waiting
+
     def forgo(self, model: str) -> None:
         """Leave the queue for a model that need not be built any more; those behind would wait for this run."""
         with self._lock:

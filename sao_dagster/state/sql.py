@@ -225,6 +225,7 @@ class SqlStateStore:
         ]
         oldest = (run.finished_at - self._retention).isoformat()
         with self._engine.transaction(write=True) as connection:
+            self._engine.take_turns(connection, f"sao run {run.run_id}")  # its steps may end at the same moment
             before = connection.execute(select(tables.runs).where(tables.runs.c.run_id == run.run_id)).one_or_none()
             if before is not None:  # a run of several steps, each of which tells what it did
                 values["started_at"] = min(before.started_at, values["started_at"])

@@ -48,7 +48,7 @@ def contents_sql(connection: Connection[Any], tables: Sequence[Shape]) -> str:
     names = _names(connection, [table for table, _, _ in tables])
     return " union all ".join(
         f"select {number} as n, count(*) as rows, bit_xor(h) as mix, sum(h) as total from "
-        f"(select {_row_hash(columns, omitted)} as h from {names[table]}) as hashed"
+        f"(select {_row_hash(columns, omitted)} as h from {names[table[1:]]}) as hashed"
         for number, (table, columns, omitted) in enumerate(tables)
     )
 
@@ -67,12 +67,12 @@ def _row_hash(columns: Sequence[tuple[str, str]], omitted: Collection[str]) -> s
     return f"hashtextextended(row({', '.join(counted)})::text, 0)" if counted else "0::bigint"
 
 
-def _names(connection: Connection[Any], tables: Collection[RelationKey]) -> dict[RelationKey, str]:
-    """Return how tables are written, by how they are compared."""
+def _names(connection: Connection[Any], tables: Collection[RelationKey]) -> dict[tuple[str, str], str]:
+    """Return how tables are written, by schema and name as they are compared."""
     rows = connection.execute(
-        "select lower(current_database()), lower(n.nspname), lower(c.relname), format('%%I.%%I', n.nspname, c.relname) "
+        "select lower(n.nspname), lower(c.relname), format('%%I.%%I', n.nspname, c.relname) "
         "from pg_class c join pg_namespace n on n.oid = c.relnamespace where c.relkind in ('r', 'p', 'f', 'm') "
         "and (lower(n.nspname), lower(c.relname)) in (select * from unnest(%s::text[], %s::text[]))",
         [[table[1] for table in tables], [table[2] for table in tables]],
     )
-    return {(database, schema, name): written for database, schema, name, written in rows}
+    return {(schema, name): written for schema, name, written in rows}

@@ -76,8 +76,19 @@ def prepare(url: str) -> None:
             )
 
 
-def fleet_project(url: str, state_url: str, models: int, threads: int = 4, *, strict: bool = True) -> SqlProject:
-    """Return the project; `strict` builds refuse to go on beside another build of the same model."""
+def fleet_project(
+    url: str, state_url: str | None, models: int, threads: int = 4, *, strict: bool = True, pause: float = 0.0
+) -> SqlProject:
+    """Return the project.
+
+    Args:
+        url: The warehouse.
+        state_url: The shared state; None for the default.
+        models: How many.
+        threads: How many are built at once by one run.
+        strict: Whether a build refuses to go on beside another build of the same model.
+        pause: How long each build takes at least (seconds).
+    """
     at = conninfo_to_dict(url)
     warehouse = PostgresWarehouse(
         host=str(at["host"]),
@@ -96,7 +107,7 @@ def fleet_project(url: str, state_url: str, models: int, threads: int = 4, *, st
             name=draft.name,
             sql=draft.sql,
             materialized=draft.kind,
-            pre_hook=f"select audit.enter('{draft.name}')" if strict else None,
+            pre_hook=[f"select audit.enter('{draft.name}')"] * strict + [f"select pg_sleep({pause})"] * bool(pause),
             columns={"id": Column(data_tests=("not_null",))} if draft.name in TESTED else None,
             **keys,
         )

@@ -20,55 +20,52 @@ if TYPE_CHECKING:
 
 EXAMPLE = Path(__file__).parents[2] / "example_project"
 LOCATION = "example_project.definitions"
-REPOSITORY = {"repositoryName": "__repository__", "repositoryLocationName": LOCATION}
-SENSOR = {**REPOSITORY, "sensorName": "shop_evaluator"}
+ENDED = ("SUCCESS", "FAILURE", "CANCELED")
 
 
-class DevServer:
-    """`dagster dev`, from entering to leaving the context.
+class Server:
+    """Processes of Dagster, from entering to leaving the context, and what they answer over GraphQL.
 
     Args:
-        place: An empty folder for the copy of the example and for Dagster's home.
+        place: An empty folder for Dagster's home.
+        location: The code location that launches are about.
     """
 
-    def __init__(self, place: Path) -> None:
+    def __init__(self, place: Path, location: str) -> None:
         self.place = place
+        self.repository = {"repositoryName": "__repository__", "repositoryLocationName": location}
         with socket.socket() as free:
             free.bind(("127.0.0.1", 0))
             self.port = free.getsockname()[1]
-        ignored = shutil.ignore_patterns("*.duckdb*", ".sao", "__pycache__")
-        shutil.copytree(EXAMPLE, place / "example_project", ignore=ignored)
         self.home = place / "home"
         self.home.mkdir()
-        (self.home / "dagster.yaml").write_text("telemetry: {enabled: false}\nnux: {enabled: false}\n")
-        self.shop("create")
+        self.processes: list[subprocess.Popen[bytes]] = []
+
+    def commands(self) -> list[list[str]]:
+        """Return what to start."""
+        raise NotImplementedError
+
+    def environment(self) -> dict[str, str]:
+        return {**os.environ, "DAGSTER_HOME": str(self.home), "PYTHONPATH": str(self.place)}
 
     @property
     def url(self) -> str:
         return f"http://127.0.0.1:{self.port}"
 
-    def shop(self, *arguments: str) -> None:
-        """Change the raw data of the shop; waits while a run or a tick holds the file."""
-        script = self.place / "example_project" / "shop_data.py"
-        for _ in range(60):
-            done = subprocess.run([sys.executable, str(script), *arguments], capture_output=True, text=True)
-            if done.returncode == 0:
-                return
-            time.sleep(0.5)
-        raise AssertionError(done.stderr)
-
     def __enter__(self) -> Self:
-        environment = {**os.environ, "DAGSTER_HOME": str(self.home), "PYTHONPATH": str(self.place)}
+        environment = self.environment()
         environment.pop("SAO_STATE_URL", None)
         signal.signal(signal.SIGINT, signal.default_int_handler)  # a child must not inherit that it is ignored
-        self.process = subprocess.Popen(
-            [str(Path(sys.executable).parent / "dagster"), "dev", "-m", LOCATION, "-p", str(self.port)],
-            cwd=self.place,
-            env=environment,
-            stdout=(self.place / "dev.log").open("w"),
-            stderr=subprocess.STDOUT,
-            start_new_session=True,
-        )
+        for program, *arguments in self.commands():
+            process = subprocess.Popen(
+                [str(Path(sys.executable).parent / program), *arguments],
+                cwd=self.place,
+                env=environment,
+                stdout=(self.place / "dev.log").open("a"),
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+            )
+            self.processes.append(process)
         try:
             self.until("the webserver", self.answers)
         except BaseException:
@@ -77,11 +74,13 @@ class DevServer:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self.process.send_signal(signal.SIGINT)
-        try:
-            self.process.wait(40)
-        except subprocess.TimeoutExpired:
-            os.killpg(self.process.pid, signal.SIGKILL)
+        for process in self.processes:
+            process.send_signal(signal.SIGINT)
+        for process in self.processes:
+            try:
+                process.wait(40)
+            except subprocess.TimeoutExpired:
+                os.killpg(process.pid, signal.SIGKILL)
 
     def answers(self) -> bool:
         try:
@@ -93,7 +92,7 @@ class DevServer:
         """Wait until something holds, and return it."""
         end = time.monotonic() + seconds
         while time.monotonic() < end:
-            assert self.process.poll() is None, self.log()
+            assert all(each.poll() is None for each in self.processes), self.log()
             found = holds()
             if found:
                 return found
@@ -116,7 +115,13 @@ class DevServer:
 
     def launch(self, job: str = "__ASSET_JOB", assets: list[str] | None = None, **tags: str) -> str:
         """Launch a run as a click does, wait for its end, and return its id."""
-        selector: dict[str, Any] = {**REPOSITORY, "jobName": job}
+        run_id = self.start(job, assets, **tags)
+        self.until(f"run {run_id}", lambda: self.run(run_id)["status"] in ENDED)
+        return run_id
+
+    def start(self, job: str = "__ASSET_JOB", assets: list[str] | None = None, **tags: str) -> str:
+        """Launch a run as a click does, and return its id."""
+        selector: dict[str, Any] = {**self.repository, "jobName": job}
         if assets is not None:
             selector |= {"assetSelection": [{"path": each.split("/")} for each in assets], "assetCheckSelection": []}
         data = self.ask(
@@ -131,7 +136,6 @@ class DevServer:
         )
         assert "run" in data["launchRun"], data
         run_id: str = data["launchRun"]["run"]["runId"]
-        self.until(f"run {run_id}", lambda: self.run(run_id)["status"] in ("SUCCESS", "FAILURE", "CANCELED"))
         return run_id
 
     def reexecute(self, run_id: str) -> str:
@@ -143,13 +147,18 @@ class DevServer:
         )
         assert "run" in data["launchRunReexecution"], data
         new: str = data["launchRunReexecution"]["run"]["runId"]
-        self.until(f"run {new}", lambda: self.run(new)["status"] in ("SUCCESS", "FAILURE", "CANCELED"))
+        self.until(f"run {new}", lambda: self.run(new)["status"] in ENDED)
         return new
+
+    def terminate(self, run_id: str) -> None:
+        """Terminate a run, and wait for its end."""
+        self.ask("mutation($r:String!){terminateRun(runId:$r){__typename}}", r=run_id)
+        self.until(f"the end of {run_id}", lambda: self.run(run_id)["status"] in ENDED)
 
     def going(self) -> bool:
         """Return whether any run has not ended."""
         data = self.ask("{runsOrError(limit:20){... on Runs{results{status}}}}")
-        return any(each["status"] not in ("SUCCESS", "FAILURE", "CANCELED") for each in data["runsOrError"]["results"])
+        return any(each["status"] not in ENDED for each in data["runsOrError"]["results"])
 
     def run(self, run_id: str) -> Any:
         found = self.ask("query($r:ID!){runOrError(runId:$r){... on Run{status tags{key value}}}}", r=run_id)[
@@ -170,39 +179,6 @@ class DevServer:
             found.setdefault(event["__typename"], []).append(key)
         return found
 
-    def rest(self) -> None:
-        """Wait for the next tick of the evaluator that finds nothing to do and nothing new to show."""
-        before = max((int(each["tickId"]) for each in self.ticks()), default=0)
-
-        def quiet() -> bool:
-            newest = self.ticks()[0] if self.ticks() else None
-            return (
-                newest is not None and int(newest["tickId"]) > before and "are reused" in (newest["skipReason"] or "")
-            )
-
-        self.until("a tick with nothing to do", quiet)
-
-    def start_sensor(self) -> None:
-        self.ask("mutation($s:SensorSelector!){startSensor(sensorSelector:$s){__typename}}", s=SENSOR)
-
-    def stop_sensor(self) -> None:
-        state = self.ask(
-            "query($s:SensorSelector!){sensorOrError(sensorSelector:$s){... on Sensor{sensorState{id}}}}", s=SENSOR
-        )
-        self.ask("mutation($id:String){stopSensor(id:$id){__typename}}", id=state["sensorOrError"]["sensorState"]["id"])
-
-    def ticks(self) -> list[Any]:
-        """Return the ticks of the evaluator that have ended, newest first."""
-        data = self.ask(
-            "query($s:SensorSelector!){sensorOrError(sensorSelector:$s){... on Sensor{sensorType sensorState{"
-            "ticks{tickId status skipReason runIds endTimestamp error{message}}}}}}",
-            s=SENSOR,
-        )["sensorOrError"]
-        assert data["sensorType"] == "AUTOMATION"
-        found = data["sensorState"]["ticks"]
-        assert not [each for each in found if each["error"]], found
-        return [each for each in found if each["endTimestamp"]]
-
     def evaluations(self, asset: str) -> list[Any]:
         """Return the evaluations of an asset, newest first."""
         data = self.ask(
@@ -221,3 +197,65 @@ class DevServer:
             k={"path": key.split("/")},
         )
         return data["assetNodeOrError"]
+
+
+class DevServer(Server):
+    """`dagster dev` on a copy of the example.
+
+    Args:
+        place: An empty folder for the copy of the example and for Dagster's home.
+    """
+
+    def __init__(self, place: Path) -> None:
+        super().__init__(place, LOCATION)
+        ignored = shutil.ignore_patterns("*.duckdb*", ".sao", "__pycache__")
+        shutil.copytree(EXAMPLE, place / "example_project", ignore=ignored)
+        (self.home / "dagster.yaml").write_text("telemetry: {enabled: false}\nnux: {enabled: false}\n")
+        self.shop("create")
+        self.sensor = {**self.repository, "sensorName": "shop_evaluator"}
+
+    def commands(self) -> list[list[str]]:
+        return [["dagster", "dev", "-m", LOCATION, "-p", str(self.port)]]
+
+    def shop(self, *arguments: str) -> None:
+        """Change the raw data of the shop; waits while a run or a tick holds the file."""
+        script = self.place / "example_project" / "shop_data.py"
+        for _ in range(60):
+            done = subprocess.run([sys.executable, str(script), *arguments], capture_output=True, text=True)
+            if done.returncode == 0:
+                return
+            time.sleep(0.5)
+        raise AssertionError(done.stderr)
+
+    def rest(self) -> None:
+        """Wait for the next tick of the evaluator that finds nothing to do and nothing new to show."""
+        before = max((int(each["tickId"]) for each in self.ticks()), default=0)
+
+        def quiet() -> bool:
+            newest = self.ticks()[0] if self.ticks() else None
+            return (
+                newest is not None and int(newest["tickId"]) > before and "are reused" in (newest["skipReason"] or "")
+            )
+
+        self.until("a tick with nothing to do", quiet)
+
+    def start_sensor(self) -> None:
+        self.ask("mutation($s:SensorSelector!){startSensor(sensorSelector:$s){__typename}}", s=self.sensor)
+
+    def stop_sensor(self) -> None:
+        state = self.ask(
+            "query($s:SensorSelector!){sensorOrError(sensorSelector:$s){... on Sensor{sensorState{id}}}}", s=self.sensor
+        )
+        self.ask("mutation($id:String){stopSensor(id:$id){__typename}}", id=state["sensorOrError"]["sensorState"]["id"])
+
+    def ticks(self) -> list[Any]:
+        """Return the ticks of the evaluator that have ended, newest first."""
+        data = self.ask(
+            "query($s:SensorSelector!){sensorOrError(sensorSelector:$s){... on Sensor{sensorType sensorState{"
+            "ticks{tickId status skipReason runIds endTimestamp error{message}}}}}}",
+            s=self.sensor,
+        )["sensorOrError"]
+        assert data["sensorType"] == "AUTOMATION"
+        found = data["sensorState"]["ticks"]
+        assert not [each for each in found if each["error"]], found
+        return [each for each in found if each["endTimestamp"]]

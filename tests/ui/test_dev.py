@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from tests.ui.browser import Browser, chromium
-from tests.ui.server import REPOSITORY, DevServer
+from tests.ui.server import DevServer
 
 pytestmark = [pytest.mark.ui, pytest.mark.xdist_group("dagster dev")]
 
@@ -127,7 +127,7 @@ def test_checks_and_schedules_are_there(built: DevServer) -> None:
         "query($r:RepositorySelector!){repositoryOrError(repositorySelector:$r){... on Repository{"
         "schedules{name} sensors{name sensorType} jobs{name}}} "
         "}",
-        r=REPOSITORY,
+        r=built.repository,
     )["repositoryOrError"]
     assert {each["name"] for each in data["schedules"]} == {"hourly", "nightly_reports"}
     assert [each["name"] for each in data["sensors"]] == ["shop_evaluator"], "no default automation sensor"

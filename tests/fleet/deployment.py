@@ -1,0 +1,76 @@
+"""A deployment on one machine as the docs describe it: PostgreSQL, a webserver, a daemon, a process for each run."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from tests.fleet.fleet import ROOT
+from tests.ui.server import Server
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
+
+DAGSTER_YAML = """
+telemetry: {{enabled: false}}
+nux: {{enabled: false}}
+storage:
+  postgres:
+    postgres_url: {url}
+run_coordinator:
+  module: dagster.core.run_coordinator
+  class: QueuedRunCoordinator
+  config: {{max_concurrent_runs: 4, dequeue_interval_seconds: 1}}
+"""
+WORKSPACE = """
+load_from:
+  - python_module: tests.fleet.{module}
+"""
+
+
+class Deployment(Server):
+    """The processes of a deployment.
+
+    Args:
+        place: An empty folder.
+        module: Of `tests.fleet`; its `defs` are the code location.
+        instance_url: The database of the instance, which holds the shared state too.
+        warehouse_url: The database that is built into.
+    """
+
+    def __init__(self, place: Path, module: str, instance_url: str, warehouse_url: str) -> None:
+        super().__init__(place, f"tests.fleet.{module}")
+        self.warehouse_url = warehouse_url
+        (self.home / "dagster.yaml").write_text(
+            DAGSTER_YAML.format(url=instance_url.replace("postgresql:", "postgresql+psycopg2:"))
+        )
+        (place / "workspace.yaml").write_text(WORKSPACE.format(module=module))
+
+    def __enter__(self) -> Self:
+        program = str(Path(sys.executable).parent / "dagster")  # one process makes the tables before all begin
+        subprocess.run([program, "instance", "migrate"], env=self.environment(), check=True, capture_output=True)
+        return super().__enter__()
+
+    def commands(self) -> list[list[str]]:
+        webserver = ["dagster-webserver", "-w", "workspace.yaml", "-h", "127.0.0.1", "-p", str(self.port)]
+        return [webserver, ["dagster-daemon", "run", "-w", "workspace.yaml"]]
+
+    def environment(self) -> dict[str, str]:
+        return {
+            **super().environment(),
+            "PYTHONPATH": str(ROOT),
+            "FLEET_URL": self.warehouse_url,
+            "HOME": os.environ["HOME"],
+        }
+
+    def origins(self) -> dict[str, str]:
+        """Return who launched each run: a schedule, a sensor, or nobody."""
+        data = self.ask("{runsOrError(limit:100){... on Runs{results{runId status tags{key value}}}}}")
+        found = {}
+        for run in data["runsOrError"]["results"]:
+            tags = {each["key"]: each["value"] for each in run["tags"]}
+            found[run["runId"]] = tags.get("dagster/schedule_name") or tags.get("dagster/sensor_name") or "-"
+        return found
