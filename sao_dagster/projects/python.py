@@ -34,7 +34,12 @@ from sao_dagster.projects.declarations import Declarations, NodeDeclaration, Tes
 from sao_dagster.projects.folder import read_folder
 from sao_dagster.projects.snapshot import Snapshot
 from sao_dagster.projects.sources import external_location
-from sao_dagster.projects.state_url import default_state_url
+from sao_dagster.projects.state_settings import (
+    OnStateError,
+    default_on_state_error,
+    default_retention,
+    default_state_url,
+)
 from sao_dagster.state.base import StateStore
 from sao_dagster.warehouses.base import Warehouse
 
@@ -84,7 +89,8 @@ class SqlProject:
         target: The target of the profile.
         variables: Values for `var`, over those of the folder.
         state_url: An SQLAlchemy URL of the shared state; see `state_url` below for the default.
-        on_state_error: Whether a run whose state cannot be reached fails, or builds everything.
+        on_state_error: Whether a run whose state cannot be reached fails, or builds everything; `SAO_ON_STATE_ERROR` by default.
+        retention: For how long runs and their decisions are kept; `SAO_RETENTION_DAYS` by default, else 90 days.
 
     Raises:
         ProjectError: The folder is no project, or there is neither a folder nor a warehouse.
@@ -99,9 +105,11 @@ class SqlProject:
         target: str | None = None,
         variables: Mapping[str, Any] | None = None,
         state_url: str | None = None,
-        on_state_error: Literal["fail", "build"] = "fail",
+        on_state_error: OnStateError | None = None,
+        retention: timedelta | None = None,
     ) -> None:
-        self.on_state_error: Literal["fail", "build"] = on_state_error
+        self.on_state_error = on_state_error or default_on_state_error()
+        self.retention = retention or default_retention()
         if folder is not None:
             self._declared, self.warehouse = read_folder(
                 folder, target=target, variables=variables, warehouse=warehouse
@@ -136,7 +144,8 @@ class SqlProject:
         """Return the project that was saved, to be built in a warehouse."""
         opened = cls.__new__(cls)
         opened._declared, opened.warehouse = saved.declared, warehouse
-        opened._state_url, opened.on_state_error = None, "fail"
+        opened._state_url = None
+        opened.on_state_error, opened.retention = default_on_state_error(), default_retention()
         opened.__dict__["snapshot"] = saved.snapshot
         return opened
 
@@ -176,7 +185,7 @@ class SqlProject:
         """The shared state, opened."""
         from sao_dagster.state.sql import SqlStateStore
 
-        return SqlStateStore(self.state_url)
+        return SqlStateStore(self.state_url, self.retention)
 
     def runner(self) -> Runner:
         """Return what plans and runs this project."""

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
 
 from sao_dagster.errors import StateError
-from sao_dagster.projects.state_url import default_state_url
+from sao_dagster.projects.state_settings import default_on_state_error, default_retention, default_state_url
 
 EACH_BY_ITSELF = """
 run_storage:
@@ -68,3 +69,19 @@ def test_what_is_missing_is_named(home: Path) -> None:
     (home / "dagster.yaml").write_text("storage: {postgres: [")
     with pytest.raises(StateError, match=r"dagster\.yaml cannot be read"):
         default_state_url(Path("/p"))
+
+
+def test_how_long_it_remembers_and_what_happens_without_it(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert (default_retention(), default_on_state_error()) == (timedelta(days=90), "fail")
+    monkeypatch.setenv("SAO_RETENTION_DAYS", "7.5")
+    monkeypatch.setenv("SAO_ON_STATE_ERROR", "build")
+    assert (default_retention(), default_on_state_error()) == (timedelta(days=7.5), "build")
+    for name, value, ask in (
+        ("SAO_RETENTION_DAYS", "a week", default_retention),
+        ("SAO_RETENTION_DAYS", "-1", default_retention),
+        ("SAO_RETENTION_DAYS", "nan", default_retention),
+        ("SAO_ON_STATE_ERROR", "ignore", default_on_state_error),
+    ):
+        monkeypatch.setenv(name, value)
+        with pytest.raises(StateError, match=f"{name} is '{value}'"):
+            ask()

@@ -1,11 +1,12 @@
-"""Where the shared state is, if nobody says: beside what Dagster keeps."""
+"""The shared state of a deployment, if nobody says: where it is, for how long it remembers, what happens without it."""
 
 from __future__ import annotations
 
 import os
 from collections.abc import Mapping
+from datetime import timedelta
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, TypeAlias
 from urllib.parse import quote, urlencode
 
 import yaml
@@ -13,6 +14,36 @@ import yaml
 from sao_dagster.errors import StateError
 
 SQLITE_FILE = "sao_state.db"
+OnStateError: TypeAlias = Literal["fail", "build"]
+"""Whether a run whose state cannot be reached fails, or builds everything."""
+
+
+def default_on_state_error() -> OnStateError:
+    """Return what `SAO_ON_STATE_ERROR` says; `fail` if it says nothing.
+
+    Raises:
+        StateError: It says something else than `fail` or `build`.
+    """
+    value = os.environ.get("SAO_ON_STATE_ERROR") or "fail"
+    if value not in ("fail", "build"):
+        raise StateError(f"SAO_ON_STATE_ERROR is {value!r}; it may be fail or build")
+    return "build" if value == "build" else "fail"
+
+
+def default_retention() -> timedelta:
+    """Return for how long runs and their decisions are kept: `SAO_RETENTION_DAYS`, 90 days if it says nothing.
+
+    Raises:
+        StateError: It is no number of days.
+    """
+    value = os.environ.get("SAO_RETENTION_DAYS") or "90"
+    try:
+        days = float(value)
+    except ValueError:
+        days = -1.0
+    if not 0 < days < 36_500:
+        raise StateError(f"SAO_RETENTION_DAYS is {value!r}; it must be a number of days greater than 0")
+    return timedelta(days=days)
 
 
 def default_state_url(root: Path) -> str:
