@@ -1,0 +1,110 @@
+"""A step for each model: the same outcomes, with Dagster between the models."""
+
+from __future__ import annotations
+
+import dagster as dg
+import pytest
+
+from sao_dagster.dagster import Granularity
+from tests.deployment import Deployment, checks, deploy, metadata, names, write_shop
+from tests.world import World
+
+
+@pytest.fixture
+def shop(world: World) -> World:
+    return write_shop(world)
+
+
+def by_model(world: World) -> Deployment:
+    return deploy(world, granularity=Granularity.MODEL)
+
+
+def steps(result: dg.ExecuteInProcessResult, kind: str) -> set[str]:
+    return {event.step_key for event in result.all_events if event.event_type_value == kind}
+
+
+def test_each_model_is_a_step(shop: World) -> None:
+    first = by_model(shop).run()
+    assert first.success
+    assert {"shop__orders", "shop__customers", "shop__report"} <= steps(first, "STEP_SUCCESS")
+    assert names(first, "ASSET_MATERIALIZATION") == {"orders", "customers", "report"}
+    assert checks(first)["unique_orders_id"][0]
+
+
+def test_what_is_reused_lets_the_steps_below_it_run(shop: World) -> None:
+    deployed = by_model(shop)
+    first = deployed.run()
+    shop.write(
+        "models/reports/report.sql",
+        "select sum(amount) + 1 as amount from {{ ref('orders') }} join {{ ref('customers') }} using (id)",
+    )
+    deployed = by_model(shop)
+    second = deployed.run()
+    assert names(second, "ASSET_MATERIALIZATION") == {"orders", "customers", "report"}
+    assert metadata(second, "orders")["sao/outcome"] == "reused"
+    assert metadata(second, "report")["sao/outcome"] == "built"
+    assert shop.rows("select amount from main.report") == [(6,)]
+    assert first.success and second.success
+    third = deployed.run()
+    assert metadata(third, "report", "ASSET_OBSERVATION")["sao/outcome"] == "reused", "nothing waits for it"
+
+
+def test_a_model_that_fails_stops_what_is_below_it_and_nothing_else(shop: World) -> None:
+    shop.write("models/core/orders.sql", "select *, 1 / 0 as x, no_such_column from {{ source('raw', 'orders') }}")
+    result = by_model(shop).run()
+    assert not result.success
+    assert names(result, "ASSET_MATERIALIZATION") == {"customers"}
+    assert "shop__report" not in steps(result, "STEP_SUCCESS")
+
+
+def test_a_test_that_fails_stops_what_is_below_it(shop: World) -> None:
+    shop.sql("insert into raw.orders values (1, 7)")
+    result = by_model(shop).run()
+    assert checks(result)["unique_orders_id"] == (False, "ERROR")
+    assert names(result, "ASSET_MATERIALIZATION") == {"orders", "customers"}
+
+
+def test_a_source_that_fails_its_test_stops_what_reads_it(shop: World) -> None:
+    shop.sql("insert into raw.orders values (null, 7)")
+    result = by_model(shop).run()
+    assert not result.success
+    assert names(result, "ASSET_MATERIALIZATION") == {"customers"}
+
+
+def test_pools_come_from_models_and_folders(shop: World) -> None:
+    shop.write(
+        "dbt_project.yml",
+        "name: shop\nprofile: shop\nmodels:\n  +materialized: table\n  shop:\n    core:\n      +meta: {dagster: {pool: heavy}}\n",
+    )
+    shop.model("reports/other", "select 1 as x", meta={"dagster": {"pool": "light"}})
+    pools = {
+        each.node_def.name: each.node_def.pool
+        for each in by_model(shop).repository.assets_defs_by_key.values()
+        if each.is_executable
+    }
+    assert pools["shop__orders"] == pools["shop__customers"] == "heavy"
+    assert pools["shop__other"] == "light"
+    assert pools["shop__report"] is None
+
+
+def test_a_dry_run_is_refused_with_what_to_do(shop: World) -> None:
+    result = by_model(shop).run(**{"sao/mode": "dry-run"})
+    assert not result.success
+    assert any("sao plan" in str(event.event_specific_data) for event in result.all_events)
+    assert names(result, "ASSET_MATERIALIZATION") == set()
+
+
+def test_a_run_adds_up(shop: World) -> None:
+    deployed = by_model(shop)
+    result = deployed.run()
+    tags = deployed.instance.get_run_by_id(result.run_id).tags  # type: ignore[union-attr]
+    assert tags["sao/built"] == "3"
+    assert not [each for each in names(result, "ASSET_MATERIALIZATION") if each.endswith("savings")]
+
+
+def test_the_evaluator_requests_what_has_something_to_do(shop: World) -> None:
+    deployed = by_model(shop)
+    deployed.run()
+    shop.sql("insert into raw.orders values (2, 7)")
+    (request,) = deployed.tick().run_requests
+    assert {key.to_user_string() for key in request.asset_selection} == {"orders", "report"}
