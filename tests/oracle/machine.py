@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections import Counter
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta, timezone
-from typing import Any
+from typing import Any, ClassVar
 
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, rule
@@ -18,6 +18,7 @@ from sao_dagster import DuckDBWarehouse, SqlProject, select
 from sao_dagster.core.decide import Mode, Outcome, Reason
 from sao_dagster.core.models import Materialized, Project
 from sao_dagster.results import ModelResult, RunResult
+from sao_dagster.warehouses.base import Warehouse
 
 HELD = {Reason.WITHIN_INTERVAL, Reason.WITHIN_TOLERANCE, Reason.WAITING_FOR_INPUTS}
 SOURCES = ("s0", "s1")
@@ -92,7 +93,7 @@ class Built:
 class Oracle:
     """The warehouse, seen from outside."""
 
-    warehouse: DuckDBWarehouse
+    warehouse: Warehouse
     built: dict[str, Built] = field(default_factory=dict)
 
     def query(self, sql: str) -> Content:
@@ -120,15 +121,17 @@ picks = st.integers(0, 99)
 class History(RuleBasedStateMachine):
     """One project and what happens to it."""
 
+    oracle_type: ClassVar[Any] = Oracle
+
     @initialize(drafts=models)
     def start(self, drafts: list[tuple[str, str, int, int]]) -> None:
         self.now = datetime(2026, 3, 2, 9, 30, tzinfo=timezone.utc)
-        self.warehouse = DuckDBWarehouse(path=":memory:", threads=2)
-        self.oracle = Oracle(self.warehouse)
+        self.warehouse = self.new_warehouse()
+        self.oracle = self.oracle_type(self.warehouse)
         self.oracle.execute("create schema raw")
         for number, name in enumerate(SOURCES):
             self.oracle.execute(
-                f"create table raw.{name} as select i as id, i % 3 as k, i * {number + 2} as v from range(5) t(i)"
+                f"create table raw.{name} as select i::int as id, (i % 3)::int as k, (i * {number + 2})::int as v from generate_series(0, 4) t(i)"
             )
         self.specs: dict[str, Spec] = {}
         for number, (shape, kind, first, second) in enumerate(drafts):
@@ -139,10 +142,28 @@ class History(RuleBasedStateMachine):
         store = self._project()
         self.store = store.store
 
-    def teardown(self) -> None:
-        self.warehouse._memory.clear()
+    def new_warehouse(self) -> Warehouse:
+        """Return an empty warehouse."""
+        return DuckDBWarehouse(path=":memory:", threads=2)
 
-    def _project(self, warehouse: DuckDBWarehouse | None = None) -> SqlProject:
+    def beside(self) -> Warehouse:
+        """Return the same warehouse with another schema."""
+        assert isinstance(self.warehouse, DuckDBWarehouse)
+        found = replace(self.warehouse, schema="beside")
+        found._memory.update(self.warehouse._memory)
+        return found
+
+    def replace(self, table: str, query: str) -> None:
+        """Put the rows of a query into a table, in place of what is there."""
+        self.oracle.execute(f"create or replace table {table} as {query}")
+
+    drop_behaviour = ""
+
+    def teardown(self) -> None:
+        if isinstance(self.warehouse, DuckDBWarehouse):
+            self.warehouse._memory.clear()
+
+    def _project(self, warehouse: Warehouse | None = None) -> SqlProject:
         opened = SqlProject("random", warehouse=warehouse or self.warehouse, state_url="sqlite://")
         for name in SOURCES:
             opened.source("raw", name)
@@ -169,17 +190,17 @@ class History(RuleBasedStateMachine):
 
     @rule(source=st.sampled_from(SOURCES))
     def save(self, source: str) -> None:
-        self.oracle.execute(f"create or replace table raw.{source}_saved as select * from raw.{source}")
+        self.replace(f"raw.{source}_saved", f"select * from raw.{source}")
         self.saved[source] = f"raw.{source}_saved"
 
     @rule(source=st.sampled_from(SOURCES))
     def restore(self, source: str) -> None:
         if source in self.saved:
-            self.oracle.execute(f"create or replace table raw.{source} as select * from {self.saved[source]}")
+            self.replace(f"raw.{source}", f"select * from {self.saved[source]}")
 
     @rule(source=st.sampled_from(SOURCES), kind=st.sampled_from(["bigint", "integer"]))
     def retype(self, source: str, kind: str) -> None:
-        self.oracle.execute(f"create or replace table raw.{source} as select id, k, v::{kind} as v from raw.{source}")
+        self.replace(f"raw.{source}", f"select id, k, v::{kind} as v from raw.{source}")
 
     # ------------------------------------------------------------------ what happens to code and policies
 
@@ -221,7 +242,7 @@ class History(RuleBasedStateMachine):
             if self.oracle.query(
                 f"select 1 from information_schema.tables where table_name = '{name}' and table_schema = 'main' and table_type {'=' if kind == 'view' else '<>'} 'VIEW'"
             ):
-                self.oracle.execute(f"drop {kind} main.{name}")
+                self.oracle.execute(f"drop {kind} main.{name} {self.drop_behaviour}")
 
     @rule(hours=st.sampled_from([1, 2, 4, 30, -3]))
     def move_clock(self, hours: int) -> None:
@@ -270,18 +291,19 @@ class History(RuleBasedStateMachine):
 
     def _content(self, project: Project, name: str) -> Content | None:
         """What a relation holds now; None where it cannot be read."""
-        return self._ask(project, name, "")
-
-    def _types(self, project: Project, name: str) -> Content | None:
-        """Names and types of its columns; None where it cannot be read."""
-        return self._ask(project, name, "describe ")
-
-    def _ask(self, project: Project, name: str, how: str) -> Content | None:
         relation = f"raw.{name.rpartition('.')[2]}" if name.startswith("source:") else str(project.nodes[name].relation)
         try:
-            return self.oracle.query(f"{how}select * from {relation}")
+            return self.oracle.query(f"select * from {relation}")
         except Exception:  # noqa: BLE001 - whatever the reason, it cannot be read
             return None
+
+    def _types(self, project: Project, name: str) -> Content:
+        """Names and types of its columns; none where it is not there."""
+        schema = "raw" if name.startswith("source:") else project.nodes[name].relation.schema
+        return self.oracle.query(
+            f"select column_name, data_type, ordinal_position from information_schema.columns "
+            f"where table_schema = '{schema}' and table_name = '{name.rpartition('.')[2]}'"
+        )
 
     def _inputs(self, project: Project, name: str) -> dict[str, Any]:
         """What the query of a model reads, through views: contents, types, and what the views mean as they were built."""
@@ -365,9 +387,7 @@ class History(RuleBasedStateMachine):
         history = any(node.materialized is Materialized.INCREMENTAL for node in kept)
         if len(result.models) < len(kept) or not plain or history:
             return
-        beside = replace(self.warehouse, schema="beside")
-        beside._memory.update(self.warehouse._memory)
-        fresh = self._project(beside)
+        fresh = self._project(self.beside())
         assert fresh.runner().run(select(fresh.project), Mode.FULL_REFRESH).succeeded
         for node in kept:
             rebuilt = self.oracle.query(f"select * from {fresh.project.nodes[node.name].relation}")

@@ -7,9 +7,13 @@ from __future__ import annotations
 
 import os
 
+import pytest
 from hypothesis import HealthCheck, settings
+from hypothesis.stateful import run_state_machine_as_test
 
 from tests.oracle.machine import History
+from tests.oracle.on_postgres import PostgresHistory
+from tests.postgres import Postgres
 
 TestHistories = History.TestCase
 TestHistories.settings = settings(
@@ -19,3 +23,14 @@ TestHistories.settings = settings(
     suppress_health_check=list(HealthCheck),
     print_blob=True,
 )
+
+
+def test_histories_on_postgres(postgres: Postgres, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Fewer of them by default: each is a database of its own."""
+    monkeypatch.setattr(PostgresHistory, "server", postgres)
+    run_state_machine_as_test(
+        PostgresHistory,
+        settings=settings(
+            TestHistories.settings, max_examples=int(os.environ.get("SAO_HISTORIES", "200")) // 10, database=None
+        ),
+    )

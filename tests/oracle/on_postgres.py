@@ -1,0 +1,65 @@
+"""The same histories on PostgreSQL."""
+
+from __future__ import annotations
+
+from collections import Counter
+from contextlib import ExitStack
+from dataclasses import dataclass, field, replace
+from typing import Any, ClassVar
+
+from psycopg.conninfo import conninfo_to_dict
+
+from sao_dagster import PostgresWarehouse
+from sao_dagster.warehouses.base import Session, Warehouse
+from tests.oracle.machine import Content, History, Oracle
+from tests.postgres import Postgres
+
+
+@dataclass
+class PostgresOracle(Oracle):
+    """The warehouse, seen from outside over one connection."""
+
+    stack: ExitStack = field(default_factory=ExitStack)
+
+    def __post_init__(self) -> None:
+        self.session: Session = self.stack.enter_context(self.warehouse.session())
+
+    def query(self, sql: str) -> Content:
+        return Counter(self.session.query(sql).rows)
+
+    def execute(self, sql: str) -> None:
+        self.session.execute(sql)
+
+
+class PostgresHistory(History):
+    """One project in a database of its own, and what happens to it."""
+
+    server: ClassVar[Postgres | None] = None
+    oracle_type: ClassVar[Any] = PostgresOracle
+    drop_behaviour = "cascade"  # views over it go, too
+
+    def new_warehouse(self) -> Warehouse:
+        assert self.server is not None
+        at = conninfo_to_dict(self.server.database())
+        return PostgresWarehouse(
+            host=str(at["host"]),
+            port=int(str(at["port"])),
+            user=str(at["user"]),
+            dbname=str(at["dbname"]),
+            schema="main",
+            threads=2,
+        )
+
+    def beside(self) -> Warehouse:
+        assert isinstance(self.warehouse, PostgresWarehouse)
+        return replace(self.warehouse, schema="beside")
+
+    def replace(self, table: str, query: str) -> None:
+        self.oracle.execute(f"create table raw.new as {query}")
+        self.oracle.execute(
+            f"drop table if exists {table} cascade; alter table raw.new rename to {table.split('.')[1]}"
+        )
+
+    def teardown(self) -> None:
+        if isinstance(getattr(self, "oracle", None), PostgresOracle):
+            self.oracle.stack.close()
