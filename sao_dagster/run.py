@@ -341,7 +341,9 @@ class Run:
             code_parts=dict(node.code.parts),
             definition=facts.definition_if_built(node),
             sql_id=digest(kept),
-            inputs=self._as_read(before.inputs, built, _schema_version if built.rows is None else _data_version),
+            inputs=self._as_read(
+                before.inputs, built, _data_version if node.materialized.holds_data else _schema_version
+            ),
             definitions=self._as_read(before.definitions, built, lambda record: record.definition),
             data_version=built.data_version,
             columns=built.columns,

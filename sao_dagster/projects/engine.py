@@ -409,8 +409,12 @@ class Render:
         if not self._execute:
             self.noted.needs_connection = True
             return []
-        described = self.ask(f"select * from {relation} limit 0")
-        rows = self.ask(f"describe select * from {relation}").rows if described.column_names else []
+        if relation.is_written:
+            rows = self.ask(f"describe select * from {relation}").rows
+        else:
+            rows = self.ask(
+                f"select column_name, data_type {_found_in('columns', relation.relation)} order by ordinal_position"
+            ).rows
         return [ColumnValue(str(row[0]), str(row[1])) for row in rows]
 
     def _get_relation(
@@ -419,11 +423,7 @@ class Render:
         if not self._execute:
             self.noted.needs_connection = True
             return None
-        found = self.ask(
-            "select table_type from information_schema.tables "
-            f"where lower(table_schema) = {_text(schema)} and lower(table_name) = {_text(identifier)}"
-            + (f" and lower(table_catalog) = {_text(database)}" if database else "")
-        )
+        found = self.ask(f"select table_type {_found_in('tables', Relation(database, schema, identifier))}")
         if not len(found):
             return None
         kind = "view" if "VIEW" in str(found.rows[0][0]).upper() else "table"
@@ -550,6 +550,14 @@ def _lenient(parse: Callable[[str], Any]) -> Callable[..., Any]:
             return default
 
     return parse_or
+
+
+def _found_in(kind: str, relation: Relation) -> str:
+    """Return the part of a query that finds a relation in the information schema."""
+    where = f"lower(table_schema) = {_text(relation.schema)} and lower(table_name) = {_text(relation.identifier)}"
+    if relation.database:
+        where += f" and lower(table_catalog) = {_text(relation.database)}"
+    return f"from information_schema.{kind} where {where}"
 
 
 def _text(value: str | None) -> str:

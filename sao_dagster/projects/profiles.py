@@ -49,7 +49,7 @@ class PostgresOutput(BaseModel):
     search_path: str | None = None
     connect_timeout: int = Field(default=10, ge=1)
     keepalives_idle: int = 0
-    retries: int = 1
+    retries: int = Field(default=1, ge=0)
     sslmode: str | None = None
     sslcert: str | None = None
     sslkey: str | None = None
@@ -162,6 +162,7 @@ def _postgres(name: str, read: PostgresOutput) -> Warehouse:
         threads=read.threads,
         role=read.role,
         search_path=read.search_path,
+        retries=read.retries,
         connect_timeout=read.connect_timeout,
         options=options,
     )

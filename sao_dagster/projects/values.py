@@ -33,6 +33,11 @@ class RelationValue:
 
     render = __str__
 
+    @property
+    def is_written(self) -> bool:
+        """Whether it is written as something else than its name: a common table expression, or a function over files."""
+        return self._text is not None and self._text != str(self.relation)
+
     def __eq__(self, other: object) -> bool:
         return isinstance(other, RelationValue) and str(other) == str(self)
 

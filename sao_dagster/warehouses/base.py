@@ -38,7 +38,7 @@ class Built:
     Attributes:
         data_version: Token of the content.
         columns: Names and types, in order.
-        rows: How many rows; None for a view.
+        rows: How many rows; None for a view, and where they were not counted.
         seconds: How long the statements took, without reading the version.
         build_id: The name under which the warehouse itself keeps this build; None where it keeps none.
         read: By relation that was read, which build of it that was; of those that the warehouse keeps.

@@ -27,6 +27,7 @@ class PostgresWarehouse:
         password: The user's password; None where the server, `PGPASSWORD` or `~/.pgpass` settles that.
         role: A role to take on after connecting.
         search_path: Where names without a schema are looked for; None for the server's setting.
+        retries: How often to try again when the server cannot be reached.
         connect_timeout: How long to wait for the server (seconds).
         options: Further parameters of libpq, such as `sslmode`.
     """
@@ -41,6 +42,7 @@ class PostgresWarehouse:
     password: str | None = field(default=None, repr=False)
     role: str | None = None
     search_path: str | None = None
+    retries: int = 1
     connect_timeout: int = 10
     options: Mapping[str, str] = field(default_factory=dict)
     dialect: str = field(default="postgres", init=False)

@@ -57,8 +57,6 @@ class BuildIds:
 
     def ensure(self, attempted: Attempted) -> None:
         """Make the table, if it is not there."""
-        if self._is_there:
-            return
 
         def create(connection: Connection[Any]) -> None:
             if self._exists(connection):
@@ -71,12 +69,14 @@ class BuildIds:
                     f"build_id text not null, built_at timestamptz not null default now(), primary key (schema_name, relation_name))".encode()
                 )
 
-        attempted(create)
-        self._is_there = True
+        if not self._is_there:
+            attempted(create)
 
     def _exists(self, connection: Connection[Any]) -> bool:
-        row = connection.execute("select to_regclass(%s)", [self.table]).fetchone()
-        return row is not None and row[0] is not None
+        if not self._is_there:
+            row = connection.execute("select to_regclass(%s)", [self.table]).fetchone()
+            self._is_there = row is not None and row[0] is not None
+        return self._is_there
 
     def everything(self, connection: Connection[Any]) -> dict[tuple[str, str], str]:
         """Return the builds of all relations that are as they were built, by schema and name."""

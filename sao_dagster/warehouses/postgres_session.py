@@ -42,6 +42,7 @@ Connection = psycopg.Connection[tuple[Any, ...]]
 R = TypeVar("R")
 
 _ATTEMPTS = 5  # at a transaction that got into the way of another one
+_CHEAP = 256 * 2**20  # bytes of a table that is read although only some rows came to it
 _ABANDONED = "60s"  # after what time the server ends a transaction whose client has stopped
 _CLASHES = (errors.DeadlockDetected, errors.SerializationFailure)
 
@@ -67,24 +68,33 @@ class PostgresSession:
 
     def _connect(self) -> Connection:
         at = self._warehouse
+        left = at.retries
+        while True:
+            try:
+                return self._connected()
+            except psycopg.Error as error:
+                if left <= 0 or not isinstance(error, psycopg.OperationalError):
+                    raise WarehouseError(f"PostgreSQL at {at.host}:{at.port}/{at.dbname}: {_words(error)}") from error
+            left -= 1
+            time.sleep(1.0)
+
+    def _connected(self) -> Connection:
+        at = self._warehouse
         options = {"options": f"-c search_path={at.search_path.replace(' ', '')}"} if at.search_path else {}
-        try:
-            connection = psycopg.connect(
-                host=at.host,
-                port=at.port,
-                user=at.user,
-                password=at.password,
-                dbname=at.dbname,
-                connect_timeout=at.connect_timeout,
-                application_name="sao_dagster",
-                autocommit=True,
-                prepare_threshold=None,
-                **cast("dict[str, Any]", {**options, **at.options}),
-            )
-            if at.role:
-                connection.execute(f"set role {quote(at.role)}".encode())
-        except psycopg.Error as error:
-            raise WarehouseError(f"PostgreSQL at {at.host}:{at.port}/{at.dbname}: {_words(error)}") from error
+        connection = psycopg.connect(
+            host=at.host,
+            port=at.port,
+            user=at.user,
+            password=at.password,
+            dbname=at.dbname,
+            connect_timeout=at.connect_timeout,
+            application_name="sao_dagster",
+            autocommit=True,
+            prepare_threshold=None,
+            **cast("dict[str, Any]", {**options, **at.options}),
+        )
+        if at.role:
+            connection.execute(f"set role {quote(at.role)}".encode())
         return connection
 
     @contextmanager
@@ -255,14 +265,15 @@ class PostgresSession:
             made = _beside(node.relation)
             is_beside = make(connection, made)
             seconds = time.perf_counter() - started
-            described = _described(connection, node, made if is_beside else node.relation, build_id)
+            place = made if is_beside else node.relation
+            described = _described(connection, node, place, build_id, is_new=is_beside)
             started = time.perf_counter()
             dropped = put_in_place(connection, made, node.relation, self._build_ids) if is_beside else ()
             for hook in after:
                 connection.execute(hook.encode())
             seconds += time.perf_counter() - started
             if after:
-                described = _described(connection, node, node.relation, build_id)
+                described = _described(connection, node, node.relation, build_id, is_new=is_beside)
             self._build_ids.keep(connection, node.relation, build_id)
             return replace(described, seconds=seconds, read=read, dropped=dropped)
 
@@ -291,15 +302,26 @@ def _make_view(connection: Connection, target: Relation, made: Relation, sql: st
     return True
 
 
-def _described(connection: Connection, node: Model | Seed, place: Relation, build_id: str) -> Built:
-    """Return what is there now, seen from inside the transaction that made it."""
+def _described(connection: Connection, node: Model | Seed, place: Relation, build_id: str, *, is_new: bool) -> Built:
+    """Return what is there now, seen from inside the transaction that made it.
+
+    To read a new table takes a part of the time that making it took. To read a large one for the few rows that came to it does not
+    pay, so its version is the build itself, and what is below is built.
+    """
     columns = columns_of(connection, str(place))
     if node.materialized is Materialized.VIEW:
+        return Built(f"build:{build_id}", columns, None, 0.0, build_id)
+    if not is_new and _bytes(connection, place) > _CHEAP:
         return Built(f"build:{build_id}", columns, None, 0.0, build_id)
     shape = (place.key, columns, node.volatile_columns if isinstance(node, Model) else ())
     with plain_text(connection):
         _, *row = connection.execute(contents_sql(connection, [shape]).encode()).fetchall()[0]
     return Built(content_of(connection, shape, row), columns, int(row[0]), 0.0, build_id)
+
+
+def _bytes(connection: Connection, table: Relation) -> int:
+    row = connection.execute("select pg_relation_size(%s::regclass)", [str(table)]).fetchone()
+    return int(row[0]) if row else 0
 
 
 def _beside(relation: Relation) -> Relation:

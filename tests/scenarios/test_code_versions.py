@@ -277,3 +277,14 @@ def test_volatile_sql_in_a_view_expires_what_reads_it(shop: World) -> None:
     shop.model("orders", "select id from {{ ref('recent') }}").run()
     run = shop.wait(days=1).run()
     assert run.outcomes == {"recent": "reused: no_new_data", "orders": "built: volatile_expired"}
+
+
+def test_templates_that_ask_for_the_columns_of_a_relation(shop: World) -> None:
+    shop.model("base", "select 1 as id, 'x' as note")
+    shop.model(
+        "wide",
+        "{% set columns = adapter.get_columns_in_relation(ref('base')) %}"
+        "select {% for each in columns %}{{ each.name }} as {{ each.name }}_{{ loop.index }}{{ ', ' if not loop.last }}{% endfor %} from {{ ref('base') }}",
+    )
+    shop.run()
+    assert [name for name, _ in shop.columns("main.wide")] == ["id_1", "note_2"]

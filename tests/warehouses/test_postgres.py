@@ -326,6 +326,25 @@ def test_reading_stays_within_its_time(world: PostgresWorld) -> None:
         assert session.versions([big], {}, 30.0)[big] is not None
 
 
+def test_a_large_incremental_model_is_versioned_by_its_builds(
+    shop: PostgresWorld, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("sao_dagster.warehouses.postgres_session._CHEAP", 0)
+    config = {"materialized": "incremental", "unique_key": "id"}
+    shop.model("before", "select id, amount from {{ source('raw', 'orders') }}")
+    shop.model("orders", "select id, amount from {{ ref('before') }}", **config)
+    shop.model("report", "select sum(amount) as amount from {{ ref('orders') }}").run()
+    assert shop.run().built == set()
+    shop.sql("insert into raw.orders values (2, 7)")
+    assert shop.run().built == {"before", "orders", "report"}
+    version = store_of(shop).builds(ENVIRONMENT)["orders"].data_version
+    assert version.startswith("build:")
+    assert shop.run().built == set()
+    assert shop.run(mode=_force()).built == {"before", "orders", "report"}
+    assert shop.run().built == set()
+    assert store_of(shop).builds(ENVIRONMENT)["orders"].data_version != version
+
+
 # ------------------------------------------------------------------ seeds, rights, connections
 
 
