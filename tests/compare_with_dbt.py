@@ -1,10 +1,10 @@
 """Build a project with dbt and with `sao`, and compare every table and view.
 
-    python -m tests.compare_with_dbt --dbt PATH_TO_DBT PROJECT [PROJECT ...]
+    python -m tests.compare_with_dbt --dbt PATH_TO_DBT [--postgres] PROJECT [PROJECT ...]
 
-PROJECT is a folder in dbt's layout with a DuckDB profile. It is copied, so nothing in it changes. Names, columns and
-rows (in any order) must be the same; column types are compared by what values they hold, since dbt and DuckDB guess
-the types of seeds differently. Exits with 1 where something differs.
+PROJECT is a folder in dbt's layout. It is copied, so nothing in it changes. Names, columns and rows (in any order) must be
+the same. On DuckDB column types are compared by what values they hold, since dbt and DuckDB guess the types of seeds
+differently; on PostgreSQL they must be the same, too. Exits with 1 where something differs.
 """
 
 from __future__ import annotations
@@ -15,42 +15,88 @@ import subprocess
 import sys
 import tempfile
 from collections import Counter
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
 import duckdb
+import psycopg
 import yaml
+from psycopg.conninfo import conninfo_to_dict
+
+from tests.postgres import Postgres
 
 Contents = dict[str, tuple[list[str], Counter[tuple[Any, ...]]]]
 
 
-def prepare(project: Path, place: Path) -> tuple[Path, Path]:
-    """Copy a project and give it a profile that builds into a file of the copy."""
+class InFile:
+    """A DuckDB file for each build."""
+
+    def __init__(self, place: Path) -> None:
+        self.file = place / "compared.duckdb"
+
+    def output(self, project: Path) -> dict[str, Any]:
+        for raw in project.glob("*.duckdb"):  # raw data that the project brings along
+            shutil.copy(raw, self.file)
+        return {"type": "duckdb", "path": str(self.file), "schema": "main", "threads": 2}
+
+    def contents(self) -> Contents:
+        """Return column names and rows of all tables and views, as text; nothing where there is no file."""
+        if not self.file.exists():
+            return {}
+        with duckdb.connect(str(self.file), read_only=True) as connection:
+            names = connection.execute(
+                "select table_schema, table_name from information_schema.tables order by 1, 2"
+            ).fetchall()
+            found: Contents = {}
+            for schema, table in names:
+                rows = connection.execute(f'select * from "{self.file.stem}"."{schema}"."{table}"')
+                columns = [column[0] for column in rows.description or ()]
+                found[f"{schema}.{table}"] = (columns, Counter(tuple(map(plain, row)) for row in rows.fetchall()))
+            return found
+
+
+class InServer:
+    """A database for each build, on a server that is started for the comparison. Types of columns are compared, too."""
+
+    def __init__(self, server: Postgres) -> None:
+        self.url = server.database()
+
+    def output(self, _: Path) -> dict[str, Any]:
+        at = conninfo_to_dict(self.url)
+        place = {"host": at["host"], "port": int(str(at["port"])), "user": at["user"], "dbname": at["dbname"]}
+        return {"type": "postgres", **place, "password": "", "schema": "main", "threads": 2}
+
+    def contents(self) -> Contents:
+        """Return columns with their types, and rows, of all tables and views."""
+        with psycopg.connect(self.url, autocommit=True) as connection:
+            names = connection.execute(
+                "select table_schema, table_name from information_schema.tables "
+                "where table_schema not in ('pg_catalog', 'information_schema') and table_name <> 'sao_build_ids' order by 1, 2"
+            ).fetchall()
+            found: Contents = {}
+            for schema, table in names:
+                columns = connection.execute(
+                    "select column_name || ' ' || data_type from information_schema.columns "
+                    "where table_schema = %s and table_name = %s order by ordinal_position",
+                    [schema, table],
+                ).fetchall()
+                rows = connection.execute(f'select * from "{schema}"."{table}"'.encode()).fetchall()
+                found[f"{schema}.{table}"] = (
+                    [name for (name,) in columns],
+                    Counter(tuple(map(plain, row)) for row in rows),
+                )
+            return found
+
+
+def prepare(project: Path, place: Path, target: InFile | InServer) -> Path:
+    """Copy a project and give it a profile that builds into a place of its own."""
     folder = place / "project"
     shutil.copytree(project, folder, ignore=shutil.ignore_patterns("target", ".sao", "*.duckdb*", "dbt_packages"))
     name = yaml.safe_load((folder / "dbt_project.yml").read_text())["profile"]
-    file = place / "compared.duckdb"
-    output = {"type": "duckdb", "path": str(file), "schema": "main", "threads": 2}
-    (folder / "profiles.yml").write_text(yaml.safe_dump({name: {"target": "dev", "outputs": {"dev": output}}}))
-    for raw in project.glob("*.duckdb"):  # raw data that the project brings along
-        shutil.copy(raw, file)
-    return folder, file
-
-
-def contents(file: Path) -> Contents:
-    """Return column names and rows of all tables and views, as text; nothing where there is no file."""
-    if not file.exists():
-        return {}
-    with duckdb.connect(str(file), read_only=True) as connection:
-        names = connection.execute(
-            "select table_schema, table_name from information_schema.tables order by 1, 2"
-        ).fetchall()
-        found: Contents = {}
-        for schema, table in names:
-            rows = connection.execute(f'select * from "{file.stem}"."{schema}"."{table}"')
-            columns = [column[0] for column in rows.description or ()]
-            found[f"{schema}.{table}"] = (columns, Counter(tuple(map(plain, row)) for row in rows.fetchall()))
-        return found
+    outputs = {"dev": target.output(project)}
+    (folder / "profiles.yml").write_text(yaml.safe_dump({name: {"target": "dev", "outputs": outputs}}))
+    return folder
 
 
 def plain(value: Any) -> Any:
@@ -61,13 +107,14 @@ def plain(value: Any) -> Any:
         return str(value)
 
 
-def compare(project: Path, dbt: str) -> list[str]:
+def compare(project: Path, dbt: str, server: Postgres | None) -> list[str]:
     """Return the differences."""
     found: dict[str, Contents] = {}
     problems: list[str] = []
     for tool in ("dbt", "sao"):
         with tempfile.TemporaryDirectory() as place:
-            folder, file = prepare(project, Path(place))
+            target = InServer(server) if server else InFile(Path(place))
+            folder = prepare(project, Path(place), target)
             program = (
                 [dbt, "build", "--profiles-dir", str(folder)]
                 if tool == "dbt"
@@ -76,7 +123,7 @@ def compare(project: Path, dbt: str) -> list[str]:
             done = subprocess.run([*program, "--project-dir", str(folder)], capture_output=True, text=True, cwd=folder)
             if done.returncode:
                 problems.append(f"{tool} ended with {done.returncode}: {(done.stdout + done.stderr)[-2000:]}")
-            found[tool] = contents(file)
+            found[tool] = target.contents()
     theirs, ours = found["dbt"], found["sao"]
     problems += [f"{name} is there with dbt alone" for name in theirs.keys() - ours.keys()]
     problems += [f"{name} is there with sao alone" for name in ours.keys() - theirs.keys()]
@@ -94,8 +141,13 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--dbt", required=True)
     parser.add_argument("projects", nargs="+", type=Path)
+    parser.add_argument("--postgres", action="store_true", help="on a PostgreSQL server that is started on loopback")
     given = parser.parse_args()
-    problems = [problem for project in given.projects for problem in compare(project.resolve(), given.dbt)]
+    with ExitStack() as stack:
+        server = None
+        if given.postgres:
+            server = stack.enter_context(Postgres(Path(stack.enter_context(tempfile.TemporaryDirectory()))))
+        problems = [each for project in given.projects for each in compare(project.resolve(), given.dbt, server)]
     for problem in problems:
         print(" ", problem)
     return 1 if problems else 0
