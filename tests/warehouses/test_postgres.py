@@ -167,7 +167,7 @@ def test_a_build_that_read_what_nobody_recorded_does_not_pass_for_the_recorded_o
     shop: PostgresWorld, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Only the model below is built, over a table that somebody built and never recorded."""
-    monkeypatch.setattr("sao_dagster.run.RECORD_SECONDS", 0.1)
+    monkeypatch.setattr("sao_dagster.known.RECORD_SECONDS", 0.1)
     shop.model("report", "select sum(amount) as amount from {{ ref('orders') }}")
     shop.run("orders")
     runner = shop.runner()
