@@ -1,4 +1,4 @@
-"""The statements that data tests become: one for all tests of a model with default settings, one each otherwise.
+"""The statements that data tests become: one for all tests of a model that may share it, one each otherwise.
 
 Each branch of a shared statement is the test's own query under a `count(*)`, so its failures are exactly those
 it would have alone. (One scan with several distinct counts is no faster on large tables, and needs more memory.)
@@ -37,7 +37,7 @@ def statements_for(model: str, tests: Iterable[DataTest]) -> tuple[Statement, ..
     shared: list[DataTest] = []
     alone: list[DataTest] = []
     for test in tests:
-        (shared if test.default_config else alone).append(test)
+        (shared if test.shares_statement else alone).append(test)
     groups = [shared[start : start + BRANCHES] for start in range(0, len(shared), BRANCHES)]
     found = [
         Statement(model if number == 0 else f"{model}#{number + 1}", tuple(group), _union(group))

@@ -113,7 +113,7 @@ def _explain_test(opened: SqlProject, runner: Runner, name: str) -> dict[str, An
         "model": test.tested,
         "column": test.column,
         "reads": list(test.reads),
-        "shares_a_statement": test.default_config,
+        "shares_a_statement": test.shares_statement,
         "sql": test.sql,
         "decided_before": [
             {"at": each.decided_at.isoformat(), "outcome": each.outcome, "reason": each.reason}

@@ -305,7 +305,7 @@ class DataTest:
         fail_calc: The aggregate over the failing rows that gives the number of failures.
         warn_if: A condition on the number of failures, such as `>10`.
         error_if: The same for an error.
-        default_config: Whether all settings are dbt's defaults; only those tests share a statement.
+        shares_statement: Whether it runs in one statement with the others of its model.
         expiry: When a verdict stops standing by itself, because the SQL is volatile.
         store_failures: Where failing rows are kept, if they are.
     """
@@ -323,7 +323,7 @@ class DataTest:
     error_if: str = "!= 0"
     where: str | None = None
     limit: int | None = None
-    default_config: bool = True
+    shares_statement: bool = True
     expiry: Expiry | None = None
     store_failures: Relation | None = None
     store_failures_as: Materialized = Materialized.TABLE

@@ -89,7 +89,7 @@ class TestAssembly:
             error_if=config.error_if,
             where=config.where,
             limit=config.limit,
-            default_config=config.is_default,
+            shares_statement=config.shares_statement,
             expiry=volatility(sql, self.bench.declared.dialect).expiry,
             store_failures=stored,
             store_failures_as=Materialized(config.store_failures_as or "table"),

@@ -310,6 +310,7 @@ class TestConfig(_Strict):
     limit: int | None = Field(default=None, ge=1)
     store_failures: bool | None = None
     store_failures_as: Literal["table", "view", "ephemeral"] | None = None
+    aggregate: Literal["default", "all"] = "default"
     tags: Strings = []
     meta: dict[str, Any] = {}
     group: str | None = None
@@ -334,6 +335,16 @@ class TestConfig(_Strict):
         plain = TestConfig()
         names = ("severity", "warn_if", "error_if", "fail_calc", "where", "limit")
         return all(getattr(self, name) == getattr(plain, name) for name in names) and not self.keeps_failures
+
+    @property
+    def shares_statement(self) -> bool:
+        """Whether it runs in one statement with the others of its model.
+
+        As in dbt, only with default settings; with `aggregate: all` also where its verdict is a function of how many failures
+        it counts: `severity`, `warn_if`, `error_if`, `where`, `limit`.
+        """
+        counts = self.fail_calc == TestConfig().fail_calc and not self.keeps_failures
+        return self.is_default or (self.aggregate == "all" and counts)
 
     @property
     def keeps_failures(self) -> bool:

@@ -12,7 +12,7 @@ from sao_dagster.errors import Location, ProjectError
 from sao_dagster.projects.config import TestConfig
 
 _CONFIG_KEYS = frozenset(
-    {"severity", "warn_if", "error_if", "fail_calc", "where", "limit", "store_failures", "store_failures_as", "tags", "enabled", "meta"}
+    {"severity", "warn_if", "error_if", "fail_calc", "where", "limit", "store_failures", "store_failures_as", "aggregate", "tags", "enabled", "meta"}
 )  # fmt: skip
 
 

@@ -134,7 +134,13 @@ def test_an_error_blocks_everything_below_and_a_warning_does_not(shop: World) ->
         ("{store_failures: true}", "fail", 3),
     ],
 )
-def test_custom_config_has_the_meaning_of_dbt(shop: World, config: str, verdict: str, failures: int) -> None:
+@pytest.mark.parametrize("aggregate", ["default", "all"])
+def test_custom_config_has_the_meaning_of_dbt(
+    shop: World, config: str, verdict: str, failures: int, aggregate: str
+) -> None:
+    """Alone, and in one statement with the others where `aggregate: all` and the verdict is made of a count."""
+    project = (shop.root / "dbt_project.yml").read_text()
+    shop.write("dbt_project.yml", f"{project}data_tests:\n  +aggregate: {aggregate}\n")
     shop.sql("insert into raw.orders values (null, 7, 'a', 1), (null, 7, 'a', 2), (null, 7, 'a', 3)")
     describe(
         shop,
@@ -144,7 +150,8 @@ def test_custom_config_has_the_meaning_of_dbt(shop: World, config: str, verdict:
     (result,) = (each for each in run.result.tests if each.test.kind == "not_null")
     assert result.verdict is not None
     assert (result.verdict.value, result.failures) == (verdict, failures)
-    assert run.result.summary()["test_statements"] == 2, "it runs alone"
+    shares = aggregate == "all" and "fail_calc" not in config and "store_failures" not in config
+    assert run.result.summary()["test_statements"] == (1 if shares else 2)
 
 
 def test_stored_failures_can_be_read(shop: World) -> None:
