@@ -13,7 +13,7 @@ from sao_dagster.integration.component import SaoProjectComponent
 from sao_dagster.integration.definitions import definitions
 from sao_dagster.integration.edge import Edge, Granularity, ReuseEvent
 from sao_dagster.integration.jobs import build_job, build_schedule
-from sao_dagster.integration.resources import DuckDBResource, ProjectWarehouse, WarehouseResource
+from sao_dagster.integration.resources import DuckDBResource, PostgresResource, ProjectWarehouse, WarehouseResource
 from sao_dagster.integration.sensor import build_evaluator_sensor
 from sao_dagster.integration.translator import CheckGranularity, SaoTranslator
 
@@ -23,6 +23,7 @@ __all__ = [
     "Edge",
     "Granularity",
     "Mode",
+    "PostgresResource",
     "ProjectWarehouse",
     "ReuseEvent",
     "RunConfig",

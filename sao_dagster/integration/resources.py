@@ -10,6 +10,7 @@ import dagster as dg
 from sao_dagster.errors import WarehouseError
 from sao_dagster.warehouses.base import Warehouse
 from sao_dagster.warehouses.duckdb import DuckDBWarehouse
+from sao_dagster.warehouses.postgres import PostgresWarehouse
 
 
 class WarehouseResource(dg.ConfigurableResource, ABC):  # type: ignore[type-arg]
@@ -58,3 +59,30 @@ class DuckDBResource(WarehouseResource):
                 f"relations are qualified with that name, so the two must be the same"
             )
         return changed
+
+
+class PostgresResource(WarehouseResource):
+    """Another way to the project's PostgreSQL database: what is not set stays as the profile has it.
+
+    Database and schema are those of the project, since its SQL was rendered with them.
+
+    Attributes:
+        host: Where the server is.
+        port: Its port.
+        user: As whom to connect.
+        password: The user's password; `EnvVar` keeps it out of the code.
+        threads: How many models are built at once.
+    """
+
+    host: str | None = None
+    port: int | None = None
+    user: str | None = None
+    password: str | None = None
+    threads: int | None = None
+
+    def warehouse(self, declared: Warehouse) -> Warehouse:
+        """Return the project's warehouse, reached in this way."""
+        if not isinstance(declared, PostgresWarehouse):
+            raise WarehouseError(f"the project builds into {declared.dialect}, and the resource is for PostgreSQL")
+        given = {name: getattr(self, name) for name in ("host", "port", "user", "password", "threads")}
+        return replace(declared, **{name: value for name, value in given.items() if value is not None})

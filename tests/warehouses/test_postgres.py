@@ -4,16 +4,19 @@ from __future__ import annotations
 
 from typing import Any
 
+import dagster as dg
 import psycopg
 import pytest
 
-from sao_dagster import PostgresWarehouse
+from sao_dagster import DuckDBWarehouse, PostgresWarehouse, load_project
 from sao_dagster.core.models import CompiledSql, Relation
 from sao_dagster.core.selection import select
+from sao_dagster.dagster import PostgresResource, definitions
 from sao_dagster.errors import WarehouseError
 from sao_dagster.run import Run
 from sao_dagster.state.sql import SqlStateStore
 from sao_dagster.warehouses.base import comparable
+from tests.deployment import Deployment
 from tests.world import PostgresWorld
 
 WAREHOUSES = ("postgres",)
@@ -403,6 +406,19 @@ def test_the_password_is_shown_nowhere(shop: PostgresWorld) -> None:
         shop.run()
     assert secret not in str(refused.value)
     assert "nobody_knows" in str(refused.value)
+
+
+def test_a_resource_says_how_the_server_is_reached(shop: PostgresWorld, monkeypatch: pytest.MonkeyPatch) -> None:
+    profile = (shop.root / "profiles.yml").read_text()
+    shop.write("profiles.yml", profile.replace("user: tests", "user: nobody_knows, retries: 0"))
+    monkeypatch.setenv("PG_USER", "tests")
+    broken = Deployment(definitions(load_project(shop.root)))
+    assert not broken.run().success
+    deployed = Deployment(definitions(load_project(shop.root), warehouse=PostgresResource(user=dg.EnvVar("PG_USER"))))
+    assert deployed.run().success
+    assert shop.rows("select amount from main.orders") == [(5,)]
+    with pytest.raises(WarehouseError, match="for PostgreSQL"):
+        PostgresResource().warehouse(DuckDBWarehouse(path=":memory:"))
 
 
 def test_a_server_that_is_not_there_is_named() -> None:
