@@ -9,6 +9,7 @@ from typing import Any, Protocol
 
 from sao_dagster.core.hashing import digest
 from sao_dagster.core.models import CompiledSql, Model, Relation, Seed
+from sao_dagster.warehouses.names import without_quotes
 
 RelationKey = tuple[str, str, str]
 """`Relation.key`: database, schema and name in lower case."""
@@ -177,4 +178,4 @@ def view_version(info: RelationInfo) -> str:
     """
     if info.definition is None:
         return "definition-unknown:"
-    return f"definition:{digest(info.definition)}"
+    return f"view-definition:{digest(without_quotes(info.definition))}"

@@ -14,7 +14,7 @@ from sao_dagster.core.models import Relation
 from sao_dagster.sql.volatile import volatility
 from sao_dagster.warehouses.base import Catalog
 from sao_dagster.warehouses.contents import Shown
-from sao_dagster.warehouses.names import quote
+from sao_dagster.warehouses.names import quote, without_quotes
 
 
 def content_sql(table: str, columns: Sequence[tuple[str, str]], omitted: Collection[str]) -> str:
@@ -54,7 +54,7 @@ def shown_by(relation: Relation, catalog: Catalog) -> Shown | None:
         below = _tables_of_view(info.definition or "", key)
         if below is None:
             return None
-        definitions.append((key, info.definition or ""))
+        definitions.append((key, without_quotes(info.definition or "")))
         pending += below
     return Shown(tuple(definition for _, definition in sorted(definitions)), tuple(sorted(found)))
 

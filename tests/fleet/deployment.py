@@ -74,3 +74,8 @@ class Deployment(Server):
             tags = {each["key"]: each["value"] for each in run["tags"]}
             found[run["runId"]] = tags.get("dagster/schedule_name") or tags.get("dagster/sensor_name") or "-"
         return found
+
+    def failed(self) -> list[str]:
+        """Return the runs that failed."""
+        data = self.ask("{runsOrError(limit:200){... on Runs{results{runId status}}}}")
+        return [each["runId"] for each in data["runsOrError"]["results"] if each["status"] == "FAILURE"]
