@@ -60,6 +60,8 @@ def put_in_place(
     one_at_a_time(connection, "views")
     views = _views_over(connection, target)
     _refuse(target, [view for view in views if not view.is_plain])
+    late = [view.relation for view in views if view.relation not in built]  # made since
+    built = {**built, **build_ids.hold_for_change(connection, late)}
     for view in reversed(views):
         connection.execute(f"drop view {view.relation}".encode())
     connection.execute(f"drop {_KINDS[row[0]]} {target}".encode())
