@@ -7,8 +7,8 @@ lost the right to is recognised whoever looks.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection
-from typing import Any, Protocol
+from collections.abc import Collection
+from typing import Any
 
 from psycopg import Connection
 
@@ -19,13 +19,6 @@ NAME = "sao_build_ids"
 # a table that somebody makes anew is another one; a view that somebody changes has another rule
 _IDENTITY = "c.oid::text || coalesce(':' || (select r.xmin::text from pg_rewrite r where r.ev_class = c.oid and r.rulename = '_RETURN'), '')"
 _NAMED = "(schema_name, relation_name) in (select * from unnest(%s::text[], %s::text[]))"
-
-
-class Attempted(Protocol):
-    """Runs something in a transaction."""
-
-    def __call__(self, work: Callable[[Connection[Any]], None], /) -> None:
-        """Run it."""
 
 
 def ensure_schemas(connection: Connection[Any], wanted: Collection[str]) -> None:
@@ -55,22 +48,22 @@ class BuildIds:
         self.table = f"{quote(schema)}.{NAME}"
         self._is_there = False
 
-    def ensure(self, attempted: Attempted) -> None:
+    @property
+    def is_there(self) -> bool:
+        """Whether the table is known to be there."""
+        return self._is_there
+
+    def ensure(self, connection: Connection[Any]) -> None:
         """Make the table, if it is not there."""
-
-        def create(connection: Connection[Any]) -> None:
-            if self._exists(connection):
-                return
-            one_at_a_time(connection, "build ids")
-            if not self._exists(connection):
-                ensure_schemas(connection, [self.schema])
-                connection.execute(
-                    f"create table if not exists {self.table} (schema_name text, relation_name text, relation_id text not null, "
-                    f"build_id text not null, built_at timestamptz not null default now(), primary key (schema_name, relation_name))".encode()
-                )
-
-        if not self._is_there:
-            attempted(create)
+        if self._exists(connection):
+            return
+        one_at_a_time(connection, "build ids")
+        if not self._exists(connection):
+            ensure_schemas(connection, [self.schema])
+            connection.execute(
+                f"create table if not exists {self.table} (schema_name text, relation_name text, relation_id text not null, "
+                f"build_id text not null, built_at timestamptz not null default now(), primary key (schema_name, relation_name))".encode()
+            )
 
     def _exists(self, connection: Connection[Any]) -> bool:
         if not self._is_there:
@@ -102,7 +95,7 @@ class BuildIds:
                 _names(relations),
             )
         }
-        there = dict(
+        there = dict(  # asked when the locks are held: a relation that was waited for is another one now
             connection.execute(
                 f"select name, {_IDENTITY} from unnest(%s::text[]) as name join pg_class c on c.oid = to_regclass(name)".encode(),
                 [[str(each) for each in relations]],

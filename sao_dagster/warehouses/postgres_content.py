@@ -22,8 +22,8 @@ _SETTINGS = {
     "search_path": "",
 }
 
-Shape = tuple[RelationKey, Sequence[tuple[str, str]], Collection[str]]
-"""A table, its columns, and those that do not count."""
+Shape = tuple[str, Sequence[tuple[str, str]], Collection[str]]
+"""A table as SQL writes it, its columns, and those that do not count."""
 
 
 @contextmanager
@@ -40,15 +40,14 @@ def _set(connection: Connection[Any], values: Iterable[str]) -> None:
     connection.execute(f"select {', '.join(calls)}".encode())
 
 
-def contents_sql(connection: Connection[Any], tables: Sequence[Shape]) -> str:
+def contents_sql(tables: Sequence[Shape]) -> str:
     """Return a query with a row for each table: its number, its rows, and two sums over their hashes, whatever their order.
 
     Rows are hashed as text, so that values that compare as equal and look different (1.0 and 1.00) are different.
     """
-    names = _names(connection, [table for table, _, _ in tables])
     return " union all ".join(
         f"select {number} as n, count(*) as rows, bit_xor(h) as mix, sum(h) as total from "
-        f"(select {_row_hash(columns, omitted)} as h from {names[table[1:]]}) as hashed"
+        f"(select {_row_hash(columns, omitted)} as h from {table}) as hashed"
         for number, (table, columns, omitted) in enumerate(tables)
     )
 
@@ -67,7 +66,7 @@ def _row_hash(columns: Sequence[tuple[str, str]], omitted: Collection[str]) -> s
     return f"hashtextextended(row({', '.join(counted)})::text, 0)" if counted else "0::bigint"
 
 
-def _names(connection: Connection[Any], tables: Collection[RelationKey]) -> dict[tuple[str, str], str]:
+def written_names(connection: Connection[Any], tables: Collection[RelationKey]) -> dict[tuple[str, str], str]:
     """Return how tables are written, by schema and name as they are compared."""
     rows = connection.execute(
         "select lower(n.nspname), lower(c.relname), format('%%I.%%I', n.nspname, c.relname) "

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import duckdb
@@ -34,9 +35,11 @@ def load_file(connection: Connection[Any], seed: Seed, table: Relation) -> None:
             query = seed_query(
                 reader, seed, dict.fromkeys(seed.column_types, "VARCHAR")
             )  # read as the server takes them
+            guessed = described(reader, query)
+            small = _small(reader, query, [name for name, kind in guessed if kind == "BIGINT"])
             columns = [
-                (name, seed.column_types.get(name) or _type(reader, query, name, kind))
-                for name, kind in described(reader, query)
+                (name, seed.column_types.get(name) or ("integer" if name in small else _TYPES.get(kind, "text")))
+                for name, kind in guessed
             ]
             connection.execute(
                 f"create table {table} ({', '.join(f'{quote(name)} {kind}' for name, kind in columns)})".encode()
@@ -50,12 +53,10 @@ def load_file(connection: Connection[Any], seed: Seed, table: Relation) -> None:
             raise WarehouseError(str(error).strip()) from error
 
 
-def _type(reader: duckdb.DuckDBPyConnection, query: str, name: str, kind: str) -> str:
-    """Return PostgreSQL's type for a guessed one; whole numbers are `integer` where they fit, as dbt has them."""
-    if kind == "BIGINT":
-        fits = reader.execute(
-            f"select coalesce(bool_and({quote(name)} between -2147483648 and 2147483647), true) from ({query})"
-        ).fetchone()
-        if fits and fits[0]:
-            return "integer"
-    return _TYPES.get(kind, "text")
+def _small(reader: duckdb.DuckDBPyConnection, query: str, names: Sequence[str]) -> set[str]:
+    """Return the whole numbers that fit into `integer`, as dbt has them; the others are `bigint`."""
+    if not names:
+        return set()
+    fits = [f"coalesce(bool_and({quote(name)} between -2147483648 and 2147483647), true)" for name in names]
+    row = reader.execute(f"select {', '.join(fits)} from ({query})").fetchone() or ()
+    return {name for name, fit in zip(names, row, strict=True) if fit}

@@ -31,7 +31,7 @@ from sao_dagster.warehouses.postgres_catalog import (
     read_catalog,
     shown_by,
 )
-from sao_dagster.warehouses.postgres_content import content_of, contents_sql, plain_text
+from sao_dagster.warehouses.postgres_content import content_of, contents_sql, plain_text, written_names
 from sao_dagster.warehouses.postgres_seed import load_file
 from sao_dagster.warehouses.postgres_swap import put_in_place
 
@@ -183,11 +183,12 @@ class PostgresSession:
         below = self._attempted(lambda connection: shown_by(connection, views), changes=False)
 
         def read(tables: Sequence[Table], time_left: float) -> dict[Table, str]:
-            shapes = [(key, catalog[key].columns, omitted) for key, omitted in tables]
             with self._transaction() as connection:
+                names = written_names(connection, [key for key, _ in tables])
+                shapes = [(names[key[1:]], catalog[key].columns, omitted) for key, omitted in tables]
                 connection.execute(f"set local statement_timeout = {max(1, int(time_left * 1000))}".encode())
                 with plain_text(connection):
-                    rows = connection.execute(contents_sql(connection, shapes).encode()).fetchall()
+                    rows = connection.execute(contents_sql(shapes).encode()).fetchall()
             return {tables[number]: content_of(connection, shapes[number], row) for number, *row in rows}
 
         reader = Reader(catalog, lambda relation: below.get(relation.key), read)
@@ -209,7 +210,7 @@ class PostgresSession:
             if model.materialized is Materialized.VIEW:
                 if is_view:
                     self._build_ids.hold_for_change(connection, [target])
-                return _make_view(connection, target, made, bare(compiled.sql), changeable=is_view is True)
+                return _make_view(connection, target, made, bare(compiled.sql), changeable=bool(is_view))
             if model.materialized is Materialized.INCREMENTAL and is_view is False and not full_refresh:
                 self._build_ids.hold_for_change(connection, [target])
                 statements = Statements(
@@ -254,7 +255,8 @@ class PostgresSession:
         `make` makes it under another name beside the old one, or changes the old one where it stands and returns False. The new one
         takes its place at the very end, so that readers wait for a moment only, unless hooks after it need the place.
         """
-        self._build_ids.ensure(self._attempted)
+        if not self._build_ids.is_there:
+            self._attempted(self._build_ids.ensure)
         build_id = uuid.uuid4().hex
 
         def work(connection: Connection) -> Built:
@@ -265,8 +267,10 @@ class PostgresSession:
             made = _beside(node.relation)
             is_beside = make(connection, made)
             seconds = time.perf_counter() - started
-            place = made if is_beside else node.relation
-            described = _described(connection, node, place, build_id, is_new=is_beside)
+            if not after:  # so that nobody waits for the place while the content is read
+                described = _described(
+                    connection, node, made if is_beside else node.relation, build_id, is_new=is_beside
+                )
             started = time.perf_counter()
             dropped = put_in_place(connection, made, node.relation, self._build_ids) if is_beside else ()
             for hook in after:
@@ -313,9 +317,9 @@ def _described(connection: Connection, node: Model | Seed, place: Relation, buil
         return Built(f"build:{build_id}", columns, None, 0.0, build_id)
     if not is_new and _bytes(connection, place) > _CHEAP:
         return Built(f"build:{build_id}", columns, None, 0.0, build_id)
-    shape = (place.key, columns, node.volatile_columns if isinstance(node, Model) else ())
+    shape = (str(place), columns, node.volatile_columns if isinstance(node, Model) else ())
     with plain_text(connection):
-        _, *row = connection.execute(contents_sql(connection, [shape]).encode()).fetchall()[0]
+        _, *row = connection.execute(contents_sql([shape]).encode()).fetchall()[0]
     return Built(content_of(connection, shape, row), columns, int(row[0]), 0.0, build_id)
 
 
