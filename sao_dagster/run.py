@@ -165,8 +165,6 @@ class Run:
             try:
                 turn = self.turns.ask(name) if self.turns is not None else None
             except LeaseTimeoutError as error:
-                assert self.turns is not None  # noqa: S101 - it has timed out
-                self.turns.forgo(name)
                 self._failed(node, decision, error, now)
                 return True
             if isinstance(turn, Queued):

@@ -80,6 +80,7 @@ class Turns:
                 return Turn(answer, waited=self._waiting.pop(model, None) is not None)
             self._waiting[model] = (since, answer.run_id)
         if time.monotonic() - since > self._queue_seconds:
+            self.forgo(model)
             raise LeaseTimeoutError(
                 f"waited {describe_duration(timedelta(seconds=self._queue_seconds))} for {words(answer)}; is that run still alive? "
                 f"`sao state show` lists who holds what"

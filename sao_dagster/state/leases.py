@@ -10,7 +10,7 @@ from __future__ import annotations
 from datetime import datetime, timezone
 from typing import Any
 
-from sqlalchemy import Connection, delete, insert, select, update
+from sqlalchemy import Connection, Table, delete, insert, select, update
 
 from sao_dagster.core.records import Lease, Waiting
 from sao_dagster.errors import LeaseLostError
@@ -53,14 +53,10 @@ def take(
 
 def renew(connection: Connection, now: float, environment: str, holder: str, seconds: float) -> frozenset[str]:
     """Extend what a holder has; return the models it still holds. A lease that expired is still its own until taken over."""
-    mine = (_leases.c.environment == environment, _leases.c.holder == holder)
-    connection.execute(update(_leases).where(*mine).values(expires_at=now + seconds, seconds=seconds))
-    connection.execute(
-        update(_waiters)
-        .where(_waiters.c.environment == environment, _waiters.c.holder == holder)
-        .values(expires_at=now + seconds, seconds=seconds)
-    )
-    return frozenset(connection.execute(select(_leases.c.model).where(*mine)).scalars())
+    for table in (_leases, _waiters):
+        mine = _of(table, environment, holder)
+        connection.execute(update(table).where(*mine).values(expires_at=now + seconds, seconds=seconds))
+    return frozenset(connection.execute(select(_leases.c.model).where(*_of(_leases, environment, holder))).scalars())
 
 
 def release(connection: Connection, environment: str, lease: Lease) -> None:
@@ -84,14 +80,8 @@ def check(connection: Connection, environment: str, lease: Lease) -> None:
 
 def leave(connection: Connection, environment: str, holder: str, model: str | None = None) -> None:
     """Give up all that a holder has, or what it has of one model."""
-    for table in (_leases, _waiters):
-        mine = [table.c.environment == environment, table.c.holder == holder]
-        if model is not None:
-            mine.append(table.c.model == model)
-        if table is _waiters:
-            connection.execute(delete(_waiters).where(*mine))
-        else:
-            connection.execute(update(_leases).where(*mine).values(_FREE))
+    connection.execute(update(_leases).where(*_of(_leases, environment, holder, model)).values(_FREE))
+    connection.execute(delete(_waiters).where(*_of(_waiters, environment, holder, model)))
 
 
 def held(connection: Connection, now: float, environment: str) -> list[Lease]:
@@ -138,6 +128,12 @@ def _lives(row: Any, now: float) -> bool:
     long ago that was, so it may be taken over. If its holder is alive, it notices when it records.
     """
     return bool(row.expires_at > now) and (row.seconds is None or bool(row.expires_at <= now + 2 * row.seconds))
+
+
+def _of(table: Table, environment: str, holder: str, model: str | None = None) -> list[Any]:
+    """Return the conditions for what a holder has, of one model or of all."""
+    found = [table.c.environment == environment, table.c.holder == holder]
+    return found if model is None else [*found, table.c.model == model]
 
 
 def _key(environment: str, model: str) -> tuple[Any, Any]:

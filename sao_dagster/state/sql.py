@@ -140,20 +140,23 @@ class SqlStateStore:
     @ridden_out
     def record_tests(self, environment: str, records: Sequence[TestRecord]) -> None:
         """Replace the last verdicts of tests, in one transaction."""
-        with self._engine.transaction(write=True) as connection:
-            for record in sorted(records, key=lambda each: each.test):
-                values = {
-                    "environment": environment,
-                    "test": record.test,
-                    "version": record.version,
-                    "inputs": _dump(record.inputs),
-                    "verdict": record.verdict.value,
-                    "failures": record.failures,
-                    "run_at": record.run_at.isoformat(),
-                    "seconds": record.seconds,
-                    "run_id": record.run_id,
-                }
-                _put(connection, tables.tests, values)
+        rows = [
+            {
+                "environment": environment,
+                "test": record.test,
+                "version": record.version,
+                "inputs": _dump(record.inputs),
+                "verdict": record.verdict.value,
+                "failures": record.failures,
+                "run_at": record.run_at.isoformat(),
+                "seconds": record.seconds,
+                "run_id": record.run_id,
+            }
+            for record in sorted(records, key=lambda each: each.test)
+        ]
+        if rows:
+            with self._engine.transaction(write=True) as connection:
+                _put(connection, tables.tests, rows)
 
     @ridden_out
     def note_versions(self, environment: str, versions: Mapping[str, str], seen_at: datetime) -> None:
@@ -191,12 +194,11 @@ class SqlStateStore:
         """Replace what was last told about names in a scope; losing it means only that it is told again."""
         if not marks:
             return
-        same = (tables.marks.c.environment == environment, tables.marks.c.scope == scope)
-        rows = [{"environment": environment, "scope": scope, "name": name, "mark": marks[name]} for name in marks]
+        rows = [
+            {"environment": environment, "scope": scope, "name": name, "mark": marks[name]} for name in sorted(marks)
+        ]
         with self._engine.transaction(write=True) as connection:
-            for names in _chunks(marks):
-                connection.execute(delete(tables.marks).where(*same, tables.marks.c.name.in_(names)))
-            connection.execute(insert(tables.marks), rows)
+            _put(connection, tables.marks, rows)
 
     @ridden_out
     def record_run(self, run: RunRecord, decisions: Sequence[DecisionRecord]) -> None:
@@ -333,15 +335,15 @@ class SqlStateStore:
         self._engine.close()
 
 
-def _put(connection: Connection, table: Table, values: Mapping[str, object]) -> None:
-    """Write a row in place of the one with its key, in one statement, so that two writers cannot be in each other's way."""
-    connection.execute(_PUTS[connection.dialect.name][table.name], values)
+def _put(connection: Connection, table: Table, rows: Mapping[str, object] | Sequence[Mapping[str, object]]) -> None:
+    """Write rows in place of those with their keys, in one statement, so that two writers cannot be in each other's way."""
+    connection.execute(_PUTS[connection.dialect.name][table.name], rows)
 
 
 def _puts(inserting: Any) -> dict[str, Any]:
     """Return the statements of one kind of database, made once, since making them is what takes the time."""
     found = {}
-    for table in (tables.builds, tables.tests, tables.contents, tables.runs, tables.sql):
+    for table in (tables.builds, tables.tests, tables.contents, tables.runs, tables.sql, tables.marks):
         statement = inserting(table)
         keys = [column.name for column in table.primary_key]
         others = {column.name: statement.excluded[column.name] for column in table.columns if column.name not in keys}
