@@ -135,7 +135,7 @@ class _ContentReader:
         missing = {relation: omitted for relation, omitted in omit.items() if keys[relation] not in self.known}
         if missing:
             left = max(0.0, self.give_up - time.monotonic())
-            for relation, version in self.session.versions(set(missing), missing, left).items():
+            for relation, version in self.session.versions(self.catalog, missing, left).items():
                 if version is not None:
                     self.known[keys[relation]] = version
         return {relation: self.known.get(key) for relation, key in keys.items()}

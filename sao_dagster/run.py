@@ -240,10 +240,9 @@ class Run:
         self.done.put(result)
 
     def _decide(self, name: str, now: datetime) -> Decision:
-        read = self.project.graph.inputs(name)
-        above = dict.fromkeys((*self.project.graph.relations_read(name), *read.data, *read.views))
+        read = self.project.graph.read(name)
         with self.lock:
-            blocked = tuple(each for each in above if each in self.broken)
+            blocked = tuple(each for each in read if each in self.broken)
         return decide_node(
             self.project, name, self.known.facts, now=now, mode=self.mode, intervals=self.intervals, blocked_by=blocked
         )

@@ -96,6 +96,11 @@ class Graph:
             self._inputs[name] = Inputs(tuple(data), tuple(views))
         return self._inputs[name]
 
+    def read(self, name: str) -> tuple[str, ...]:
+        """Return all that a node reads: what its SQL names, and what it looks through to."""
+        through = self.inputs(name)
+        return tuple(dict.fromkeys((*self.relations_read(name), *through.data, *through.views)))
+
     def behind(self, name: str) -> tuple[str, ...]:
         """Return the nodes whose relations are read when a node is queried: itself, or what a view or ephemeral looks through."""
         kind = self._nodes[name].materialized

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 from enum import Enum
 from functools import cached_property
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Protocol, TypeAlias
 
 from sao_dagster.core.hashing import JSON, digest
 from sao_dagster.core.policy import Expiry, RefreshPolicy
@@ -60,6 +60,10 @@ class Severity(str, Enum):
     WARN = "warn"
 
 
+RelationKey: TypeAlias = tuple[str, str, str]
+"""Database, schema and name in lower case, as catalogs compare relations."""
+
+
 @dataclass(frozen=True, order=True)
 class Relation:
     """A table or view in the warehouse.
@@ -77,7 +81,7 @@ class Relation:
         return ".".join('"' + part.replace('"', '""') + '"' for part in parts if part is not None)
 
     @property
-    def key(self) -> tuple[str, str, str]:
+    def key(self) -> RelationKey:
         """The relation as catalogs compare it, without regard to case."""
         return ((self.database or "").lower(), self.schema.lower(), self.identifier.lower())
 

@@ -72,13 +72,24 @@ def state_aware_assets(
     """
     chosen = set(edge.select(select, exclude).nodes)
     models = [each for each in edge.asset_names if each in chosen]
-    checks = [each for each in edge.check_specs(of_sources=False) if edge.names[each.asset_key] in chosen]
     options = {"op_tags": op_tags, "pool": pool, "retry_policy": retry_policy}
-    return _step(edge, name or _op_name(edge), models, checks, options)
+    return _step(edge, name or _op_name(edge), models, _checks(edge), options)
+
+
+def _checks(edge: Edge) -> dict[str, list[dg.AssetCheckSpec]]:
+    """Return the checks of models and seeds by what they belong to."""
+    found: dict[str, list[dg.AssetCheckSpec]] = {}
+    for spec in edge.check_specs(of_sources=False):
+        found.setdefault(edge.names[spec.asset_key], []).append(spec)
+    return found
 
 
 def _step(
-    edge: Edge, name: str, models: Sequence[str], checks: Sequence[dg.AssetCheckSpec], options: Mapping[str, Any]
+    edge: Edge,
+    name: str,
+    models: Sequence[str],
+    checks: Mapping[str, Sequence[dg.AssetCheckSpec]],
+    options: Mapping[str, Any],
 ) -> Callable[[Body], dg.AssetsDefinition]:
     """Return a decorator that makes one subsettable step of some models and their checks."""
 
@@ -86,7 +97,7 @@ def _step(
         @dg.multi_asset(
             name=name,
             specs=[edge.asset_spec(each) for each in models],
-            check_specs=checks,
+            check_specs=[spec for each in models for spec in checks.get(each, ())],
             can_subset=True,
             required_resource_keys={WAREHOUSE_KEY},
             **options,
@@ -108,15 +119,13 @@ def build_assets(edge: Edge) -> list[dg.AssetsDefinition]:
     """
     if edge.granularity is Granularity.PROJECT:
         return [state_aware_assets(edge)(_plain)]
-    checks: dict[str, list[dg.AssetCheckSpec]] = {}
-    for spec in edge.check_specs(of_sources=False):
-        checks.setdefault(edge.names[spec.asset_key], []).append(spec)
+    checks = _checks(edge)
     return [
         _step(
             edge,
             f"{_op_name(edge)}__{identifier(name)}",
             [name],
-            checks.get(name, ()),
+            checks,
             {"pool": edge.translator.get_pool(edge.project, edge.project.nodes[name])},
         )(_plain)
         for name in edge.asset_names
@@ -174,8 +183,7 @@ def _with_source_tests(context: dg.AssetExecutionContext, edge: Edge, selection:
     Their results are reported by the step of the source checks; a verdict that stands is not asked for twice.
     """
     chosen = context.run.asset_check_selection
-    graph = edge.project.graph
-    read = {each for name in selection.nodes for each in (*graph.relations_read(name), *graph.inputs(name).data)}
+    read = {each for name in selection.nodes for each in edge.project.graph.read(name)}
     tests = [
         name
         for name, test in edge.project.tests.items()

@@ -9,7 +9,7 @@ import dagster as dg
 
 from sao_dagster.core.decide import Outcome
 from sao_dagster.core.explain import explain, explain_test
-from sao_dagster.core.models import Model, Relation, is_source
+from sao_dagster.core.models import Model, Relation, RelationKey, is_source
 from sao_dagster.core.plan import Plan
 from sao_dagster.core.verdicts import TestDecision
 from sao_dagster.integration.edge import Edge
@@ -65,7 +65,7 @@ def model_metadata(edge: Edge, result: ModelResult, columns: Columns) -> dict[st
 
 def _lineage(edge: Edge, node: Model, own: Mapping[str, str], columns: Columns) -> dg.TableColumnLineage | None:
     """Return the lineage of a model's columns, or None where nothing is known of it."""
-    names: dict[tuple[str, str, str], str] = {}
+    names: dict[RelationKey, str] = {}
     tables: dict[Relation, list[str]] = {}
     for name in edge.project.graph.relations_read(node.name):
         relation = edge.project.sources[name].relation if is_source(name) else edge.project.nodes[name].relation

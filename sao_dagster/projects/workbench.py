@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from sao_dagster.core.models import Materialized, Notice, Relation, is_source, unknown
+from sao_dagster.core.models import Materialized, Notice, Relation, RelationKey, is_source, unknown
 from sao_dagster.errors import Location, ProjectError, SaoError
 from sao_dagster.projects.config import NodeConfig
 from sao_dagster.projects.declarations import Declarations, NodeDeclaration
@@ -85,7 +85,7 @@ class Workbench:
 
     def register(self) -> None:
         """Tell the engine what every `ref` and `source` leads to."""
-        seen: dict[tuple[str, str, str], Draft] = {}
+        seen: dict[RelationKey, Draft] = {}
         for draft in self.drafts.values():
             ephemeral = draft.materialized is Materialized.EPHEMERAL
             if not ephemeral and (other := seen.setdefault(draft.relation.key, draft)) is not draft:

@@ -8,11 +8,8 @@ from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from sao_dagster.core.hashing import digest
-from sao_dagster.core.models import CompiledSql, Model, Relation, Seed
+from sao_dagster.core.models import CompiledSql, Model, Relation, RelationKey, Seed
 from sao_dagster.warehouses.names import without_quotes
-
-RelationKey = tuple[str, str, str]
-"""`Relation.key`: database, schema and name in lower case."""
 
 
 @dataclass(frozen=True)
@@ -77,13 +74,13 @@ class Session(Protocol):
         """Return all tables and views of the databases in use."""
 
     def versions(
-        self, relations: Collection[Relation], omit: Mapping[Relation, Collection[str]], seconds: float
+        self, catalog: Catalog, omit: Mapping[Relation, Collection[str]], seconds: float
     ) -> dict[Relation, str | None]:
         """Return the data version of each relation; None where it cannot be read within the time.
 
         Args:
-            relations: Tables and views.
-            omit: Columns that do not count, by relation.
+            catalog: What is in the warehouse.
+            omit: The relations, with the columns that do not count.
             seconds: The time for all of them.
         """
 

@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 from sao_dagster.core.hashing import digest
-from sao_dagster.core.models import Relation
+from sao_dagster.core.models import Relation, RelationKey
 from sao_dagster.errors import WarehouseError
 from sao_dagster.warehouses.base import Catalog
 
 _BATCH = 50  # tables by statement
 
-Key = tuple[str, str, str]
-Table = tuple[Key, tuple[str, ...]]
+Table = tuple[RelationKey, tuple[str, ...]]
 """A table as the catalog calls it, and the columns that do not count."""
 
 
@@ -23,7 +22,7 @@ class Shown:
     """What a relation shows: the tables that its rows come from, and the definitions of the views in between, with its own."""
 
     definitions: tuple[str, ...]
-    tables: tuple[Key, ...]
+    tables: tuple[RelationKey, ...]
 
 
 @dataclass(frozen=True)
@@ -40,7 +39,7 @@ class Reader:
     shown: Callable[[Relation], Shown | None]
     read: Callable[[Sequence[Table], float], Mapping[Table, str]]
 
-    def versions(self, omit: Mapping[Relation, Sequence[str]], seconds: float) -> dict[Relation, str | None]:
+    def versions(self, omit: Mapping[Relation, Collection[str]], seconds: float) -> dict[Relation, str | None]:
         """Return the version of each relation; None where it cannot be read within the time.
 
         Args:
@@ -71,7 +70,7 @@ class Reader:
         return self.shown(relation) if info.is_view else Shown((), (relation.key,))
 
     @staticmethod
-    def _counted(relation: Relation, table: Key, omit: Mapping[Relation, Sequence[str]]) -> Table:
+    def _counted(relation: Relation, table: RelationKey, omit: Mapping[Relation, Collection[str]]) -> Table:
         return table, tuple(sorted(omit[relation])) if table == relation.key else ()
 
     def _contents(self, tables: Sequence[Table], give_up: float) -> Mapping[Table, str | None]:
@@ -87,7 +86,7 @@ class Reader:
             return found
 
 
-def _version(relation: Relation, shown: Shown, versions: Mapping[Key, str | None]) -> str | None:
+def _version(relation: Relation, shown: Shown, versions: Mapping[RelationKey, str | None]) -> str | None:
     if not shown.definitions:
         return versions[relation.key]
     if None in versions.values():

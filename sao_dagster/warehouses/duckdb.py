@@ -23,6 +23,7 @@ from sao_dagster.core.models import (
     Materialized,
     Model,
     Relation,
+    RelationKey,
     Seed,
 )
 from sao_dagster.errors import WarehouseBusyError, WarehouseError
@@ -173,7 +174,7 @@ class DuckDBSession:
         self._files = files
         self._guard_schemas = threading.Lock()
         self._schemas: set[tuple[str | None, str]] = set()  # those that are known to be there
-        self._kinds: dict[tuple[str, str, str], bool] | None = None  # whether a relation is a view
+        self._kinds: dict[RelationKey, bool] | None = None  # whether a relation is a view
         self._guard = threading.Lock()
         self._running: set[duckdb.DuckDBPyConnection] = set()
 
@@ -277,10 +278,9 @@ class DuckDBSession:
             self._schemas |= wanted
 
     def versions(
-        self, relations: Collection[Relation], omit: Mapping[Relation, Collection[str]], seconds: float
+        self, catalog: Catalog, omit: Mapping[Relation, Collection[str]], seconds: float
     ) -> dict[Relation, str | None]:
         """Return content versions; views are resolved to the tables they read."""
-        catalog = self.catalog()
 
         def read(tables: Sequence[Table], time_left: float) -> dict[Table, str]:
             queries = [
@@ -300,8 +300,7 @@ class DuckDBSession:
                 found[tables[number]] = content_token(row, catalog[key].columns, omitted)
             return found
 
-        reader = Reader(catalog, lambda relation: shown_by(relation, catalog), read)
-        return reader.versions({relation: sorted(omit.get(relation, ())) for relation in relations}, seconds)
+        return Reader(catalog, lambda relation: shown_by(relation, catalog), read).versions(omit, seconds)
 
     def build_ids(self, relations: Collection[Relation]) -> dict[Relation, str | None]:
         """Return nothing: while a run has the file, nobody else can build."""
@@ -376,8 +375,8 @@ class DuckDBSession:
         return built
 
 
-def _catalog(cursor: duckdb.DuckDBPyConnection) -> dict[tuple[str, str, str], RelationInfo]:
-    columns: dict[tuple[str, str, str], list[tuple[str, str]]] = {}
+def _catalog(cursor: duckdb.DuckDBPyConnection) -> dict[RelationKey, RelationInfo]:
+    columns: dict[RelationKey, list[tuple[str, str]]] = {}
     for database, schema, table, column, kind in cursor.execute(
         "select database_name, schema_name, table_name, column_name, data_type from duckdb_columns() "
         "where not internal order by database_name, schema_name, table_name, column_index"

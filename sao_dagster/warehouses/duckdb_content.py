@@ -10,7 +10,7 @@ from sqlglot import exp, parse_one
 from sqlglot.errors import SqlglotError
 
 from sao_dagster.core.hashing import digest
-from sao_dagster.core.models import Relation
+from sao_dagster.core.models import Relation, RelationKey
 from sao_dagster.sql.volatile import volatility
 from sao_dagster.warehouses.base import Catalog
 from sao_dagster.warehouses.contents import Shown
@@ -36,8 +36,8 @@ def content_token(row: Sequence[Any], columns: Sequence[tuple[str, str]], omitte
 
 def shown_by(relation: Relation, catalog: Catalog) -> Shown | None:
     """Return what a view shows, or None where that cannot be told."""
-    found: dict[tuple[str, str, str], None] = {}
-    definitions: list[tuple[tuple[str, str, str], str]] = []
+    found: dict[RelationKey, None] = {}
+    definitions: list[tuple[RelationKey, str]] = []
     pending = [relation.key]
     seen = set()
     while pending:
@@ -59,7 +59,7 @@ def shown_by(relation: Relation, catalog: Catalog) -> Shown | None:
     return Shown(tuple(definition for _, definition in sorted(definitions)), tuple(sorted(found)))
 
 
-def _tables_of_view(definition: str, key: tuple[str, str, str]) -> list[tuple[str, str, str]] | None:
+def _tables_of_view(definition: str, key: RelationKey) -> list[RelationKey] | None:
     """Return the relations a view reads; None for files, functions, and what changes by itself."""
     try:
         tree = parse_one(definition, read="duckdb")

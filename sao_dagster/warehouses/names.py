@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import re
 
+from sao_dagster.core.models import RelationKey
+
 _QUOTED = re.compile(r"""'(?:[^']|'')*'|"((?:[^"]|"")*)\"""")
 
 
@@ -12,7 +14,7 @@ def quote(name: str) -> str:
     return '"' + name.replace('"', '""') + '"'
 
 
-def sql_name(key: tuple[str, str, str]) -> str:
+def sql_name(key: RelationKey) -> str:
     """Return a catalog key as SQL writes it."""
     return ".".join(quote(part) for part in key if part)
 

@@ -7,8 +7,9 @@ from typing import Any
 
 from psycopg import Connection
 
+from sao_dagster.core.models import RelationKey
 from sao_dagster.sql.volatile import volatility
-from sao_dagster.warehouses.base import Catalog, RelationInfo, RelationKey
+from sao_dagster.warehouses.base import Catalog, RelationInfo
 from sao_dagster.warehouses.contents import Shown
 from sao_dagster.warehouses.postgres_builds import BuildIds
 

@@ -9,7 +9,8 @@ from typing import Any
 from psycopg import Connection
 
 from sao_dagster.core.hashing import digest
-from sao_dagster.warehouses.base import RelationKey
+from sao_dagster.core.models import RelationKey
+from sao_dagster.errors import WarehouseError
 from sao_dagster.warehouses.names import literal, quote
 
 _SETTINGS = {
@@ -67,11 +68,18 @@ def _row_hash(columns: Sequence[tuple[str, str]], omitted: Collection[str]) -> s
 
 
 def written_names(connection: Connection[Any], tables: Collection[RelationKey]) -> dict[tuple[str, str], str]:
-    """Return how tables are written, by schema and name as they are compared."""
+    """Return how tables are written, by schema and name as they are compared.
+
+    Raises:
+        WarehouseError: One of them is gone.
+    """
     rows = connection.execute(
         "select lower(n.nspname), lower(c.relname), format('%%I.%%I', n.nspname, c.relname) "
         "from pg_class c join pg_namespace n on n.oid = c.relnamespace where c.relkind in ('r', 'p', 'f', 'm') "
         "and (lower(n.nspname), lower(c.relname)) in (select * from unnest(%s::text[], %s::text[]))",
         [[table[1] for table in tables], [table[2] for table in tables]],
     )
-    return {(schema, name): written for schema, name, written in rows}
+    found = {(schema, name): written for schema, name, written in rows}
+    if gone := [".".join(table) for table in tables if table[1:] not in found]:
+        raise WarehouseError(f"{', '.join(gone)} is not there any more")
+    return found

@@ -174,12 +174,11 @@ class PostgresSession:
             self._schemas |= wanted
 
     def versions(
-        self, relations: Collection[Relation], omit: Mapping[Relation, Collection[str]], seconds: float
+        self, catalog: Catalog, omit: Mapping[Relation, Collection[str]], seconds: float
     ) -> dict[Relation, str | None]:
         """Return content versions; views are resolved to the tables they read."""
         give_up = time.monotonic() + seconds
-        catalog = self.catalog()
-        views = [each.key for each in relations if each.key in catalog and catalog[each.key].is_view]
+        views = [each.key for each in omit if each.key in catalog and catalog[each.key].is_view]
         below = self._attempted(lambda connection: shown_by(connection, views), changes=False)
 
         def read(tables: Sequence[Table], time_left: float) -> dict[Table, str]:
@@ -192,9 +191,7 @@ class PostgresSession:
             return {tables[number]: content_of(connection, shapes[number], row) for number, *row in rows}
 
         reader = Reader(catalog, lambda relation: below.get(relation.key), read)
-        return reader.versions(
-            {relation: sorted(omit.get(relation, ())) for relation in relations}, give_up - time.monotonic()
-        )
+        return reader.versions(omit, give_up - time.monotonic())
 
     def build_ids(self, relations: Collection[Relation]) -> dict[Relation, str | None]:
         """Return which build made each relation, as of now."""

@@ -13,9 +13,8 @@ from typing import Any
 import psycopg
 from psycopg import Connection
 
-from sao_dagster.core.models import Relation
+from sao_dagster.core.models import Relation, RelationKey
 from sao_dagster.errors import WarehouseError
-from sao_dagster.warehouses.base import RelationKey
 from sao_dagster.warehouses.names import literal, quote
 from sao_dagster.warehouses.postgres_builds import BuildIds, one_at_a_time
 

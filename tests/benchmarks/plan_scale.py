@@ -100,7 +100,7 @@ def prepare_state(folder: Path) -> None:
             )
         seen = observe(project, sao_dagster.select(project), store=store, session=session, now=now, budget_seconds=600)
         content: dict[Any, str | None] = session.versions(
-            {project.nodes[each].relation for each in project.graph.order}, {}, 600
+            session.catalog(), {project.nodes[each].relation: () for each in project.graph.order}, 600
         )
     records: dict[str, BuildRecord] = {}
     facts = replace(seen.facts, records=records)

@@ -259,7 +259,7 @@ def versions(world: PostgresWorld, *queries: str) -> list[str]:
         for query in queries:
             world.replace("raw.x", query)
             relation = Relation(world.database, "raw", "x")
-            found.append(session.versions([relation], {}, 10.0)[relation])
+            found.append(session.versions(session.catalog(), {relation: ()}, 10.0)[relation])
     return found
 
 
@@ -296,7 +296,7 @@ def test_the_settings_of_a_session_do_not_show_in_versions(world: PostgresWorld)
     ):
         world.sql(*(f"alter database {world.database} set {setting}" for setting in options))
         with runner.warehouse.session() as session:
-            found.add(session.versions([relation], {}, 10.0)[relation])
+            found.add(session.versions(session.catalog(), {relation: ()}, 10.0)[relation])
     assert len(found) == 1
 
 
@@ -312,9 +312,9 @@ def test_a_view_is_versioned_by_the_tables_it_shows(world: PostgresWorld) -> Non
     names = ("base", "inner", "outer", "opaque", "moving")
     relations = [Relation(world.database, "raw", name) for name in names]
     with session_of(world.model("m", "select 1 as x")) as session:
-        before = session.versions(relations, {}, 10.0)
+        before = session.versions(session.catalog(), dict.fromkeys(relations, ()), 10.0)
         world.sql("insert into raw.base values (2)")
-        after = session.versions(relations, {}, 10.0)
+        after = session.versions(session.catalog(), dict.fromkeys(relations, ()), 10.0)
     known = [name for name, relation in zip(names, relations, strict=True) if before[relation] is not None]
     assert known == ["base", "inner", "outer"]
     assert all(before[relation] != after[relation] for relation in relations[:3])
@@ -325,8 +325,8 @@ def test_reading_stays_within_its_time(world: PostgresWorld) -> None:
     world.sql("create materialized view raw.big as select i, md5(i::text) as h from generate_series(1, 300000) t(i)")
     big = Relation(world.database, "raw", "big")
     with session_of(world.model("m", "select 1 as x")) as session:
-        assert session.versions([big], {}, 0.05) == {big: None}
-        assert session.versions([big], {}, 30.0)[big] is not None
+        assert session.versions(session.catalog(), {big: ()}, 0.05) == {big: None}
+        assert session.versions(session.catalog(), {big: ()}, 30.0)[big] is not None
 
 
 def test_a_large_incremental_model_is_versioned_by_its_builds(
@@ -346,6 +346,17 @@ def test_a_large_incremental_model_is_versioned_by_its_builds(
     assert shop.run(mode=_force()).built == {"before", "orders", "report"}
     assert shop.run().built == set()
     assert store_of(shop).builds(ENVIRONMENT)["orders"].data_version != version
+
+
+def test_a_table_that_goes_while_it_is_looked_at_is_unknown(world: PostgresWorld) -> None:
+    world.sql("create table raw.stays as select 1 as x", "create table raw.goes as select 1 as x")
+    stays, goes = (Relation(world.database, "raw", name) for name in ("stays", "goes"))
+    with session_of(world.model("m", "select 1 as x")) as session:
+        catalog = session.catalog()
+        world.sql("drop table raw.goes")
+        found = session.versions(catalog, {stays: (), goes: ()}, 10.0)
+    assert found[goes] is None
+    assert found[stays] is not None
 
 
 # ------------------------------------------------------------------ seeds, rights, connections
