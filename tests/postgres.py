@@ -9,13 +9,45 @@ import socket
 import subprocess
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 from uuid import uuid4
+
+import psycopg
+from psycopg.conninfo import conninfo_to_dict
+
+from sao_dagster import PostgresWarehouse
 
 if TYPE_CHECKING:
     from typing_extensions import Self
 
 USER = "tests"
+_PATH = "-c search_path=main,public"
+
+
+def warehouse_at(url: str, threads: int = 2) -> PostgresWarehouse:
+    """Return a database as a warehouse with the schema `main`."""
+    at = conninfo_to_dict(url)
+    return PostgresWarehouse(
+        host=str(at["host"]),
+        port=int(str(at["port"])),
+        user=str(at["user"]),
+        dbname=str(at["dbname"]),
+        schema="main",
+        threads=threads,
+    )
+
+
+def execute(url: str, *statements: str) -> None:
+    """Run statements, each by itself."""
+    with psycopg.connect(url, autocommit=True, options=_PATH) as connection:
+        for statement in statements:
+            connection.execute(statement.encode())
+
+
+def fetch(url: str, query: str) -> list[tuple[Any, ...]]:
+    """Return the rows of a query."""
+    with psycopg.connect(url, autocommit=True, options=_PATH) as connection:
+        return connection.execute(query.encode()).fetchall()
 
 
 class Postgres:
@@ -80,11 +112,8 @@ class Postgres:
 
     def database(self) -> str:
         """Make an empty database, and return its URL."""
-        import psycopg
-
         name = f"t{uuid4().hex[:12]}"
-        with psycopg.connect(self.url("postgres"), autocommit=True) as connection:
-            connection.execute(f"create database {name}")
+        execute(self.url("postgres"), f"create database {name}")
         return self.url(name)
 
     def url(self, database: str) -> str:

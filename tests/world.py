@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 import duckdb
-import psycopg
 from psycopg.conninfo import conninfo_to_dict
 
 from sao_dagster.core.decide import Decision, Mode
@@ -17,6 +16,7 @@ from sao_dagster.core.verdicts import TestDecision
 from sao_dagster.projects.load import load_project
 from sao_dagster.results import Event, RunResult
 from sao_dagster.runner import Runner
+from tests.postgres import execute, fetch
 
 START = datetime(2026, 3, 2, 9, 30, tzinfo=timezone.utc)
 
@@ -157,14 +157,11 @@ class PostgresWorld(World):
         return role
 
     def sql(self, *statements: str) -> PostgresWorld:
-        with psycopg.connect(self.url, autocommit=True, options="-c search_path=main,public") as connection:
-            for statement in statements:
-                connection.execute(statement.encode())
+        execute(self.url, *statements)
         return self
 
     def rows(self, query: str) -> list[tuple[Any, ...]]:
-        with psycopg.connect(self.url, autocommit=True, options="-c search_path=main,public") as connection:
-            return connection.execute(query.encode()).fetchall()
+        return fetch(self.url, query)
 
 
 @dataclass(frozen=True)

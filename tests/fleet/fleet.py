@@ -16,12 +16,11 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
-import psycopg
-
 if TYPE_CHECKING:
     from typing_extensions import Self
 
 from tests.fleet.project import Draft, drafts, prepare
+from tests.postgres import execute, fetch
 
 ROOT = Path(__file__).parents[2]
 PATIENCE = 40.0  # seconds after which a worker counts as hung
@@ -135,13 +134,10 @@ class Fleet:
     # ------------------------------------------------------------------ what is in the warehouse
 
     def sql(self, *statements: str) -> None:
-        with psycopg.connect(self.url, autocommit=True) as connection:
-            for statement in statements:
-                connection.execute(statement.encode())
+        execute(self.url, *statements)
 
     def rows(self, query: str) -> list[tuple[Any, ...]]:
-        with psycopg.connect(self.url, autocommit=True) as connection:
-            return connection.execute(query.encode()).fetchall()
+        return fetch(self.url, query)
 
     def builds(self, after: int = 0) -> Counter[str]:
         """Return how often each model was built, by what the builds themselves told."""

@@ -5,10 +5,8 @@ from __future__ import annotations
 import random
 from dataclasses import dataclass
 
-import psycopg
-from psycopg.conninfo import conninfo_to_dict
-
-from sao_dagster import Column, PostgresWarehouse, SqlProject
+from sao_dagster import Column, SqlProject
+from tests.postgres import execute, warehouse_at
 
 SOURCES = 10
 TESTED = {f"m{number}" for number in range(0, 40, 3)}
@@ -68,12 +66,10 @@ def drafts(models: int) -> list[Draft]:
 
 def prepare(url: str) -> None:
     """Make the sources and the table in which builds tell on themselves."""
-    with psycopg.connect(url, autocommit=True) as connection:
-        connection.execute(AUDIT.encode())
-        for number in range(SOURCES):
-            connection.execute(
-                f"create table raw.s{number} as select i as id, i * {number + 2} as v from generate_series(1, 20) as t(i)".encode()
-            )
+    execute(url, AUDIT)
+    for number in range(SOURCES):
+        rows = f"select i as id, i * {number + 2} as v from generate_series(1, 20) as t(i)"
+        execute(url, f"create table raw.s{number} as {rows}")
 
 
 def fleet_project(
@@ -89,16 +85,7 @@ def fleet_project(
         strict: Whether a build refuses to go on beside another build of the same model.
         pause: How long each build takes at least (seconds).
     """
-    at = conninfo_to_dict(url)
-    warehouse = PostgresWarehouse(
-        host=str(at["host"]),
-        port=int(str(at["port"])),
-        user=str(at["user"]),
-        dbname=str(at["dbname"]),
-        schema="main",
-        threads=threads,
-    )
-    opened = SqlProject("fleet", warehouse=warehouse, state_url=state_url)
+    opened = SqlProject("fleet", warehouse=warehouse_at(url, threads), state_url=state_url)
     for number in range(SOURCES):
         opened.source("raw", f"s{number}")
     for draft in drafts(models):

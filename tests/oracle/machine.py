@@ -153,7 +153,7 @@ class History(RuleBasedStateMachine):
         found._memory.update(self.warehouse._memory)
         return found
 
-    def replace(self, table: str, query: str) -> None:
+    def put(self, table: str, query: str) -> None:
         """Put the rows of a query into a table, in place of what is there."""
         self.oracle.execute(f"create or replace table {table} as {query}")
 
@@ -190,17 +190,17 @@ class History(RuleBasedStateMachine):
 
     @rule(source=st.sampled_from(SOURCES))
     def save(self, source: str) -> None:
-        self.replace(f"raw.{source}_saved", f"select * from raw.{source}")
+        self.put(f"raw.{source}_saved", f"select * from raw.{source}")
         self.saved[source] = f"raw.{source}_saved"
 
     @rule(source=st.sampled_from(SOURCES))
     def restore(self, source: str) -> None:
         if source in self.saved:
-            self.replace(f"raw.{source}", f"select * from {self.saved[source]}")
+            self.put(f"raw.{source}", f"select * from {self.saved[source]}")
 
     @rule(source=st.sampled_from(SOURCES), kind=st.sampled_from(["bigint", "integer"]))
     def retype(self, source: str, kind: str) -> None:
-        self.replace(f"raw.{source}", f"select id, k, v::{kind} as v from raw.{source}")
+        self.put(f"raw.{source}", f"select id, k, v::{kind} as v from raw.{source}")
 
     # ------------------------------------------------------------------ what happens to code and policies
 

@@ -7,12 +7,10 @@ from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 from typing import Any, ClassVar
 
-from psycopg.conninfo import conninfo_to_dict
-
 from sao_dagster import PostgresWarehouse
 from sao_dagster.warehouses.base import Session, Warehouse
 from tests.oracle.machine import Content, History, Oracle
-from tests.postgres import Postgres
+from tests.postgres import Postgres, warehouse_at
 
 
 @dataclass
@@ -40,21 +38,13 @@ class PostgresHistory(History):
 
     def new_warehouse(self) -> Warehouse:
         assert self.server is not None
-        at = conninfo_to_dict(self.server.database())
-        return PostgresWarehouse(
-            host=str(at["host"]),
-            port=int(str(at["port"])),
-            user=str(at["user"]),
-            dbname=str(at["dbname"]),
-            schema="main",
-            threads=2,
-        )
+        return warehouse_at(self.server.database())
 
     def beside(self) -> Warehouse:
         assert isinstance(self.warehouse, PostgresWarehouse)
         return replace(self.warehouse, schema="beside")
 
-    def replace(self, table: str, query: str) -> None:
+    def put(self, table: str, query: str) -> None:
         self.oracle.execute(f"create table raw.new as {query}")
         self.oracle.execute(
             f"drop table if exists {table} cascade; alter table raw.new rename to {table.split('.')[1]}"
