@@ -76,12 +76,13 @@ def volatility(sql: str, dialect: str) -> Volatility:
 
 def _volatile_nodes(tree: exp.Expr) -> Iterator[tuple[exp.Expr, Expiry]]:
     for node in tree.walk():
-        expiry = _expiry_of(node)
+        expiry = expiry_of(node)
         if expiry is not None:
             yield node, expiry
 
 
-def _expiry_of(node: exp.Expr) -> Expiry | None:
+def expiry_of(node: exp.Expr) -> Expiry | None:
+    """Return when the value of an expression stops being true by itself, looking at its outermost function alone."""
     for kind, expiry in _EXPRESSIONS.items():
         if isinstance(node, kind):
             return expiry
@@ -111,7 +112,7 @@ def _bare_columns(tree: exp.Expr) -> Iterator[tuple[int, str]]:
         if not isinstance(output, exp.Alias) or output.alias.lower() in used:
             continue
         value = output.this
-        while isinstance(value, exp.Cast | exp.Paren) and _expiry_of(value) is None:
+        while isinstance(value, exp.Cast | exp.Paren) and expiry_of(value) is None:
             value = value.this
-        if _expiry_of(value) is not None:
+        if expiry_of(value) is not None:
             yield id(value), output.alias

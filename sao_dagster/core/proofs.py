@@ -1,0 +1,75 @@
+"""Facts about relations, and proofs that rest on them, as data: what is shown is what was used."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from enum import Enum
+
+
+class FactKind(str, Enum):
+    """What a fact says of a relation.
+
+    `unique` ignores rows in which one of the columns is null, as SQL's `unique` and dbt's test of that name do.
+    """
+
+    NOT_NULL = "not_null"
+    UNIQUE = "unique"
+    ACCEPTED_VALUES = "accepted_values"
+
+
+@dataclass(frozen=True)
+class Fact:
+    """Something that holds for one content of one relation.
+
+    Attributes:
+        kind: What it says.
+        relation: The model, seed or source that it is about.
+        columns: Its columns, as they are called there.
+        because: The data test that passed, or `content`, or `constraint`.
+        version: The data version of the relation that it was found for; None where that is of no interest.
+        values: What `accepted_values` accepts: texts as `str`, whole numbers as `int`.
+    """
+
+    kind: FactKind
+    relation: str
+    columns: tuple[str, ...]
+    because: str
+    version: str | None = None
+    values: tuple[str | int | bool, ...] = ()
+
+
+@dataclass(frozen=True, eq=False)
+class Proof:
+    """Why something holds: a rule, and what the rule was applied to.
+
+    Attributes:
+        rule: The name of the rule; `sao_dagster.sql.properties.rules.RULES` says what it means.
+        premises: What had to hold for it.
+        fact: What it rests on, for the rule `fact`.
+    """
+
+    rule: str
+    premises: tuple[Proof, ...] = ()
+    fact: Fact | None = None
+
+    def walk(self) -> Iterator[Proof]:
+        """Yield this proof and all it rests on, each once, from the conclusion down."""
+        seen: set[int] = set()
+        waiting = [self]
+        while waiting:
+            proof = waiting.pop(0)
+            if id(proof) not in seen:
+                seen.add(id(proof))
+                yield proof
+                waiting.extend(proof.premises)
+
+    @property
+    def facts(self) -> tuple[Fact, ...]:
+        """The facts it rests on, in the order of use."""
+        return tuple(dict.fromkeys(proof.fact for proof in self.walk() if proof.fact is not None))
+
+    @property
+    def rules(self) -> tuple[str, ...]:
+        """The names of the rules it uses, from the conclusion down."""
+        return tuple(dict.fromkeys(proof.rule for proof in self.walk()))

@@ -1,0 +1,414 @@
+"""Queries: `select`, set operations, common table expressions, `values`, and the relations that a `from` names."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+from itertools import count
+
+from sqlglot import exp
+
+from sao_dagster.core.proofs import Proof
+from sao_dagster.sql.properties.block import Block, Context
+from sao_dagster.sql.properties.joins import Side, join
+from sao_dagster.sql.properties.names import Names, NotUnderstoodError, Source, name_of
+from sao_dagster.sql.properties.rows import Domain, Rows, Value, follow
+from sao_dagster.sql.properties.selects import Selecting
+from sao_dagster.sql.properties.types import UNKNOWN, Kind, common
+
+MOST_VALUES = 500  # rows of a `values` that are looked at
+
+
+@dataclass
+class Output:
+    """What a query gives.
+
+    Attributes:
+        names: Of its columns, in order.
+        ids: Their numbers.
+        rows: What is known.
+        open: Whether it has columns that are not known.
+        copies: Columns of the query around it that it uses, with their numbers in it.
+    """
+
+    names: list[str]
+    ids: list[int]
+    rows: Rows
+    open: bool = False
+    copies: dict[int, int] = field(default_factory=dict)
+
+    @property
+    def correlated(self) -> bool:
+        """Whether it depends on the row of the query around it."""
+        return bool(self.copies)
+
+
+@dataclass
+class Reader:
+    """Reads one query.
+
+    Attributes:
+        dialect: sqlglot's name of the dialect.
+        table: Returns what is known of a table, with names; None if nothing is.
+        hashes_are_unique: Whether hashes of different texts are taken to be different.
+    """
+
+    dialect: str
+    table: Callable[[exp.Table, count[int]], Output | None]
+    hashes_are_unique: bool = False
+
+    def __post_init__(self) -> None:
+        self.ids = count(1)
+        self.context = Context(self.dialect, self.ids, self.hashes_are_unique, self._inner)
+
+    def read(self, node: exp.Expr) -> Output:
+        """Return what a query gives.
+
+        Raises:
+            NotUnderstoodError: Nothing can be said of it.
+        """
+        return self._query(node, None, {})
+
+    def _inner(self, node: exp.Expr, block: Block | None) -> Output:
+        return self._query(node, block, block.ctes if block is not None else {})
+
+    def _query(self, node: exp.Expr, outer: Block | None, ctes: dict[str, Output]) -> Output:
+        ctes = {**ctes, **self._ctes(node, outer, ctes)}
+        if isinstance(node, exp.Subquery):
+            if isinstance(node.this, exp.Table):
+                raise NotUnderstoodError("a table in brackets")
+            found = self._query(node.this, outer, ctes)
+        elif isinstance(node, exp.Select):
+            return self._select(node, outer, ctes)
+        elif isinstance(node, exp.SetOperation):
+            found = self._set_operation(node, outer, ctes)
+        elif isinstance(node, exp.Values):
+            found = self._values(node, outer, ctes)
+        elif isinstance(node, exp.Table):
+            source = self._table(node, Block(self.context, ctes=ctes))
+            found = Output(
+                [name for name, _ in source[1].star], [each for _, each in source[1].star], source[0], source[1].open
+            )
+        else:
+            raise NotUnderstoodError(f"{type(node).__name__.lower()} as a query")
+        _limit(node, found.rows)
+        return found
+
+    # ------------------------------------------------------------------ common table expressions
+
+    def _ctes(self, node: exp.Expr, outer: Block | None, around: dict[str, Output]) -> dict[str, Output]:
+        with_ = node.args.get("with_") or node.args.get("with")
+        found: dict[str, Output] = {}
+        if with_ is None:
+            return found
+        for cte in with_.expressions:
+            name = name_of(cte.args["alias"].this, self.dialect)
+            known = {**around, **found}
+            recursive = with_.args.get("recursive") and any(
+                name_of(each.this, self.dialect) == name and not each.db for each in cte.this.find_all(exp.Table)
+            )
+            try:
+                output = self._recursive(name, cte, known) if recursive else self._query(cte.this, outer, known)
+                if output.correlated:
+                    raise NotUnderstoodError("a common table expression that depends on the query around it")
+            except NotUnderstoodError:
+                output = _opaque(self.ids)
+            found[name] = self._renamed(output, cte.args["alias"])
+        return found
+
+    def _renamed(self, output: Output, alias: exp.Expr | None) -> Output:
+        """Return the same with the column names that an alias gives."""
+        given = alias.args.get("columns") if isinstance(alias, exp.TableAlias) else None
+        if not given:
+            return output
+        if output.open:
+            return _opaque(self.ids)
+        names = [name_of(each, self.dialect) for each in given]
+        return replace(output, names=names + output.names[len(names) :])
+
+    def _recursive(self, name: str, cte: exp.CTE, known: dict[str, Output]) -> Output:
+        """Return what holds for the first rows and, wherever it holds for some, for the next ones too."""
+        union = cte.this
+        if not isinstance(union, exp.Union) or union.args.get("by_name"):
+            raise NotUnderstoodError("a recursive query that is no union")
+        anchor = self._renamed(self._query(union.this, None, known), cte.args["alias"])
+        kept = {place for place, each in enumerate(anchor.ids) if anchor.rows.not_null_proof(each) is not None}
+        while True:
+            guess = self._plain(anchor, kept)
+            step = self._query(union.expression, None, {**known, name: guess})
+            if step.open or anchor.open or len(step.ids) != len(anchor.ids):
+                raise NotUnderstoodError("a recursive query whose columns are not known")
+            still = {place for place in kept if step.rows.not_null_proof(step.ids[place]) is not None}
+            if still == kept:
+                break
+            kept = still
+        found = self._plain(
+            anchor,
+            kept,
+            [common(anchor.rows.type_of(a), step.rows.type_of(b)) for a, b in zip(anchor.ids, step.ids, strict=True)],
+        )
+        if union.args.get("distinct"):
+            found.rows.add_dependency(found.ids, found.rows.identity, Proof("union"))
+        return found
+
+    def _plain(self, like: Output, not_null: set[int], types: Sequence[object] = ()) -> Output:
+        """Return an output with columns as another one has, of which only this is known: which are not null."""
+        row = next(self.ids)
+        ids = [next(self.ids) for _ in like.ids]
+        rows = Rows(frozenset({row}))
+        rows.bind(ids, Proof("row"))
+        rows.not_null = {row: Proof("row")} | {ids[place]: Proof("recursive") for place in not_null}
+        for mine, theirs in zip(ids, like.ids, strict=True):
+            rows.types[mine] = like.rows.type_of(theirs)
+        for mine, kind in zip(ids, types, strict=False):
+            rows.types[mine] = kind  # type: ignore[assignment]
+        return Output(list(like.names), ids, rows)
+
+    # ------------------------------------------------------------------ values and set operations
+
+    def _values(self, node: exp.Values, outer: Block | None, ctes: dict[str, Output]) -> Output:
+        block = Block(self.context, outer=outer, ctes=ctes)
+        lines = [each.expressions if isinstance(each, exp.Tuple) else [each] for each in node.expressions]
+        width = len(lines[0]) if lines else 0
+        if not lines or any(len(line) != width for line in lines):
+            raise NotUnderstoodError("values of different lengths")
+        cells = [[block.intern(cell) for cell in line] for line in lines[:MOST_VALUES]]
+        whole = len(lines) <= MOST_VALUES
+        ids = [next(self.ids) for _ in range(width)]
+        row = next(self.ids)
+        proof = Proof("values")
+        rows = Rows(frozenset({row}) if len(lines) > 1 else frozenset(), not_empty=proof)
+        rows.bind(ids, proof)
+        for place, column in enumerate(ids):
+            cast = [line[place] for line in cells]
+            _combine(rows, column, [(block.rows, each) for each in cast], "values")
+            domains = [block.rows.domains.get(each) for each in cast]
+            values = [next(iter(each.values)) for each in domains if each is not None and len(each.values) == 1]
+            known = all(each is not None and len(each.values) <= 1 for each in domains)
+            if whole and known and len(set(values)) == len(values) and rows.type_of(column).exact:
+                rows.add_dependency({column}, rows.identity, proof, {column})
+        if len(lines) == 1:
+            rows.add_dependency((), ids, proof)
+        names = [f"col{place}" if self.dialect == "duckdb" else f"column{place + 1}" for place in range(width)]
+        return Output(names, ids, rows, copies=dict(block.copies))
+
+    def _set_operation(self, node: exp.SetOperation, outer: Block | None, ctes: dict[str, Output]) -> Output:
+        if any(node.args.get(each) for each in ("by_name", "side", "kind", "on")):
+            raise NotUnderstoodError("a set operation by name")
+        left = self._query(node.this, outer, ctes)
+        right = self._query(node.expression, outer, ctes)
+        if left.open or right.open or len(left.ids) != len(right.ids):
+            raise NotUnderstoodError("a set operation over columns that are not known")
+        distinct = bool(node.args.get("distinct"))
+        copies = {**left.copies, **right.copies}
+        if isinstance(node, exp.Except):
+            rows = left.rows
+            rows.not_empty = None
+            ids, rule = left.ids, "except"
+            if right.copies:
+                copies = {**right.copies, **left.copies}
+        elif isinstance(node, exp.Intersect):
+            rows, ids, rule = _intersect(left, right, distinct), left.ids, "intersect"
+        else:
+            rows, ids = _union(left, right, self.ids)
+            rule = "union"
+        if distinct:
+            rows.add_dependency(ids, rows.identity, Proof(rule))
+        return Output(left.names, ids, rows, copies=copies)
+
+    # ------------------------------------------------------------------ relations
+
+    def _table(self, node: exp.Table, block: Block) -> tuple[Rows, Names]:
+        known = {"this", "db", "catalog", "alias", "sample", "joins", "laterals"}
+        alias = node.args.get("alias")
+        name = (
+            name_of(alias.this, self.dialect) if alias is not None and alias.this else name_of(node.this, self.dialect)
+        )
+        output = None
+        if all(not value or each in known for each, value in node.args.items()) and isinstance(
+            node.this, exp.Identifier
+        ):
+            if not node.db and name_of(node.this, self.dialect) in block.ctes:
+                cte = block.ctes[name_of(node.this, self.dialect)]
+                rows, renamed = cte.rows.renamed(self.ids, cte.ids)
+                output = Output(cte.names, [renamed[each] for each in cte.ids], rows, cte.open)
+            else:
+                output = self.table(node, self.ids)
+        output = self._renamed(output or _opaque(self.ids), alias)
+        if node.args.get("sample"):
+            output.rows.not_empty = None
+        source = Source(name, list(zip(output.names, output.ids, strict=True)), output.open)
+        inner = Block(
+            self.context, output.rows, Names.of(source), outer=block.outer, copies=block.copies, ctes=block.ctes
+        )
+        self._joins(node, inner)
+        return inner.rows, inner.names
+
+    def _relation(self, node: exp.Expr, block: Block) -> Side:
+        """Return what is known of one relation of a `from`, which may use columns of those before it."""
+        if isinstance(node, exp.Table):
+            return Side(*self._table(node, block))
+        if isinstance(node, exp.Subquery) and isinstance(node.this, exp.Table):
+            rows, names = self._table(node.this, block)
+            alias = node.args.get("alias")
+            if alias is not None and alias.this:
+                names = Names.of(Source(name_of(alias.this, self.dialect), list(names.star), names.open))
+            inner = Block(self.context, rows, names, outer=block.outer, copies=block.copies, ctes=block.ctes)
+            self._joins(node, inner)
+            return Side(inner.rows, inner.names)
+        alias = node.args.get("alias")
+        query = node.this if isinstance(node, exp.Lateral) else node
+        try:
+            if isinstance(node, exp.Lateral) and (node.args.get("view") or node.args.get("outer")):
+                raise NotUnderstoodError("a lateral view")
+            if not isinstance(query, exp.Subquery | exp.Values | exp.Select) or query.args.get("pivots"):
+                raise NotUnderstoodError(f"{type(query).__name__.lower()} as a relation")
+            output = self._query(query, block, block.ctes)
+        except NotUnderstoodError:
+            output = _opaque(self.ids)
+        output = self._renamed(output, alias)
+        if isinstance(node, exp.Subquery) and node.args.get("sample"):
+            output.rows.not_empty = None
+        name = name_of(alias.this, self.dialect) if isinstance(alias, exp.TableAlias) and alias.this else ""
+        names = Names.of(Source(name, list(zip(output.names, output.ids, strict=True)), output.open))
+        side = Side(output.rows, names, tuple(output.copies.items()))
+        if node.args.get("joins"):
+            inner = Block(self.context, side.rows, side.names, outer=block.outer, copies=block.copies, ctes=block.ctes)
+            if side.outer:
+                raise NotUnderstoodError("joins of a lateral relation in brackets")
+            self._joins(node, inner)
+            side = Side(inner.rows, inner.names)
+        return side
+
+    def _joins(self, node: exp.Expr, block: Block) -> None:
+        if node.args.get("laterals"):
+            raise NotUnderstoodError("lateral views")
+        comma = False
+        for each in node.args.get("joins") or ():
+            plain = not any(each.args.get(part) for part in ("kind", "side", "method", "on", "using"))
+            if comma and str(each.args.get("side") or "").upper() in ("RIGHT", "FULL"):
+                raise NotUnderstoodError("an outer join after a comma")
+            comma = comma or plain
+            join(block, self._relation(each.this, block), each)
+
+    # ------------------------------------------------------------------ select
+
+    def _select(self, node: exp.Select, outer: Block | None, ctes: dict[str, Output]) -> Output:
+        block = Block(self.context, outer=outer, ctes=ctes)
+        block.rows.not_empty = Proof("select_without_from")
+        from_ = node.args.get("from_") or node.args.get("from")
+        if from_ is not None:
+            join(block, self._relation(from_.this, block), exp.Join(kind="CROSS"))
+        self._joins(node, block)
+        names, ids, opened = Selecting(block, node).read()
+        _limit(node, block.rows)
+        return Output(names, ids, block.rows, opened, block.copies)
+
+
+def _opaque(ids: count[int]) -> Output:
+    """Return what is known of a relation that is not understood: nothing."""
+    row = next(ids)
+    rows = Rows(frozenset({row}))
+    rows.not_null[row] = Proof("row")
+    return Output([], [], rows, open=True)
+
+
+def _limit(node: exp.Expr, rows: Rows) -> None:
+    limit = node.args.get("limit")
+    if limit is None:
+        if node.args.get("offset") is not None:
+            rows.not_empty = None
+        return
+    amount = limit.args.get("expression") if isinstance(limit, exp.Limit) else limit.args.get("count")
+    options = limit.args.get("limit_options")
+    loose = options is not None and (options.args.get("percent") or options.args.get("with_ties"))
+    number = int(amount.name) if isinstance(amount, exp.Literal) and not amount.is_string and amount.is_int else None
+    if number is None or number == 0 or node.args.get("offset") is not None or loose or limit.expressions:
+        rows.not_empty = None
+    if number is not None and number <= 1 and not loose and not limit.expressions:
+        rows.at_most_one(Proof("limit"))
+
+
+def _combine(rows: Rows, column: int, parts: Sequence[tuple[Rows, int]], rule: str) -> None:
+    """Note what holds for a column whose values come from one of several."""
+    reasons = [each.not_null_proof(part) for each, part in parts]
+    if None not in reasons:
+        rows.not_null[column] = follow(rule, *reasons)
+    nulls = [each.domains.get(part) for each, part in parts]
+    kinds = [
+        each.type_of(part)
+        for (each, part), domain in zip(parts, nulls, strict=True)
+        if not (domain is not None and not domain.values and each.type_of(part) is UNKNOWN)
+    ]
+    found = kinds[0] if kinds else UNKNOWN
+    for kind in kinds[1:]:
+        found = common(found, kind)
+    rows.types[column] = found
+    domains = [each.domains.get(part) for each, part in parts]
+    if all(domain is not None for domain in domains) and (found.kind is not Kind.OTHER or not kinds):
+        known = [domain for domain in domains if domain is not None]
+        values: frozenset[Value] = frozenset().union(*(domain.values for domain in known))
+        rows.domains[column] = Domain(values, follow(rule, *(domain.proof for domain in known)))
+
+
+def _union(left: Output, right: Output, ids: count[int]) -> tuple[Rows, list[int]]:
+    """Return what holds in both; keys survive only together with a column that tells the two apart."""
+    row = next(ids)
+    rows = Rows(frozenset({row}))
+    found = [next(ids) for _ in left.ids]
+    rows.not_null[row] = Proof("row")
+    rows.bind(found, Proof("row"))
+    filled = left.rows.not_empty or right.rows.not_empty
+    rows.not_empty = follow("union", filled) if filled is not None else None
+    for column, one, other in zip(found, left.ids, right.ids, strict=True):
+        _combine(rows, column, [(left.rows, one), (right.rows, other)], "union")
+    for place, tag in enumerate(found):
+        domains = left.rows.domains.get(left.ids[place]), right.rows.domains.get(right.ids[place])
+        if rows.type_of(tag).kind is Kind.OTHER or domains[0] is None or domains[1] is None:
+            continue
+        if domains[0].values & domains[1].values or tag not in rows.not_null:
+            continue
+        apart = follow("union_tag", domains[0].proof, domains[1].proof)
+        for key in _candidates(left, right):
+            if any(rows.type_of(found[each]).kind is Kind.OTHER for each in key):
+                continue
+            for ignoring in (False, True):
+                reason = left.rows.key_proof([left.ids[each] for each in (*key, place)], ignoring_nulls=ignoring)
+                other_reason = right.rows.key_proof(
+                    [right.ids[each] for each in (*key, place)], ignoring_nulls=ignoring
+                )
+                if reason is not None and other_reason is not None:
+                    columns = {tag, *(found[each] for each in key)}
+                    rows.add_dependency(
+                        columns,
+                        rows.identity,
+                        follow("union_tag", apart, reason, other_reason),
+                        columns if ignoring else (),
+                    )
+                    break
+    return rows, found
+
+
+def _candidates(left: Output, right: Output) -> list[tuple[int, ...]]:
+    """Return the sets of places that may be keys of both sides of a union."""
+    places = range(min(len(left.ids), 40))
+    return [(), *((place,) for place in places)]
+
+
+def _intersect(left: Output, right: Output, distinct: bool) -> Rows:
+    """Return what holds for rows that are in both: all that holds in either, with the columns equal."""
+    rows = left.rows.beside(right.rows)
+    rows.not_empty = None
+    proof = Proof("intersect")
+    for one, other in zip(left.ids, right.ids, strict=True):
+        kinds = left.rows.type_of(one), right.rows.type_of(other)
+        if kinds[0].kind is kinds[1].kind and kinds[0].kind not in (Kind.OTHER, Kind.FLOAT):
+            rows.add_equality(one, other, proof)
+        for a, b in ((one, other), (other, one)):
+            reason = rows.not_null_proof(a)
+            if reason is not None:
+                rows.not_null.setdefault(b, follow("intersect", reason))
+    rows.identity = left.rows.identity
+    rows.add_dependency(left.rows.identity, right.rows.identity, proof)
+    rows.add_dependency(right.rows.identity, left.rows.identity, proof)
+    return rows

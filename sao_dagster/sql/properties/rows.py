@@ -1,0 +1,327 @@
+"""What is known of the rows of a relation, and the two questions asked of it: is a column never null, is it a key.
+
+Columns are numbers. A relation has an *identity*: columns on which no two of its rows are equal (nulls counted as equal), at first
+the invisible number of a row in a table; that of a join is made of both. Everything about uniqueness is then a *dependency*
+towards an identity, and a key is what an identity follows from. So columns that are not selected keep their use, the fan-out of a
+join shows as the identity that does not follow, and `distinct` and `group by` (which pick one row of each group) only add to
+what is known.
+
+The algebra of keys and dependencies under nulls is that of G. N. Paulley, "Exploiting Functional Dependence in Query
+Optimization" (Waterloo, 2000), chapter 3, in another notation: a dependency says itself which columns must not be null for it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field, replace
+from itertools import count
+
+from sao_dagster.core.proofs import Proof
+from sao_dagster.sql.properties.types import UNKNOWN, Type
+
+Ids = frozenset[int]
+Value = str | int | bool
+
+GIVEN = Proof("given")
+
+
+@dataclass(frozen=True)
+class Dependency:
+    """Two rows that are equal on `determines` are equal on `determined`, if all of `when` are not null in both.
+
+    Equal means that nulls are equal, too.
+    """
+
+    determines: Ids
+    determined: Ids
+    proof: Proof
+    when: Ids = frozenset()
+
+
+@dataclass(frozen=True)
+class Equality:
+    """In each row the two columns are equal, or both null."""
+
+    one: int
+    other: int
+    proof: Proof
+
+
+@dataclass(frozen=True)
+class Implication:
+    """In each row, where one of `any_of` (or all of `all_of`) is not null, all of `then` are not null."""
+
+    then: Ids
+    proof: Proof
+    any_of: Ids = frozenset()
+    all_of: Ids = frozenset()
+
+
+@dataclass(frozen=True)
+class Domain:
+    """All values that a column can have, except null."""
+
+    values: frozenset[Value]
+    proof: Proof
+
+    def both(self, other: Domain) -> Domain:
+        """Return the values that are in both."""
+        return Domain(self.values & other.values, follow("both_domains", self.proof, other.proof))
+
+
+Found = dict[int, Proof]
+
+
+@dataclass
+class Rows:
+    """What is known of the rows of a relation; grows while a query is read.
+
+    Attributes:
+        identity: No two rows are equal on these; none for at most one row.
+        dependencies: Between columns.
+        equalities: Between columns.
+        implications: Between columns that are not null.
+        not_null: Columns without nulls.
+        domains: Possible values by column.
+        types: By column.
+        not_empty: Why there is at least one row, if there is.
+        numbers: Columns that are row numbers, which begin at 1.
+    """
+
+    identity: Ids = frozenset()
+    dependencies: list[Dependency] = field(default_factory=list)
+    equalities: list[Equality] = field(default_factory=list)
+    implications: list[Implication] = field(default_factory=list)
+    not_null: Found = field(default_factory=dict)
+    domains: dict[int, Domain] = field(default_factory=dict)
+    types: dict[int, Type] = field(default_factory=dict)
+    not_empty: Proof | None = None
+    numbers: frozenset[int] = frozenset()
+
+    def copy(self) -> Rows:
+        """Return the same, which can grow by itself."""
+        return Rows(
+            self.identity,
+            list(self.dependencies),
+            list(self.equalities),
+            list(self.implications),
+            dict(self.not_null),
+            dict(self.domains),
+            dict(self.types),
+            self.not_empty,
+            self.numbers,
+        )
+
+    def type_of(self, column: int) -> Type:
+        """Return the type of a column."""
+        return self.types.get(column, UNKNOWN)
+
+    # ------------------------------------------------------------------ what follows
+
+    def without_nulls(self, given: Iterable[int] = ()) -> Found:
+        """Return the columns that are not null, each with the reason, where those that are given are not null."""
+        found: Found = dict.fromkeys(given, GIVEN)
+        found.update(self.not_null)
+        grown = True
+        while grown:
+            grown = False
+            for each in self.equalities:
+                for one, other in ((each.one, each.other), (each.other, each.one)):
+                    if one in found and other not in found:
+                        found[other] = follow("equal", each.proof, found[one])
+                        grown = True
+            for rule in self.implications:
+                if rule.then <= found.keys():
+                    continue
+                premises = self._premises(rule, found)
+                if premises is not None:
+                    proof = follow("not_null_follows", rule.proof, *premises)
+                    for column in rule.then - found.keys():
+                        found[column] = proof
+                    grown = True
+        return found
+
+    @staticmethod
+    def _premises(rule: Implication, found: Found) -> list[Proof] | None:
+        for column in rule.any_of:
+            if column in found:
+                return [found[column]]
+        if rule.all_of <= found.keys() and (rule.all_of or not rule.any_of):
+            return [found[column] for column in rule.all_of]
+        return None
+
+    def closure(self, start: Iterable[int], given: Iterable[int] = ()) -> Found:
+        """Return the columns on which two rows are equal that are equal on `start`, each with the reason.
+
+        Args:
+            start: On these, the two rows are equal.
+            given: These are not null in either row.
+        """
+        found: Found = dict.fromkeys(start, GIVEN)
+        present = self.without_nulls(given)
+        grown = True
+        while grown:
+            grown = False
+            for each in self.equalities:
+                for one, other in ((each.one, each.other), (each.other, each.one)):
+                    if one in found and other not in found:
+                        found[other] = follow("equal", each.proof, found[one])
+                        grown = True
+            for rule in self.dependencies:
+                if rule.determined <= found.keys() or not rule.determines <= found.keys():
+                    continue
+                if not rule.when <= present.keys():
+                    continue
+                used = [found[column] for column in rule.determines] + [present[column] for column in rule.when]
+                proof = follow("determined", rule.proof, *used)
+                for column in rule.determined - found.keys():
+                    found[column] = proof
+                grown = True
+        return found
+
+    def key_proof(self, columns: Iterable[int], *, ignoring_nulls: bool) -> Proof | None:
+        """Return why no two rows are equal on the columns; None where that is not known.
+
+        Args:
+            columns: The columns.
+            ignoring_nulls: Whether rows with a null in one of them do not count, as with dbt's `unique`.
+        """
+        start = tuple(columns)
+        found = self.closure(start, start if ignoring_nulls else ())
+        if not self.identity <= found.keys():
+            return None
+        return follow("key", *(found[column] for column in self.identity))
+
+    def not_null_proof(self, column: int) -> Proof | None:
+        """Return why a column is never null; None where that is not known."""
+        return self.without_nulls().get(column)
+
+    # ------------------------------------------------------------------ what is added
+
+    def add_dependency(
+        self, determines: Iterable[int], determined: Iterable[int], proof: Proof, when: Iterable[int] = ()
+    ) -> None:
+        """Note a dependency."""
+        self.dependencies.append(Dependency(frozenset(determines), frozenset(determined), proof, frozenset(when)))
+
+    def add_equality(self, one: int, other: int, proof: Proof) -> None:
+        """Note that two columns are equal or both null, and so have one domain."""
+        if one == other:
+            return
+        self.equalities.append(Equality(one, other, proof))
+        for column, source in ((one, other), (other, one)):
+            domain = self.domains.get(source)
+            if domain is not None and self.type_of(one) == self.type_of(other):
+                self.narrow(column, Domain(domain.values, follow("equal", proof, domain.proof)))
+
+    def narrow(self, column: int, domain: Domain) -> None:
+        """Note that a column has no values but those of a domain."""
+        known = self.domains.get(column)
+        if known is None:
+            self.domains[column] = domain
+        elif not known.values <= domain.values:
+            self.domains[column] = known.both(domain)
+        values = self.domains[column]
+        if not values.values and column in self.not_null:
+            self.at_most_one(follow("no_rows", values.proof, self.not_null[column]))
+
+    def at_most_one(self, proof: Proof) -> None:
+        """Note that there is at most one row."""
+        self.add_dependency((), self.identity, proof)
+
+    def bind(self, columns: Iterable[int], proof: Proof) -> None:
+        """Note that the columns are values of a row, so that the row determines them."""
+        self.add_dependency(self.identity, columns, proof)
+
+    # ------------------------------------------------------------------ two relations
+
+    def beside(self, other: Rows) -> Rows:
+        """Return what is known of pairs of rows of the two."""
+        filled = None
+        if self.not_empty is not None and other.not_empty is not None:
+            filled = follow("cross_join", self.not_empty, other.not_empty)
+        return Rows(
+            self.identity | other.identity,
+            self.dependencies + other.dependencies,
+            self.equalities + other.equalities,
+            self.implications + other.implications,
+            {**self.not_null, **other.not_null},
+            {**self.domains, **other.domains},
+            {**self.types, **other.types},
+            filled,
+            self.numbers | other.numbers,
+        )
+
+    def renamed(self, ids: count[int], columns: Iterable[int]) -> tuple[Rows, dict[int, int]]:
+        """Return the same with numbers of its own, for another use of a relation, and the new numbers by the old."""
+        names: dict[int, int] = {}
+
+        def new(column: int) -> int:
+            if column not in names:
+                names[column] = next(ids)
+            return names[column]
+
+        def all_new(found: Iterable[int]) -> Ids:
+            return frozenset(map(new, found))
+
+        for column in columns:
+            new(column)
+        rows = Rows(
+            all_new(self.identity),
+            [
+                Dependency(all_new(each.determines), all_new(each.determined), each.proof, all_new(each.when))
+                for each in self.dependencies
+            ],
+            [Equality(new(each.one), new(each.other), each.proof) for each in self.equalities],
+            [
+                replace(each, then=all_new(each.then), any_of=all_new(each.any_of), all_of=all_new(each.all_of))
+                for each in self.implications
+            ],
+            {new(column): proof for column, proof in self.not_null.items()},
+            {new(column): domain for column, domain in self.domains.items()},
+            {new(column): found for column, found in self.types.items()},
+            self.not_empty,
+            all_new(self.numbers),
+        )
+        return rows, names
+
+    def padded(self, ids: count[int], columns: Iterable[int], proof: Proof) -> tuple[Rows, int]:
+        """Return what is known of the rows of one side of an outer join, with rows of nulls among them, and a marker.
+
+        The marker is a column that is null in just those rows of nulls. In them all columns of the side are null, so
+        what was certain of a column is certain only where something of the side is not null.
+
+        Args:
+            ids: Gives new numbers.
+            columns: All columns of the side that can be used above the join.
+            proof: The join.
+        """
+        marker = next(ids)
+        present = self.without_nulls()
+        mine = frozenset({*columns, *self.not_null, *self.types, *self.identity})
+        dependencies = [
+            each if each.when or not each.determines.isdisjoint(present) else replace(each, when=frozenset({marker}))
+            for each in self.dependencies
+        ]
+        dependencies.append(Dependency(frozenset(), frozenset({marker}), proof, frozenset({marker})))
+        implications = [each for each in self.implications if each.any_of or each.all_of]
+        implications.append(Implication(frozenset({*present, marker}), proof, any_of=mine | {marker}))
+        return (
+            replace(
+                self,
+                identity=self.identity or frozenset({marker}),
+                dependencies=dependencies,
+                equalities=list(self.equalities),
+                implications=implications,
+                not_null={},
+                domains=dict(self.domains),
+                types=dict(self.types),
+                not_empty=None,
+            ),
+            marker,
+        )
+
+
+def follow(rule: str, *premises: Proof | None) -> Proof:
+    """Return a proof by a rule, without the premises that say nothing."""
+    return Proof(rule, tuple(each for each in premises if each is not None and each is not GIVEN))

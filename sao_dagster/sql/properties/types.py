@@ -1,0 +1,156 @@
+"""Types as far as proofs need them: which values are compared how, and what a cast keeps apart."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import Enum
+from functools import lru_cache
+
+from sqlglot import exp
+from sqlglot.errors import SqlglotError
+
+
+class Kind(Enum):
+    """A family of types whose values are compared in one way."""
+
+    INTEGER = "integer"
+    DECIMAL = "decimal"
+    FLOAT = "float"
+    TEXT = "text"
+    BOOLEAN = "boolean"
+    DATE = "date"
+    TIMESTAMP = "timestamp"
+    INSTANT = "timestamp with time zone"
+    UUID = "uuid"
+    OTHER = "other"
+
+
+@dataclass(frozen=True)
+class Type:
+    """A type.
+
+    Attributes:
+        kind: Its family.
+        bits: Width of an integer or float; None where that is not known.
+        sized: Whether a text has a greatest length.
+    """
+
+    kind: Kind
+    bits: int | None = None
+    sized: bool = False
+
+    @property
+    def exact(self) -> bool:
+        """Whether values that are equal are the same value, so that functions of them are equal too.
+
+        Not so for floats (`0.0 = -0.0`) and for decimals of PostgreSQL (`1.0 = 1.00`, written differently).
+        """
+        return self.kind in _EXACT
+
+
+_EXACT = {Kind.INTEGER, Kind.TEXT, Kind.BOOLEAN, Kind.DATE, Kind.TIMESTAMP, Kind.INSTANT, Kind.UUID}
+UNKNOWN = Type(Kind.OTHER)
+INTEGER = Type(Kind.INTEGER)
+TEXT = Type(Kind.TEXT)
+BOOLEAN = Type(Kind.BOOLEAN)
+
+_D = exp.DataType.Type
+_INTEGERS = {
+    _D.TINYINT: 8, _D.UTINYINT: 9, _D.SMALLINT: 16, _D.USMALLINT: 17, _D.INT: 32, _D.UINT: 33, _D.MEDIUMINT: 32,
+    _D.BIGINT: 64, _D.UBIGINT: 65, _D.INT128: 128, _D.UINT128: 129, _D.INT256: 256,
+}  # fmt: skip
+_TEXTS = {_D.TEXT, _D.VARCHAR, _D.NVARCHAR}
+
+
+def comparable(one: Type, other: Type) -> bool:
+    """Return whether `=` between the two types is one equivalence over both, so that equal values stand for each other.
+
+    `1 = '01'` and `9007199254740993 = 9007199254740992.0` hold in many engines; such comparisons are none.
+    """
+    numbers = {Kind.INTEGER, Kind.DECIMAL}
+    if one.kind in numbers and other.kind in numbers:
+        return True
+    if one.kind is Kind.FLOAT:
+        return one == other and one.bits is not None
+    return one.kind is other.kind and one.kind is not Kind.OTHER
+
+
+def common(one: Type, other: Type) -> Type:
+    """Return the type of what may have either type, as in `case` and `union`."""
+    if one == other:
+        return one
+    if one.kind is other.kind and one.kind is Kind.INTEGER:
+        return Type(Kind.INTEGER, max(one.bits or 128, other.bits or 128))
+    if one.kind is other.kind and one.kind is Kind.TEXT:
+        return Type(Kind.TEXT, sized=one.sized or other.sized)
+    return UNKNOWN
+
+
+@lru_cache(maxsize=2048)
+def read_type(text: str, dialect: str) -> Type:
+    """Return the type that a catalog names; unknown for what cannot be read.
+
+    >>> read_type("BIGINT", "duckdb").kind.value, read_type("character varying(3)", "postgres").sized
+    ('integer', True)
+    """
+    try:
+        return type_of(exp.DataType.build(text, dialect=dialect), dialect)
+    except (SqlglotError, ValueError):
+        return UNKNOWN
+
+
+def type_of(found: exp.Expr, dialect: str) -> Type:
+    """Return the type that a `DataType` node stands for."""
+    if not isinstance(found, exp.DataType):
+        return UNKNOWN
+    name = found.this
+    if name in _INTEGERS:
+        return Type(Kind.INTEGER, 64 if dialect in ("snowflake", "bigquery") else _INTEGERS[name])
+    if name is _D.DECIMAL:
+        return Type(Kind.DECIMAL)
+    if name is _D.FLOAT:
+        return Type(Kind.FLOAT, 64 if dialect in ("postgres", "snowflake", "bigquery") else 32)
+    if name is _D.DOUBLE:
+        return Type(Kind.FLOAT, 64)
+    if name in _TEXTS:
+        length = bool(found.expressions) or (dialect == "redshift")
+        return Type(Kind.TEXT, sized=length and dialect != "duckdb")
+    return _OTHERS.get(name, UNKNOWN)
+
+
+_OTHERS = {
+    _D.BOOLEAN: BOOLEAN,
+    _D.DATE: Type(Kind.DATE),
+    _D.TIMESTAMP: Type(Kind.TIMESTAMP),
+    _D.DATETIME: Type(Kind.TIMESTAMP),
+    _D.TIMESTAMPNTZ: Type(Kind.TIMESTAMP),
+    _D.TIMESTAMPTZ: Type(Kind.INSTANT),
+    _D.UUID: Type(Kind.UUID),
+}
+
+
+def keeps_apart(source: Type, target: Type, dialect: str) -> bool:
+    """Return whether a cast gives different values for different values (or fails).
+
+    >>> keeps_apart(INTEGER, TEXT, "duckdb"), keeps_apart(TEXT, INTEGER, "duckdb")
+    (True, False)
+    """
+    if source.kind is Kind.OTHER or target.kind is Kind.OTHER:
+        return False
+    if target.kind is Kind.TEXT:
+        return not target.sized and source.kind in {
+            Kind.INTEGER, Kind.TEXT, Kind.DATE, Kind.BOOLEAN, Kind.UUID,
+        }  # fmt: skip
+    if source.kind is Kind.INTEGER and target.kind is Kind.INTEGER:
+        wraps = dialect in ("spark", "databricks")
+        return not wraps or (source.bits is not None and target.bits is not None and source.bits <= target.bits)
+    if source.kind is Kind.INTEGER and target.kind is Kind.FLOAT:
+        return source.bits is not None and source.bits <= 32 and target.bits == 64
+    if source.kind is Kind.TIMESTAMP and target.kind is Kind.TIMESTAMP:
+        return False  # precisions differ
+    return (source.kind, target.kind) in {
+        (Kind.DATE, Kind.DATE),
+        (Kind.DATE, Kind.TIMESTAMP),
+        (Kind.UUID, Kind.UUID),
+        (Kind.BOOLEAN, Kind.BOOLEAN),
+    }
