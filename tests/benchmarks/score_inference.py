@@ -55,7 +55,7 @@ def tables_of(case: dict[str, Any]) -> dict[tuple[str, str, str], Table]:
         facts = [Fact(FactKind.NOT_NULL, name, (column,), "declared") for column in table["not_null"]]
         facts += [Fact(FactKind.UNIQUE, name, tuple(key), "declared") for key in table["unique_keys"]]
         schema, _, identifier = name.rpartition(".")
-        key = ("", schema.lower(), identifier.lower())
+        key = ("", schema.lower() or "main", identifier.lower())
         found[key] = Table(tuple((column, kind) for column, kind in table["columns"]), tuple(facts))
     return found
 

@@ -40,7 +40,7 @@ def describe_aggregate(block: Block, node: exp.Expr) -> Described | int:
     reason = inside.rows.not_null_proof(column)
     if reason is not None and not filtered and block.filled is not None:
         found = replace(found, not_null=follow("aggregate", reason, block.filled))
-    if isinstance(function, functions.PICKS) and block.rows.identity:
+    if isinstance(function, functions.PICKS) and block.rows.identity and block.one_grouping:
         unique = inside.rows.key_proof([column], ignoring_nulls=True)
         if unique is not None:
             number = block.new(kind)

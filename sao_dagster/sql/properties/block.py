@@ -80,6 +80,7 @@ class Block:
         aliases: Expressions by the alias of an output column.
         before_groups: The same block before it was grouped; what aggregates are computed from.
         filled: Why each group has a row, if it has.
+        one_grouping: Whether each row is in one group; not so beside grouping sets.
         coalesced: By the two sides of an equality of a full join, the column that has the value of either.
         windows: Named windows.
         ctes: Common table expressions that can be read.
@@ -93,6 +94,7 @@ class Block:
     aliases: dict[str, exp.Expr] = field(default_factory=dict)
     before_groups: Block | None = None
     filled: Proof | None = None
+    one_grouping: bool = True
     coalesced: dict[frozenset[int], int] = field(default_factory=dict)
     windows: dict[str, exp.Expr] = field(default_factory=dict)
     ctes: dict[str, Output] = field(default_factory=dict)

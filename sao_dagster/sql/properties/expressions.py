@@ -140,7 +140,7 @@ def _is_constant(block: Block, column: int) -> bool:
 def _join_texts(block: Block, node: exp.Expr) -> Described:
     """`a || '-' || b` (or `concat`), from which the parts can be read again if no part can hold what separates them."""
     found = _function(block, node)
-    parts = _flat(node)
+    parts = node.expressions if isinstance(node, exp.Concat) else _flat(node)
     columns = tuple(map(block.intern, parts))
     coalesces = isinstance(node, exp.Concat) and node.args.get("coalesce")
     if coalesces:
@@ -160,8 +160,6 @@ def _flat(node: exp.Expr) -> list[exp.Expr]:
         node = node.this
     if isinstance(node, exp.DPipe):
         return [*_flat(node.this), *_flat(node.expression)]
-    if isinstance(node, exp.Concat):
-        return [part for each in node.expressions for part in _flat(each)]
     return [node]
 
 

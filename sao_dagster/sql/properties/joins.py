@@ -158,6 +158,7 @@ def _one_sided(block: Block, meeting: Block, kept: Side, padded: Side, found: Ef
     rows.not_empty = kept.rows.not_empty
     _conditionally(rows, found, {marker}, _all_ids(padded))
     rows.types.update(meeting.rows.types)
+    rows.add_dependency(kept.rows.identity, {marker}, proof)
     once = _at_most_one_match(meeting, kept.rows.identity, padded.rows.identity)
     if once is not None:
         rows.add_dependency(kept.rows.identity, nulls.identity | {marker}, once)
@@ -198,6 +199,8 @@ def _full(block: Block, meeting: Block, left: Side, right: Side, found: Effects,
     first, one = left.rows.padded(block.context.ids, left.names.ids, proof)
     second, other = right.rows.padded(block.context.ids, right.names.ids, proof)
     rows = first.beside(second)
+    rows.add_dependency(first.identity, {other}, proof)
+    rows.add_dependency(second.identity, {one}, proof)
     once = _at_most_one_match(meeting, left.rows.identity, right.rows.identity)
     back = _at_most_one_match(meeting, right.rows.identity, left.rows.identity)
     if once is not None:

@@ -96,7 +96,8 @@ def effects(block: Block, node: exp.Expr, *, holds: bool) -> Effects:
         return _spread(block, one).either(_spread(block, other))
     for kinds, handler in _HANDLERS:
         if isinstance(node, kinds):
-            return handler(block, node, holds)
+            unread = any(value and name not in _READ for name, value in node.args.items())
+            return Effects() if unread else handler(block, node, holds)
     return _value(block, node, holds)
 
 
@@ -221,6 +222,7 @@ def _bound(block: Block, found: Effects, node: exp.Expr, one: int, other: int, *
 def _is(block: Block, node: exp.Is, holds: bool) -> Effects:
     if isinstance(node.this, exp.Tuple):
         return Effects()
+    holds = holds is not bool(node.args.get("negate"))  # so PostgreSQL's `is not null` is read
     proof = Proof("is_null")
     other = node.expression
     if isinstance(other, exp.Null):
@@ -242,7 +244,7 @@ def _distinct_from(block: Block, node: exp.Expr, holds: bool) -> Effects:
     if isinstance(node.expression, exp.Null) or isinstance(node.this, exp.Null):
         column = other if isinstance(node.this, exp.Null) else one
         return Effects(nulls={column: Proof("is_null")}) if same else Effects({column: Proof("is_null")})
-    if same and comparable(block.rows.type_of(one), block.rows.type_of(other)):
+    if one != other and same and comparable(block.rows.type_of(one), block.rows.type_of(other)):
         found.equal[frozenset({one, other})] = Proof("equality")
     return found
 
@@ -327,6 +329,11 @@ def _coalesced(block: Block, node: exp.Coalesce, holds: bool) -> Effects:
         return effects(block, node.this, holds=holds)
     return _value(block, node, holds)
 
+
+_READ = {
+    "this", "expression", "expressions", "low", "high", "query", "unnest", "field", "negate", "case_insensitive", "safe"
+}  # fmt: skip
+"""Parts of conditions that are looked at; a condition with any other says nothing."""
 
 _HANDLERS: tuple[tuple[Any, Callable[[Block, Any, bool], Effects]], ...] = (
     (functions.COMPARISONS, _compared),

@@ -299,10 +299,7 @@ class Rows:
         marker = next(ids)
         present = self.without_nulls()
         mine = frozenset({*columns, *self.not_null, *self.types, *self.identity})
-        dependencies = [
-            each if each.when or not each.determines.isdisjoint(present) else replace(each, when=frozenset({marker}))
-            for each in self.dependencies
-        ]
+        dependencies = [_among_nulls(each, present, marker) for each in self.dependencies]
         dependencies.append(Dependency(frozenset(), frozenset({marker}), proof, frozenset({marker})))
         implications = [each for each in self.implications if each.any_of or each.all_of]
         implications.append(Implication(frozenset({*present, marker}), proof, any_of=mine | {marker}))
@@ -320,6 +317,19 @@ class Rows:
             ),
             marker,
         )
+
+
+def _among_nulls(each: Dependency, present: Found, marker: int) -> Dependency:
+    """Return a dependency as it holds when rows of nulls join its rows; `present` was not null before."""
+    when = each.when - present.keys()
+    reasons = [present[column] for column in each.when & present.keys()]
+    proof = follow("determined", each.proof, *reasons) if reasons else each.proof
+    if when:
+        return replace(each, when=when, proof=proof)
+    known = each.determines & present.keys()  # tells a row of nulls from the others
+    if known:
+        return replace(each, when=when, proof=follow("determined", proof, *(present[column] for column in known)))
+    return replace(each, determines=each.determines | {marker}, when=when, proof=proof)
 
 
 def follow(rule: str, *premises: Proof | None) -> Proof:

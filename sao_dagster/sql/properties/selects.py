@@ -152,6 +152,7 @@ class Selecting:
         columns, sets = self._group_columns(group, items)
         before = self._snapshot()
         block.before_groups, block.filled = before, before.rows.not_empty if sets else Proof("group")
+        block.one_grouping = not sets
         if sets:  # one of which may be all rows, of which there may be none
             self._grouping_sets(columns)
         else:
@@ -160,7 +161,7 @@ class Selecting:
     def _snapshot(self) -> Block:
         block = self.block
         return Block(
-            block.context, block.rows.copy(), block.names, block.outer, block.copies, block.aliases, None, None,
+            block.context, block.rows.copy(), block.names, block.outer, block.copies, block.aliases, None, None, True,
             block.coalesced, block.windows, block.ctes, dict(block.memo),
         )  # fmt: skip
 

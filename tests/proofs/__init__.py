@@ -1,0 +1,1 @@
+"""Soundness of the proofs: random queries over random tables, on real engines."""

@@ -1,0 +1,541 @@
+"""Random queries, nested, over all operators that the proofs know."""
+
+from __future__ import annotations
+
+import random
+from dataclasses import dataclass, field
+
+from tests.proofs.data import RandomTable
+
+LITERALS = {
+    "int": ["0", "1", "2", "3", "-1"],
+    "big": ["cast(1 as bigint)", "cast(2 as bigint)"],
+    "text": ["'a'", "'A'", "''", "'b'", "'1'"],
+    "float": ["cast(0.0 as double precision)", "cast(1.0 as double precision)"],
+    "date": ["date '2020-01-31'", "date '1970-01-01'"],
+    "bool": ["true", "false"],
+}
+NUMBERS = ("int", "big")
+
+
+@dataclass(frozen=True)
+class Ref:
+    """A column that can be used: how it is written, and what it holds."""
+
+    sql: str
+    kind: str
+
+    @property
+    def name(self) -> str:
+        """The name without the table."""
+        return self.sql.rpartition(".")[2]
+
+
+@dataclass
+class Made:
+    """A query: its text, and its output columns."""
+
+    sql: str
+    columns: list[Ref]
+
+
+@dataclass
+class Grammar:
+    """Makes random queries.
+
+    Attributes:
+        random: Where chance comes from.
+        dialect: `duckdb` or `postgres`.
+        tables: What can be read.
+    """
+
+    random: random.Random
+    dialect: str
+    tables: list[RandomTable]
+    ctes: list[Made] = field(default_factory=list)
+    number: int = 0
+
+    def chance(self, probability: float) -> bool:
+        """Return true with a probability."""
+        return self.random.random() < probability
+
+    def fresh(self, prefix: str) -> str:
+        """Return a new name."""
+        self.number += 1
+        return f"{prefix}{self.number}"
+
+    # ------------------------------------------------------------------ queries
+
+    def query(self, depth: int) -> Made:
+        """Return a query of at most a depth."""
+        roll = self.random.random()
+        if depth > 0 and roll < 0.16:
+            return self.set_operation(depth)
+        if depth > 0 and roll < 0.24:
+            return self.with_cte(depth)
+        if depth > 0 and roll < 0.27:
+            return self.recursive()
+        if roll < 0.30:
+            return self.values()
+        return self.select(depth)
+
+    def set_operation(self, depth: int) -> Made:
+        """Two selects over the same kinds of columns."""
+        kinds = [self.random.choice(["int", "int", "text"]) for _ in range(self.random.randint(1, 3))]
+        left, right = self.select(depth - 1, kinds), self.select(depth - 1, kinds)
+        word = self.random.choice(
+            ["union", "union all", "union all", "intersect", "intersect all", "except", "except all"]
+        )
+        return Made(f"({left.sql}) {word} ({right.sql})", left.columns)
+
+    def with_cte(self, depth: int) -> Made:
+        """A common table expression, used (often twice) by a query."""
+        inner = self.query(depth - 1)
+        name = self.fresh("w")
+        kept = self.ctes
+        self.ctes = [*kept, Made(name, [Ref(each.name, each.kind) for each in inner.columns])]
+        outer = self.select(depth - 1)
+        self.ctes = kept
+        return Made(f"with {name} as ({inner.sql}) {outer.sql}", outer.columns)
+
+    def recursive(self) -> Made:
+        """A recursive query that ends."""
+        name = self.fresh("r")
+        start = self.random.choice(["1", "null::int", "0"])
+        other = self.random.choice(["'a'", "null::text", "'b'"])
+        step = self.random.choice(
+            [f"x + 1, y from {name}", f"x + 1, nullif(y, 'a') from {name}", f"x + 1, coalesce(y, 'c') from {name}"]
+        )
+        word = self.random.choice(["union all", "union"])
+        sql = f"with recursive {name}(x, y) as (select {start}::int, {other}::text {word} select {step} where x < 3) select x, y from {name}"
+        return Made(sql, [Ref("x", "int"), Ref("y", "text")])
+
+    def values(self) -> Made:
+        """Rows of literals."""
+        kinds = [self.random.choice(["int", "text"]) for _ in range(self.random.randint(1, 3))]
+        lines = []
+        for _ in range(self.random.randint(1, 3)):
+            lines.append("(" + ", ".join(self.literal(kind, nulls=0.2) for kind in kinds) + ")")
+        names = [self.fresh("c") for _ in kinds]
+        alias = self.fresh("v")
+        casts = ", ".join(
+            f"{name}::{'int' if kind == 'int' else 'text'} as {name}" for name, kind in zip(names, kinds, strict=True)
+        )
+        plain = ", ".join(names)
+        wanted = plain if self.chance(0.7) else casts
+        sql = f"select {wanted} from (values {', '.join(lines)}) {alias}({plain})"
+        return Made(sql, [Ref(name, kind) for name, kind in zip(names, kinds, strict=True)])
+
+    def select(self, depth: int, kinds: list[str] | None = None) -> Made:
+        """A select with any of its clauses; with output columns of given kinds, if they are given."""
+        text, refs = self.from_(depth)
+        where = f" where {self.predicate(refs, depth)}" if self.chance(0.5) else ""
+        roll = self.random.random()
+        if roll < 0.22:
+            return self.grouped(text + where, refs, kinds, depth)
+        if roll < 0.27:
+            return self.totals(text + where, refs, kinds)
+        if roll < 0.37:
+            return self.numbered(text + where, refs, kinds)
+        items = self.items(refs, kinds, depth, windows=True)
+        distinct = ""
+        if self.chance(0.15):
+            distinct = "distinct "
+        elif self.chance(0.08):
+            distinct = f"distinct on ({self.random.choice(refs).sql}) "
+        star = kinds is None and self.chance(0.12) and not distinct
+        sql = f"select {distinct}{', '.join(f'{each.sql} as {name}' for name, each in items)} from {text}{where}"
+        columns = [Ref(name, each.kind) for name, each in items]
+        if star:
+            alias, unique = self.fresh("s"), self.fresh("c")
+            inner = f"select {', '.join(f'{each.sql} as {name}' for name, each in items)} from {text}{where}"
+            sql = f"select *, {self.literal('int')} as {unique} from ({inner}) {alias}"
+            columns = [*columns, Ref(unique, "int")]
+        if self.chance(0.06):
+            sql += f" limit {self.random.choice([0, 1, 1, 2])}"
+        elif self.chance(0.04) and self.dialect == "duckdb":
+            unnested = self.fresh("c")
+            sql = (
+                sql.replace(" from ", f", unnest([1, 2, null]) as {unnested} from ", 1)
+                if not distinct and not star
+                else sql
+            )
+            if unnested in sql:
+                columns = [*columns, Ref(unnested, "int")]
+        return Made(sql, columns)
+
+    def items(
+        self, refs: list[Ref], kinds: list[str] | None, depth: int, *, windows: bool = False
+    ) -> list[tuple[str, Ref]]:
+        """Return output columns: names and expressions."""
+        if kinds is None:
+            chosen = self.random.sample(refs, min(len(refs), self.random.randint(1, 3)))
+            found = [each if self.chance(0.75) else self.expression(refs, each.kind, 2, depth) for each in chosen]
+            found += [
+                self.expression(refs, self.random.choice(["int", "text", "bool"]), 2, depth)
+                for _ in range(self.random.randint(0, 2))
+            ]
+            if windows and self.chance(0.2):
+                found.append(self.window(refs))
+        else:
+            found = [self.expression(refs, kind, 1, depth) for kind in kinds]
+        return [(self.fresh("c"), each) for each in found]
+
+    def grouped(self, text: str, refs: list[Ref], kinds: list[str] | None, depth: int) -> Made:
+        """`group by`, plain or with several sets."""
+        keys = [
+            each if self.chance(0.8) else self.expression(refs, each.kind, 1, 0)
+            for each in self.random.sample(refs, min(len(refs), self.random.randint(1, 2)))
+        ]
+        keys = [each for each in keys if each.sql not in LITERALS.get(each.kind, ())] or keys[:1]
+        shown = [each for each in keys if self.chance(0.85)]
+        aggregates = [self.aggregate(refs) for _ in range(self.random.randint(0 if shown else 1, 2))]
+        items = [(self.fresh("c"), each) for each in [*shown, *aggregates]]
+        form = self.random.random()
+        listed = ", ".join(each.sql for each in keys)
+        if form < 0.75:
+            group = listed
+        elif form < 0.83:
+            group = f"rollup ({listed})"
+        elif form < 0.9:
+            group = f"cube ({listed})"
+        else:
+            group = f"grouping sets (({listed}), ({keys[0].sql}))"
+        having = f" having {self.aggregate(refs, numeric=True).sql} > 0" if self.chance(0.25) else ""
+        sql = (
+            f"select {', '.join(f'{each.sql} as {name}' for name, each in items)} from {text} group by {group}{having}"
+        )
+        return self.cast_to(Made(sql, [Ref(name, each.kind) for name, each in items]), kinds)
+
+    def totals(self, text: str, refs: list[Ref], kinds: list[str] | None) -> Made:
+        """Aggregates over all rows."""
+        items = [(self.fresh("c"), self.aggregate(refs)) for _ in range(self.random.randint(1, 2))]
+        having = f" having {self.aggregate(refs, numeric=True).sql} > 1" if self.chance(0.2) else ""
+        sql = f"select {', '.join(f'{each.sql} as {name}' for name, each in items)} from {text}{having}"
+        return self.cast_to(Made(sql, [Ref(name, each.kind) for name, each in items]), kinds)
+
+    def numbered(self, text: str, refs: list[Ref], kinds: list[str] | None) -> Made:
+        """The first row of each group, by a row number."""
+        chosen = self.random.sample(refs, min(len(refs), self.random.randint(1, 3)))
+        parts = self.random.sample(refs, min(len(refs), self.random.randint(0, 2)))
+        partition = f"partition by {', '.join(each.sql for each in parts)} " if parts else ""
+        function = self.random.choice(["row_number()", "row_number()", "row_number()", "rank()", "dense_rank()"])
+        over = f"{function} over ({partition}order by {self.random.choice(refs).sql})"
+        items = [(self.fresh("c"), each) for each in chosen]
+        number = self.fresh("n")
+        condition = self.random.choice(["= 1", "<= 1", "< 2", "<= 2", "in (1)", "between 1 and 1", "> 1"])
+        listed = ", ".join(f"{each.sql} as {name}" for name, each in items)
+        names = ", ".join(name for name, _ in items)
+        if self.dialect == "duckdb" and self.chance(0.4):
+            sql = f"select {listed} from {text} qualify {over} {condition}"
+        else:
+            kept = f", {number}" if self.chance(0.3) else ""
+            sql = f"select {names}{kept} from (select {listed}, {over} as {number} from {text}) {self.fresh('q')} where {number} {condition}"
+            if kept:
+                items.append((number, Ref(number, "int")))
+        return self.cast_to(Made(sql, [Ref(name, each.kind) for name, each in items]), kinds)
+
+    def cast_to(self, made: Made, kinds: list[str] | None) -> Made:
+        """Return a query over another one, with output columns of given kinds."""
+        if kinds is None:
+            return made
+        alias = self.fresh("k")
+        refs = [Ref(f"{alias}.{each.name}", each.kind) for each in made.columns]
+        items = [(self.fresh("c"), self.expression(refs, kind, 1, 0)) for kind in kinds]
+        sql = f"select {', '.join(f'{each.sql} as {name}' for name, each in items)} from ({made.sql}) {alias}"
+        return Made(sql, [Ref(name, each.kind) for name, each in items])
+
+    # ------------------------------------------------------------------ relations
+
+    def relation(self, depth: int) -> tuple[str, list[Ref]]:
+        """Return one relation with an alias, and its columns."""
+        alias = self.fresh("x")
+        if self.ctes and self.chance(0.5):
+            cte = self.random.choice(self.ctes)
+            return f"{cte.sql} {alias}", [Ref(f"{alias}.{each.name}", each.kind) for each in cte.columns]
+        if self.chance(0.04):
+            name, kind = self.fresh("c"), self.random.choice(["int", "text"])
+            cell = "null::int" if self.chance(0.2) and kind == "int" else self.literal(kind)
+            return f"(select {cell} as {name}) {alias}", [Ref(f"{alias}.{name}", kind)]
+        if depth > 0 and self.chance(0.4):
+            made = self.query(depth - 1)
+            return f"({made.sql}) {alias}", [Ref(f"{alias}.{each.name}", each.kind) for each in made.columns]
+        table = self.random.choice(self.tables)
+        return f"{table.name} {alias}", [Ref(f"{alias}.{each.name}", each.kind) for each in table.columns]
+
+    def from_(self, depth: int) -> tuple[str, list[Ref]]:
+        """Return the text of a `from`, and all that can be used of it."""
+        text, refs = self.relation(depth)
+        for _ in range(self.random.choice([0, 0, 1, 1, 1, 2])):
+            text, refs = self.joined(text, refs, depth)
+        return text, refs
+
+    def joined(self, text: str, refs: list[Ref], depth: int) -> tuple[str, list[Ref]]:
+        """Join one more relation."""
+        roll = self.random.random()
+        if roll < 0.08:
+            return self.lateral(text, refs)
+        other, more = self.relation(depth)
+        shared = sorted({each.name for each in refs} & {each.name for each in more})
+        same = [
+            name
+            for name in shared
+            if {each.kind for each in refs if each.name == name} == {each.kind for each in more if each.name == name}
+        ]
+        same = [name for name in same if sum(each.name == name for each in refs) == 1]
+        kind = self.random.choice(["join", "join", "left join", "left join", "right join", "full join", "cross join"])
+        if kind == "cross join":
+            return f"{text} cross join {other}", refs + more
+        if same and self.chance(0.3):
+            name = self.random.choice(same)
+            merged = Ref(name, next(each.kind for each in refs if each.name == name))
+            rest = [each for each in refs + more if each.name != name or self.chance(0.5)]
+            if self.taken(rest, name):
+                return f"{text} {kind} {other} on {self.equality(refs, more)}", refs + more
+            return f"{text} {kind} {other} using ({name})", [merged, merged, *rest]
+        if self.dialect == "duckdb" and roll > 0.9 and (both := self._ordered(refs, more)) is not None:
+            word = self.random.choice(["asof join", "asof left join"])
+            return f"{text} {word} {other} on {both}", refs + more
+        if kind == "full join" and self.chance(0.5) and (pair := self._same_kind(refs, more)) is not None:
+            shared_kind, (left, right) = pair
+            either = Ref(f"coalesce({left}, {right})", shared_kind)
+            return f"{text} full join {other} on {left} = {right}", [*refs, *more, either, either]
+        if self.dialect == "duckdb" and 0.85 < roll <= 0.9:
+            word = self.random.choice(["semi join", "anti join"])
+            return f"{text} {word} {other} on {self.equality(refs, more)}", refs
+        condition = self.equality(refs, more)
+        if self.chance(0.3):
+            extra = self.predicate(refs + more, 0)
+            word = "or" if self.chance(0.3) and kind != "full join" else "and"
+            condition = f"{condition} {word} {extra}" if kind != "full join" else condition
+        return f"{text} {kind} {other} on {condition}", refs + more
+
+    def _same_kind(self, refs: list[Ref], more: list[Ref]) -> tuple[str, tuple[str, str]] | None:
+        pairs = [
+            (one, other) for one in refs for other in more if one.kind == other.kind and "(" not in one.sql + other.sql
+        ]
+        if not pairs:
+            return None
+        one, other = self.random.choice(pairs)
+        return one.kind, (one.sql, other.sql)
+
+    def _ordered(self, refs: list[Ref], more: list[Ref]) -> str | None:
+        """Return the condition of an asof join."""
+        mine, theirs = ([each for each in side if each.kind in NUMBERS] for side in (refs, more))
+        pair, equal = self._same_kind(mine, theirs), self._same_kind(refs, more)
+        if pair is None or equal is None:
+            return None
+        (one, other), (same, too) = pair[1], equal[1]
+        return f"{same} = {too} and {one} >= {other}" if self.chance(0.7) else f"{one} >= {other}"
+
+    def taken(self, refs: list[Ref], name: str) -> bool:
+        """Return whether a bare name would be ambiguous after another join."""
+        return any("." not in each.sql and each.sql == name for each in refs)
+
+    def lateral(self, text: str, refs: list[Ref]) -> tuple[str, list[Ref]]:
+        """A relation that depends on the row."""
+        alias, name = self.fresh("l"), self.fresh("c")
+        table = self.random.choice(self.tables)
+        column = self.random.choice(table.columns)
+        mine = [each for each in refs if each.kind == column.kind]
+        condition = f" where i.{column.name} = {self.random.choice(mine).sql}" if mine and self.chance(0.8) else ""
+        limit = " limit 1" if self.chance(0.4) else ""
+        shown = self.random.choice(
+            [f"i.{column.name}", f"max(i.{column.name})" if column.kind != "bool" else "bool_or(true)"]
+        )
+        join = self.random.choice(["cross join lateral", "left join lateral"])
+        on = " on true" if join.startswith("left") else ""
+        kind = "bool" if column.kind == "bool" else column.kind
+        inner = f"select {shown} as {name} from {table.name} i{condition}{limit}"
+        return f"{text} {join} ({inner}) {alias}{on}", [*refs, Ref(f"{alias}.{name}", kind)]
+
+    def equality(self, refs: list[Ref], more: list[Ref]) -> str:
+        """Return a join condition."""
+        pairs = [
+            (one, other)
+            for one in refs
+            for other in more
+            if one.kind == other.kind or {one.kind, other.kind} == set(NUMBERS)
+        ]
+        pairs += [(one, other) for one in refs for other in more if {one.kind, other.kind} <= {"int", "big", "float"}]
+        if not pairs:
+            return "true" if self.dialect == "duckdb" else "1 = 1"
+        one, other = self.random.choice(pairs)
+        if self.chance(0.12) and one.kind == "text":
+            return f"lower({one.sql}) = {other.sql}"
+        if self.chance(0.1) and one.kind in NUMBERS:
+            return f"{one.sql} + 1 = {other.sql}"
+        text = f"{one.sql} = {other.sql}"
+        if self.chance(0.25):
+            one, other = self.random.choice(pairs)
+            text += f" and {one.sql} = {other.sql}"
+        return text
+
+    # ------------------------------------------------------------------ conditions
+
+    def predicate(self, refs: list[Ref], depth: int, level: int = 2) -> str:
+        """Return a condition."""
+        if level > 0 and self.chance(0.35):
+            word = self.random.choice(["and", "or", "or"])
+            return f"({self.predicate(refs, depth, level - 1)} {word} {self.predicate(refs, depth, level - 1)})"
+        if level > 0 and self.chance(0.12):
+            return f"not ({self.predicate(refs, depth, level - 1)})"
+        ref = self.random.choice(refs)
+        other = self.expression(refs, ref.kind, 1, 0) if level else Ref(self.pick(refs, ref.kind), ref.kind)
+        lists = ", ".join(self.literal(ref.kind, nulls=0.08) for _ in range(self.random.randint(1, 3)))
+        forms = [
+            f"{ref.sql} is not null", f"{ref.sql} is null", f"{ref.sql} = {self.literal(ref.kind)}", f"{ref.sql} = {other.sql}",
+            f"{ref.sql} <> {self.literal(ref.kind)}", f"{ref.sql} in ({lists})", f"{ref.sql} not in ({lists})",
+            f"{ref.sql} is not distinct from {other.sql}", f"{ref.sql} is distinct from {other.sql}",
+        ]  # fmt: skip
+        if ref.kind != "bool":
+            low, high = self.literal(ref.kind), self.literal(ref.kind)
+            forms += [
+                f"{ref.sql} > {low}",
+                f"{ref.sql} between {low} and {high}",
+                f"{ref.sql} not between {low} and {other.sql}",
+            ]
+            forms.append(f"coalesce({ref.sql}, {low}) = {high}")
+        else:
+            forms += [
+                ref.sql,
+                f"not {ref.sql}",
+                f"{ref.sql} is true",
+                f"{ref.sql} is not true",
+                f"coalesce({ref.sql}, false)",
+            ]
+        if ref.kind == "text":
+            forms += [f"{ref.sql} like 'a%'", f"lower({ref.sql}) = 'a'", f"length({ref.sql}) > 0"]
+        if depth > 0 or self.chance(0.3):
+            forms.append(self.subquery_predicate(ref))
+        return self.random.choice(forms)
+
+    def subquery_predicate(self, ref: Ref) -> str:
+        """Return a condition with a query in it."""
+        table = self.random.choice(self.tables)
+        same = [each for each in table.columns if each.kind == ref.kind]
+        if not same:
+            return f"exists (select 1 from {table.name})"
+        column = self.random.choice(same).name
+        return self.random.choice(
+            [
+                f"{ref.sql} in (select i.{column} from {table.name} i where i.{column} is not null)",
+                f"{ref.sql} in (select i.{column} from {table.name} i)",
+                f"{ref.sql} not in (select i.{column} from {table.name} i)",
+                f"exists (select 1 from {table.name} i where i.{column} = {ref.sql})",
+                f"not exists (select 1 from {table.name} i where i.{column} = {ref.sql})",
+                f"{ref.sql} = (select {'max' if ref.kind != 'bool' else 'bool_or'}(i.{column}) from {table.name} i)",
+                f"{ref.sql} = any (select i.{column} from {table.name} i)",
+                f"{ref.sql} <> all (select i.{column} from {table.name} i)",
+            ]
+        )
+
+    # ------------------------------------------------------------------ expressions
+
+    def literal(self, kind: str, nulls: float = 0.0) -> str:
+        """Return a constant."""
+        return "null" if self.chance(nulls) else self.random.choice(LITERALS[kind])
+
+    def pick(self, refs: list[Ref], kind: str) -> str:
+        """Return a column of a kind, or a constant."""
+        mine = [each for each in refs if each.kind == kind]
+        return self.random.choice(mine).sql if mine and self.chance(0.85) else self.literal(kind)
+
+    def expression(self, refs: list[Ref], kind: str, level: int, depth: int) -> Ref:
+        """Return an expression of a kind."""
+        if level == 0 or self.chance(0.35):
+            return Ref(self.pick(refs, kind), kind)
+        inner = self.expression(refs, kind, level - 1, 0).sql
+        other = self.expression(refs, kind, level - 1, 0).sql
+        condition = self.predicate(refs, 0, 0)
+        any_ref = self.random.choice(refs)
+        forms = [
+            f"coalesce({inner}, {self.literal(kind)})", f"coalesce({inner}, {other})", f"nullif({inner}, {self.literal(kind)})",
+            f"case when {condition} then {inner} else {other} end", f"case when {condition} then {inner} end",
+            f"case when {inner} is null then {self.literal(kind)} else {inner} end", f"nullif({inner}, {other})",
+            f"case when {any_ref.sql} is not null then {any_ref.sql} end" if any_ref.kind == kind else inner,
+        ]  # fmt: skip
+        if kind != "bool":
+            forms += [f"greatest({inner}, {other})", f"least({inner}, {self.literal(kind)})"]
+        if depth > 0:
+            table = self.random.choice(self.tables)
+            same = [each.name for each in table.columns if each.kind == kind]
+            if same and kind != "bool":
+                forms.append(f"(select max(i.{same[0]}) from {table.name} i)")
+            if kind == "int":
+                forms.append(f"cast((select count(*) from {table.name} i) as int)")
+        forms += self._of_kind(refs, kind, inner, other)
+        return Ref(self.random.choice(forms), kind)
+
+    def _of_kind(self, refs: list[Ref], kind: str, inner: str, other: str) -> list[str]:
+        text, date, whole, floating = (
+            self.pick(refs, "text"),
+            self.pick(refs, "date"),
+            self.pick(refs, "int"),
+            self.pick(refs, "float"),
+        )
+        if kind in NUMBERS:
+            return [
+                f"{inner} + 1", f"1 - {inner}", f"-({inner})", f"{inner} + {other}", f"abs({inner})", f"{inner} % 2", f"length({text})",
+                f"cast({whole} as bigint)" if kind == "big" else f"cast(extract(year from {date}) as int)", f"sign({inner})::int",
+            ]  # fmt: skip
+        if kind == "text":
+            return [
+                f"lower({inner})", f"upper({inner})", f"trim({inner})", f"{inner} || 'x'", f"'p' || {inner}", f"{inner} || {other}",
+                f"concat({inner}, 'x')", f"concat({inner}, {other})", f"cast({whole} as text)", f"cast({date} as text)", f"substring({inner}, 1, 1)",
+                f"cast({whole} as text) || '-' || {inner}", f"replace({inner}, 'a', 'b')", f"md5({inner})", f"cast({floating} as text)",
+                f"{inner} || '-' || cast({whole} as text)",
+            ]  # fmt: skip
+        if kind == "bool":
+            return [
+                f"({self.predicate(refs, 0, 0)})",
+                f"not {inner}",
+                f"({inner} and {other})",
+                f"({inner} or {other})",
+                f"({text} = 'a')",
+            ]
+        if kind == "date":
+            return [f"cast(date_trunc('month', {date}) as date)", f"{inner} + 1"]
+        return [
+            f"{inner} * 2",
+            f"cast({whole} as double precision)",
+            f"-({inner})",
+            f"abs({inner})",
+            f"cast({self.pick(refs, 'big')} as double precision)",
+        ]
+
+    def aggregate(self, refs: list[Ref], *, numeric: bool = False) -> Ref:
+        """Return an aggregate."""
+        if numeric or self.chance(0.3):
+            ref = self.random.choice(refs)
+            return Ref(self.random.choice(["count(*)", f"count({ref.sql})", f"count(distinct {ref.sql})"]), "big")
+        ref = self.random.choice([each for each in refs if each.kind != "bool"] or refs)
+        if ref.kind == "bool":
+            return Ref(f"bool_and({ref.sql})", "bool")
+        functions = ["min", "max", "min", "max"] + (["any_value", "first"] if self.dialect == "duckdb" else [])
+        filtered = f" filter (where {self.predicate(refs, 0, 0)})" if self.chance(0.2) else ""
+        if ref.kind == "int" and self.chance(0.4):
+            return Ref(f"cast(sum({ref.sql}){filtered} as bigint)", "big")
+        if ref.kind == "text" and self.chance(0.3):
+            return Ref(f"string_agg({ref.sql}, ','){filtered}", "text")
+        return Ref(f"{self.random.choice(functions)}({ref.sql}){filtered}", ref.kind)
+
+    def window(self, refs: list[Ref]) -> Ref:
+        """Return a window function."""
+        ref, other = self.random.choice(refs), self.random.choice(refs)
+        partition = f"partition by {other.sql} " if self.chance(0.6) else ""
+        order = f"order by {self.random.choice(refs).sql}"
+        frame = self.random.choice(["", "", " rows between unbounded preceding and current row", " rows between 1 preceding and 1 preceding", " rows between current row and unbounded following", " rows between unbounded preceding and unbounded following exclude current row"])  # fmt: skip
+        choices = [
+            (f"row_number() over ({partition}{order})", "big"),
+            (f"rank() over ({partition}{order})", "big"),
+            (f"dense_rank() over ({partition}{order})", "big"),
+            (f"count({ref.sql}) over ({partition}{order}{frame})", "big"),
+            (f"lag({ref.sql}) over ({partition}{order})", ref.kind),
+            (f"lead({ref.sql}, 1, {self.literal(ref.kind)}) over ({partition}{order})", ref.kind),
+            (f"first_value({ref.sql}) over ({partition}{order}{frame})", ref.kind),
+        ]
+        if ref.kind not in ("bool",):
+            choices.append((f"max({ref.sql}) over ({partition}{order}{frame})", ref.kind))
+        sql, kind = self.random.choice(choices)
+        return Ref(sql, kind)
