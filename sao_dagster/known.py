@@ -9,7 +9,7 @@ from dataclasses import replace
 
 from sao_dagster.core.models import Model, Node, Project
 from sao_dagster.core.plan import Facts
-from sao_dagster.core.records import BuildRecord, Existence
+from sao_dagster.core.records import BuildRecord, Existence, TestRecord
 from sao_dagster.observe import Observation, content_key
 from sao_dagster.state.base import StateStore
 from sao_dagster.warehouses.base import Built, Session, schema_token
@@ -50,10 +50,12 @@ class Known:
         self._versions = dict(seen.facts.versions)
         self._schemas = dict(seen.facts.schemas)
         self._history = dict(seen.facts.history)
+        self._test_records = dict(seen.facts.test_records)
         self._equivalent = set(seen.facts.equivalent)
         self.facts = replace(
             seen.facts,
             records=self._records,
+            test_records=self._test_records,
             exists=self._exists,
             altered=self._altered,
             versions=self._versions,
@@ -133,11 +135,17 @@ class Known:
         with self._lock:
             self._spoiled.discard(node.name)
             self._is_built(node.name, record)
+            self._altered[node.name] = False
             for each in self._project.nodes.values() if built.dropped else ():
                 if each.relation.key in built.dropped:
                     self._exists[each.name] = Existence.NO
             if node.materialized.holds_data:
                 self._contents[_content_key(node)] = built.data_version
+
+    def learn_tests(self, records: Iterable[TestRecord]) -> None:
+        """Add verdicts of this run to the facts that later proofs are made from."""
+        with self._lock:
+            self._test_records.update({record.test: record for record in records})
 
     def spoil(self, name: str) -> None:
         """Note that a model was built without the right to."""

@@ -85,6 +85,7 @@ def observe(
     by_content = [name for name in own if facts.records[name].build_id is None]
     found = _contents(project, [*foreign, *by_content], reader)
     altered = {name: _is_altered(project, name, facts.records[name], found, catalog) for name in own}
+    above = _known_above(project, selection, facts.records, reader) if verify else {}
     changed = [name for name in own if altered[name]]
     found.update(_contents(project, [name for name in changed if name not in found], reader))
     versions.update({name: found[name] for name in (*foreign, *changed) if found.get(name)})
@@ -99,7 +100,7 @@ def observe(
         facts,
         versions=versions,
         exists=_existence(project, selection, catalog, facts.records),
-        altered={name: changed for name, changed in altered.items() if changed is not None},
+        altered={name: changed for name, changed in {**above, **altered}.items() if changed is not None},
         schemas=_schemas(project, selection, catalog),
         history=_history(project, selection, store),
     )
@@ -281,6 +282,23 @@ def _is_altered(
     if now is None or not comparable(now, record.data_version):
         return None
     return now != record.data_version
+
+
+def _known_above(
+    project: Project, selection: Selection, records: Mapping[str, BuildRecord], reader: _ContentReader
+) -> dict[str, bool | None]:
+    """Return by model that the selection reads, but does not hold, whether it was altered, where that costs no reading."""
+    read = {each for name in selection.nodes for each in project.graph.relations_read(name)}
+    read |= {each for test in selection.tests for each in project.tests[test].reads}
+    found = {}
+    for name in sorted(read - set(selection.nodes)):
+        node, record = project.nodes.get(name), records.get(name)
+        if node is None or record is None:
+            continue
+        omitted = node.volatile_columns if isinstance(node, Model) else ()
+        known = {name: reader.known.get(content_key(node.relation, omitted))}
+        found[name] = _is_altered(project, name, record, known, reader.catalog)
+    return found
 
 
 def _existence(

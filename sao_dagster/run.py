@@ -12,12 +12,14 @@ import threading
 import time
 from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
+from functools import partial
 from typing import TYPE_CHECKING
 
 from sao_dagster.checks.run import TestAnswer, run_tests
 from sao_dagster.core.decide import Decision, Mode, Outcome, Reason
+from sao_dagster.core.explain import describe_refuted
 from sao_dagster.core.hashing import digest
 from sao_dagster.core.models import CompiledSql, DataTest, Model, Node, Seed, is_source
 from sao_dagster.core.plan import Facts, decide_node, observe_node
@@ -27,6 +29,7 @@ from sao_dagster.core.verdicts import TestDecision, TestOutcome, TestReason, dec
 from sao_dagster.errors import LeaseLostError, LeaseTimeoutError, SaoError
 from sao_dagster.known import Known, data_version, schema_version
 from sao_dagster.observe import Observation, kept_sql
+from sao_dagster.prover import Prover
 from sao_dagster.results import (
     Event,
     Message,
@@ -71,6 +74,7 @@ class Run:
     def __post_init__(self) -> None:
         self.project = self.runner.project
         self.known = Known(self.project, self.run_id, self.store, self.session, self.seen, self._observe)
+        self.prover = Prover(self.project, self.session, lambda: self.known.facts)
         self.intervals = self.project.graph.intervals(self.observed_at)
         self.broken: dict[str, None] = {}  # nodes and sources whose dependents are skipped
         self.untrusted: dict[str, None] = {}  # those whose tests are skipped too
@@ -320,6 +324,8 @@ class Run:
                 versions=versions[test.name],
                 blocked_by=tuple(read for read in test.reads if read in untrusted),
                 mode=self.mode,
+                prove=partial(self.prover.prove, test),
+                verify=self._verifies(test),
             )
             if decision.outcome is TestOutcome.RAN:
                 to_run[test.name] = decision
@@ -337,6 +343,14 @@ class Run:
             self.known.catch_up(task.node, exact=True)
             kept = [each for each in records if self._is_about(each, versions[each.test])]
             self.store.record_tests(self.project.environment, kept)
+            self.known.learn_tests(kept)
+
+    def _verifies(self, test: DataTest) -> bool:
+        """Return whether a proof of a test is verified in this run: one in so many, by chance, or all."""
+        every = self.project.proofs.verify_every
+        return self.runner.verify_proofs or (
+            every is not None and int(digest([self.run_id, test.name])[:12], 16) % every == 0
+        )
 
     def _is_about(self, record: TestRecord, before: Mapping[str, str | None]) -> bool:
         """Return whether no other run has built anew what a test was reading; else nobody knows what its verdict is about."""
@@ -346,16 +360,21 @@ class Run:
 
     def _report(self, test: DataTest, decision: TestDecision, record: TestRecord | None) -> None:
         reused = record if decision.outcome is TestOutcome.REUSED else None
+        proven = decision.outcome is TestOutcome.PROVEN
         result = TestResult(
             test=test,
             decision=decision,
-            verdict=reused.verdict if reused else None,
-            failures=reused.failures if reused else None,
+            verdict=reused.verdict if reused else Verdict.PASS if proven else None,
+            failures=reused.failures if reused else 0 if proven else None,
             record=reused,
         )
         self._finish_test(result)
 
     def _answer(self, answer: TestAnswer, decision: TestDecision) -> None:
+        refuted = decision.reason is TestReason.PROOF_VERIFIED and answer.verdict in (Verdict.FAIL, Verdict.WARN)
+        if refuted:
+            decision = replace(decision, evidence={**decision.evidence, "refuted": True})
+            self.done.put(Message(describe_refuted(answer.test, decision)))
         result = TestResult(
             test=answer.test,
             decision=decision,

@@ -16,6 +16,7 @@ from sao_dagster.core.plan import Facts, Plan, make_plan
 from sao_dagster.core.selection import Selection
 from sao_dagster.errors import ProjectErrors, StateError
 from sao_dagster.observe import Observation, observe
+from sao_dagster.prover import Prover
 from sao_dagster.results import (
     Event,
     Message,
@@ -50,6 +51,7 @@ class Runner:
         build_without_state: Whether a run whose state cannot be reached builds everything, rather than fail.
         lease_seconds: After what time without a sign of life a model may be taken over from a run.
         queue_seconds: How long a model waits for another run that builds it.
+        verify_proofs: Whether data tests that are proven to pass are run all the same.
     """
 
     project: Project
@@ -62,6 +64,7 @@ class Runner:
     build_without_state: bool = False
     lease_seconds: float = LEASE_SECONDS
     queue_seconds: float = QUEUE_SECONDS
+    verify_proofs: bool = False
 
     def plan(
         self, selection: Selection, mode: Mode = Mode.STATE_AWARE, *, wait_seconds: float | None = None
@@ -86,7 +89,8 @@ class Runner:
     def _plan(self, selection: Selection, mode: Mode, session: Session, store: StateStore) -> tuple[Plan, Observation]:
         now = self.clock()
         seen = self.observe(selection, mode, session, store, now)
-        return make_plan(self.project, selection, seen.facts, now, mode), seen
+        prover = Prover(self.project, session, lambda: seen.facts)
+        return make_plan(self.project, selection, seen.facts, now, mode, prover.prove), seen
 
     def observe(
         self, selection: Selection, mode: Mode, session: Session, store: StateStore, now: datetime

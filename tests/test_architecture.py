@@ -16,7 +16,7 @@ LEVELS = (
     ("state", "warehouses"),
     ("checks",),
     ("results", "tasks", "observe", "turns"),
-    ("known",),
+    ("known", "prover"),
     ("run",),
     ("runner",),
     ("projects",),  # a project hands out its runner, which it imports when it is asked for

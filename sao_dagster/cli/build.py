@@ -72,7 +72,8 @@ def plan(
             tests = [each.outcome for each in planned.tests.values()]
             people().print(
                 f"{len(planned.to_build)} to build, {len(planned.decisions) - len(planned.to_build)} to reuse; "
-                f"{tests.count(TestOutcome.RAN)} tests to run, {tests.count(TestOutcome.REUSED)} to reuse "
+                f"{tests.count(TestOutcome.RAN)} tests to run, {tests.count(TestOutcome.PROVEN)} proven, "
+                f"{tests.count(TestOutcome.REUSED)} to reuse "
                 f"({opened.project.environment})"
             )
         _tell(opened, planned.warnings)
@@ -176,7 +177,7 @@ def _summary(result: RunResult) -> None:
     console.print(f"\n[bold]models[/]  {models}")
     console.print(
         f"[bold]tests[/]   {summary['tests_ran']} ran in {summary['test_statements']} statements, "
-        f"{summary['tests_reused']} reused{'; ' + bad if bad else ''}"
+        f"{summary['tests_proven']} proven, {summary['tests_reused']} reused{'; ' + bad if bad else ''}"
     )
     saved = float(str(summary["seconds_saved"]))
     estimate = f", saved about {saved:.1f} s" if saved > 0 else ""

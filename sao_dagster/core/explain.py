@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from sao_dagster.core.decide import Decision, Reason
-from sao_dagster.core.models import Node, Project
+from sao_dagster.core.models import DataTest, Node, Project
 from sao_dagster.core.policy import Period, RefreshPolicy, UpdatesOn, Volatile, describe_duration
 from sao_dagster.core.verdicts import TestDecision, TestReason
 
@@ -85,6 +85,23 @@ _SENTENCES: Mapping[Reason, Callable[[Mapping[str, Any]], str]] = {
 }
 
 
+def _proof(facts: Mapping[str, Any]) -> str:
+    """Return what a proof rests on, in words."""
+    because = list(dict.fromkeys(str(each["because"]) for each in facts.get("facts", ())))
+    return f"proven from the SQL{' and ' + _some(because) if because else ' alone'}"
+
+
+def describe_refuted(test: DataTest, decision: TestDecision) -> str:
+    """Return what to say when a test fails that was proven to pass."""
+    evidence: Mapping[str, Any] = decision.evidence
+    facts = ", ".join(f"{each['fact']} ({each['because']})" for each in evidence.get("facts", ())) or "no facts"
+    return (
+        f"A PROOF WAS WRONG: {test.name} of {test.tested} was proven to pass and does not. It rested on {facts}, by the rules "
+        f"{', '.join(map(str, evidence.get('rules', ())))}. Set the variable sao_prove_tests to false, and report this with "
+        f"the SQL of {test.tested}."
+    )
+
+
 def explain_test(decision: TestDecision) -> str:
     """Return one sentence that says why a data test was run, reused or skipped."""
     facts: Mapping[str, Any] = decision.evidence
@@ -100,6 +117,8 @@ def explain_test(decision: TestDecision) -> str:
         ),
         TestReason.VOLATILE_EXPIRED: lambda: "its SQL depends on the time; the last verdict expired",
         TestReason.NO_NEW_DATA: lambda: "nothing it reads changed",
+        TestReason.PROVEN: lambda: _proof(facts),
+        TestReason.PROOF_VERIFIED: lambda: f"{_proof(facts)}; run to verify that",
     }
     return words[decision.reason]() + (", foreseen" if facts.get("tentative") else "")
 

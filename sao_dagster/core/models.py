@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Protocol, TypeAlias
 
 from sao_dagster.core.hashing import JSON, digest
 from sao_dagster.core.policy import Expiry, RefreshPolicy
+from sao_dagster.core.proofs import Assertion, ProofSettings
 from sao_dagster.errors import Location, SaoError, UnknownNodeError
 
 if TYPE_CHECKING:
@@ -310,6 +311,7 @@ class DataTest:
         warn_if: A condition on the number of failures, such as `>10`.
         error_if: The same for an error.
         shares_statement: Whether it runs in one statement with the others of its model.
+        asserts: What it says of the relation it tests when it passes; None where its settings or its SQL are not the usual ones.
         expiry: When a verdict stops standing by itself, because the SQL is volatile.
         store_failures: Where failing rows are kept, if they are.
     """
@@ -328,6 +330,7 @@ class DataTest:
     where: str | None = None
     limit: int | None = None
     shares_statement: bool = True
+    asserts: Assertion | None = None
     expiry: Expiry | None = None
     store_failures: Relation | None = None
     store_failures_as: Materialized = Materialized.TABLE
@@ -362,6 +365,7 @@ class Project:
         tests: Data tests by name.
         on_run_start: Statements to run before a run that builds something.
         on_run_end: Statements to run after it.
+        proofs: Whether data tests are proven, and how far proofs are trusted.
         notices: What the user should know.
         errors: What is wrong with single models; a run refuses to start, a plan shows the rest.
     """
@@ -375,6 +379,7 @@ class Project:
     tests: Mapping[str, DataTest]
     on_run_start: tuple[str, ...] = ()
     on_run_end: tuple[str, ...] = ()
+    proofs: ProofSettings = field(default_factory=ProofSettings)
     notices: tuple[Notice, ...] = ()
     errors: tuple[SaoError, ...] = ()
 

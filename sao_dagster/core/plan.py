@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from functools import partial
 
 from sao_dagster.core.decide import Decision, Mode, Outcome, Rules, decide
 from sao_dagster.core.hashing import digest
-from sao_dagster.core.models import Materialized, Model, Node, Project, Severity
+from sao_dagster.core.models import DataTest, Materialized, Model, Node, Project, Severity
 from sao_dagster.core.policy import BuildAfter, RefreshPolicy, describe_duration
+from sao_dagster.core.proofs import Proof
 from sao_dagster.core.records import BuildRecord, Existence, Observed, TestRecord
 from sao_dagster.core.selection import Selection
 from sao_dagster.core.verdicts import TestDecision, TestOutcome, decide_test
@@ -54,11 +56,23 @@ class Facts:
         inputs = project.graph.inputs(name)
         below = {each: self.version(project, each) for each in inputs.data}
         definitions = {each: self.definition(each) for each in (name, *inputs.views)}
-        if node.materialized is Materialized.EPHEMERAL:
-            definitions[name] = node.code.version
-        if None in below.values() or None in definitions.values():
+        return _view_token(node, below, definitions)
+
+    def version_read(self, project: Project, reader: str, name: str) -> str | None:
+        """Return the data version of a relation that the last build of a model has read; None where it is not known.
+
+        A view holds no result, so it reads what is there now.
+        """
+        record, node = self.records.get(reader), project.nodes.get(name)
+        if record is None:
             return None
-        return f"view:{digest([below, definitions])}"
+        if project.nodes[reader].materialized is Materialized.VIEW:
+            return self.version(project, name)
+        if node is None or node.materialized.holds_data:
+            return record.inputs.get(name)
+        inputs = project.graph.inputs(name)
+        below = {each: record.inputs.get(each) for each in inputs.data}
+        return _view_token(node, below, {each: record.definitions.get(each) for each in (name, *inputs.views)})
 
     def definition(self, name: str) -> str | None:
         """Return the definition of a model as it is in the warehouse, or None if it is not known."""
@@ -73,6 +87,15 @@ class Facts:
         changed = set(node.code.changed_parts(record.code_parts))
         unchanged = not changed or (changed == {"sql"} and node.name in self.equivalent)
         return record.definition if unchanged else node.code.version
+
+
+def _view_token(node: Node, below: Mapping[str, str | None], definitions: dict[str, str | None]) -> str | None:
+    """Return the data version of a view, made of the versions of what it reads and of how it is defined."""
+    if node.materialized is Materialized.EPHEMERAL:
+        definitions[node.name] = node.code.version
+    if None in below.values() or None in definitions.values():
+        return None
+    return f"view:{digest([below, definitions])}"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -107,12 +130,25 @@ class Plan:
 
 
 def make_plan(
-    project: Project, selection: Selection, facts: Facts, now: datetime, mode: Mode = Mode.STATE_AWARE
+    project: Project,
+    selection: Selection,
+    facts: Facts,
+    now: datetime,
+    mode: Mode = Mode.STATE_AWARE,
+    prove: Callable[[DataTest], Proof | None] = lambda test: None,
 ) -> Plan:
     """Return what a run over `selection` would do at `now`.
 
     A model below one that will build is foreseen as built, marked `tentative`: the build above it may turn out
     to have changed nothing.
+
+    Args:
+        project: The project.
+        selection: What is asked about.
+        facts: What is known.
+        now: The time (UTC).
+        mode: Whether to go by the state at all.
+        prove: Returns why a data test must pass, if that can be proven.
     """
     pending: set[str] = set()
     decisions: dict[str, Decision] = {}
@@ -134,6 +170,7 @@ def make_plan(
             versions={read: facts.version(project, read) for read in test.reads},
             pending=frozenset(read for read in test.reads if _touched(project, read, pending)),
             mode=mode,
+            prove=partial(prove, test),
         )
     return Plan(
         environment=project.environment,

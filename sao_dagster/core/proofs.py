@@ -6,6 +6,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import Enum
 
+from sao_dagster.core.hashing import JSON
+
 
 class FactKind(str, Enum):
     """What a fact says of a relation.
@@ -36,7 +38,45 @@ class Fact:
     columns: tuple[str, ...]
     because: str
     version: str | None = None
-    values: tuple[str | int | bool, ...] = ()
+    values: tuple[str | int, ...] = ()
+
+    def __str__(self) -> str:
+        """Say it as people do: `unique(customers.customer_id)`.
+
+        >>> str(Fact(FactKind.NOT_NULL, "orders", ("id",), "not_null_orders_id"))
+        'not_null(orders.id)'
+        """
+        return f"{self.kind.value}({', '.join(f'{self.relation}.{column}' for column in self.columns)})"
+
+
+@dataclass(frozen=True)
+class Assertion:
+    """What a passed data test says of the relation that it tests, if its settings leave no doubt.
+
+    Attributes:
+        kind: What it says.
+        column: Of which column, as it is called in the warehouse.
+        values: What `accepted_values` accepts.
+    """
+
+    kind: FactKind
+    column: str
+    values: tuple[str | int, ...] = ()
+
+
+@dataclass(frozen=True)
+class ProofSettings:
+    """Whether data tests are proven, and how far proofs are trusted.
+
+    Attributes:
+        enabled: Whether tests that are proven to pass are not run.
+        verify_every: One of how many proven tests is run all the same; None for none of them.
+        hashes_are_unique: Whether hashes of different texts are taken to be different.
+    """
+
+    enabled: bool = True
+    verify_every: int | None = None
+    hashes_are_unique: bool = False
 
 
 @dataclass(frozen=True, eq=False)
@@ -73,3 +113,20 @@ class Proof:
     def rules(self) -> tuple[str, ...]:
         """The names of the rules it uses, from the conclusion down."""
         return tuple(dict.fromkeys(proof.rule for proof in self.walk()))
+
+    def evidence(self) -> dict[str, JSON]:
+        """Return what it rests on and how, as plain data for people."""
+        return {
+            "facts": [
+                {"fact": str(fact), "because": fact.because, "version": fact.version}
+                for fact in self.facts
+                if fact.because != INFERRED
+            ],
+            "through": [str(fact) for fact in self.facts if fact.because == INFERRED],
+            "rules": [rule for rule in self.rules if rule not in _SILENT],
+        }
+
+
+INFERRED = "sql"
+"""Why a fact holds that follows from the SQL of the relation that it is about."""
+_SILENT = {"fact", "given", "row", "determined", "equal", "key", "not_null_follows"}

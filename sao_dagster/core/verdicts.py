@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import operator
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import Enum
@@ -12,6 +12,7 @@ from enum import Enum
 from sao_dagster.core.decide import Mode
 from sao_dagster.core.hashing import JSON
 from sao_dagster.core.models import DataTest, Severity
+from sao_dagster.core.proofs import Proof
 from sao_dagster.core.records import TestRecord, Verdict
 
 
@@ -27,7 +28,7 @@ class TestOutcome(str, Enum):
 
 
 class TestReason(str, Enum):
-    """Why a data test was run, reused or skipped. The values are stored; they are never renamed."""
+    """Why a data test was run, reused, proven or skipped. The values are stored; they are never renamed."""
 
     __test__ = False
 
@@ -40,6 +41,8 @@ class TestReason(str, Enum):
     NEW_DATA = "new_data"
     VOLATILE_EXPIRED = "volatile_expired"
     NO_NEW_DATA = "no_new_data"
+    PROVEN = "proven"
+    PROOF_VERIFIED = "proof_verified"
 
     @property
     def meaning(self) -> str:
@@ -57,6 +60,8 @@ _MEANINGS = {
     TestReason.NEW_DATA: "A relation it reads differs from what the last verdict was about.",
     TestReason.VOLATILE_EXPIRED: "Its SQL depends on the time, and the last verdict has expired.",
     TestReason.NO_NEW_DATA: "Same test, same content of every relation it reads: the verdict stands.",
+    TestReason.PROVEN: "It must pass: that follows from the SQL of its model and from what is known of what the model was built from.",
+    TestReason.PROOF_VERIFIED: "It is proven to pass, and run all the same to verify the proof.",
 }
 
 
@@ -81,8 +86,10 @@ def decide_test(
     pending: frozenset[str] = frozenset(),
     blocked_by: tuple[str, ...] = (),
     mode: Mode = Mode.STATE_AWARE,
+    prove: Callable[[], Proof | None] = lambda: None,
+    verify: bool = False,
 ) -> TestDecision:
-    """Return whether to run a data test or to let its last verdict stand, and why.
+    """Return whether to run a data test or not, since its last verdict stands or it is proven to pass; and why.
 
     Args:
         test: The test.
@@ -92,6 +99,8 @@ def decide_test(
         pending: Relations that are going to be built before the test, in a plan.
         blocked_by: Relations that failed or were skipped in this run.
         mode: Whether the run goes by the state at all.
+        prove: Returns why the test must pass, if that can be proven; asked only where it would be run otherwise.
+        verify: Whether to run it even if it is proven to pass.
     """
 
     def ran(reason: TestReason, **evidence: JSON) -> TestDecision:
@@ -106,8 +115,20 @@ def decide_test(
         )
     if mode is not Mode.STATE_AWARE:
         return ran(TestReason.FORCED)
+
+    def unless_proven(reason: TestReason, **evidence: JSON) -> TestDecision:
+        proof = None if test.expiry is not None else prove()
+        if proof is None:
+            return ran(reason, **evidence)
+        shown: dict[str, JSON] = {**proof.evidence(), "instead_of": reason.value}
+        if verify:
+            return ran(TestReason.PROOF_VERIFIED, **shown)
+        return TestDecision(test=test.name, outcome=TestOutcome.PROVEN, reason=TestReason.PROVEN, evidence=shown)
+
     if record is None:
-        return ran(TestReason.NEVER_RUN)
+        if not pending.isdisjoint(test.reads):
+            return ran(TestReason.NEVER_RUN)
+        return unless_proven(TestReason.NEVER_RUN)
     if record.version != test.version:
         return ran(TestReason.TEST_CHANGED)
     if not record.verdict.stands:
@@ -116,8 +137,10 @@ def decide_test(
         return ran(TestReason.INPUT_UNKNOWN, unknown=unknown)
     changed = [name for name in test.reads if name in pending or versions[name] != record.inputs.get(name)]
     if changed:
-        tentative: dict[str, JSON] = {"tentative": True} if set(changed) <= pending else {}
-        return ran(TestReason.NEW_DATA, inputs=changed, **tentative)
+        foreseen: dict[str, JSON] = {"tentative": True} if set(changed) <= pending else {}
+        if foreseen or not pending.isdisjoint(changed):
+            return ran(TestReason.NEW_DATA, inputs=changed, **foreseen)
+        return unless_proven(TestReason.NEW_DATA, inputs=changed)
     if test.expiry is not None and test.expiry.after(record.run_at) <= now:
         return ran(TestReason.VOLATILE_EXPIRED, expired_at=test.expiry.after(record.run_at).isoformat())
     return TestDecision(

@@ -216,7 +216,7 @@ def nothing_to_do(plan: Plan) -> str:
     for decision in plan.decisions.values():
         reasons[decision.reason.value] = reasons.get(decision.reason.value, 0) + 1
     counted = ", ".join(f"{count} {reason}" for reason, count in sorted(reasons.items()))
-    reused = sum(each.outcome is TestOutcome.REUSED for each in plan.tests.values())
+    reused = sum(each.outcome in (TestOutcome.REUSED, TestOutcome.PROVEN) for each in plan.tests.values())
     return f"all {len(plan.decisions)} models are reused ({counted}), and {reused} data tests stand"
 
 

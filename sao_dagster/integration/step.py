@@ -87,6 +87,7 @@ class Step:
             "reused": sum(each.outcome is Outcome.REUSED for each in plan.decisions.values()),
             "tests_ran": len(plan.to_test),
             "tests_reused": sum(each.outcome is TestOutcome.REUSED for each in plan.tests.values()),
+            "tests_proven": sum(each.outcome is TestOutcome.PROVEN for each in plan.tests.values()),
         }
         if self.selection.nodes:
             self._tag({f"sao/would/{name}": count for name, count in counts.items()})

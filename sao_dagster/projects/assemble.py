@@ -15,6 +15,7 @@ from sao_dagster.core.models import DataTest, Materialized, Node, Notice, Projec
 from sao_dagster.errors import ProjectError, SaoError
 from sao_dagster.projects.assemble_models import ModelAssembly, plain_config
 from sao_dagster.projects.assemble_tests import TestAssembly
+from sao_dagster.projects.assertions import proof_settings
 from sao_dagster.projects.config import NodeConfig, parse_config
 from sao_dagster.projects.declarations import Declarations, NodeDeclaration, merge_layers
 from sao_dagster.projects.engine import BUILTINS, Engine, Noted, Render, Subject
@@ -83,6 +84,7 @@ class _Assembly:
             tests=tests,
             on_run_start=self._operations(self.declared.on_run_start, "on-run-start"),
             on_run_end=self._operations(self.declared.on_run_end, "on-run-end"),
+            proofs=proof_settings(self.declared.variables),
             notices=tuple(self.bench.notices),
             errors=tuple(self.bench.errors),
         )

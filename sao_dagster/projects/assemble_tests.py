@@ -9,7 +9,9 @@ from typing import Any
 
 from sao_dagster.core.hashing import digest
 from sao_dagster.core.models import DataTest, Materialized, Relation, Source, is_source, unknown
+from sao_dagster.core.proofs import Assertion
 from sao_dagster.errors import NeedsConnectionError, ProjectError, RenderError, UnsupportedError
+from sao_dagster.projects.assertions import assertion_of
 from sao_dagster.projects.config import TestConfig, checked
 from sao_dagster.projects.data_tests import default_name, is_expression, verdict_settings
 from sao_dagster.projects.declarations import TestDeclaration
@@ -90,6 +92,7 @@ class TestAssembly:
             where=config.where,
             limit=config.limit,
             shares_statement=config.shares_statement,
+            asserts=self._asserts(declared, config, sql),
             expiry=volatility(sql, self.bench.declared.dialect).expiry,
             store_failures=stored,
             store_failures_as=Materialized(config.store_failures_as or "table"),
@@ -98,6 +101,17 @@ class TestAssembly:
             tags=tuple(config.tags),
             fqn=declared.fqn,
         )
+
+    def _asserts(self, declared: TestDeclaration, config: TestConfig, sql: str) -> Assertion | None:
+        """Return what the test says when it passes; None where settings or a macro of the user's own may change that."""
+        draft = self.bench.drafts.get(str(declared.tested))
+        source = self._sources.get(str(declared.tested))
+        if not config.is_default or declared.column is None or (draft is None) == (source is None):
+            return None
+        if draft is not None and draft.materialized is Materialized.EPHEMERAL:
+            return None
+        relation = source.expression if source is not None else str(draft.relation) if draft is not None else ""
+        return assertion_of(declared.kind, declared.column, declared.args, relation, sql, self.bench.declared.dialect)
 
     def _ephemeral_of(self, name: str) -> tuple[tuple[str, str], ...]:
         draft = self.bench.drafts.get(name)

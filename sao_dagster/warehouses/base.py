@@ -60,6 +60,21 @@ class Rows:
     rows: list[tuple[Any, ...]]
 
 
+@dataclass(frozen=True)
+class Constraints:
+    """What the warehouse itself makes sure of, for every content of a table.
+
+    Attributes:
+        not_null: Columns, by `Relation.key`.
+        unique: Sets of columns, by `Relation.key`; rows with a null in one of them do not count.
+        collations: Whether there are texts that are compared otherwise than letter by letter.
+    """
+
+    not_null: Mapping[RelationKey, tuple[str, ...]]
+    unique: Mapping[RelationKey, tuple[tuple[str, ...], ...]]
+    collations: bool
+
+
 Catalog = Mapping[RelationKey, RelationInfo]
 """What is in the warehouse, by `Relation.key`."""
 
@@ -70,8 +85,15 @@ class Session(Protocol):
     All methods raise `sao_dagster.errors.WarehouseError` with the warehouse's own words.
     """
 
+    @property
+    def is_alone(self) -> bool:
+        """Whether nobody else can write to anything that it sees, for as long as it is open."""
+
     def catalog(self) -> Catalog:
         """Return all tables and views of the databases in use."""
+
+    def constraints(self) -> Constraints:
+        """Return the constraints that the warehouse enforces."""
 
     def versions(
         self, catalog: Catalog, omit: Mapping[Relation, Collection[str]], seconds: float

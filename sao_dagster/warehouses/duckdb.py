@@ -27,7 +27,7 @@ from sao_dagster.core.models import (
     Seed,
 )
 from sao_dagster.errors import WarehouseBusyError, WarehouseError
-from sao_dagster.warehouses.base import Built, Catalog, RelationInfo, Rows, view_version
+from sao_dagster.warehouses.base import Built, Catalog, Constraints, RelationInfo, Rows, view_version
 from sao_dagster.warehouses.contents import Reader, Table
 from sao_dagster.warehouses.duckdb_content import content_sql, content_token, shown_by
 from sao_dagster.warehouses.incremental import Statements, add_increment, by_name
@@ -94,12 +94,13 @@ class DuckDBWarehouse:
         if self.path == ":memory:":
             if not self._memory:
                 self._memory["connection"] = self._configure(duckdb.connect(":memory:"), read_only=False)
-            yield DuckDBSession(self._memory["connection"], files=None)
+            yield DuckDBSession(self._memory["connection"], files=None, is_alone=not self.attach)
             return
         limit = self.wait_seconds if wait_seconds is None else wait_seconds
         connection = self._connect(read_only=read_only, on_wait=on_wait, limit=limit)
         try:
-            yield DuckDBSession(connection, files=self._files())
+            files = self._files()
+            yield DuckDBSession(connection, files=files, is_alone=files is not None)
         finally:
             connection.close()
 
@@ -169,8 +170,11 @@ class DuckDBWarehouse:
 class DuckDBSession:
     """An open DuckDB database; see `Session`."""
 
-    def __init__(self, connection: duckdb.DuckDBPyConnection, files: tuple[Path, ...] | None) -> None:
+    def __init__(
+        self, connection: duckdb.DuckDBPyConnection, files: tuple[Path, ...] | None, *, is_alone: bool
+    ) -> None:
         self._connection = connection
+        self.is_alone = is_alone
         self._files = files
         self._guard_schemas = threading.Lock()
         self._schemas: set[tuple[str | None, str]] = set()  # those that are known to be there
@@ -254,6 +258,11 @@ class DuckDBSession:
             found = _catalog(cursor)
         self._kinds = {key: info.is_view for key, info in found.items()}
         return found
+
+    def constraints(self) -> Constraints:
+        """Return the constraints of all tables."""
+        with self._cursor() as cursor:
+            return _constraints(cursor)
 
     def _is_view(self, relation: Relation) -> bool | None:
         """Return whether a relation is a view; None if it is not there, as far as this session knows."""
@@ -398,6 +407,27 @@ def _catalog(cursor: duckdb.DuckDBPyConnection) -> dict[RelationKey, RelationInf
     for key, sql in views.items():
         found[key] = RelationInfo(is_view=True, columns=tuple(columns.get(key, ())), definition=sql)
     return found
+
+
+def _constraints(cursor: duckdb.DuckDBPyConnection) -> Constraints:
+    not_null: dict[RelationKey, list[str]] = {}
+    unique: dict[RelationKey, list[tuple[str, ...]]] = {}
+    for database, schema, table, kind, columns in cursor.execute(
+        "select database_name, schema_name, table_name, constraint_type, constraint_column_names from duckdb_constraints()"
+    ).fetchall():
+        key = (database.lower(), schema.lower(), table.lower())
+        if kind == "NOT NULL":
+            not_null.setdefault(key, []).extend(columns)
+        elif kind in ("UNIQUE", "PRIMARY KEY"):
+            unique.setdefault(key, []).append(tuple(columns))
+    collations = cursor.execute(
+        "select current_setting('default_collation') <> '' or exists (select 1 from duckdb_tables() where sql ilike '%collate%')"
+    ).fetchone()
+    return Constraints(
+        {key: tuple(columns) for key, columns in not_null.items()},
+        {key: tuple(found) for key, found in unique.items()},
+        bool(collations and collations[0]),
+    )
 
 
 def _describe(

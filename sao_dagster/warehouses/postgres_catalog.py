@@ -9,7 +9,7 @@ from psycopg import Connection
 
 from sao_dagster.core.models import RelationKey
 from sao_dagster.sql.volatile import volatility
-from sao_dagster.warehouses.base import Catalog, RelationInfo
+from sao_dagster.warehouses.base import Catalog, Constraints, RelationInfo
 from sao_dagster.warehouses.contents import Shown
 from sao_dagster.warehouses.postgres_builds import BuildIds
 
@@ -39,6 +39,35 @@ def read_catalog(connection: Connection[Any], build_ids: BuildIds) -> Catalog:
         )
         for database, lower_schema, lower_name, schema, name, is_view, columns in rows
     }
+
+
+def read_constraints(connection: Connection[Any]) -> Constraints:
+    """Return what the database enforces: not null, and unique indexes over whole columns and all rows."""
+    tables = (
+        f"select c.oid, array[{_KEY}] as key from pg_class c join pg_namespace n on n.oid = c.relnamespace "
+        f"where (c.relkind = 'r' and not c.relhassubclass) or c.relkind = 'p'"
+    )
+    columns = "array_agg(a.attname::text order by a.attnum)"
+    not_null = connection.execute(
+        f"select t.key, {columns} from ({tables}) t join pg_attribute a on a.attrelid = t.oid "
+        f"where a.attnotnull and a.attnum > 0 and not a.attisdropped group by t.key".encode()
+    ).fetchall()
+    unique: dict[RelationKey, list[tuple[str, ...]]] = {}
+    for key, names in connection.execute(
+        f"select t.key, {columns} from ({tables}) t join pg_index i on i.indrelid = t.oid "
+        f"join pg_attribute a on a.attrelid = t.oid and a.attnum = any(i.indkey[0:i.indnkeyatts - 1]) "
+        f"where i.indisunique and i.indisvalid and i.indimmediate and i.indpred is null and i.indexprs is null "
+        f"group by t.key, i.indexrelid".encode()
+    ).fetchall():
+        unique.setdefault(tuple(key), []).append(tuple(names))
+    collations = connection.execute(
+        b"select exists (select 1 from pg_attribute a join pg_collation c on c.oid = a.attcollation where not c.collisdeterministic)"
+    ).fetchone()
+    return Constraints(
+        {tuple(key): tuple(names) for key, names in not_null},
+        {key: tuple(sorted(found)) for key, found in unique.items()},
+        bool(collations and collations[0]),
+    )
 
 
 def columns_of(connection: Connection[Any], table: str) -> tuple[tuple[str, str], ...]:

@@ -21,7 +21,7 @@ from sqlalchemy.pool import QueuePool
 
 from sao_dagster.core.models import CompiledSql, Materialized, Model, Relation, Seed
 from sao_dagster.errors import WarehouseError
-from sao_dagster.warehouses.base import Built, Catalog, Rows
+from sao_dagster.warehouses.base import Built, Catalog, Constraints, Rows
 from sao_dagster.warehouses.contents import Reader, Table
 from sao_dagster.warehouses.incremental import Statements, add_increment, by_name
 from sao_dagster.warehouses.names import bare, quote
@@ -29,6 +29,7 @@ from sao_dagster.warehouses.postgres_builds import BuildIds, ensure_schemas
 from sao_dagster.warehouses.postgres_catalog import (
     columns_of,
     read_catalog,
+    read_constraints,
     shown_by,
 )
 from sao_dagster.warehouses.postgres_content import content_of, contents_sql, plain_text, written_names
@@ -145,6 +146,11 @@ class PostgresSession:
             for connection in self._running:
                 connection.cancel()
 
+    @property
+    def is_alone(self) -> bool:
+        """Whether nobody else can write: others may at any time."""
+        return False
+
     def stamp(self) -> str | None:
         """Return nothing: others may write at any time."""
         return None
@@ -165,6 +171,10 @@ class PostgresSession:
     def catalog(self) -> Catalog:
         """Return all tables and views of the database."""
         return self._attempted(lambda connection: read_catalog(connection, self._build_ids), changes=False)
+
+    def constraints(self) -> Constraints:
+        """Return the constraints of all tables that have no children, whose rows they would not hold for."""
+        return self._attempted(read_constraints, changes=False)
 
     def ensure_schemas(self, relations: Collection[Relation]) -> None:
         """Create the schemas that the relations live in, where they are not there."""

@@ -14,7 +14,7 @@ from typing import Any, ClassVar
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, rule
 
-from sao_dagster import DuckDBWarehouse, SqlProject, select
+from sao_dagster import Column, DuckDBWarehouse, SqlProject, select
 from sao_dagster.core.decide import Mode, Outcome, Reason
 from sao_dagster.core.models import Materialized, Project
 from sao_dagster.results import ModelResult, RunResult
@@ -166,10 +166,14 @@ class History(RuleBasedStateMachine):
     def _project(self, warehouse: Warehouse | None = None) -> SqlProject:
         opened = SqlProject("random", warehouse=warehouse or self.warehouse, state_url="sqlite://")
         for name in SOURCES:
-            opened.source("raw", name)
+            opened.source("raw", name, columns=self.columns())
         for spec in self.specs.values():
-            opened.model(name=spec.name, sql=spec.sql(), **spec.config())
+            opened.model(name=spec.name, sql=spec.sql(), columns=self.columns(), **spec.config())
         return opened
+
+    def columns(self) -> dict[str, Column]:
+        """Return the columns that are declared of every model and source, with their data tests."""
+        return {}
 
     def _pick(self, number: int) -> Spec:
         return list(self.specs.values())[number % len(self.specs)]
@@ -276,9 +280,14 @@ class History(RuleBasedStateMachine):
         there = {name: self._exists(name) for name in self.specs}
         before = {name: self._inputs(project, name) for name in project.nodes}
         result = runner.run(select(project, include), mode)
+        self.blocking = {each.test.tested for each in result.tests if each.blocks}
         for each in sorted(result.models, key=lambda each: project.graph.order.index(each.name)):
             self._check(project, each, mode, there=there[each.name], before=before[each.name])
         self._check_all(opened, result)
+        self.after(result)
+
+    def after(self, result: RunResult) -> None:
+        """Look at a run that is over."""
 
     # ------------------------------------------------------------------ the oracle
 
@@ -371,6 +380,8 @@ class History(RuleBasedStateMachine):
 
     def _is_broken(self, project: Project, name: str) -> bool:
         names = {name, *project.graph.ancestors([name])}
+        if not self.blocking.isdisjoint({*names, *project.graph.sources_above([name])}):
+            return True
         if any(self.specs[each].broken for each in names if each in self.specs):
             return True
         reads = project.graph.relations_read(name)
@@ -388,7 +399,8 @@ class History(RuleBasedStateMachine):
         if len(result.models) < len(kept) or not plain or history:
             return
         fresh = self._project(self.beside())
-        assert fresh.runner().run(select(fresh.project), Mode.FULL_REFRESH).succeeded
+        models = replace(select(fresh.project), tests=())
+        assert fresh.runner().run(models, Mode.FULL_REFRESH).succeeded
         for node in kept:
             rebuilt = self.oracle.query(f"select * from {fresh.project.nodes[node.name].relation}")
             assert self._content(project, node.name) == rebuilt, f"{node.name} differs from a rebuild of everything"

@@ -11,8 +11,10 @@ import pytest
 from hypothesis import HealthCheck, settings
 from hypothesis.stateful import run_state_machine_as_test
 
+from sao_dagster.core.verdicts import TestOutcome
 from tests.oracle.machine import History
 from tests.oracle.on_postgres import PostgresHistory
+from tests.oracle.with_tests import TestedHistory
 from tests.postgres import Postgres
 
 TestHistories = History.TestCase
@@ -23,6 +25,12 @@ TestHistories.settings = settings(
     suppress_health_check=list(HealthCheck),
     print_blob=True,
 )
+
+
+def test_verdicts_that_were_not_run_for_are_what_a_run_gives() -> None:
+    TestedHistory.outcomes.clear()
+    run_state_machine_as_test(TestedHistory, settings=TestHistories.settings)
+    assert min(TestedHistory.outcomes[each] for each in (TestOutcome.RAN, TestOutcome.REUSED, TestOutcome.PROVEN)) > 20
 
 
 def test_histories_on_postgres(postgres: Postgres, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -113,9 +113,10 @@ class Grammar:
     def values(self) -> Made:
         """Rows of literals."""
         kinds = [self.random.choice(["int", "text"]) for _ in range(self.random.randint(1, 3))]
-        lines = []
-        for _ in range(self.random.randint(1, 3)):
-            lines.append("(" + ", ".join(self.literal(kind, nulls=0.2) for kind in kinds) + ")")
+        lines = [
+            "(" + ", ".join(self.literal(kind, nulls=0.2) for kind in kinds) + ")"
+            for _ in range(self.random.randint(1, 3))
+        ]
         names = [self.fresh("c") for _ in kinds]
         alias = self.fresh("v")
         casts = ", ".join(
@@ -535,7 +536,7 @@ class Grammar:
             (f"lead({ref.sql}, 1, {self.literal(ref.kind)}) over ({partition}{order})", ref.kind),
             (f"first_value({ref.sql}) over ({partition}{order}{frame})", ref.kind),
         ]
-        if ref.kind not in ("bool",):
+        if ref.kind != "bool":
             choices.append((f"max({ref.sql}) over ({partition}{order}{frame})", ref.kind))
         sql, kind = self.random.choice(choices)
         return Ref(sql, kind)

@@ -214,7 +214,7 @@ def declare(project: SqlProject) -> None:
     world.model("b", "select y from {{ ref('from_python') }}")
     run = world.run()
     assert run.outcomes == {"a": "built: never_built", "from_python": "built: never_built", "b": "built: never_built"}
-    assert run.tests == {"not_null_from_python_y": "ran: pass"}
+    assert run.tests == {"not_null_from_python_y": "proven: pass"}
     assert world.runner().project.nodes["from_python"].description == "Made in Python."
     assert str(world.runner().project.nodes["from_python"].location) == "sao_project.py:5"
 

@@ -6,19 +6,21 @@ certain values. A proof holds for every content of the tables that agrees with t
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from itertools import combinations, count
 
 from sqlglot import exp, parse
 from sqlglot.errors import SqlglotError
 
 from sao_dagster.core.models import RelationKey
-from sao_dagster.core.proofs import Fact, FactKind, Proof
+from sao_dagster.core.proofs import INFERRED, Fact, FactKind, Proof
 from sao_dagster.sql.properties.names import NotUnderstoodError, stored_name
 from sao_dagster.sql.properties.queries import Output, Reader
-from sao_dagster.sql.properties.rows import Domain, Rows, follow
-from sao_dagster.sql.properties.types import Type, read_type
+from sao_dagster.sql.properties.rows import Domain, Rows, Value, follow
+from sao_dagster.sql.properties.types import Kind, Type, read_type
 
 
 @dataclass(frozen=True)
@@ -28,10 +30,34 @@ class Table:
     Attributes:
         columns: Names and types, in order, as the warehouse has them.
         facts: What holds for its content.
+        derived: What holds for it, too, since it follows from the SQL of the relation itself.
     """
 
     columns: tuple[tuple[str, str], ...]
     facts: tuple[Fact, ...] = ()
+    derived: tuple[tuple[Fact, Proof], ...] = ()
+
+
+PAIRED_COLUMNS = 12
+"""In queries with more output columns, keys of two columns are not looked for."""
+
+
+def accepted_domain(values: Sequence[str | int], found: Type) -> frozenset[Value] | None:
+    """Return the values that `accepted_values` accepts, as values of a column of a type; None where that is not certain.
+
+    >>> accepted_domain(["1", "2"], read_type("BIGINT", "duckdb")) == {1, 2}, accepted_domain([1], read_type("TEXT", "duckdb"))
+    (True, None)
+    """
+    if found.kind is Kind.TEXT and all(isinstance(value, str) for value in values):
+        return frozenset(values)
+    if found.kind is Kind.INTEGER and all(isinstance(value, int) or _WHOLE.fullmatch(value) for value in values):
+        return frozenset(map(int, values))
+    if found.kind is Kind.BOOLEAN and all(value in ("true", "false") for value in values):
+        return frozenset(values)
+    return None
+
+
+_WHOLE = re.compile(r"-?\d{1,18}")
 
 
 @dataclass
@@ -81,6 +107,28 @@ class Properties:
     def domain(self, place: int) -> Domain | None:
         """Return the values that a column can have, besides null; None where they are not known."""
         return self.output.rows.domains.get(self.output.ids[place])
+
+    @cached_property
+    def claims(self) -> tuple[tuple[Fact, Proof], ...]:
+        """All that is proven of named columns and, where there are few, of pairs of them; about a relation without a name."""
+        found: list[tuple[Fact, Proof]] = []
+        named = [place for place, name in enumerate(self.names) if name and self.names.count(name) == 1]
+        for place in named:
+            column = (self.names[place],)
+            if (proof := self.not_null(place)) is not None:
+                found.append((Fact(FactKind.NOT_NULL, "", column, INFERRED), proof))
+            if (proof := self.unique([place])) is not None:
+                found.append((Fact(FactKind.UNIQUE, "", column, INFERRED), proof))
+            if (domain := self.domain(place)) is not None:
+                values = tuple(sorted(domain.values, key=str))
+                found.append((Fact(FactKind.ACCEPTED_VALUES, "", column, INFERRED, values=values), domain.proof))
+        alone = {fact.columns[0] for fact, _ in found if fact.kind is FactKind.UNIQUE}
+        others = [place for place in named if self.names[place] not in alone]
+        for pair in combinations(others, 2) if len(others) <= PAIRED_COLUMNS else ():
+            if (proof := self.unique(pair)) is not None:
+                columns = tuple(self.names[place] for place in pair)
+                found.append((Fact(FactKind.UNIQUE, "", columns, INFERRED), proof))
+        return tuple(found)
 
     def type_of(self, place: int) -> Type:
         """Return the type of a column, as far as it is known."""
@@ -157,16 +205,18 @@ class _Tables:
             columns[stored_name(name, self.dialect)]: read_type(text, self.dialect) for name, text in table.columns
         }
         rows.bind(columns.values(), Proof("row"))
-        for fact in table.facts:
+        for fact, inner in (*((fact, None) for fact in table.facts), *table.derived):
             mine = [columns.get(stored_name(name, self.dialect)) for name in fact.columns]
             about = [column for column in mine if column is not None]
             if len(about) != len(mine):
                 continue
-            proof = Proof("fact", fact=fact)
+            proof = Proof("fact", () if inner is None else (inner,), fact)
             if fact.kind is FactKind.NOT_NULL:
                 rows.not_null[about[0]] = proof
             elif fact.kind is FactKind.UNIQUE:
                 rows.add_dependency(about, {row}, proof, about)
             elif fact.kind is FactKind.ACCEPTED_VALUES:
-                rows.domains[about[0]] = Domain(frozenset(fact.values), proof)
+                values = accepted_domain(fact.values, rows.type_of(about[0]))
+                if values is not None:
+                    rows.narrow(about[0], Domain(values, proof))
         return Output(list(columns), list(columns.values()), rows)

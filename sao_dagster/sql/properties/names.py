@@ -30,6 +30,11 @@ def name_of(identifier: exp.Expr | str | None, dialect: str) -> str:
     return text.upper() if dialect == "snowflake" else text.lower()
 
 
+def written_name(text: str, dialect: str, *, quoted: bool) -> str:
+    """Return a name that SQL writes with or without quotes as the dialect compares it."""
+    return name_of(exp.to_identifier(text, quoted=quoted), dialect)
+
+
 def stored_name(name: str, dialect: str) -> str:
     """Return a name that a catalog gives as the dialect compares it."""
     return name if dialect in _KEEPS_QUOTED_CASE else name.lower()

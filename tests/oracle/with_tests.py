@@ -1,0 +1,53 @@
+"""Histories of projects whose models and sources have data tests: each verdict that was not run for is what a run gives."""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import ClassVar
+
+from hypothesis import strategies as st
+from hypothesis.stateful import rule
+
+from sao_dagster import Column
+from sao_dagster.core.records import Verdict
+from sao_dagster.core.verdicts import TestOutcome, verdict_of
+from sao_dagster.results import RunResult
+from tests.oracle.machine import SOURCES, History
+
+
+class TestedHistory(History):
+    """As `History`, with tests that pass and fail as the data change."""
+
+    __test__ = False
+
+    outcomes: ClassVar[Counter[TestOutcome]] = Counter()
+
+    def columns(self) -> dict[str, Column]:
+        return {
+            "id": Column(data_tests=("unique", "not_null")),
+            "k": Column(data_tests=("not_null", {"accepted_values": {"values": [0, 1, 2], "quote": False}})),
+            "v": Column(data_tests=({"not_null": {"severity": "warn"}}, {"unique": {"severity": "warn"}})),
+        }
+
+    @rule(source=st.sampled_from(SOURCES), column=st.sampled_from(["id", "k", "v"]))
+    def insert_null(self, source: str, column: str) -> None:
+        values = {"id": "20", "k": "1", "v": "5", column: "null"}
+        self.oracle.execute(
+            f"insert into raw.{source} (id, k, v) values ({values['id']}, {values['k']}, {values['v']})"
+        )
+
+    @rule(source=st.sampled_from(SOURCES))
+    def mend(self, source: str) -> None:
+        """Make the tests of a source pass."""
+        self.put(f"raw.{source}", "select i::int as id, (i % 3)::int as k, i::int as v from generate_series(0, 5) t(i)")
+
+    def after(self, result: RunResult) -> None:
+        """Run every test whose verdict was reused or proven."""
+        for each in result.tests:
+            self.outcomes[each.decision.outcome] += 1
+            if each.decision.outcome not in (TestOutcome.REUSED, TestOutcome.PROVEN):
+                continue
+            failures = sum(self.oracle.query(each.test.sql).values())
+            assert each.verdict is verdict_of(each.test, failures), (each.test.name, each.decision, failures)
+            assert each.failures == failures
+            assert each.decision.outcome is not TestOutcome.PROVEN or each.verdict is Verdict.PASS
