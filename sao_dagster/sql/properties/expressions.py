@@ -189,9 +189,12 @@ def _can_be_read_again(block: Block, parts: Sequence[exp.Expr]) -> bool:
 
 
 def _is_number_text(block: Block, part: exp.Expr) -> bool:
-    """Return whether a part is a whole number, or a cast of one to text."""
-    while isinstance(part, exp.Paren | exp.Cast):
-        if isinstance(part, exp.Cast) and block.rows.type_of(block.intern(part)).kind not in (Kind.TEXT, Kind.INTEGER):
+    """Return whether a part is a whole number, or a cast of one to text; `coalesce` around it makes no difference if it is not null."""
+    while isinstance(part, exp.Paren | exp.Cast | exp.Coalesce):
+        column = block.intern(part)
+        if isinstance(part, exp.Cast) and block.rows.type_of(column).kind not in (Kind.TEXT, Kind.INTEGER):
+            return False
+        if isinstance(part, exp.Coalesce) and column != block.intern(part.this):
             return False
         part = part.this
     return block.rows.type_of(block.intern(part)).kind is Kind.INTEGER
@@ -249,7 +252,7 @@ def _coalesce(block: Block, node: exp.Coalesce) -> Described | int:
     if either is not None and len(columns) == 2:
         return either
     kind = _common(block, columns)
-    if columns[0] in block.rows.not_null and kind.kind is not Kind.OTHER:
+    if kind.kind is not Kind.OTHER and block.rows.not_null_proof(columns[0]) is not None:
         return columns[0]
     return Described(kind, tuple(columns), kept_by=tuple(columns), domain=_either(block, columns), rule="coalesce")
 

@@ -253,7 +253,7 @@ def _conditionally(rows: Rows, found: Effects, when: set[int], padded: Ids) -> N
 
 def _at_most_one_match(meeting: Block, start: Ids, goal: Ids) -> Proof | None:
     """Return why a row that has given values on `start` meets at most one row."""
-    found = meeting.rows.closure(start)
+    found = meeting.rows.closure(start, goal=goal)
     if not goal <= found.keys():
         return None
     return follow("at_most_one_match", *(found[column] for column in goal))

@@ -29,6 +29,7 @@ class Output:
         rows: What is known.
         open: Whether it has columns that are not known.
         copies: Columns of the query around it that it uses, with their numbers in it.
+        used: Whether a common table expression was read already.
     """
 
     names: list[str]
@@ -36,6 +37,7 @@ class Output:
     rows: Rows
     open: bool = False
     copies: dict[int, int] = field(default_factory=dict)
+    used: bool = False
 
     @property
     def correlated(self) -> bool:
@@ -113,6 +115,7 @@ class Reader:
                     raise NotUnderstoodError("a common table expression that depends on the query around it")
             except NotUnderstoodError:
                 output = _opaque(self.ids)
+            output.rows = output.rows.pruned(output.ids)
             found[name] = self._renamed(output, cte.args["alias"])
         return found
 
@@ -230,8 +233,7 @@ class Reader:
         ):
             if not node.db and name_of(node.this, self.dialect) in block.ctes:
                 cte = block.ctes[name_of(node.this, self.dialect)]
-                rows, renamed = cte.rows.renamed(self.ids, cte.ids)
-                output = Output(cte.names, [renamed[each] for each in cte.ids], rows, cte.open)
+                output = self._use(cte)
             else:
                 output = self.table(node, self.ids)
         output = self._renamed(output or _opaque(self.ids), alias)
@@ -243,6 +245,14 @@ class Reader:
         )
         self._joins(node, inner)
         return inner.rows, inner.names
+
+    def _use(self, cte: Output) -> Output:
+        """Return a common table expression for one use of it; each further use has numbers of its own."""
+        if not cte.used:
+            cte.used = True
+            return replace(cte, rows=cte.rows.copy())
+        rows, renamed = cte.rows.renamed(self.ids, cte.ids)
+        return Output(cte.names, [renamed[each] for each in cte.ids], rows, cte.open)
 
     def _relation(self, node: exp.Expr, block: Block) -> Side:
         """Return what is known of one relation of a `from`, which may use columns of those before it."""

@@ -97,6 +97,7 @@ class Rows:
     types: dict[int, Type] = field(default_factory=dict)
     not_empty: Proof | None = None
     numbers: frozenset[int] = frozenset()
+    _without_nulls: tuple[tuple[int, int, int], Found] | None = field(default=None, init=False, repr=False)
 
     def copy(self) -> Rows:
         """Return the same, which can grow by itself."""
@@ -120,8 +121,15 @@ class Rows:
 
     def without_nulls(self, given: Iterable[int] = ()) -> Found:
         """Return the columns that are not null, each with the reason, where those that are given are not null."""
-        found: Found = dict.fromkeys(given, GIVEN)
-        found.update(self.not_null)
+        version = (len(self.not_null), len(self.equalities), len(self.implications))  # they only grow
+        if self._without_nulls is None or self._without_nulls[0] != version:
+            self._without_nulls = version, self._with_what_follows(dict(self.not_null))
+        known = self._without_nulls[1]
+        more = [column for column in given if column not in known]
+        return self._with_what_follows({**known, **dict.fromkeys(more, GIVEN)}) if more else known
+
+    def _with_what_follows(self, found: Found) -> Found:
+        """Add the columns that are not null because those in `found` are not."""
         grown = True
         while grown:
             grown = False
@@ -150,17 +158,18 @@ class Rows:
             return [found[column] for column in rule.all_of]
         return None
 
-    def closure(self, start: Iterable[int], given: Iterable[int] = ()) -> Found:
+    def closure(self, start: Iterable[int], given: Iterable[int] = (), goal: Ids | None = None) -> Found:
         """Return the columns on which two rows are equal that are equal on `start`, each with the reason.
 
         Args:
             start: On these, the two rows are equal.
             given: These are not null in either row.
+            goal: What is asked for, so that there is no need to go on once it is found.
         """
         found: Found = dict.fromkeys(start, GIVEN)
         present = self.without_nulls(given)
         grown = True
-        while grown:
+        while grown and not (goal is not None and goal <= found.keys()):
             grown = False
             for each in self.equalities:
                 for one, other in ((each.one, each.other), (each.other, each.one)):
@@ -187,7 +196,7 @@ class Rows:
             ignoring_nulls: Whether rows with a null in one of them do not count, as with dbt's `unique`.
         """
         start = tuple(columns)
-        found = self.closure(start, start if ignoring_nulls else ())
+        found = self.closure(start, start if ignoring_nulls else (), self.identity)
         if not self.identity <= found.keys():
             return None
         return follow("key", *(found[column] for column in self.identity))
@@ -250,6 +259,47 @@ class Rows:
             {**self.types, **other.types},
             filled,
             self.numbers | other.numbers,
+        )
+
+    def _live(self, outputs: Iterable[int]) -> set[int]:
+        """Return the columns that say something of outputs, or of the identity."""
+        live = {*outputs, *self.identity}
+        grown = True
+        while grown:
+            before = len(live)
+            for rule in self.dependencies:
+                if not rule.determined.isdisjoint(live):
+                    live |= rule.determines
+                    live |= rule.when
+            for each in self.equalities:
+                if each.one in live or each.other in live:
+                    live |= {each.one, each.other}
+            for implied in self.implications:
+                if not implied.then.isdisjoint(live):
+                    live |= implied.all_of
+                    live |= implied.any_of
+            grown = len(live) > before
+        return live
+
+    def pruned(self, outputs: Iterable[int]) -> Rows:
+        """Return the same without what says nothing of outputs, nor of the identity."""
+        live = self._live(outputs)
+        return replace(
+            self,
+            dependencies=[
+                each if each.determined <= live else replace(each, determined=each.determined & live)
+                for each in self.dependencies
+                if not each.determined.isdisjoint(live)
+            ],
+            equalities=[each for each in self.equalities if each.one in live],
+            implications=[
+                each if each.then <= live else replace(each, then=each.then & live)
+                for each in self.implications
+                if not each.then.isdisjoint(live)
+            ],
+            not_null={column: proof for column, proof in self.not_null.items() if column in live},
+            domains={column: domain for column, domain in self.domains.items() if column in live},
+            types={column: found for column, found in self.types.items() if column in live},
         )
 
     def renamed(self, ids: count[int], columns: Iterable[int]) -> tuple[Rows, dict[int, int]]:

@@ -1,0 +1,455 @@
+"""Each rule, broken on purpose: the random queries must notice.
+
+    python -m tests.proofs.mutations [--pairs 60000] [NAME ...]
+
+Prints for each mutation after how many pairs of query and data the first unsound claim was seen.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import replace
+from typing import Any
+from unittest.mock import patch
+
+from sqlglot import exp
+
+from sao_dagster.core.proofs import Proof
+from sao_dagster.sql.properties import (
+    aggregates,
+    block,
+    expressions,
+    functions,
+    joins,
+    predicates,
+    queries,
+    rows,
+    selects,
+    types,
+)
+from sao_dagster.sql.properties.predicates import Effects
+from sao_dagster.sql.properties.rows import Domain, Rows
+from tests.proofs.fuzz import DuckDB, Engine, fuzz
+
+Mutation = Callable[[], AbstractContextManager[Any]]
+MUTATIONS: dict[str, Mutation] = {}
+WRONG = Proof("wrong")
+
+
+def mutation(function: Callable[[], Iterator[None]]) -> Callable[[], Iterator[None]]:
+    """Register a mutation: a context in which a rule is broken."""
+    MUTATIONS[function.__name__] = contextmanager(function)
+    return function
+
+
+def replacing(name: str, target: Any, attribute: str, value: Any) -> None:
+    """Register a mutation that puts something in the place of a function or a table."""
+    MUTATIONS[name] = lambda: patch.object(target, attribute, value)
+
+
+def handling(name: str, module: Any, kinds: Any, changed: Callable[[Callable[..., Any]], Callable[..., Any]]) -> None:
+    """Register a mutation that changes what handles expressions or conditions of some kinds."""
+
+    def context() -> AbstractContextManager[Any]:
+        handlers = tuple((each, changed(handler) if each == kinds else handler) for each, handler in module._HANDLERS)
+        assert handlers != module._HANDLERS
+        return patch.object(module, "_HANDLERS", handlers)
+
+    MUTATIONS[name] = context
+
+
+# ---------------------------------------------------------------------- rows
+
+replacing(
+    "lax keys count as strict",
+    Rows,
+    "key_proof",
+    lambda self, columns, *, ignoring_nulls, _own=Rows.key_proof: _own(self, columns, ignoring_nulls=True),
+)
+replacing("dependencies survive rows of nulls", rows, "_among_nulls", lambda each, present, marker: each)
+replacing("an outer join adds no nulls", Rows, "padded", lambda self, ids, columns, proof: (self.copy(), next(ids)))
+replacing(
+    "conditions on dependencies are forgotten",
+    Rows,
+    "add_dependency",
+    lambda self, a, b, proof, when=(), _own=Rows.add_dependency: _own(self, a, b, proof),
+)
+replacing(
+    "implications need one of all",
+    Rows,
+    "_premises",
+    staticmethod(
+        lambda rule, found: next(([found[each]] for each in rule.any_of | rule.all_of if each in found), None)
+    ),
+)
+replacing(
+    "domains are not cut but joined",
+    Domain,
+    "both",
+    lambda self, other: Domain(
+        self.values & other.values & frozenset([next(iter(sorted(self.values, key=str)), 0)]), self.proof
+    ),
+)
+
+# ---------------------------------------------------------------------- types and functions
+
+for module in (joins, predicates):
+    replacing(
+        f"all types compare alike ({module.__name__.rpartition('.')[2]})", module, "comparable", lambda one, other: True
+    )
+replacing("every cast keeps values apart", expressions, "keeps_apart", lambda source, target, dialect: True)
+replacing(
+    "every cast keeps domains",
+    expressions,
+    "_cast_domain",
+    lambda block, inner, source, target: block.rows.domains.get(inner),
+)
+replacing("equal is always the same", types.Type, "exact", property(lambda self: True))
+replacing("every function keeps not null", functions, "keeps_not_null", lambda node, dialect: True)
+replacing("every function rejects nulls", functions, "rejects_null", lambda node: tuple(node.iter_expressions()))
+replacing("texts can always be read again", expressions, "_can_be_read_again", lambda block, parts: True)
+replacing("every kind of type is common", queries, "common", lambda one, other: one)
+replacing(
+    "a choice has the values of its first side",
+    expressions,
+    "_either",
+    lambda block, columns: block.rows.domains.get(columns[0]),
+)
+
+
+def _not_null(handler: Callable[..., Any]) -> Callable[..., Any]:
+    def changed(block_: Any, node: Any) -> Any:
+        found = handler(block_, node)
+        return found if isinstance(found, int) else replace(found, not_null=WRONG)
+
+    return changed
+
+
+def _injective(handler: Callable[..., Any]) -> Callable[..., Any]:
+    def changed(block_: Any, node: Any) -> Any:
+        found = handler(block_, node)
+        return (
+            found
+            if isinstance(found, int) or not found.arguments
+            else replace(found, reveals=found.arguments[:1], when=(), partly=False)
+        )
+
+    return changed
+
+
+def _whole(handler: Callable[..., Any]) -> Callable[..., Any]:
+    def changed(block_: Any, node: Any) -> Any:
+        found = handler(block_, node)
+        return found if isinstance(found, int) else replace(found, when=(), partly=False)
+
+    return changed
+
+
+def _first(handler: Callable[..., Any]) -> Callable[..., Any]:
+    return lambda block_, node: block_.intern(node.this)
+
+
+handling("coalesce is its first argument", expressions, exp.Coalesce, _first)
+handling("nullif is never null", expressions, exp.Nullif, _not_null)
+handling("nullif keeps all apart", expressions, exp.Nullif, _whole)
+handling("case is never null", expressions, (exp.Case, exp.If), _not_null)
+handling("case keeps values apart", expressions, (exp.Case, exp.If), _injective)
+handling("greatest keeps values apart", expressions, (exp.Greatest, exp.Least), _injective)
+handling("addition keeps values apart", expressions, (exp.Add, exp.Sub), _injective)
+handling("in is never null", expressions, exp.In, _not_null)
+handling("a scalar query is never null", expressions, (exp.Subquery, exp.Query), _not_null)
+handling("an aggregate is never null", expressions, exp.AggFunc, _not_null)
+handling("an aggregate with a filter is never null", expressions, exp.Filter, _not_null)
+
+# ---------------------------------------------------------------------- conditions
+
+replacing("or says what each side says", Effects, "either", Effects.both)
+
+
+def _holding(handler: Callable[..., Any]) -> Callable[..., Any]:
+    return lambda block_, node, holds: handler(block_, node, True)
+
+
+def _as_comparison(handler: Callable[..., Any]) -> Callable[..., Any]:
+    return lambda block_, node, holds: predicates._compared(
+        block_, exp.EQ(this=node.this, expression=node.expression), holds=holds
+    )
+
+
+handling("not in a query rejects nulls", predicates, exp.In, _holding)
+handling("not between rejects all nulls", predicates, exp.Between, _holding)
+handling("not exists is exists", predicates, exp.Exists, _holding)
+handling("is null and is not null are one", predicates, exp.Is, _holding)
+handling("is distinct from is <>", predicates, (exp.NullSafeEQ, exp.NullSafeNEQ), _as_comparison)
+handling(
+    "coalesce(p, x) holds where p does",
+    predicates,
+    exp.Coalesce,
+    lambda handler: lambda block_, node, holds: predicates.effects(block_, node.this, holds=holds),
+)
+
+
+def _any_as_equal(block_: Any, node: Any, holds: bool) -> Effects:
+    if isinstance(node.expression, exp.Any | exp.All):
+        return Effects({block_.intern(node.this): WRONG})
+    return predicates._compared(block_, node, holds)
+
+
+handling("all of no rows rejects nulls", predicates, functions.COMPARISONS, lambda handler: _any_as_equal)
+
+
+@mutation
+def the_second_row_counts_as_the_first() -> Iterator[None]:
+    own = predicates._bound
+
+    def wider(block_: Any, found: Effects, node: Any, one: int, other: int, *, holds: bool) -> None:
+        for column in (one, other):
+            if column in block_.rows.numbers and isinstance(node, exp.LT | exp.LTE) and holds:
+                predicates._equate(block_, found, column, block_.intern(exp.Literal.number(1)))
+        own(block_, found, node, one, other, holds=holds)
+
+    with patch.object(predicates, "_bound", wider):
+        yield
+
+
+# ---------------------------------------------------------------------- joins
+
+replacing("each row meets at most one", joins, "_at_most_one_match", lambda meeting, start, goal: WRONG)
+replacing("a full join has only equalities", joins, "_are_all", lambda node, merged: True)
+replacing(
+    "an anti join is a semi join",
+    joins,
+    "_filter",
+    lambda block_, left, found, *, semi, _own=joins._filter: _own(block_, left, found, semi=True),
+)
+replacing("a lateral relation is the same for all rows", joins, "_per_row", lambda left, right: right)
+replacing(
+    "every join is an asof join",
+    joins,
+    "_meeting",
+    lambda block_, left, right, _own=joins._meeting: _asof(_own(block_, left, right), left, right),
+)
+
+
+def _asof(meeting: Any, left: Any, right: Any) -> Any:
+    meeting.rows.add_dependency(left.rows.identity, right.rows.identity, WRONG)
+    return meeting
+
+
+@mutation
+def a_full_join_keeps_either_side_not_null() -> Iterator[None]:
+    own = joins._coalesce
+
+    def wrong(block_: Any, rows_: Any, left: Any, right: Any, pair: Any) -> int:
+        either = own(block_, rows_, left, right, pair)
+        rows_.not_null[either] = WRONG
+        return either
+
+    with patch.object(joins, "_coalesce", wrong):
+        yield
+
+
+# ---------------------------------------------------------------------- selects and sets
+
+
+def _grouped_plainly(self: Any, columns: list[int]) -> None:
+    self.block.rows.add_dependency(columns, self.block.rows.identity, WRONG)
+
+
+replacing("rollup is group by", selects.Selecting, "_grouping_sets", _grouped_plainly)
+replacing("unnest keeps rows", selects.Selecting, "_fan_out", lambda self, items, ids: ids)
+replacing(
+    "distinct on is distinct",
+    selects.Selecting,
+    "_distinct",
+    lambda self, ids: (
+        self.node.args.get("distinct") and self.block.rows.add_dependency(ids, self.block.rows.identity, WRONG)
+    ),
+)
+replacing(
+    "limit 2 is limit 1", queries, "_limit", lambda node, rows_: node.args.get("limit") and rows_.at_most_one(WRONG)
+)
+replacing("union keeps the keys of its first side", queries, "_union", lambda left, right, ids: (left.rows, left.ids))
+
+
+@mutation
+def union_takes_not_null_from_either_side() -> Iterator[None]:
+    own = queries._combine
+
+    def wrong(rows_: Any, column: int, parts: Any, rule: str) -> None:
+        own(rows_, column, parts, rule)
+        if any(each.not_null_proof(part) is not None for each, part in parts):
+            rows_.not_null[column] = WRONG
+
+    with patch.object(queries, "_combine", wrong):
+        yield
+
+
+@mutation
+def union_all_is_union() -> Iterator[None]:
+    own = queries.Reader._set_operation
+
+    def wrong(self: Any, node: Any, *rest: Any) -> Any:
+        node.set("distinct", True)
+        return own(self, node, *rest)
+
+    with patch.object(queries.Reader, "_set_operation", wrong):
+        yield
+
+
+@mutation
+def the_sides_of_a_union_are_always_apart() -> Iterator[None]:
+    own = queries._union
+
+    def wrong(left: Any, right: Any, ids: Any) -> Any:
+        rows_, found = own(left, right, ids)
+        for place, column in enumerate(found):
+            if left.rows.key_proof([left.ids[place]], ignoring_nulls=True) and right.rows.key_proof(
+                [right.ids[place]], ignoring_nulls=True
+            ):
+                rows_.add_dependency({column}, rows_.identity, WRONG, {column})
+        return rows_, found
+
+    with patch.object(queries, "_union", wrong):
+        yield
+
+
+@mutation
+def intersect_all_has_one_row_of_each() -> Iterator[None]:
+    own = queries._intersect
+
+    def wrong(left: Any, right: Any, distinct: bool) -> Any:
+        rows_ = own(left, right, distinct)
+        rows_.add_dependency(left.ids, rows_.identity, WRONG)
+        return rows_
+
+    with patch.object(queries, "_intersect", wrong):
+        yield
+
+
+@mutation
+def a_recursive_query_is_as_its_first_rows() -> Iterator[None]:
+    own = queries.Reader._plain
+
+    def wrong(self: Any, like: Any, not_null: Any, types_: Any = ()) -> Any:
+        kept = {place for place, each in enumerate(like.ids) if like.rows.not_null_proof(each) is not None}
+        return own(self, like, kept, types_)
+
+    with patch.object(queries.Reader, "_plain", wrong):
+        yield
+
+
+@mutation
+def except_takes_what_holds_in_its_second_side() -> Iterator[None]:
+    own = queries.Reader._set_operation
+
+    def wrong(self: Any, node: Any, outer: Any, ctes: Any) -> Any:
+        if isinstance(node, exp.Except):
+            found = self._query(node.this, outer, ctes)
+            other = self._query(node.expression, outer, ctes)
+            for mine, theirs in zip(found.ids, other.ids, strict=True):
+                if other.rows.not_null_proof(theirs) is not None:
+                    found.rows.not_null[mine] = WRONG
+            return found
+        return own(self, node, outer, ctes)
+
+    with patch.object(queries.Reader, "_set_operation", wrong):
+        yield
+
+
+# ---------------------------------------------------------------------- aggregates and windows
+
+replacing("every frame holds the row", aggregates, "_holds_current_row", lambda spec: True)
+replacing(
+    "lag has a default",
+    aggregates,
+    "_shifted",
+    lambda block_, function, outer: block.Described(block_.rows.type_of(block_.intern(function.this)), not_null=WRONG),
+)
+replacing("a sum is one of the values", functions, "PICKS", (*functions.PICKS, exp.Sum, exp.GroupConcat))
+
+
+@mutation
+def ranks_are_row_numbers() -> Iterator[None]:
+    own = aggregates.describe_window
+
+    def wrong(block_: Any, node: Any) -> Any:
+        if isinstance(node.this, exp.Rank | exp.DenseRank):
+            node = node.copy()
+            node.set("this", exp.RowNumber())
+        return own(block_, node)
+
+    handlers = tuple((each, wrong if each is exp.Window else handler) for each, handler in expressions._HANDLERS)
+    with patch.object(expressions, "_HANDLERS", handlers):
+        yield
+
+
+@mutation
+def picked_keys_of_any_column() -> Iterator[None]:
+    own = aggregates.describe_aggregate
+
+    def wrong(block_: Any, node: Any) -> Any:
+        found = own(block_, node)
+        function, _ = aggregates._inner(node)
+        if isinstance(function, exp.Min | exp.Max) and not isinstance(found, int) and block_.before_groups is not None:
+            number = block_.new(found.type)
+            aggregates._note(block_, number, found)
+            block_.rows.add_dependency({number}, block_.rows.identity, WRONG, {number})
+            return number
+        return found
+
+    handlers = tuple((each, wrong if each is exp.AggFunc else handler) for each, handler in expressions._HANDLERS)
+    with patch.object(expressions, "_HANDLERS", handlers):
+        yield
+
+
+@mutation
+def a_group_of_no_rows_counts() -> Iterator[None]:
+    own = selects.Selecting._group
+
+    def wrong(self: Any, items: Any) -> None:
+        own(self, items)
+        self.block.filled = WRONG
+
+    with patch.object(selects.Selecting, "_group", wrong):
+        yield
+
+
+@mutation
+def concat_inside_of_pipes_is_read_as_pipes() -> Iterator[None]:
+    own = expressions._flat
+
+    def wrong(node: Any) -> Any:
+        found = own(node)
+        return [part for each in found for part in (each.expressions if isinstance(each, exp.Concat) else [each])]
+
+    with patch.object(expressions, "_flat", wrong):
+        yield
+
+
+def noticed(name: str, engine: Engine, pairs: int, seed: int = 5) -> int | None:
+    """Return after how many pairs of query and data a mutation was noticed; None if it was not."""
+    with MUTATIONS[name]():
+        report = fuzz(engine, seed, pairs, first=True)
+    return report.pairs if report.unsound else None
+
+
+def main() -> None:
+    """Try all mutations, and print when each was noticed."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
+    parser.add_argument("names", nargs="*")
+    parser.add_argument("--pairs", type=int, default=60_000)
+    arguments = parser.parse_args()
+    engine = DuckDB()
+    missed = 0
+    for name in arguments.names or MUTATIONS:
+        found = noticed(name, engine, arguments.pairs)
+        missed += found is None
+        print(f"{'NOT NOTICED' if found is None else found:>12}  {name.replace('_', ' ')}", flush=True)
+    print(f"{len(arguments.names or MUTATIONS)} mutations, {missed} not noticed")
+
+
+if __name__ == "__main__":
+    main()

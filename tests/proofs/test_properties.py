@@ -1,0 +1,174 @@
+"""Proofs, case by case: the text beside this file says what is proven of each query, neither more nor less."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterator
+from pathlib import Path
+
+import duckdb
+import pytest
+
+from sao_dagster.core.proofs import Fact, FactKind
+from sao_dagster.sql.properties import Properties, Table, infer
+from sao_dagster.sql.properties.rules import RULES
+
+CASES = Path(__file__).with_name("properties.txt")
+T = Table(
+    (("id", "INTEGER"), ("a", "INTEGER"), ("b", "INTEGER"), ("s", "VARCHAR")),
+    (
+        Fact(FactKind.UNIQUE, "t", ("id",), "given"),
+        Fact(FactKind.NOT_NULL, "t", ("id",), "given"),
+        Fact(FactKind.UNIQUE, "t", ("a", "b"), "given"),
+        Fact(FactKind.ACCEPTED_VALUES, "t", ("s",), "given", values=("x", "y")),
+    ),
+)
+U = Table(
+    (("id", "INTEGER"), ("t_id", "INTEGER"), ("n", "INTEGER")),
+    (
+        Fact(FactKind.UNIQUE, "u", ("id",), "given"),
+        Fact(FactKind.NOT_NULL, "u", ("id",), "given"),
+        Fact(FactKind.UNIQUE, "u", ("t_id",), "given"),
+    ),
+)
+TABLES = {("", "main", "t"): T, ("", "main", "u"): U}
+
+
+def cases() -> Iterator[tuple[str, str]]:
+    query = ""
+    for line in CASES.read_text().splitlines():
+        if line.startswith("    "):
+            yield query.strip(), line.strip()
+            query = ""
+        elif not line.startswith(("#", "?")):
+            query += f" {line}"
+
+
+def shown(found: Properties) -> str:
+    columns = []
+    for place in range(len(found.output.ids)):
+        text = "!" * (found.not_null(place) is not None) + "#" * (found.unique([place]) is not None)
+        domain = found.domain(place)
+        text += "{" + " ".join(sorted(map(str, domain.values))) + "}" if domain is not None else ""
+        columns.append(text or "-")
+    return ", ".join(columns)
+
+
+@pytest.mark.parametrize(("query", "expected"), list(cases()))
+def test_what_is_proven(query: str, expected: str) -> None:
+    found = infer(query, "duckdb", TABLES)
+    assert found is not None
+    assert shown(found) == expected
+
+
+@pytest.fixture(scope="module")
+def database() -> duckdb.DuckDBPyConnection:
+    connection = duckdb.connect()
+    random_ = random.Random(3)
+    for number in range(40):
+        connection.execute(f"create schema d{number}; use d{number}")
+        connection.execute("create table t (id int, a int, b int, s text); create table u (id int, t_id int, n int)")
+        ids = random_.sample(range(-1, 6), random_.randint(0, 6))
+        pairs: set[tuple[int, int]] = set()
+        for each in ids:
+            a, b = random_.choice([None, 0, 1, 2, 3]), random_.choice([None, 1, 2, 3])
+            if a is not None and b is not None and (a, b) in pairs:
+                continue
+            if a is not None and b is not None:
+                pairs.add((a, b))
+            connection.execute("insert into t values (?, ?, ?, ?)", [each, a, b, random_.choice([None, "x", "y"])])
+        targets = random_.sample(range(6), 6)
+        for each in random_.sample(range(-1, 6), random_.randint(0, 6)):
+            target = random_.choice([None, targets.pop()]) if targets else None
+            connection.execute("insert into u values (?, ?, ?)", [each, target, random_.choice([None, 0, 1, 2, 5])])
+    return connection
+
+
+@pytest.mark.parametrize(("query", "expected"), [case for case in cases() if "// 0" not in case[0]])
+def test_what_is_proven_holds(query: str, expected: str, database: duckdb.DuckDBPyConnection) -> None:
+    claims = expected.split(", ")
+    for number in range(40):
+        database.execute(f"use d{number}")
+        for place, values in enumerate(zip(*database.execute(query).fetchall(), strict=True)):
+            filled = [value for value in values if value is not None]
+            claim = claims[place]
+            assert "!" not in claim or len(filled) == len(values)
+            assert "#" not in claim or len(set(filled)) == len(filled)
+            if "{" in claim:
+                assert {str(value) for value in filled} <= set(claim.partition("{")[2].rstrip("}").split())
+
+
+def test_hashes_are_keys_where_that_is_asked_for() -> None:
+    """The surrogate key of dbt_utils: nulls have a text of their own, so its columns must not be null."""
+    key = "md5(cast(coalesce(cast({0} as text), '_null_') || '-' || coalesce(cast(s as text), '_null_') as text))"
+    query = f"select {key.format('id')}, {key.format('a')}, md5(cast(id as text)) from t"
+    found = infer(query, "duckdb", TABLES, hashes_are_unique=True)
+    assert found is not None
+    assert [found.unique([place]) is not None for place in range(3)] == [True, False, True]
+
+
+@pytest.mark.parametrize("dialect", ["duckdb", "postgres", "snowflake", "bigquery", "redshift", "databricks"])
+def test_all_dialects_are_read(dialect: str) -> None:
+    query = "select t.id, count(u.n) as n from t left join u on u.t_id = t.id group by t.id"
+    names = {key: key[2] for key in TABLES}
+    tables = {key: table for key, table in TABLES.items() if names[key]}
+    if dialect == "snowflake":  # keeps names in capitals
+        tables = {key: _in_capitals(table) for key, table in TABLES.items()}
+    found = infer(query, dialect, tables)
+    assert found is not None
+    assert shown(found) == "!#, !"
+
+
+def _in_capitals(table: Table) -> Table:
+    facts = tuple(
+        Fact(each.kind, each.relation, tuple(name.upper() for name in each.columns), each.because, None, each.values)
+        for each in table.facts
+    )
+    return Table(tuple((name.upper(), kind) for name, kind in table.columns), facts)
+
+
+@pytest.mark.parametrize(
+    ("query", "dialect", "expected"),
+    [
+        ("select greatest(id, a) from t", "duckdb", "!"),  # skips nulls
+        ("select greatest(id, a) from t", "snowflake", "-"),  # is null for one
+        ("select id / a from t where a is not null", "postgres", "!"),  # fails where a is 0
+        ("select id / a from t where a is not null", "duckdb", "-"),
+        ("select concat(s, 'x') from t", "duckdb", "!"),
+        ("select concat(s, 'x') from t", "bigquery", "-"),
+        ("select cast(cast(id as text) as integer) from t", "duckdb", "!"),
+        ("select cast(cast(id as text) as integer) from t", "databricks", "-"),  # null where a cast fails
+        ("select extract(year from cast(s as date)) from t where s is not null", "bigquery", "!"),
+        ("select extract(year from cast(s as date)) from t where s is not null", "postgres", "-"),  # null for infinity
+    ],
+)
+def test_engines_differ(query: str, dialect: str, expected: str) -> None:
+    tables = {key: _in_capitals(table) if dialect == "snowflake" else table for key, table in TABLES.items()}
+    found = infer(query, dialect, tables)
+    assert found is not None
+    assert shown(found) == expected
+
+
+@pytest.mark.parametrize(
+    "query",
+    [
+        "select * from t pivot (max(a) for s in ('x', 'y'))",
+        "select * from unknown_table",
+        "select columns('a|b') from t",
+        "select a from t union by name select n as a from u",
+        "delete from t",
+        "this is not SQL",
+        "select 1; select 2",
+    ],
+)
+def test_what_is_not_understood_is_not_proven(query: str) -> None:
+    assert infer(query, "duckdb", TABLES) is None
+
+
+def test_every_proof_names_rules_that_are_explained() -> None:
+    for query, _ in cases():
+        found = infer(query, "duckdb", TABLES)
+        assert found is not None
+        for place in range(len(found.output.ids)):
+            proof = found.unique([place])
+            assert proof is None or set(proof.rules) - {"given"} <= RULES.keys()

@@ -1,0 +1,59 @@
+"""Proofs against real engines, with chance; longer runs and mutations have their own commands, see CONTRIBUTING.md."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+
+import pytest
+
+from sao_dagster.sql.properties.rules import RULES
+from tests.benchmarks.score_inference import score
+from tests.postgres import Postgres as Server
+from tests.proofs.fuzz import DuckDB, Engine, Postgres, fuzz
+from tests.proofs.mutations import MUTATIONS, noticed
+
+CASES = Path(__file__).parents[3] / "shared" / "cases" / "inference_cases.json"
+PAIRS = int(os.environ.get("SAO_PAIRS", "6000"))
+RARE = {"select_without_from", "cross_join", "outer_column", "exists", "condition", "always_null", "window_shift"}
+
+
+def _check(engine: Engine, pairs: int, seed: int) -> set[str]:
+    report = fuzz(engine, seed, pairs)
+    assert report.unsound == []
+    assert report.failed < report.pairs / 5
+    assert report.not_understood < report.queries / 10
+    assert min(report.claims[kind] for kind in ("not_null", "unique", "key", "domain")) > pairs / 10
+    return {rule for rule, count in report.rules.items() if count}
+
+
+def test_nothing_that_is_proven_is_wrong_on_duckdb() -> None:
+    used = _check(DuckDB(), PAIRS, 7)
+    assert RULES.keys() - used <= RARE
+
+
+def test_nothing_that_is_proven_is_wrong_on_postgres(postgres: Server) -> None:
+    _check(Postgres(postgres.database()), PAIRS // 4, 8)
+
+
+@pytest.mark.parametrize(
+    "name", ["lax keys count as strict", "each row meets at most one", "rollup is group by", "ranks_are_row_numbers"]
+)
+def test_a_broken_rule_is_noticed(name: str) -> None:
+    assert noticed(name, DuckDB(), 20_000) is not None
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", MUTATIONS)
+def test_every_broken_rule_is_noticed(name: str) -> None:
+    assert noticed(name, DuckDB(), 60_000) is not None
+
+
+@pytest.mark.skipif(not CASES.exists(), reason="the cases of other projects are not here")
+def test_what_other_projects_prove_is_proven_and_nothing_that_data_refute() -> None:
+    total = score(json.loads(CASES.read_text())["cases"])
+    assert total.unsound == []
+    assert total.share("not_null") >= 0.9
+    assert total.share("unique") >= 0.9
+    assert total.share("keys") >= 0.8

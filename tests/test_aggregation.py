@@ -1,0 +1,105 @@
+"""One statement for all tests of a model gives each test what it would have got alone, whatever the rows and the tests."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from sao_dagster import Column, DuckDBWarehouse, SqlProject, select
+from sao_dagster.checks.run import TestAnswer, run_tests
+from sao_dagster.checks.statements import alone_statement
+from sao_dagster.core.records import Verdict
+from sao_dagster.core.verdicts import verdict_of
+
+cells = {
+    "a": st.sampled_from(["null", "0", "1", "2", "-1"]),
+    "b": st.sampled_from(["null", "''", "' '", "'a'", "'A'", "'it''s'", "'%'"]),
+    "c": st.sampled_from(
+        ["null", "'nan'::double", "'-0.0'::double", "0.0::double", "1.5::double", "'infinity'::double"]
+    ),
+}
+rows = st.lists(st.tuples(*cells.values()), max_size=8)
+conditions = st.sampled_from(["!= 0", "> 1", ">= 2", "= 3"])
+settings_of_tests = st.fixed_dictionaries(
+    {},
+    optional={
+        "severity": st.sampled_from(["warn", "error"]),
+        "warn_if": conditions,
+        "error_if": conditions,
+        "where": st.sampled_from(["a > 0", "b is not null", "1 = 0"]),
+        "limit": st.integers(1, 3),
+        "fail_calc": st.sampled_from(["count(*)", "sum(1)", "max(1)"]),
+    },
+)
+kinds = st.sampled_from(
+    [
+        ("a", "unique", {}),
+        ("b", "unique", {}),
+        ("c", "unique", {}),
+        ("a", "not_null", {}),
+        ("c", "not_null", {}),
+        ("a", "accepted_values", {"values": [0, 1], "quote": False}),
+        ("b", "accepted_values", {"values": ["a", "it's", ""]}),
+        ("a", "relationships", {"to": "ref('parents')", "field": "id"}),
+    ]
+)
+tests = st.lists(st.tuples(kinds, settings_of_tests), min_size=1, max_size=12)
+
+
+@settings(max_examples=60, deadline=None)
+@given(rows=rows, parents=st.lists(cells["a"], max_size=4), tests=tests, together=st.booleans())
+def test_each_test_gets_what_it_would_get_alone(
+    rows: list[tuple[str, ...]], parents: list[str], tests: list[tuple[Any, dict[str, Any]]], together: bool
+) -> None:
+    project = _project(rows, parents, tests, together=together)
+    with project.warehouse.session() as session:
+        result = project.runner().run(select(project.project), run_id="r")
+        assert all(each.decision.outcome.value == "built" for each in result.models)
+        found = list(project.project.tests.values())
+        answers: dict[str, TestAnswer] = {each.test.name: each for each in run_tests(session, "model", found)}
+        assert len(answers) == len(found)
+        shared = {each.statement for each in answers.values() if each.test.shares_statement}
+        assert len(shared) <= 1
+        for test in found:
+            ((_, alone),) = session.query(alone_statement(test).sql).rows
+            failures = int(alone or 0)
+            assert answers[test.name].failures == failures
+            assert answers[test.name].verdict is verdict_of(test, failures)
+            default = not test.where and test.limit is None and test.fail_calc == "count(*)"
+            if default and test.error_if == test.warn_if == "!= 0":
+                by_rows = len(session.query(test.sql).rows)
+                assert failures == by_rows
+                assert (answers[test.name].verdict is Verdict.PASS) == (by_rows == 0)
+
+
+def _project(
+    rows: list[tuple[str, ...]], parents: list[str], tests: list[tuple[Any, dict[str, Any]]], *, together: bool
+) -> SqlProject:
+    project = SqlProject("tests", warehouse=DuckDBWarehouse(path=":memory:"), state_url="sqlite://")
+    values = ", ".join(f"({', '.join(row)})" for row in rows)
+    typed = "select a::int as a, b::varchar as b, c::double as c from "
+    project.model(
+        name="model",
+        sql=typed
+        + (f"(values {values}) t(a, b, c)" if rows else "(select null as a, null as b, null as c) where 1 = 0"),
+        materialized="table",
+        columns=_columns(tests, together=together),
+    )
+    listed = ", ".join(f"({each})" for each in parents)
+    project.model(
+        name="parents",
+        sql=f"select id::int as id from (values {listed}) t(id)" if parents else "select 1 as id where 1 = 0",
+        materialized="table",
+    )
+    return project
+
+
+def _columns(tests: list[tuple[Any, dict[str, Any]]], *, together: bool) -> dict[str, Column]:
+    declared: dict[str, list[dict[str, Any]]] = {}
+    for number, ((column, kind, arguments), config) in enumerate(tests):
+        also = {"aggregate": "all"} if together else {}
+        entry = {"test_name": kind, "name": f"t{number}", "config": {**config, **also}}
+        declared.setdefault(column, []).append({**entry, **({"arguments": arguments} if arguments else {})})
+    return {column: Column(data_tests=tuple(entries)) for column, entries in declared.items()}
