@@ -287,9 +287,9 @@ def _is_altered(
 def _known_above(
     project: Project, selection: Selection, records: Mapping[str, BuildRecord], reader: _ContentReader
 ) -> dict[str, bool | None]:
-    """Return by model that the selection reads, but does not hold, whether it was altered, where that costs no reading."""
-    read = {each for name in selection.nodes for each in project.graph.relations_read(name)}
-    read |= {each for test in selection.tests for each in project.tests[test].reads}
+    """Return by model above a selection whether it was altered, where that costs no reading."""
+    tested = {each for test in selection.tests for each in project.tests[test].reads if each in project.nodes}
+    read = tested | project.graph.ancestors([*selection.nodes, *tested])
     found = {}
     for name in sorted(read - set(selection.nodes)):
         node, record = project.nodes.get(name), records.get(name)

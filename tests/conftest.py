@@ -9,6 +9,16 @@ from tests.postgres import Postgres
 from tests.world import PostgresWorld, World
 
 
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Leave slow suites out, unless they are asked for with `-m slow`."""
+    if "slow" in str(config.getoption("markexpr")):
+        return
+    slow = [item for item in items if item.get_closest_marker("slow")]
+    if slow:
+        config.hook.pytest_deselected(items=slow)
+        items[:] = [item for item in items if item not in slow]
+
+
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     """Scenarios of a module with `WAREHOUSES` run on each of them, besides those that are about one."""
     if "world" in metafunc.fixturenames and hasattr(metafunc.module, "WAREHOUSES"):

@@ -29,6 +29,7 @@ from sao_dagster.cli.common import (
     Target,
     Threads,
     Vars,
+    VerifyProofs,
     coloured,
     mode_of,
     people,
@@ -88,7 +89,7 @@ def plan(
 def build(
     project_dir: ProjectDir = Path(), target: Target = None, select: Select = None, exclude: Exclude = None,
     force: Force = False, full_refresh: FullRefresh = False, threads: Threads = None, no_tests: NoTests = False,
-    now: Now = None, as_json: AsJson = False, variables: Vars = None,
+    now: Now = None, as_json: AsJson = False, variables: Vars = None, verify_proofs: VerifyProofs = False,
 ) -> None:  # fmt: skip
     """Build the models whose result would change, and run the data tests whose verdict could."""
     request = Request(project_dir, target, variables, now, threads, as_json)
@@ -96,7 +97,8 @@ def build(
     def action() -> int:
         opened = request.open()
         selection = selection_of(opened, select, exclude, tests=not no_tests)
-        return _run(request, opened, selection, mode_of(force=force, full_refresh=full_refresh))
+        mode = mode_of(force=force, full_refresh=full_refresh)
+        return _run(request, opened, selection, mode, verify_proofs=verify_proofs)
 
     run_command(request, action)
 
@@ -105,6 +107,7 @@ def build(
 def test_command(
     project_dir: ProjectDir = Path(), target: Target = None, select: Select = None, exclude: Exclude = None,
     force: Force = False, threads: Threads = None, now: Now = None, as_json: AsJson = False, variables: Vars = None,
+    verify_proofs: VerifyProofs = False,
 ) -> None:  # fmt: skip
     """Run the data tests whose verdict could have changed, without building anything."""
     request = Request(project_dir, target, variables, now, threads, as_json)
@@ -112,12 +115,13 @@ def test_command(
     def action() -> int:
         opened = request.open()
         selection = replace(selection_of(opened, select, exclude), nodes=())
-        return _run(request, opened, selection, mode_of(force=force, full_refresh=False))
+        mode = mode_of(force=force, full_refresh=False)
+        return _run(request, opened, selection, mode, verify_proofs=verify_proofs)
 
     run_command(request, action)
 
 
-def _run(request: Request, opened: SqlProject, selection: Selection, mode: Mode) -> int:
+def _run(request: Request, opened: SqlProject, selection: Selection, mode: Mode, *, verify_proofs: bool) -> int:
     if not request.as_json:
         _tell(opened, ())
     console = people()
@@ -134,7 +138,8 @@ def _run(request: Request, opened: SqlProject, selection: Selection, mode: Mode)
             if line is not None and not request.as_json:
                 console.print(line, soft_wrap=True)
 
-        result = request.runner(opened).run(selection, mode, on_event=show)
+        runner = replace(request.runner(opened), verify_proofs=verify_proofs)
+        result = runner.run(selection, mode, on_event=show)
     if request.as_json:
         print_json(result.to_json())
     else:

@@ -35,6 +35,7 @@ FullRefresh = Annotated[
 ]
 Threads = Annotated[int | None, typer.Option("--threads", min=1, help="How many models to build at once.")]
 NoTests = Annotated[bool, typer.Option("--no-tests", help="Leave data tests out.")]
+VerifyProofs = Annotated[bool, typer.Option("--verify-proofs", help="Run data tests that are proven to pass, too.")]
 Now = Annotated[
     str | None,
     typer.Option("--now", help="Decide as if it were this time (ISO 8601; UTC if it names no zone)."),

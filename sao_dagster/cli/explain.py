@@ -25,6 +25,7 @@ from sao_dagster.cli.common import (
 )
 from sao_dagster.core.explain import describe_node, explain, explain_test
 from sao_dagster.core.selection import select
+from sao_dagster.sql.properties.rules import RULES
 
 if TYPE_CHECKING:
     from sao_dagster.projects.python import SqlProject
@@ -98,7 +99,8 @@ def _explain_model(opened: SqlProject, runner: Runner, name: str) -> dict[str, A
 def _explain_test(opened: SqlProject, runner: Runner, name: str) -> dict[str, Any]:
     project = opened.project
     test = project.tests[name]
-    planned, seen = runner.plan(select(project, name))
+    above = " ".join(f"+{read}" for read in test.reads)  # what a proof of it would rest on is looked at, too
+    planned, seen = runner.plan(select(project, f"{name} {above}"))
     decision = planned.tests[name]
     record = seen.facts.test_records.get(name)
     return {
@@ -109,6 +111,7 @@ def _explain_test(opened: SqlProject, runner: Runner, name: str) -> dict[str, An
             "because": explain_test(decision),
             "evidence": dict(decision.evidence),
         },
+        "proof": _proof(decision.evidence),
         "kind": test.kind,
         "model": test.tested,
         "column": test.column,
@@ -128,6 +131,12 @@ def _explain_test(opened: SqlProject, runner: Runner, name: str) -> dict[str, An
             "inputs": dict(record.inputs),
         },
     }
+
+
+def _proof(evidence: Mapping[str, Any]) -> list[str]:
+    """Return a proof line by line: what it rests on, and by which rules."""
+    facts = [f"{each['fact']}, from {each['because']}, at {each['version']}" for each in evidence.get("facts", ())]
+    return [*facts, *(f"{rule}: {RULES.get(rule, '')}" for rule in evidence.get("rules", ()))]
 
 
 def _print_facts(shown: Mapping[str, Any]) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 import dagster as dg
 
 from sao_dagster.core.decide import Outcome
-from sao_dagster.core.explain import explain, explain_test
+from sao_dagster.core.explain import describe_refuted, explain, explain_test
 from sao_dagster.core.models import Model, Relation, RelationKey, is_source
 from sao_dagster.core.plan import Plan
 from sao_dagster.core.verdicts import TestDecision
@@ -103,6 +103,10 @@ def check_metadata(result: TestResult) -> dict[str, Any]:
         metadata["sao/failing_rows"] = _rows(result.sample)
     if result.error:
         metadata["sao/error"] = result.error
+    if "rules" in result.decision.evidence:
+        metadata["sao/proof"] = dg.MetadataValue.json(plain(result.decision.evidence))
+    if result.decision.evidence.get("refuted"):
+        metadata["sao/proof_refuted"] = describe_refuted(result.test, result.decision)
     if "age_seconds" in result.decision.evidence:
         metadata["sao/age_seconds"] = float(str(result.decision.evidence["age_seconds"]))
         metadata["sao/loaded_at"] = str(result.decision.evidence["loaded_at"])

@@ -52,8 +52,8 @@ def _report(key: dg.AssetCheckKey, results: list[TestResult]) -> Iterator[dg.Ass
         (result,) = results
         because = explain_test(result.decision)
         words = result.decision.outcome.value.capitalize()
-        ran = result.decision.outcome is TestOutcome.RAN
-        description = result.error or (because if ran else f"{words}: {because}")
+        reused = result.decision.outcome is TestOutcome.REUSED
+        description = result.error or (f"{words}: {because}" if reused else because)
         metadata = check_metadata(result)
     else:
         counts = {outcome: sum(each.decision.outcome is outcome for each in results) for outcome in TestOutcome}

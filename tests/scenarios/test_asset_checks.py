@@ -114,3 +114,14 @@ def test_no_skip_hides_a_pass(shop: World) -> None:
         assert deployed.run(**{"sao/mode": mode}).success
         assert latest(deployed, "unique_orders_id") == "SUCCEEDED"
         assert latest(deployed, "not_null_orders_id") == "SUCCEEDED"
+
+
+def test_a_proof_is_in_the_metadata_of_the_check(shop: World) -> None:
+    shop.write("models/core/copy.sql", "select id from {{ ref('orders') }}")
+    shop.write("models/core/copy.yml", "models: [{name: copy, columns: [{name: id, data_tests: [unique]}]}]")
+    found = evaluations(deploy(shop).run())["copy:unique_copy_id"]
+    assert found.passed
+    assert found.metadata["sao/outcome"].value == "proven"
+    assert "proven from the SQL and" in found.description
+    because = {each["because"] for each in found.metadata["sao/proof"].value["facts"]}
+    assert because == {"unique_orders_id"}

@@ -125,8 +125,9 @@ class Rows:
         if self._without_nulls is None or self._without_nulls[0] != version:
             self._without_nulls = version, self._with_what_follows(dict(self.not_null))
         known = self._without_nulls[1]
-        more = [column for column in given if column not in known]
-        return self._with_what_follows({**known, **dict.fromkeys(more, GIVEN)}) if more else known
+        assumed = dict.fromkeys(given, GIVEN)
+        found = {**known, **assumed}
+        return found if assumed.keys() <= known.keys() else self._with_what_follows(found)
 
     def _with_what_follows(self, found: Found) -> Found:
         """Add the columns that are not null because those in `found` are not."""
