@@ -45,6 +45,7 @@ class Prover:
     session: Session
     facts: Callable[[], Facts]
     _seeds: dict[tuple[str, str], tuple[Fact, ...]] = field(default_factory=dict)
+    _known: dict[tuple[str, str, str], Properties | None] = field(default_factory=dict)
 
     def prove(self, test: DataTest) -> Proof | None:
         """Return why a data test must pass; None where that cannot be proven."""
@@ -89,16 +90,28 @@ class Prover:
     # ------------------------------------------------------------------ models
 
     def _properties(self, name: str) -> Properties | None:
-        """Return what the SQL of a model proves of its content as it is now; None where nothing is certain."""
+        """Return what the SQL of a model proves of its content as it is now; None where nothing is certain.
+
+        It is worked out once for each content, when the tests of the model are decided or when something above it is.
+        """
         node, facts = self.project.nodes.get(name), self.facts()
         record = facts.records.get(name)
         if not isinstance(node, Model) or record is None or not _is_query(node):
             return None
         if record.code_version != node.code.version and name not in facts.equivalent:
             return None
-        changed = node.materialized.holds_data and facts.version(self.project, name) != record.data_version
-        if changed or facts.altered.get(name) is not False:
+        version = facts.version(self.project, name)
+        changed = node.materialized.holds_data and version != record.data_version
+        if changed or version is None or facts.altered.get(name) is not False:
             return None
+        key = (name, record.run_id, version)
+        if key not in self._known:
+            self._known[key] = self._read(node, record, facts)
+        return self._known[key]
+
+    def _read(self, node: Model, record: BuildRecord, facts: Facts) -> Properties | None:
+        """Return what a query proves, given what is known of all that it reads."""
+        name = node.name
         tables: dict[RelationKey, Table] = {}
         for read in self.project.graph.relations_read(name):
             relation = self.project.sources[read].relation if is_source(read) else self.project.nodes[read].relation

@@ -196,6 +196,8 @@ class Grammar:
         listed = ", ".join(each.sql for each in keys)
         if form < 0.75:
             group = listed
+        elif form < 0.79 and len(keys) == 2:
+            group = f"{keys[0].sql}, rollup ({keys[1].sql})"
         elif form < 0.83:
             group = f"rollup ({listed})"
         elif form < 0.9:
@@ -254,6 +256,10 @@ class Grammar:
         if self.ctes and self.chance(0.5):
             cte = self.random.choice(self.ctes)
             return f"{cte.sql} {alias}", [Ref(f"{alias}.{each.name}", each.kind) for each in cte.columns]
+        if self.chance(0.03):
+            name = self.fresh("c")
+            cells = ", ".join(self.literal("int", nulls=0.2) for _ in range(self.random.randint(1, 3)))
+            return f"unnest(array[{cells}]) as {alias}({name})", [Ref(f"{alias}.{name}", "int")]
         if self.chance(0.04):
             name, kind = self.fresh("c"), self.random.choice(["int", "text"])
             cell = "null::int" if self.chance(0.2) and kind == "int" else self.literal(kind)
@@ -405,6 +411,9 @@ class Grammar:
                 f"{ref.sql} is not true",
                 f"coalesce({ref.sql}, false)",
             ]
+        second = self.random.choice(refs)
+        pair, values = f"({ref.sql}, {second.sql})", f"({self.literal(ref.kind)}, {self.literal(second.kind)})"
+        forms += [f"{pair} = {values}", f"{pair} in ({values}, ({self.literal(ref.kind)}, {second.sql}))"]
         if ref.kind == "text":
             forms += [f"{ref.sql} like 'a%'", f"lower({ref.sql}) = 'a'", f"length({ref.sql}) > 0"]
         if depth > 0 or self.chance(0.3):
@@ -494,6 +503,8 @@ class Grammar:
                 f"({inner} and {other})",
                 f"({inner} or {other})",
                 f"({text} = 'a')",
+                f"({inner} and false)",
+                f"({inner} or true)",
             ]
         if kind == "date":
             return [f"cast(date_trunc('month', {date}) as date)", f"{inner} + 1"]

@@ -254,7 +254,7 @@ def a_full_join_keeps_either_side_not_null() -> Iterator[None]:
 # ---------------------------------------------------------------------- selects and sets
 
 
-def _grouped_plainly(self: Any, columns: list[int]) -> None:
+def _grouped_plainly(self: Any, columns: list[int], always: set[int]) -> None:
     self.block.rows.add_dependency(columns, self.block.rows.identity, WRONG)
 
 

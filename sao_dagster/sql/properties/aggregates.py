@@ -97,6 +97,8 @@ def describe_window(block: Block, node: exp.Window) -> Described | int:
     Raises:
         NotUnderstoodError: A name in it means nothing that is known.
     """
+    if [name for name, value in node.args.items() if value and name not in _WINDOW_PARTS]:
+        raise NotUnderstoodError("a window with parts that are not known")
     definition = _definition(block, node)
     function, filtered = _inner(node.this)
     partition = [block.intern(each) for each in definition.args.get("partition_by") or ()]
@@ -133,6 +135,9 @@ def describe_window(block: Block, node: exp.Window) -> Described | int:
         not_null=follow("window_aggregate", reason) if reason is not None and here else None,
         domain=replace(domain, proof=follow("aggregate", domain.proof)) if domain is not None else None,
     )
+
+
+_WINDOW_PARTS = ("this", "partition_by", "order", "spec", "alias", "over")
 
 
 def _definition(block: Block, node: exp.Window) -> exp.Expr:

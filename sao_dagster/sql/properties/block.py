@@ -134,7 +134,7 @@ class Block:
             finally:
                 self.opening.discard(name)
         if self.outer is not None:
-            return self._copy(self.outer.column(node))
+            return self.copy(self.outer.column(node))
         if table and self._local(table, "") is not None:  # a field of a column that is a struct
             return self.new()
         raise NotUnderstoodError(f"what {node.sql(self.dialect)} means")
@@ -160,7 +160,7 @@ class Block:
             return source.unknown[name]
         return None
 
-    def _copy(self, column: int) -> int:
+    def copy(self, column: int) -> int:
         """Return the number under which a column of the block around is known here: one value for all rows."""
         if column not in self.copies:
             assert self.outer is not None  # noqa: S101 - the column was found there

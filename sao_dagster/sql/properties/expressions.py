@@ -91,15 +91,21 @@ def _function(block: Block, node: exp.Expr) -> Described:
         return Described()
     columns = tuple(map(block.intern, arguments))
     kind = _result_type(block, node, columns)
-    if isinstance(node, functions.NEVER_NULL):
-        return Described(kind, None if is_unpredictable(node) else columns, Proof("never_null"))
-    if is_unpredictable(node):
+    pure = isinstance(node, functions.PURE) and not is_unpredictable(node)
+    if isinstance(node, functions.NEVER_NULL) and _is_never_null(node):
+        return Described(kind, columns if pure else None, Proof("never_null"))
+    if not pure:
         return Described(kind)
     strict = functions.keeps_not_null(node, block.dialect)
     if isinstance(node, functions.COMPARISONS) and block.dialect not in ("duckdb", "postgres"):
         strict = strict and all(block.rows.type_of(each).kind is not Kind.OTHER for each in columns)
     rejects = tuple(block.intern(each) for each in functions.rejects_null(node))
     return Described(kind, columns, strict=strict, rejects=rejects, rule="strict_function")
+
+
+def _is_never_null(node: exp.Expr) -> bool:
+    """Return whether `is` asks for null or a truth value; `is json` of a null is null."""
+    return not isinstance(node, exp.Is) or isinstance(node.expression, exp.Null | exp.Boolean)
 
 
 def _result_type(block: Block, node: exp.Expr, columns: Sequence[int]) -> Type:
@@ -116,6 +122,17 @@ def _result_type(block: Block, node: exp.Expr, columns: Sequence[int]) -> Type:
         if kinds == {Kind.INTEGER, Kind.DECIMAL} or kinds == {Kind.DECIMAL}:
             return Type(Kind.DECIMAL)
     return UNKNOWN
+
+
+def _connected(block: Block, node: exp.Expr) -> Described:
+    """`and` and `or`: one side may decide alone, whatever the other is."""
+    found = _function(block, node)
+    decisive = frozenset({"false" if isinstance(node, exp.And) else "true"})
+    for column in map(block.intern, (node.this, node.expression)):
+        domain = block.rows.domains.get(column)
+        if domain is not None and domain.values == decisive and column in block.rows.not_null:
+            return replace(found, not_null=follow("function", domain.proof), domain=domain)
+    return found
 
 
 def _shift(block: Block, node: exp.Expr) -> Described:
@@ -404,6 +421,7 @@ _HANDLERS: tuple[tuple[Any, Handler], ...] = (
     ((exp.Subquery, exp.Query), _subquery),
     (exp.In, _in),
     (exp.Neg, _negative),
+    ((exp.And, exp.Or), _connected),
     ((exp.Add, exp.Sub), _shift),
     ((exp.DPipe, exp.Concat), _join_texts),
     (functions.HASHES, _hash),

@@ -13,7 +13,7 @@ MATCHES = (exp.Like, exp.ILike, exp.RegexpLike, exp.SimilarTo, exp.Glob, exp.Sta
 DIVISIONS = (exp.Div, exp.IntDiv, exp.Mod)
 ARITHMETIC = (exp.Add, exp.Sub, exp.Mul)
 _TEXT = (exp.Lower, exp.Upper, exp.Trim, exp.Substring, exp.Replace, exp.Reverse, exp.Left, exp.Right, exp.Initcap)
-_TEXT_TO_OTHER = (exp.Length, exp.StrPosition, exp.MD5, exp.SHA, exp.SHA2, exp.Contains, exp.Unicode)
+_TEXT_TO_OTHER = (exp.Length, exp.StrPosition, exp.MD5, exp.SHA, exp.SHA2, exp.Unicode)
 _NUMBERS = (exp.Neg, exp.Abs, exp.Ceil, exp.Floor, exp.Round, exp.Sign, exp.BitwiseNot)
 _BITS = (exp.BitwiseAnd, exp.BitwiseOr, exp.BitwiseXor)
 _ROOTS = (exp.Sqrt, exp.Exp, exp.Ln, exp.Pow)
@@ -40,17 +40,22 @@ REJECTS = (
 
 _ANYWHERE = (*COMPARISONS, *MATCHES, *ARITHMETIC, *_TEXT, *_TEXT_TO_OTHER, *_NUMBERS, *_BITS)
 NEVER_NULL = (
-    exp.Boolean, exp.Interval, exp.CurrentDate, exp.CurrentTimestamp, exp.CurrentTime, exp.CurrentDatetime, exp.Localtimestamp,
+    exp.Boolean, exp.CurrentDate, exp.CurrentTimestamp, exp.CurrentTime, exp.CurrentDatetime, exp.Localtimestamp,
     exp.Localtime, exp.Rand, exp.Uuid, exp.Exists, exp.NullSafeEQ, exp.NullSafeNEQ, exp.Is, exp.Array, exp.Struct, exp.CurrentUser,
     exp.CurrentSchema,
 )  # fmt: skip
+_ALSO_KEEP = (
+    exp.DPipe, exp.Concat, exp.And, exp.Or, exp.Not, exp.Between, exp.Greatest, exp.Least, exp.Interval, exp.Translate, exp.Overlay,
+)  # fmt: skip
+PURE = (*REJECTS, *NEVER_NULL, *_ALSO_KEEP)
+"""Equal for equal arguments."""
 _INFINITE_DATES = ("duckdb", "postgres", "redshift")
 _ERRORS_ON_ZERO = ("postgres", "redshift", "snowflake", "bigquery")
 _NULL_ON_ERROR = ("spark", "databricks")
 
 TEXT_RESULTS = (*_TEXT, exp.MD5, exp.DPipe, exp.Concat, exp.ConcatWs, exp.GroupConcat)
 BOOLEAN_RESULTS = (
-    *COMPARISONS, *MATCHES, exp.And, exp.Or, exp.Not, exp.Is, exp.In, exp.Between, exp.Exists, exp.Boolean, exp.Contains,
+    *COMPARISONS, *MATCHES, exp.And, exp.Or, exp.Not, exp.Is, exp.In, exp.Between, exp.Exists, exp.Boolean,
     exp.NullSafeEQ, exp.NullSafeNEQ, exp.LogicalAnd, exp.LogicalOr,
 )  # fmt: skip
 INTEGER_RESULTS = (exp.Count, exp.RowNumber, exp.Length, exp.StrPosition)
@@ -85,7 +90,9 @@ def keeps_not_null(node: exp.Expr, dialect: str) -> bool:
     (True, False)
     """
     if isinstance(node, COMPARISONS):
-        return not any(isinstance(side, exp.Tuple | exp.Any | exp.All) for side in (node.this, node.expression))
+        return not any(
+            isinstance(side, exp.Tuple | exp.Struct | exp.Any | exp.All) for side in (node.this, node.expression)
+        )
     if isinstance(node, _ANYWHERE):
         return True
     if isinstance(node, DIVISIONS):
@@ -96,9 +103,7 @@ def keeps_not_null(node: exp.Expr, dialect: str) -> bool:
         return dialect not in _NULL_ON_ERROR
     if isinstance(node, _PARTS):
         return dialect not in _NULL_ON_ERROR and dialect not in _INFINITE_DATES
-    return isinstance(
-        node, exp.DPipe | exp.Concat | exp.And | exp.Or | exp.Not | exp.Between | exp.Greatest | exp.Least
-    )
+    return isinstance(node, _ALSO_KEEP)
 
 
 def rejects_null(node: exp.Expr) -> tuple[exp.Expr, ...]:

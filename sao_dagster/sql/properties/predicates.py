@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import reduce
 from typing import Any
 
 from sqlglot import exp
@@ -152,7 +153,7 @@ def _value(block: Block, node: exp.Expr, holds: bool) -> Effects:
 def _compared(block: Block, node: exp.Expr, holds: bool) -> Effects:
     """`a = b` and the like; neither side is null, whether it holds or not."""
     if any(isinstance(side, exp.Tuple) for side in (node.this, node.expression)):
-        return Effects()
+        return _rows_equal(block, node.this, node.expression) if isinstance(node, exp.EQ) and holds else Effects()
     if isinstance(node.expression, exp.Any | exp.All):
         one = block.intern(node.this)
         return Effects({one: Proof("comparison")}) if holds and isinstance(node.expression, exp.Any) else Effects()
@@ -169,6 +170,31 @@ def _compared(block: Block, node: exp.Expr, holds: bool) -> Effects:
             _exclude(block, found, column, constant)
     else:
         _bound(block, found, node, one, other, holds=holds)
+    return found
+
+
+def _rows_equal(block: Block, one: exp.Expr, other: exp.Expr) -> Effects:
+    """`(a, b) = (1, 2)`: true where each pair is equal; in DuckDB two nulls are, so only what is compared with a value is not null."""
+    found = Effects()
+    if (
+        not isinstance(one, exp.Tuple)
+        or not isinstance(other, exp.Tuple)
+        or len(one.expressions) != len(other.expressions)
+    ):
+        return found
+    proof = Proof("equality")
+    for a, b in zip(one.expressions, other.expressions, strict=True):
+        if isinstance(a, exp.Tuple) or isinstance(b, exp.Tuple):
+            found = found.both(_rows_equal(block, a, b))
+            continue
+        left, right = block.intern(a), block.intern(b)
+        if left == right or not comparable(block.rows.type_of(left), block.rows.type_of(right)):
+            continue
+        _equate(block, found, left, right)
+        for column, source in ((left, right), (right, left)):
+            reason = block.rows.not_null_proof(source)
+            if reason is not None:
+                found.not_null[column] = follow("equality", proof, reason)
     return found
 
 
@@ -250,8 +276,13 @@ def _distinct_from(block: Block, node: exp.Expr, holds: bool) -> Effects:
 
 
 def _in(block: Block, node: exp.In, holds: bool) -> Effects:
-    if isinstance(node.this, exp.Tuple) or node.args.get("unnest") or node.args.get("field"):
+    if node.args.get("unnest") or node.args.get("field"):
         return Effects()
+    if isinstance(node.this, exp.Tuple):
+        if not holds or not node.expressions:
+            return Effects()
+        each = [_rows_equal(block, node.this, element) for element in node.expressions]
+        return reduce(Effects.either, each)
     column = block.intern(node.this)
     query = node.args.get("query")
     proof = Proof("in")

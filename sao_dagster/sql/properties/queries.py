@@ -77,6 +77,7 @@ class Reader:
     def _query(self, node: exp.Expr, outer: Block | None, ctes: dict[str, Output]) -> Output:
         ctes = {**ctes, **self._ctes(node, outer, ctes)}
         if isinstance(node, exp.Subquery):
+            _read_only(node, "this", "alias", "with_", "with", "limit", "offset", "order", "sample", "joins")
             if isinstance(node.this, exp.Table):
                 raise NotUnderstoodError("a table in brackets")
             found = self._query(node.this, outer, ctes)
@@ -103,7 +104,9 @@ class Reader:
         found: dict[str, Output] = {}
         if with_ is None:
             return found
+        _read_only(with_, "expressions", "recursive")
         for cte in with_.expressions:
+            _read_only(cte, "this", "alias", "materialized")
             name = name_of(cte.args["alias"].this, self.dialect)
             known = {**around, **found}
             recursive = with_.args.get("recursive") and any(
@@ -196,8 +199,7 @@ class Reader:
         return Output(names, ids, rows, copies=dict(block.copies))
 
     def _set_operation(self, node: exp.SetOperation, outer: Block | None, ctes: dict[str, Output]) -> Output:
-        if any(node.args.get(each) for each in ("by_name", "side", "kind", "on")):
-            raise NotUnderstoodError("a set operation by name")
+        _read_only(node, "this", "expression", "distinct", "with_", "with", "order", "limit", "offset")
         left = self._query(node.this, outer, ctes)
         right = self._query(node.expression, outer, ctes)
         if left.open or right.open or len(left.ids) != len(right.ids):
@@ -271,6 +273,8 @@ class Reader:
         try:
             if isinstance(node, exp.Lateral) and (node.args.get("view") or node.args.get("outer")):
                 raise NotUnderstoodError("a lateral view")
+            if isinstance(query, exp.Unnest):
+                return self._unnest(query, block)
             if not isinstance(query, exp.Subquery | exp.Values | exp.Select) or query.args.get("pivots"):
                 raise NotUnderstoodError(f"{type(query).__name__.lower()} as a relation")
             output = self._query(query, block, block.ctes)
@@ -289,6 +293,24 @@ class Reader:
             self._joins(node, inner)
             side = Side(inner.rows, inner.names)
         return side
+
+    def _unnest(self, node: exp.Unnest, block: Block) -> Side:
+        """Return what is known of the elements of an array that is written out."""
+        alias = node.args.get("alias")
+        (array,) = node.expressions if len(node.expressions) == 1 else (None,)
+        if not isinstance(array, exp.Array) or node.args.get("offset") or not array.expressions:
+            raise NotUnderstoodError("unnest of what is not written out")
+        cells = [block.intern(each) for each in array.expressions]
+        row, column = next(self.ids), next(self.ids)
+        rows = Rows(frozenset({row}), not_null={row: Proof("row")}, not_empty=Proof("values"))
+        rows.bind({column}, Proof("row"))
+        _combine(rows, column, [(block.rows, each) for each in cells], "values")
+        rows.types[column] = UNKNOWN  # the engine chooses a common type
+        rows.domains.pop(column, None)
+        named = alias.args.get("columns") if isinstance(alias, exp.TableAlias) else None
+        name = name_of(named[0], self.dialect) if named else "unnest"
+        source = name_of(alias.this, self.dialect) if isinstance(alias, exp.TableAlias) and alias.this else ""
+        return Side(rows, Names.of(Source(source, [(name, column)])))
 
     def _joins(self, node: exp.Expr, block: Block) -> None:
         if node.args.get("laterals"):
@@ -313,6 +335,17 @@ class Reader:
         names, ids, opened = Selecting(block, node).read()
         _limit(node, block.rows)
         return Output(names, ids, block.rows, opened, block.copies)
+
+
+def _read_only(node: exp.Expr, *known: str) -> None:
+    """Refuse a node with parts that nobody looks at.
+
+    Raises:
+        NotUnderstoodError: It has such parts.
+    """
+    unknown = [name for name, value in node.args.items() if value and name not in known]
+    if unknown:
+        raise NotUnderstoodError(f"{type(node).__name__.lower()} with {', '.join(unknown)}")
 
 
 def _opaque(ids: count[int]) -> Output:

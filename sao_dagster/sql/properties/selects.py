@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from sqlglot import exp
 
@@ -18,6 +18,9 @@ _KNOWN = {
     "with_", "with", "expressions", "from_", "from", "joins", "where", "group", "having", "qualify", "windows", "distinct", "order",
     "limit", "offset", "hint", "kind", "laterals",
 }  # fmt: skip
+
+
+_SETS = (exp.Rollup, exp.Cube, exp.GroupingSets, exp.Tuple)
 
 
 @dataclass
@@ -90,7 +93,11 @@ class Selecting:
         dialect = self.block.dialect
         star = node.this if isinstance(node, exp.Column) else node
         if isinstance(node, exp.Column):
-            source = self.block.names.source(name_of(node.args.get("table"), dialect))
+            alias = name_of(node.args.get("table"), dialect)
+            source = self.block.names.source(alias)
+            outer = self.block.outer
+            if source is None and outer is not None and (around := outer.names.source(alias)) is not None:
+                source = replace(around, columns=[(name, self.block.copy(each)) for name, each in around.columns])
             if source is None:
                 raise NotUnderstoodError(f"what {node.sql(dialect)} means")
             columns, opened = list(source.columns), source.open
@@ -150,11 +157,13 @@ class Selecting:
                     block.rows.add_dependency((), {mine}, Proof("outer_column"))
             return
         columns, sets = self._group_columns(group, items)
+        always = {self._plain(each) for each in group.expressions if not isinstance(each, _SETS)} - {None}
         before = self._snapshot()
         block.before_groups, block.filled = before, before.rows.not_empty if sets else Proof("group")
         block.one_grouping = not sets
         if sets:  # one of which may be all rows, of which there may be none
-            self._grouping_sets(columns)
+            block.filled = Proof("group") if always else before.rows.not_empty
+            self._grouping_sets(columns, {each for each in always if each is not None})
         else:
             block.rows.add_dependency(columns, block.rows.identity, Proof("group_by"))
 
@@ -205,8 +214,12 @@ class Selecting:
             raise NotUnderstoodError("a name in group by that is both a column and an alias")
         return block.intern(part)
 
-    def _grouping_sets(self, columns: list[int]) -> None:
-        """Several groupings at once: nulls stand for what is not grouped by, and nothing is a key."""
+    def _plain(self, part: exp.Expr) -> int | None:
+        """Return the column of a part of `group by` that is a column by itself."""
+        return self.block.column(part) if isinstance(part, exp.Column) else None
+
+    def _grouping_sets(self, columns: list[int], always: set[int]) -> None:
+        """Several groupings at once: nulls stand for what is not grouped by (but not in `always`), and nothing is a key."""
         block = self.block
         before = block.rows
         row = next(block.context.ids)
@@ -214,6 +227,9 @@ class Selecting:
         self.grouped = {column: block.new(before.type_of(column)) for column in columns}
         for old, new in self.grouped.items():
             domain = before.domains.get(old)
+            reason = before.not_null_proof(old) if old in always else None
+            if reason is not None:
+                block.rows.not_null[new] = follow("grouping_sets", reason)
             if domain is not None:
                 block.rows.domains[new] = Domain(domain.values, follow("grouping_sets", domain.proof))
 
