@@ -86,6 +86,11 @@ class Grammar:
         word = self.random.choice(
             ["union", "union all", "union all", "intersect", "intersect all", "except", "except all"]
         )
+        if self.chance(0.3):  # with a column that tells the sides apart, or seems to
+            tag, one, other = self.fresh("c"), self.fresh("k"), self.fresh("k")
+            left_sql = f"select {self.literal('text')} as {tag}, {one}.* from ({left.sql}) {one}"
+            right_sql = f"select {self.literal('text')} as {tag}, {other}.* from ({right.sql}) {other}"
+            return Made(f"({left_sql}) {word} ({right_sql})", [Ref(tag, "text"), *left.columns])
         return Made(f"({left.sql}) {word} ({right.sql})", left.columns)
 
     def with_cte(self, depth: int) -> Made:
@@ -272,10 +277,27 @@ class Grammar:
 
     def from_(self, depth: int) -> tuple[str, list[Ref]]:
         """Return the text of a `from`, and all that can be used of it."""
+        if self.chance(0.06) and (keyed := self.joined_keys()) is not None:
+            return keyed
         text, refs = self.relation(depth)
         for _ in range(self.random.choice([0, 0, 1, 1, 1, 2])):
             text, refs = self.joined(text, refs, depth)
         return text, refs
+
+    def joined_keys(self) -> tuple[str, list[Ref]] | None:
+        """A full join of two tables on a key of each, with what has the value of either."""
+        keys = [(table, column) for table in self.tables for column in table.columns if (column.name,) in table.unique]
+        pairs = [(one, other) for one in keys for other in keys if one[1].kind == other[1].kind]
+        if not pairs:
+            return None
+        (left, one), (right, other) = self.random.choice(pairs)
+        a, b = self.fresh("x"), self.fresh("x")
+        either = Ref(f"coalesce({a}.{one.name}, {b}.{other.name})", one.kind)
+        refs = [
+            Ref(f"{alias}.{each.name}", each.kind) for alias, table in ((a, left), (b, right)) for each in table.columns
+        ]
+        text = f"{left.name} {a} full join {right.name} {b} on {a}.{one.name} = {b}.{other.name}"
+        return text, [*refs, either, either, either]
 
     def joined(self, text: str, refs: list[Ref], depth: int) -> tuple[str, list[Ref]]:
         """Join one more relation."""
@@ -284,12 +306,7 @@ class Grammar:
             return self.lateral(text, refs)
         other, more = self.relation(depth)
         shared = sorted({each.name for each in refs} & {each.name for each in more})
-        same = [
-            name
-            for name in shared
-            if {each.kind for each in refs if each.name == name} == {each.kind for each in more if each.name == name}
-        ]
-        same = [name for name in same if sum(each.name == name for each in refs) == 1]
+        same = [name for name in shared if self._may_merge(name, refs, more)]
         kind = self.random.choice(["join", "join", "left join", "left join", "right join", "full join", "cross join"])
         if kind == "cross join":
             return f"{text} cross join {other}", refs + more
@@ -316,6 +333,13 @@ class Grammar:
             word = "or" if self.chance(0.3) and kind != "full join" else "and"
             condition = f"{condition} {word} {extra}" if kind != "full join" else condition
         return f"{text} {kind} {other} on {condition}", refs + more
+
+    @staticmethod
+    def _may_merge(name: str, refs: list[Ref], more: list[Ref]) -> bool:
+        """Return whether `using` may merge the columns of a name."""
+        kinds = {each.kind for each in (*refs, *more) if each.name == name}
+        once = sum(each.name == name for each in refs) == sum(each.name == name for each in more) == 1
+        return once and (len(kinds) == 1 or kinds <= {"int", "big", "float"})
 
     def _same_kind(self, refs: list[Ref], more: list[Ref]) -> tuple[str, tuple[str, str]] | None:
         pairs = [

@@ -15,8 +15,17 @@ from tests.proofs.fuzz import DuckDB, Engine, Postgres, fuzz
 from tests.proofs.mutations import MUTATIONS, noticed
 
 CASES = Path(__file__).parents[3] / "shared" / "cases" / "inference_cases.json"
-PAIRS = int(os.environ.get("SAO_PAIRS", "6000"))
-RARE = {"select_without_from", "cross_join", "outer_column", "exists", "condition", "always_null", "window_shift"}
+PAIRS = int(os.environ.get("SAO_PAIRS", "9000"))
+RARE = {
+    "select_without_from",
+    "cross_join",
+    "outer_column",
+    "exists",
+    "condition",
+    "always_null",
+    "window_shift",
+    "rank",
+}
 
 
 def _check(engine: Engine, pairs: int, seed: int) -> set[str]:
