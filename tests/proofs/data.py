@@ -10,16 +10,21 @@ from sao_dagster.core.proofs import Fact, FactKind
 from sao_dagster.sql.properties import Table
 
 TYPES = {
-    "duckdb": {"int": "INTEGER", "big": "BIGINT", "text": "VARCHAR", "float": "DOUBLE", "date": "DATE", "bool": "BOOLEAN"},
+    "duckdb": {
+        "int": "INTEGER", "big": "BIGINT", "text": "VARCHAR", "float": "DOUBLE", "date": "DATE", "bool": "BOOLEAN",
+        "digits": "VARCHAR",
+    },
     "postgres": {
         "int": "integer", "big": "bigint", "text": "text", "float": "double precision", "date": "date", "bool": "boolean",
+        "digits": "text",
     },
 }  # fmt: skip
 VALUES: dict[str, list[str]] = {
     "int": ["0", "1", "2", "3", "-1"],
     "big": ["0", "1", "2", "9007199254740992", "9007199254740993"],
     "text": ["''", "' '", "'a'", "'A'", "'b'", "'a '", "'1'", "'01'"],
-    "float": ["'nan'", "'-0.0'", "0.0", "1.0", "'infinity'", "9007199254740992.0"],
+    "digits": ["'0'", "'1'", "'01'", "'2'", "'02'"],
+    "float": ["'nan'", "'-0.0'", "0.0", "0.4", "1.0", "'infinity'", "9007199254740992.0"],
     "date": ["'2020-01-31'", "'2020-02-29'", "'infinity'", "'1970-01-01'", "'-infinity'"],
     "bool": ["true", "false"],
 }
@@ -103,7 +108,7 @@ def _table(random_: random.Random, name: str) -> RandomTable:
         "int",
         random_.choice(["int", "big"]),
         "text",
-        random_.choice(["text", "float", "date"]),
+        random_.choice(["text", "float", "date", "digits"]),
         random_.choice(list(VALUES)),
     ]
     columns = []

@@ -14,7 +14,10 @@ LITERALS = {
     "float": ["cast(0.0 as double precision)", "cast(1.0 as double precision)"],
     "date": ["date '2020-01-31'", "date '1970-01-01'"],
     "bool": ["true", "false"],
+    "digits": ["'1'", "'01'", "'0'"],
 }
+MIXED = {"duckdb": [{"big", "float"}, {"int", "digits"}], "postgres": [{"big", "float"}]}
+"""Kinds whose values an engine compares so that different ones are equal to one."""
 NUMBERS = ("int", "big")
 
 
@@ -195,6 +198,10 @@ class Grammar:
         ]
         keys = [each for each in keys if each.sql not in LITERALS.get(each.kind, ())] or keys[:1]
         shown = [each for each in keys if self.chance(0.85)]
+        if self.chance(0.1):  # equal values that are written differently
+            floats = [each for each in refs if each.kind == "float"]
+            key = self.random.choice(floats or refs)
+            keys, shown = [key, Ref(f"cast({key.sql} as text)", "text")], [key]
         aggregates = [self.aggregate(refs) for _ in range(self.random.randint(0 if shown else 1, 2))]
         items = [(self.fresh("c"), each) for each in [*shown, *aggregates]]
         form = self.random.random()
@@ -285,9 +292,10 @@ class Grammar:
         return text, refs
 
     def joined_keys(self) -> tuple[str, list[Ref]] | None:
-        """A full join of two tables on a key of each, with what has the value of either."""
+        """A join of two tables on a key of each (their types may differ), a full one with what has the value of either."""
         keys = [(table, column) for table in self.tables for column in table.columns if (column.name,) in table.unique]
-        pairs = [(one, other) for one in keys for other in keys if one[1].kind == other[1].kind]
+        mixed = [(one, other) for one in keys for other in keys if {one[1].kind, other[1].kind} in MIXED[self.dialect]]
+        pairs = mixed or [(one, other) for one in keys for other in keys if one[1].kind == other[1].kind]
         if not pairs:
             return None
         (left, one), (right, other) = self.random.choice(pairs)
@@ -296,8 +304,11 @@ class Grammar:
         refs = [
             Ref(f"{alias}.{each.name}", each.kind) for alias, table in ((a, left), (b, right)) for each in table.columns
         ]
-        text = f"{left.name} {a} full join {right.name} {b} on {a}.{one.name} = {b}.{other.name}"
-        return text, [*refs, either, either, either]
+        kind = self.random.choice(["full join", "left join", "join"])
+        text = f"{left.name} {a} {kind} {right.name} {b} on {a}.{one.name} = {b}.{other.name}"
+        if kind != "full join":
+            return text, [*refs, Ref(f"{a}.{one.name}", one.kind), Ref(f"{b}.{other.name}", other.kind)]
+        return text, [*refs, *([either] * 3 if one.kind == other.kind else [])]
 
     def joined(self, text: str, refs: list[Ref], depth: int) -> tuple[str, list[Ref]]:
         """Join one more relation."""
@@ -511,7 +522,7 @@ class Grammar:
         if kind in NUMBERS:
             return [
                 f"{inner} + 1", f"1 - {inner}", f"-({inner})", f"{inner} + {other}", f"abs({inner})", f"{inner} % 2", f"length({text})",
-                f"cast({whole} as bigint)" if kind == "big" else f"cast(extract(year from {date}) as int)", f"sign({inner})::int",
+                f"cast({whole} as bigint)" if kind == "big" else f"cast(extract(year from {date}) as int)", f"sign({inner})::int", f"cast({floating} as int)", f"cast({self.pick(refs, 'digits')} as int)",
             ]  # fmt: skip
         if kind == "text":
             return [
@@ -530,6 +541,8 @@ class Grammar:
                 f"({inner} and false)",
                 f"({inner} or true)",
             ]
+        if kind == "digits":
+            return [f"cast({whole} as text)", f"trim({inner})", f"{inner} || '1'"]
         if kind == "date":
             return [f"cast(date_trunc('month', {date}) as date)", f"{inner} + 1"]
         return [
