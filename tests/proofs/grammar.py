@@ -522,7 +522,7 @@ class Grammar:
         if kind in NUMBERS:
             return [
                 f"{inner} + 1", f"1 - {inner}", f"-({inner})", f"{inner} + {other}", f"abs({inner})", f"{inner} % 2", f"length({text})",
-                f"cast({whole} as bigint)" if kind == "big" else f"cast(extract(year from {date}) as int)", f"sign({inner})::int", f"cast({floating} as int)", f"cast({self.pick(refs, 'digits')} as int)",
+                f"cast({whole} as bigint)" if kind == "big" else f"cast(extract(year from {date}) as int)", f"sign({inner})::int", f"cast({floating} as int)", f"extract(year from {date})", f"cast({self.pick(refs, 'digits')} as int)",
             ]  # fmt: skip
         if kind == "text":
             return [
