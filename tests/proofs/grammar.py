@@ -85,7 +85,12 @@ class Grammar:
     def set_operation(self, depth: int) -> Made:
         """Two selects over the same kinds of columns."""
         kinds = [self.random.choice(["int", "int", "text"]) for _ in range(self.random.randint(1, 3))]
-        left, right = self.select(depth - 1, kinds), self.select(depth - 1, kinds)
+        others = [
+            "text" if kind == "int" and self.dialect == "duckdb" and self.chance(0.15) else kind for kind in kinds
+        ]
+        left, right = self.select(depth - 1, kinds), self.select(depth - 1, others)
+        mixed = [Ref(a.name, b.kind) for a, b in zip(left.columns, right.columns, strict=True)]
+        left = Made(left.sql, mixed)
         word = self.random.choice(
             ["union", "union all", "union all", "intersect", "intersect all", "except", "except all"]
         )
@@ -162,7 +167,7 @@ class Grammar:
             columns = [*columns, Ref(unique, "int")]
         if self.chance(0.06):
             sql += f" limit {self.random.choice([0, 1, 1, 2])}"
-        elif self.chance(0.04) and self.dialect == "duckdb":
+        elif kinds is None and self.chance(0.05) and self.dialect == "duckdb":
             unnested = self.fresh("c")
             sql = (
                 sql.replace(" from ", f", unnest([1, 2, null]) as {unnested} from ", 1)

@@ -281,6 +281,11 @@ replacing(
 replacing("union keeps the keys of its first side", queries, "_union", lambda left, right, ids: (left.rows, left.ids))
 
 
+replacing(
+    "sets keep the types of their first side", queries.Reader, "_in_common", lambda self, rows_, column, other: column
+)
+
+
 @mutation
 def union_takes_not_null_from_either_side() -> Iterator[None]:
     own = queries._combine

@@ -11,7 +11,7 @@ from sao_dagster.sql.properties import functions
 from sao_dagster.sql.properties.block import Block, Described
 from sao_dagster.sql.properties.names import NotUnderstoodError, name_of
 from sao_dagster.sql.properties.rows import follow
-from sao_dagster.sql.properties.types import INTEGER, UNKNOWN, Type
+from sao_dagster.sql.properties.types import INTEGER, UNKNOWN, Type, common
 
 
 def describe_aggregate(block: Block, node: exp.Expr) -> Described | int:
@@ -172,5 +172,7 @@ def _shifted(block: Block, function: exp.Expr, outer: exp.Expr) -> Described:
     kind = block.rows.type_of(column)
     if default is None or isinstance(outer, exp.IgnoreNulls):
         return Described(kind)
-    reason, other = block.rows.not_null_proof(column), block.rows.not_null_proof(block.intern(default))
+    other_column = block.intern(default)
+    reason, other = block.rows.not_null_proof(column), block.rows.not_null_proof(other_column)
+    kind = common(kind, block.rows.type_of(other_column))
     return Described(kind, not_null=follow("window_shift", reason, other) if reason and other else None)

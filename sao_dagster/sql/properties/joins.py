@@ -12,7 +12,7 @@ from sao_dagster.sql.properties.block import Block
 from sao_dagster.sql.properties.names import Names, NotUnderstoodError, name_of
 from sao_dagster.sql.properties.predicates import Effects, assume, effects
 from sao_dagster.sql.properties.rows import Ids, Implication, Rows, follow
-from sao_dagster.sql.properties.types import common, comparable
+from sao_dagster.sql.properties.types import Kind, common, comparable
 
 
 @dataclass(frozen=True)
@@ -66,9 +66,22 @@ def join(block: Block, right: Side, node: exp.Join) -> None:
     columns = {}
     for name, (one, other) in merged.items():
         either = block.coalesced.get(frozenset({one, other}))
-        columns[name] = other if side == "RIGHT" else one if side != "FULL" else either or next(block.context.ids)
+        chosen = other if side == "RIGHT" else one if side != "FULL" else either
+        columns[name] = _in_common(block, meeting, rows, chosen, (one, other))
     block.rows = rows
     block.names = left.names.joined(right.names, columns, merged_first=block.dialect != "duckdb")
+
+
+def _in_common(block: Block, meeting: Block, rows: Rows, chosen: int | None, sides: tuple[int, int]) -> int:
+    """Return the column that `using` makes of two; one by itself where their types differ, so that values are cast."""
+    kinds = {meeting.rows.type_of(each).kind for each in sides}
+    if chosen is not None and len(kinds) == 1 and Kind.OTHER not in kinds:
+        return chosen
+    found = next(block.context.ids)
+    if chosen is not None:
+        rows.implications.append(Implication(frozenset({found}), Proof("using"), any_of=frozenset({chosen})))
+    rows.bind({found}, Proof("using"))
+    return found
 
 
 def _kind(node: exp.Join) -> tuple[str, str | None]:

@@ -12,9 +12,9 @@ from sao_dagster.core.proofs import Proof
 from sao_dagster.sql.properties.block import Block, Context
 from sao_dagster.sql.properties.joins import Side, join
 from sao_dagster.sql.properties.names import Names, NotUnderstoodError, Source, name_of
-from sao_dagster.sql.properties.rows import Domain, Rows, Value, follow
+from sao_dagster.sql.properties.rows import Domain, Implication, Rows, Value, follow
 from sao_dagster.sql.properties.selects import Selecting
-from sao_dagster.sql.properties.types import UNKNOWN, Kind, common
+from sao_dagster.sql.properties.types import UNKNOWN, Kind, Type, common
 
 MOST_VALUES = 500  # rows of a `values` that are looked at
 
@@ -217,9 +217,26 @@ class Reader:
         else:
             rows, ids = _union(left, right, self.ids)
             rule = "union"
+        if rule != "union":
+            types = [right.rows.type_of(each) for each in right.ids]
+            ids = [self._in_common(rows, column, other) for column, other in zip(ids, types, strict=True)]
         if distinct:
             rows.add_dependency(ids, rows.identity, Proof(rule))
         return Output(left.names, ids, rows, copies=copies)
+
+    def _in_common(self, rows: Rows, column: int, other: Type) -> int:
+        """Return a column of the first side as it is in the result, where the other side's type may be a wider one."""
+        mine = rows.type_of(column)
+        if mine.kind is other.kind and mine.kind is not Kind.OTHER:
+            return column
+        found = next(self.ids)
+        proof = Proof("row")
+        rows.bind({found}, proof)
+        rows.implications.append(Implication(frozenset({found}), proof, any_of=frozenset({column})))
+        domain = rows.domains.get(column)
+        if domain is not None and not domain.values:
+            rows.domains[found] = domain
+        return found
 
     # ------------------------------------------------------------------ relations
 
