@@ -140,7 +140,7 @@ def _injective(handler: Callable[..., Any]) -> Callable[..., Any]:
         return (
             found
             if isinstance(found, int) or not found.arguments
-            else replace(found, reveals=found.arguments[-1:], when=(), partly=False)
+            else replace(found, reveals=found.arguments, when=(), partly=False)
         )
 
     return changed
