@@ -2,6 +2,8 @@
 
     python -m tests.compare_with_dbt --dbt PATH_TO_DBT [--postgres] PROJECT [PROJECT ...]
 
+Verdicts and failure counts of data tests are compared, too, whether they were run, proven or reused.
+
 PROJECT is a folder in dbt's layout. It is copied, so nothing in it changes. Names, columns and rows (in any order) must be
 the same. On DuckDB column types are compared by what values they hold, since dbt and DuckDB guess the types of seeds
 differently; on PostgreSQL they must be the same, too. Exits with 1 where something differs.
@@ -10,6 +12,7 @@ differently; on PostgreSQL they must be the same, too. Exits with 1 where someth
 from __future__ import annotations
 
 import argparse
+import json
 import shutil
 import subprocess
 import sys
@@ -26,6 +29,7 @@ from psycopg.conninfo import conninfo_to_dict
 
 from tests.postgres import Postgres
 
+Verdicts = dict[str, tuple[str, int | None]]
 Contents = dict[str, tuple[list[str], Counter[tuple[Any, ...]]]]
 
 
@@ -107,10 +111,28 @@ def plain(value: Any) -> Any:
         return str(value)
 
 
+def dbt_verdicts(folder: Path) -> Verdicts:
+    """Return status and failures by data test, as dbt's artifacts have them."""
+    file = folder / "target" / "run_results.json"
+    results = json.loads(file.read_text())["results"] if file.exists() else []
+    return {
+        each["unique_id"].split(".")[2]: (each["status"], each["failures"])
+        for each in results
+        if each["unique_id"].startswith("test.")
+    }
+
+
+def our_verdicts(output: str) -> Verdicts:
+    """Return status and failures by data test, reused and proven ones as well."""
+    tests = json.loads(output)["tests"] if output.strip().startswith("{") else []
+    return {each["name"]: (each["verdict"], each["failures"]) for each in tests}
+
+
 def compare(project: Path, dbt: str, server: Postgres | None) -> list[str]:
     """Return the differences."""
     found: dict[str, Contents] = {}
     problems: list[str] = []
+    verdicts: dict[str, Verdicts] = {}
     for tool in ("dbt", "sao"):
         with tempfile.TemporaryDirectory() as place:
             target = InServer(server) if server else InFile(Path(place))
@@ -118,12 +140,13 @@ def compare(project: Path, dbt: str, server: Postgres | None) -> list[str]:
             program = (
                 [dbt, "build", "--profiles-dir", str(folder)]
                 if tool == "dbt"
-                else [sys.executable, "-m", "sao_dagster.cli", "build"]
+                else [sys.executable, "-m", "sao_dagster.cli", "build", "--json"]
             )
             done = subprocess.run([*program, "--project-dir", str(folder)], capture_output=True, text=True, cwd=folder)
             if done.returncode:
                 problems.append(f"{tool} ended with {done.returncode}: {(done.stdout + done.stderr)[-2000:]}")
             found[tool] = target.contents()
+            verdicts[tool] = dbt_verdicts(folder) if tool == "dbt" else our_verdicts(done.stdout)
     theirs, ours = found["dbt"], found["sao"]
     problems += [f"{name} is there with dbt alone" for name in theirs.keys() - ours.keys()]
     problems += [f"{name} is there with sao alone" for name in ours.keys() - theirs.keys()]
@@ -133,6 +156,13 @@ def compare(project: Path, dbt: str, server: Postgres | None) -> list[str]:
         elif theirs[name][1] != ours[name][1]:
             differing = (theirs[name][1] - ours[name][1]) + (ours[name][1] - theirs[name][1])
             problems.append(f"{name} differs in {differing.total()} rows, for example {next(iter(differing))}")
+    tests = verdicts["dbt"].keys() & verdicts["sao"].keys()
+    problems += [
+        f"the data test {name} says {verdicts['dbt'][name]} with dbt, {verdicts['sao'][name]} with sao"
+        for name in sorted(tests)
+        if verdicts["dbt"][name] != verdicts["sao"][name]
+    ]
+    print(f"{project.name}: {len(tests)} data tests in both, {len(verdicts['dbt'])} with dbt")
     print(f"{project.name}: {len(theirs)} relations with dbt, {len(ours)} with sao, {len(problems)} differences")
     return problems
 
