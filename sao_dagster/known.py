@@ -7,10 +7,10 @@ import time
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 
-from sao_dagster.core.models import Model, Node, Project
+from sao_dagster.core.models import Node, Project
 from sao_dagster.core.plan import Facts
 from sao_dagster.core.records import BuildRecord, Existence, TestRecord
-from sao_dagster.observe import Observation, content_key
+from sao_dagster.observe import Observation, content_key_of
 from sao_dagster.state.base import StateStore
 from sao_dagster.warehouses.base import Built, Session, schema_token
 
@@ -128,7 +128,7 @@ class Known:
     def begin(self, node: Node) -> None:
         """Note that a build begins: whatever happens from here on, the content is not known until it is recorded."""
         with self._lock:
-            self._contents.pop(_content_key(node), None)
+            self._contents.pop(content_key_of(node), None)
 
     def learn(self, node: Node, record: BuildRecord, built: Built) -> None:
         """Add a build to the facts that later decisions are taken from."""
@@ -140,7 +140,7 @@ class Known:
                 if each.relation.key in built.dropped:
                     self._exists[each.name] = Existence.NO
             if node.materialized.holds_data:
-                self._contents[_content_key(node)] = built.data_version
+                self._contents[content_key_of(node)] = built.data_version
 
     def learn_tests(self, records: Iterable[TestRecord]) -> None:
         """Add verdicts of this run to the facts that later proofs are made from."""
@@ -228,7 +228,3 @@ def data_version(record: BuildRecord) -> str:
 def schema_version(record: BuildRecord) -> str:
     """Return the version of a relation for a view over it, which depends on its columns alone."""
     return schema_token(record.columns)
-
-
-def _content_key(node: Node) -> str:
-    return content_key(node.relation, node.volatile_columns if isinstance(node, Model) else ())

@@ -11,7 +11,7 @@ from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import date, datetime, timezone
 
-from sao_dagster.core.models import CompiledSql, Materialized, Model, Project, Relation, Source, is_source
+from sao_dagster.core.models import CompiledSql, Materialized, Model, Node, Project, Relation, Source, is_source
 from sao_dagster.core.plan import Facts
 from sao_dagster.core.records import BuildRecord, Existence
 from sao_dagster.core.selection import Selection
@@ -30,6 +30,7 @@ class Observation:
         facts: What decisions are taken from.
         mark: What to ask the state for later changes with.
         contents: Content versions of relations, as far as they are known; see `content_key`.
+        catalog: What is in the warehouse.
         columns: By relation that is read, and by source, names and types as the warehouse has them.
         loaded_at: By source with a `loaded_at` setting, the time of its newest data (UTC).
         seconds: How long it took to read all this.
@@ -38,6 +39,7 @@ class Observation:
     facts: Facts
     contents: Mapping[str, str] = field(default_factory=dict)
     mark: int = 0
+    catalog: Catalog = field(default_factory=dict)
     columns: Mapping[str, tuple[tuple[str, str], ...]] = field(default_factory=dict)
     loaded_at: Mapping[str, datetime] = field(default_factory=dict)
     seconds: float = 0.0
@@ -108,6 +110,7 @@ def observe(
         facts=facts,
         contents=reader.known,
         mark=mark,
+        catalog=catalog,
         columns=_columns(project, selection, catalog),
         loaded_at=loaded_at,
         seconds=time.perf_counter() - started,
@@ -140,6 +143,11 @@ class _ContentReader:
                 if version is not None:
                     self.known[keys[relation]] = version
         return {relation: self.known.get(key) for relation, key in keys.items()}
+
+
+def content_key_of(node: Node) -> str:
+    """Return the key of the content that a node has now; columns that hold nothing but volatile values are no part of it."""
+    return content_key(node.relation, node.volatile_columns if isinstance(node, Model) else ())
 
 
 def content_key(relation: Relation, omitted: Collection[str]) -> str:
@@ -295,8 +303,7 @@ def _known_above(
         node, record = project.nodes.get(name), records.get(name)
         if node is None or record is None:
             continue
-        omitted = node.volatile_columns if isinstance(node, Model) else ()
-        known = {name: reader.known.get(content_key(node.relation, omitted))}
+        known = {name: reader.known.get(content_key_of(node))}
         found[name] = _is_altered(project, name, record, known, reader.catalog)
     return found
 
@@ -339,7 +346,7 @@ def _columns(project: Project, selection: Selection, catalog: Catalog) -> dict[s
     wanted = {read for name in selection.nodes for read in project.graph.relations_read(name)}
     found = {}
     for name in {*wanted, *selection.sources}:
-        relation = project.sources[name].relation if is_source(name) else project.nodes[name].relation
+        relation = project.relation(name)
         info = catalog.get(relation.key) if relation else None
         if info is not None:
             found[name] = info.columns

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 from functools import cached_property, lru_cache
 
-from sao_dagster.core.models import DataTest, Materialized, Model, Node, Project, RelationKey, Seed, is_source
+from sao_dagster.core.models import DataTest, Materialized, Model, Project, RelationKey, Seed, is_source
 from sao_dagster.core.plan import Facts
 from sao_dagster.core.proofs import Fact, FactKind, Proof
 from sao_dagster.core.records import BuildRecord, Verdict
@@ -39,11 +39,13 @@ class Prover:
         project: The project.
         session: The warehouse, open.
         facts: Returns what is known now; it grows while a run goes on.
+        catalog: What is in the warehouse; only its sources are looked up here.
     """
 
     project: Project
     session: Session
     facts: Callable[[], Facts]
+    catalog: Catalog
     _seeds: dict[tuple[str, str], tuple[Fact, ...]] = field(default_factory=dict)
     _known: dict[tuple[str, str, str], Properties | None] = field(default_factory=dict)
 
@@ -76,16 +78,12 @@ class Prover:
             return False
         statements = [*self.project.on_run_start, *self.project.on_run_end]
         for node in self.project.nodes.values():
-            statements += _hooks(node)
+            statements += node.hooks
         return all(map(_HARMLESS.fullmatch, statements)) and not self._constraints.collations
 
     @cached_property
     def _constraints(self) -> Constraints:
         return self.session.constraints()
-
-    @cached_property
-    def _catalog(self) -> Catalog:
-        return self.session.catalog()
 
     # ------------------------------------------------------------------ models
 
@@ -114,7 +112,7 @@ class Prover:
         name = node.name
         tables: dict[RelationKey, Table] = {}
         for read in self.project.graph.relations_read(name):
-            relation = self.project.sources[read].relation if is_source(read) else self.project.nodes[read].relation
+            relation = self.project.relation(read)
             table = self._table(read, facts.version_read(self.project, name, read))
             if relation is not None and table is not None:
                 tables[relation.key] = table
@@ -135,7 +133,7 @@ class Prover:
         record = facts.records.get(name)
         if node is None:
             source = self.project.sources[name]
-            info = self._catalog.get(source.relation.key) if source.relation is not None else None
+            info = self.catalog.get(source.relation.key) if source.relation is not None else None
             columns = info.columns if info is not None else None
         else:
             columns = record.columns if record is not None else None
@@ -175,7 +173,7 @@ class Prover:
                 yield Fact(test.asserts.kind, name, (test.asserts.column,), test.name, version, test.asserts.values)
 
     def _enforced(self, name: str, version: str) -> Iterator[Fact]:
-        relation = self.project.sources[name].relation if is_source(name) else self.project.nodes[name].relation
+        relation = self.project.relation(name)
         if relation is None:
             return
         for column in self._constraints.not_null.get(relation.key, ()):
@@ -217,13 +215,7 @@ class Prover:
 def _is_query(node: Model) -> bool:
     """Return whether the content of a model is what its query gives, and nothing else."""
     kept = node.materialized in (Materialized.TABLE, Materialized.VIEW)
-    return kept and node.compiler is None and all(map(_HARMLESS.fullmatch, _hooks(node)))
-
-
-def _hooks(node: Node) -> tuple[str, ...]:
-    if isinstance(node, Seed):
-        return (*node.pre_hooks, *node.post_hooks)
-    return (*node.compiled.pre_hooks, *node.compiled.post_hooks) if isinstance(node, Model) else ()
+    return kept and node.compiler is None and all(map(_HARMLESS.fullmatch, node.hooks))
 
 
 @lru_cache(maxsize=4096)

@@ -74,7 +74,7 @@ class Run:
     def __post_init__(self) -> None:
         self.project = self.runner.project
         self.known = Known(self.project, self.run_id, self.store, self.session, self.seen, self._observe)
-        self.prover = Prover(self.project, self.session, lambda: self.known.facts)
+        self.prover = Prover(self.project, self.session, lambda: self.known.facts, self.seen.catalog)
         self.intervals = self.project.graph.intervals(self.observed_at)
         self.broken: dict[str, None] = {}  # nodes and sources whose dependents are skipped
         self.untrusted: dict[str, None] = {}  # those whose tests are skipped too
@@ -298,7 +298,7 @@ class Run:
             if self.turns is not None and lease is not None:
                 self.turns.done_with(lease)
         self.known.learn(node, record, built)
-        if (isinstance(node, Model) and node.compiler is not None) or _has_hooks(node):
+        if (isinstance(node, Model) and node.compiler is not None) or node.hooks:
             self.side_effects = True
         return record, built.seconds
 
@@ -458,9 +458,3 @@ class Run:
         if self.hooks_ran:
             for statement in self.project.on_run_end:
                 self.session.execute(statement)
-
-
-def _has_hooks(node: Node) -> bool:
-    if isinstance(node, Seed):
-        return bool(node.pre_hooks or node.post_hooks)
-    return isinstance(node, Model) and bool(node.compiled.pre_hooks or node.compiled.post_hooks)

@@ -89,7 +89,7 @@ class Runner:
     def _plan(self, selection: Selection, mode: Mode, session: Session, store: StateStore) -> tuple[Plan, Observation]:
         now = self.clock()
         seen = self.observe(selection, mode, session, store, now)
-        prover = Prover(self.project, session, lambda: seen.facts)
+        prover = Prover(self.project, session, lambda: seen.facts, seen.catalog)
         return make_plan(self.project, selection, seen.facts, now, mode, prover.prove), seen
 
     def observe(

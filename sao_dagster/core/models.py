@@ -186,6 +186,11 @@ class Node:
     config: Mapping[str, JSON] = field(default_factory=dict)
 
     @property
+    def hooks(self) -> tuple[str, ...]:
+        """Statements of the user's own that run before and after a build."""
+        return ()
+
+    @property
     def resource_type(self) -> str:
         """`model` or `seed`, as dbt's selection syntax says it."""
         return "seed" if self.materialized is Materialized.SEED else "model"
@@ -216,6 +221,11 @@ class Model(Node):
     on_schema_change: OnSchemaChange = OnSchemaChange.IGNORE
     full_refresh: bool | None = None
 
+    @property
+    def hooks(self) -> tuple[str, ...]:
+        """Statements of the user's own that run before and after a build."""
+        return (*self.compiled.pre_hooks, *self.compiled.post_hooks)
+
 
 @dataclass(frozen=True, kw_only=True)
 class Seed(Node):
@@ -234,6 +244,11 @@ class Seed(Node):
     delimiter: str = ","
     pre_hooks: tuple[str, ...] = ()
     post_hooks: tuple[str, ...] = ()
+
+    @property
+    def hooks(self) -> tuple[str, ...]:
+        """Statements of the user's own that run before and after a build."""
+        return (*self.pre_hooks, *self.post_hooks)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -407,6 +422,10 @@ class Project:
         if name not in self.nodes:
             raise unknown(f"no model or seed is called {name!r}", name, self.nodes)
         return self.nodes[name]
+
+    def relation(self, read: str) -> Relation | None:
+        """Return where a node, or the source of an id, is; None for a source that is read from files."""
+        return self.sources[read].relation if is_source(read) else self.nodes[read].relation
 
 
 def unknown(message: str, name: str, known: Mapping[str, object], location: Location | None = None) -> UnknownNodeError:

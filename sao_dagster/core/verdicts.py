@@ -138,7 +138,7 @@ def decide_test(
     changed = [name for name in test.reads if name in pending or versions[name] != record.inputs.get(name)]
     if changed:
         foreseen: dict[str, JSON] = {"tentative": True} if set(changed) <= pending else {}
-        if foreseen or not pending.isdisjoint(changed):
+        if not pending.isdisjoint(changed):
             return ran(TestReason.NEW_DATA, inputs=changed, **foreseen)
         return unless_proven(TestReason.NEW_DATA, inputs=changed)
     if test.expiry is not None and test.expiry.after(record.run_at) <= now:

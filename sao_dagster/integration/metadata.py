@@ -9,7 +9,7 @@ import dagster as dg
 
 from sao_dagster.core.decide import Outcome
 from sao_dagster.core.explain import describe_refuted, explain, explain_test
-from sao_dagster.core.models import Model, Relation, RelationKey, is_source
+from sao_dagster.core.models import Model, Relation, RelationKey
 from sao_dagster.core.plan import Plan
 from sao_dagster.core.verdicts import TestDecision
 from sao_dagster.integration.edge import Edge
@@ -68,7 +68,7 @@ def _lineage(edge: Edge, node: Model, own: Mapping[str, str], columns: Columns) 
     names: dict[RelationKey, str] = {}
     tables: dict[Relation, list[str]] = {}
     for name in edge.project.graph.relations_read(node.name):
-        relation = edge.project.sources[name].relation if is_source(name) else edge.project.nodes[name].relation
+        relation = edge.project.relation(name)
         if relation is not None and name in columns:
             names[relation.key] = name
             tables[relation] = [column for column, _ in columns[name]]

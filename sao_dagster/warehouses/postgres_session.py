@@ -343,10 +343,13 @@ def _beside(relation: Relation) -> Relation:
 def _is_clash(error: BaseException | None) -> bool:
     """Return whether another transaction was in the way, so that it is worth trying again.
 
-    A relation that another one replaces is gone from under a statement that has looked its name up already.
+    A relation that another one replaces is gone from under a statement that has looked its name up already; and what is made
+    `if not exists` is seen too late, where another one has made it a moment ago.
     """
     if isinstance(error, errors.InternalError_):
         return any(words in str(error) for words in _GONE)
+    if isinstance(error, errors.UniqueViolation):
+        return error.diag.schema_name == "pg_catalog"
     return isinstance(error, _CLASHES)
 
 

@@ -80,7 +80,24 @@ class Grammar:
             return self.recursive()
         if roll < 0.30:
             return self.values()
+        if roll < 0.36 and (keyed := self.of_key()) is not None:
+            return keyed
         return self.select(depth)
+
+    def of_key(self) -> Made | None:
+        """An expression of a column that is unique; None where no table has one."""
+        keys = [(table, column) for table in self.tables for column in table.columns if (column.name,) in table.unique]
+        if not keys:
+            return None
+        table, column = self.random.choice(keys)
+        alias, name = self.fresh("x"), self.fresh("c")
+        refs = [Ref(f"{alias}.{each.name}", each.kind) for each in table.columns]
+        key = f"{alias}.{column.name}"
+        forms = self.forms(refs, column.kind, key, self.pick(refs, column.kind), self.predicate(refs, 0, 0))
+        found = [self.random.choice([form for form in forms if key in form]) for _ in range(2)]
+        listed = ", ".join(f"{each} as {name}{place}" for place, each in enumerate(found))
+        columns = [Ref(f"{name}{place}", column.kind) for place in range(len(found))]
+        return Made(f"select {listed} from {table.name} {alias}", columns)
 
     def set_operation(self, depth: int) -> Made:
         """Two selects over the same kinds of columns."""
@@ -89,6 +106,8 @@ class Grammar:
             "text" if kind == "int" and self.dialect == "duckdb" and self.chance(0.15) else kind for kind in kinds
         ]
         left, right = self.select(depth - 1, kinds), self.select(depth - 1, others)
+        if self.chance(0.12):
+            right = left
         mixed = [Ref(a.name, b.kind) for a, b in zip(left.columns, right.columns, strict=True)]
         left = Made(left.sql, mixed)
         word = self.random.choice(
@@ -311,6 +330,8 @@ class Grammar:
         ]
         kind = self.random.choice(["full join", "left join", "join"])
         text = f"{left.name} {a} {kind} {right.name} {b} on {a}.{one.name} = {b}.{other.name}"
+        if self.chance(0.2):
+            text += f" and {self.predicate(refs, 0, 0)}"
         if kind != "full join":
             return text, [*refs, Ref(f"{a}.{one.name}", one.kind), Ref(f"{b}.{other.name}", other.kind)]
         return text, [*refs, *([either] * 3 if one.kind == other.kind else [])]
@@ -442,14 +463,14 @@ class Grammar:
                 f"{ref.sql} between {low} and {high}",
                 f"{ref.sql} not between {low} and {other.sql}",
             ]
-            forms.append(f"coalesce({ref.sql}, {low}) = {high}")
+            forms += [f"coalesce({ref.sql}, {low}) = {high}", f"coalesce({ref.sql} = {low}, {self.literal('bool')})"]
         else:
             forms += [
                 ref.sql,
                 f"not {ref.sql}",
                 f"{ref.sql} is true",
                 f"{ref.sql} is not true",
-                f"coalesce({ref.sql}, false)",
+                f"coalesce({ref.sql}, {self.literal('bool')})",
             ]
         second = self.random.choice(refs)
         pair, values = f"({ref.sql}, {second.sql})", f"({self.literal(ref.kind)}, {self.literal(second.kind)})"
@@ -477,6 +498,7 @@ class Grammar:
                 f"{ref.sql} = (select {'max' if ref.kind != 'bool' else 'bool_or'}(i.{column}) from {table.name} i)",
                 f"{ref.sql} = any (select i.{column} from {table.name} i)",
                 f"{ref.sql} <> all (select i.{column} from {table.name} i)",
+                f"{ref.sql} <> all (select i.{column} from {table.name} i where {self.predicate([Ref(f'i.{column}', ref.kind)], 0, 0)})",
             ]
         )
 
@@ -498,6 +520,18 @@ class Grammar:
         inner = self.expression(refs, kind, level - 1, 0).sql
         other = self.expression(refs, kind, level - 1, 0).sql
         condition = self.predicate(refs, 0, 0)
+        forms = self.forms(refs, kind, inner, other, condition)
+        if depth > 0:
+            table = self.random.choice(self.tables)
+            same = [each.name for each in table.columns if each.kind == kind]
+            if same and kind != "bool":
+                forms.append(f"(select max(i.{same[0]}) from {table.name} i)")
+            if kind == "int":
+                forms.append(f"cast((select count(*) from {table.name} i) as int)")
+        return Ref(self.random.choice(forms), kind)
+
+    def forms(self, refs: list[Ref], kind: str, inner: str, other: str, condition: str) -> list[str]:
+        """Return expressions of a kind, made of two others."""
         any_ref = self.random.choice(refs)
         forms = [
             f"coalesce({inner}, {self.literal(kind)})", f"coalesce({inner}, {other})", f"nullif({inner}, {self.literal(kind)})",
@@ -507,15 +541,7 @@ class Grammar:
         ]  # fmt: skip
         if kind != "bool":
             forms += [f"greatest({inner}, {other})", f"least({inner}, {self.literal(kind)})"]
-        if depth > 0:
-            table = self.random.choice(self.tables)
-            same = [each.name for each in table.columns if each.kind == kind]
-            if same and kind != "bool":
-                forms.append(f"(select max(i.{same[0]}) from {table.name} i)")
-            if kind == "int":
-                forms.append(f"cast((select count(*) from {table.name} i) as int)")
-        forms += self._of_kind(refs, kind, inner, other)
-        return Ref(self.random.choice(forms), kind)
+        return forms + self._of_kind(refs, kind, inner, other)
 
     def _of_kind(self, refs: list[Ref], kind: str, inner: str, other: str) -> list[str]:
         text, date, whole, floating = (

@@ -117,12 +117,12 @@ replacing("equal is always the same", types.Type, "exact", property(lambda self:
 replacing("every function keeps not null", functions, "keeps_not_null", lambda node, dialect: True)
 replacing("every function rejects nulls", functions, "rejects_null", lambda node: tuple(node.iter_expressions()))
 replacing("texts can always be read again", expressions, "_can_be_read_again", lambda block, parts: True)
-replacing("every kind of type is common", queries, "common", lambda one, other: one)
+replacing("every kind of type is common", rows, "common", lambda one, other: one)
 replacing(
     "a choice has the values of its first side",
     expressions,
-    "_either",
-    lambda block, columns: block.rows.domains.get(columns[0]),
+    "any_domain",
+    lambda parts, rule: parts[0][0].domains.get(parts[0][1]),
 )
 
 
@@ -288,14 +288,14 @@ replacing(
 
 @mutation
 def union_takes_not_null_from_either_side() -> Iterator[None]:
-    own = queries._combine
+    own = Rows.choose
 
-    def wrong(rows_: Any, column: int, parts: Any, rule: str) -> None:
-        own(rows_, column, parts, rule)
+    def wrong(self: Rows, column: int, parts: Any, rule: str) -> None:
+        own(self, column, parts, rule)
         if any(each.not_null_proof(part) is not None for each, part in parts):
-            rows_.not_null[column] = WRONG
+            self.not_null[column] = WRONG
 
-    with patch.object(queries, "_combine", wrong):
+    with patch.object(Rows, "choose", wrong):
         yield
 
 
@@ -332,8 +332,8 @@ def the_sides_of_a_union_are_always_apart() -> Iterator[None]:
 def intersect_all_has_one_row_of_each() -> Iterator[None]:
     own = queries._intersect
 
-    def wrong(left: Any, right: Any, distinct: bool) -> Any:
-        rows_ = own(left, right, distinct)
+    def wrong(left: Any, right: Any) -> Any:
+        rows_ = own(left, right)
         rows_.add_dependency(left.ids, rows_.identity, WRONG)
         return rows_
 
@@ -345,9 +345,9 @@ def intersect_all_has_one_row_of_each() -> Iterator[None]:
 def a_recursive_query_is_as_its_first_rows() -> Iterator[None]:
     own = queries.Reader._plain
 
-    def wrong(self: Any, like: Any, not_null: Any, types_: Any = ()) -> Any:
-        kept = {place for place, each in enumerate(like.ids) if like.rows.not_null_proof(each) is not None}
-        return own(self, like, kept, types_)
+    def wrong(self: Any, names: Any, types_: Any, not_null: set[int]) -> Any:
+        first = vars(self).setdefault("first", {})
+        return own(self, names, types_, first.setdefault(tuple(names), not_null))
 
     with patch.object(queries.Reader, "_plain", wrong):
         yield
@@ -383,28 +383,20 @@ replacing(
 replacing("a sum is one of the values", functions, "PICKS", (*functions.PICKS, exp.Sum, exp.GroupConcat))
 
 
-@mutation
-def ranks_are_row_numbers() -> Iterator[None]:
-    own = aggregates.describe_window
-
-    def wrong(block_: Any, node: Any) -> Any:
+def _as_row_number(handler: Callable[..., Any]) -> Callable[..., Any]:
+    def changed(block_: Any, node: Any) -> Any:
         if isinstance(node.this, exp.Rank | exp.DenseRank):
             node = node.copy()
             node.set("this", exp.RowNumber())
-        return own(block_, node)
+        return handler(block_, node)
 
-    handlers = tuple((each, wrong if each is exp.Window else handler) for each, handler in expressions._HANDLERS)
-    with patch.object(expressions, "_HANDLERS", handlers):
-        yield
+    return changed
 
 
-@mutation
-def picked_keys_of_any_column() -> Iterator[None]:
-    own = aggregates.describe_aggregate
-
-    def wrong(block_: Any, node: Any) -> Any:
-        found = own(block_, node)
-        function, _ = aggregates._inner(node)
+def _always_a_key(handler: Callable[..., Any]) -> Callable[..., Any]:
+    def changed(block_: Any, node: Any) -> Any:
+        found = handler(block_, node)
+        function, _ = aggregates.unwrapped(node)
         if isinstance(function, exp.Min | exp.Max) and not isinstance(found, int) and block_.before_groups is not None:
             number = block_.new(found.type)
             aggregates._note(block_, number, found)
@@ -412,9 +404,11 @@ def picked_keys_of_any_column() -> Iterator[None]:
             return number
         return found
 
-    handlers = tuple((each, wrong if each is exp.AggFunc else handler) for each, handler in expressions._HANDLERS)
-    with patch.object(expressions, "_HANDLERS", handlers):
-        yield
+    return changed
+
+
+handling("ranks are row numbers", expressions, exp.Window, _as_row_number)
+handling("picked keys of any column", expressions, exp.AggFunc, _always_a_key)
 
 
 @mutation

@@ -47,7 +47,7 @@ def test_nothing_that_is_proven_is_wrong_on_postgres(postgres: Server) -> None:
 
 
 @pytest.mark.parametrize(
-    "name", ["lax keys count as strict", "each row meets at most one", "rollup is group by", "ranks_are_row_numbers"]
+    "name", ["lax keys count as strict", "each row meets at most one", "rollup is group by", "ranks are row numbers"]
 )
 def test_a_broken_rule_is_noticed(name: str) -> None:
     assert noticed(name, DuckDB(), 20_000) is not None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import dagster as dg
@@ -430,6 +431,16 @@ def test_a_resource_says_how_the_server_is_reached(shop: PostgresWorld, monkeypa
     assert shop.rows("select amount from main.orders") == [(5,)]
     with pytest.raises(WarehouseError, match="for PostgreSQL"):
         PostgresResource().warehouse(DuckDBWarehouse(path=":memory:"))
+
+
+def test_a_schema_that_another_process_makes_at_the_same_time_is_there(shop: PostgresWorld) -> None:
+    runner = shop.runner()
+    with psycopg.connect(shop.url) as other, ThreadPoolExecutor(1) as pool:
+        other.execute("create schema main")  # without a word to us, and not committed yet
+        running = pool.submit(runner.run, select(runner.project, "orders"))
+        _wait_for(shop, "select count(*) from pg_stat_activity where wait_event_type = 'Lock'", 1)
+        other.commit()
+        assert running.result().succeeded
 
 
 def test_a_server_that_is_not_there_is_named() -> None:

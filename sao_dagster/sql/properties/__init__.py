@@ -92,18 +92,6 @@ class Properties:
         """Return why no two rows are equal on these columns, nulls counted as equal; None where that is not proven."""
         return self.output.rows.key_proof([self.output.ids[place] for place in places], ignoring_nulls=False)
 
-    def keys(self, most: int = 3) -> list[tuple[int, ...]]:
-        """Return the smallest sets of at most `most` places that are proven to be keys, nulls counted as equal."""
-        found: list[tuple[int, ...]] = []
-        places = range(len(self.output.ids))
-        for size in range(most + 1):
-            for candidate in combinations(places, size):
-                if not any(set(each) <= set(candidate) for each in found) and self.key(candidate) is not None:
-                    found.append(candidate)
-        if not found and self.key(places) is not None:
-            found.append(tuple(places))
-        return found
-
     def domain(self, place: int) -> Domain | None:
         """Return the values that a column can have, besides null; None where they are not known."""
         return self.output.rows.domains.get(self.output.ids[place])

@@ -9,7 +9,7 @@ from sqlglot import exp
 from sao_dagster.core.proofs import Proof
 from sao_dagster.sql.properties import functions
 from sao_dagster.sql.properties.block import Block, Described
-from sao_dagster.sql.properties.names import NotUnderstoodError, name_of
+from sao_dagster.sql.properties.names import NotUnderstoodError, name_of, read_only
 from sao_dagster.sql.properties.rows import follow
 from sao_dagster.sql.properties.types import INTEGER, UNKNOWN, Type, common
 
@@ -20,7 +20,7 @@ def describe_aggregate(block: Block, node: exp.Expr) -> Described | int:
     Raises:
         NotUnderstoodError: A name in it means nothing that is known.
     """
-    function, filtered = _inner(node)
+    function, filtered = unwrapped(node)
     inside = block.before_groups or block
     if isinstance(function, functions.COUNTS):
         return Described(INTEGER, not_null=Proof("count"))
@@ -34,9 +34,7 @@ def describe_aggregate(block: Block, node: exp.Expr) -> Described | int:
     if block.before_groups is None:
         return Described(kind)
     domain = inside.rows.domains.get(column) if isinstance(function, functions.PICKS) else None
-    if domain is not None:
-        domain = replace(domain, proof=follow("aggregate", domain.proof))
-    found = Described(kind, domain=domain)
+    found = Described(kind, domain=domain and domain.by("aggregate"))
     reason = inside.rows.not_null_proof(column)
     if reason is not None and not filtered and block.filled is not None:
         found = replace(found, not_null=follow("aggregate", reason, block.filled))
@@ -57,7 +55,7 @@ def _note(block: Block, number: int, found: Described) -> None:
         block.rows.domains[number] = found.domain
 
 
-def _inner(node: exp.Expr) -> tuple[exp.Expr, bool]:
+def unwrapped(node: exp.Expr) -> tuple[exp.Expr, bool]:
     """Return the aggregate itself, and whether something is around it that leaves rows out."""
     filtered = False
     while isinstance(node, exp.Filter | exp.WithinGroup | exp.IgnoreNulls | exp.RespectNulls):
@@ -97,10 +95,9 @@ def describe_window(block: Block, node: exp.Window) -> Described | int:
     Raises:
         NotUnderstoodError: A name in it means nothing that is known.
     """
-    if [name for name, value in node.args.items() if value and name not in _WINDOW_PARTS]:
-        raise NotUnderstoodError("a window with parts that are not known")
+    read_only(node, "this", "partition_by", "order", "spec", "alias", "over")
     definition = _definition(block, node)
-    function, filtered = _inner(node.this)
+    function, filtered = unwrapped(node.this)
     partition = [block.intern(each) for each in definition.args.get("partition_by") or ()]
     order = definition.args.get("order")
     ordered = [block.intern(each.this) for each in order.expressions] if order is not None else []
@@ -133,11 +130,8 @@ def describe_window(block: Block, node: exp.Window) -> Described | int:
     return Described(
         kind,
         not_null=follow("window_aggregate", reason) if reason is not None and here else None,
-        domain=replace(domain, proof=follow("aggregate", domain.proof)) if domain is not None else None,
+        domain=domain and domain.by("aggregate"),
     )
-
-
-_WINDOW_PARTS = ("this", "partition_by", "order", "spec", "alias", "over")
 
 
 def _definition(block: Block, node: exp.Window) -> exp.Expr:

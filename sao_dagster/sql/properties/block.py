@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from itertools import count
 from typing import TYPE_CHECKING, Any
@@ -247,10 +247,3 @@ class Block:
 def is_unpredictable(node: exp.Expr) -> bool:
     """Return whether an expression may give something else each time it is computed, by itself or as far as is known."""
     return expiry_of(node) is not None or isinstance(node, exp.Anonymous)
-
-
-def all_not_null(rows: Rows, columns: Iterable[int], given: Iterable[int] = ()) -> list[Proof] | None:
-    """Return why all the columns are not null; None where one of them may be."""
-    found = rows.without_nulls(given)
-    reasons = [found.get(column) for column in columns]
-    return None if None in reasons else [reason for reason in reasons if reason is not None]

@@ -12,7 +12,7 @@ from sao_dagster.core.proofs import Proof
 from sao_dagster.sql.properties import functions
 from sao_dagster.sql.properties.aggregates import describe_aggregate, describe_window
 from sao_dagster.sql.properties.block import Block, Described, is_unpredictable
-from sao_dagster.sql.properties.rows import Domain, Value, follow
+from sao_dagster.sql.properties.rows import Domain, Rows, Value, any_domain, common_type, follow
 from sao_dagster.sql.properties.types import (
     BOOLEAN,
     INTEGER,
@@ -20,7 +20,6 @@ from sao_dagster.sql.properties.types import (
     UNKNOWN,
     Kind,
     Type,
-    common,
     keeps_apart,
     type_of,
 )
@@ -254,7 +253,7 @@ def _cast_domain(block: Block, inner: int, source: Type, target: Type) -> Domain
     if domain is None or target.sized:
         return None
     if not domain.values or (source.kind is target.kind and source.kind in (Kind.INTEGER, Kind.TEXT, Kind.BOOLEAN)):
-        return Domain(domain.values, follow("cast", domain.proof))
+        return domain.by("cast")
     if source.kind is Kind.INTEGER and target.kind is Kind.TEXT:
         return Domain(frozenset(map(str, domain.values)), follow("cast", domain.proof))
     return None
@@ -268,10 +267,16 @@ def _coalesce(block: Block, node: exp.Coalesce) -> Described | int:
     either = block.coalesced.get(frozenset(columns))
     if either is not None and len(columns) == 2:
         return either
-    kind = _common(block, columns)
+    kind = common_type(_parts(block, columns))
     if kind.kind is not Kind.OTHER and block.rows.not_null_proof(columns[0]) is not None:
         return columns[0]
-    return Described(kind, tuple(columns), kept_by=tuple(columns), domain=_either(block, columns), rule="coalesce")
+    return Described(
+        kind,
+        tuple(columns),
+        kept_by=tuple(columns),
+        domain=any_domain(_parts(block, columns), "choice"),
+        rule="coalesce",
+    )
 
 
 def _nullif(block: Block, node: exp.Nullif) -> Described:
@@ -288,11 +293,11 @@ def _extreme(block: Block, node: exp.Expr) -> Described:
     columns = [block.intern(each) for each in (node.this, *node.expressions)]
     ignores = block.dialect in functions.IGNORE_NULLS_IN_GREATEST
     return Described(
-        _common(block, columns),
+        common_type(_parts(block, columns)),
         tuple(columns),
         strict=True,
         kept_by=tuple(columns) if ignores else (),
-        domain=_either(block, columns),
+        domain=any_domain(_parts(block, columns), "choice"),
         rule="greatest_least",
     )
 
@@ -326,35 +331,16 @@ def _case(block: Block, node: exp.Expr) -> Described:
         reasons.append(None)
     proof = None if None in reasons else follow("case", *reasons)
     return Described(
-        _common(block, columns), (*arguments, *columns), not_null=proof, domain=_either(block, columns), rule="case"
+        common_type(_parts(block, columns)),
+        (*arguments, *columns),
+        not_null=proof,
+        domain=any_domain(_parts(block, columns), "choice"),
+        rule="case",
     )
 
 
-def _common(block: Block, columns: Sequence[int]) -> Type:
-    """Return the type of a choice between columns; a bare null has any type."""
-    kinds = [block.rows.type_of(each) for each in columns if not _is_null(block, each)]
-    found = kinds[0] if kinds else UNKNOWN
-    for kind in kinds[1:]:
-        found = common(found, kind)
-    return found
-
-
-def _is_null(block: Block, column: int) -> bool:
-    domain = block.rows.domains.get(column)
-    return domain is not None and not domain.values and block.rows.type_of(column) is UNKNOWN
-
-
-def _either(block: Block, columns: Sequence[int]) -> Domain | None:
-    """Return the possible values of a choice between columns."""
-    if _common(block, columns) is UNKNOWN and not all(_is_null(block, each) for each in columns):
-        return None
-    domains = [block.rows.domains.get(each) for each in columns]
-    values: set[Value] = set()
-    for domain in domains:
-        if domain is None:
-            return None
-        values |= domain.values
-    return Domain(frozenset(values), follow("choice", *(domain.proof for domain in domains if domain is not None)))
+def _parts(block: Block, columns: Sequence[int]) -> list[tuple[Rows, int]]:
+    return [(block.rows, column) for column in columns]
 
 
 # ---------------------------------------------------------------------- conditions as values

@@ -40,12 +40,12 @@ REJECTS = (
 
 _ANYWHERE = (*COMPARISONS, *MATCHES, *ARITHMETIC, *_TEXT, *_TEXT_TO_OTHER, *_NUMBERS, *_BITS)
 NEVER_NULL = (
-    exp.Boolean, exp.CurrentDate, exp.CurrentTimestamp, exp.CurrentTime, exp.CurrentDatetime, exp.Localtimestamp,
-    exp.Localtime, exp.Rand, exp.Uuid, exp.Exists, exp.NullSafeEQ, exp.NullSafeNEQ, exp.Is, exp.Array, exp.Struct, exp.CurrentUser,
+    exp.CurrentDate, exp.CurrentTimestamp, exp.CurrentTime, exp.CurrentDatetime, exp.Localtimestamp,
+    exp.Localtime, exp.Rand, exp.Uuid, exp.NullSafeEQ, exp.NullSafeNEQ, exp.Is, exp.Array, exp.Struct, exp.CurrentUser,
     exp.CurrentSchema,
 )  # fmt: skip
 _ALSO_KEEP = (
-    exp.DPipe, exp.Concat, exp.And, exp.Or, exp.Not, exp.Between, exp.Greatest, exp.Least, exp.Interval, exp.Translate, exp.Overlay,
+    exp.DPipe, exp.Concat, exp.And, exp.Or, exp.Not, exp.Between, exp.Interval, exp.Translate, exp.Overlay,
 )  # fmt: skip
 PURE = (*REJECTS, *NEVER_NULL, *_ALSO_KEEP)
 """Equal for equal arguments."""
@@ -55,10 +55,9 @@ _NULL_ON_ERROR = ("spark", "databricks")
 
 TEXT_RESULTS = (*_TEXT, exp.MD5, exp.DPipe, exp.Concat, exp.ConcatWs, exp.GroupConcat)
 BOOLEAN_RESULTS = (
-    *COMPARISONS, *MATCHES, exp.And, exp.Or, exp.Not, exp.Is, exp.In, exp.Between, exp.Exists, exp.Boolean,
-    exp.NullSafeEQ, exp.NullSafeNEQ, exp.LogicalAnd, exp.LogicalOr,
+    *COMPARISONS, *MATCHES, exp.And, exp.Or, exp.Not, exp.Is, exp.Between, exp.NullSafeEQ, exp.NullSafeNEQ,
 )  # fmt: skip
-INTEGER_RESULTS = (exp.Count, exp.RowNumber, exp.Length, exp.StrPosition)
+INTEGER_RESULTS = (exp.Length, exp.StrPosition)
 
 IGNORE_NULLS_IN_GREATEST = ("duckdb", "postgres", "redshift")
 HASHES = (exp.MD5, exp.SHA2)
@@ -118,8 +117,6 @@ def rejects_null(node: exp.Expr) -> tuple[exp.Expr, ...]:
         if any(isinstance(side, exp.Tuple) for side in sides):
             return ()
         return () if isinstance(node.expression, exp.Any | exp.All) else sides
-    if isinstance(node, exp.Between):
-        return ()
     if isinstance(node, REJECTS):
         second = node.args.get("expression") if isinstance(node, exp.Binary) else None
         return (node.this,) if second is None else (node.this, second)

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from sqlglot import exp
 
 from sao_dagster.core.proofs import Proof
 from sao_dagster.sql.properties.block import Block
-from sao_dagster.sql.properties.names import Names, NotUnderstoodError, name_of
+from sao_dagster.sql.properties.names import Names, NotUnderstoodError, name_of, read_only
 from sao_dagster.sql.properties.predicates import Effects, assume, effects
 from sao_dagster.sql.properties.rows import Ids, Implication, Rows, follow
 from sao_dagster.sql.properties.types import Kind, common, comparable
@@ -77,9 +77,9 @@ def _in_common(block: Block, meeting: Block, rows: Rows, chosen: int | None, sid
     kinds = {meeting.rows.type_of(each).kind for each in sides}
     if chosen is not None and len(kinds) == 1 and Kind.OTHER not in kinds:
         return chosen
-    found = next(block.context.ids)
     if chosen is not None:
-        rows.implications.append(Implication(frozenset({found}), Proof("using"), any_of=frozenset({chosen})))
+        return rows.recast(chosen, block.context.ids, Proof("using"))
+    found = next(block.context.ids)
     rows.bind({found}, Proof("using"))
     return found
 
@@ -91,9 +91,7 @@ def _kind(node: exp.Join) -> tuple[str, str | None]:
         raise NotUnderstoodError(f"a {method} {kind} join")
     if side not in (None, "LEFT", "RIGHT", "FULL") or (method == "ASOF" and side in ("RIGHT", "FULL")):
         raise NotUnderstoodError(f"a {side} join")
-    known = {"this", "on", "using", "side", "kind", "method", "global", "hint"}
-    if unknown := [name for name, value in node.args.items() if value and name not in known]:
-        raise NotUnderstoodError(f"a join with {', '.join(unknown)}")
+    read_only(node, "this", "on", "using", "side", "kind", "method", "global", "hint")
     return kind, None if kind in ("SEMI", "ANTI") else side
 
 
@@ -101,18 +99,13 @@ def _per_row(left: Side, right: Side) -> Side:
     """Return a lateral side as it is for all rows of the left one: what it says of its rows, it says for one left row."""
     rows = right.rows.copy()
     identity = left.rows.identity
-    rows.dependencies = [
-        type(each)(each.determines | identity, each.determined, each.proof, each.when) for each in rows.dependencies
-    ]
+    rows.dependencies = [replace(each, determines=each.determines | identity) for each in rows.dependencies]
     return Side(rows, right.names, right.outer)
 
 
 def _meeting(block: Block, left: Side, right: Side) -> Block:
     """Return a block over the pairs of rows of both sides, in which a join condition can be read."""
-    names = Names(left.names.sources + right.names.sources, dict(left.names.merged), [])
-    for name in right.names.merged:
-        if name not in names.merged:
-            names.merged[name] = right.names.merged[name]
+    names = Names(left.names.sources + right.names.sources, {**right.names.merged, **left.names.merged}, [])
     found = Block(block.context, left.rows.beside(right.rows), names, outer=block.outer, copies=block.copies)
     found.coalesced = block.coalesced
     return found

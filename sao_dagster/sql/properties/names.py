@@ -14,6 +14,17 @@ class NotUnderstoodError(Exception):
     """Part of a query is not understood; nothing is claimed of what it gives."""
 
 
+def read_only(node: exp.Expr, *known: str) -> None:
+    """Refuse a node with parts that nobody looks at, which may change what it means.
+
+    Raises:
+        NotUnderstoodError: It has such parts.
+    """
+    unknown = [name for name, value in node.args.items() if value and name not in known]
+    if unknown:
+        raise NotUnderstoodError(f"{type(node).__name__.lower()} with {', '.join(unknown)}")
+
+
 def name_of(identifier: exp.Expr | str | None, dialect: str) -> str:
     """Return a name as the dialect compares it.
 

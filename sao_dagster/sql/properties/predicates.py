@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import reduce
 from typing import Any
 
@@ -127,13 +127,7 @@ def _spread(block: Block, found: Effects) -> Effects:
     """Return the same with what follows for other columns."""
     if found.never:
         return found
-    return Effects(
-        {**block.rows.without_nulls(found.not_null), **found.not_null},
-        found.equal,
-        found.domains,
-        found.nulls,
-        found.never,
-    )
+    return replace(found, not_null={**block.rows.without_nulls(found.not_null), **found.not_null})
 
 
 def _value(block: Block, node: exp.Expr, holds: bool) -> Effects:
@@ -207,7 +201,7 @@ def _equate(block: Block, found: Effects, one: int, other: int) -> None:
     for column, source in ((one, other), (other, one)):
         domain = block.rows.domains.get(source)
         if domain is not None and same:
-            found.domains[column] = Domain(domain.values, follow("equality", domain.proof))
+            found.domains[column] = domain.by("equality")
 
 
 def _exclude(block: Block, found: Effects, column: int, constant: int) -> None:
@@ -220,29 +214,15 @@ def _exclude(block: Block, found: Effects, column: int, constant: int) -> None:
 
 def _bound(block: Block, found: Effects, node: exp.Expr, one: int, other: int, *, holds: bool) -> None:
     """`n <= 1` and `n < 2` for a row number, which begins at 1."""
-    greatest: dict[tuple[type[exp.Expr], bool], int] = {
-        (exp.LTE, True): 0,
-        (exp.LT, True): -1,
-        (exp.GT, False): 0,
-        (exp.GTE, False): -1,
-    }
-    mirrored: dict[tuple[type[exp.Expr], bool], int] = {
-        (exp.GTE, True): 0,
-        (exp.GT, True): -1,
-        (exp.LT, False): 0,
-        (exp.LTE, False): -1,
-    }
-    for table, column, limit in ((greatest, one, other), (mirrored, other, one)):
-        if column not in block.rows.numbers:
-            continue
-        offset = table.get((type(node), holds))
+    below = {True: (exp.LTE, exp.LT), False: (exp.GT, exp.GTE)}
+    above = {True: (exp.GTE, exp.GT), False: (exp.LT, exp.LTE)}
+    for (at_most, less), number, limit in ((below[holds], one, other), (above[holds], other, one)):
         domain = block.rows.domains.get(limit)
-        if offset is None or domain is None or len(domain.values) != 1:
+        if number not in block.rows.numbers or domain is None or not isinstance(node, at_most | less):
             continue
-        (value,) = domain.values
-        if isinstance(value, int) and value + offset <= 1:
-            first = block.intern(exp.Literal.number(1))
-            _equate(block, found, column, first)
+        greatest = 1 if isinstance(node, at_most) else 2
+        if all(isinstance(value, int) and value <= greatest for value in domain.values):
+            _equate(block, found, number, block.intern(exp.Literal.number(1)))
 
 
 def _is(block: Block, node: exp.Is, holds: bool) -> Effects:
@@ -295,7 +275,7 @@ def _in(block: Block, node: exp.In, holds: bool) -> Effects:
             inner = output.ids[0]
             domain = output.rows.domains.get(inner)
             if domain is not None and output.rows.type_of(inner).kind is block.rows.type_of(column).kind:
-                found.domains[column] = Domain(domain.values, follow("in", domain.proof))
+                found.domains[column] = domain.by("in")
         return found
     elements = [block.intern(each) for each in node.expressions]
     found = Effects({column: proof})
@@ -348,8 +328,7 @@ def _exists(block: Block, node: exp.Exists, holds: bool) -> Effects:
         if inner in known:
             found.not_null[outer] = follow("exists", known[inner])
         if inner in output.rows.domains:
-            domain = output.rows.domains[inner]
-            found.domains[outer] = Domain(domain.values, follow("exists", domain.proof))
+            found.domains[outer] = output.rows.domains[inner].by("exists")
     return found
 
 

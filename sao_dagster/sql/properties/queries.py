@@ -11,8 +11,8 @@ from sqlglot import exp
 from sao_dagster.core.proofs import Proof
 from sao_dagster.sql.properties.block import Block, Context
 from sao_dagster.sql.properties.joins import Side, join
-from sao_dagster.sql.properties.names import Names, NotUnderstoodError, Source, name_of
-from sao_dagster.sql.properties.rows import Domain, Implication, Rows, Value, follow
+from sao_dagster.sql.properties.names import Names, NotUnderstoodError, Source, name_of, read_only
+from sao_dagster.sql.properties.rows import Rows, follow
 from sao_dagster.sql.properties.selects import Selecting
 from sao_dagster.sql.properties.types import UNKNOWN, Kind, Type, common
 
@@ -77,7 +77,7 @@ class Reader:
     def _query(self, node: exp.Expr, outer: Block | None, ctes: dict[str, Output]) -> Output:
         ctes = {**ctes, **self._ctes(node, outer, ctes)}
         if isinstance(node, exp.Subquery):
-            _read_only(node, "this", "alias", "with_", "with", "limit", "offset", "order", "sample", "joins")
+            read_only(node, "this", "alias", "with_", "with", "limit", "offset", "order", "sample", "joins")
             if isinstance(node.this, exp.Table):
                 raise NotUnderstoodError("a table in brackets")
             found = self._query(node.this, outer, ctes)
@@ -88,10 +88,9 @@ class Reader:
         elif isinstance(node, exp.Values):
             found = self._values(node, outer, ctes)
         elif isinstance(node, exp.Table):
-            source = self._table(node, Block(self.context, ctes=ctes))
-            found = Output(
-                [name for name, _ in source[1].star], [each for _, each in source[1].star], source[0], source[1].open
-            )
+            side = self._table(node, Block(self.context, ctes=ctes))
+            columns = side.names.star
+            found = Output([name for name, _ in columns], [each for _, each in columns], side.rows, side.names.open)
         else:
             raise NotUnderstoodError(f"{type(node).__name__.lower()} as a query")
         _limit(node, found.rows)
@@ -104,9 +103,9 @@ class Reader:
         found: dict[str, Output] = {}
         if with_ is None:
             return found
-        _read_only(with_, "expressions", "recursive")
+        read_only(with_, "expressions", "recursive")
         for cte in with_.expressions:
-            _read_only(cte, "this", "alias", "materialized")
+            read_only(cte, "this", "alias", "materialized")
             name = name_of(cte.args["alias"].this, self.dialect)
             known = {**around, **found}
             recursive = with_.args.get("recursive") and any(
@@ -140,7 +139,7 @@ class Reader:
         anchor = self._renamed(self._query(union.this, None, known), cte.args["alias"])
         kept = {place for place, each in enumerate(anchor.ids) if anchor.rows.not_null_proof(each) is not None}
         while True:
-            guess = self._plain(anchor, kept)
+            guess = self._plain(anchor.names, [anchor.rows.type_of(each) for each in anchor.ids], kept)
             step = self._query(union.expression, None, {**known, name: guess})
             if step.open or anchor.open or len(step.ids) != len(anchor.ids):
                 raise NotUnderstoodError("a recursive query whose columns are not known")
@@ -148,27 +147,22 @@ class Reader:
             if still == kept:
                 break
             kept = still
-        found = self._plain(
-            anchor,
-            kept,
-            [common(anchor.rows.type_of(a), step.rows.type_of(b)) for a, b in zip(anchor.ids, step.ids, strict=True)],
-        )
+        types = [
+            common(anchor.rows.type_of(a), step.rows.type_of(b)) for a, b in zip(anchor.ids, step.ids, strict=True)
+        ]
+        found = self._plain(anchor.names, types, kept)
         if union.args.get("distinct"):
             found.rows.add_dependency(found.ids, found.rows.identity, Proof("union"))
         return found
 
-    def _plain(self, like: Output, not_null: set[int], types: Sequence[object] = ()) -> Output:
-        """Return an output with columns as another one has, of which only this is known: which are not null."""
+    def _plain(self, names: Sequence[str], types: Sequence[Type], not_null: set[int]) -> Output:
+        """Return an output of which only names, types and the places of columns without nulls are known."""
         row = next(self.ids)
-        ids = [next(self.ids) for _ in like.ids]
-        rows = Rows(frozenset({row}))
+        ids = [next(self.ids) for _ in names]
+        rows = Rows(frozenset({row}), types=dict(zip(ids, types, strict=True)))
         rows.bind(ids, Proof("row"))
         rows.not_null = {row: Proof("row")} | {ids[place]: Proof("recursive") for place in not_null}
-        for mine, theirs in zip(ids, like.ids, strict=True):
-            rows.types[mine] = like.rows.type_of(theirs)
-        for mine, kind in zip(ids, types, strict=False):
-            rows.types[mine] = kind  # type: ignore[assignment]
-        return Output(list(like.names), ids, rows)
+        return Output(list(names), ids, rows)
 
     # ------------------------------------------------------------------ values and set operations
 
@@ -186,9 +180,9 @@ class Reader:
         rows = Rows(frozenset({row}) if len(lines) > 1 else frozenset(), not_empty=proof)
         rows.bind(ids, proof)
         for place, column in enumerate(ids):
-            cast = [line[place] for line in cells]
-            _combine(rows, column, [(block.rows, each) for each in cast], "values")
-            domains = [block.rows.domains.get(each) for each in cast]
+            mine = [line[place] for line in cells]
+            rows.choose(column, [(block.rows, each) for each in mine], "values")
+            domains = [block.rows.domains.get(each) for each in mine]
             values = [next(iter(each.values)) for each in domains if each is not None and len(each.values) == 1]
             known = all(each is not None and len(each.values) <= 1 for each in domains)
             if whole and known and len(set(values)) == len(values) and rows.type_of(column).exact:
@@ -199,40 +193,29 @@ class Reader:
         return Output(names, ids, rows, copies=dict(block.copies))
 
     def _set_operation(self, node: exp.SetOperation, outer: Block | None, ctes: dict[str, Output]) -> Output:
-        _read_only(node, "this", "expression", "distinct", "with_", "with", "order", "limit", "offset")
+        read_only(node, "this", "expression", "distinct", "with_", "with", "order", "limit", "offset")
         left = self._query(node.this, outer, ctes)
         right = self._query(node.expression, outer, ctes)
         if left.open or right.open or len(left.ids) != len(right.ids):
             raise NotUnderstoodError("a set operation over columns that are not known")
-        distinct = bool(node.args.get("distinct"))
-        copies = {**left.copies, **right.copies}
-        if isinstance(node, exp.Except):
-            rows = left.rows
-            rows.not_empty = None
-            ids, rule = left.ids, "except"
-            if right.copies:
-                copies = {**right.copies, **left.copies}
-        elif isinstance(node, exp.Intersect):
-            rows, ids, rule = _intersect(left, right, distinct), left.ids, "intersect"
+        if isinstance(node, exp.Union):
+            rule, (rows, ids) = "union", _union(left, right, self.ids)
         else:
-            rows, ids = _union(left, right, self.ids)
-            rule = "union"
-        if rule != "union":
+            rule = "except" if isinstance(node, exp.Except) else "intersect"
+            rows = left.rows if rule == "except" else _intersect(left, right)
+            rows.not_empty = None
             types = [right.rows.type_of(each) for each in right.ids]
-            ids = [self._in_common(rows, column, other) for column, other in zip(ids, types, strict=True)]
-        if distinct:
+            ids = [self._in_common(rows, column, other) for column, other in zip(left.ids, types, strict=True)]
+        if node.args.get("distinct"):
             rows.add_dependency(ids, rows.identity, Proof(rule))
-        return Output(left.names, ids, rows, copies=copies)
+        return Output(left.names, ids, rows, copies={**right.copies, **left.copies})
 
     def _in_common(self, rows: Rows, column: int, other: Type) -> int:
         """Return a column of the first side as it is in the result, where the other side's type may be a wider one."""
         mine = rows.type_of(column)
         if mine.kind is other.kind and mine.kind is not Kind.OTHER:
             return column
-        found = next(self.ids)
-        proof = Proof("row")
-        rows.bind({found}, proof)
-        rows.implications.append(Implication(frozenset({found}), proof, any_of=frozenset({column})))
+        found = rows.recast(column, self.ids, Proof("row"))
         domain = rows.domains.get(column)
         if domain is not None and not domain.values:
             rows.domains[found] = domain
@@ -240,30 +223,32 @@ class Reader:
 
     # ------------------------------------------------------------------ relations
 
-    def _table(self, node: exp.Table, block: Block) -> tuple[Rows, Names]:
+    def _table(self, node: exp.Table, block: Block) -> Side:
+        name, output = name_of(node.this, self.dialect), None
         known = {"this", "db", "catalog", "alias", "sample", "joins", "laterals"}
-        alias = node.args.get("alias")
-        name = (
-            name_of(alias.this, self.dialect) if alias is not None and alias.this else name_of(node.this, self.dialect)
-        )
-        output = None
-        if all(not value or each in known for each, value in node.args.items()) and isinstance(
-            node.this, exp.Identifier
-        ):
-            if not node.db and name_of(node.this, self.dialect) in block.ctes:
-                cte = block.ctes[name_of(node.this, self.dialect)]
-                output = self._use(cte)
-            else:
-                output = self.table(node, self.ids)
-        output = self._renamed(output or _opaque(self.ids), alias)
+        read = all(not value or each in known for each, value in node.args.items())
+        if read and isinstance(node.this, exp.Identifier):
+            cte = None if node.db else block.ctes.get(name)
+            output = self.table(node, self.ids) if cte is None else self._use(cte)
+        return self._side(node, output or _opaque(self.ids), block, _alias(node, self.dialect) or name)
+
+    def _side(self, node: exp.Expr, output: Output, block: Block, name: str) -> Side:
+        """Return a relation under its name, with the column names and the joins that it has in brackets."""
+        output = self._renamed(output, node.args.get("alias"))
         if node.args.get("sample"):
             output.rows.not_empty = None
-        source = Source(name, list(zip(output.names, output.ids, strict=True)), output.open)
-        inner = Block(
-            self.context, output.rows, Names.of(source), outer=block.outer, copies=block.copies, ctes=block.ctes
-        )
+        names = Names.of(Source(name, list(zip(output.names, output.ids, strict=True)), output.open))
+        return self._joined(node, Side(output.rows, names, tuple(output.copies.items())), block)
+
+    def _joined(self, node: exp.Expr, side: Side, block: Block) -> Side:
+        """Return a relation with those that are joined to it in brackets."""
+        if not node.args.get("joins") and not node.args.get("laterals"):
+            return side
+        if side.outer:
+            raise NotUnderstoodError("joins of a lateral relation in brackets")
+        inner = Block(self.context, side.rows, side.names, outer=block.outer, copies=block.copies, ctes=block.ctes)
         self._joins(node, inner)
-        return inner.rows, inner.names
+        return Side(inner.rows, inner.names)
 
     def _use(self, cte: Output) -> Output:
         """Return a common table expression for one use of it; each further use has numbers of its own."""
@@ -276,40 +261,24 @@ class Reader:
     def _relation(self, node: exp.Expr, block: Block) -> Side:
         """Return what is known of one relation of a `from`, which may use columns of those before it."""
         if isinstance(node, exp.Table):
-            return Side(*self._table(node, block))
+            return self._table(node, block)
+        name = _alias(node, self.dialect)
         if isinstance(node, exp.Subquery) and isinstance(node.this, exp.Table):
-            rows, names = self._table(node.this, block)
-            alias = node.args.get("alias")
-            if alias is not None and alias.this:
-                names = Names.of(Source(name_of(alias.this, self.dialect), list(names.star), names.open))
-            inner = Block(self.context, rows, names, outer=block.outer, copies=block.copies, ctes=block.ctes)
-            self._joins(node, inner)
-            return Side(inner.rows, inner.names)
-        alias = node.args.get("alias")
+            side = self._table(node.this, block)
+            names = Names.of(Source(name, list(side.names.star), side.names.open)) if name else side.names
+            return self._joined(node, Side(side.rows, names), block)
         query = node.this if isinstance(node, exp.Lateral) else node
         try:
             if isinstance(node, exp.Lateral) and (node.args.get("view") or node.args.get("outer")):
                 raise NotUnderstoodError("a lateral view")
             if isinstance(query, exp.Unnest):
                 return self._unnest(query, block)
-            if not isinstance(query, exp.Subquery | exp.Values | exp.Select) or query.args.get("pivots"):
+            if not isinstance(query, exp.Subquery | exp.Values | exp.Select):
                 raise NotUnderstoodError(f"{type(query).__name__.lower()} as a relation")
             output = self._query(query, block, block.ctes)
         except NotUnderstoodError:
             output = _opaque(self.ids)
-        output = self._renamed(output, alias)
-        if isinstance(node, exp.Subquery) and node.args.get("sample"):
-            output.rows.not_empty = None
-        name = name_of(alias.this, self.dialect) if isinstance(alias, exp.TableAlias) and alias.this else ""
-        names = Names.of(Source(name, list(zip(output.names, output.ids, strict=True)), output.open))
-        side = Side(output.rows, names, tuple(output.copies.items()))
-        if node.args.get("joins"):
-            inner = Block(self.context, side.rows, side.names, outer=block.outer, copies=block.copies, ctes=block.ctes)
-            if side.outer:
-                raise NotUnderstoodError("joins of a lateral relation in brackets")
-            self._joins(node, inner)
-            side = Side(inner.rows, inner.names)
-        return side
+        return self._side(node, output, block, name)
 
     def _unnest(self, node: exp.Unnest, block: Block) -> Side:
         """Return what is known of the elements of an array that is written out."""
@@ -321,13 +290,12 @@ class Reader:
         row, column = next(self.ids), next(self.ids)
         rows = Rows(frozenset({row}), not_null={row: Proof("row")}, not_empty=Proof("values"))
         rows.bind({column}, Proof("row"))
-        _combine(rows, column, [(block.rows, each) for each in cells], "values")
+        rows.choose(column, [(block.rows, each) for each in cells], "values")
         rows.types[column] = UNKNOWN  # the engine chooses a common type
         rows.domains.pop(column, None)
         named = alias.args.get("columns") if isinstance(alias, exp.TableAlias) else None
         name = name_of(named[0], self.dialect) if named else "unnest"
-        source = name_of(alias.this, self.dialect) if isinstance(alias, exp.TableAlias) and alias.this else ""
-        return Side(rows, Names.of(Source(source, [(name, column)])))
+        return Side(rows, Names.of(Source(_alias(node, self.dialect), [(name, column)])))
 
     def _joins(self, node: exp.Expr, block: Block) -> None:
         if node.args.get("laterals"):
@@ -354,15 +322,10 @@ class Reader:
         return Output(names, ids, block.rows, opened, block.copies)
 
 
-def _read_only(node: exp.Expr, *known: str) -> None:
-    """Refuse a node with parts that nobody looks at.
-
-    Raises:
-        NotUnderstoodError: It has such parts.
-    """
-    unknown = [name for name, value in node.args.items() if value and name not in known]
-    if unknown:
-        raise NotUnderstoodError(f"{type(node).__name__.lower()} with {', '.join(unknown)}")
+def _alias(node: exp.Expr, dialect: str) -> str:
+    """Return the name that a relation is given; empty where it is given none."""
+    alias = node.args.get("alias")
+    return name_of(alias.this, dialect) if isinstance(alias, exp.TableAlias) and alias.this else ""
 
 
 def _opaque(ids: count[int]) -> Output:
@@ -389,28 +352,6 @@ def _limit(node: exp.Expr, rows: Rows) -> None:
         rows.at_most_one(Proof("limit"))
 
 
-def _combine(rows: Rows, column: int, parts: Sequence[tuple[Rows, int]], rule: str) -> None:
-    """Note what holds for a column whose values come from one of several."""
-    reasons = [each.not_null_proof(part) for each, part in parts]
-    if None not in reasons:
-        rows.not_null[column] = follow(rule, *reasons)
-    nulls = [each.domains.get(part) for each, part in parts]
-    kinds = [
-        each.type_of(part)
-        for (each, part), domain in zip(parts, nulls, strict=True)
-        if not (domain is not None and not domain.values and each.type_of(part) is UNKNOWN)
-    ]
-    found = kinds[0] if kinds else UNKNOWN
-    for kind in kinds[1:]:
-        found = common(found, kind)
-    rows.types[column] = found
-    domains = [each.domains.get(part) for each, part in parts]
-    if all(domain is not None for domain in domains) and (found.kind is not Kind.OTHER or not kinds):
-        known = [domain for domain in domains if domain is not None]
-        values: frozenset[Value] = frozenset().union(*(domain.values for domain in known))
-        rows.domains[column] = Domain(values, follow(rule, *(domain.proof for domain in known)))
-
-
 def _union(left: Output, right: Output, ids: count[int]) -> tuple[Rows, list[int]]:
     """Return what holds in both; keys survive only together with a column that tells the two apart."""
     row = next(ids)
@@ -421,7 +362,7 @@ def _union(left: Output, right: Output, ids: count[int]) -> tuple[Rows, list[int
     filled = left.rows.not_empty or right.rows.not_empty
     rows.not_empty = follow("union", filled) if filled is not None else None
     for column, one, other in zip(found, left.ids, right.ids, strict=True):
-        _combine(rows, column, [(left.rows, one), (right.rows, other)], "union")
+        rows.choose(column, [(left.rows, one), (right.rows, other)], "union")
     for place, tag in enumerate(found):
         domains = left.rows.domains.get(left.ids[place]), right.rows.domains.get(right.ids[place])
         if rows.type_of(tag).kind is Kind.OTHER or domains[0] is None or domains[1] is None:
@@ -455,10 +396,9 @@ def _candidates(left: Output, right: Output) -> list[tuple[int, ...]]:
     return [(), *((place,) for place in places)]
 
 
-def _intersect(left: Output, right: Output, distinct: bool) -> Rows:
+def _intersect(left: Output, right: Output) -> Rows:
     """Return what holds for rows that are in both: all that holds in either, with the columns equal."""
     rows = left.rows.beside(right.rows)
-    rows.not_empty = None
     proof = Proof("intersect")
     for one, other in zip(left.ids, right.ids, strict=True):
         kinds = left.rows.type_of(one), right.rows.type_of(other)

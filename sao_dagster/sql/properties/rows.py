@@ -12,15 +12,16 @@ Optimization" (Waterloo, 2000), chapter 3, in another notation: a dependency say
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
+from functools import reduce
 from itertools import count
 
 from sao_dagster.core.proofs import Proof
-from sao_dagster.sql.properties.types import UNKNOWN, Type
+from sao_dagster.sql.properties.types import UNKNOWN, Type, common
 
 Ids = frozenset[int]
-Value = str | int | bool
+Value = str | int
 
 GIVEN = Proof("given")
 
@@ -63,6 +64,10 @@ class Domain:
 
     values: frozenset[Value]
     proof: Proof
+
+    def by(self, rule: str, *premises: Proof) -> Domain:
+        """Return the same values, as they follow by a rule."""
+        return Domain(self.values, follow(rule, *premises, self.proof))
 
     def both(self, other: Domain) -> Domain:
         """Return the values that are in both."""
@@ -126,6 +131,8 @@ class Rows:
             self._without_nulls = version, self._with_what_follows(dict(self.not_null))
         known = self._without_nulls[1]
         assumed = dict.fromkeys(given, GIVEN)
+        if not assumed:
+            return known
         found = {**known, **assumed}
         return found if assumed.keys() <= known.keys() else self._with_what_follows(found)
 
@@ -133,12 +140,7 @@ class Rows:
         """Add the columns that are not null because those in `found` are not."""
         grown = True
         while grown:
-            grown = False
-            for each in self.equalities:
-                for one, other in ((each.one, each.other), (each.other, each.one)):
-                    if one in found and other not in found:
-                        found[other] = follow("equal", each.proof, found[one])
-                        grown = True
+            grown = self._add_equal(found)
             for rule in self.implications:
                 if rule.then <= found.keys():
                     continue
@@ -149,6 +151,16 @@ class Rows:
                         found[column] = proof
                     grown = True
         return found
+
+    def _add_equal(self, found: Found) -> bool:
+        """Add the columns that are equal to one in `found`; return whether there were any."""
+        grown = False
+        for each in self.equalities:
+            for one, other in ((each.one, each.other), (each.other, each.one)):
+                if one in found and other not in found:
+                    found[other] = follow("equal", each.proof, found[one])
+                    grown = True
+        return grown
 
     @staticmethod
     def _premises(rule: Implication, found: Found) -> list[Proof] | None:
@@ -171,12 +183,7 @@ class Rows:
         present = self.without_nulls(given)
         grown = True
         while grown and not (goal is not None and goal <= found.keys()):
-            grown = False
-            for each in self.equalities:
-                for one, other in ((each.one, each.other), (each.other, each.one)):
-                    if one in found and other not in found:
-                        found[other] = follow("equal", each.proof, found[one])
-                        grown = True
+            grown = self._add_equal(found)
             for rule in self.dependencies:
                 if rule.determined <= found.keys() or not rule.determines <= found.keys():
                     continue
@@ -222,7 +229,7 @@ class Rows:
         for column, source in ((one, other), (other, one)):
             domain = self.domains.get(source)
             if domain is not None and self.type_of(one) == self.type_of(other):
-                self.narrow(column, Domain(domain.values, follow("equal", proof, domain.proof)))
+                self.narrow(column, domain.by("equal", proof))
 
     def narrow(self, column: int, domain: Domain) -> None:
         """Note that a column has no values but those of a domain."""
@@ -242,6 +249,25 @@ class Rows:
     def bind(self, columns: Iterable[int], proof: Proof) -> None:
         """Note that the columns are values of a row, so that the row determines them."""
         self.add_dependency(self.identity, columns, proof)
+
+    def recast(self, column: int, ids: count[int], proof: Proof) -> int:
+        """Return a column that holds the values of another one in some other type: null where that is, and no more is known."""
+        found = next(ids)
+        self.bind({found}, proof)
+        self.implications.append(Implication(frozenset({found}), proof, any_of=frozenset({column})))
+        return found
+
+    # ------------------------------------------------------------------ choices
+
+    def choose(self, column: int, parts: Sequence[tuple[Rows, int]], rule: str) -> None:
+        """Note what holds for a column whose values come from one of several, of the same relation or of others."""
+        reasons = [rows.not_null_proof(part) for rows, part in parts]
+        if None not in reasons:
+            self.not_null[column] = follow(rule, *reasons)
+        self.types[column] = common_type(parts)
+        domain = any_domain(parts, rule)
+        if domain is not None:
+            self.domains[column] = domain
 
     # ------------------------------------------------------------------ two relations
 
@@ -368,6 +394,27 @@ class Rows:
             ),
             marker,
         )
+
+
+def common_type(parts: Sequence[tuple[Rows, int]]) -> Type:
+    """Return the type of what comes from one of several columns; a bare null has any type."""
+    kinds = [rows.type_of(part) for rows, part in parts if not _is_bare_null(rows, part)]
+    return reduce(common, kinds) if kinds else UNKNOWN
+
+
+def any_domain(parts: Sequence[tuple[Rows, int]], rule: str) -> Domain | None:
+    """Return the values of what comes from one of several columns; None where they are not known, or may be cast."""
+    domains = [rows.domains[part] for rows, part in parts if part in rows.domains]
+    cast = common_type(parts) is UNKNOWN and not all(_is_bare_null(rows, part) for rows, part in parts)
+    if cast or len(domains) < len(parts):
+        return None
+    values: frozenset[Value] = frozenset().union(*(domain.values for domain in domains))
+    return Domain(values, follow(rule, *(domain.proof for domain in domains)))
+
+
+def _is_bare_null(rows: Rows, column: int) -> bool:
+    domain = rows.domains.get(column)
+    return domain is not None and not domain.values and rows.type_of(column) is UNKNOWN
 
 
 def _among_nulls(each: Dependency, present: Found, marker: int) -> Dependency:

@@ -2,25 +2,24 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 from sqlglot import exp
 
 from sao_dagster.core.proofs import Proof
 from sao_dagster.sql.properties import functions
+from sao_dagster.sql.properties.aggregates import unwrapped
 from sao_dagster.sql.properties.block import Block
-from sao_dagster.sql.properties.names import NotUnderstoodError, name_of
+from sao_dagster.sql.properties.names import NotUnderstoodError, name_of, read_only
 from sao_dagster.sql.properties.predicates import assume, effects
-from sao_dagster.sql.properties.rows import Domain, Rows, follow
+from sao_dagster.sql.properties.rows import Rows, follow
 from sao_dagster.sql.properties.types import UNKNOWN
 
-_KNOWN = {
+_KNOWN = (
     "with_", "with", "expressions", "from_", "from", "joins", "where", "group", "having", "qualify", "windows", "distinct", "order",
-    "limit", "offset", "hint", "kind", "laterals",
-}  # fmt: skip
-
-
-_SETS = (exp.Rollup, exp.Cube, exp.GroupingSets, exp.Tuple)
+    "limit", "offset", "hint", "laterals",
+)  # fmt: skip
 
 
 @dataclass
@@ -42,9 +41,7 @@ class Selecting:
         Raises:
             NotUnderstoodError: Nothing can be said of the result.
         """
-        unknown = [name for name, value in self.node.args.items() if value and name not in _KNOWN]
-        if unknown or self.node.args.get("kind"):
-            raise NotUnderstoodError(f"a select with {', '.join(unknown) or 'kind'}")
+        read_only(self.node, *_KNOWN)
         items, opened = self._items()
         block = self.block
         block.aliases = {
@@ -103,9 +100,7 @@ class Selecting:
             columns, opened = list(source.columns), source.open
         else:
             columns, opened = list(self.block.names.star), self.block.names.open
-        known = {"except_", "except", "replace", "rename", "table"}
-        if [name for name, value in star.args.items() if value and name not in known]:
-            raise NotUnderstoodError("a star with a filter")
+        read_only(star, "except_", "except", "replace", "rename", "table")
         left_out = {
             name_of(each.this if isinstance(each, exp.Column) else each, dialect)
             for each in star.args.get("except_") or star.args.get("except") or ()
@@ -157,29 +152,23 @@ class Selecting:
                     block.rows.add_dependency((), {mine}, Proof("outer_column"))
             return
         columns, sets = self._group_columns(group, items)
-        always = {self._plain(each) for each in group.expressions if not isinstance(each, _SETS)} - {None}
-        before = self._snapshot()
-        block.before_groups, block.filled = before, before.rows.not_empty if sets else Proof("group")
+        block.before_groups, block.filled = self._snapshot(), Proof("group")
         block.one_grouping = not sets
-        if sets:  # one of which may be all rows, of which there may be none
-            block.filled = Proof("group") if always else before.rows.not_empty
-            self._grouping_sets(columns, {each for each in always if each is not None})
+        if sets:
+            always = {block.column(each) for each in group.expressions if isinstance(each, exp.Column)}
+            if not always:  # one of the sets may be all rows, of which there may be none
+                block.filled = block.rows.not_empty
+            self._grouping_sets(columns, always)
         else:
             block.rows.add_dependency(columns, block.rows.identity, Proof("group_by"))
 
     def _snapshot(self) -> Block:
-        block = self.block
-        return Block(
-            block.context, block.rows.copy(), block.names, block.outer, block.copies, block.aliases, None, None, True,
-            block.coalesced, block.windows, block.ctes, dict(block.memo),
-        )  # fmt: skip
+        return replace(self.block, rows=self.block.rows.copy(), memo=dict(self.block.memo), opening=set())
 
     def _group_columns(self, group: exp.Expr, items: list[tuple[str, exp.Expr | int]]) -> tuple[list[int], bool]:
         """Return what is grouped by, and whether by several sets of it (`rollup`, `cube`, `grouping sets`)."""
         block = self.block
-        known = {"expressions", "all", "rollup", "cube", "grouping_sets"}
-        if [name for name, value in group.args.items() if value and name not in known]:
-            raise NotUnderstoodError("a group by with totals")
+        read_only(group, "expressions", "all", "rollup", "cube", "grouping_sets")
         if group.args.get("all"):
             plain = [each for _, each in items if isinstance(each, int) or not _aggregates(each)]
             if any(isinstance(each, exp.Expr) and each.find(exp.Window) for each in plain):
@@ -214,10 +203,6 @@ class Selecting:
             raise NotUnderstoodError("a name in group by that is both a column and an alias")
         return block.intern(part)
 
-    def _plain(self, part: exp.Expr) -> int | None:
-        """Return the column of a part of `group by` that is a column by itself."""
-        return self.block.column(part) if isinstance(part, exp.Column) else None
-
     def _grouping_sets(self, columns: list[int], always: set[int]) -> None:
         """Several groupings at once: nulls stand for what is not grouped by (but not in `always`), and nothing is a key."""
         block = self.block
@@ -231,7 +216,7 @@ class Selecting:
             if reason is not None:
                 block.rows.not_null[new] = follow("grouping_sets", reason)
             if domain is not None:
-                block.rows.domains[new] = Domain(domain.values, follow("grouping_sets", domain.proof))
+                block.rows.domains[new] = domain.by("grouping_sets")
 
     def _output(self, item: exp.Expr | int) -> int:
         """Return the column of an output; beside grouping sets only what is grouped by, and aggregates, are known."""
@@ -283,36 +268,22 @@ def _is_plain(name: str, node: exp.Expr) -> bool:
     return isinstance(node, exp.Column) and node.name.lower() == name.lower()
 
 
+def _parts(node: exp.Expr) -> Iterator[exp.Expr]:
+    """Yield an expression and all its parts, without what is inside of a query."""
+    return node.walk(prune=lambda each: isinstance(each, exp.Query | exp.Subquery))
+
+
 def _aggregates(node: exp.Expr) -> bool:
     """Return whether an expression has an aggregate of its own, not one of a subquery or of a window."""
-    waiting = [node]
-    while waiting:
-        each = waiting.pop()
-        if isinstance(each, exp.Query | exp.Subquery):
-            continue
-        if isinstance(each, exp.Window):
-            inner = each.this
-            while isinstance(inner, exp.IgnoreNulls | exp.RespectNulls | exp.Filter | exp.WithinGroup):
-                inner = inner.this
-            waiting += list(inner.iter_expressions())
-            waiting += [child for child in each.iter_expressions() if child is not each.this]
-            continue
-        if isinstance(each, exp.AggFunc):
-            return True
-        waiting += list(each.iter_expressions())
-    return False
+    parts = list(_parts(node))
+    over = {id(unwrapped(each.this)[0]) for each in parts if isinstance(each, exp.Window)}
+    return any(isinstance(each, exp.AggFunc) and id(each) not in over for each in parts)
 
 
 def _may_return_rows(node: exp.Expr) -> bool:
     """Return whether an output column may be several rows."""
-    waiting = [node]
-    while waiting:
-        each = waiting.pop()
-        if isinstance(each, exp.Query | exp.Subquery):
-            continue
-        if isinstance(each, functions.SET_RETURNING):
-            return True
-        if isinstance(each, exp.Anonymous) and each.name.lower() not in functions.SCALARS:
-            return True
-        waiting += list(each.iter_expressions())
-    return False
+    return any(
+        isinstance(each, functions.SET_RETURNING)
+        or (isinstance(each, exp.Anonymous) and each.name.lower() not in functions.SCALARS)
+        for each in _parts(node)
+    )
