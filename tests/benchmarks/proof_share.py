@@ -13,6 +13,8 @@ from __future__ import annotations
 import argparse
 import shutil
 import statistics
+import subprocess
+import sys
 import tempfile
 import time
 from dataclasses import dataclass, field
@@ -199,8 +201,6 @@ def main() -> None:
             example,
             ignore=shutil.ignore_patterns("*.duckdb", ".sao", "state.db", "__pycache__"),
         )
-        import subprocess
-        import sys
 
         subprocess.run([sys.executable, "shop_data.py", "create"], cwd=example, check=True, stdout=subprocess.DEVNULL)
         shares(

@@ -25,7 +25,6 @@ from sao_dagster.warehouses.base import Session
 
 MIX = {3: (1, 1, 1), 10: (2, 6, 2), 30: (4, 20, 6)}
 """How many of the tests are `unique`, `not_null` and `accepted_values`."""
-COLUMNS = 30
 
 
 def fill(session: Session, rows: int, parquet: Path | None) -> str:

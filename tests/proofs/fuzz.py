@@ -13,7 +13,7 @@ import random
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from itertools import combinations
 from pathlib import Path
@@ -63,10 +63,7 @@ class DuckDB:
     def load(self, tables: list[RandomTable], random_: random.Random) -> None:
         """Make the data sets of some tables."""
         for dataset in range(DATASETS):
-            for table in tables:
-                self.connection.execute(f"drop table if exists d{dataset}.{table.name}")
-                self.connection.execute(table.ddl(f"d{dataset}", self.dialect))
-                _insert(self.connection.execute, table, f"d{dataset}", random_)
+            _fill(self.connection.execute, self.dialect, tables, f"d{dataset}", random_)
 
     def rows(self, dataset: int, sql: str) -> list[tuple[Any, ...]] | None:
         """Return the result of a query on one data set; None where it fails."""
@@ -103,10 +100,7 @@ class Postgres:
     def load(self, tables: list[RandomTable], random_: random.Random) -> None:
         """Make the data sets of some tables."""
         for dataset in range(DATASETS):
-            for table in tables:
-                self._execute(f"drop table if exists d{dataset}.{table.name}")
-                self._execute(table.ddl(f"d{dataset}", self.dialect))
-                _insert(self._execute, table, f"d{dataset}", random_)
+            _fill(self._execute, self.dialect, tables, f"d{dataset}", random_)
 
     def rows(self, dataset: int, sql: str) -> list[tuple[Any, ...]] | None:
         """Return the result of a query on one data set; None where it fails."""
@@ -123,10 +117,15 @@ class Postgres:
         return self.rows(dataset, sql)
 
 
-def _insert(execute: Any, table: RandomTable, schema: str, random_: random.Random) -> None:
-    lines = table.rows(random_)
-    if lines:
-        execute(f"insert into {schema}.{table.name} values {', '.join('(' + ', '.join(line) + ')' for line in lines)}")
+def _fill(
+    execute: Callable[[str], Any], dialect: str, tables: list[RandomTable], schema: str, random_: random.Random
+) -> None:
+    for table in tables:
+        execute(f"drop table if exists {schema}.{table.name}")
+        execute(table.ddl(schema, dialect))
+        rows = ", ".join(f"({', '.join(row)})" for row in table.rows(random_))
+        if rows:
+            execute(f"insert into {schema}.{table.name} values {rows}")
 
 
 @dataclass

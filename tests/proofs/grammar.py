@@ -80,7 +80,7 @@ class Grammar:
             return self.recursive()
         if roll < 0.30:
             return self.values()
-        if roll < 0.36 and (keyed := self.of_key()) is not None:
+        if roll < 0.38 and (keyed := self.of_key()) is not None:
             return keyed
         return self.select(depth)
 
@@ -94,10 +94,15 @@ class Grammar:
         refs = [Ref(f"{alias}.{each.name}", each.kind) for each in table.columns]
         key = f"{alias}.{column.name}"
         forms = self.forms(refs, column.kind, key, self.pick(refs, column.kind), self.predicate(refs, 0, 0))
-        found = [self.random.choice([form for form in forms if key in form]) for _ in range(2)]
-        listed = ", ".join(f"{each} as {name}{place}" for place, each in enumerate(found))
-        columns = [Ref(f"{name}{place}", column.kind) for place in range(len(found))]
-        return Made(f"select {listed} from {table.name} {alias}", columns)
+        found = [Ref(each, column.kind) for each in self.random.sample([each for each in forms if key in each], 2)]
+        short = [each.sql for each in refs if each.kind in ("int", "text", "digits")] or [key]
+        for _ in range(2):
+            between = self.random.choice(["", "", "'1' || ", "'-' || "])
+            found.append(Ref(f"cast({key} as text) || {between}cast({self.random.choice(short)} as text)", "text"))
+        where = f" where {self.predicate(refs, 1)}" if self.chance(0.3) else ""
+        listed = ", ".join(f"{each.sql} as {name}{place}" for place, each in enumerate(found))
+        columns = [Ref(f"{name}{place}", each.kind) for place, each in enumerate(found)]
+        return Made(f"select {listed} from {table.name} {alias}{where}", columns)
 
     def set_operation(self, depth: int) -> Made:
         """Two selects over the same kinds of columns."""
@@ -330,7 +335,7 @@ class Grammar:
         ]
         kind = self.random.choice(["full join", "left join", "join"])
         text = f"{left.name} {a} {kind} {right.name} {b} on {a}.{one.name} = {b}.{other.name}"
-        if self.chance(0.2):
+        if self.chance(0.4 if kind == "full join" else 0.2):
             text += f" and {self.predicate(refs, 0, 0)}"
         if kind != "full join":
             return text, [*refs, Ref(f"{a}.{one.name}", one.kind), Ref(f"{b}.{other.name}", other.kind)]
@@ -449,6 +454,8 @@ class Grammar:
         if level > 0 and self.chance(0.12):
             return f"not ({self.predicate(refs, depth, level - 1)})"
         ref = self.random.choice(refs)
+        if depth > 0 and self.chance(0.1):
+            return self.subquery_predicate(ref)
         other = self.expression(refs, ref.kind, 1, 0) if level else Ref(self.pick(refs, ref.kind), ref.kind)
         lists = ", ".join(self.literal(ref.kind, nulls=0.08) for _ in range(self.random.randint(1, 3)))
         forms = [
@@ -477,7 +484,7 @@ class Grammar:
         forms += [f"{pair} = {values}", f"{pair} in ({values}, ({self.literal(ref.kind)}, {second.sql}))"]
         if ref.kind == "text":
             forms += [f"{ref.sql} like 'a%'", f"lower({ref.sql}) = 'a'", f"length({ref.sql}) > 0"]
-        if depth > 0 or self.chance(0.3):
+        if self.chance(0.3):
             forms.append(self.subquery_predicate(ref))
         return self.random.choice(forms)
 

@@ -40,7 +40,7 @@ WRONG = Proof("wrong")
 
 def mutation(function: Callable[[], Iterator[None]]) -> Callable[[], Iterator[None]]:
     """Register a mutation: a context in which a rule is broken."""
-    MUTATIONS[function.__name__] = contextmanager(function)
+    MUTATIONS[function.__name__.replace("_", " ")] = contextmanager(function)
     return function
 
 
@@ -448,12 +448,14 @@ def main() -> None:
     parser.add_argument("names", nargs="*")
     parser.add_argument("--pairs", type=int, default=60_000)
     arguments = parser.parse_args()
+    if unknown := set(arguments.names) - MUTATIONS.keys():
+        parser.error(f"no mutation is called {', '.join(map(repr, sorted(unknown)))}")
     engine = DuckDB()
     missed = 0
     for name in arguments.names or MUTATIONS:
         found = noticed(name, engine, arguments.pairs)
         missed += found is None
-        print(f"{'NOT NOTICED' if found is None else found:>12}  {name.replace('_', ' ')}", flush=True)
+        print(f"{'NOT NOTICED' if found is None else found:>12}  {name}", flush=True)
     print(f"{len(arguments.names or MUTATIONS)} mutations, {missed} not noticed")
 
 

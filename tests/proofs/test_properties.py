@@ -110,13 +110,15 @@ def test_hashes_are_keys_where_that_is_asked_for() -> None:
 @pytest.mark.parametrize("dialect", ["duckdb", "postgres", "snowflake", "bigquery", "redshift", "databricks"])
 def test_all_dialects_are_read(dialect: str) -> None:
     query = "select t.id, count(u.n) as n from t left join u on u.t_id = t.id group by t.id"
-    names = {key: key[2] for key in TABLES}
-    tables = {key: table for key, table in TABLES.items() if names[key]}
-    if dialect == "snowflake":  # keeps names in capitals
-        tables = {key: _in_capitals(table) for key, table in TABLES.items()}
-    found = infer(query, dialect, tables)
+    found = infer(query, dialect, _tables(dialect))
     assert found is not None
     assert shown(found) == "!#, !"
+
+
+def _tables(dialect: str) -> dict[tuple[str, str, str], Table]:
+    if dialect != "snowflake":
+        return TABLES
+    return {key: _in_capitals(table) for key, table in TABLES.items()}  # as it keeps names
 
 
 def _in_capitals(table: Table) -> Table:
@@ -143,8 +145,7 @@ def _in_capitals(table: Table) -> Table:
     ],
 )
 def test_engines_differ(query: str, dialect: str, expected: str) -> None:
-    tables = {key: _in_capitals(table) if dialect == "snowflake" else table for key, table in TABLES.items()}
-    found = infer(query, dialect, tables)
+    found = infer(query, dialect, _tables(dialect))
     assert found is not None
     assert shown(found) == expected
 

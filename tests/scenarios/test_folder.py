@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import compileall
+from pathlib import Path
+
 import pytest
 
 from sao_dagster import Column, DuckDBWarehouse, SqlProject, load_project, select
+from sao_dagster.projects import cache
 from tests.world import World
 
 
@@ -241,3 +245,15 @@ def test_declared_in_python_alone(tmp_path: object) -> None:
         "positive",
     ]
     assert shop.runner().run(select(shop.project)).summary()["reused"] == 1
+
+
+def test_what_is_kept_of_a_project_outlives_the_byte_code_of_this_package(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "code.py").write_text("x = 1\n")
+    monkeypatch.setattr(cache, "_OWN", (tmp_path,))
+    before = cache._own_files()
+    assert compileall.compile_dir(tmp_path, quiet=1)
+    assert cache._own_files() == before
+    (tmp_path / "code.py").write_text("x = 12\n")
+    assert cache._own_files() != before
