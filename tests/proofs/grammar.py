@@ -19,6 +19,13 @@ LITERALS = {
 MIXED = {"duckdb": [{"big", "float"}, {"int", "digits"}], "postgres": [{"big", "float"}]}
 """Kinds whose values an engine compares so that different ones are equal to one."""
 NUMBERS = ("int", "big")
+KINDS = {"int": "int", "bigint": "big", "double precision": "float", "text": "text", "date": "date"}
+"""The kind of values of a type."""
+CASTS = {
+    "int": ["bigint", "text", "double precision"], "big": ["double precision", "double precision", "text"], "text": ["text"],
+    "digits": ["int", "int", "text"], "float": ["int", "text"], "date": ["text"], "bool": ["int", "text"],
+}  # fmt: skip
+"""Types that values of a kind are cast to."""
 
 
 @dataclass(frozen=True)
@@ -95,6 +102,8 @@ class Grammar:
         key = f"{alias}.{column.name}"
         forms = self.forms(refs, column.kind, key, self.pick(refs, column.kind), self.predicate(refs, 0, 0))
         found = [Ref(each, column.kind) for each in self.random.sample([each for each in forms if key in each], 2)]
+        target = self.random.choice(CASTS[column.kind])
+        found.append(Ref(f"cast({key} as {target})", KINDS[target]))
         short = [each.sql for each in refs if each.kind in ("int", "text", "digits")] or [key]
         for _ in range(2):
             between = self.random.choice(["", "", "'1' || ", "'-' || "])
@@ -191,16 +200,19 @@ class Grammar:
             columns = [*columns, Ref(unique, "int")]
         if self.chance(0.06):
             sql += f" limit {self.random.choice([0, 1, 1, 2])}"
-        elif kinds is None and self.chance(0.05) and self.dialect == "duckdb":
+        elif kinds is None and self.chance(0.07) and not distinct and not star:
             unnested = self.fresh("c")
-            sql = (
-                sql.replace(" from ", f", unnest([1, 2, null]) as {unnested} from ", 1)
-                if not distinct and not star
-                else sql
-            )
-            if unnested in sql:
-                columns = [*columns, Ref(unnested, "int")]
+            several = self.random.choice(self.returning_rows(self.pick(refs, "int")))
+            sql = sql.replace(" from ", f", {several} as {unnested} from ", 1)
+            columns = [*columns, Ref(unnested, "int")]
         return Made(sql, columns)
+
+    def returning_rows(self, whole: str) -> list[str]:
+        """Return expressions that give several rows."""
+        forms = ["unnest(array[1, 2, null])", "unnest(array[1, 1]), unnest(array[1, 2, 3])"]
+        if self.dialect == "duckdb":
+            return [*forms, "unnest(range(3))", f"cast(unnest(generate_series(0, {whole} % 9)) as text)"]
+        return [*forms, f"generate_series(1, {whole} % 9)", "cast(generate_series(1, 2) as text)"]
 
     def items(
         self, refs: list[Ref], kinds: list[str] | None, depth: int, *, windows: bool = False
@@ -302,6 +314,8 @@ class Grammar:
             cells = ", ".join(self.literal("int", nulls=0.2) for _ in range(self.random.randint(1, 3)))
             return f"unnest(array[{cells}]) as {alias}({name})", [Ref(f"{alias}.{name}", "int")]
         if self.chance(0.04):
+            return self.series(alias)
+        if self.chance(0.04):
             name, kind = self.fresh("c"), self.random.choice(["int", "text"])
             cell = "null::int" if self.chance(0.2) and kind == "int" else self.literal(kind)
             return f"(select {cell} as {name}) {alias}", [Ref(f"{alias}.{name}", kind)]
@@ -311,9 +325,19 @@ class Grammar:
         table = self.random.choice(self.tables)
         return f"{table.name} {alias}", [Ref(f"{alias}.{each.name}", each.kind) for each in table.columns]
 
+    def series(self, alias: str) -> tuple[str, list[Ref]]:
+        """Return a series of numbers or of days."""
+        name = self.fresh("c")
+        if self.chance(0.5):
+            last = self.random.choice([*LITERALS["int"], f"(select max(i.a) % 9 from {self.tables[0].name} i)"])
+            return f"generate_series(0, {last}) {alias}({name})", [Ref(f"{alias}.{name}", "int")]
+        step = self.random.choice(["1 day", "2 days", "1 month", "12 hours"])
+        days = f"generate_series(date '2020-01-30', date '2020-04-02', interval '{step}') {alias}({name})"
+        return f"(select cast({name} as date) as {name} from {days}) {alias}", [Ref(f"{alias}.{name}", "date")]
+
     def from_(self, depth: int) -> tuple[str, list[Ref]]:
         """Return the text of a `from`, and all that can be used of it."""
-        if self.chance(0.06) and (keyed := self.joined_keys()) is not None:
+        if self.chance(0.08) and (keyed := self.joined_keys()) is not None:
             return keyed
         text, refs = self.relation(depth)
         for _ in range(self.random.choice([0, 0, 1, 1, 1, 2])):
@@ -333,9 +357,9 @@ class Grammar:
         refs = [
             Ref(f"{alias}.{each.name}", each.kind) for alias, table in ((a, left), (b, right)) for each in table.columns
         ]
-        kind = self.random.choice(["full join", "left join", "join"])
+        kind = self.random.choice(["full join", "full join", "left join", "join"])
         text = f"{left.name} {a} {kind} {right.name} {b} on {a}.{one.name} = {b}.{other.name}"
-        if self.chance(0.4 if kind == "full join" else 0.2):
+        if self.chance(0.3):
             text += f" and {self.predicate(refs, 0, 0)}"
         if kind != "full join":
             return text, [*refs, Ref(f"{a}.{one.name}", one.kind), Ref(f"{b}.{other.name}", other.kind)]

@@ -11,7 +11,7 @@ from sao_dagster.sql.properties import functions
 from sao_dagster.sql.properties.block import Block, Described
 from sao_dagster.sql.properties.names import NotUnderstoodError, name_of, read_only
 from sao_dagster.sql.properties.rows import follow
-from sao_dagster.sql.properties.types import INTEGER, UNKNOWN, Type, common
+from sao_dagster.sql.properties.types import INTEGER, PLAIN, UNKNOWN, Type, common
 
 
 def describe_aggregate(block: Block, node: exp.Expr) -> Described | int:
@@ -83,7 +83,7 @@ def _type(block: Block, function: exp.Expr, column: int) -> Type:
         return block.rows.type_of(column)
     if isinstance(function, functions.TEXT_RESULTS):
         return Type(block.rows.type_of(column).kind)
-    return UNKNOWN
+    return PLAIN if isinstance(function, functions.PLAIN_RESULTS) else UNKNOWN
 
 
 # ---------------------------------------------------------------------- windows
@@ -123,7 +123,7 @@ def describe_window(block: Block, node: exp.Window) -> Described | int:
         return Described()
     column = block.intern(_argument(function))
     picks = isinstance(function, functions.PICKS) or first_or_last
-    kind = rows.type_of(column) if picks else UNKNOWN
+    kind = rows.type_of(column) if picks else _type(block, function, column)
     domain = rows.domains.get(column) if picks else None
     reason = rows.not_null_proof(column)
     here = not filtered and _holds_current_row(spec)

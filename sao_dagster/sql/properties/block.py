@@ -196,6 +196,11 @@ class Block:
             self.memo[key] = found if isinstance(found, int) else self._add(found)
         return self.memo[key]
 
+    def note(self, node: exp.Expr, found: Described) -> int:
+        """Return the column that an expression is from now on, of which that is known."""
+        self.memo[self._key(node)] = column = self._add(found)
+        return column
+
     def _key(self, node: exp.Expr) -> Any:
         """Return what only the same expression has; one that need not give the same again is only itself."""
         while isinstance(node, exp.Paren):

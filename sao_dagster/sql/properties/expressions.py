@@ -16,8 +16,10 @@ from sao_dagster.sql.properties.rows import Domain, Rows, Value, any_domain, com
 from sao_dagster.sql.properties.types import (
     BOOLEAN,
     INTEGER,
+    PLAIN,
     TEXT,
     UNKNOWN,
+    WHOLE_DAYS,
     Kind,
     Type,
     keeps_apart,
@@ -120,7 +122,14 @@ def _result_type(block: Block, node: exp.Expr, columns: Sequence[int]) -> Type:
             return INTEGER
         if kinds == {Kind.INTEGER, Kind.DECIMAL} or kinds == {Kind.DECIMAL}:
             return Type(Kind.DECIMAL)
-    return UNKNOWN
+    if isinstance(node, (*functions.ARITHMETIC, *functions.DIVISIONS)):
+        plain = all(block.rows.type_of(each).kind is not Kind.OTHER for each in columns)
+        return PLAIN if plain else UNKNOWN
+    if isinstance(node, functions.TRUNCATIONS) and not node.args.get("zone"):
+        unit = node.args.get("unit")
+        whole = unit is not None and unit.name.upper() in functions.WHOLE_DAY_UNITS
+        return WHOLE_DAYS if whole else PLAIN
+    return PLAIN if isinstance(node, functions.PLAIN_RESULTS) else UNKNOWN
 
 
 def _connected(block: Block, node: exp.Expr) -> Described:
@@ -210,7 +219,7 @@ def _is_number_text(block: Block, part: exp.Expr) -> bool:
         column = block.intern(part)
         if isinstance(part, exp.Cast) and block.rows.type_of(column).kind not in (Kind.TEXT, Kind.INTEGER):
             return False
-        if isinstance(part, exp.Coalesce) and column != block.intern(part.this):
+        if isinstance(part, exp.Coalesce) and block.rows.not_null_proof(block.intern(part.this)) is None:
             return False
         part = part.this
     return block.rows.type_of(block.intern(part)).kind is Kind.INTEGER
@@ -268,8 +277,9 @@ def _coalesce(block: Block, node: exp.Coalesce) -> Described | int:
     if either is not None and len(columns) == 2:
         return either
     kind = common_type(_parts(block, columns))
-    if kind.kind is not Kind.OTHER and block.rows.not_null_proof(columns[0]) is not None:
-        return columns[0]
+    reason = block.rows.not_null_proof(columns[0])
+    if kind.certain and reason is not None:
+        return _same(block, kind, columns[0], follow("coalesce", reason))
     return Described(
         kind,
         tuple(columns),
@@ -277,6 +287,13 @@ def _coalesce(block: Block, node: exp.Coalesce) -> Described | int:
         domain=any_domain(_parts(block, columns), "choice"),
         rule="coalesce",
     )
+
+
+def _same(block: Block, kind: Type, column: int, proof: Proof) -> int:
+    """Return a column of its own that is another one in each row."""
+    found = block.new(kind)
+    block.rows.add_equality(found, column, proof)
+    return found
 
 
 def _nullif(block: Block, node: exp.Nullif) -> Described:
@@ -302,8 +319,8 @@ def _extreme(block: Block, node: exp.Expr) -> Described:
     )
 
 
-def _case(block: Block, node: exp.Expr) -> Described:
-    """`case` and `if`: each result is looked at with what its condition says."""
+def _case(block: Block, node: exp.Expr) -> Described | int:
+    """`case` and `if`: each result is looked at with what its condition says; a condition that never holds is left out."""
     from sao_dagster.sql.properties.predicates import effects
 
     if isinstance(node, exp.If):
@@ -311,27 +328,39 @@ def _case(block: Block, node: exp.Expr) -> Described:
     else:
         branches, default, operand = node.args["ifs"], node.args.get("default"), node.args.get("this")
     columns: list[int] = []
+    live: list[int] = []
     reasons: list[Proof | None] = []
+    left_out: list[Proof] = []
     arguments: list[int] = [] if operand is None else [block.intern(operand)]
     passed: set[int] = set()  # not null where no condition so far was true
     for branch in branches:
         condition, result = branch.this, branch.args["true"]
-        given = set(passed)
+        given, never = set(passed), None
         arguments.append(block.intern(condition))
+        columns.append(block.intern(result))
         if operand is None:
-            given |= effects(block, condition, holds=True).not_null.keys()
+            found = effects(block, condition, holds=True)
+            given |= found.not_null.keys()
+            never = found.never
             if block.rows.not_null_proof(block.intern(condition)) is not None:
                 passed |= effects(block, condition, holds=False).not_null.keys()
-        columns.append(block.intern(result))
+        if never is not None:
+            left_out.append(never)
+            continue
+        live.append(columns[-1])
         reasons.append(block.rows.without_nulls(given).get(columns[-1]))
     if default is not None:
         columns.append(block.intern(default))
+        live.append(columns[-1])
         reasons.append(block.rows.without_nulls(passed).get(columns[-1]))
     else:
         reasons.append(None)
-    proof = None if None in reasons else follow("case", *reasons)
+    kind = common_type(_parts(block, columns))
+    if default is not None and len(live) == 1 and kind.certain:
+        return _same(block, kind, live[0], follow("case", *left_out))
+    proof = None if None in reasons else follow("case", *reasons, *left_out)
     return Described(
-        common_type(_parts(block, columns)),
+        kind,
         (*arguments, *columns),
         not_null=proof,
         domain=any_domain(_parts(block, columns), "choice"),

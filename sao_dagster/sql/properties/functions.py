@@ -58,6 +58,11 @@ BOOLEAN_RESULTS = (
     *COMPARISONS, *MATCHES, exp.And, exp.Or, exp.Not, exp.Is, exp.Between, exp.NullSafeEQ, exp.NullSafeNEQ,
 )  # fmt: skip
 INTEGER_RESULTS = (exp.Length, exp.StrPosition)
+PLAIN_RESULTS = (*_NUMBERS, *_ROOTS, *_DATES, *_PARTS, exp.Sum, exp.Avg, exp.Median)
+"""A number or a time, of a type that depends on the engine and on the arguments."""
+
+TRUNCATIONS = (exp.DateTrunc, exp.TimestampTrunc)
+WHOLE_DAY_UNITS = ("DAY", "WEEK", "ISOWEEK", "MONTH", "QUARTER", "YEAR", "ISOYEAR")
 
 IGNORE_NULLS_IN_GREATEST = ("duckdb", "postgres", "redshift")
 HASHES = (exp.MD5, exp.SHA2)
@@ -73,7 +78,7 @@ PICKS = (exp.Min, exp.Max, exp.AnyValue, exp.First, exp.Last)
 """Aggregates whose result is one of the values."""
 
 RANKS = (exp.RowNumber, exp.Rank, exp.DenseRank, exp.PercentRank, exp.CumeDist, exp.Ntile)
-SET_RETURNING = (exp.Explode, exp.Unnest, exp.GenerateSeries, exp.UDTF, exp.ExplodingGenerateSeries, exp.Inline)
+SET_RETURNING = (exp.Explode, exp.Unnest, exp.UDTF, exp.ExplodingGenerateSeries, exp.Inline)
 
 SCALARS = frozenset(
     {"strlen", "hash", "year", "epoch", "printf", "format", "to_char", "strftime", "list_value", "bit_count", "md5_number"}

@@ -12,7 +12,7 @@ from sao_dagster.sql.properties.block import Block
 from sao_dagster.sql.properties.names import Names, NotUnderstoodError, name_of, read_only
 from sao_dagster.sql.properties.predicates import Effects, assume, effects
 from sao_dagster.sql.properties.rows import Ids, Implication, Rows, follow
-from sao_dagster.sql.properties.types import Kind, common, comparable
+from sao_dagster.sql.properties.types import common, comparable
 
 
 @dataclass(frozen=True)
@@ -74,8 +74,8 @@ def join(block: Block, right: Side, node: exp.Join) -> None:
 
 def _in_common(block: Block, meeting: Block, rows: Rows, chosen: int | None, sides: tuple[int, int]) -> int:
     """Return the column that `using` makes of two; one by itself where their types differ, so that values are cast."""
-    kinds = {meeting.rows.type_of(each).kind for each in sides}
-    if chosen is not None and len(kinds) == 1 and Kind.OTHER not in kinds:
+    one, other = map(meeting.rows.type_of, sides)
+    if chosen is not None and one.kind is other.kind and one.certain:
         return chosen
     if chosen is not None:
         return rows.recast(chosen, block.context.ids, Proof("using"))

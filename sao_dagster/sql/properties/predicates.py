@@ -25,14 +25,14 @@ class Effects:
         equal: Pairs of columns that are equal (or both null).
         domains: Possible values.
         nulls: Columns that are null.
-        never: Whether there are no such rows.
+        never: Why there are no such rows, if there are none.
     """
 
     not_null: Found = field(default_factory=dict)
     equal: dict[frozenset[int], Proof] = field(default_factory=dict)
     domains: dict[int, Domain] = field(default_factory=dict)
     nulls: Found = field(default_factory=dict)
-    never: bool = False
+    never: Proof | None = None
 
     def both(self, other: Effects) -> Effects:
         """Return what holds where two conditions hold."""
@@ -50,10 +50,10 @@ class Effects:
 
     def either(self, other: Effects) -> Effects:
         """Return what holds where one of two conditions holds."""
-        if self.never:
-            return other
-        if other.never:
-            return self
+        if self.never is not None:
+            return other._since(self.never)
+        if other.never is not None:
+            return self._since(other.never)
         return Effects(
             {
                 column: follow("or", proof, other.not_null[column])
@@ -74,6 +74,16 @@ class Effects:
                 for column, proof in self.nulls.items()
                 if column in other.nulls
             },
+        )
+
+    def _since(self, reason: Proof) -> Effects:
+        """Return the same, as it holds for one more reason."""
+        return Effects(
+            {column: follow("or", proof, reason) for column, proof in self.not_null.items()},
+            {pair: follow("or", proof, reason) for pair, proof in self.equal.items()},
+            {column: domain.by("or", reason) for column, domain in self.domains.items()},
+            {column: follow("or", proof, reason) for column, proof in self.nulls.items()},
+            None if self.never is None else follow("or", self.never, reason),
         )
 
 
@@ -106,8 +116,8 @@ def assume(block: Block, found: Effects) -> None:
     """Add to what is known of the rows of a block what a condition says of those that it leaves."""
     rows = block.rows
     rows.not_empty = None
-    if found.never:
-        rows.at_most_one(Proof("no_rows"))
+    if found.never is not None:
+        rows.at_most_one(follow("no_rows", found.never))
     for column, proof in found.not_null.items():
         rows.not_null.setdefault(column, proof)
     for pair, proof in found.equal.items():
@@ -125,7 +135,7 @@ def assume(block: Block, found: Effects) -> None:
 
 def _spread(block: Block, found: Effects) -> Effects:
     """Return the same with what follows for other columns."""
-    if found.never:
+    if found.never is not None:
         return found
     return replace(found, not_null={**block.rows.without_nulls(found.not_null), **found.not_null})
 
@@ -133,9 +143,9 @@ def _spread(block: Block, found: Effects) -> Effects:
 def _value(block: Block, node: exp.Expr, holds: bool) -> Effects:
     """A value used as a condition: a column, a function."""
     if isinstance(node, exp.Boolean):
-        return Effects(never=bool(node.this) is not holds)
+        return Effects(never=Proof("literal") if bool(node.this) is not holds else None)
     if isinstance(node, exp.Null):
-        return Effects(never=True)
+        return Effects(never=Proof("literal"))
     column = block.intern(node)
     proof = Proof("condition")
     found = Effects({column: proof})
@@ -235,7 +245,7 @@ def _is(block: Block, node: exp.Is, holds: bool) -> Effects:
         column = block.intern(node.this)
         if not holds:
             return Effects({column: proof})
-        return Effects(nulls={column: proof}, never=column in block.rows.not_null)
+        return Effects(nulls={column: proof}, never=block.rows.not_null_proof(column))
     if isinstance(other, exp.Boolean):
         return effects(block, node.this, holds=bool(other.this)) if holds else Effects()
     return Effects()

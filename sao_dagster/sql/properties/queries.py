@@ -14,6 +14,7 @@ from sao_dagster.sql.properties.joins import Side, join
 from sao_dagster.sql.properties.names import Names, NotUnderstoodError, Source, name_of, read_only
 from sao_dagster.sql.properties.rows import Rows, follow
 from sao_dagster.sql.properties.selects import Selecting
+from sao_dagster.sql.properties.series import depends_on_row, series_of
 from sao_dagster.sql.properties.types import UNKNOWN, Kind, Type, common
 
 MOST_VALUES = 500  # rows of a `values` that are looked at
@@ -213,7 +214,7 @@ class Reader:
     def _in_common(self, rows: Rows, column: int, other: Type) -> int:
         """Return a column of the first side as it is in the result, where the other side's type may be a wider one."""
         mine = rows.type_of(column)
-        if mine.kind is other.kind and mine.kind is not Kind.OTHER:
+        if mine.kind is other.kind and mine.certain:
             return column
         found = rows.recast(column, self.ids, Proof("row"))
         domain = rows.domains.get(column)
@@ -227,10 +228,13 @@ class Reader:
         name, output = name_of(node.this, self.dialect), None
         known = {"this", "db", "catalog", "alias", "sample", "joins", "laterals"}
         read = all(not value or each in known for each, value in node.args.items())
+        alias = _alias(node, self.dialect)
         if read and isinstance(node.this, exp.Identifier):
             cte = None if node.db else block.ctes.get(name)
             output = self.table(node, self.ids) if cte is None else self._use(cte)
-        return self._side(node, output or _opaque(self.ids), block, _alias(node, self.dialect) or name)
+        elif read:
+            output = self._series(node.this, block, alias)
+        return self._side(node, output or _opaque(self.ids), block, alias or name)
 
     def _side(self, node: exp.Expr, output: Output, block: Block, name: str) -> Side:
         """Return a relation under its name, with the column names and the joins that it has in brackets."""
@@ -272,7 +276,7 @@ class Reader:
             if isinstance(node, exp.Lateral) and (node.args.get("view") or node.args.get("outer")):
                 raise NotUnderstoodError("a lateral view")
             if isinstance(query, exp.Unnest):
-                return self._unnest(query, block)
+                return self._side(query, self._unnest(query, block), block, name)
             if not isinstance(query, exp.Subquery | exp.Values | exp.Select):
                 raise NotUnderstoodError(f"{type(query).__name__.lower()} as a relation")
             output = self._query(query, block, block.ctes)
@@ -280,22 +284,36 @@ class Reader:
             output = _opaque(self.ids)
         return self._side(node, output, block, name)
 
-    def _unnest(self, node: exp.Unnest, block: Block) -> Side:
-        """Return what is known of the elements of an array that is written out."""
-        alias = node.args.get("alias")
+    def _unnest(self, node: exp.Unnest, block: Block) -> Output:
+        """Return what is known of the elements of an array that is written out, or is a series."""
         (array,) = node.expressions if len(node.expressions) == 1 else (None,)
-        if not isinstance(array, exp.Array) or node.args.get("offset") or not array.expressions:
+        if array is None or node.args.get("offset"):
+            raise NotUnderstoodError("unnest of several arrays, or with offsets")
+        series = self._series(array, block, "unnest")
+        if series is not None:
+            return series
+        if not isinstance(array, exp.Array) or not array.expressions:
             raise NotUnderstoodError("unnest of what is not written out")
         cells = [block.intern(each) for each in array.expressions]
-        row, column = next(self.ids), next(self.ids)
-        rows = Rows(frozenset({row}), not_null={row: Proof("row")}, not_empty=Proof("values"))
-        rows.bind({column}, Proof("row"))
-        rows.choose(column, [(block.rows, each) for each in cells], "values")
-        rows.types[column] = UNKNOWN  # the engine chooses a common type
-        rows.domains.pop(column, None)
-        named = alias.args.get("columns") if isinstance(alias, exp.TableAlias) else None
-        name = name_of(named[0], self.dialect) if named else "unnest"
-        return Side(rows, Names.of(Source(_alias(node, self.dialect), [(name, column)])))
+        output = self._plain(["unnest"], [UNKNOWN], set())
+        output.rows.choose(output.ids[0], [(block.rows, each) for each in cells], "values")
+        output.rows.types[output.ids[0]] = UNKNOWN  # the engine chooses a common type
+        output.rows.domains.pop(output.ids[0], None)
+        output.rows.not_empty = Proof("values")
+        return output
+
+    def _series(self, node: exp.Expr, block: Block, name: str) -> Output | None:
+        """Return what is known of the values of a series, which is another one for each row where it depends on it."""
+        found = series_of(block, node)
+        if found is None:
+            return None
+        name = name or ("range" if node.args.get("is_end_exclusive") else "generate_series")
+        output = self._plain([name], [found.type], set())
+        (column,) = output.ids
+        output.rows.not_null[column] = Proof("series")
+        if found.distinct and not depends_on_row(block, node):
+            output.rows.add_dependency({column}, output.rows.identity, Proof("series"))
+        return output
 
     def _joins(self, node: exp.Expr, block: Block) -> None:
         if node.args.get("laterals"):
@@ -365,13 +383,13 @@ def _union(left: Output, right: Output, ids: count[int]) -> tuple[Rows, list[int
         rows.choose(column, [(left.rows, one), (right.rows, other)], "union")
     for place, tag in enumerate(found):
         domains = left.rows.domains.get(left.ids[place]), right.rows.domains.get(right.ids[place])
-        if rows.type_of(tag).kind is Kind.OTHER or domains[0] is None or domains[1] is None:
+        if not rows.type_of(tag).certain or domains[0] is None or domains[1] is None:
             continue
         if domains[0].values & domains[1].values or tag not in rows.not_null:
             continue
         apart = follow("union_tag", domains[0].proof, domains[1].proof)
         for key in _candidates(left, right):
-            if any(rows.type_of(found[each]).kind is Kind.OTHER for each in key):
+            if not all(rows.type_of(found[each]).certain for each in key):
                 continue
             for ignoring in (False, True):
                 reason = left.rows.key_proof([left.ids[each] for each in (*key, place)], ignoring_nulls=ignoring)
@@ -401,8 +419,8 @@ def _intersect(left: Output, right: Output) -> Rows:
     rows = left.rows.beside(right.rows)
     proof = Proof("intersect")
     for one, other in zip(left.ids, right.ids, strict=True):
-        kinds = left.rows.type_of(one), right.rows.type_of(other)
-        if kinds[0].kind is kinds[1].kind and kinds[0].kind not in (Kind.OTHER, Kind.FLOAT):
+        mine, theirs = left.rows.type_of(one), right.rows.type_of(other)
+        if mine.kind is theirs.kind and mine.certain and mine.kind is not Kind.FLOAT:
             rows.add_equality(one, other, proof)
         for a, b in ((one, other), (other, one)):
             reason = rows.not_null_proof(a)

@@ -234,13 +234,16 @@ class Rows:
     def narrow(self, column: int, domain: Domain) -> None:
         """Note that a column has no values but those of a domain."""
         known = self.domains.get(column)
-        if known is None:
-            self.domains[column] = domain
-        elif not known.values <= domain.values:
-            self.domains[column] = known.both(domain)
+        if known is None or not known.values <= domain.values:
+            self._has_domain(column, domain if known is None else known.both(domain))
         values = self.domains[column]
         if not values.values and column in self.not_null:
             self.at_most_one(follow("no_rows", values.proof, self.not_null[column]))
+
+    def _has_domain(self, column: int, domain: Domain) -> None:
+        self.domains[column] = domain
+        if len(domain.values) == 1:
+            self.add_dependency((), {column}, follow("one_value", domain.proof), {column})
 
     def at_most_one(self, proof: Proof) -> None:
         """Note that there is at most one row."""
@@ -267,7 +270,7 @@ class Rows:
         self.types[column] = common_type(parts)
         domain = any_domain(parts, rule)
         if domain is not None:
-            self.domains[column] = domain
+            self._has_domain(column, domain)
 
     # ------------------------------------------------------------------ two relations
 
@@ -405,7 +408,7 @@ def common_type(parts: Sequence[tuple[Rows, int]]) -> Type:
 def any_domain(parts: Sequence[tuple[Rows, int]], rule: str) -> Domain | None:
     """Return the values of what comes from one of several columns; None where they are not known, or may be cast."""
     domains = [rows.domains[part] for rows, part in parts if part in rows.domains]
-    cast = common_type(parts) is UNKNOWN and not all(_is_bare_null(rows, part) for rows, part in parts)
+    cast = not common_type(parts).certain and not all(_is_bare_null(rows, part) for rows, part in parts)
     if cast or len(domains) < len(parts):
         return None
     values: frozenset[Value] = frozenset().union(*(domain.values for domain in domains))

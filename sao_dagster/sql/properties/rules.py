@@ -10,6 +10,7 @@ RULES = {
     "key": "no two rows are equal on these columns, since the rest of the row follows from them",
     "not_null_follows": "a column is not null because another one is not",
     "both_domains": "only values that two restrictions allow",
+    "one_value": "a column that has only one value has it in each row in which it is not null",
     "always_null": "a column that is always null has no two equal values",
     "literal": "a constant is what it is",
     "function": "a function of one known value",
@@ -60,6 +61,7 @@ RULES = {
     "intersect": "what holds on either side of an intersection",
     "except": "what is left of the first side",
     "values": "the rows are written out",
+    "series": "a series of numbers or days has no value twice, and no nulls",
     "recursive": "it holds for the first rows and, if for some, for the next",
     "select_without_from": "a select without from gives one row",
 }

@@ -10,11 +10,11 @@ from sqlglot import exp
 from sao_dagster.core.proofs import Proof
 from sao_dagster.sql.properties import functions
 from sao_dagster.sql.properties.aggregates import unwrapped
-from sao_dagster.sql.properties.block import Block
+from sao_dagster.sql.properties.block import Block, Described
 from sao_dagster.sql.properties.names import NotUnderstoodError, name_of, read_only
 from sao_dagster.sql.properties.predicates import assume, effects
 from sao_dagster.sql.properties.rows import Rows, follow
-from sao_dagster.sql.properties.types import UNKNOWN
+from sao_dagster.sql.properties.series import series_of
 
 _KNOWN = (
     "with_", "with", "expressions", "from_", "from", "joins", "where", "group", "having", "qualify", "windows", "distinct", "order",
@@ -52,11 +52,12 @@ class Selecting:
         self._filter("where")
         self._group(items)
         self._filter("having")
-        ids = [self._output(each) for _, each in items]
+        several = {place: list(_returning_rows(each)) for place, (_, each) in enumerate(items)}
+        ids = [0 if several[place] else self._output(each) for place, (_, each) in enumerate(items)]
         self._filter("qualify")
-        block.rows.bind(ids, Proof("row"))
-        if any(isinstance(each, exp.Expr) and _may_return_rows(each) for _, each in items):
-            ids = self._fan_out(items, ids)
+        block.rows.bind((each for each in ids if each), Proof("row"))
+        for place, column in self._fan_out(items, several).items():
+            ids[place] = column
         self._distinct(ids)
         return [name for name, _ in items], ids, opened
 
@@ -231,16 +232,32 @@ class Selecting:
             return self.grouped.get(self.block.before_groups.column(inner)) or self.block.new()
         return self.block.new()
 
-    def _fan_out(self, items: list[tuple[str, exp.Expr | int]], ids: list[int]) -> list[int]:
-        """A function in the output that may return several rows: each row comes several times, or not at all."""
-        rows = self.block.rows
-        rows.identity = rows.identity | {next(self.block.context.ids)}
-        rows.not_empty = None
-        found = []
-        for (_, each), column in zip(items, ids, strict=True):
-            made = isinstance(each, exp.Expr) and _may_return_rows(each)
-            found.append(self.block.new(UNKNOWN) if made else column)
-        return found
+    def _fan_out(self, items: list[tuple[str, exp.Expr | int]], several: dict[int, list[exp.Expr]]) -> dict[int, int]:
+        """Functions in the output that may return several rows: each row comes several times, or not at all.
+
+        Where there is one of them, and it is a series, a row comes once with each of its values. Beside others it may be filled
+        up with nulls.
+        """
+        block, made = self.block, [place for place in several if several[place]]
+        if not made:
+            return {}
+        before, place = block.rows.identity, made[0]
+        row = next(block.context.ids)
+        block.rows.identity = before | {row}
+        block.rows.not_empty = None
+        item = items[place][1]
+        series = None
+        if len(made) == len(several[place]) == 1 and block.before_groups is None:
+            node = several[place][0]
+            series = series_of(block, node.this if isinstance(node, exp.Explode) else node)
+        if series is None or not isinstance(item, exp.Expr):
+            return {each: block.new() for each in made}
+        value = block.note(node, Described(series.type, not_null=Proof("series")))
+        if series.distinct:
+            block.rows.add_dependency({value, *before}, {row}, Proof("series"))
+        column = block.intern(item)
+        block.rows.bind({value, column}, Proof("row"))
+        return {place: column}
 
     def _distinct(self, ids: list[int]) -> None:
         distinct = self.node.args.get("distinct")
@@ -280,10 +297,9 @@ def _aggregates(node: exp.Expr) -> bool:
     return any(isinstance(each, exp.AggFunc) and id(each) not in over for each in parts)
 
 
-def _may_return_rows(node: exp.Expr) -> bool:
-    """Return whether an output column may be several rows."""
-    return any(
-        isinstance(each, functions.SET_RETURNING)
-        or (isinstance(each, exp.Anonymous) and each.name.lower() not in functions.SCALARS)
-        for each in _parts(node)
-    )
+def _returning_rows(item: exp.Expr | int) -> Iterator[exp.Expr]:
+    """Yield the parts of an output column that may be several rows."""
+    for each in _parts(item) if isinstance(item, exp.Expr) else ():
+        unknown = isinstance(each, exp.Anonymous) and each.name.lower() not in functions.SCALARS
+        if unknown or isinstance(each, functions.SET_RETURNING):
+            yield each

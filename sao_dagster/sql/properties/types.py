@@ -22,6 +22,7 @@ class Kind(Enum):
     TIMESTAMP = "timestamp"
     INSTANT = "timestamp with time zone"
     UUID = "uuid"
+    PLAIN = "a number, time or text of some type"
     OTHER = "other"
 
 
@@ -33,11 +34,13 @@ class Type:
         kind: Its family.
         bits: Width of an integer or float; None where that is not known.
         sized: Whether a text has a greatest length.
+        whole_days: Whether each value is the beginning of a day, so that its date tells it.
     """
 
     kind: Kind
     bits: int | None = None
     sized: bool = False
+    whole_days: bool = False
 
     @property
     def exact(self) -> bool:
@@ -47,9 +50,16 @@ class Type:
         """
         return self.kind in _EXACT
 
+    @property
+    def certain(self) -> bool:
+        """Whether it is known how its values are compared."""
+        return self.kind not in (Kind.PLAIN, Kind.OTHER)
+
 
 _EXACT = {Kind.INTEGER, Kind.TEXT, Kind.BOOLEAN, Kind.DATE, Kind.TIMESTAMP, Kind.INSTANT, Kind.UUID}
 UNKNOWN = Type(Kind.OTHER)
+PLAIN = Type(Kind.PLAIN)
+WHOLE_DAYS = Type(Kind.PLAIN, whole_days=True)
 INTEGER = Type(Kind.INTEGER)
 TEXT = Type(Kind.TEXT)
 BOOLEAN = Type(Kind.BOOLEAN)
@@ -59,6 +69,7 @@ _INTEGERS = {
     _D.TINYINT: 8, _D.UTINYINT: 9, _D.SMALLINT: 16, _D.USMALLINT: 17, _D.INT: 32, _D.UINT: 33, _D.MEDIUMINT: 32,
     _D.BIGINT: 64, _D.UBIGINT: 65, _D.INT128: 128, _D.UINT128: 129, _D.INT256: 256,
 }  # fmt: skip
+_NUMBERS = {Kind.INTEGER, Kind.DECIMAL, Kind.FLOAT, Kind.PLAIN}
 _TEXTS = {_D.TEXT, _D.VARCHAR, _D.NVARCHAR}
 
 
@@ -72,7 +83,7 @@ def comparable(one: Type, other: Type) -> bool:
         return True
     if one.kind is Kind.FLOAT:
         return one == other and one.bits is not None
-    return one.kind is other.kind and one.kind is not Kind.OTHER
+    return one.kind is other.kind and one.certain
 
 
 def common(one: Type, other: Type) -> Type:
@@ -83,7 +94,7 @@ def common(one: Type, other: Type) -> Type:
         return Type(Kind.INTEGER, max(one.bits or 128, other.bits or 128))
     if one.kind is other.kind and one.kind is Kind.TEXT:
         return Type(Kind.TEXT, sized=one.sized or other.sized)
-    return UNKNOWN
+    return PLAIN if {one.kind, other.kind} <= _NUMBERS else UNKNOWN
 
 
 @lru_cache(maxsize=2048)
@@ -126,6 +137,8 @@ _OTHERS = {
     _D.TIMESTAMPNTZ: Type(Kind.TIMESTAMP),
     _D.TIMESTAMPTZ: Type(Kind.INSTANT),
     _D.UUID: Type(Kind.UUID),
+    **dict.fromkeys((_D.TIME, _D.TIMETZ, _D.INTERVAL, _D.TIMESTAMP_S, _D.TIMESTAMP_MS, _D.TIMESTAMP_NS), PLAIN),
+    **dict.fromkeys((_D.CHAR, _D.NCHAR, _D.BPCHAR), PLAIN),
 }
 
 
@@ -135,7 +148,9 @@ def keeps_apart(source: Type, target: Type, dialect: str) -> bool:
     >>> keeps_apart(INTEGER, TEXT, "duckdb"), keeps_apart(TEXT, INTEGER, "duckdb")
     (True, False)
     """
-    if source.kind is Kind.OTHER or target.kind is Kind.OTHER:
+    if source.whole_days and target.kind is Kind.DATE:
+        return True
+    if not source.certain or not target.certain:
         return False
     if target.kind is Kind.TEXT:
         return not target.sized and source.kind in {
