@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import re
 import shutil
 import subprocess
 import sys
@@ -115,17 +116,18 @@ def dbt_verdicts(folder: Path) -> Verdicts:
     """Return status and failures by data test, as dbt's artifacts have them."""
     file = folder / "target" / "run_results.json"
     results = json.loads(file.read_text())["results"] if file.exists() else []
-    return {
-        each["unique_id"].split(".")[2]: (each["status"], each["failures"])
-        for each in results
-        if each["unique_id"].startswith("test.")
-    }
+    found = ((re.fullmatch(r"test\.\w+\.(.+?)(\.[0-9a-f]{10})?", each["unique_id"]), each) for each in results)
+    return {name[1]: (each["status"], each["failures"]) for name, each in found if name}
 
 
 def our_verdicts(output: str) -> Verdicts:
-    """Return status and failures by data test, reused and proven ones as well."""
-    tests = json.loads(output)["tests"] if output.strip().startswith("{") else []
-    return {each["name"]: (each["verdict"], each["failures"]) for each in tests}
+    """Return status and failures by data test in dbt's words, reused and proven ones as well."""
+    tests = json.loads(output).get("tests", []) if output.strip().startswith("{") else []
+    skipped: tuple[str, int | None] = ("skipped", None)
+    return {
+        each["name"]: (each["verdict"], None if each["error"] else each["failures"]) if each["verdict"] else skipped
+        for each in tests
+    }
 
 
 def compare(project: Path, dbt: str, server: Postgres | None) -> list[str]:
@@ -156,6 +158,9 @@ def compare(project: Path, dbt: str, server: Postgres | None) -> list[str]:
         elif theirs[name][1] != ours[name][1]:
             differing = (theirs[name][1] - ours[name][1]) + (ours[name][1] - theirs[name][1])
             problems.append(f"{name} differs in {differing.total()} rows, for example {next(iter(differing))}")
+    problems += [
+        f"the data test {name} is there with dbt alone" for name in verdicts["dbt"].keys() - verdicts["sao"].keys()
+    ]
     tests = verdicts["dbt"].keys() & verdicts["sao"].keys()
     problems += [
         f"the data test {name} says {verdicts['dbt'][name]} with dbt, {verdicts['sao'][name]} with sao"

@@ -13,7 +13,7 @@ from sao_dagster.core.proofs import Assertion
 from sao_dagster.errors import NeedsConnectionError, ProjectError, RenderError, UnsupportedError
 from sao_dagster.projects.assertions import assertion_of
 from sao_dagster.projects.config import TestConfig, checked
-from sao_dagster.projects.data_tests import default_name, is_expression, verdict_settings
+from sao_dagster.projects.data_tests import default_names, is_expression, verdict_settings
 from sao_dagster.projects.declarations import TestDeclaration
 from sao_dagster.projects.engine import BUILTINS, Noted, Render, Subject
 from sao_dagster.projects.values import RelationValue
@@ -50,12 +50,13 @@ class TestAssembly:
         config: TestConfig = checked(TestConfig, declared.config, declared.name or declared.kind, declared.location)
         if not config.enabled or declared.tested in self.bench.disabled:
             return
+        name, alias = _names(declared)
         if declared.kind == "singular":
-            name, sql, noted = self._singular(declared)
+            sql, noted = self._singular(declared)
         else:
             if declared.tested not in self.bench.drafts and not is_source(str(declared.tested)):
                 return  # its model has an error of its own
-            name, sql, noted = self._generic(declared, config)
+            sql, noted = self._generic(declared, config, name)
         noted_reads = self.bench.reads(noted, declared.location, name)
         reads = tuple(dict.fromkeys(([declared.tested] if declared.tested else []) + list(noted_reads)))
         if not reads:
@@ -76,7 +77,7 @@ class TestAssembly:
         stored = None
         if config.keeps_failures:
             schema = f"{self.bench.declared.target['schema']}_{config.schema_ or 'dbt_test__audit'}"
-            stored = Relation(config.database or self.bench.declared.target["database"], schema, config.alias or name)
+            stored = Relation(config.database or self.bench.declared.target["database"], schema, config.alias or alias)
         tests[name] = DataTest(
             name=name,
             kind=declared.kind,
@@ -120,20 +121,17 @@ class TestAssembly:
         own = (cte_name(name), draft.sql)
         return (*self.bench.ctes(draft), own)
 
-    def _singular(self, declared: TestDeclaration) -> tuple[str, str, Noted]:
+    def _singular(self, declared: TestDeclaration) -> tuple[str, Noted]:
         name = str(declared.name)
         subject = Subject(name=name, path=declared.location.path, package=declared.package, resource_type="test")
         rendering = Render(self.bench.engine, subject, execute=True)
         try:
-            return name, rendering.text(declared.sql), rendering.noted
+            return rendering.text(declared.sql), rendering.noted
         except NeedsConnectionError as error:
             raise _asks(name, declared) from error
 
-    def _generic(self, declared: TestDeclaration, config: TestConfig) -> tuple[str, str, Noted]:
+    def _generic(self, declared: TestDeclaration, config: TestConfig, name: str) -> tuple[str, Noted]:
         tested = str(declared.tested)
-        kind = f"source_{declared.kind}" if is_source(tested) else declared.kind
-        about = tested.removeprefix("source:").replace(".", "_")
-        name = declared.name or default_name(kind, about, declared.column, declared.args)
         subject = Subject(name=name, path=declared.location.path, package=declared.package, resource_type="test")
         rendering = Render(self.bench.engine, subject, execute=True)
         package, _, bare = declared.kind.rpartition(".")
@@ -190,7 +188,7 @@ class TestAssembly:
             raise RenderError(f"the test {name} cannot be rendered: {error}", location=declared.location) from error
         rendering.noted.refs.update(inside.noted.refs)
         rendering.noted.sources.update(inside.noted.sources)
-        return name, text, rendering.noted
+        return text, rendering.noted
 
     def _argument(self, rendering: Render, value: Any) -> Any:
         if isinstance(value, str) and is_expression(value):
@@ -198,6 +196,16 @@ class TestAssembly:
         if isinstance(value, str) and "{{" in value:
             return rendering.text(value)
         return value
+
+
+def _names(declared: TestDeclaration) -> tuple[str, str]:
+    """Return the name of a test, and what a relation with its failures is called."""
+    if declared.name is not None:
+        return declared.name, declared.name
+    kind, tested = declared.kind, str(declared.tested)
+    if is_source(tested):
+        kind, tested = f"source_{kind}", tested.removeprefix("source:").replace(".", "_")
+    return default_names(kind, tested, declared.column, declared.args)
 
 
 def _asks(name: str, declared: TestDeclaration) -> UnsupportedError:

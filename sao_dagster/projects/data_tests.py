@@ -77,15 +77,22 @@ def parse_entry(entry: Any, location: Location) -> GenericTest:
     return GenericTest(str(kind), args, config, name, description, None if column is None else str(column))
 
 
-def default_name(kind: str, tested: str, column: str | None, args: Mapping[str, Any]) -> str:
-    """Return the name that dbt gives a generic test, shortened with a digest where it is long.
+LONGEST_NAME = 255
+"""The greatest length of a name in the shared state."""
+_LONGEST_ALIAS = 63
+
+
+def default_names(kind: str, tested: str, column: str | None, args: Mapping[str, Any]) -> tuple[str, str]:
+    """Return the name that dbt gives a generic test, and its alias: what a relation with its failures is called.
+
+    Aliases are shortened with a digest where they are long, and so is a name that is too long for the shared state.
 
     https://docs.getdbt.com/reference/resource-properties/data-tests#alternative-format-for-defining-tests
 
-    >>> default_name("unique", "orders", "order_id", {})
-    'unique_orders_order_id'
-    >>> default_name("accepted_values", "orders", "status", {"values": ["placed", "shipped"]})
-    'accepted_values_orders_status__placed__shipped'
+    >>> default_names("unique", "orders", "order_id", {})
+    ('unique_orders_order_id', 'unique_orders_order_id')
+    >>> default_names("accepted_values", "orders", "status", {"values": ["placed", "shipped", "completed", "returned"]})[1]
+    'accepted_values_orders_8b08a2e3c7880954e0d6e0b54536f6b3'
     """
     package, _, bare = kind.rpartition(".")
     head = f"{package}_{bare}_{tested}" if package else f"{bare}_{tested}"
@@ -102,9 +109,8 @@ def default_name(kind: str, tested: str, column: str | None, args: Mapping[str, 
         )
         flat += [re.sub(r"[^0-9a-zA-Z_]+", "_", str(part)) for part in parts]
     full = f"{head}_{'__'.join(flat)}"
-    if len(full) < 64:
-        return full
-    return f"{head[:30]}_{hashlib.md5(full.encode(), usedforsecurity=False).hexdigest()}"
+    short = f"{head[:30]}_{hashlib.md5(full.encode(), usedforsecurity=False).hexdigest()}"
+    return full if len(full) <= LONGEST_NAME else short, full if len(full) <= _LONGEST_ALIAS else short
 
 
 _BARE_CALL = re.compile(r"^\s*(?:env_var|ref|var|source|doc)\s*\(.+\)\s*$")
