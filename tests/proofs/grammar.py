@@ -432,6 +432,10 @@ class Grammar:
     def lateral(self, text: str, refs: list[Ref]) -> tuple[str, list[Ref]]:
         """A relation that depends on the row."""
         alias, name = self.fresh("l"), self.fresh("c")
+        whole = [each.sql for each in refs if each.kind == "int"]
+        if whole and self.chance(0.2):
+            series = f"generate_series(0, {self.random.choice(whole)} % 3)"
+            return f"{text} cross join lateral {series} {alias}({name})", [*refs, Ref(f"{alias}.{name}", "int")]
         table = self.random.choice(self.tables)
         column = self.random.choice(table.columns)
         mine = [each for each in refs if each.kind == column.kind]
@@ -606,7 +610,8 @@ class Grammar:
         if kind == "digits":
             return [f"cast({whole} as text)", f"trim({inner})", f"{inner} || '1'"]
         if kind == "date":
-            return [f"cast(date_trunc('month', {date}) as date)", f"{inner} + 1"]
+            hours = f"cast(date_trunc('hour', cast({inner} as timestamp) + {whole} * interval '7 hours') as date)"
+            return [f"cast(date_trunc('month', {date}) as date)", f"{inner} + 1", hours, hours.replace("hour'", "day'")]
         return [
             f"{inner} * 2",
             f"cast({whole} as double precision)",

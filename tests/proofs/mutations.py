@@ -27,6 +27,7 @@ from sao_dagster.sql.properties import (
     queries,
     rows,
     selects,
+    series,
     types,
 )
 from sao_dagster.sql.properties.predicates import Effects
@@ -266,7 +267,15 @@ def _grouped_plainly(self: Any, columns: list[int], always: set[int]) -> None:
 
 
 replacing("rollup is group by", selects.Selecting, "_grouping_sets", _grouped_plainly)
-replacing("unnest keeps rows", selects.Selecting, "_fan_out", lambda self, items, ids: ids)
+replacing(
+    "unnest keeps rows",
+    selects.Selecting,
+    "_fan_out",
+    lambda self, items, several: {place: self.block.new() for place in several if several[place]},
+)
+replacing("a series is the same for all rows", queries, "depends_on_row", lambda block, node: False)
+replacing("every step is one of days", series, "_unit", lambda step: "DAY")
+replacing("every truncated time begins a day", functions, "WHOLE_DAY_UNITS", (*functions.WHOLE_DAY_UNITS, "HOUR"))
 replacing(
     "distinct on is distinct",
     selects.Selecting,

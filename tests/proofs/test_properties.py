@@ -31,6 +31,7 @@ U = Table(
         Fact(FactKind.UNIQUE, "u", ("t_id",), "given"),
     ),
 )
+MONTHS = "select date_trunc('month', s::timestamptz) as m from t where s is not null group by 1"
 TABLES = {("", "main", "t"): T, ("", "main", "u"): U}
 
 
@@ -142,6 +143,13 @@ def _in_capitals(table: Table) -> Table:
         ("select cast(cast(id as text) as integer) from t", "databricks", "-"),  # null where a cast fails
         ("select extract(year from cast(s as date)) from t where s is not null", "bigquery", "!"),
         ("select extract(year from cast(s as date)) from t where s is not null", "postgres", "-"),  # null for infinity
+        ("select d::date as d from generate_series('2020-01-01'::date, now(), '1 day'::interval) d", "postgres", "!#"),
+        ("select generate_series(1, 9) as n", "redshift", "!#"),
+        ("select d from unnest(generate_date_array('2020-01-01', '2021-01-01')) as d", "bigquery", "!#"),
+        ("select explode(sequence(1, 9)) as n", "databricks", "!#"),
+        ("select explode_outer(sequence(1, 9)) as n", "databricks", "-"),
+        (f"select m::date as m from ({MONTHS}) x", "postgres", "!#"),
+        (f"select m::date as m from ({MONTHS}) x", "snowflake", "!"),  # with zones of their own
     ],
 )
 def test_engines_differ(query: str, dialect: str, expected: str) -> None:

@@ -125,11 +125,21 @@ def _result_type(block: Block, node: exp.Expr, columns: Sequence[int]) -> Type:
     if isinstance(node, (*functions.ARITHMETIC, *functions.DIVISIONS)):
         plain = all(block.rows.type_of(each).kind is not Kind.OTHER for each in columns)
         return PLAIN if plain else UNKNOWN
-    if isinstance(node, functions.TRUNCATIONS) and not node.args.get("zone"):
-        unit = node.args.get("unit")
-        whole = unit is not None and unit.name.upper() in functions.WHOLE_DAY_UNITS
-        return WHOLE_DAYS if whole else PLAIN
+    if isinstance(node, functions.TRUNCATIONS):
+        return WHOLE_DAYS if _begins_day(block, node) else PLAIN
     return PLAIN if isinstance(node, functions.PLAIN_RESULTS) else UNKNOWN
+
+
+def _begins_day(block: Block, node: exp.Expr) -> bool:
+    """Return whether a truncated time is the beginning of a day, of which there is one on each date.
+
+    Times of Snowflake may have zones of their own, and so several beginnings of one date.
+    """
+    unit = node.args.get("unit")
+    zoned = block.dialect == "snowflake" and block.rows.type_of(block.intern(node.this)).kind is not Kind.DATE
+    return (
+        unit is not None and unit.name.upper() in functions.WHOLE_DAY_UNITS and not zoned and not node.args.get("zone")
+    )
 
 
 def _connected(block: Block, node: exp.Expr) -> Described:

@@ -277,6 +277,8 @@ class Reader:
                 raise NotUnderstoodError("a lateral view")
             if isinstance(query, exp.Unnest):
                 return self._side(query, self._unnest(query, block), block, name)
+            if (series := self._series(query, block, name)) is not None:
+                return self._side(node, series, block, name)
             if not isinstance(query, exp.Subquery | exp.Values | exp.Select):
                 raise NotUnderstoodError(f"{type(query).__name__.lower()} as a relation")
             output = self._query(query, block, block.ctes)

@@ -249,7 +249,7 @@ class Selecting:
         series = None
         if len(made) == len(several[place]) == 1 and block.before_groups is None:
             node = several[place][0]
-            series = series_of(block, node.this if isinstance(node, exp.Explode) else node)
+            series = series_of(block, node.this if type(node) is exp.Explode else node)
         if series is None or not isinstance(item, exp.Expr):
             return {each: block.new() for each in made}
         value = block.note(node, Described(series.type, not_null=Proof("series")))
