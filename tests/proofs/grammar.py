@@ -331,8 +331,10 @@ class Grammar:
         if self.chance(0.5):
             last = self.random.choice([*LITERALS["int"], f"(select max(i.a) % 9 from {self.tables[0].name} i)"])
             return f"generate_series(0, {last}) {alias}({name})", [Ref(f"{alias}.{name}", "int")]
-        step = self.random.choice(["1 day", "2 days", "1 month", "12 hours"])
-        days = f"generate_series(date '2020-01-30', date '2020-04-02', interval '{step}') {alias}({name})"
+        step, last = self.random.choice(
+            [("1 day", "02-02"), ("1 month", "04-02"), ("12 hours", "01-31"), ("12 hours", "02-01")]
+        )
+        days = f"generate_series(date '2020-01-30', date '2020-{last}', interval '{step}') {alias}({name})"
         return f"(select cast({name} as date) as {name} from {days}) {alias}", [Ref(f"{alias}.{name}", "date")]
 
     def from_(self, depth: int) -> tuple[str, list[Ref]]:

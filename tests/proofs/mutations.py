@@ -273,7 +273,6 @@ replacing(
     "_fan_out",
     lambda self, items, several: {place: self.block.new() for place in several if several[place]},
 )
-replacing("a series is the same for all rows", queries, "depends_on_row", lambda block, node: False)
 replacing("every step is one of days", series, "_unit", lambda step: "DAY")
 replacing("every truncated time begins a day", functions, "WHOLE_DAY_UNITS", (*functions.WHOLE_DAY_UNITS, "HOUR"))
 replacing(

@@ -14,7 +14,7 @@ from sao_dagster.sql.properties.joins import Side, join
 from sao_dagster.sql.properties.names import Names, NotUnderstoodError, Source, name_of, read_only
 from sao_dagster.sql.properties.rows import Rows, follow
 from sao_dagster.sql.properties.selects import Selecting
-from sao_dagster.sql.properties.series import depends_on_row, series_of
+from sao_dagster.sql.properties.series import series_of
 from sao_dagster.sql.properties.types import UNKNOWN, Kind, Type, common
 
 MOST_VALUES = 500  # rows of a `values` that are looked at
@@ -305,7 +305,7 @@ class Reader:
         return output
 
     def _series(self, node: exp.Expr, block: Block, name: str) -> Output | None:
-        """Return what is known of the values of a series, which is another one for each row where it depends on it."""
+        """Return what is known of the values of a series, which may be another one for each row of what comes before it."""
         found = series_of(block, node)
         if found is None:
             return None
@@ -313,8 +313,8 @@ class Reader:
         output = self._plain([name], [found.type], set())
         (column,) = output.ids
         output.rows.not_null[column] = Proof("series")
-        if found.distinct and not depends_on_row(block, node):
-            output.rows.add_dependency({column}, output.rows.identity, Proof("series"))
+        if found.distinct:
+            output.rows.add_dependency({column, *block.rows.identity}, output.rows.identity, Proof("series"))
         return output
 
     def _joins(self, node: exp.Expr, block: Block) -> None:

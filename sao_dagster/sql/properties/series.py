@@ -57,17 +57,6 @@ def series_of(block: Block, node: exp.Expr) -> Series | None:
     )
 
 
-def depends_on_row(block: Block, node: exp.Expr) -> bool:
-    """Return whether an expression may be another one for another row of what comes before it in a `from`."""
-    for each in node.walk(prune=lambda part: isinstance(part, exp.Query | exp.Subquery)):
-        if isinstance(each, exp.Query | exp.Subquery):
-            if block.context.query(each, block).correlated:
-                return True
-        elif isinstance(each, exp.Column):
-            return True
-    return False
-
-
 def _unit(step: exp.Expr | None) -> str | None:
     """Return the unit of a step that is written out, of one unit only, and forwards."""
     if isinstance(step, exp.Cast):
