@@ -90,7 +90,9 @@ class Postgres:
     def __init__(self, url: str) -> None:
         self.connection = psycopg.connect(url, autocommit=True)
         self.connection.adapters.register_loader("date", TextLoader)  # Python has no infinite dates
-        self._execute("set statement_timeout = '5s'; set client_min_messages = error; set synchronous_commit = off; set jit = off")
+        self._execute(
+            "set statement_timeout = '5s'; set client_min_messages = error; set synchronous_commit = off; set jit = off"
+        )
         for dataset in range(DATASETS):
             self._execute(f"drop schema if exists d{dataset} cascade; create schema d{dataset}")
 

@@ -89,7 +89,19 @@ class Grammar:
             return self.values()
         if roll < 0.38 and (keyed := self.of_key()) is not None:
             return keyed
+        if roll < 0.40:
+            return self.times()
         return self.select(depth)
+
+    def times(self) -> Made:
+        """Days of times that were truncated and grouped by."""
+        alias, name = self.fresh("x"), self.fresh("c")
+        table = self.random.choice(self.tables)
+        refs = [Ref(f"{alias}.{each.name}", each.kind) for each in table.columns]
+        time = f"cast({self.pick(refs, 'date')} as timestamp) + {self.pick(refs, 'int')} * interval '7 hours'"
+        unit = self.random.choice(["hour", "day", "month"])
+        inner = f"select date_trunc('{unit}', {time}) as m from {table.name} {alias} group by 1"
+        return Made(f"select cast(m as date) as {name} from ({inner}) {self.fresh('q')}", [Ref(name, "date")])
 
     def of_key(self) -> Made | None:
         """An expression of a column that is unique; None where no table has one."""
@@ -612,8 +624,7 @@ class Grammar:
         if kind == "digits":
             return [f"cast({whole} as text)", f"trim({inner})", f"{inner} || '1'"]
         if kind == "date":
-            hours = f"cast(date_trunc('hour', cast({inner} as timestamp) + {whole} * interval '7 hours') as date)"
-            return [f"cast(date_trunc('month', {date}) as date)", f"{inner} + 1", hours, hours.replace("hour'", "day'")]
+            return [f"cast(date_trunc('month', {date}) as date)", f"{inner} + 1"]
         return [
             f"{inner} * 2",
             f"cast({whole} as double precision)",
