@@ -10,7 +10,7 @@ import duckdb
 import pytest
 
 from sao_dagster.core.proofs import Fact, FactKind
-from sao_dagster.sql.properties import Properties, Table, infer
+from sao_dagster.sql.properties import Properties, Table, infer, queries
 from sao_dagster.sql.properties.rules import RULES
 
 CASES = Path(__file__).with_name("properties.txt")
@@ -172,6 +172,18 @@ def test_engines_differ(query: str, dialect: str, expected: str) -> None:
 )
 def test_what_is_not_understood_is_not_proven(query: str) -> None:
     assert infer(query, "duckdb", TABLES) is None
+
+
+def test_of_very_long_queries_keys_are_not_known(monkeypatch: pytest.MonkeyPatch) -> None:
+    steps = [f"s{n} as (select p.id, p.s from s{n - 1} p left join u on u.id = p.id)" for n in range(1, 9)]
+    query = f"with s0 as (select id, s from t), {', '.join(steps)} select id, s from s8"
+    found = infer(query, "duckdb", TABLES)
+    assert found is not None
+    assert shown(found) == "!#, {x y}"
+    monkeypatch.setattr(queries, "MOST_DEPENDENCIES", 50)
+    found = infer(query, "duckdb", TABLES)
+    assert found is not None
+    assert shown(found) == "!, {x y}"
 
 
 def test_every_proof_names_rules_that_are_explained() -> None:
