@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
+
 import pytest
 
 from sao_dagster.core.decide import Mode
@@ -162,6 +165,21 @@ def test_stored_failures_can_be_read(shop: World) -> None:
     )
     shop.run()
     assert shop.rows("select amount from main_dbt_test__audit.not_null_orders_id") == [(1,)]
+
+
+@pytest.mark.parametrize(("count", "is_whole"), [(9, True), (60, False)])
+def test_names_are_those_of_dbt_and_relations_with_failures_have_its_short_ones(
+    shop: World, count: int, is_whole: bool
+) -> None:
+    values = [f"value_{number}" for number in range(count)]
+    test = {"accepted_values": {"arguments": {"values": values}, "config": {"store_failures": True}}}
+    describe(shop, json.dumps({"models": [{"name": "orders", "columns": [{"name": "status", "data_tests": [test]}]}]}))
+    shop.sql("insert into raw.orders values (9, 7, 'other', 1)")
+    (name,) = shop.run().tests
+    whole = f"accepted_values_orders_status__{'__'.join(values)}"
+    short = f"accepted_values_orders_{hashlib.md5(whole.encode(), usedforsecurity=False).hexdigest()}"
+    assert name == (whole if is_whole else short)  # which has a place in the shared state
+    assert ("other",) in shop.rows(f"select value_field from main_dbt_test__audit.{short}")
 
 
 def test_config_for_all_tests_of_the_project(shop: World) -> None:
