@@ -17,6 +17,7 @@ from sao_dagster.sql.properties.selects import Selecting
 from sao_dagster.sql.properties.series import series_of
 from sao_dagster.sql.properties.types import UNKNOWN, Kind, Type, common
 
+_OF_RELATIONS = ("alias", "sample", "joins", "laterals")  # parts that are read for relations of any kind
 MOST_VALUES = 500  # rows of a `values` that are looked at
 MOST_DEPENDENCIES = 1000  # of a common table expression; some sixty of them with a join each, one upon the other
 
@@ -182,6 +183,7 @@ class Reader:
     # ------------------------------------------------------------------ values and set operations
 
     def _values(self, node: exp.Values, outer: Block | None, ctes: dict[str, Output]) -> Output:
+        read_only(node, "expressions", "with_", "with", "order", "limit", "offset", *_OF_RELATIONS)
         block = Block(self.context, outer=outer, ctes=ctes)
         lines = [each.expressions if isinstance(each, exp.Tuple) else [each] for each in node.expressions]
         width = len(lines[0]) if lines else 0
@@ -240,7 +242,7 @@ class Reader:
 
     def _table(self, node: exp.Table, block: Block) -> Side:
         name, output = name_of(node.this, self.dialect), None
-        known = {"this", "db", "catalog", "alias", "sample", "joins", "laterals"}
+        known = ("this", "db", "catalog", *_OF_RELATIONS)
         read = all(not value or each in known for each, value in node.args.items())
         alias = _alias(node, self.dialect)
         if read and isinstance(node.this, exp.Identifier):
@@ -287,8 +289,8 @@ class Reader:
             return self._joined(node, Side(side.rows, names), block)
         query = node.this if isinstance(node, exp.Lateral) else node
         try:
-            if isinstance(node, exp.Lateral) and (node.args.get("view") or node.args.get("outer")):
-                raise NotUnderstoodError("a lateral view")
+            if isinstance(node, exp.Lateral):
+                read_only(node, "this", *_OF_RELATIONS)
             if isinstance(query, exp.Unnest):
                 return self._side(query, self._unnest(query, block), block, name)
             if (series := self._series(query, block, name)) is not None:
@@ -302,9 +304,10 @@ class Reader:
 
     def _unnest(self, node: exp.Unnest, block: Block) -> Output:
         """Return what is known of the elements of an array that is written out, or is a series."""
-        (array,) = node.expressions if len(node.expressions) == 1 else (None,)
-        if array is None or node.args.get("offset"):
-            raise NotUnderstoodError("unnest of several arrays, or with offsets")
+        read_only(node, "expressions", *_OF_RELATIONS)
+        if len(node.expressions) != 1:
+            raise NotUnderstoodError("unnest of several arrays")
+        (array,) = node.expressions
         series = self._series(array, block, "unnest")
         if series is not None:
             return series
