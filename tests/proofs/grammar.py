@@ -119,7 +119,8 @@ class Grammar:
         short = [each.sql for each in refs if each.kind in ("int", "text", "digits")] or [key]
         for _ in range(2):
             between = self.random.choice(["", "", "'1' || ", "'-' || "])
-            found.append(Ref(f"cast({key} as text) || {between}cast({self.random.choice(short)} as text)", "text"))
+            first = f"concat({key}, '-')" if self.chance(0.2) else f"cast({key} as text)"
+            found.append(Ref(f"{first} || {between}cast({self.random.choice(short)} as text)", "text"))
         where = f" where {self.predicate(refs, 1)}" if self.chance(0.3) else ""
         listed = ", ".join(f"{each.sql} as {name}{place}" for place, each in enumerate(found))
         columns = [Ref(f"{name}{place}", each.kind) for place, each in enumerate(found)]
@@ -251,7 +252,7 @@ class Grammar:
         ]
         keys = [each for each in keys if each.sql not in LITERALS.get(each.kind, ())] or keys[:1]
         shown = [each for each in keys if self.chance(0.85)]
-        if self.chance(0.1):  # equal values that are written differently
+        if self.chance(0.15):  # equal values that are written differently
             floats = [each for each in refs if each.kind == "float"]
             key = self.random.choice(floats or refs)
             keys, shown = [key, Ref(f"cast({key.sql} as text)", "text")], [key]
