@@ -94,6 +94,20 @@ replacing(
     ),
 )
 
+
+@mutation
+def two_values_are_one() -> Iterator[None]:
+    own = Rows._has_domain
+
+    def wrong(self: Rows, column: int, domain: Domain) -> None:
+        own(self, column, domain)
+        if len(domain.values) == 2:
+            self.add_dependency((), {column}, WRONG, {column})
+
+    with patch.object(Rows, "_has_domain", wrong):
+        yield
+
+
 # ---------------------------------------------------------------------- types and functions
 
 
