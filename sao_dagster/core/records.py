@@ -7,6 +7,9 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from enum import Enum
 
+LONGEST_NAME = 255
+"""The greatest length of a name of a model, a test or an environment in the shared state."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class BuildRecord:

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from sao_dagster.core.records import LONGEST_NAME
 from sao_dagster.errors import Location, ProjectError
 from sao_dagster.projects.config import TestConfig
 
@@ -77,8 +78,6 @@ def parse_entry(entry: Any, location: Location) -> GenericTest:
     return GenericTest(str(kind), args, config, name, description, None if column is None else str(column))
 
 
-LONGEST_NAME = 255
-"""The greatest length of a name in the shared state."""
 _LONGEST_ALIAS = 63
 
 

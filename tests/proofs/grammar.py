@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import random
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 
-from tests.proofs.data import RandomTable
+from tests.proofs.data import Column, RandomTable
 
 LITERALS = {
     "int": ["0", "1", "2", "3", "-1"],
@@ -41,6 +42,11 @@ class Ref:
         return self.sql.rpartition(".")[2]
 
 
+def under(alias: str, columns: Iterable[Ref | Column]) -> list[Ref]:
+    """Return the columns of a relation, as they are used under an alias."""
+    return [Ref(f"{alias}.{each.name}", each.kind) for each in columns]
+
+
 @dataclass
 class Made:
     """A query: its text, and its output columns."""
@@ -64,6 +70,11 @@ class Grammar:
     tables: list[RandomTable]
     ctes: list[Made] = field(default_factory=list)
     number: int = 0
+
+    @property
+    def keys(self) -> list[tuple[RandomTable, Column]]:
+        """All columns that are unique by themselves, with their tables."""
+        return [(table, column) for table in self.tables for column in table.columns if (column.name,) in table.unique]
 
     def chance(self, probability: float) -> bool:
         """Return true with a probability."""
@@ -97,7 +108,7 @@ class Grammar:
         """Days of times that were truncated and grouped by."""
         alias, name = self.fresh("x"), self.fresh("c")
         table = self.random.choice(self.tables)
-        refs = [Ref(f"{alias}.{each.name}", each.kind) for each in table.columns]
+        refs = under(alias, table.columns)
         time = f"cast({self.pick(refs, 'date')} as timestamp) + {self.pick(refs, 'int')} * interval '7 hours'"
         unit = self.random.choice(["hour", "day", "month"])
         inner = f"select date_trunc('{unit}', {time}) as m from {table.name} {alias} group by 1"
@@ -105,12 +116,11 @@ class Grammar:
 
     def of_key(self) -> Made | None:
         """An expression of a column that is unique; None where no table has one."""
-        keys = [(table, column) for table in self.tables for column in table.columns if (column.name,) in table.unique]
-        if not keys:
+        if not self.keys:
             return None
-        table, column = self.random.choice(keys)
+        table, column = self.random.choice(self.keys)
         alias, name = self.fresh("x"), self.fresh("c")
-        refs = [Ref(f"{alias}.{each.name}", each.kind) for each in table.columns]
+        refs = under(alias, table.columns)
         key = f"{alias}.{column.name}"
         forms = self.forms(refs, column.kind, key, self.pick(refs, column.kind), self.predicate(refs, 0, 0))
         found = [Ref(each, column.kind) for each in self.random.sample([each for each in forms if key in each], 2)]
@@ -309,7 +319,7 @@ class Grammar:
         if kinds is None:
             return made
         alias = self.fresh("k")
-        refs = [Ref(f"{alias}.{each.name}", each.kind) for each in made.columns]
+        refs = under(alias, made.columns)
         items = [(self.fresh("c"), self.expression(refs, kind, 1, 0)) for kind in kinds]
         sql = f"select {', '.join(f'{each.sql} as {name}' for name, each in items)} from ({made.sql}) {alias}"
         return Made(sql, [Ref(name, each.kind) for name, each in items])
@@ -321,7 +331,7 @@ class Grammar:
         alias = self.fresh("x")
         if self.ctes and self.chance(0.5):
             cte = self.random.choice(self.ctes)
-            return f"{cte.sql} {alias}", [Ref(f"{alias}.{each.name}", each.kind) for each in cte.columns]
+            return f"{cte.sql} {alias}", under(alias, cte.columns)
         if self.chance(0.03):
             name = self.fresh("c")
             cells = ", ".join(self.literal("int", nulls=0.2) for _ in range(self.random.randint(1, 3)))
@@ -334,9 +344,9 @@ class Grammar:
             return f"(select {cell} as {name}) {alias}", [Ref(f"{alias}.{name}", kind)]
         if depth > 0 and self.chance(0.4):
             made = self.query(depth - 1)
-            return f"({made.sql}) {alias}", [Ref(f"{alias}.{each.name}", each.kind) for each in made.columns]
+            return f"({made.sql}) {alias}", under(alias, made.columns)
         table = self.random.choice(self.tables)
-        return f"{table.name} {alias}", [Ref(f"{alias}.{each.name}", each.kind) for each in table.columns]
+        return f"{table.name} {alias}", under(alias, table.columns)
 
     def series(self, alias: str) -> tuple[str, list[Ref]]:
         """Return a series of numbers or of days."""
@@ -361,17 +371,19 @@ class Grammar:
 
     def joined_keys(self) -> tuple[str, list[Ref]] | None:
         """A join of two tables on a key of each (their types may differ), a full one with what has the value of either."""
-        keys = [(table, column) for table in self.tables for column in table.columns if (column.name,) in table.unique]
-        mixed = [(one, other) for one in keys for other in keys if {one[1].kind, other[1].kind} in MIXED[self.dialect]]
-        pairs = mixed or [(one, other) for one in keys for other in keys if one[1].kind == other[1].kind]
+        mixed = [
+            (one, other)
+            for one in self.keys
+            for other in self.keys
+            if {one[1].kind, other[1].kind} in MIXED[self.dialect]
+        ]
+        pairs = mixed or [(one, other) for one in self.keys for other in self.keys if one[1].kind == other[1].kind]
         if not pairs:
             return None
         (left, one), (right, other) = self.random.choice(pairs)
         a, b = self.fresh("x"), self.fresh("x")
         either = Ref(f"coalesce({a}.{one.name}, {b}.{other.name})", one.kind)
-        refs = [
-            Ref(f"{alias}.{each.name}", each.kind) for alias, table in ((a, left), (b, right)) for each in table.columns
-        ]
+        refs = [*under(a, left.columns), *under(b, right.columns)]
         kind = self.random.choice(["full join", "full join", "left join", "join"])
         text = f"{left.name} {a} {kind} {right.name} {b} on {a}.{one.name} = {b}.{other.name}"
         if self.chance(0.3):

@@ -285,7 +285,7 @@ replacing(
     "unnest keeps rows",
     selects.Selecting,
     "_fan_out",
-    lambda self, items, several: {place: self.block.new() for place in several if several[place]},
+    lambda self, items, several: {place: self.block.new() for place in several},
 )
 replacing("every step is one of days", series, "_unit", lambda step: "DAY")
 replacing("every truncated time begins a day", functions, "WHOLE_DAY_UNITS", (*functions.WHOLE_DAY_UNITS, "HOUR"))
@@ -420,8 +420,7 @@ def _always_a_key(handler: Callable[..., Any]) -> Callable[..., Any]:
         found = handler(block_, node)
         function, _ = aggregates.unwrapped(node)
         if isinstance(function, exp.Min | exp.Max) and not isinstance(found, int) and block_.before_groups is not None:
-            number = block_.new(found.type)
-            aggregates._note(block_, number, found)
+            number = block_.add(found)
             block_.rows.add_dependency({number}, block_.rows.identity, WRONG, {number})
             return number
         return found

@@ -188,11 +188,10 @@ class _Tables:
     def _output(self, table: Table, ids: count[int]) -> Output:
         row = next(ids)
         columns = {stored_name(name, self.dialect): next(ids) for name, _ in table.columns}
-        rows = Rows(frozenset({row}), not_null={row: Proof("row")})
+        rows = Rows.numbered(row, columns.values())
         rows.types = {
             columns[stored_name(name, self.dialect)]: read_type(text, self.dialect) for name, text in table.columns
         }
-        rows.bind(columns.values(), Proof("row"))
         for fact, inner in (*((fact, None) for fact in table.facts), *table.derived):
             mine = [columns.get(stored_name(name, self.dialect)) for name in fact.columns]
             about = [column for column in mine if column is not None]

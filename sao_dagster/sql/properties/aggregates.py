@@ -41,18 +41,10 @@ def describe_aggregate(block: Block, node: exp.Expr) -> Described | int:
     if isinstance(function, functions.PICKS) and block.rows.identity and block.one_grouping:
         unique = inside.rows.key_proof([column], ignoring_nulls=True)
         if unique is not None:
-            number = block.new(kind)
-            _note(block, number, found)
+            number = block.add(found)
             block.rows.add_dependency({number}, block.rows.identity, follow("picked_key", unique), {number})
             return number
     return found
-
-
-def _note(block: Block, number: int, found: Described) -> None:
-    if found.not_null is not None:
-        block.rows.not_null[number] = found.not_null
-    if found.domain is not None:
-        block.rows.domains[number] = found.domain
 
 
 def unwrapped(node: exp.Expr) -> tuple[exp.Expr, bool]:

@@ -193,12 +193,12 @@ class Block:
         key = self._key(node)
         if key not in self.memo:
             found = describe(self, node)
-            self.memo[key] = found if isinstance(found, int) else self._add(found)
+            self.memo[key] = found if isinstance(found, int) else self.add(found)
         return self.memo[key]
 
     def note(self, node: exp.Expr, found: Described) -> int:
         """Return the column that an expression is from now on, of which that is known."""
-        self.memo[self._key(node)] = column = self._add(found)
+        self.memo[self._key(node)] = column = self.add(found)
         return column
 
     def _key(self, node: exp.Expr) -> Any:
@@ -220,7 +220,7 @@ class Block:
                 parts.append((name, value))
         return tuple(parts)
 
-    def _add(self, found: Described) -> int:
+    def add(self, found: Described) -> int:
         """Give a number to an expression, and note what is known of it."""
         column = self.new(found.type)
         rows = self.rows

@@ -17,7 +17,8 @@ _TEXT_TO_OTHER = (exp.Length, exp.StrPosition, exp.MD5, exp.SHA, exp.SHA2, exp.U
 _NUMBERS = (exp.Neg, exp.Abs, exp.Ceil, exp.Floor, exp.Round, exp.Sign, exp.BitwiseNot)
 _BITS = (exp.BitwiseAnd, exp.BitwiseOr, exp.BitwiseXor)
 _ROOTS = (exp.Sqrt, exp.Exp, exp.Ln, exp.Pow)
-_DATES = (exp.DateTrunc, exp.TimestampTrunc, exp.DateAdd, exp.DateSub, exp.TimestampAdd, exp.TimestampSub)
+TRUNCATIONS = (exp.DateTrunc, exp.TimestampTrunc)
+_DATES = (*TRUNCATIONS, exp.DateAdd, exp.DateSub, exp.TimestampAdd, exp.TimestampSub)
 _PARTS = (
     exp.Extract, exp.Year, exp.Month, exp.Day, exp.Quarter, exp.Week, exp.DayOfWeek, exp.DayOfMonth, exp.DayOfYear,
     exp.DateDiff, exp.TimestampDiff, exp.LastDay,
@@ -61,7 +62,6 @@ INTEGER_RESULTS = (exp.Length, exp.StrPosition)
 PLAIN_RESULTS = (*_NUMBERS, *_ROOTS, *_DATES, *_PARTS, exp.Sum, exp.Avg, exp.Median)
 """A number or a time, of a type that depends on the engine and on the arguments."""
 
-TRUNCATIONS = (exp.DateTrunc, exp.TimestampTrunc)
 WHOLE_DAY_UNITS = ("DAY", "WEEK", "ISOWEEK", "MONTH", "QUARTER", "YEAR", "ISOYEAR")
 
 IGNORE_NULLS_IN_GREATEST = ("duckdb", "postgres", "redshift")

@@ -122,19 +122,8 @@ class Reader:
                 output = _opaque(self.ids)
             output.rows = output.rows.pruned(output.ids)
             if len(output.rows.dependencies) > MOST_DEPENDENCIES and not output.open:
-                output = self._shortened(output)
+                output.rows = output.rows.without_keys(next(self.ids), output.ids)  # which take the cube of it
             found[name] = self._renamed(output, cte.args["alias"])
-        return found
-
-    def _shortened(self, output: Output) -> Output:
-        """Return an output without what is known of keys, since the time for that grows with the cube of what is known."""
-        found = self._plain(output.names, [output.rows.type_of(each) for each in output.ids], set())
-        for mine, theirs in zip(found.ids, output.ids, strict=True):
-            proof, domain = output.rows.not_null_proof(theirs), output.rows.domains.get(theirs)
-            if proof is not None:
-                found.rows.not_null[mine] = proof
-            if domain is not None:
-                found.rows.domains[mine] = domain
         return found
 
     def _renamed(self, output: Output, alias: exp.Expr | None) -> Output:
@@ -175,9 +164,9 @@ class Reader:
         """Return an output of which only names, types and the places of columns without nulls are known."""
         row = next(self.ids)
         ids = [next(self.ids) for _ in names]
-        rows = Rows(frozenset({row}), types=dict(zip(ids, types, strict=True)))
-        rows.bind(ids, Proof("row"))
-        rows.not_null = {row: Proof("row")} | {ids[place]: Proof("recursive") for place in not_null}
+        rows = Rows.numbered(row, ids)
+        rows.types = dict(zip(ids, types, strict=True))
+        rows.not_null |= {ids[place]: Proof("recursive") for place in not_null}
         return Output(list(names), ids, rows)
 
     # ------------------------------------------------------------------ values and set operations
@@ -367,10 +356,7 @@ def _alias(node: exp.Expr, dialect: str) -> str:
 
 def _opaque(ids: count[int]) -> Output:
     """Return what is known of a relation that is not understood: nothing."""
-    row = next(ids)
-    rows = Rows(frozenset({row}))
-    rows.not_null[row] = Proof("row")
-    return Output([], [], rows, open=True)
+    return Output([], [], Rows.numbered(next(ids)), open=True)
 
 
 def _limit(node: exp.Expr, rows: Rows) -> None:
@@ -392,10 +378,8 @@ def _limit(node: exp.Expr, rows: Rows) -> None:
 def _union(left: Output, right: Output, ids: count[int]) -> tuple[Rows, list[int]]:
     """Return what holds in both; keys survive only together with a column that tells the two apart."""
     row = next(ids)
-    rows = Rows(frozenset({row}))
     found = [next(ids) for _ in left.ids]
-    rows.not_null[row] = Proof("row")
-    rows.bind(found, Proof("row"))
+    rows = Rows.numbered(row, found)
     filled = left.rows.not_empty or right.rows.not_empty
     rows.not_empty = follow("union", filled) if filled is not None else None
     for column, one, other in zip(found, left.ids, right.ids, strict=True):

@@ -12,7 +12,7 @@ Optimization" (Waterloo, 2000), chapter 3, in another notation: a dependency say
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from functools import reduce
 from itertools import count
@@ -103,6 +103,14 @@ class Rows:
     not_empty: Proof | None = None
     numbers: frozenset[int] = frozenset()
     _without_nulls: tuple[tuple[int, int, int], Found] | None = field(default=None, init=False, repr=False)
+
+    @classmethod
+    def numbered(cls, row: int, columns: Collection[int] = ()) -> Rows:
+        """Return rows of which only this is known: each has a number, and its columns with it."""
+        rows = cls(frozenset({row}), not_null={row: Proof("row")})
+        if columns:
+            rows.bind(columns, Proof("row"))
+        return rows
 
     def copy(self) -> Rows:
         """Return the same, which can grow by itself."""
@@ -331,6 +339,14 @@ class Rows:
             domains={column: domain for column, domain in self.domains.items() if column in live},
             types={column: found for column, found in self.types.items() if column in live},
         )
+
+    def without_keys(self, row: int, columns: Collection[int]) -> Rows:
+        """Return what is known of nulls, values and types of columns, and nothing of keys; rows get a number."""
+        rows, present = Rows.numbered(row, columns), self.without_nulls()
+        rows.not_null |= {column: present[column] for column in columns if column in present}
+        rows.domains = {column: self.domains[column] for column in columns if column in self.domains}
+        rows.types = {column: self.type_of(column) for column in columns}
+        return rows
 
     def renamed(self, ids: count[int], columns: Iterable[int]) -> tuple[Rows, dict[int, int]]:
         """Return the same with numbers of its own, for another use of a relation, and the new numbers by the old."""

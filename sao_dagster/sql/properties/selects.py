@@ -52,12 +52,13 @@ class Selecting:
         self._filter("where")
         self._group(items)
         self._filter("having")
-        several = {place: list(_returning_rows(each)) for place, (_, each) in enumerate(items)}
-        ids = [0 if several[place] else self._output(each) for place, (_, each) in enumerate(items)]
+        several = {place: nodes for place, (_, each) in enumerate(items) if (nodes := list(_returning_rows(each)))}
+        columns = {place: self._output(each) for place, (_, each) in enumerate(items) if place not in several}
         self._filter("qualify")
-        block.rows.bind((each for each in ids if each), Proof("row"))
-        for place, column in self._fan_out(items, several).items():
-            ids[place] = column
+        block.rows.bind(columns.values(), Proof("row"))
+        if several:
+            columns |= self._fan_out(items, several)
+        ids = [columns[place] for place in range(len(items))]
         self._distinct(ids)
         return [name for name, _ in items], ids, opened
 
@@ -208,8 +209,7 @@ class Selecting:
         """Several groupings at once: nulls stand for what is not grouped by (but not in `always`), and nothing is a key."""
         block = self.block
         before = block.rows
-        row = next(block.context.ids)
-        block.rows = Rows(frozenset({row}), not_null={row: Proof("row")})
+        block.rows = Rows.numbered(next(block.context.ids))
         self.grouped = {column: block.new(before.type_of(column)) for column in columns}
         for old, new in self.grouped.items():
             domain = before.domains.get(old)
@@ -238,20 +238,16 @@ class Selecting:
         Where there is one of them, and it is a series, a row comes once with each of its values. Beside others it may be filled
         up with nulls.
         """
-        block, made = self.block, [place for place in several if several[place]]
-        if not made:
-            return {}
-        before, place = block.rows.identity, made[0]
+        block, before = self.block, self.block.rows.identity
         row = next(block.context.ids)
         block.rows.identity = before | {row}
         block.rows.not_empty = None
-        item = items[place][1]
-        series = None
-        if len(made) == len(several[place]) == 1 and block.before_groups is None:
-            node = several[place][0]
+        (place, (node, *others)), *more = several.items()
+        item, series = items[place][1], None
+        if not others and not more and block.before_groups is None:
             series = series_of(block, node.this if type(node) is exp.Explode else node)
         if series is None or not isinstance(item, exp.Expr):
-            return {each: block.new() for each in made}
+            return {each: block.new() for each in several}
         value = block.note(node, Described(series.type, not_null=Proof("series")))
         if series.distinct:
             block.rows.add_dependency({value, *before}, {row}, Proof("series"))

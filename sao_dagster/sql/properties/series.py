@@ -10,10 +10,10 @@ from sqlglot import exp
 from sao_dagster.sql.properties.block import Block
 from sao_dagster.sql.properties.types import INTEGER, PLAIN, WHOLE_DAYS, Kind, Type
 
-SERIES = (exp.GenerateSeries, exp.ExplodingGenerateSeries, exp.GenerateDateArray)
+SERIES = (exp.GenerateSeries, exp.GenerateDateArray)
 """Functions that give such a series, as rows or as an array."""
 
-_STEP = re.compile(r"[1-9]\d{0,8}(?: ([a-z]+?)s?)?", re.IGNORECASE)
+_STEP = re.compile(r"[1-9]\d{0,8} ([a-z]+?)s?", re.IGNORECASE)
 _DAYS = ("DAY", "WEEK", "MONTH", "QUARTER", "YEAR")
 _TIMES = ("HOUR", "MINUTE", "SECOND")
 
@@ -39,14 +39,11 @@ def series_of(block: Block, node: exp.Expr) -> Series | None:
     """
     if not isinstance(node, SERIES):
         return None
-    bounds = [node.args.get("start"), node.args.get("end")]
-    step = node.args.get("step")
-    types = [block.rows.type_of(block.intern(each)) for each in bounds if each is not None]
-    if step is not None:
-        types.append(block.rows.type_of(block.intern(step)))
+    parts = [node.args.get(each) for each in ("start", "end", "step")]
+    types = [block.rows.type_of(block.intern(each)) for each in parts if each is not None]
     if all(each.kind is Kind.INTEGER for each in types):
         return Series(INTEGER, distinct=True)  # a step of 0 is an error
-    unit = _unit(step)
+    unit = _unit(node.args.get("step"))
     if isinstance(node, exp.GenerateDateArray):
         return Series(Type(Kind.DATE), distinct=unit in _DAYS)
     starts = types[0]
@@ -67,4 +64,4 @@ def _unit(step: exp.Expr | None) -> str | None:
     else:
         written = step.name if isinstance(step, exp.Literal) else ""
     found = _STEP.fullmatch(written)
-    return found[1].upper() if found and found[1] else None
+    return found[1].upper() if found else None
