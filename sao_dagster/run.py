@@ -76,8 +76,10 @@ class Run:
         self.known = Known(self.project, self.run_id, self.store, self.session, self.seen, self._observe)
         self.prover = Prover(self.project, self.session, lambda: self.known.facts, self.seen.catalog)
         self.intervals = self.project.graph.intervals(self.observed_at)
-        self.broken: dict[str, None] = {}  # nodes and sources whose dependents are skipped
-        self.untrusted: dict[str, None] = {}  # those whose tests are skipped too
+        self.broken: set[str] = (
+            set()
+        )  # nodes that failed or were skipped: what reads them is skipped, and so are their tests
+        self.failed_tests: list[DataTest] = []  # those that hold back what is below all that they read
         self.lock = threading.Lock()
         self.done: queue.SimpleQueue[Task | _Queued | Event | BaseException] = queue.SimpleQueue()
         self.turns = (
@@ -238,17 +240,23 @@ class Run:
         )
         with self.lock:
             if decision.outcome in (Outcome.SKIPPED, Outcome.FAILED):
-                self.broken[name] = None
-                self.untrusted[name] = None
+                self.broken.add(name)
             self.models[name] = result
         self.done.put(result)
 
     def _decide(self, name: str, now: datetime) -> Decision:
-        read = self.project.graph.read(name)
+        graph = self.project.graph
         with self.lock:
-            blocked = tuple(each for each in read if each in self.broken)
+            blocked = [each for each in graph.read(name) if each in self.broken]
+            blocked += [each.tested for each in self.failed_tests if graph.is_below_all(name, each.reads)]
         return decide_node(
-            self.project, name, self.known.facts, now=now, mode=self.mode, intervals=self.intervals, blocked_by=blocked
+            self.project,
+            name,
+            self.known.facts,
+            now=now,
+            mode=self.mode,
+            intervals=self.intervals,
+            blocked_by=tuple(dict.fromkeys(blocked)),
         )
 
     def _observe(self, name: str) -> Facts:
@@ -311,7 +319,7 @@ class Run:
     def _test(self, task: Task) -> None:
         now = self.runner.clock()
         with self.lock:
-            untrusted = frozenset(self.untrusted)
+            broken = frozenset(self.broken)
         facts = self.known.facts
         to_run: dict[str, TestDecision] = {}
         versions: dict[str, dict[str, str | None]] = {}
@@ -322,7 +330,7 @@ class Run:
                 now=now,
                 record=facts.test_records.get(test.name),
                 versions=versions[test.name],
-                blocked_by=tuple(read for read in test.reads if read in untrusted),
+                blocked_by=tuple(read for read in test.reads if read in broken),
                 mode=self.mode,
                 prove=partial(self.prover.prove, test),
                 verify=self._verifies(test),
@@ -334,7 +342,7 @@ class Run:
         if not to_run:
             return
         records = []
-        for answer in run_tests(self.session, task.node, [self.project.tests[name] for name in to_run]):
+        for answer in run_tests(self.session, task.name, [self.project.tests[name] for name in to_run]):
             if self.stopping.is_set():
                 return
             records.append(self._test_record(answer, versions[answer.test.name], now))
@@ -391,7 +399,7 @@ class Run:
         with self.lock:
             self.tests[result.test.name] = result
             if result.blocks:
-                self.broken[result.test.tested] = None
+                self.failed_tests.append(result.test)
         self.done.put(result)
 
     def _test_record(self, answer: TestAnswer, versions: dict[str, str | None], now: datetime) -> TestRecord:

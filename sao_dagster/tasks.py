@@ -1,14 +1,18 @@
 """The order of a run: which steps wait for which, worked out before it starts.
 
-A node waits for the selected nodes above it and for the data tests of what it reads; the tests of a model wait
-for everything they read. A test that reads something below its own model cannot hold that up, so it is a step of
-its own that comes later.
+A node waits for the selected nodes above it, and for the data tests that may hold it back: those all of whose inputs are
+above it, as in dbt (https://docs.getdbt.com/reference/commands/build). Data tests wait for all that they read. So no step
+waits for itself: what a test waits for is above whatever waits for the test.
+
+The tests of one node are one step, so that they can be one statement. A node below may then wait for more than holds it back,
+which could close a circle; where it does, the tests in it are steps of their own.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from graphlib import CycleError, TopologicalSorter
 
 from sao_dagster.core.models import DataTest, Project
 from sao_dagster.core.selection import Selection
@@ -21,64 +25,98 @@ class Task:
     Attributes:
         node: The node it is about.
         tests: The tests; empty for the step of the node itself.
-        late: Whether these are the tests that read something below the node.
+        number: Counts the steps that the tests of one node are, from 0.
     """
 
     node: str
     tests: tuple[DataTest, ...] = ()
-    late: bool = False
+    number: int = 0
+
+    @property
+    def name(self) -> str:
+        """What statements of the step are called.
+
+        >>> Task("orders").name, Task("orders", number=1).name
+        ('orders', 'orders/1')
+        """
+        return self.node if self.number == 0 else f"{self.node}/{self.number}"
 
 
-def tasks_for(project: Project, selection: Selection) -> dict[Task, frozenset[Task]]:
-    """Return all steps of a run, each with the steps it waits for, in an order in which they could be taken."""
-    above = _NearestSelected(project, frozenset(selection.nodes))
-    nodes = {name: Task(name) for name in selection.nodes}
-    early: dict[str, list[DataTest]] = {}
-    late: dict[str, list[DataTest]] = {}
+def tasks_for(project: Project, selection: Selection) -> dict[Task, tuple[Task, ...]]:
+    """Return all steps of a run, each with the steps it waits for, in an order in which they can be taken."""
+    order = _Order(project, frozenset(selection.nodes))
+    groups: dict[str, list[list[DataTest]]] = {}
     for name in selection.tests:
         test = project.tests[name]
-        below = project.graph.descendants([test.tested]) if len(test.reads) > 1 else set()
-        (late if below.intersection(test.reads) else early).setdefault(test.tested, []).append(test)
-    blocking = {name: Task(name, tuple(tests)) for name, tests in early.items()}
-    waits: dict[Task, set[Task]] = {}
-    for task in blocking.values():
-        waits[task] = {nodes[each] for test in task.tests for read in test.reads for each in above.of(read)}
-    for name, task in nodes.items():
-        parents = {each for parent in project.graph.parents[name] for each in above.of(parent)}
-        read = {name_ for parent in project.graph.parents[name] for name_ in above.with_between(parent)}
-        waits[task] = {nodes[each] for each in parents}
-        waits[task] |= {
-            blocking[each] for each in read if each in blocking and not _waits_for(blocking[each], name, project)
-        }
-    for name, tests in late.items():
-        task = Task(name, tuple(tests), late=True)
-        waits[task] = {nodes[each] for test in tests for read in test.reads for each in above.of(read)}
-    return {task: frozenset(waits[task]) for task in (*blocking.values(), *nodes.values(), *waits) if task in waits}
+        groups.setdefault(test.tested, [[]])[0].append(test)
+    while True:
+        waits = order.waits(groups)
+        try:
+            return {task: waits[task] for task in TopologicalSorter(waits).static_order()}
+        except CycleError as error:
+            circle: list[Task] = error.args[1]
+            for node in {task.node for task in circle if len({test.reads for test in task.tests}) > 1}:
+                groups[node] = _by_reads(groups[node])
 
 
-def _waits_for(task: Task, name: str, project: Project) -> bool:
-    """Return whether tests read a node, or something below it, so that the node cannot wait for them."""
-    others = {read for test in task.tests for read in test.reads} - {task.node}
-    return bool(others) and not others.isdisjoint({name, *project.graph.descendants([name])})
+def _by_reads(groups: Iterable[Iterable[DataTest]]) -> list[list[DataTest]]:
+    """Return the tests of a node in a group for each set of relations that they read."""
+    found: dict[frozenset[str], list[DataTest]] = {}
+    for group in groups:
+        for test in group:
+            found.setdefault(frozenset(test.reads), []).append(test)
+    return list(found.values())
 
 
-class _NearestSelected:
-    """For a node, the selected nodes that its content comes from: itself, or the nearest ones above it."""
+class _Order:
+    """What waits for what, in a run over some nodes."""
 
     def __init__(self, project: Project, selected: frozenset[str]) -> None:
-        self._parents: Mapping[str, Iterable[str]] = project.graph.parents
+        self._project = project
+        self._graph = project.graph
         self._selected = selected
-        self._known: dict[str, frozenset[str]] = {}
+        self._nearest: dict[str, frozenset[str]] = {}
+        self._first_below: dict[frozenset[str], tuple[str, ...]] = {}
 
-    def of(self, name: str) -> frozenset[str]:
-        """Return the nearest selected nodes."""
+    def waits(self, groups: Mapping[str, Iterable[Iterable[DataTest]]]) -> dict[Task, tuple[Task, ...]]:
+        """Return what each step waits for, with the data tests of each node in the given groups."""
+        steps = {name: Task(name) for name in self._project.graph.order if name in self._selected}
+        waits = {step: self._makers(steps, self._graph.parents[name]) for name, step in steps.items()}
+        for node, parts in groups.items():
+            for number, tests in enumerate(parts):
+                task = Task(node, tuple(tests), number)
+                waits[task] = self._makers(steps, (read for test in tests for read in test.reads))
+                for reads in dict.fromkeys(frozenset(test.reads) for test in tests):
+                    for name in self.first_below(node, reads):
+                        waits[steps[name]][task] = None
+        return {step: tuple(needed) for step, needed in waits.items()}
+
+    def _makers(self, steps: Mapping[str, Task], names: Iterable[str]) -> dict[Task, None]:
+        return dict.fromkeys(steps[each] for name in names for each in sorted(self.nearest(name)))
+
+    def nearest(self, name: str) -> frozenset[str]:
+        """Return the selected nodes that the content of a node comes from: itself, or the nearest ones above it."""
         if name in self._selected:
             return frozenset((name,))
-        if name not in self._known:
-            found = (self.of(parent) for parent in self._parents.get(name, ()))
-            self._known[name] = frozenset().union(*found)
-        return self._known[name]
+        if name not in self._nearest:
+            found = (self.nearest(parent) for parent in self._graph.parents.get(name, ()))
+            self._nearest[name] = frozenset().union(*found)
+        return self._nearest[name]
 
-    def with_between(self, name: str) -> frozenset[str]:
-        """Return the node itself and the nearest selected nodes, whose tests both matter."""
-        return self.of(name) | {name}
+    def first_below(self, start: str, reads: frozenset[str]) -> tuple[str, ...]:
+        """Return the selected nodes below all of `reads` that are not below another such node, looked for from one of them."""
+        if reads not in self._first_below:
+            found: dict[str, None] = {}
+            seen = {start}
+            pending = [start]
+            while pending:
+                for child in self._graph.children.get(pending.pop(), ()):
+                    if child in seen:
+                        continue
+                    seen.add(child)
+                    if child in self._selected and self._graph.is_below_all(child, reads):
+                        found[child] = None
+                    else:
+                        pending.append(child)
+            self._first_below[reads] = tuple(found)
+        return self._first_below[reads]

@@ -42,9 +42,9 @@ class TestAnswer:
     error: str | None = None
 
 
-def run_tests(session: Session, model: str, tests: Iterable[DataTest]) -> Iterator[TestAnswer]:
-    """Run the tests of one model in as few statements as their settings allow; yield an answer for each."""
-    for statement in statements_for(model, tests):
+def run_tests(session: Session, name: str, tests: Iterable[DataTest]) -> Iterator[TestAnswer]:
+    """Run the tests of one step in as few statements as their settings allow; yield an answer for each."""
+    for statement in statements_for(name, tests):
         yield from _run(session, statement)
 
 

@@ -23,11 +23,11 @@ class Statement:
     sql: str
 
 
-def statements_for(model: str, tests: Iterable[DataTest]) -> tuple[Statement, ...]:
-    """Return the statements for tests of one model.
+def statements_for(name: str, tests: Iterable[DataTest]) -> tuple[Statement, ...]:
+    """Return the statements for the tests of one step.
 
     Args:
-        model: What the tests belong to, for the ids of the statements.
+        name: What the step is called, for the ids of the statements.
         tests: The tests to run.
 
     >>> test = lambda name, sql: DataTest(name=name, kind="k", tested="m", sql=sql, reads=("m",), version="")
@@ -40,7 +40,7 @@ def statements_for(model: str, tests: Iterable[DataTest]) -> tuple[Statement, ..
         (shared if test.shares_statement else alone).append(test)
     groups = [shared[start : start + BRANCHES] for start in range(0, len(shared), BRANCHES)]
     found = [
-        Statement(model if number == 0 else f"{model}#{number + 1}", tuple(group), _union(group))
+        Statement(name if number == 0 else f"{name}#{number + 1}", tuple(group), _union(group))
         for number, group in enumerate(groups)
     ]
     return (*found, *(alone_statement(test) for test in alone))

@@ -129,6 +129,26 @@ class Graph:
         """Return what lies below the names, at most `depth` steps away, without the names themselves."""
         return self._walk(names, self.children, depth)
 
+    def is_below_all(self, name: str, others: Iterable[str]) -> bool:
+        """Return whether a node lies below each of the others: whether all that they are is above it."""
+        place = 1 << self._places[name]
+        return all(self._below.get(other, 0) & place for other in others)
+
+    @cached_property
+    def _places(self) -> dict[str, int]:
+        return {name: place for place, name in enumerate(self.order)}
+
+    @cached_property
+    def _below(self) -> dict[str, int]:
+        """What lies below each node and source, as a set of bits: one for each place in the order."""
+        found: dict[str, int] = {}
+        for name in (*reversed(self.order), *(each for each in self.children if each not in self._nodes)):
+            bits = 0
+            for child in self.children[name]:
+                bits |= found[child] | 1 << self._places[child]
+            found[name] = bits
+        return found
+
     @staticmethod
     def _walk(names: Iterable[str], edges: Mapping[str, tuple[str, ...]], depth: int | None) -> set[str]:
         start = set(names)

@@ -242,6 +242,54 @@ def test_a_test_that_reads_something_below_comes_later(shop: World) -> None:
     assert run.tests["odd"].startswith("ran")
 
 
+def test_tests_that_read_below_each_others_models_do_not_wait_for_themselves(shop: World) -> None:
+    """Each is over a view of the one and a model below the other's, so what is below both waits for both, and nothing else."""
+    for name in ("orders", "customers"):
+        shop.model(f"{name}_view", f"select * from {{{{ ref('{name}') }}}}", materialized="view")
+        shop.model(f"below_{name}", f"select id from {{{{ ref('{name}_view') }}}}")
+    shop.model(
+        "both", "select o.id from {{ ref('below_orders') }} o join {{ ref('below_customers') }} c on o.id = c.id"
+    )
+    shop.write(
+        "tests/one.sql",
+        "select a.id from {{ ref('below_customers') }} b join {{ ref('orders_view') }} a on a.id = b.id",
+    )
+    shop.write(
+        "tests/other.sql",
+        "select b.id from {{ ref('below_orders') }} a join {{ ref('customers_view') }} b on a.id = b.id",
+    )
+    tests = "{{name: {}_view, columns: [{{name: id, data_tests: [{{relationships: {{to: ref('below_{}'), field: id, name: {}}}}}]}}]}}"
+    describe(
+        shop,
+        f"models: [{tests.format('orders', 'customers', 'first')}, {tests.format('customers', 'orders', 'second')}]",
+    )
+    run = shop.run()
+    assert set(run.tests.values()) == {"ran: pass", "ran: fail"}
+    assert run.tests["first"] == run.tests["second"] == "ran: fail"
+    assert run.outcomes["below_orders"] == run.outcomes["below_customers"] == "built: never_built"
+    assert run.outcomes["both"] == "skipped: upstream_failed"
+    assert run.decision("both").evidence["inputs"] == ["orders_view", "customers_view"]
+
+
+def test_a_test_holds_back_only_what_is_below_all_that_it_reads(shop: World) -> None:
+    """As in dbt: what is below one of two relations goes on, and is held back further down, below both of them."""
+    describe(
+        shop,
+        "models: [{name: orders, columns: [{name: customer_id, data_tests: [{relationships: {to: ref('customers'), field: id, name: known}}]}]}]",
+    )
+    shop.sql("insert into raw.orders values (9, 99, 'a', 1)")
+    shop.model("people", "select id from {{ ref('customers') }}")
+    shop.model("dashboard", "select n from {{ ref('report') }} cross join {{ ref('people') }}")
+    run = shop.run()
+    assert run.tests["known"] == "ran: fail"
+    assert run.outcomes["report"] == "built: never_built", "customers is not above it"
+    assert run.outcomes["dashboard"] == "skipped: upstream_failed"
+    assert not run.result.succeeded
+    assert shop.run("dashboard known").outcomes == {"dashboard": "skipped: upstream_failed"}, (
+        "whatever lies between is not selected"
+    )
+
+
 def test_a_test_that_cannot_run_is_an_error_of_its_own(shop: World) -> None:
     describe(
         shop,
