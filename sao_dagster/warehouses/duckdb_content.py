@@ -18,12 +18,16 @@ from sao_dagster.warehouses.names import quote, without_quotes
 
 
 def content_sql(table: str, columns: Sequence[tuple[str, str]], omitted: Collection[str]) -> str:
-    """Return a query for the number of rows and two independent sums over their hashes, whatever their order."""
+    """Return a query for the number of rows and two independent sums over their hashes, whatever their order.
+
+    DuckDB makes the hash of a row from those of its columns by a xor in the end, so that values of the last column could
+    change places between rows and leave the xor of all rows as it is; hashed once more, the whole row counts.
+    """
     left_out = {name.lower() for name in omitted}
     counted = [quote(name) for name, _ in columns if name.lower() not in left_out]
     if not counted:
         return f"select count(*) as rows, null as mix, null as total from {table}"
-    row = f"hash({', '.join(counted)})"
+    row = f"hash(hash({', '.join(counted)}))"
     return f"select count(*) as rows, bit_xor({row}) as mix, sum({row}) as total from {table}"
 
 
@@ -31,7 +35,7 @@ def content_token(row: Sequence[Any], columns: Sequence[tuple[str, str]], omitte
     """Return the data version; DuckDB does not promise one hash for all its versions, so its version is part of it."""
     shape = [[name, kind] for name, kind in columns]
     numbers = [str(value) for value in row]
-    return f"content:duckdb-{duckdb.__version__}:{digest([shape, sorted(omitted), numbers])}"
+    return f"content:duckdb-{duckdb.__version__}-rows:{digest([shape, sorted(omitted), numbers])}"
 
 
 def shown_by(relation: Relation, catalog: Catalog) -> Shown | None:
