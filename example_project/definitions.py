@@ -8,8 +8,8 @@ from sao_dagster.dagster import Mode, build_job, build_schedule, definitions
 defs = definitions(
     load_project(Path(__file__).parent),
     parts=[
-        lambda edge: build_schedule(edge, "hourly", "0 * * * *"),
-        lambda edge: build_schedule(edge, "nightly_reports", "0 2 * * *", select="tag:report"),
-        lambda edge: build_job(edge, "rebuild_everything", mode=Mode.FULL_REFRESH),
+        lambda dagster_project: build_schedule(dagster_project, "hourly", "0 * * * *"),
+        lambda dagster_project: build_schedule(dagster_project, "nightly_reports", "0 2 * * *", select="tag:report"),
+        lambda dagster_project: build_job(dagster_project, "rebuild_everything", mode=Mode.FULL_REFRESH),
     ],
 )

@@ -83,7 +83,7 @@ def add(connection: duckdb.DuckDBPyConnection, hours: int) -> None:
         connection.execute("update raw.products set price_cents = price_cents + 10 where product_id % 3 = 0")
 
 
-def spoil(connection: duckdb.DuckDBPyConnection) -> None:
+def taint(connection: duckdb.DuckDBPyConnection) -> None:
     """Add a payment for an order that is not there."""
     connection.execute("insert into raw.payments values (1000000, -1, 100, ?)", [OPENED])
 
@@ -108,7 +108,7 @@ def main(arguments: list[str] | None = None) -> None:
         elif given.command == "add":
             add(connection, (given.hours + 24 * given.days) or 1)
         elif given.command == "break":
-            spoil(connection)
+            taint(connection)
         else:
             mend(connection)
         connection.commit()

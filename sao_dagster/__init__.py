@@ -1,18 +1,18 @@
 """State-aware orchestration of SQL models for Dagster: build only what would change, and say why.
 
-Importing this package does not import Dagster; the names of the Dagster edge are loaded when they are used.
+Importing this package does not import Dagster; the names of the Dagster dagster_project are loaded when they are used.
 """
 
 from __future__ import annotations
 
 from sao_dagster.core.selection import Selection, select
 from sao_dagster.errors import SaoError
-from sao_dagster.projects.load import load_project
-from sao_dagster.projects.python import Column, SqlProject
-from sao_dagster.runner import Runner
+from sao_dagster.load import load_project
+from sao_dagster.run.runner import Runner
+from sao_dagster.sql_project import Column, SqlProject
 from sao_dagster.version import __version__
-from sao_dagster.warehouses.duckdb import DuckDBWarehouse
-from sao_dagster.warehouses.postgres import PostgresWarehouse
+from sao_dagster.warehouses.duckdb.warehouse import DuckDBWarehouse
+from sao_dagster.warehouses.postgres.warehouse import PostgresWarehouse
 
 __all__ = [
     "Column",

@@ -8,10 +8,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sao_dagster import Column, DuckDBWarehouse, SqlProject, select
-from sao_dagster.checks.run import TestAnswer, run_tests
-from sao_dagster.checks.statements import alone_statement
+from sao_dagster.core.decide_test import verdict_of
 from sao_dagster.core.records import Verdict
-from sao_dagster.core.verdicts import verdict_of
+from sao_dagster.run.data_tests import TestAnswer, run_tests
+from sao_dagster.run.test_sql import alone_statement
 
 cells = {
     "a": st.sampled_from(["null", "0", "1", "2", "-1"]),

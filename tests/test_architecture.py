@@ -1,35 +1,33 @@
-"""Holds the direction of imports: core <- sql <- projects, warehouses, state <- checks <- runner <- integration, cli."""
+"""Holds the direction of imports, with those inside functions and under TYPE_CHECKING, and that there are no circles."""
 
 from __future__ import annotations
 
 import ast
 from collections.abc import Iterator
+from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 
 import pytest
 
 PACKAGE = Path(__file__).parents[1] / "sao_dagster"
-LEVELS = (
-    ("version", "errors"),
+LEVELS = (  # what stands beside each other does not know each other
+    ("version", "errors", "gc_pause"),
     ("core",),
     ("sql",),
     ("state", "warehouses"),
-    ("checks",),
-    ("results", "tasks", "observe", "turns"),
-    ("known", "prover"),
-    ("run",),
-    ("runner",),
-    ("projects",),  # a project hands out its runner, which it imports when it is asked for
-    ("integration", "cli", "dagster", "__init__"),
+    ("projects", "run"),
+    ("sql_project", "load"),
+    ("dagster", "cli", "__init__"),
 )
+KNOW_EACH_OTHER = {("load", "sql_project"), ("cli", "__init__")}
 FOREIGN = {  # what only these parts may import
-    "dagster": ("integration", "dagster"),
+    "dagster": ("dagster",),
     "duckdb": ("warehouses",),
     "sqlalchemy": ("state", "cli", "warehouses"),
     "psycopg": ("warehouses",),
     "jinja2": ("projects",),
-    "yaml": ("projects", "cli"),
-    "pydantic": ("projects", "integration"),
+    "yaml": ("projects", "cli", "state"),
+    "pydantic": ("projects", "dagster", "warehouses"),
     "typer": ("cli",),
     "rich": ("cli",),
     "sqlglot": ("sql", "warehouses"),
@@ -47,31 +45,44 @@ def level(name: str) -> int:
     return next(index for index, names in enumerate(LEVELS) if name in names)
 
 
-def imports(path: Path, *, at_top: bool = False) -> Iterator[str]:
-    tree = ast.parse(path.read_text())
-    typing_only = {
-        id(child)
-        for node in ast.walk(tree)
-        if isinstance(node, ast.If) and "TYPE_CHECKING" in ast.unparse(node.test)
-        for child in ast.walk(node)
-    }
-    for node in tree.body if at_top else ast.walk(tree):
-        if id(node) in typing_only:
-            continue
+def imports(path: Path) -> Iterator[str]:
+    """Yield the modules that a file imports, wherever it does; names that are imported from a package may be modules."""
+    for node in ast.walk(ast.parse(path.read_text())):
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom):
             assert node.level == 0, f"{path} imports relatively"
-            yield str(node.module)
+            modules = [f"{node.module}.{alias.name}" for alias in node.names]
+            inner = [name for name in modules if name in MODULES]
+            yield from inner
+            if len(inner) < len(modules):
+                yield str(node.module)
+
+
+def module(path: Path) -> str:
+    parts = path.relative_to(PACKAGE.parent).with_suffix("").parts
+    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+
+
+MODULES = {module(path): path for path in FILES}
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(PACKAGE)))
 def test_imports_run_one_way(path: Path) -> None:
-    own = level(part(path))
-    for name in imports(path, at_top=True):
+    own = part(path)
+    for name in imports(path):
         if name.startswith("sao_dagster."):
             other = name.split(".")[1]
-            assert level(other) <= own, f"{path} is below {name}"
+            known = other == own or level(other) < level(own) or (own, other) in KNOW_EACH_OTHER
+            assert known, f"{path} must not know {name}"
+
+
+def test_there_are_no_circles() -> None:
+    graph = {name: {each for each in imports(path) if each in MODULES} - {name} for name, path in MODULES.items()}
+    try:
+        TopologicalSorter(graph).prepare()
+    except CycleError as error:
+        pytest.fail(" <- ".join(error.args[1]))
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(PACKAGE)))

@@ -14,7 +14,7 @@ from typer.testing import CliRunner
 from sao_dagster import __version__
 from sao_dagster.cli import app
 from sao_dagster.core.decide import Mode, Outcome, Reason
-from sao_dagster.core.verdicts import TestReason
+from sao_dagster.core.decide_test import TestReason
 from sao_dagster.projects.config import BuildAfterConfig, NodeConfig, SourceFreshness, StateConfig, TestConfig
 
 ROOT = Path(__file__).parents[1]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import duckdb
 import pytest
 
-from sao_dagster.core.models import Relation
+from sao_dagster.core.relations import Relation
 from sao_dagster.sql.lineage import column_lineage
 
 TABLES = {

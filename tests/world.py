@@ -11,11 +11,12 @@ import duckdb
 from psycopg.conninfo import conninfo_to_dict
 
 from sao_dagster.core.decide import Decision, Mode
+from sao_dagster.core.decide_test import TestDecision
 from sao_dagster.core.selection import select
-from sao_dagster.core.verdicts import TestDecision
-from sao_dagster.projects.load import load_project
-from sao_dagster.results import Event, RunResult
-from sao_dagster.runner import Runner
+from sao_dagster.load import load_project
+from sao_dagster.run.events import Event
+from sao_dagster.run.report import RunResult
+from sao_dagster.run.runner import Runner
 from tests.postgres import execute, fetch
 
 START = datetime(2026, 3, 2, 9, 30, tzinfo=timezone.utc)

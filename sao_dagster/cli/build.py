@@ -38,13 +38,14 @@ from sao_dagster.cli.common import (
     selection_of,
 )
 from sao_dagster.core.decide import Mode, Outcome
+from sao_dagster.core.decide_test import TestOutcome
 from sao_dagster.core.explain import explain
 from sao_dagster.core.selection import Selection
-from sao_dagster.core.verdicts import TestOutcome
-from sao_dagster.results import Event, Message, ModelResult, RunResult, Started, TestResult, plan_to_json
+from sao_dagster.run.events import Event, Message, ModelResult, Started, TestResult
+from sao_dagster.run.report import RunResult, plan_to_json
 
 if TYPE_CHECKING:
-    from sao_dagster.projects.python import SqlProject
+    from sao_dagster.sql_project import SqlProject
 
 app = typer.Typer()
 

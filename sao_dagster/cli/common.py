@@ -20,8 +20,8 @@ from sao_dagster.core.selection import Selection, select
 from sao_dagster.errors import ProjectErrors, SaoError, SelectionError
 
 if TYPE_CHECKING:
-    from sao_dagster.projects.python import SqlProject
-    from sao_dagster.runner import Runner
+    from sao_dagster.run.runner import Runner
+    from sao_dagster.sql_project import SqlProject
 
 OK, FAILED, UNUSABLE = 0, 1, 2
 
@@ -60,7 +60,7 @@ class Request:
 
     def open(self) -> SqlProject:
         """Return the project of the folder; a `sao_project.py` in it may declare more models."""
-        from sao_dagster.projects.load import load_project
+        from sao_dagster.load import load_project
 
         return load_project(self.project_dir, target=self.target, variables=self._variables())
 

@@ -25,11 +25,11 @@ from sao_dagster.cli.common import (
 )
 from sao_dagster.core.explain import describe_node, explain, explain_test
 from sao_dagster.core.selection import select
-from sao_dagster.sql.properties.rules import RULES
+from sao_dagster.sql.inference.rules import RULES
 
 if TYPE_CHECKING:
-    from sao_dagster.projects.python import SqlProject
-    from sao_dagster.runner import Runner
+    from sao_dagster.run.runner import Runner
+    from sao_dagster.sql_project import SqlProject
 
 app = typer.Typer()
 

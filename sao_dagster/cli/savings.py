@@ -15,7 +15,7 @@ from rich.text import Text
 
 from sao_dagster.cli.common import OK, AsJson, ProjectDir, Request, Target, Vars, print_json, run_command
 from sao_dagster.core.policy import describe_duration
-from sao_dagster.state.base import RunRecord
+from sao_dagster.state.protocol import RunRecord
 
 app = typer.Typer()
 

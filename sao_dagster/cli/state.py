@@ -132,7 +132,7 @@ def state_export(
     request = Request(project_dir, target, variables)
 
     def action() -> int:
-        from sao_dagster.state.transfer import export_state
+        from sao_dagster.state.export import export_state
 
         opened = request.open()
         exported = export_state(opened.store, opened.project.environment)
@@ -155,7 +155,7 @@ def state_import(
 
     def action() -> int:
         from sao_dagster.errors import StateError
-        from sao_dagster.state.transfer import import_state
+        from sao_dagster.state.export import import_state
 
         opened = request.open()
         try:

@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
-from sao_dagster.core.decide import Decision, Outcome, Reason, Rules
+from sao_dagster.core.decide import Decision, Outcome, Reason, ResolvedPolicy
 from sao_dagster.core.explain import describe_news, explain
 from sao_dagster.core.policy import OnTestFailure, UpdatesOn, describe_duration
 
@@ -59,16 +59,16 @@ _BY_TIME = (Reason.VOLATILE_EXPIRED, Reason.INTERVAL_ELAPSED)
 _BY_MODE = (Reason.FORCED, Reason.FULL_REFRESH, Reason.STATE_UNREACHABLE)  # shown only where they decide
 
 
-def conditions_of(decision: Decision, rules: Rules, built_by: str | None = None) -> Condition:
+def conditions_of(decision: Decision, policy: ResolvedPolicy, built_by: str | None = None) -> Condition:
     """Return the conditions of a model's decision, with their results.
 
     Args:
         decision: What was decided.
-        rules: What holds for the model; conditions that it does not set are left out.
+        policy: What holds for the model; conditions that it does not set are left out.
         built_by: The run that has the lease on the model and builds it just now.
 
     >>> built = Decision(model="m", outcome=Outcome.BUILT, reason=Reason.NEVER_BUILT)
-    >>> tree = conditions_of(built, Rules())
+    >>> tree = conditions_of(built, ResolvedPolicy())
     >>> tree.label, tree.holds
     ('built: never built', True)
     >>> [(each.name, each.label, each.holds) for each in tree.children]
@@ -79,7 +79,7 @@ def conditions_of(decision: Decision, rules: Rules, built_by: str | None = None)
     label = f"{decision.outcome.value}: {decision.reason.value.replace('_', ' ')}"
     if decision.outcome in (Outcome.SKIPPED, Outcome.FAILED):
         return Condition("state_aware", label, False, "or", (because,))
-    children = (because, _whatever_the_data(decision, rules), _due(decision, rules))
+    children = (because, _whatever_the_data(decision, policy), _due(decision, policy))
     tree = Condition("state_aware", label, builds, "or", children)
     if built_by is None or not builds:
         return tree
@@ -88,12 +88,12 @@ def conditions_of(decision: Decision, rules: Rules, built_by: str | None = None)
     return Condition("state_aware", "waits: another run is building it", False, "and", (tree, free))
 
 
-def _whatever_the_data(decision: Decision, rules: Rules) -> Condition:
+def _whatever_the_data(decision: Decision, policy: ResolvedPolicy) -> Condition:
     asked = True
     found = []
     for reason, words in _WHATEVER_THE_DATA.items():
         decides = decision.reason is reason
-        rebuilds = rules.policy.on_test_failure is OnTestFailure.REBUILD
+        rebuilds = policy.configured.on_test_failure is OnTestFailure.REBUILD
         if decides or (reason not in _BY_MODE and (reason is not Reason.TEST_FAILED or rebuilds)):
             found.append(Condition(reason.value, words, decides if asked else None))
         asked = asked and not decides
@@ -101,9 +101,9 @@ def _whatever_the_data(decision: Decision, rules: Rules) -> Condition:
     return Condition("whatever_the_data", "whatever the data", holds, "or", tuple(found))
 
 
-def _due(decision: Decision, rules: Rules) -> Condition:
+def _due(decision: Decision, policy: ResolvedPolicy) -> Condition:
     """Return whether there is something new, and nothing holds it back."""
-    news, held = _news(decision, rules), _held(decision, rules)
+    news, held = _news(decision, policy), _held(decision, policy)
     due = Condition(
         "new_data_due",
         "news that nothing holds back",
@@ -118,7 +118,7 @@ def _due(decision: Decision, rules: Rules) -> Condition:
     return due
 
 
-def _news(decision: Decision, rules: Rules) -> Condition:
+def _news(decision: Decision, policy: ResolvedPolicy) -> Condition:
     facts: Mapping[str, Any] = decision.evidence
     changed, unknown = bool(facts.get("news")), bool(facts.get("unknown"))
     words = describe_news(facts)
@@ -126,22 +126,22 @@ def _news(decision: Decision, rules: Rules) -> Condition:
         Condition("input_news", f"news from {words}" if changed else "an input has news", changed),
         Condition("input_unknown", f"unknown: {words}" if unknown else "an input cannot be read", unknown),
     ]
-    if rules.expiry is not None or decision.reason in _BY_TIME:
+    if policy.expiry is not None or decision.reason in _BY_TIME:
         expired = decision.reason in _BY_TIME or "expired_at" in facts
         children.append(Condition(Reason.VOLATILE_EXPIRED.value, "its last result has expired", expired))
     return Condition("new_data", "something is new", any(each.holds for each in children), "or", tuple(children))
 
 
-def _held(decision: Decision, rules: Rules) -> tuple[Condition, ...]:
+def _held(decision: Decision, policy: ResolvedPolicy) -> tuple[Condition, ...]:
     """Return what may hold news back, in the order in which it is asked, up to the first that does."""
-    policy, build_after = rules.policy, rules.build_after
+    configured, build_after = policy.configured, policy.build_after
     asks: list[tuple[Reason, str, str]] = []
     if build_after is not None:
         asks.append((Reason.WITHIN_INTERVAL, "interval_elapsed", "built within its interval"))
-    if policy.lag_tolerance is not None:
-        label = f"news younger than {describe_duration(policy.lag_tolerance)}"
+    if configured.lag_tolerance is not None:
+        label = f"news younger than {describe_duration(configured.lag_tolerance)}"
         asks.append((Reason.WITHIN_TOLERANCE, "tolerance_exceeded", label))
-    if policy.updates_on is UpdatesOn.ALL:
+    if configured.updates_on is UpdatesOn.ALL:
         asks.append((Reason.WAITING_FOR_INPUTS, "all_inputs_have_news", "some inputs have no news"))
     found = []
     asked = True

@@ -12,9 +12,10 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from enum import Enum
 
+from sao_dagster.core.facts import Existence, Observed
 from sao_dagster.core.hashing import JSON
 from sao_dagster.core.policy import BuildAfter, Expiry, RefreshPolicy, UpdatesOn, describe_duration
-from sao_dagster.core.records import BuildRecord, Existence, Observed
+from sao_dagster.core.records import BuildRecord
 
 
 class Outcome(str, Enum):
@@ -115,16 +116,16 @@ class Decision:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Rules:
+class ResolvedPolicy:
     """What holds for one model at the time of the decision: its policy, resolved.
 
     Attributes:
-        policy: The policy as configured.
+        configured: The policy as configured.
         build_after: Its interval, own or inherited.
         expiry: When its result stops being true by itself.
     """
 
-    policy: RefreshPolicy = field(default_factory=RefreshPolicy)
+    configured: RefreshPolicy = field(default_factory=RefreshPolicy)
     build_after: BuildAfter | None = None
     expiry: Expiry | None = None
 
@@ -133,7 +134,7 @@ def decide(
     model: str,
     *,
     now: datetime,
-    rules: Rules,
+    policy: ResolvedPolicy,
     record: BuildRecord | None,
     seen: Observed,
     mode: Mode = Mode.STATE_AWARE,
@@ -143,14 +144,14 @@ def decide(
     Args:
         model: Its name.
         now: The time of the decision (UTC).
-        rules: Its resolved policy.
+        policy: Its resolved policy.
         record: Its last successful build in this environment.
         seen: What is there now.
         mode: Whether the run goes by the state at all.
 
     >>> from datetime import timezone
     >>> noon = datetime(2026, 1, 1, 12, tzinfo=timezone.utc)
-    >>> decide("orders", now=noon, rules=Rules(), record=None, seen=Observed(code={})).reason
+    >>> decide("orders", now=noon, policy=ResolvedPolicy(), record=None, seen=Observed(code={})).reason
     <Reason.NEVER_BUILT: 'never_built'>
     """
     if seen.blocked_by:
@@ -160,7 +161,7 @@ def decide(
             reason=Reason.UPSTREAM_FAILED,
             evidence={"inputs": list(seen.blocked_by)},
         )
-    must = _must_build(model, record, seen, rules, mode)
+    must = _must_build(model, record, seen, policy, mode)
     if must is not None:
         return must
     if record is None:  # `_must_build` has answered; this is for the type checker
@@ -168,26 +169,26 @@ def decide(
 
     news = _News.of(record, seen)
     age = max(timedelta(0), now - record.built_at)
-    expired = _expired(rules, record, now, has_inputs=bool(seen.inputs or seen.definitions))
+    expired = _expired(policy, record, now, has_inputs=bool(seen.inputs or seen.definitions))
     facts: dict[str, JSON] = {"cosmetic": True} if seen.equivalent else {}
 
     if not news.changed and not news.unknown and expired is None:
         return _reused(model, Reason.NO_NEW_DATA, {**facts, "built_at": record.built_at.isoformat()})
     facts |= news.evidence(seen) | (expired[1] if expired else {})
-    if rules.build_after is not None and age < (window := rules.build_after.interval(now)):
+    if policy.build_after is not None and age < (window := policy.build_after.interval(now)):
         held: dict[str, JSON] = {
             "age_seconds": age.total_seconds(),
             "window_seconds": window.total_seconds(),
-            "window": rules.build_after.describe(now),
+            "window": policy.build_after.describe(now),
             "next_build_at": (record.built_at + window).isoformat(),
         }
         return _reused(model, Reason.WITHIN_INTERVAL, {**facts, **held})
-    tolerated = _tolerated(rules, news, seen, now)
+    tolerated = _tolerated(policy, news, seen, now)
     if tolerated is not None and expired is None:
         return _reused(model, Reason.WITHIN_TOLERANCE, {**facts, **tolerated})
     if news.unknown:
         return _built(model, Reason.INPUT_UNKNOWN, facts)
-    waiting = rules.policy.updates_on is UpdatesOn.ALL and bool(news.unchanged)
+    waiting = policy.configured.updates_on is UpdatesOn.ALL and bool(news.unchanged)
     if expired is not None and (waiting or not news.changed):
         return _built(model, expired[0], facts)
     if waiting:
@@ -195,7 +196,9 @@ def decide(
     return _built(model, Reason.NEW_DATA, facts)
 
 
-def _must_build(model: str, record: BuildRecord | None, seen: Observed, rules: Rules, mode: Mode) -> Decision | None:
+def _must_build(
+    model: str, record: BuildRecord | None, seen: Observed, policy: ResolvedPolicy, mode: Mode
+) -> Decision | None:
     """Return the decision where something beats every interval, or None."""
     if mode is not Mode.STATE_AWARE:
         return _built(model, _BY_MODE[mode], {})
@@ -212,7 +215,7 @@ def _must_build(model: str, record: BuildRecord | None, seen: Observed, rules: R
     parts = _changed_code(record, seen)
     if parts:
         return _built(model, Reason.CODE_CHANGED, parts)
-    if seen.test_failed and rules.policy.on_test_failure.value == "rebuild":
+    if seen.test_failed and policy.configured.on_test_failure.value == "rebuild":
         return _built(model, Reason.TEST_FAILED, {})
     return None
 
@@ -278,26 +281,26 @@ class _News:
 
 
 def _expired(
-    rules: Rules, record: BuildRecord, now: datetime, *, has_inputs: bool
+    policy: ResolvedPolicy, record: BuildRecord, now: datetime, *, has_inputs: bool
 ) -> tuple[Reason, dict[str, JSON]] | None:
     """Return why the last result is no longer true by itself, or None if it still is."""
-    if rules.expiry is not None and rules.expiry.after(record.built_at) <= now:
-        at = rules.expiry.after(record.built_at)
-        return Reason.VOLATILE_EXPIRED, {"expiry": rules.expiry.value, "expired_at": at.isoformat()}
-    if rules.build_after is not None and not has_inputs:
-        at = record.built_at + rules.build_after.interval(now)
+    if policy.expiry is not None and policy.expiry.after(record.built_at) <= now:
+        at = policy.expiry.after(record.built_at)
+        return Reason.VOLATILE_EXPIRED, {"expiry": policy.expiry.value, "expired_at": at.isoformat()}
+    if policy.build_after is not None and not has_inputs:
+        at = record.built_at + policy.build_after.interval(now)
         if at <= now:
-            return Reason.INTERVAL_ELAPSED, {"window": rules.build_after.describe(now)}
+            return Reason.INTERVAL_ELAPSED, {"window": policy.build_after.describe(now)}
     return None
 
 
-def _tolerated(rules: Rules, news: _News, seen: Observed, now: datetime) -> dict[str, JSON] | None:
+def _tolerated(policy: ResolvedPolicy, news: _News, seen: Observed, now: datetime) -> dict[str, JSON] | None:
     """Return the evidence that all news is younger than `lag_tolerance`, or None.
 
     News that is only foreseen counts as appearing now. News of which nobody knows when it appeared is not
     tolerated, nor is an input that cannot be read: what is unknown builds.
     """
-    tolerance = rules.policy.lag_tolerance
+    tolerance = policy.configured.lag_tolerance
     if tolerance is None or news.unknown or not news.changed:
         return None
     appeared = [now if name in seen.pending else seen.changed_since.get(name) for name in news.changed]

@@ -7,9 +7,10 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from sao_dagster.core.decide import Decision, Reason
-from sao_dagster.core.models import DataTest, Node, Project
+from sao_dagster.core.decide_test import TestDecision, TestReason
+from sao_dagster.core.nodes import DataTest, Node
 from sao_dagster.core.policy import Period, RefreshPolicy, UpdatesOn, Volatile, describe_duration
-from sao_dagster.core.verdicts import TestDecision, TestReason
+from sao_dagster.core.project import Project
 
 _SHOWN = 3  # names in a sentence; the evidence has them all
 

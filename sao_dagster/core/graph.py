@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from functools import cached_property
 
-from sao_dagster.core.models import Materialized, Model, Node, Source, is_source
+from sao_dagster.core.nodes import Materialized, Model, Node, Source, is_source
 from sao_dagster.core.policy import BuildAfter, Expiry, Volatile, soonest
 from sao_dagster.errors import CycleError
 

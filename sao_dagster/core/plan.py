@@ -3,99 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from collections.abc import Set as AbstractSet
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import partial
 
-from sao_dagster.core.decide import Decision, Mode, Outcome, Rules, decide
-from sao_dagster.core.hashing import digest
-from sao_dagster.core.models import DataTest, Materialized, Model, Node, Project, Severity
+from sao_dagster.core.decide import Decision, Mode, Outcome, ResolvedPolicy, decide
+from sao_dagster.core.decide_test import TestDecision, TestOutcome, decide_test
+from sao_dagster.core.facts import Existence, Facts, Observed
+from sao_dagster.core.nodes import DataTest, Materialized, Model, Node, Severity
 from sao_dagster.core.policy import BuildAfter, RefreshPolicy, describe_duration
+from sao_dagster.core.project import Project
 from sao_dagster.core.proofs import Proof
-from sao_dagster.core.records import BuildRecord, Existence, Observed, TestRecord
+from sao_dagster.core.records import BuildRecord
 from sao_dagster.core.selection import Selection
-from sao_dagster.core.verdicts import TestDecision, TestOutcome, decide_test
-
-
-@dataclass(frozen=True, kw_only=True)
-class Facts:
-    """All that is known of a project's environment at one time; what is missing is unknown.
-
-    Attributes:
-        records: Last builds by model.
-        test_records: Last verdicts by test.
-        exists: Existence by model.
-        altered: Models by whether someone else changed them since our build.
-        versions: Data version by source, and by model whose content was read from the warehouse itself.
-        schemas: Token of column names and types by relation (models and sources).
-        equivalent: Models whose SQL differs from the recorded one, but only cosmetically.
-        history: By relation, each data version that was seen, with the time it was first seen, oldest first.
-    """
-
-    records: Mapping[str, BuildRecord] = field(default_factory=dict)
-    test_records: Mapping[str, TestRecord] = field(default_factory=dict)
-    exists: Mapping[str, Existence] = field(default_factory=dict)
-    altered: Mapping[str, bool] = field(default_factory=dict)
-    versions: Mapping[str, str | None] = field(default_factory=dict)
-    schemas: Mapping[str, str | None] = field(default_factory=dict)
-    equivalent: AbstractSet[str] = frozenset()
-    history: Mapping[str, tuple[tuple[str, datetime], ...]] = field(default_factory=dict)
-
-    def version(self, project: Project, name: str) -> str | None:
-        """Return the data version of a relation, or None if it is not known.
-
-        A view's is made of its definition and of the versions of what it reads.
-        """
-        node = project.nodes.get(name)
-        if node is None or node.materialized.holds_data:
-            if self.versions.get(name) is not None:
-                return self.versions[name]
-            record = self.records.get(name)
-            return record.data_version if record else None
-        inputs = project.graph.inputs(name)
-        below = {each: self.version(project, each) for each in inputs.data}
-        definitions = {each: self.definition(each) for each in (name, *inputs.views)}
-        return _view_token(node, below, definitions)
-
-    def version_read(self, project: Project, reader: str, name: str) -> str | None:
-        """Return the data version of a relation that the last build of a model has read; None where it is not known.
-
-        A view holds no result, so it reads what is there now.
-        """
-        record, node = self.records.get(reader), project.nodes.get(name)
-        if record is None:
-            return None
-        if project.nodes[reader].materialized is Materialized.VIEW:
-            return self.version(project, name)
-        if node is None or node.materialized.holds_data:
-            return record.inputs.get(name)
-        inputs = project.graph.inputs(name)
-        below = {each: record.inputs.get(each) for each in inputs.data}
-        return _view_token(node, below, {each: record.definitions.get(each) for each in (name, *inputs.views)})
-
-    def definition(self, name: str) -> str | None:
-        """Return the definition of a model as it is in the warehouse, or None if it is not known."""
-        record = self.records.get(name)
-        return record.definition if record else None
-
-    def definition_if_built(self, node: Node) -> str:
-        """Return the definition that a node has once it is built; a cosmetic edit leaves it as it was."""
-        record = self.records.get(node.name)
-        if record is None:
-            return node.code.version
-        changed = set(node.code.changed_parts(record.code_parts))
-        unchanged = not changed or (changed == {"sql"} and node.name in self.equivalent)
-        return record.definition if unchanged else node.code.version
-
-
-def _view_token(node: Node, below: Mapping[str, str | None], definitions: dict[str, str | None]) -> str | None:
-    """Return the data version of a view, made of the versions of what it reads and of how it is defined."""
-    if node.materialized is Materialized.EPHEMERAL:
-        definitions[node.name] = node.code.version
-    if None in below.values() or None in definitions.values():
-        return None
-    return f"view:{digest([below, definitions])}"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -207,25 +127,25 @@ def decide_node(
     return decide(
         name,
         now=now,
-        rules=rules_of(project, node, intervals),
+        policy=resolve_policy(project, node, intervals),
         record=facts.records.get(name),
-        seen=observe_node(project, name, facts, pending, blocked_by),
+        seen=node_facts(project, name, facts, pending, blocked_by),
         mode=mode,
     )
 
 
-def rules_of(project: Project, node: Node, intervals: Mapping[str, BuildAfter]) -> Rules:
+def resolve_policy(project: Project, node: Node, intervals: Mapping[str, BuildAfter]) -> ResolvedPolicy:
     """Return what holds for a node, given the intervals of all nodes at the time."""
     if node.materialized is Materialized.VIEW:  # it stores no result, so there is nothing to hold back
-        return Rules(policy=RefreshPolicy(on_test_failure=node.policy.on_test_failure))
-    return Rules(
-        policy=node.policy,
+        return ResolvedPolicy(configured=RefreshPolicy(on_test_failure=node.policy.on_test_failure))
+    return ResolvedPolicy(
+        configured=node.policy,
         build_after=intervals.get(node.name),
         expiry=project.graph.expiry(node.name),
     )
 
 
-def observe_node(
+def node_facts(
     project: Project,
     name: str,
     facts: Facts,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import datetime
 from enum import Enum
 
@@ -114,7 +114,7 @@ class Lease:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Waiting:
+class QueuePosition:
     """A place in the queue for a model.
 
     Attributes:
@@ -128,40 +128,3 @@ class Waiting:
     run_id: str
     since: datetime
     ahead: int
-
-
-class Existence(str, Enum):
-    """Whether a relation is there; `unknown` is not `no`."""
-
-    YES = "yes"
-    NO = "no"
-    UNKNOWN = "unknown"
-
-
-@dataclass(frozen=True, kw_only=True)
-class Observed:
-    """What is seen of one model at the time of a decision.
-
-    Attributes:
-        code: Digest by named part of the definition as it is now.
-        equivalent: The SQL differs from the recorded one, but only cosmetically.
-        exists: Whether the relation is there.
-        altered: Whether someone else changed it since our build; None where that is not known.
-        inputs: Current version by input; None where it cannot be read.
-        definitions: Definition by view looked through, as it is in the warehouse; None where unknown.
-        pending: Inputs and views that are going to be built before this model, in a plan.
-        changed_since: When the oldest change of an input that this model has not consumed appeared.
-        blocked_by: Inputs that failed, were skipped, or failed a test in this run.
-        test_failed: Whether the last verdict of one of its `error` tests is a failure.
-    """
-
-    code: Mapping[str, str]
-    equivalent: bool = False
-    exists: Existence = Existence.UNKNOWN
-    altered: bool | None = None
-    inputs: Mapping[str, str | None] = field(default_factory=dict)
-    definitions: Mapping[str, str | None] = field(default_factory=dict)
-    pending: frozenset[str] = frozenset()
-    changed_since: Mapping[str, datetime] = field(default_factory=dict)
-    blocked_by: tuple[str, ...] = ()
-    test_failed: bool = False

@@ -10,7 +10,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 
-from sao_dagster.core.models import DataTest, Materialized, Project
+from sao_dagster.core.nodes import DataTest, Materialized
+from sao_dagster.core.project import Project
 from sao_dagster.errors import SelectionError
 
 _TERM = re.compile(r"(?P<at>@)?(?:(?P<up>\d*)(?P<plus>\+))?(?P<core>.+?)(?:(?P<down_plus>\+)(?P<down>\d*))?$")

@@ -18,7 +18,8 @@ from pydantic import (
     model_validator,
 )
 
-from sao_dagster.core.models import IncrementalStrategy, Materialized, OnSchemaChange, Severity
+from sao_dagster.core.decide_test import parse_condition
+from sao_dagster.core.nodes import IncrementalStrategy, Materialized, OnSchemaChange, Severity
 from sao_dagster.core.policy import (
     AtTime,
     BuildAfter,
@@ -29,7 +30,6 @@ from sao_dagster.core.policy import (
     Volatile,
     parse_duration,
 )
-from sao_dagster.core.verdicts import parse_condition
 from sao_dagster.errors import Location, ProjectError, UnsupportedError
 
 # Accepted, and without effect on what is built here; each is named in a notice where it is used.

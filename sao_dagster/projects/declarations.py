@@ -8,10 +8,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from sao_dagster.core.models import Column, Notice, Source
+from sao_dagster.core.nodes import Column, Source
+from sao_dagster.core.project import Notice
 from sao_dagster.errors import Location, SaoError
 from sao_dagster.projects.config import listed
-from sao_dagster.projects.jinja import MacroFile
+from sao_dagster.projects.templates.jinja import MacroFile
 
 
 @dataclass(frozen=True, kw_only=True)

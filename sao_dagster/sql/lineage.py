@@ -15,7 +15,7 @@ from sqlglot.optimizer.normalize_identifiers import normalize_identifiers
 from sqlglot.optimizer.qualify import qualify
 from sqlglot.optimizer.scope import Scope, build_scope, find_all_in_scope
 
-from sao_dagster.core.models import Relation, RelationKey
+from sao_dagster.core.relations import Relation, RelationKey
 
 Origin: TypeAlias = tuple[RelationKey, str]
 """A column of a relation: `Relation.key` and the column's name in lower case."""

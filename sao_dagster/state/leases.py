@@ -1,7 +1,7 @@
 """Leases on models in SQL: who may build which, and who is next.
 
 One row for each model that was ever leased, with a fencing number that only grows, and one for each holder that waits. Every
-function is called in a transaction that writes; those about one model follow each other (`StateEngine.take_turns`, and in
+function is called in a transaction that writes; those about one model follow each other (`StateConnection.take_turns`, and in
 SQLite anyhow), so what is read here is true until the transaction ends. All times are the database's.
 """
 
@@ -12,7 +12,7 @@ from typing import Any
 
 from sqlalchemy import Connection, Table, delete, insert, select, update
 
-from sao_dagster.core.records import Lease, Waiting
+from sao_dagster.core.records import Lease, QueuePosition
 from sao_dagster.errors import LeaseLostError
 from sao_dagster.state import tables
 
@@ -22,7 +22,7 @@ _FREE = {"holder": None, "run_id": None, "taken_at": None, "expires_at": None, "
 
 def take(
     connection: Connection, now: float, environment: str, model: str, holder: str, run_id: str, seconds: float
-) -> Lease | Waiting:
+) -> Lease | QueuePosition:
     """Return the lease on a model, or a place in its queue; see `StateStore.take_lease`."""
     place = (_waiters.c.environment == environment, _waiters.c.model == model)
     row = connection.execute(_row(environment, model)).one_or_none()
@@ -40,7 +40,7 @@ def take(
     if held or ahead:
         _queue_up(connection, environment, model, holder, run_id, now, seconds, queued=mine is not None)
         first = (row.run_id, row.taken_at) if row is not None and held else (ahead[0].run_id, ahead[0].asked_at)
-        return Waiting(model=model, run_id=first[0], since=_time(first[1]), ahead=len(ahead) + held)
+        return QueuePosition(model=model, run_id=first[0], since=_time(first[1]), ahead=len(ahead) + held)
     values = {"holder": holder, "run_id": run_id, "taken_at": now, "expires_at": now + seconds, "seconds": seconds}
     fence = 1 if row is None else row.fence + 1
     if row is None:

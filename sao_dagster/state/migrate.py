@@ -7,7 +7,7 @@ from pathlib import Path
 from sqlalchemy import Connection, inspect, text
 
 from sao_dagster.errors import StateError
-from sao_dagster.state.engine import StateEngine
+from sao_dagster.state.connection import StateConnection
 from sao_dagster.state.tables import metadata
 
 HEAD = "0003"  # the newest of `migrations/versions`
@@ -15,7 +15,7 @@ VERSIONS = ("0001", "0002", "0003")
 VERSION_TABLE = "sao_alembic_version"
 
 
-def migrate(engine: StateEngine) -> None:
+def migrate(engine: StateConnection) -> None:
     """Bring the tables to `HEAD`. Processes that start at once take turns, and the first does the work.
 
     Raises:

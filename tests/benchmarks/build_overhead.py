@@ -27,7 +27,7 @@ from rich.table import Table
 
 import sao_dagster
 from sao_dagster.core.decide import Mode
-from sao_dagster.core.models import Model
+from sao_dagster.core.nodes import Model
 from tests.benchmarks.generate import generate
 
 ROOT = Path(__file__).parents[2]

@@ -38,22 +38,22 @@ from sao_dagster.dagster import build_evaluator_sensor, definitions
 
 defs = definitions(
     load_project({folder!r}),
-    parts=[lambda edge: build_evaluator_sensor(
-        edge, minimum_interval_seconds=5, default_status=dg.DefaultSensorStatus.RUNNING)],
+    parts=[lambda dagster_project: build_evaluator_sensor(
+        dagster_project, minimum_interval_seconds=5, default_status=dg.DefaultSensorStatus.RUNNING)],
 )
 """
 EAGER = """
 import dagster as dg
 from sao_dagster import load_project
-from sao_dagster.dagster import Edge
+from sao_dagster.dagster import DagsterProject
 
-edge = Edge(load_project({folder!r}), evaluator=False)
+dagster_project = DagsterProject(load_project({folder!r}), evaluator=False)
 specs = [
-    edge.asset_spec(name).replace_attributes(automation_condition=dg.AutomationCondition.eager())
-    for name in edge.asset_names
+    dagster_project.asset_spec(name).replace_attributes(automation_condition=dg.AutomationCondition.eager())
+    for name in dagster_project.asset_names
 ]
 
-@dg.multi_asset(specs=specs, check_specs=edge.check_specs(of_sources=False), can_subset=True)
+@dg.multi_asset(specs=specs, check_specs=dagster_project.check_specs(of_sources=False), can_subset=True)
 def big(context):
     for spec in specs:
         if spec.key in context.selected_asset_keys:
@@ -62,7 +62,7 @@ def big(context):
         yield dg.AssetCheckResult(asset_key=key.asset_key, check_name=key.name, passed=True)
 
 defs = dg.Definitions(
-    assets=[big, *(edge.asset_spec(each) for each in edge.project.sources)],
+    assets=[big, *(dagster_project.asset_spec(each) for each in dagster_project.project.sources)],
     sensors=[dg.AutomationConditionSensorDefinition(
         "eager", target=dg.AssetSelection.all(), minimum_interval_seconds=5,
         default_status=dg.DefaultSensorStatus.RUNNING)],
@@ -160,7 +160,7 @@ def ticks_of(instance: Any) -> list[Any]:
 def unfinished(instance: Any) -> bool:
     from dagster import RunsFilter
 
-    from sao_dagster.integration.sensor import UNFINISHED
+    from sao_dagster.dagster.evaluator import UNFINISHED
 
     return bool(instance.get_runs(RunsFilter(statuses=list(UNFINISHED)), limit=1))
 

@@ -32,12 +32,12 @@ PHASES = ("load", "reload", "plan", "tick")
 def child(folder: Path, phase: str) -> dict[str, float]:
     """One measurement, in a process of its own."""
     import sao_dagster
-    import sao_dagster.state.sql  # what a plan imports when it needs it counts as importing
+    import sao_dagster.state.sql_store  # what a plan imports when it needs it counts as importing
 
     if phase == "tick":
         import dagster as dg
 
-        from sao_dagster.dagster import Edge, ProjectWarehouse, build_assets, build_evaluator_sensor
+        from sao_dagster.dagster import DagsterProject, ProjectWarehouse, build_assets, build_evaluator_sensor
     imported = time.perf_counter()
     project = sao_dagster.load_project(folder)
     nodes = project.project.nodes
@@ -49,10 +49,10 @@ def child(folder: Path, phase: str) -> dict[str, float]:
         assert not plan.to_build, plan.to_build[:3]
         assert len(plan.decisions) == len(nodes)
     if phase == "tick":
-        edge = Edge(project)
+        dagster_project = DagsterProject(project)
         defs = dg.Definitions(
-            assets=[*build_assets(edge)],
-            sensors=[build_evaluator_sensor(edge)],
+            assets=[*build_assets(dagster_project)],
+            sensors=[build_evaluator_sensor(dagster_project)],
             resources={"sao_warehouse": ProjectWarehouse()},
         )
         repository = defs.get_repository_def()
@@ -84,10 +84,11 @@ def measure(folder: Path, phase: str) -> dict[str, float]:
 def prepare_state(folder: Path) -> None:
     """Make the relations and the records that a build of everything would have left."""
     import sao_dagster
+    from sao_dagster.core.facts import Facts
     from sao_dagster.core.hashing import digest
-    from sao_dagster.core.plan import Facts, observe_node
+    from sao_dagster.core.plan import node_facts
     from sao_dagster.core.records import BuildRecord
-    from sao_dagster.observe import kept_sql, observe
+    from sao_dagster.run.observe import kept_sql, observe
 
     opened = sao_dagster.load_project(folder)
     project, store = opened.project, opened.store
@@ -109,9 +110,7 @@ def prepare_state(folder: Path) -> None:
         kept = kept_sql(node.compiled)  # type: ignore[attr-defined]
         inputs = {
             key: value
-            for key, value in observe_node(
-                project, name, Facts(records=records, versions=facts.versions)
-            ).inputs.items()
+            for key, value in node_facts(project, name, Facts(records=records, versions=facts.versions)).inputs.items()
             if value
         }
         records[name] = BuildRecord(

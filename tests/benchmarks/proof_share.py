@@ -23,14 +23,14 @@ from typing import Any
 
 import duckdb
 from rich.console import Console
-from rich.table import Table as Shown
+from rich.table import TableFacts as Shown
 
-from sao_dagster.core.models import DataTest
+from sao_dagster.core.nodes import DataTest
 from sao_dagster.core.proofs import Fact, FactKind, Proof
 from sao_dagster.core.selection import select
-from sao_dagster.projects.load import load_project
-from sao_dagster.prover import Prover, _infer
-from sao_dagster.sql.properties import Table, infer
+from sao_dagster.load import load_project
+from sao_dagster.run.prove import Prover, _infer
+from sao_dagster.sql.inference.infer import TableFacts, infer
 
 ROOT = Path(__file__).parents[2]
 SOURCES = 10
@@ -163,7 +163,7 @@ def inference(lines: int) -> tuple[float, float]:
     """Return milliseconds (of the processor) of inference for a long query: the first time (median of many), and again."""
     columns = (("id", "BIGINT"), ("kind", "VARCHAR"), ("v", "BIGINT"))
     facts = (Fact(FactKind.UNIQUE, "t", ("id",), "x"), Fact(FactKind.NOT_NULL, "t", ("id",), "x"))
-    tables = {("", "main", name): Table(columns, facts) for name in ("t", "u")}
+    tables = {("", "main", name): TableFacts(columns, facts) for name in ("t", "u")}
     query = long_query(lines)
     first = []
     for number in range(15):

@@ -16,7 +16,8 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
-from sao_dagster.core.models import CodeVersion, CompiledSql, Materialized, Model, Relation
+from sao_dagster.core.nodes import CodeVersion, CompiledSql, Materialized, Model
+from sao_dagster.core.relations import Relation
 from tests.fleet.fleet import Fleet, Worker
 from tests.fleet.project import fleet_project
 from tests.postgres import Postgres

@@ -17,8 +17,8 @@ from pathlib import Path
 from typing import Any
 
 from sao_dagster.core.proofs import Fact, FactKind
-from sao_dagster.sql.properties import Properties, Table, understand
-from sao_dagster.sql.properties.names import NotUnderstoodError
+from sao_dagster.sql.inference.infer import Properties, TableFacts, understand
+from sao_dagster.sql.inference.names import NotUnderstoodError
 
 KINDS = ("not_null", "unique", "keys", "domains")
 
@@ -48,7 +48,7 @@ class Score:
         return proven / expected if expected else 1.0
 
 
-def tables_of(case: dict[str, Any]) -> dict[tuple[str, str, str], Table]:
+def tables_of(case: dict[str, Any]) -> dict[tuple[str, str, str], TableFacts]:
     """Return the tables of a case, with what is said of them as facts."""
     found = {}
     for name, table in case["tables"].items():
@@ -56,7 +56,7 @@ def tables_of(case: dict[str, Any]) -> dict[tuple[str, str, str], Table]:
         facts += [Fact(FactKind.UNIQUE, name, tuple(key), "declared") for key in table["unique_keys"]]
         schema, _, identifier = name.rpartition(".")
         key = ("", schema.lower() or "main", identifier.lower())
-        found[key] = Table(tuple((column, kind) for column, kind in table["columns"]), tuple(facts))
+        found[key] = TableFacts(tuple((column, kind) for column, kind in table["columns"]), tuple(facts))
     return found
 
 

@@ -22,7 +22,7 @@ from rich.console import Console
 from rich.table import Table
 
 from sao_dagster.core.records import Lease
-from sao_dagster.state.sql import SqlStateStore
+from sao_dagster.state.sql_store import SqlStateStore
 from tests.postgres import Postgres
 from tests.state.test_store import RECORD
 

@@ -18,10 +18,10 @@ from rich.console import Console
 from rich.table import Table
 
 from sao_dagster import DuckDBWarehouse
-from sao_dagster.checks.run import run_tests
-from sao_dagster.core.models import DataTest
+from sao_dagster.core.nodes import DataTest
 from sao_dagster.core.records import Verdict
-from sao_dagster.warehouses.base import Session
+from sao_dagster.run.data_tests import run_tests
+from sao_dagster.warehouses.protocol import Session
 
 MIX = {3: (1, 1, 1), 10: (2, 6, 2), 30: (4, 20, 6)}
 """How many of the tests are `unique`, `not_null` and `accepted_values`."""

@@ -9,21 +9,21 @@ from pathlib import Path
 from typing import Any
 from unittest.mock import patch
 
-from sao_dagster.state.engine import StateEngine
+from sao_dagster.state.connection import StateConnection
 
 POINTS = {
-    "observe": "sao_dagster.runner.Runner.observe",
-    "lease": "sao_dagster.state.sql.SqlStateStore.take_lease",
-    "build": "sao_dagster.warehouses.postgres_session.PostgresSession.build",
-    "read": "sao_dagster.warehouses.postgres_builds.BuildIds.hold",
-    "swap": "sao_dagster.warehouses.postgres_session.put_in_place",
-    "version": "sao_dagster.warehouses.postgres_session.contents_sql",
-    "keep": "sao_dagster.warehouses.postgres_builds.BuildIds.keep",
-    "record": "sao_dagster.state.sql.SqlStateStore.record_build",
-    "tests": "sao_dagster.run.run_tests",
-    "verdicts": "sao_dagster.state.sql.SqlStateStore.record_tests",
-    "release": "sao_dagster.state.sql.SqlStateStore.leave_queues",
-    "run": "sao_dagster.state.sql.SqlStateStore.record_run",
+    "observe": "sao_dagster.run.runner.Runner.observe",
+    "lease": "sao_dagster.state.sql_store.SqlStateStore.take_lease",
+    "build": "sao_dagster.warehouses.postgres.session.PostgresSession.build",
+    "read": "sao_dagster.warehouses.postgres.build_ids.BuildIds.hold",
+    "swap": "sao_dagster.warehouses.postgres.session.put_in_place",
+    "version": "sao_dagster.warehouses.postgres.session.contents_sql",
+    "keep": "sao_dagster.warehouses.postgres.build_ids.BuildIds.keep",
+    "record": "sao_dagster.state.sql_store.SqlStateStore.record_build",
+    "tests": "sao_dagster.run.run.run_tests",
+    "verdicts": "sao_dagster.state.sql_store.SqlStateStore.record_tests",
+    "release": "sao_dagster.state.sql_store.SqlStateStore.leave_queues",
+    "run": "sao_dagster.state.sql_store.SqlStateStore.record_run",
 }
 NAMES = [f"{when} {point}" for point in POINTS for when in ("before", "after")]
 
@@ -62,12 +62,12 @@ def at(fault: dict[str, Any] | None, hit: Callable[[str], None]) -> Iterator[Non
 
 def move_clock(offset: Path) -> None:
     """Let the clock of the state be ahead by as many seconds as a file says, from now on."""
-    original = StateEngine.now
+    original = StateConnection.now
 
-    def now(self: StateEngine, connection: Any) -> float:
+    def now(self: StateConnection, connection: Any) -> float:
         return original(self, connection) + float(offset.read_text())
 
-    StateEngine.now = now  # type: ignore[method-assign]
+    StateConnection.now = now  # type: ignore[method-assign]
 
 
 def _find(module: str, name: str) -> Any:

@@ -19,15 +19,19 @@ running = dg.DefaultScheduleStatus.RUNNING
 defs = definitions(
     opened,
     parts=[
-        lambda edge: build_schedule(edge, "one", "* * * * *", select="+m25 +m29", default_status=running),
-        lambda edge: build_schedule(edge, "other", "* * * * *", select="m0+ m1+ m2+", default_status=running),
-        lambda edge: build_evaluator_sensor(
-            edge,
+        lambda dagster_project: build_schedule(
+            dagster_project, "one", "* * * * *", select="+m25 +m29", default_status=running
+        ),
+        lambda dagster_project: build_schedule(
+            dagster_project, "other", "* * * * *", select="m0+ m1+ m2+", default_status=running
+        ),
+        lambda dagster_project: build_evaluator_sensor(
+            dagster_project,
             exclude="slow fragile below",
             minimum_interval_seconds=5,
             default_status=dg.DefaultSensorStatus.RUNNING,
         ),
-        lambda edge: build_job(edge, "fragile_job", select="m0 fragile below"),
-        lambda edge: build_job(edge, "slow_job", select="slow"),
+        lambda dagster_project: build_job(dagster_project, "fragile_job", select="m0 fragile below"),
+        lambda dagster_project: build_job(dagster_project, "slow_job", select="slow"),
     ],
 )

@@ -23,6 +23,6 @@ defs = definitions(
     opened,
     granularity=Granularity.MODEL,
     evaluator=False,
-    parts=[lambda edge: build_job(edge, "all_job")],
+    parts=[lambda dagster_project: build_job(dagster_project, "all_job")],
     executor=dg.multiprocess_executor.configured({"max_concurrent": 3}),
 )

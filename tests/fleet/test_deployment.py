@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from sao_dagster.state.sql import SqlStateStore
+from sao_dagster.state.sql_store import SqlStateStore
 from tests.fleet.deployment import Deployment
 from tests.fleet.fleet import Fleet
 from tests.postgres import Postgres

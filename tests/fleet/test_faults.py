@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from sao_dagster.state.sql import SqlStateStore
+from sao_dagster.state.sql_store import SqlStateStore
 from tests.fleet import faults
 from tests.fleet.fleet import Fleet, Worker
 from tests.postgres import Postgres

@@ -16,9 +16,11 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, rule
 
 from sao_dagster import Column, DuckDBWarehouse, SqlProject, select
 from sao_dagster.core.decide import Mode, Outcome, Reason
-from sao_dagster.core.models import Materialized, Project
-from sao_dagster.results import ModelResult, RunResult
-from sao_dagster.warehouses.base import Warehouse
+from sao_dagster.core.nodes import Materialized
+from sao_dagster.core.project import Project
+from sao_dagster.run.events import ModelResult
+from sao_dagster.run.report import RunResult
+from sao_dagster.warehouses.protocol import Warehouse
 
 HELD = {Reason.WITHIN_INTERVAL, Reason.WITHIN_TOLERANCE, Reason.WAITING_FOR_INPUTS}
 SOURCES = ("s0", "s1")

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any, ClassVar
 
 from sao_dagster import PostgresWarehouse
-from sao_dagster.warehouses.base import Session, Warehouse
+from sao_dagster.warehouses.protocol import Session, Warehouse
 from tests.oracle.machine import Content, History, Oracle
 from tests.postgres import Postgres, warehouse_at
 

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import HealthCheck, settings
 from hypothesis.stateful import run_state_machine_as_test
 
-from sao_dagster.core.verdicts import TestOutcome
+from sao_dagster.core.decide_test import TestOutcome
 from tests.oracle.machine import History
 from tests.oracle.on_postgres import PostgresHistory
 from tests.oracle.with_tests import TestedHistory

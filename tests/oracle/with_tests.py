@@ -9,9 +9,9 @@ from hypothesis import strategies as st
 from hypothesis.stateful import rule
 
 from sao_dagster import Column
+from sao_dagster.core.decide_test import TestOutcome, verdict_of
 from sao_dagster.core.records import Verdict
-from sao_dagster.core.verdicts import TestOutcome, verdict_of
-from sao_dagster.results import RunResult
+from sao_dagster.run.report import RunResult
 from tests.oracle.machine import SOURCES, History
 
 

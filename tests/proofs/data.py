@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from sao_dagster.core.proofs import Fact, FactKind
-from sao_dagster.sql.properties import Table
+from sao_dagster.sql.inference.infer import TableFacts
 
 TYPES = {
     "duckdb": {
@@ -52,7 +52,7 @@ class RandomTable:
     columns: tuple[Column, ...]
     unique: tuple[tuple[str, ...], ...]
 
-    def known(self, dialect: str) -> Table:
+    def known(self, dialect: str) -> TableFacts:
         """Return it as the proofs know it."""
         facts = [Fact(FactKind.NOT_NULL, self.name, (each.name,), "given") for each in self.columns if each.not_null]
         facts += [Fact(FactKind.UNIQUE, self.name, key, "given") for key in self.unique]
@@ -60,7 +60,7 @@ class RandomTable:
             if each.accepted:
                 values = tuple(value for value, _ in each.accepted)
                 facts.append(Fact(FactKind.ACCEPTED_VALUES, self.name, (each.name,), "given", values=values))
-        return Table(tuple((each.name, TYPES[dialect][each.kind]) for each in self.columns), tuple(facts))
+        return TableFacts(tuple((each.name, TYPES[dialect][each.kind]) for each in self.columns), tuple(facts))
 
     def ddl(self, schema: str, dialect: str) -> str:
         """Return the statement that makes it; without constraints, so that the engine knows nothing of the facts."""

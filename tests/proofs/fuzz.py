@@ -24,9 +24,9 @@ import psycopg
 from psycopg.types.string import TextLoader
 
 from sao_dagster.core.proofs import Proof
-from sao_dagster.sql.properties import Properties, Table, understand
-from sao_dagster.sql.properties.names import NotUnderstoodError
-from sao_dagster.sql.properties.rules import RULES
+from sao_dagster.sql.inference.infer import Properties, TableFacts, understand
+from sao_dagster.sql.inference.names import NotUnderstoodError
+from sao_dagster.sql.inference.rules import RULES
 from tests.proofs.data import RandomTable, plain, random_tables
 from tests.proofs.grammar import Grammar
 
@@ -139,7 +139,7 @@ class Report:
         failed: How many did not run.
         claims: How many claims were checked, on results with rows or without.
         not_understood: How many queries the proofs gave up on.
-        rules: How often each rule was part of a proof.
+        policy: How often each rule was part of a proof.
         unsound: Claims that a result refuted.
         engine: Results that refuted a claim, and are others without the engine's optimizer: mistakes of the engine.
     """
@@ -149,7 +149,7 @@ class Report:
     queries: int = 0
     claims: Counter[str] = field(default_factory=Counter)
     not_understood: int = 0
-    rules: Counter[str] = field(default_factory=Counter)
+    policy: Counter[str] = field(default_factory=Counter)
     unsound: list[str] = field(default_factory=list)
     engine: list[str] = field(default_factory=list)
 
@@ -181,7 +181,7 @@ def fuzz(engine: Engine, seed: int, pairs: int, *, first: bool = False) -> Repor
     return report
 
 
-def _try(engine: Engine, report: Report, sql: str, known: dict[tuple[str, str, str], Table], where: str) -> None:
+def _try(engine: Engine, report: Report, sql: str, known: dict[tuple[str, str, str], TableFacts], where: str) -> None:
     report.queries += 1
     found: Properties | None
     try:
@@ -191,7 +191,7 @@ def _try(engine: Engine, report: Report, sql: str, known: dict[tuple[str, str, s
     claims = list(claimed(found)) if found is not None else []
     report.not_understood += found is None
     for _, _, proof in claims:
-        report.rules.update(set(proof.rules))
+        report.policy.update(set(proof.policy))
     for dataset in range(DATASETS):
         rows = engine.rows(dataset, sql)
         if rows is None:

@@ -180,7 +180,7 @@ class Grammar:
         return Made(sql, [Ref("x", "int"), Ref("y", "text")])
 
     def values(self) -> Made:
-        """Rows of literals."""
+        """RowFacts of literals."""
         kinds = [self.random.choice(["int", "text"]) for _ in range(self.random.randint(1, 3))]
         lines = [
             "(" + ", ".join(self.literal(kind, nulls=0.2) for kind in kinds) + ")"

@@ -17,7 +17,8 @@ from unittest.mock import patch
 from sqlglot import exp
 
 from sao_dagster.core.proofs import Proof
-from sao_dagster.sql.properties import (
+from sao_dagster.sql.inference.dependencies import Domain, RowFacts
+from sao_dagster.sql.inference.infer import (
     aggregates,
     block,
     expressions,
@@ -30,8 +31,7 @@ from sao_dagster.sql.properties import (
     series,
     types,
 )
-from sao_dagster.sql.properties.predicates import Effects
-from sao_dagster.sql.properties.rows import Domain, Rows
+from sao_dagster.sql.inference.predicates import Effects
 from tests.proofs.fuzz import DuckDB, Engine, fuzz
 
 Mutation = Callable[[], AbstractContextManager[Any]]
@@ -65,21 +65,21 @@ def handling(name: str, module: Any, kinds: Any, changed: Callable[[Callable[...
 
 replacing(
     "lax keys count as strict",
-    Rows,
+    RowFacts,
     "key_proof",
-    lambda self, columns, *, ignoring_nulls, _own=Rows.key_proof: _own(self, columns, ignoring_nulls=True),
+    lambda self, columns, *, ignoring_nulls, _own=RowFacts.key_proof: _own(self, columns, ignoring_nulls=True),
 )
 replacing("dependencies survive rows of nulls", rows, "_among_nulls", lambda each, present, marker: each)
-replacing("an outer join adds no nulls", Rows, "padded", lambda self, ids, columns, proof: (self.copy(), next(ids)))
+replacing("an outer join adds no nulls", RowFacts, "padded", lambda self, ids, columns, proof: (self.copy(), next(ids)))
 replacing(
     "conditions on dependencies are forgotten",
-    Rows,
+    RowFacts,
     "add_dependency",
-    lambda self, a, b, proof, when=(), _own=Rows.add_dependency: _own(self, a, b, proof),
+    lambda self, a, b, proof, when=(), _own=RowFacts.add_dependency: _own(self, a, b, proof),
 )
 replacing(
     "implications need one of all",
-    Rows,
+    RowFacts,
     "_premises",
     staticmethod(
         lambda rule, found: next(([found[each]] for each in rule.any_of | rule.all_of if each in found), None)
@@ -97,14 +97,14 @@ replacing(
 
 @mutation
 def two_values_are_one() -> Iterator[None]:
-    own = Rows._has_domain
+    own = RowFacts._has_domain
 
-    def wrong(self: Rows, column: int, domain: Domain) -> None:
+    def wrong(self: RowFacts, column: int, domain: Domain) -> None:
         own(self, column, domain)
         if len(domain.values) == 2:
             self.add_dependency((), {column}, WRONG, {column})
 
-    with patch.object(Rows, "_has_domain", wrong):
+    with patch.object(RowFacts, "_has_domain", wrong):
         yield
 
 
@@ -304,32 +304,35 @@ replacing("union keeps the keys of its first side", queries, "_union", lambda le
 
 
 replacing(
-    "sets keep the types of their first side", queries.Reader, "_in_common", lambda self, rows_, column, other: column
+    "sets keep the types of their first side",
+    queries.QueryReader,
+    "_in_common",
+    lambda self, rows_, column, other: column,
 )
 
 
 @mutation
 def union_takes_not_null_from_either_side() -> Iterator[None]:
-    own = Rows.choose
+    own = RowFacts.choose
 
-    def wrong(self: Rows, column: int, parts: Any, rule: str) -> None:
+    def wrong(self: RowFacts, column: int, parts: Any, rule: str) -> None:
         own(self, column, parts, rule)
         if any(each.not_null_proof(part) is not None for each, part in parts):
             self.not_null[column] = WRONG
 
-    with patch.object(Rows, "choose", wrong):
+    with patch.object(RowFacts, "choose", wrong):
         yield
 
 
 @mutation
 def union_all_is_union() -> Iterator[None]:
-    own = queries.Reader._set_operation
+    own = queries.QueryReader._set_operation
 
     def wrong(self: Any, node: Any, *rest: Any) -> Any:
         node.set("distinct", True)
         return own(self, node, *rest)
 
-    with patch.object(queries.Reader, "_set_operation", wrong):
+    with patch.object(queries.QueryReader, "_set_operation", wrong):
         yield
 
 
@@ -365,19 +368,19 @@ def intersect_all_has_one_row_of_each() -> Iterator[None]:
 
 @mutation
 def a_recursive_query_is_as_its_first_rows() -> Iterator[None]:
-    own = queries.Reader._plain
+    own = queries.QueryReader._plain
 
     def wrong(self: Any, names: Any, types_: Any, not_null: set[int]) -> Any:
         first = vars(self).setdefault("first", {})
         return own(self, names, types_, first.setdefault(tuple(names), not_null))
 
-    with patch.object(queries.Reader, "_plain", wrong):
+    with patch.object(queries.QueryReader, "_plain", wrong):
         yield
 
 
 @mutation
 def except_takes_what_holds_in_its_second_side() -> Iterator[None]:
-    own = queries.Reader._set_operation
+    own = queries.QueryReader._set_operation
 
     def wrong(self: Any, node: Any, outer: Any, ctes: Any) -> Any:
         if isinstance(node, exp.Except):
@@ -389,7 +392,7 @@ def except_takes_what_holds_in_its_second_side() -> Iterator[None]:
             return found
         return own(self, node, outer, ctes)
 
-    with patch.object(queries.Reader, "_set_operation", wrong):
+    with patch.object(queries.QueryReader, "_set_operation", wrong):
         yield
 
 
@@ -400,7 +403,9 @@ replacing(
     "lag has a default",
     aggregates,
     "_shifted",
-    lambda block_, function, outer: block.Described(block_.rows.type_of(block_.intern(function.this)), not_null=WRONG),
+    lambda block_, function, outer: block.ExpressionFacts(
+        block_.rows.type_of(block_.intern(function.this)), not_null=WRONG
+    ),
 )
 replacing("a sum is one of the values", functions, "PICKS", (*functions.PICKS, exp.Sum, exp.GroupConcat))
 

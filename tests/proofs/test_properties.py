@@ -10,11 +10,11 @@ import duckdb
 import pytest
 
 from sao_dagster.core.proofs import Fact, FactKind
-from sao_dagster.sql.properties import Properties, Table, infer, queries
-from sao_dagster.sql.properties.rules import RULES
+from sao_dagster.sql.inference.infer import Properties, TableFacts, infer, queries
+from sao_dagster.sql.inference.rules import RULES
 
 CASES = Path(__file__).with_name("properties.txt")
-T = Table(
+T = TableFacts(
     (("id", "INTEGER"), ("a", "INTEGER"), ("b", "INTEGER"), ("s", "VARCHAR")),
     (
         Fact(FactKind.UNIQUE, "t", ("id",), "given"),
@@ -23,7 +23,7 @@ T = Table(
         Fact(FactKind.ACCEPTED_VALUES, "t", ("s",), "given", values=("x", "y")),
     ),
 )
-U = Table(
+U = TableFacts(
     (("id", "INTEGER"), ("t_id", "INTEGER"), ("n", "INTEGER")),
     (
         Fact(FactKind.UNIQUE, "u", ("id",), "given"),
@@ -116,18 +116,18 @@ def test_all_dialects_are_read(dialect: str) -> None:
     assert shown(found) == "!#, !"
 
 
-def _tables(dialect: str) -> dict[tuple[str, str, str], Table]:
+def _tables(dialect: str) -> dict[tuple[str, str, str], TableFacts]:
     if dialect != "snowflake":
         return TABLES
     return {key: _in_capitals(table) for key, table in TABLES.items()}  # as it keeps names
 
 
-def _in_capitals(table: Table) -> Table:
+def _in_capitals(table: TableFacts) -> TableFacts:
     facts = tuple(
         Fact(each.kind, each.relation, tuple(name.upper() for name in each.columns), each.because, None, each.values)
         for each in table.facts
     )
-    return Table(tuple((name.upper(), kind) for name, kind in table.columns), facts)
+    return TableFacts(tuple((name.upper(), kind) for name, kind in table.columns), facts)
 
 
 @pytest.mark.parametrize(
@@ -194,4 +194,4 @@ def test_every_proof_names_rules_that_are_explained() -> None:
         assert found is not None
         for place in range(len(found.output.ids)):
             proof = found.unique([place])
-            assert proof is None or set(proof.rules) - {"given"} <= RULES.keys()
+            assert proof is None or set(proof.policy) - {"given"} <= RULES.keys()

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from sao_dagster.sql.properties.rules import RULES
+from sao_dagster.sql.inference.rules import RULES
 from tests.benchmarks.score_inference import score
 from tests.postgres import Postgres as Server
 from tests.proofs.fuzz import DuckDB, Engine, Postgres, fuzz
@@ -34,7 +34,7 @@ def _check(engine: Engine, pairs: int, seed: int) -> set[str]:
     assert report.failed < report.pairs / 5
     assert report.not_understood < report.queries / 10
     assert min(report.claims[kind] for kind in ("not_null", "unique", "key", "domain")) > pairs / 10
-    return {rule for rule, count in report.rules.items() if count}
+    return {rule for rule, count in report.policy.items() if count}
 
 
 def test_nothing_that_is_proven_is_wrong_on_duckdb() -> None:

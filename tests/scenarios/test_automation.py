@@ -11,11 +11,11 @@ from dagster._core.definitions.sensor_definition import SensorType
 
 from sao_dagster import load_project
 from sao_dagster.core.conditions import Condition, conditions_of
-from sao_dagster.core.decide import Reason, Rules, decide
+from sao_dagster.core.decide import Reason, ResolvedPolicy, decide
+from sao_dagster.core.facts import Existence, Observed
 from sao_dagster.core.policy import BuildAfter, Expiry, Period, RefreshPolicy, UpdatesOn
-from sao_dagster.core.records import BuildRecord, Existence, Lease, Observed
-from sao_dagster.dagster import Edge, build_evaluator_sensor
-from sao_dagster.integration import automation, sensor
+from sao_dagster.core.records import BuildRecord, Lease
+from sao_dagster.dagster import DagsterProject, automation, build_evaluator_sensor, sensor
 from tests.deployment import Deployment, deploy, write_shop
 from tests.world import World
 
@@ -37,17 +37,17 @@ RECORD = BuildRecord(
     seconds=1.0,
     run_id="r",
 )
-NO_RULES = Rules()
+NO_RULES = ResolvedPolicy()
 WAITS = RefreshPolicy(updates_on=UpdatesOn.ALL)
-PATIENT = Rules(policy=WAITS, build_after=BuildAfter(4, Period.HOUR))
+PATIENT = ResolvedPolicy(configured=WAITS, build_after=BuildAfter(4, Period.HOUR))
 
 
 def tree(
-    rules: Rules = NO_RULES, record: BuildRecord | None = RECORD, **seen: Any
+    policy: ResolvedPolicy = NO_RULES, record: BuildRecord | None = RECORD, **seen: Any
 ) -> tuple[str, dict[str, bool | None]]:
     observed = Observed(**{"code": {"sql": "1"}, "exists": Existence.YES, "inputs": {"a": "1", "b": "1"}, **seen})
-    decision = decide("m", now=NOON, rules=rules, record=record, seen=observed)
-    found = conditions_of(decision, rules)
+    decision = decide("m", now=NOON, policy=policy, record=record, seen=observed)
+    found = conditions_of(decision, policy)
     return f"{decision.outcome.value}: {found.children[0].label}", {each.name: each.holds for each in found.walk()}
 
 
@@ -75,16 +75,16 @@ def test_what_holds_news_back_is_in_the_tree() -> None:
     assert holds["interval_elapsed"] is holds["new_data_due"] is False
     assert holds["waiting_for_inputs"] is None, "the interval had decided"
 
-    label, holds = tree(Rules(policy=WAITS), inputs={"a": "2", "b": "1"})
+    label, holds = tree(ResolvedPolicy(configured=WAITS), inputs={"a": "2", "b": "1"})
     assert label == "reused: news from a; waits for b"
     assert holds["all_inputs_have_news"] is False
 
-    label, holds = tree(Rules(policy=WAITS, expiry=Expiry.HOUR))
+    label, holds = tree(ResolvedPolicy(configured=WAITS, expiry=Expiry.HOUR))
     assert label.startswith("built: its SQL depends on the time")
     assert holds["volatile_expired"] is True
     assert holds["waiting_for_inputs"] is None
 
-    tolerant = Rules(policy=RefreshPolicy(lag_tolerance=timedelta(hours=2)))
+    tolerant = ResolvedPolicy(configured=RefreshPolicy(lag_tolerance=timedelta(hours=2)))
     label, holds = tree(tolerant, inputs={"a": "2", "b": "1"}, changed_since={"a": NOON - timedelta(minutes=5)})
     assert label == "reused: news from a is 5 min old, 2 h are tolerated"
     assert holds["tolerance_exceeded"] is False
@@ -115,19 +115,19 @@ def test_every_tree_is_logically_what_it_says() -> None:
         ("1", "2"),
         (RECORD, None),
     ):
-        policy = RefreshPolicy(build_after=interval, lag_tolerance=tolerance, updates_on=updates_on)
-        rules = Rules(policy=policy, build_after=interval, expiry=expiry)
+        configured = RefreshPolicy(build_after=interval, lag_tolerance=tolerance, updates_on=updates_on)
+        policy = ResolvedPolicy(configured=configured, build_after=interval, expiry=expiry)
         seen = Observed(
             code={"sql": code},
             exists=Existence.YES,
             inputs={"a": a, "b": b},
             changed_since={"a": NOON - timedelta(minutes=5), "b": NOON - timedelta(minutes=7)},
         )
-        decision = decide("m", now=NOON, rules=rules, record=record, seen=seen)
-        found = conditions_of(decision, rules)
+        decision = decide("m", now=NOON, policy=policy, record=record, seen=seen)
+        found = conditions_of(decision, policy)
         assert found.holds is (decision.outcome.value == "built")
         assert follows(found), (decision, found)
-        leased = conditions_of(decision, rules, built_by="r")
+        leased = conditions_of(decision, policy, built_by="r")
         assert leased.holds is False
         assert follows(leased)
         reasons.add(decision.reason)
@@ -262,8 +262,8 @@ def test_two_evaluators_share_a_project(shop: World) -> None:
         shop,
         evaluator=False,
         parts=[
-            lambda edge: build_evaluator_sensor(edge, name="daily", select="tag:daily"),
-            lambda edge: build_evaluator_sensor(edge, name="others", exclude="tag:daily"),
+            lambda dagster_project: build_evaluator_sensor(dagster_project, name="daily", select="tag:daily"),
+            lambda dagster_project: build_evaluator_sensor(dagster_project, name="others", exclude="tag:daily"),
         ],
     )
     spec = next(each for each in deployed.defs.resolve_all_asset_specs() if each.key == dg.AssetKey("orders"))
@@ -276,7 +276,9 @@ def test_two_evaluators_share_a_project(shop: World) -> None:
 
 def test_a_tick_that_runs_out_of_time_leaves_the_decision_to_the_run(shop: World) -> None:
     deployed = deploy(
-        shop, parts=[lambda edge: build_evaluator_sensor(edge, name="hasty", tick_seconds=0.0)], evaluator=False
+        shop,
+        parts=[lambda dagster_project: build_evaluator_sensor(dagster_project, name="hasty", tick_seconds=0.0)],
+        evaluator=False,
     )
     deployed.run()
     assert "are reused" in deployed.tick("hasty").skip_message or deployed.tick("hasty"), "kept versions are used"
@@ -290,6 +292,6 @@ def test_a_tick_that_runs_out_of_time_leaves_the_decision_to_the_run(shop: World
 def test_edges_without_an_evaluator_mark_nothing(shop: World) -> None:
     from sao_dagster.dagster import ProjectWarehouse, build_assets
 
-    edge = Edge(load_project(shop.root), evaluator=False)
-    defs = dg.Definitions(assets=[*build_assets(edge)], resources={"sao_warehouse": ProjectWarehouse()})
+    dagster_project = DagsterProject(load_project(shop.root), evaluator=False)
+    defs = dg.Definitions(assets=[*build_assets(dagster_project)], resources={"sao_warehouse": ProjectWarehouse()})
     assert not Deployment(defs).repository.sensor_defs

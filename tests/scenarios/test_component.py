@@ -11,9 +11,9 @@ import pytest
 
 from sao_dagster import load_project
 from sao_dagster.dagster import SaoProjectComponent
-from sao_dagster.integration.scaffolder import SaoProjectScaffolder, ScaffoldParams
+from sao_dagster.dagster.scaffolder import SaoProjectScaffolder, ScaffoldParams
+from sao_dagster.load import restore_project
 from sao_dagster.projects import load
-from sao_dagster.projects.load import restore_project
 from tests.deployment import Deployment, write_shop
 from tests.world import World
 
@@ -108,7 +108,7 @@ def test_the_state_saves_reading_the_folder(shop: World, monkeypatch: pytest.Mon
     def refuse(*_: Any, **__: Any) -> None:
         raise AssertionError("the folder is read")
 
-    monkeypatch.setattr("sao_dagster.projects.python.read_folder", refuse)
+    monkeypatch.setattr("sao_dagster.sql_project.read_folder", refuse)
     restored = restore_project(file, shop.root)
     assert restored is not None
     assert set(restored.project.nodes) == {"orders", "customers", "report"}

@@ -1,4 +1,4 @@
-"""The Dagster edge, in process: assets, checks, modes, sensor, schedules, and foreign assets around the models."""
+"""The Dagster dagster_project, in process: assets, checks, modes, sensor, schedules, and foreign assets around the models."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ import pytest
 
 from sao_dagster import load_project
 from sao_dagster.dagster import (
+    DagsterProject,
     DuckDBResource,
-    Edge,
     Mode,
     ProjectWarehouse,
     ReuseEvent,
@@ -185,9 +185,9 @@ def test_schedules_decide_before_they_launch(shop: World) -> None:
     deployed = deploy(
         shop,
         parts=[
-            lambda edge: build_schedule(edge, "hourly", "0 * * * *", select="orders+"),
-            lambda edge: build_schedule(edge, "weekly", "0 0 * * 0", mode=Mode.FULL_REFRESH),
-            lambda edge: build_job(edge, "daily_job", select="tag:daily"),
+            lambda dagster_project: build_schedule(dagster_project, "hourly", "0 * * * *", select="orders+"),
+            lambda dagster_project: build_schedule(dagster_project, "weekly", "0 0 * * 0", mode=Mode.FULL_REFRESH),
+            lambda dagster_project: build_job(dagster_project, "daily_job", select="tag:daily"),
         ],
     )
 
@@ -250,10 +250,11 @@ def test_foreign_assets_above_between_and_below(shop: World) -> None:
 
     from sao_dagster.dagster import build_assets
 
-    edge = Edge(load_project(shop.root))
+    dagster_project = DagsterProject(load_project(shop.root))
     deployed = Deployment(
         dg.Definitions(
-            assets=[*build_assets(edge), loader, enriched, dashboard], resources={"sao_warehouse": ProjectWarehouse()}
+            assets=[*build_assets(dagster_project), loader, enriched, dashboard],
+            resources={"sao_warehouse": ProjectWarehouse()},
         )
     )
     for _ in range(2):
@@ -286,23 +287,23 @@ def test_a_broken_project_does_not_load_and_says_why(shop: World) -> None:
 def test_the_decorator_puts_something_around_the_step(shop: World) -> None:
     from sao_dagster.dagster import build_source_checks, build_sources, state_aware_assets
 
-    edge = Edge(load_project(shop.root))
+    dagster_project = DagsterProject(load_project(shop.root))
     said: list[str] = []
 
-    @state_aware_assets(edge, name="reports", select="report", pool="warehouse")
+    @state_aware_assets(dagster_project, name="reports", select="report", pool="warehouse")
     def reports(context: Any, step: Any) -> Any:
         said.append("before")
         yield from step.run()
         said.append("after")
 
-    @state_aware_assets(edge, exclude="report", retry_policy=dg.RetryPolicy(max_retries=1))
+    @state_aware_assets(dagster_project, exclude="report", retry_policy=dg.RetryPolicy(max_retries=1))
     def others(context: Any, step: Any) -> Any:
         yield from step.run()
 
-    checks_of_sources = build_source_checks(edge)
+    checks_of_sources = build_source_checks(dagster_project)
     deployed = Deployment(
         dg.Definitions(
-            assets=[reports, others, *build_sources(edge)],
+            assets=[reports, others, *build_sources(dagster_project)],
             asset_checks=[checks_of_sources] if checks_of_sources else [],
             resources={"sao_warehouse": ProjectWarehouse()},
         )
@@ -319,16 +320,23 @@ def test_selections_may_be_dagsters(shop: World) -> None:
     deployed = deploy(
         shop,
         parts=[
-            lambda edge: build_job(edge, "below", select=dg.AssetSelection.assets("orders").downstream()),
-            lambda edge: build_job(edge, "tagged", select="tag:daily"),
-            lambda edge: build_schedule(edge, "group", "0 0 * * *", select=dg.AssetSelection.groups("reports")),
+            lambda dagster_project: build_job(
+                dagster_project, "below", select=dg.AssetSelection.assets("orders").downstream()
+            ),
+            lambda dagster_project: build_job(dagster_project, "tagged", select="tag:daily"),
+            lambda dagster_project: build_schedule(
+                dagster_project, "group", "0 0 * * *", select=dg.AssetSelection.groups("reports")
+            ),
         ],
     )
     deployed.run()
     job = deployed.repository.get_job("below")
     assert names(job.execute_in_process(instance=deployed.instance), "ASSET_OBSERVATION") == {"orders", "report"}
     with pytest.raises(ValueError, match="selects no model"):
-        deploy(shop, parts=[lambda edge: build_job(edge, "none", select=dg.AssetSelection.groups("nope"))])
+        deploy(
+            shop,
+            parts=[lambda dagster_project: build_job(dagster_project, "none", select=dg.AssetSelection.groups("nope"))],
+        )
 
 
 def test_snapshots_hold_no_class_of_this_package(shop: World) -> None:
@@ -338,7 +346,9 @@ def test_snapshots_hold_no_class_of_this_package(shop: World) -> None:
     from dagster._core.remote_representation.external_data import RepositorySnap
     from dagster._serdes import serialize_value
 
-    repository = deploy(shop, parts=[lambda edge: build_schedule(edge, "hourly", "0 * * * *")]).repository
+    repository = deploy(
+        shop, parts=[lambda dagster_project: build_schedule(dagster_project, "hourly", "0 * * * *")]
+    ).repository
     classes: set[str] = set()
 
     def walk(value: Any) -> None:

@@ -6,7 +6,7 @@ import dagster as dg
 import pytest
 
 from sao_dagster import load_project
-from sao_dagster.dagster import Edge
+from sao_dagster.dagster import DagsterProject
 from tests.deployment import deploy, metadata, write_shop
 from tests.world import World
 
@@ -103,7 +103,7 @@ def test_views_can_be_virtual(shop: World) -> None:
     project = load_project(shop.root)
     if not hasattr(dg.AssetSpec("a"), "is_virtual"):
         with pytest.raises(ValueError, match="virtual_views needs a newer Dagster"):
-            Edge(project, virtual_views=True).asset_spec("customers")
+            DagsterProject(project, virtual_views=True).asset_spec("customers")
         return
     deployed = deploy(shop, virtual_views=True)
     specs = {each.key.to_user_string(): each for each in deployed.defs.resolve_all_asset_specs()}
@@ -167,7 +167,7 @@ def test_a_schedule_that_launches_nothing_counts_what_it_reused(shop: World) -> 
 
     from sao_dagster.dagster import ProjectWarehouse, build_schedule
 
-    deployed = deploy(shop, parts=[lambda edge: build_schedule(edge, "hourly", "0 * * * *")])
+    deployed = deploy(shop, parts=[lambda dagster_project: build_schedule(dagster_project, "hourly", "0 * * * *")])
     deployed.run()
     at = datetime(2026, 3, 2, 10, tzinfo=timezone.utc)
     for _ in range(2):  # a tick that Dagster repeats counts once

@@ -10,8 +10,8 @@ from sao_dagster.core.decide import Mode
 from sao_dagster.core.proofs import Proof
 from sao_dagster.core.selection import select
 from sao_dagster.errors import ProjectError
-from sao_dagster.results import Event, Message
-from sao_dagster.sql.properties import Properties
+from sao_dagster.run.events import Event, Message
+from sao_dagster.sql.inference.infer import Properties
 from tests.world import World
 
 WAREHOUSES = ("duckdb", "postgres")

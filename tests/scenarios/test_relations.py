@@ -277,7 +277,7 @@ def test_hooks_run_in_order_and_project_hooks_once(shop: World) -> None:
 def test_contents_are_not_read_again_while_the_file_stays_the_same(
     shop: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from sao_dagster.warehouses.duckdb import DuckDBSession
+    from sao_dagster.warehouses.duckdb.session import DuckDBSession
 
     shop.model("orders", "select id from {{ source('raw', 'orders') }}").run()
     asked: list[object] = []

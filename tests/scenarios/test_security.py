@@ -11,7 +11,7 @@ from typer.testing import CliRunner
 from sao_dagster import load_project
 from sao_dagster.cli import app
 from sao_dagster.dagster import definitions
-from sao_dagster.state.sql import SqlStateStore
+from sao_dagster.state.sql_store import SqlStateStore
 from tests.deployment import Deployment
 from tests.world import PostgresWorld, World
 

@@ -13,8 +13,8 @@ import pytest
 from sao_dagster import run as run_module
 from sao_dagster import select
 from sao_dagster.core.records import BuildRecord, Lease
-from sao_dagster.results import Event, Message, ModelResult
-from sao_dagster.state.sql import SqlStateStore
+from sao_dagster.run.events import Event, Message, ModelResult
+from sao_dagster.state.sql_store import SqlStateStore
 from tests.world import World
 
 ENVIRONMENT = "shop.dev"

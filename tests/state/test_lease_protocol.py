@@ -15,11 +15,11 @@ from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule, run_state_machine_as_test
 
-from sao_dagster.core.records import Lease, Waiting
+from sao_dagster.core.records import Lease, QueuePosition
 from sao_dagster.errors import LeaseLostError
 from sao_dagster.state import leases
-from sao_dagster.state.engine import StateEngine
-from sao_dagster.state.sql import SqlStateStore
+from sao_dagster.state.connection import StateConnection
+from sao_dagster.state.sql_store import SqlStateStore
 from tests.state.test_store import RECORD
 
 HOLDERS = ("h0", "h1", "h2")
@@ -59,7 +59,7 @@ class Protocol(RuleBasedStateMachine):
         answer = self.store.take_lease("e", model, holder, f"run of {holder}", SECONDS)
         whose, until = self.rightful.get(model, ("", 0.0))
         waiting = self._living(model)
-        if isinstance(answer, Waiting):
+        if isinstance(answer, QueuePosition):
             assert self._lives(until) or [each for each in waiting if each != holder], "it waits for nobody"
             if holder in waiting:
                 place = waiting.index(holder)
@@ -196,6 +196,6 @@ def test_what_is_taken_out_is_missed(monkeypatch: pytest.MonkeyPatch, name: str,
 
 def test_the_clock_is_the_stores_own() -> None:
     """Not patched: the database is asked."""
-    engine = StateEngine("sqlite://")
+    engine = StateConnection("sqlite://")
     with engine.transaction() as connection:
         assert engine.now(connection) > 1_700_000_000

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from sao_dagster.errors import StateError
-from sao_dagster.projects.state_settings import default_on_state_error, default_retention, default_state_url
+from sao_dagster.state.location import default_on_state_error, default_retention, default_state_url
 
 EACH_BY_ITSELF = """
 run_storage:

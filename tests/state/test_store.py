@@ -18,10 +18,10 @@ import sqlalchemy as sa
 from sao_dagster.core.records import BuildRecord, Lease, TestRecord, Verdict
 from sao_dagster.errors import LeaseLostError, StateError
 from sao_dagster.state import tables
-from sao_dagster.state.base import DecisionRecord, RunRecord
-from sao_dagster.state.engine import StateEngine
+from sao_dagster.state.connection import StateConnection
 from sao_dagster.state.migrate import HEAD, VERSION_TABLE, VERSIONS
-from sao_dagster.state.sql import SqlStateStore
+from sao_dagster.state.protocol import DecisionRecord, RunRecord
+from sao_dagster.state.sql_store import SqlStateStore
 from tests.postgres import Postgres
 
 AT = datetime(2026, 1, 1, 12, tzinfo=timezone.utc)
@@ -127,7 +127,7 @@ def test_migrations_give_the_tables_of_the_code(state_url: str) -> None:
     SqlStateStore(state_url).close()
     if state_url == "sqlite://":
         return
-    with StateEngine(state_url).transaction() as connection:
+    with StateConnection(state_url).transaction() as connection:
         found = sa.inspect(connection)
         assert set(found.get_table_names()) == {*tables.metadata.tables, VERSION_TABLE}
         for name, table in tables.metadata.tables.items():
@@ -145,7 +145,9 @@ def test_migrations_give_the_tables_of_the_code(state_url: str) -> None:
 def test_processes_that_start_at_once_migrate_once(state_url: str) -> None:
     if state_url == "sqlite://":
         return
-    code = f"from sao_dagster.state.sql import SqlStateStore; print(len(SqlStateStore({state_url!r}).builds('e')))"
+    code = (
+        f"from sao_dagster.state.sql_store import SqlStateStore; print(len(SqlStateStore({state_url!r}).builds('e')))"
+    )
     started = [
         subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
         for _ in range(4)
@@ -184,7 +186,7 @@ def test_bad_urls_are_named() -> None:
 
 
 def test_a_password_is_in_no_error(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("sao_dagster.state.engine.PATIENCE", 0.1)
+    monkeypatch.setattr("sao_dagster.state.connection.PATIENCE", 0.1)
     with pytest.raises(StateError) as raised:
         SqlStateStore("postgresql://someone:swordfish@127.0.0.1:1/nowhere")
     assert "swordfish" not in str(raised.value)
@@ -202,7 +204,7 @@ def test_a_short_outage_is_ridden_out(postgres: Postgres) -> None:
 
 
 def test_a_long_outage_is_a_clear_failure(postgres: Postgres, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("sao_dagster.state.engine.PATIENCE", 0.5)
+    monkeypatch.setattr("sao_dagster.state.connection.PATIENCE", 0.5)
     store = SqlStateStore(postgres.database())
     postgres.stop()
     try:
@@ -248,7 +250,7 @@ def test_only_one_of_many_processes_has_a_lease(state_url: str, tmp_path: Path) 
         import os, sys, time, random
         from pathlib import Path
         from sao_dagster.core.records import Lease
-        from sao_dagster.state.sql import SqlStateStore
+        from sao_dagster.state.sql_store import SqlStateStore
         store, me = SqlStateStore({state_url!r}), sys.argv[1]
         for turn in range(12):
             model = random.Random(f"{{me}}{{turn}}").choice("abc")

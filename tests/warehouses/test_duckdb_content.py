@@ -5,7 +5,7 @@ from __future__ import annotations
 import duckdb
 import pytest
 
-from sao_dagster.warehouses.duckdb_content import content_sql
+from sao_dagster.warehouses.duckdb.content import content_sql
 
 PAIRS = 200_000
 

@@ -10,13 +10,14 @@ import psycopg
 import pytest
 
 from sao_dagster import DuckDBWarehouse, PostgresWarehouse, load_project
-from sao_dagster.core.models import CompiledSql, Relation
+from sao_dagster.core.nodes import CompiledSql
+from sao_dagster.core.relations import Relation
 from sao_dagster.core.selection import select
 from sao_dagster.dagster import PostgresResource, definitions
 from sao_dagster.errors import WarehouseError
-from sao_dagster.run import Run
-from sao_dagster.state.sql import SqlStateStore
-from sao_dagster.warehouses.base import comparable
+from sao_dagster.run.run import Run
+from sao_dagster.state.sql_store import SqlStateStore
+from sao_dagster.warehouses.protocol import comparable
 from tests.deployment import Deployment
 from tests.world import PostgresWorld
 
@@ -171,7 +172,7 @@ def test_a_build_that_read_what_nobody_recorded_does_not_pass_for_the_recorded_o
     shop: PostgresWorld, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Only the model below is built, over a table that somebody built and never recorded."""
-    monkeypatch.setattr("sao_dagster.known.RECORD_SECONDS", 0.1)
+    monkeypatch.setattr("sao_dagster.run.run_facts.RECORD_SECONDS", 0.1)
     shop.model("report", "select sum(amount) as amount from {{ ref('orders') }}")
     shop.run("orders")
     runner = shop.runner()
@@ -333,7 +334,7 @@ def test_reading_stays_within_its_time(world: PostgresWorld) -> None:
 def test_a_large_incremental_model_is_versioned_by_its_builds(
     shop: PostgresWorld, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("sao_dagster.warehouses.postgres_session._CHEAP", 0)
+    monkeypatch.setattr("sao_dagster.warehouses.postgres.session._CHEAP", 0)
     config = {"materialized": "incremental", "unique_key": "id"}
     shop.model("before", "select id, amount from {{ source('raw', 'orders') }}")
     shop.model("orders", "select id, amount from {{ ref('before') }}", **config)

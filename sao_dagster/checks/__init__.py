@@ -1,1 +1,0 @@
-"""Data tests: which of them share a statement, running them, and their verdicts."""

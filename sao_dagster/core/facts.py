@@ -1,0 +1,131 @@
+"""What is known: of one node, and of a whole project."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from collections.abc import Set as AbstractSet
+from dataclasses import dataclass, field
+from datetime import datetime
+from enum import Enum
+
+from sao_dagster.core.hashing import digest
+from sao_dagster.core.nodes import Materialized, Node
+from sao_dagster.core.project import Project
+from sao_dagster.core.records import BuildRecord, TestRecord
+
+
+@dataclass(frozen=True, kw_only=True)
+class Facts:
+    """All that is known of a project's environment at one time; what is missing is unknown.
+
+    Attributes:
+        records: Last builds by model.
+        test_records: Last verdicts by test.
+        exists: Existence by model.
+        altered: Models by whether someone else changed them since our build.
+        versions: Data version by source, and by model whose content was read from the warehouse itself.
+        schemas: Token of column names and types by relation (models and sources).
+        equivalent: Models whose SQL differs from the recorded one, but only cosmetically.
+        history: By relation, each data version that was seen, with the time it was first seen, oldest first.
+    """
+
+    records: Mapping[str, BuildRecord] = field(default_factory=dict)
+    test_records: Mapping[str, TestRecord] = field(default_factory=dict)
+    exists: Mapping[str, Existence] = field(default_factory=dict)
+    altered: Mapping[str, bool] = field(default_factory=dict)
+    versions: Mapping[str, str | None] = field(default_factory=dict)
+    schemas: Mapping[str, str | None] = field(default_factory=dict)
+    equivalent: AbstractSet[str] = frozenset()
+    history: Mapping[str, tuple[tuple[str, datetime], ...]] = field(default_factory=dict)
+
+    def version(self, project: Project, name: str) -> str | None:
+        """Return the data version of a relation, or None if it is not known.
+
+        A view's is made of its definition and of the versions of what it reads.
+        """
+        node = project.nodes.get(name)
+        if node is None or node.materialized.holds_data:
+            if self.versions.get(name) is not None:
+                return self.versions[name]
+            record = self.records.get(name)
+            return record.data_version if record else None
+        inputs = project.graph.inputs(name)
+        below = {each: self.version(project, each) for each in inputs.data}
+        definitions = {each: self.definition(each) for each in (name, *inputs.views)}
+        return _view_token(node, below, definitions)
+
+    def version_read(self, project: Project, reader: str, name: str) -> str | None:
+        """Return the data version of a relation that the last build of a model has read; None where it is not known.
+
+        A view holds no result, so it reads what is there now.
+        """
+        record, node = self.records.get(reader), project.nodes.get(name)
+        if record is None:
+            return None
+        if project.nodes[reader].materialized is Materialized.VIEW:
+            return self.version(project, name)
+        if node is None or node.materialized.holds_data:
+            return record.inputs.get(name)
+        inputs = project.graph.inputs(name)
+        below = {each: record.inputs.get(each) for each in inputs.data}
+        return _view_token(node, below, {each: record.definitions.get(each) for each in (name, *inputs.views)})
+
+    def definition(self, name: str) -> str | None:
+        """Return the definition of a model as it is in the warehouse, or None if it is not known."""
+        record = self.records.get(name)
+        return record.definition if record else None
+
+    def definition_if_built(self, node: Node) -> str:
+        """Return the definition that a node has once it is built; a cosmetic edit leaves it as it was."""
+        record = self.records.get(node.name)
+        if record is None:
+            return node.code.version
+        changed = set(node.code.changed_parts(record.code_parts))
+        unchanged = not changed or (changed == {"sql"} and node.name in self.equivalent)
+        return record.definition if unchanged else node.code.version
+
+
+def _view_token(node: Node, below: Mapping[str, str | None], definitions: dict[str, str | None]) -> str | None:
+    """Return the data version of a view, made of the versions of what it reads and of how it is defined."""
+    if node.materialized is Materialized.EPHEMERAL:
+        definitions[node.name] = node.code.version
+    if None in below.values() or None in definitions.values():
+        return None
+    return f"view:{digest([below, definitions])}"
+
+
+class Existence(str, Enum):
+    """Whether a relation is there; `unknown` is not `no`."""
+
+    YES = "yes"
+    NO = "no"
+    UNKNOWN = "unknown"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Observed:
+    """What is seen of one model at the time of a decision.
+
+    Attributes:
+        code: Digest by named part of the definition as it is now.
+        equivalent: The SQL differs from the recorded one, but only cosmetically.
+        exists: Whether the relation is there.
+        altered: Whether someone else changed it since our build; None where that is not known.
+        inputs: Current version by input; None where it cannot be read.
+        definitions: Definition by view looked through, as it is in the warehouse; None where unknown.
+        pending: Inputs and views that are going to be built before this model, in a plan.
+        changed_since: When the oldest change of an input that this model has not consumed appeared.
+        blocked_by: Inputs that failed, were skipped, or failed a test in this run.
+        test_failed: Whether the last verdict of one of its `error` tests is a failure.
+    """
+
+    code: Mapping[str, str]
+    equivalent: bool = False
+    exists: Existence = Existence.UNKNOWN
+    altered: bool | None = None
+    inputs: Mapping[str, str | None] = field(default_factory=dict)
+    definitions: Mapping[str, str | None] = field(default_factory=dict)
+    pending: frozenset[str] = frozenset()
+    changed_since: Mapping[str, datetime] = field(default_factory=dict)
+    blocked_by: tuple[str, ...] = ()
+    test_failed: bool = False

@@ -1,0 +1,330 @@
+"""What a project is: models, seeds, sources and data tests, frozen, and the graph between them.
+
+Every format of a project (`sao_dagster.projects`) ends here, so nothing below this line knows where a
+model was written.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import timedelta
+from enum import Enum
+from functools import cached_property
+from typing import TYPE_CHECKING, Protocol
+
+from sao_dagster.core.hashing import JSON, digest
+from sao_dagster.core.policy import Expiry, RefreshPolicy
+from sao_dagster.core.proofs import Assertion
+from sao_dagster.core.relations import Relation
+from sao_dagster.errors import Location
+
+if TYPE_CHECKING:
+    pass
+
+
+class Materialized(str, Enum):
+    """How a node is kept in the warehouse; dbt's words."""
+
+    TABLE = "table"
+    VIEW = "view"
+    INCREMENTAL = "incremental"
+    EPHEMERAL = "ephemeral"
+    SEED = "seed"
+
+    @property
+    def holds_data(self) -> bool:
+        """Whether there is a table of its own behind it."""
+        return self is not Materialized.VIEW and self is not Materialized.EPHEMERAL
+
+
+class IncrementalStrategy(str, Enum):
+    """How new rows enter an incremental model; dbt's words."""
+
+    APPEND = "append"
+    DELETE_INSERT = "delete+insert"
+    MERGE = "merge"
+
+
+class OnSchemaChange(str, Enum):
+    """What an incremental model does when its query gives other columns than the table has; dbt's words."""
+
+    IGNORE = "ignore"
+    FAIL = "fail"
+    APPEND_NEW_COLUMNS = "append_new_columns"
+    SYNC_ALL_COLUMNS = "sync_all_columns"
+
+
+class Severity(str, Enum):
+    """What a failing data test does: stop what is below, or only say so."""
+
+    ERROR = "error"
+    WARN = "warn"
+
+
+@dataclass(frozen=True)
+class CodeVersion:
+    """The fingerprint of a definition, in parts that can be named when one of them changes.
+
+    >>> one = CodeVersion({"sql": "a", "config": "b"})
+    >>> one.changed_parts({"sql": "a", "config": "c", "macros": "d"})
+    ('config', 'macros')
+    """
+
+    parts: Mapping[str, str]
+
+    @cached_property
+    def version(self) -> str:
+        """One digest over all the parts."""
+        return digest(dict(self.parts))
+
+    def changed_parts(self, other: Mapping[str, str]) -> tuple[str, ...]:
+        """Return the names of the parts in which `other` differs, sorted."""
+        names = {*self.parts, *other}
+        return tuple(sorted(name for name in names if self.parts.get(name) != other.get(name)))
+
+
+@dataclass(frozen=True)
+class Column:
+    """A documented column."""
+
+    name: str
+    description: str = ""
+    data_type: str | None = None
+
+
+@dataclass(frozen=True)
+class CompiledSql:
+    """The statements of one model, ready to run.
+
+    Attributes:
+        sql: The query of a full build.
+        incremental_sql: The query when the table is there already; None where that is no incremental model.
+        pre_hooks: Statements to run before, in the same transaction.
+        post_hooks: Statements to run after, in the same transaction.
+    """
+
+    sql: str
+    incremental_sql: str | None = None
+    pre_hooks: tuple[str, ...] = ()
+    post_hooks: tuple[str, ...] = ()
+
+
+class Query(Protocol):
+    """A way to ask the warehouse something while SQL is being rendered."""
+
+    def __call__(self, sql: str) -> tuple[tuple[str, ...], list[tuple[object, ...]]]:
+        """Return column names and rows."""
+
+
+class Compiler(Protocol):
+    """Renders the SQL of a model that cannot be rendered once and for all when the project is loaded."""
+
+    def compile(self, query: Query, run_id: str) -> CompiledSql:
+        """Return the statements for this run.
+
+        Raises:
+            RenderError: The template failed.
+        """
+
+
+@dataclass(frozen=True, kw_only=True)
+class Node:
+    """What models and seeds have in common.
+
+    Attributes:
+        name: Unique in the project; what `ref` takes.
+        relation: Where it is in the warehouse.
+        materialized: How it is kept there.
+        code: The fingerprint of its definition.
+        depends_on: What it reads directly: names of nodes and ids of sources, in the order of first use.
+        policy: When it is built.
+        fqn: The folder path and the name, as dbt's selection syntax uses them.
+        location: The file it is written in.
+        config: All of its configuration, as given, for `config.` selection and for display.
+    """
+
+    name: str
+    relation: Relation
+    materialized: Materialized
+    code: CodeVersion
+    depends_on: tuple[str, ...] = ()
+    policy: RefreshPolicy = field(default_factory=RefreshPolicy)
+    fqn: tuple[str, ...] = ()
+    location: Location | None = None
+    description: str = ""
+    columns: tuple[Column, ...] = ()
+    tags: tuple[str, ...] = ()
+    owners: tuple[str, ...] = ()
+    group: str | None = None
+    meta: Mapping[str, JSON] = field(default_factory=dict)
+    config: Mapping[str, JSON] = field(default_factory=dict)
+
+    @property
+    def hooks(self) -> tuple[str, ...]:
+        """Statements of the user's own that run before and after a build."""
+        return ()
+
+    @property
+    def resource_type(self) -> str:
+        """`model` or `seed`, as dbt's selection syntax says it."""
+        return "seed" if self.materialized is Materialized.SEED else "model"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Model(Node):
+    """One SQL query with a materialization.
+
+    Attributes:
+        raw_sql: As written.
+        compiled: As it runs; for a model with a compiler, as it was rendered for its fingerprint, if it could be.
+        compiler: Renders it anew in each run, where the SQL depends on the run or on the warehouse.
+        expiry: When its result stops being true by itself, as detected in the SQL.
+        volatile_columns: Columns that hold nothing but a volatile value; no part of the data version.
+    """
+
+    raw_sql: str
+    compiled: CompiledSql
+    compiler: Compiler | None = None
+    expiry: Expiry | None = None
+    volatile_columns: tuple[str, ...] = ()
+    unique_key: tuple[str, ...] = ()
+    incremental_strategy: IncrementalStrategy = IncrementalStrategy.DELETE_INSERT
+    incremental_predicates: tuple[str, ...] = ()
+    merge_update_columns: tuple[str, ...] = ()
+    merge_exclude_columns: tuple[str, ...] = ()
+    on_schema_change: OnSchemaChange = OnSchemaChange.IGNORE
+    full_refresh: bool | None = None
+
+    @property
+    def hooks(self) -> tuple[str, ...]:
+        """Statements of the user's own that run before and after a build."""
+        return (*self.compiled.pre_hooks, *self.compiled.post_hooks)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Seed(Node):
+    """A small table that is kept as a CSV file in the project.
+
+    Attributes:
+        path: The file, absolute.
+        column_types: SQL types by column, for those that are not to be guessed.
+        delimiter: What separates the fields.
+        pre_hooks: Statements to run before, in the same transaction.
+        post_hooks: Statements to run after, in the same transaction.
+    """
+
+    path: str
+    column_types: Mapping[str, str] = field(default_factory=dict)
+    delimiter: str = ","
+    pre_hooks: tuple[str, ...] = ()
+    post_hooks: tuple[str, ...] = ()
+
+    @property
+    def hooks(self) -> tuple[str, ...]:
+        """Statements of the user's own that run before and after a build."""
+        return (*self.pre_hooks, *self.post_hooks)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Source:
+    """A table that something else fills.
+
+    Attributes:
+        source_name: The group it belongs to; the first argument of `source`.
+        table_name: The second argument of `source`.
+        relation: Where it is, if it is a table or view.
+        files: A path or glob, if it is read from files; relative paths start at the project's folder.
+        expression: What SQL reads from: the relation, or a table function over the files.
+        loaded_at_field: A column or expression whose greatest value is the data version.
+        loaded_at_query: A query whose single value is the data version.
+        filter: A condition on the rows that `loaded_at_field` looks at.
+        warn_after: Age (of the greatest `loaded_at` value) from which the source is reported as late.
+        error_after: Age from which it fails its check.
+    """
+
+    source_name: str
+    table_name: str
+    relation: Relation | None
+    expression: str
+    files: str | None = None
+    loaded_at_field: str | None = None
+    loaded_at_query: str | None = None
+    filter: str | None = None
+    warn_after: timedelta | None = None
+    error_after: timedelta | None = None
+    fqn: tuple[str, ...] = ()
+    location: Location | None = None
+    description: str = ""
+    columns: tuple[Column, ...] = ()
+    tags: tuple[str, ...] = ()
+    meta: Mapping[str, JSON] = field(default_factory=dict)
+
+    @property
+    def id(self) -> str:
+        """The name by which decisions, records and selections call it.
+
+        >>> source_id("raw", "orders")
+        'source:raw.orders'
+        """
+        return source_id(self.source_name, self.table_name)
+
+    @property
+    def has_age_limit(self) -> bool:
+        """Whether its age is checked."""
+        return self.warn_after is not None or self.error_after is not None
+
+
+def source_id(source_name: str, table_name: str) -> str:
+    """Return the id of a source table."""
+    return f"source:{source_name}.{table_name}"
+
+
+def is_source(node_id: str) -> bool:
+    """Return whether an id names a source, rather than a model or a seed."""
+    return node_id.startswith("source:")
+
+
+@dataclass(frozen=True, kw_only=True)
+class DataTest:
+    """A query that returns failing rows.
+
+    Attributes:
+        name: Unique in the project; dbt's name for it.
+        kind: `unique`, `not_null`, `accepted_values`, `relationships`, `singular`, or the name of a generic test.
+        tested: The model, seed or source it belongs to; the last thing it reads, for a singular test.
+        column: The column it is about, if it is about one.
+        sql: Selects the failing rows; `where` and `limit` are applied.
+        reads: All nodes and sources it reads.
+        version: Fingerprint of the SQL and of the settings that turn rows into a verdict.
+        fail_calc: The aggregate over the failing rows that gives the number of failures.
+        warn_if: A condition on the number of failures, such as `>10`.
+        error_if: The same for an error.
+        shares_statement: Whether it runs in one statement with the others of its model.
+        asserts: What it says of the relation it tests when it passes; None where its settings or its SQL are not the usual ones.
+        expiry: When a verdict stops standing by itself, because the SQL is volatile.
+        store_failures: Where failing rows are kept, if they are.
+    """
+
+    name: str
+    kind: str
+    tested: str
+    sql: str
+    reads: tuple[str, ...]
+    version: str
+    column: str | None = None
+    severity: Severity = Severity.ERROR
+    fail_calc: str = "count(*)"
+    warn_if: str = "!= 0"
+    error_if: str = "!= 0"
+    where: str | None = None
+    limit: int | None = None
+    shares_statement: bool = True
+    asserts: Assertion | None = None
+    expiry: Expiry | None = None
+    store_failures: Relation | None = None
+    store_failures_as: Materialized = Materialized.TABLE
+    location: Location | None = None
+    description: str = ""
+    tags: tuple[str, ...] = ()
+    fqn: tuple[str, ...] = ()

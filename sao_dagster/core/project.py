@@ -1,0 +1,93 @@
+"""A project: nodes, sources and data tests, and the graph between them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+
+from sao_dagster.core.graph import Graph
+from sao_dagster.core.nodes import DataTest, Node, Source, is_source
+from sao_dagster.core.proofs import ProofSettings
+from sao_dagster.core.relations import Relation
+from sao_dagster.errors import Location, SaoError, UnknownNodeError
+
+
+@dataclass(frozen=True)
+class Notice:
+    """Something in the project that is accepted but has no effect here, or deserves a look."""
+
+    message: str
+    location: Location | None = None
+
+    def __str__(self) -> str:
+        return f"{self.location}: {self.message}" if self.location else self.message
+
+
+@dataclass(frozen=True, kw_only=True)
+class Project:
+    """A set of models, seeds, sources and data tests that belongs to one environment.
+
+    Attributes:
+        name: The project's name.
+        environment: The place it is built into; all state belongs to one environment.
+        dialect: sqlglot's name of the SQL dialect.
+        root: The folder that relative paths start from, absolute.
+        nodes: Models and seeds by name.
+        sources: Sources by id.
+        tests: Data tests by name.
+        on_run_start: Statements to run before a run that builds something.
+        on_run_end: Statements to run after it.
+        proofs: Whether data tests are proven, and how far proofs are trusted.
+        notices: What the user should know.
+        errors: What is wrong with single models; a run refuses to start, a plan shows the rest.
+    """
+
+    name: str
+    environment: str
+    dialect: str
+    root: str
+    nodes: Mapping[str, Node]
+    sources: Mapping[str, Source]
+    tests: Mapping[str, DataTest]
+    on_run_start: tuple[str, ...] = ()
+    on_run_end: tuple[str, ...] = ()
+    proofs: ProofSettings = field(default_factory=ProofSettings)
+    notices: tuple[Notice, ...] = ()
+    errors: tuple[SaoError, ...] = ()
+
+    @cached_property
+    def graph(self) -> Graph:
+        """The graph between the nodes."""
+        return Graph(self.nodes, self.sources)
+
+    @cached_property
+    def tests_of(self) -> Mapping[str, tuple[DataTest, ...]]:
+        """The data tests by what they belong to, in the order of the project."""
+        grouped: dict[str, list[DataTest]] = {}
+        for test in self.tests.values():
+            grouped.setdefault(test.tested, []).append(test)
+        return {name: tuple(tests) for name, tests in grouped.items()}
+
+    def node(self, name: str) -> Node:
+        """Return the model or seed of that name.
+
+        Raises:
+            UnknownNodeError: There is none; close names are suggested.
+        """
+        if name not in self.nodes:
+            raise unknown(f"no model or seed is called {name!r}", name, self.nodes)
+        return self.nodes[name]
+
+    def relation(self, read: str) -> Relation | None:
+        """Return where a node, or the source of an id, is; None for a source that is read from files."""
+        return self.sources[read].relation if is_source(read) else self.nodes[read].relation
+
+
+def unknown(message: str, name: str, known: Mapping[str, object], location: Location | None = None) -> UnknownNodeError:
+    """Return an error that suggests the names that are close to `name`."""
+    from difflib import get_close_matches
+
+    close = get_close_matches(name, known, n=3)
+    hint = f"; did you mean {' or '.join(repr(each) for each in close)}?" if close else ""
+    return UnknownNodeError(message + hint, location=location)

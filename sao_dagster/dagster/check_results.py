@@ -1,0 +1,105 @@
+"""Reports the results of data tests as asset checks, one for each test or one for several."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+import dagster as dg
+
+from sao_dagster.core.decide_test import TestOutcome
+from sao_dagster.core.explain import explain_test
+from sao_dagster.core.records import TestRecord, Verdict
+from sao_dagster.dagster.metadata import check_metadata, tests_table
+from sao_dagster.dagster.project_view import DagsterProject
+from sao_dagster.run.events import TestResult
+
+_SEVERE = (Verdict.FAIL, Verdict.ERROR)
+
+
+@dataclass
+class CheckReports:
+    """Collects the results of tests until a check can be reported.
+
+    Attributes:
+        dagster_project: The project in Dagster.
+        selected: The checks that this step reports.
+        waiting: Results by check that is not complete yet.
+    """
+
+    dagster_project: DagsterProject
+    selected: frozenset[dg.AssetCheckKey]
+    waiting: dict[dg.AssetCheckKey, list[TestResult]] = field(default_factory=dict)
+
+    def add(self, result: TestResult) -> Iterator[dg.AssetCheckResult]:
+        """Take a result; yield the check that is complete with it, if one is."""
+        key = self.dagster_project.check_keys.get(result.test.name)
+        if key is None or key not in self.selected:
+            return
+        results = self.waiting.setdefault(key, [])
+        results.append(result)
+        if len(results) == len(self.dagster_project.tests[key]):
+            yield from _report(key, self.waiting.pop(key))
+
+
+def _report(key: dg.AssetCheckKey, results: list[TestResult]) -> Iterator[dg.AssetCheckResult]:
+    """Yield the check of some tests; nothing where some were skipped and no other failed, for then nobody knows."""
+    bad = [each for each in results if each.verdict is not None and each.verdict is not Verdict.PASS]
+    if not bad and any(each.verdict is None for each in results):
+        return
+    severe = any(each.verdict in _SEVERE for each in bad)
+    if len(results) == 1:
+        (result,) = results
+        because = explain_test(result.decision)
+        words = result.decision.outcome.value.capitalize()
+        reused = result.decision.outcome is TestOutcome.REUSED
+        description = result.error or (f"{words}: {because}" if reused else because)
+        metadata = check_metadata(result)
+    else:
+        counts = {outcome: sum(each.decision.outcome is outcome for each in results) for outcome in TestOutcome}
+        counted = ", ".join(f"{count} {outcome.value}" for outcome, count in counts.items() if count)
+        failed = f"; failed: {', '.join(each.test.name for each in bad)}" if bad else ""
+        description = f"{len(results)} data tests: {counted}{failed}"
+        metadata = {
+            "sao/tests": tests_table(results),
+            "sao/failures": sum(each.failures or 0 for each in results),
+            **{f"sao/{outcome.value}": count for outcome, count in counts.items()},
+        }
+        for each in bad:
+            metadata |= {f"{name}: {each.test.name}": value for name, value in _sample(each).items()}
+    yield dg.AssetCheckResult(
+        asset_key=key.asset_key,
+        check_name=key.name,
+        passed=not bad,
+        severity=dg.AssetCheckSeverity.ERROR if severe else dg.AssetCheckSeverity.WARN,
+        description=description,
+        metadata=metadata,
+    )
+
+
+def _sample(result: TestResult) -> dict[str, object]:
+    found = check_metadata(result)
+    return {name: found[name] for name in ("sao/failing_rows", "sao/error") if name in found}
+
+
+def repeat(key: dg.AssetCheckKey, records: list[TestRecord]) -> dg.AssetCheckResult | None:
+    """Return the last verdicts again, so that a dry run does not hide them; None where there are none.
+
+    A check that is planned and not reported would show as skipped. Nothing is run, so nothing is blocked either:
+    a failure is repeated with the severity of a warning.
+    """
+    if not records:
+        return None
+    passed = all(each.verdict is Verdict.PASS for each in records)
+    return dg.AssetCheckResult(
+        asset_key=key.asset_key,
+        check_name=key.name,
+        passed=passed,
+        severity=dg.AssetCheckSeverity.WARN,
+        description=f"Dry run: the last verdict was {'pass' if passed else 'a failure'}, and is repeated here",
+        metadata={
+            "sao/outcome": "dry-run",
+            "sao/failures": sum(each.failures for each in records),
+            "sao/from_run": dg.MetadataValue.dagster_run(records[0].run_id),
+        },
+    )

@@ -1,0 +1,234 @@
+"""A project as a Dagster component: `defs.yaml` in place of Python, and the project read once for all processes."""
+
+# no `from __future__ import annotations` here: Dagster resolves the annotations of components
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import dagster as dg
+from dagster.components import DefsStateConfig, DefsStateConfigArgs, ResolvedDefsStateConfig
+from dagster.components.utils.translation import TranslationFn, TranslationFnResolver
+from pydantic import Field
+
+from sao_dagster.core.decide import Mode
+from sao_dagster.core.nodes import Node, Source
+from sao_dagster.core.project import Project
+from sao_dagster.dagster.definitions import definitions
+from sao_dagster.dagster.evaluator import build_evaluator_sensor
+from sao_dagster.dagster.jobs import build_job, build_schedule
+from sao_dagster.dagster.project_view import DagsterProject, Granularity, ReuseEvent
+from sao_dagster.dagster.scaffolder import SaoProjectScaffolder
+from sao_dagster.dagster.translator import CheckGranularity, SaoTranslator
+from sao_dagster.load import load_project, restore_project
+from sao_dagster.sql_project import SqlProject
+
+ModeName = Literal["state-aware", "force", "full-refresh"]
+
+
+class PolicySpec(dg.Model, dg.Resolvable):
+    """A refresh policy for a selection of models, on top of what the project says of them."""
+
+    select: str = Field(description="Which models, in dbt's selection syntax.", examples=["tag:report", "marts"])
+    build_after: dict[str, Any] | None = Field(
+        default=None,
+        description="At most one build in this time, and how many inputs must have news: {count, period, updates_on}.",
+        examples=[{"count": 4, "period": "hour", "updates_on": "all"}],
+    )
+    lag_tolerance: str | None = Field(default=None, description="How long news may wait.", examples=["30m"])
+    volatile: str | None = Field(
+        default=None, description="What to do about volatile SQL: auto, ignore, always, hourly, daily."
+    )
+    on_test_failure: str | None = Field(default=None, description="keep, or rebuild the model.")
+    max_age: str | None = Field(
+        default=None,
+        description="From which age it is shown as not fresh (a native freshness policy).",
+        examples=["24h"],
+    )
+
+
+class EvaluatorSpec(dg.Model, dg.Resolvable):
+    """The sensor that keeps a selection up to date."""
+
+    select: str | None = Field(default=None, description="What it looks after; everything if nothing is said.")
+    exclude: str | None = Field(default=None, description="What it leaves out.")
+    minimum_interval_seconds: int = Field(default=30, description="The least time between two ticks.")
+    running: bool = Field(default=False, description="Whether it runs as soon as it is deployed.")
+
+
+class ScheduleSpec(dg.Model, dg.Resolvable):
+    """A schedule that decides before it launches."""
+
+    name: str
+    cron_schedule: str = Field(examples=["0 6 * * *"])
+    select: str | None = Field(default=None, description="What it builds, in dbt's selection syntax.")
+    exclude: str | None = None
+    mode: ModeName = Field(default="state-aware", description="Whether it goes by the state, or builds all it selects.")
+    execution_timezone: str | None = None
+    running: bool = Field(default=False, description="Whether it runs as soon as it is deployed.")
+
+
+class JobSpec(dg.Model, dg.Resolvable):
+    """A job over a selection."""
+
+    name: str
+    select: str | None = Field(default=None, description="What it builds, in dbt's selection syntax.")
+    exclude: str | None = None
+    mode: ModeName = "state-aware"
+    description: str | None = None
+
+
+def _folder(context: dg.ResolutionContext, value: Any) -> str:
+    """Return the project's folder, which may be written relative to the file of the component."""
+    return str(context.resolve_source_relative_path(context.resolve_value(value, as_type=str)))
+
+
+@dg.scaffold_with(SaoProjectScaffolder)
+@dataclass
+class SaoProjectComponent(dg.StateBackedComponent, dg.Resolvable):
+    """A folder of SQL models in dbt's layout as assets that are built only when their result would change.
+
+    The project is read once, when the component's state is refreshed (`dagster dev` does that by itself; elsewhere
+    `dg utils refresh-defs-state`, for example while an image is built). Where there is no state, or it is of another
+    version, place or environment, the folder is read instead.
+
+        type: sao_dagster.dagster.SaoProjectComponent
+        attributes:
+          project: "{{ project_root }}/shop"
+          schedules:
+            - {name: nightly, cron_schedule: "0 2 * * *", select: "tag:report"}
+    """
+
+    project: Annotated[
+        str,
+        dg.Resolver(
+            _folder,
+            model_field_type=str,
+            description="The folder with dbt_project.yml; a relative path starts at this file.",
+            examples=["{{ project_root }}/shop"],
+        ),
+    ]
+    target: Annotated[str | None, dg.Resolver.default(description="The target of the profile.")] = None
+    policies: Annotated[
+        list[PolicySpec], dg.Resolver.default(description="Refresh policies; a later one wins over an earlier one.")
+    ] = field(default_factory=list)
+    evaluator: Annotated[
+        EvaluatorSpec | None, dg.Resolver.default(description="The evaluator sensor; null for none.")
+    ] = field(default_factory=EvaluatorSpec)
+    schedules: Annotated[list[ScheduleSpec], dg.Resolver.default(description="Schedules.")] = field(
+        default_factory=list
+    )
+    jobs: Annotated[list[JobSpec], dg.Resolver.default(description="Jobs.")] = field(default_factory=list)
+    check_granularity: Annotated[
+        Literal["test", "severity", "model"],
+        dg.Resolver.default(description="What one asset check stands for."),
+    ] = "test"
+    granularity: Annotated[
+        Literal["project", "model"],
+        dg.Resolver.default(description="What one step of a run is: all models, or one."),
+    ] = "project"
+    reuse_event: Annotated[
+        Literal["observation", "none", "materialization"],
+        dg.Resolver.default(description="What a reused model leaves in Dagster's log."),
+    ] = "observation"
+    virtual_views: Annotated[
+        bool, dg.Resolver.default(description="Whether views are virtual assets; needs Dagster 1.13.")
+    ] = False
+    translation: Annotated[
+        TranslationFn[Any] | None,
+        TranslationFnResolver(template_vars_for_translation_fn=lambda node: {"node": node}),
+    ] = None
+    defs_state: ResolvedDefsStateConfig = field(default_factory=DefsStateConfigArgs.local_filesystem)
+
+    @property
+    def defs_state_config(self) -> DefsStateConfig:
+        """How the state is kept."""
+        name = Path(self.project).name + (f"@{self.target}" if self.target else "")
+        return DefsStateConfig.from_args(self.defs_state, default_key=f"SaoProjectComponent[{name}]")
+
+    def get_asset_spec(self, base_spec: dg.AssetSpec, node: Node | Source) -> dg.AssetSpec:
+        """Return the spec of a model, seed or source; override it to change what the translation cannot say."""
+        translation: Callable[[dg.AssetSpec, Any], dg.AssetSpec] | None = self.translation
+        return base_spec if translation is None else translation(base_spec, node)
+
+    def write_state_to_path(self, state_path: Path) -> None:
+        """Read the folder, and write what was read."""
+        load_project(self.project, target=self.target).save(state_path)
+
+    def build_defs_from_state(self, context: dg.ComponentLoadContext, state_path: Path | None) -> dg.Definitions:
+        """Return the definitions of the project as it was written, or as it is where nothing usable was."""
+        opened = restore_project(state_path, self.project, target=self.target) if state_path is not None else None
+        return self._definitions(opened or load_project(self.project, target=self.target))
+
+    def _definitions(self, opened: SqlProject) -> dg.Definitions:
+        if self.policies:
+            opened = opened.with_policies([each.model_dump(exclude_none=True) for each in self.policies])
+        parts: list[Callable[[DagsterProject], Any]] = []
+        if self.evaluator is not None:
+            parts.append(partial(_evaluator, spec=self.evaluator))
+        parts += [partial(_schedule, spec=each) for each in self.schedules]
+        parts += [partial(_job, spec=each) for each in self.jobs]
+        return definitions(
+            opened,
+            translator=_ComponentTranslator(self),
+            reuse_event=ReuseEvent(self.reuse_event),
+            check_granularity=CheckGranularity(self.check_granularity),
+            granularity=Granularity(self.granularity),
+            virtual_views=self.virtual_views,
+            evaluator=False,
+            parts=parts,
+        )
+
+
+def _evaluator(dagster_project: DagsterProject, spec: EvaluatorSpec) -> dg.SensorDefinition:
+    return build_evaluator_sensor(
+        dagster_project,
+        select=spec.select,
+        exclude=spec.exclude,
+        minimum_interval_seconds=spec.minimum_interval_seconds,
+        default_status=dg.DefaultSensorStatus.RUNNING if spec.running else dg.DefaultSensorStatus.STOPPED,
+    )
+
+
+def _schedule(dagster_project: DagsterProject, spec: ScheduleSpec) -> dg.ScheduleDefinition:
+    return build_schedule(
+        dagster_project,
+        spec.name,
+        spec.cron_schedule,
+        select=spec.select,
+        exclude=spec.exclude,
+        mode=Mode(spec.mode),
+        execution_timezone=spec.execution_timezone,
+        default_status=dg.DefaultScheduleStatus.RUNNING if spec.running else dg.DefaultScheduleStatus.STOPPED,
+    )
+
+
+def _job(dagster_project: DagsterProject, spec: JobSpec) -> Any:
+    return build_job(
+        dagster_project,
+        spec.name,
+        select=spec.select,
+        exclude=spec.exclude,
+        mode=Mode(spec.mode),
+        description=spec.description,
+    )
+
+
+class _ComponentTranslator(SaoTranslator):
+    """Asks the component for specs; a key that its translation changes is changed everywhere."""
+
+    def __init__(self, component: SaoProjectComponent) -> None:
+        self._component = component
+        self._keys: dict[str, dg.AssetKey] = {}  # a key is asked for by every child, and a translation is a template
+
+    def get_asset_key(self, node: Node | Source) -> dg.AssetKey:
+        name = node.id if isinstance(node, Source) else node.name
+        if name not in self._keys:
+            self._keys[name] = self._component.get_asset_spec(dg.AssetSpec(super().get_asset_key(node)), node).key
+        return self._keys[name]
+
+    def get_asset_spec(self, project: Project, node: Node | Source) -> dg.AssetSpec:
+        base = super().get_asset_spec(project, node).replace_attributes(key=super().get_asset_key(node))
+        return self._component.get_asset_spec(base, node)

@@ -1,0 +1,93 @@
+"""All of it in one line: a project as Dagster definitions."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from typing import Any, TypeAlias
+
+import dagster as dg
+
+from sao_dagster.dagster.assets import build_assets, build_savings, build_source_checks, build_sources
+from sao_dagster.dagster.automation import is_evaluator
+from sao_dagster.dagster.evaluator import build_evaluator_sensor, evaluator_name
+from sao_dagster.dagster.project_view import WAREHOUSE_KEY, DagsterProject, Granularity, ReuseEvent, checked_project
+from sao_dagster.dagster.resources import ProjectWarehouse, WarehouseResource
+from sao_dagster.dagster.translator import CheckGranularity, SaoTranslator
+from sao_dagster.sql_project import SqlProject
+
+Part: TypeAlias = Any
+"""A job, schedule or sensor; Dagster has no public name for the type of an asset job before it is resolved."""
+
+
+_EXECUTORS = {Granularity.PROJECT: dg.in_process_executor, Granularity.MODEL: dg.multiprocess_executor}
+
+
+def definitions(
+    project: SqlProject,
+    *,
+    translator: SaoTranslator | None = None,
+    warehouse: WarehouseResource | None = None,
+    reuse_event: ReuseEvent = ReuseEvent.OBSERVATION,
+    check_granularity: CheckGranularity = CheckGranularity.TEST,
+    granularity: Granularity = Granularity.PROJECT,
+    virtual_views: bool = False,
+    evaluator: bool = True,
+    parts: Sequence[Callable[[DagsterProject], Part]] = (),
+    assets: Sequence[dg.AssetsDefinition] = (),
+    executor: dg.ExecutorDefinition | None = None,
+) -> dg.Definitions:
+    """Return a project as Dagster definitions: assets, checks, sources, the evaluator sensor, and what is added.
+
+        defs = definitions(
+            load_project("shop"),
+            parts=[lambda dagster_project: build_schedule(dagster_project, "hourly", "0 * * * *", select="tag:hourly")],
+        )
+
+    Args:
+        project: The project.
+        translator: Makes keys and specs.
+        warehouse: Where runs build; the project's own warehouse if nothing is said.
+        reuse_event: What a reused model leaves in Dagster's log.
+        check_granularity: Whether each data test is an asset check, or several of a model share one.
+        granularity: Whether a step of a run is the whole project, or one model, for executors that spread steps over machines.
+        virtual_views: Whether views are virtual assets, which Dagster looks through; needs Dagster 1.13.
+        evaluator: Whether there is an evaluator sensor over the whole project.
+        parts: Functions that make jobs, schedules and sensors of the project. A sensor among them that is an
+            evaluator is in place of the one over the whole project, if that has its name.
+        assets: Other assets of the code location. A source that one of them produces is theirs.
+        executor: How Dagster runs the steps. A project that is one step has threads of its own, so in-process is the
+            default: it saves the start of another process for each run. With a step for each model it is multiprocess.
+
+    Raises:
+        ProjectErrors: The project has errors.
+    """
+    dagster_project = DagsterProject(
+        checked_project(project),
+        translator or SaoTranslator(),
+        reuse_event=reuse_event,
+        check_granularity=check_granularity,
+        granularity=granularity,
+        virtual_views=virtual_views,
+        foreign=frozenset(key for each in assets for key in each.keys),
+    )
+    made = [part(dagster_project) for part in parts]
+    sensors = [each for each in made if isinstance(each, dg.SensorDefinition)]
+    if evaluator and evaluator_name(dagster_project) not in {each.name for each in sensors}:
+        sensors.append(build_evaluator_sensor(dagster_project))
+    dagster_project = replace(dagster_project, evaluator=any(is_evaluator(each) for each in sensors))
+    checks = build_source_checks(dagster_project)
+    return dg.Definitions(
+        assets=[
+            *build_assets(dagster_project),
+            *build_sources(dagster_project),
+            build_savings(dagster_project),
+            *assets,
+        ],
+        asset_checks=[checks] if checks else [],
+        schedules=[each for each in made if isinstance(each, dg.ScheduleDefinition)],
+        jobs=[each for each in made if not isinstance(each, dg.SensorDefinition | dg.ScheduleDefinition)],
+        sensors=sensors,
+        resources={WAREHOUSE_KEY: warehouse or ProjectWarehouse()},
+        executor=executor or _EXECUTORS[granularity],
+    )

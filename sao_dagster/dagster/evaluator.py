@@ -1,0 +1,237 @@
+"""The evaluator: a sensor that decides over a whole selection and requests one run with what has something to do.
+
+It decides from stored state, never from what changed since its last tick, so it has no cursor to lose, and a second
+evaluator or a repeated tick changes nothing. What it has shown already is kept beside the state; losing that only
+means that it is shown again.
+"""
+
+# no `from __future__ import annotations` here: Dagster reads the annotation of `context` as an object
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta, timezone
+
+import dagster as dg
+
+from sao_dagster.core.conditions import Condition, conditions_of
+from sao_dagster.core.decide import Outcome
+from sao_dagster.core.decide_test import TestOutcome
+from sao_dagster.core.explain import explain
+from sao_dagster.core.hashing import JSON, digest
+from sao_dagster.core.plan import Plan, resolve_policy
+from sao_dagster.core.selection import Selection
+from sao_dagster.dagster.automation import as_evaluator, purge_evaluations, sensor_result, trees_of
+from sao_dagster.dagster.project_view import EVALUATOR_TAG, MODE_TAG, PLAN_TAG, WAREHOUSE_KEY, DagsterProject
+from sao_dagster.dagster.resources import WarehouseResource
+from sao_dagster.dagster.selections import Select, selection_from
+from sao_dagster.dagster.sources import news_of_sources
+from sao_dagster.errors import SaoError, WarehouseBusyError
+
+UNFINISHED = (
+    dg.DagsterRunStatus.QUEUED,
+    dg.DagsterRunStatus.NOT_STARTED,
+    dg.DagsterRunStatus.STARTING,
+    dg.DagsterRunStatus.STARTED,
+    dg.DagsterRunStatus.CANCELING,
+)
+TREES_A_TICK = 500  # trees that one tick hands over; the others follow with the next ticks
+LOGGED = 100  # models that the log of a tick names
+SOURCES_A_TICK = 100  # sources that one tick tells of
+SHOWN_AGAIN = timedelta(days=14)  # after which an unchanged decision is shown again, so that none is purged
+KEPT = timedelta(days=30)  # how long Dagster keeps evaluations, too
+_TIMES = ("_at", "_seconds", "since")  # evidence that moves with the clock, and makes no plan another one
+
+
+def build_evaluator_sensor(
+    dagster_project: DagsterProject,
+    *,
+    name: str | None = None,
+    select: Select = None,
+    exclude: str | None = None,
+    minimum_interval_seconds: int = 30,
+    max_attempts: int = 3,
+    tick_seconds: float = 20.0,
+    default_status: dg.DefaultSensorStatus = dg.DefaultSensorStatus.STOPPED,
+) -> dg.SensorDefinition:
+    """Return a sensor that keeps a selection up to date, in place of Dagster's default automation sensor.
+
+    Args:
+        dagster_project: The project in Dagster.
+        name: The sensor's name; that of the project with `_evaluator` if nothing is said.
+        select: What it looks after, in dbt's syntax or as one of Dagster's selections; everything if nothing is said.
+        exclude: What it leaves out.
+        minimum_interval_seconds: The least time between two ticks.
+        max_attempts: How often the same work is requested while it keeps failing.
+        tick_seconds: How long a tick reads data versions. What is not read by then is decided in the run, which has
+            more time; versions that were read are kept for as long as the warehouse does not change.
+        default_status: Whether it runs as soon as it is deployed.
+    """
+    selection = selection_from(dagster_project, select, exclude)
+    evaluator = _Evaluator(
+        dagster_project, name or evaluator_name(dagster_project), selection, max_attempts, tick_seconds
+    )
+
+    @dg.sensor(
+        name=evaluator.name,
+        description=f"Builds what would change among {len(selection.nodes)} models and seeds, and nothing else.",
+        asset_selection=dagster_project.asset_selection(selection),
+        minimum_interval_seconds=minimum_interval_seconds,
+        default_status=default_status,
+        required_resource_keys={WAREHOUSE_KEY},
+    )
+    def _evaluate(context: dg.SensorEvaluationContext) -> dg.SensorResult | dg.SkipReason:
+        return evaluator.tick(context)
+
+    return as_evaluator(_evaluate)
+
+
+def evaluator_name(dagster_project: DagsterProject) -> str:
+    """Return the name of the evaluator over the whole project."""
+    return f"{dagster_project.project.name}_evaluator"
+
+
+@dataclass(frozen=True)
+class _Evaluator:
+    dagster_project: DagsterProject
+    name: str
+    selection: Selection
+    max_attempts: int
+    tick_seconds: float
+
+    def tick(self, context: dg.SensorEvaluationContext) -> dg.SensorResult | dg.SkipReason:
+        """Observe, decide, and request what has something to do."""
+        going = context.instance.get_runs(
+            dg.RunsFilter(tags={EVALUATOR_TAG: self.name}, statuses=list(UNFINISHED)), limit=1
+        )
+        if going:
+            return dg.SkipReason(f"the run {going[0].run_id} of this evaluator is {going[0].status.value.lower()}")
+        resource: WarehouseResource = getattr(context.resources, WAREHOUSE_KEY)
+        started = datetime.now(timezone.utc)
+        try:
+            runner = replace(self.dagster_project.runner(resource), observe_seconds=self.tick_seconds)
+            plan, seen = runner.plan(self.selection, wait_seconds=0)
+            events = news_of_sources(self.dagster_project, seen, self.dagster_project.opened.store, SOURCES_A_TICK)
+            leases = self.dagster_project.opened.store.leases(self.dagster_project.project.environment)
+            building = {each.model: each.run_id for each in leases}
+            request, why_not = self._request(context, plan, building)
+            shown = self._to_show(context, plan, building, started, requested=request is not None)
+        except WarehouseBusyError as error:
+            return dg.SkipReason(f"another process holds the warehouse: {error}")
+        except SaoError as error:
+            return dg.SkipReason(f"cannot decide: {error}")
+        if request is not None:
+            for model in plan.to_build[:LOGGED]:
+                context.log.info(f"{model}: {explain(plan.decisions[model])}")
+            if len(plan.to_build) > LOGGED:
+                context.log.info(f"and {len(plan.to_build) - LOGGED} more")
+        else:
+            context.log.info(why_not)
+        trees = trees_of(
+            ((self.dagster_project.keys[name], each) for name, each in shown.items()),
+            started,
+            datetime.now(timezone.utc),
+        )
+        return sensor_result([request] if request is not None else [], events, trees, why_not)
+
+    def _request(
+        self, context: dg.SensorEvaluationContext, plan: Plan, building: Mapping[str, str]
+    ) -> tuple[dg.RunRequest | None, str]:
+        """Return what to request, or None and the reason."""
+        mark = plan_digest(plan)
+        tags = {MODE_TAG: "state-aware", EVALUATOR_TAG: self.name, PLAN_TAG: mark, **_reasons(plan)}
+        request = self.dagster_project.request(plan, tags, building)
+        if request is None:
+            waits = [name for name in plan.to_build if name in building]
+            others = f"{', '.join(waits)} wait for the runs that are building them" if waits else nothing_to_do(plan)
+            return None, others
+        failed = context.instance.get_runs(
+            dg.RunsFilter(tags={PLAN_TAG: mark}, statuses=[dg.DagsterRunStatus.FAILURE, dg.DagsterRunStatus.CANCELED]),
+            limit=self.max_attempts,
+        )
+        if len(failed) >= self.max_attempts:
+            return None, (
+                f"the same work failed {len(failed)} times, the last time in run {failed[0].run_id}; "
+                f"it is requested again when its inputs or its code change"
+            )
+        return request, ""
+
+    def _to_show(
+        self,
+        context: dg.SensorEvaluationContext,
+        plan: Plan,
+        building: Mapping[str, str],
+        now: datetime,
+        *,
+        requested: bool,
+    ) -> dict[str, Condition]:
+        """Return the trees of the decisions that changed since they were shown last, or that led to a run."""
+        store, environment, scope = (
+            self.dagster_project.opened.store,
+            self.dagster_project.project.environment,
+            f"shown by {self.name}",
+        )
+        known = store.marks(environment, scope)
+        today = now.date().isoformat()
+        again = (now - SHOWN_AGAIN).date().isoformat()
+        marks = {}
+        for name in sorted(plan.decisions, key=lambda each: plan.decisions[each].outcome is not Outcome.BUILT):
+            decision = plan.decisions[name]
+            facts: list[JSON] = [decision.outcome.value, decision.reason.value, _timeless(decision.evidence)]
+            mark = digest([*facts, *([building[name]] if name in building else [])])
+            was, _, day = known.get(name, "").partition(" ")
+            if was != mark or day < again or (requested and decision.outcome is Outcome.BUILT):
+                marks[name] = f"{mark} {today}"
+            if len(marks) == TREES_A_TICK:
+                break
+        intervals = self.dagster_project.project.graph.intervals(now)
+        shown = {
+            name: conditions_of(
+                plan.decisions[name],
+                resolve_policy(self.dagster_project.project, self.dagster_project.project.nodes[name], intervals),
+                building.get(name),
+            )
+            for name in marks
+        }
+        if known.get("") != today:  # no model has that name
+            purge_evaluations(context.instance, now - KEPT)
+            marks[""] = today
+        store.keep_marks(environment, scope, marks)
+        return shown
+
+
+def plan_digest(plan: Plan) -> str:
+    """Return a digest of the work that a plan has to do, the same for as long as that is the same work."""
+    work: dict[str, JSON] = {
+        name: [plan.decisions[name].reason.value, _timeless(plan.decisions[name].evidence)] for name in plan.to_build
+    }
+    tests: dict[str, JSON] = {
+        name: [plan.tests[name].reason.value, _timeless(plan.tests[name].evidence)] for name in plan.to_test
+    }
+    return digest([work, tests])
+
+
+def _timeless(evidence: object) -> JSON:
+    if isinstance(evidence, Mapping):
+        return {key: _timeless(value) for key, value in evidence.items() if not key.endswith(_TIMES)}
+    if isinstance(evidence, list | tuple):
+        return [_timeless(value) for value in evidence]
+    return str(evidence)
+
+
+def nothing_to_do(plan: Plan) -> str:
+    """Return one sentence that says why a plan builds nothing."""
+    reasons: dict[str, int] = {}
+    for decision in plan.decisions.values():
+        reasons[decision.reason.value] = reasons.get(decision.reason.value, 0) + 1
+    counted = ", ".join(f"{count} {reason}" for reason, count in sorted(reasons.items()))
+    reused = sum(each.outcome in (TestOutcome.REUSED, TestOutcome.PROVEN) for each in plan.tests.values())
+    return f"all {len(plan.decisions)} models are reused ({counted}), and {reused} data tests stand"
+
+
+def _reasons(plan: Plan) -> dict[str, str]:
+    """Return the reasons of a plan as run tags, counted."""
+    counts: dict[str, int] = {}
+    for decision in plan.decisions.values():
+        if decision.outcome is Outcome.BUILT:
+            counts[decision.reason.value] = counts.get(decision.reason.value, 0) + 1
+    return {f"sao/{reason}": str(count) for reason, count in counts.items()}

@@ -1,0 +1,96 @@
+"""Jobs and schedules: any selection, state-aware or forced."""
+
+# no `from __future__ import annotations` here: Dagster reads the annotation of `context` as an object
+
+import time
+from typing import Any
+
+import dagster as dg
+
+from sao_dagster.core.decide import Mode
+from sao_dagster.dagster.evaluator import nothing_to_do
+from sao_dagster.dagster.project_view import MODE_TAG, WAREHOUSE_KEY, DagsterProject
+from sao_dagster.dagster.resources import WarehouseResource
+from sao_dagster.dagster.selections import Select, selection_from
+from sao_dagster.errors import SaoError
+from sao_dagster.run.report import RunResult, foreseen_reuse
+from sao_dagster.run.runner import record_run
+
+
+def build_job(
+    dagster_project: DagsterProject,
+    name: str,
+    *,
+    select: Select = None,
+    exclude: str | None = None,
+    mode: Mode = Mode.STATE_AWARE,
+    description: str | None = None,
+) -> Any:
+    """Return a job over a selection, in dbt's syntax or Dagster's; each model is decided at its turn, by its mode."""
+    return dg.define_asset_job(
+        name,
+        selection=dagster_project.asset_selection(selection_from(dagster_project, select, exclude)),
+        tags={MODE_TAG: mode.value},
+        description=description or f"{mode.value} build of {select or 'everything'}",
+    )
+
+
+def build_schedule(
+    dagster_project: DagsterProject,
+    name: str,
+    cron_schedule: str,
+    *,
+    select: Select = None,
+    exclude: str | None = None,
+    mode: Mode = Mode.STATE_AWARE,
+    execution_timezone: str | None = None,
+    default_status: dg.DefaultScheduleStatus = dg.DefaultScheduleStatus.STOPPED,
+) -> dg.ScheduleDefinition:
+    """Return a schedule that decides before it launches: one run with what has something to do, or none.
+
+    Args:
+        dagster_project: The project in Dagster.
+        name: The schedule's name; its job has the same with `_job`.
+        cron_schedule: When.
+        select: What it builds, in dbt's syntax or as one of Dagster's selections; everything if nothing is said.
+        exclude: What it leaves out.
+        mode: Whether it goes by the state; a forced one builds all it selects.
+        execution_timezone: Of the cron schedule.
+        default_status: Whether it runs as soon as it is deployed.
+    """
+    selection = selection_from(dagster_project, select, exclude)
+    job = build_job(dagster_project, f"{name}_job", select=select, exclude=exclude, mode=mode)
+
+    @dg.schedule(
+        name=name,
+        cron_schedule=cron_schedule,
+        job=job,
+        execution_timezone=execution_timezone,
+        default_status=default_status,
+        required_resource_keys={WAREHOUSE_KEY},
+    )
+    def _schedule(context: dg.ScheduleEvaluationContext) -> dg.RunRequest | dg.SkipReason:
+        resource: WarehouseResource = getattr(context.resources, WAREHOUSE_KEY)
+        if mode is not Mode.STATE_AWARE:
+            return dg.RunRequest(tags={MODE_TAG: mode.value})
+        started = time.perf_counter()
+        try:
+            plan, seen = dagster_project.runner(resource).plan(selection, wait_seconds=0)
+            tick = f"{name}@{context.scheduled_execution_time.isoformat(timespec='seconds')}"
+            _record_reuse(
+                dagster_project,
+                foreseen_reuse(dagster_project.project, plan, seen, tick, time.perf_counter() - started),
+            )
+        except SaoError as error:
+            context.log.warning(f"decides in the run, because it cannot now: {error}")
+            return dg.RunRequest(tags={MODE_TAG: mode.value})
+        return dagster_project.request(plan, {MODE_TAG: mode.value}) or dg.SkipReason(nothing_to_do(plan))
+
+    return _schedule
+
+
+def _record_reuse(dagster_project: DagsterProject, reused: RunResult) -> None:
+    """Keep what a schedule's tick reused before it launched the rest, once, so that savings count it."""
+    store = dagster_project.opened.store
+    if reused.models and reused.run_id not in {each.run_id for each in store.runs(reused.environment, limit=20)}:
+        record_run(store, reused)

@@ -1,0 +1,173 @@
+"""What Dagster's UI shows of results: metadata under the keys it knows, and this package's own under `sao/`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import dagster as dg
+
+from sao_dagster.core.decide import Outcome
+from sao_dagster.core.decide_test import TestDecision
+from sao_dagster.core.explain import describe_refuted, explain, explain_test
+from sao_dagster.core.nodes import Model
+from sao_dagster.core.plan import Plan
+from sao_dagster.core.relations import Relation, RelationKey
+from sao_dagster.dagster.project_view import DagsterProject
+from sao_dagster.run.events import ModelResult, TestResult
+from sao_dagster.run.report import RunResult
+from sao_dagster.sql.lineage import column_lineage
+
+Columns = Mapping[str, Sequence[tuple[str, str]]]
+"""Names and types of columns, by node or source."""
+
+SHOWN_SQL = 20_000  # characters of compiled SQL in one event
+SHOWN_ROWS = 500  # of a table in one event
+
+
+def model_metadata(dagster_project: DagsterProject, result: ModelResult, columns: Columns) -> dict[str, Any]:
+    """Return what a materialization or an observation says of a model.
+
+    Args:
+        dagster_project: The project in Dagster.
+        result: What became of the model.
+        columns: Of what it reads, for the column lineage of what was built.
+    """
+    decision, record = result.decision, result.record
+    metadata: dict[str, Any] = {
+        "sao/outcome": decision.outcome.value,
+        "sao/reason": decision.reason.value,
+        "sao/because": explain(decision),
+        "sao/evidence": dg.MetadataValue.json(plain(decision.evidence)),
+        "dagster/table_name": result.relation.replace('"', ""),
+    }
+    if record is None:
+        return metadata
+    if decision.outcome is Outcome.REUSED:
+        metadata["sao/seconds_saved"] = round(record.seconds, 3)
+        metadata["sao/built_by_run"] = dg.MetadataValue.dagster_run(record.run_id)
+        return metadata
+    metadata["sao/seconds"] = round(result.seconds, 3)
+    if record.rows is not None:
+        metadata["dagster/row_count"] = record.rows
+    node = dagster_project.project.nodes[result.name]
+    about = {each.name.lower(): each.description or None for each in node.columns}
+    metadata["dagster/column_schema"] = dg.TableSchema(
+        [dg.TableColumn(name, kind, description=about.get(name.lower())) for name, kind in record.columns]
+    )
+    if isinstance(node, Model):
+        sql = node.compiled.sql.strip()
+        shown = sql if len(sql) <= SHOWN_SQL else sql[:SHOWN_SQL] + "\n-- ..."
+        metadata["sao/compiled_sql"] = dg.MetadataValue.md(f"```sql\n{shown}\n```")
+        lineage = _lineage(dagster_project, node, dict(record.columns), columns)
+        if lineage is not None:
+            metadata["dagster/column_lineage"] = lineage
+    return metadata
+
+
+def _lineage(
+    dagster_project: DagsterProject, node: Model, own: Mapping[str, str], columns: Columns
+) -> dg.TableColumnLineage | None:
+    """Return the lineage of a model's columns, or None where nothing is known of it."""
+    names: dict[RelationKey, str] = {}
+    tables: dict[Relation, list[str]] = {}
+    for name in dagster_project.project.graph.relations_read(node.name):
+        relation = dagster_project.project.relation(name)
+        if relation is not None and name in columns:
+            names[relation.key] = name
+            tables[relation] = [column for column, _ in columns[name]]
+    written = {(name, column.lower()): column for name in names.values() for column, _ in columns[name]}
+    found = column_lineage(node.compiled.sql, dagster_project.project.dialect, tables)
+    deps = {
+        column: [
+            dg.TableColumnDep(dagster_project.keys[names[key]], written[names[key], origin])
+            for key, origin in found[column.lower()]
+            if (names[key], origin) in written
+        ]
+        for column in own
+        if found.get(column.lower())
+    }
+    return dg.TableColumnLineage(deps) if deps else None
+
+
+def check_metadata(result: TestResult) -> dict[str, Any]:
+    """Return what a check says of one data test that has a verdict."""
+    assert result.verdict is not None  # noqa: S101 - a test without a verdict is not reported
+    metadata: dict[str, Any] = {
+        "sao/outcome": result.decision.outcome.value,
+        "sao/verdict": result.verdict.value,
+        "sao/because": explain_test(result.decision),
+        "sao/failures": result.failures or 0,
+    }
+    if result.statement:
+        metadata["sao/statement"] = result.statement
+    if result.record is not None:
+        metadata["sao/from_run"] = dg.MetadataValue.dagster_run(result.record.run_id)
+    if result.sample:
+        metadata["sao/failing_rows"] = _rows(result.sample)
+    if result.error:
+        metadata["sao/error"] = result.error
+    if "rules" in result.decision.evidence:
+        metadata["sao/proof"] = dg.MetadataValue.json(plain(result.decision.evidence))
+    if result.decision.evidence.get("refuted"):
+        metadata["sao/proof_refuted"] = describe_refuted(result.test, result.decision)
+    if "age_seconds" in result.decision.evidence:
+        metadata["sao/age_seconds"] = float(str(result.decision.evidence["age_seconds"]))
+        metadata["sao/loaded_at"] = str(result.decision.evidence["loaded_at"])
+    return metadata
+
+
+def tests_table(results: Sequence[TestResult]) -> dg.TableMetadataValue:
+    """Return the data tests behind one check as a table."""
+    return _table(
+        {
+            "test": each.test.name,
+            "severity": each.test.severity.value,
+            "outcome": each.decision.outcome.value,
+            "verdict": each.verdict.value if each.verdict else "",
+            "failures": each.failures or 0,
+            "because": explain_test(each.decision),
+            "statement": each.statement or "",
+        }
+        for each in results
+    )
+
+
+def plan_table(plan: Plan) -> dg.TableMetadataValue:
+    """Return a plan as a table: what would be built first, then the rest, as far as there is room."""
+    models = sorted(plan.decisions.values(), key=lambda each: each.outcome is not Outcome.BUILT)
+    rows = [(each.model, each.outcome.value, each.reason.value, explain(each)) for each in models]
+    tests: list[TestDecision] = [plan.tests[name] for name in plan.to_test]
+    rows += [(each.test, each.outcome.value, each.reason.value, explain_test(each)) for each in tests]
+    return _table(dict(zip(("name", "would be", "reason", "because"), row, strict=True)) for row in rows[:SHOWN_ROWS])
+
+
+def savings_metadata(result: RunResult) -> dict[str, Any]:
+    """Return what a run did and saved, as numbers that Dagster plots over time."""
+    summary = {name: value for name, value in result.summary().items() if isinstance(value, int | float)}
+    merged = int(summary["tests_ran"]) - int(summary["test_statements"])
+    numbers = {**summary, "statements_merged": max(0, merged), "seconds_deciding": round(result.deciding_seconds, 3)}
+    return {f"sao/{name}": value for name, value in numbers.items()}
+
+
+def _rows(rows: Sequence[Mapping[str, Any]]) -> dg.TableMetadataValue:
+    return _table({name: "" if value is None else value for name, value in row.items()} for row in rows)
+
+
+def _table(rows: Any) -> dg.TableMetadataValue:
+    records = [dg.TableRecord(row) for row in rows]
+    kinds: dict[str, str] = {
+        name: "int" if isinstance(value, int) else "string"
+        for name, value in (records[0].data if records else {}).items()
+    }
+    schema = dg.TableSchema([dg.TableColumn(name, kind) for name, kind in kinds.items()])
+    return dg.MetadataValue.table(records, schema=schema)
+
+
+def plain(value: Any) -> Any:
+    """Return evidence as JSON's own types."""
+    if isinstance(value, Mapping):
+        return {key: plain(each) for key, each in value.items()}
+    if isinstance(value, list | tuple):
+        return [plain(each) for each in value]
+    return value

@@ -1,0 +1,249 @@
+"""What assets, sensor and schedules share: a project, its translator, and the ways between names and keys."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass, field, replace
+from datetime import datetime, timezone
+from enum import Enum
+from functools import cached_property
+
+import dagster as dg
+
+from sao_dagster.core.decide import Mode
+from sao_dagster.core.explain import describe_policy
+from sao_dagster.core.nodes import Materialized, is_source
+from sao_dagster.core.plan import Plan
+from sao_dagster.core.project import Project
+from sao_dagster.core.selection import Selection, select
+from sao_dagster.dagster.automation import with_marker
+from sao_dagster.dagster.resources import WarehouseResource
+from sao_dagster.dagster.translator import CheckGranularity, SaoTranslator, as_virtual
+from sao_dagster.errors import ProjectErrors, SaoError
+from sao_dagster.run.events import freshness_test
+from sao_dagster.run.runner import Runner
+from sao_dagster.sql_project import SqlProject
+
+MODE_TAG = "sao/mode"
+PLAN_TAG = "sao/plan"
+EVALUATOR_TAG = "sao/evaluator"
+WAREHOUSE_KEY = "sao_warehouse"
+DRY_RUN = "dry-run"
+FRESHNESS_CHECK = "source_freshness"
+
+
+class ReuseEvent(str, Enum):
+    """What a reused model leaves in Dagster's log.
+
+    An observation by default: a materialization would make other automation think that there is news.
+    """
+
+    OBSERVATION = "observation"
+    NONE = "none"
+    MATERIALIZATION = "materialization"
+
+
+class Granularity(str, Enum):
+    """What one step of a Dagster run is: the models of a project, with threads of their own, or one model."""
+
+    PROJECT = "project"
+    MODEL = "model"
+
+
+@dataclass(frozen=True)
+class DagsterProject:
+    """A project as Dagster sees it.
+
+    Attributes:
+        opened: The project.
+        translator: Makes keys and specs.
+        reuse_event: What a reused model leaves in the log.
+        check_granularity: Whether there is an asset check for each data test, or for several of a model together.
+        granularity: Whether a step of a run is the whole project or one model.
+        evaluator: Whether an evaluator sensor looks after the assets, so that they are marked as automated.
+        virtual_views: Whether views are virtual assets, where the installed Dagster knows them.
+        foreign: Keys of sources that other assets of the code location produce.
+    """
+
+    opened: SqlProject
+    translator: SaoTranslator = field(default_factory=SaoTranslator)
+    reuse_event: ReuseEvent = ReuseEvent.OBSERVATION
+    check_granularity: CheckGranularity = CheckGranularity.TEST
+    granularity: Granularity = Granularity.PROJECT
+    evaluator: bool = True
+    virtual_views: bool = False
+    foreign: frozenset[dg.AssetKey] = frozenset()
+
+    @property
+    def project(self) -> Project:
+        """The project's models, sources and tests."""
+        return self.opened.project
+
+    @cached_property
+    def asset_names(self) -> tuple[str, ...]:
+        """The models and seeds that are assets: all but ephemerals, in the order of the graph."""
+        nodes = self.project.nodes
+        return tuple(
+            name for name in self.project.graph.order if nodes[name].materialized is not Materialized.EPHEMERAL
+        )
+
+    @cached_property
+    def own_sources(self) -> tuple[str, ...]:
+        """The sources that nothing else in the code location produces."""
+        return tuple(name for name in self.project.sources if self.keys[name] not in self.foreign)
+
+    @cached_property
+    def keys(self) -> Mapping[str, dg.AssetKey]:
+        """Asset keys by name of node or id of source."""
+        names = (*self.asset_names, *self.project.sources)
+        return {name: self.translator.key_of(self.project, name) for name in names}
+
+    @cached_property
+    def names(self) -> Mapping[dg.AssetKey, str]:
+        """Names by asset key."""
+        return {key: name for name, key in self.keys.items()}
+
+    @cached_property
+    def check_keys(self) -> Mapping[str, dg.AssetCheckKey]:
+        """Check keys by name of the data test; several tests share one, where they are aggregated."""
+        found = {
+            name: dg.AssetCheckKey(self.keys[test.tested], self.translator.get_check_name(test, self.check_granularity))
+            for name, test in self.project.tests.items()
+            if test.tested in self.keys
+        }
+        for name in self.own_sources:
+            if self.project.sources[name].has_age_limit:
+                test = freshness_test(self.project.sources[name])
+                found[test.name] = dg.AssetCheckKey(self.keys[name], FRESHNESS_CHECK)
+        return found
+
+    @cached_property
+    def tests(self) -> Mapping[dg.AssetCheckKey, tuple[str, ...]]:
+        """Names of data tests by check key."""
+        found: dict[dg.AssetCheckKey, list[str]] = {}
+        for name, key in self.check_keys.items():
+            found.setdefault(key, []).append(name)
+        return {key: tuple(names) for key, names in found.items()}
+
+    @property
+    def savings_key(self) -> dg.AssetKey:
+        """The asset that shows over time what runs have saved."""
+        return dg.AssetKey([self.project.name, "savings"])
+
+    def asset_spec(self, name: str) -> dg.AssetSpec:
+        """Return the spec of a model, seed or source, as the translator makes it, marked where it is looked after."""
+        if is_source(name):
+            return self.translator.get_asset_spec(self.project, self.project.sources[name])
+        node = self.project.nodes[name]
+        spec = self.translator.get_asset_spec(self.project, node)
+        if self.virtual_views and node.materialized is Materialized.VIEW:
+            spec = as_virtual(spec)
+        if not self.evaluator:
+            return spec
+        return with_marker(spec, describe_policy(node.policy, datetime.now(timezone.utc)))
+
+    def check_specs(self, *, of_sources: bool) -> list[dg.AssetCheckSpec]:
+        """Return the specs of the checks of sources, or of those of models and seeds."""
+        specs = []
+        for key, names in self.tests.items():
+            tests = [self.project.tests[name] for name in names if name in self.project.tests]
+            if is_source(self.names[key.asset_key]) is not of_sources:
+                continue
+            if not tests:
+                source = self.project.sources[self.names[key.asset_key]]
+                specs.append(self.translator.get_freshness_check_spec(self.project, source, key.name))
+            elif self.check_granularity is CheckGranularity.TEST:
+                specs.append(self.translator.get_check_spec(self.project, tests[0]))
+            else:
+                specs.append(self.translator.get_aggregated_check_spec(self.project, key.name, tests))
+        return specs
+
+    def runner(self, resource: WarehouseResource | None = None) -> Runner:
+        """Return a runner on the warehouse that a resource says."""
+        runner = self.opened.runner()
+        return runner if resource is None else replace(runner, warehouse=resource.warehouse(runner.warehouse))
+
+    def select(self, include: str | None, exclude: str | None = None) -> Selection:
+        """Return what a selection in dbt's syntax means."""
+        return select(self.project, include, exclude)
+
+    def selection_of(self, assets: Iterable[dg.AssetKey], checks: Iterable[dg.AssetCheckKey]) -> Selection:
+        """Return the selection that asset and check keys mean, in the order of the graph."""
+        checks = [key for key in checks if key in self.tests]
+        wanted = {self.names[key] for key in (*assets, *(key.asset_key for key in checks)) if key in self.names}
+        nodes = {self.names[key] for key in assets if key in self.names}
+        tests = {name for key in checks for name in self.tests[key] if name in self.project.tests}
+        sources = {name for name in wanted if is_source(name)}
+        sources |= {name for test in tests for name in self.project.tests[test].reads if is_source(name)}
+        return Selection(
+            nodes=tuple(name for name in self.asset_names if name in nodes),
+            tests=tuple(name for name in self.project.tests if name in tests),
+            sources=tuple(name for name in self.project.sources if name in sources),
+        )
+
+    def asset_selection(self, selection: Selection) -> dg.AssetSelection:
+        """Return the assets and checks that a selection means, for jobs and sensors."""
+        assets = dg.AssetSelection.assets(*(self.keys[name] for name in selection.nodes))
+        checks = dict.fromkeys(self.check_keys[name] for name in selection.tests if name in self.check_keys)
+        checks |= dict.fromkeys(self._freshness_checks(selection.nodes))
+        return assets | dg.AssetSelection.checks(*checks)
+
+    def request(self, plan: Plan, tags: Mapping[str, str], leave_out: Collection[str] = ()) -> dg.RunRequest | None:
+        """Return a request for exactly what a plan has to do, or None if that is nothing.
+
+        Args:
+            plan: The plan.
+            tags: Tags of the run.
+            leave_out: Models that another run is building; tests that read them are left out, too.
+        """
+        assets = [self.keys[name] for name in plan.to_build if name not in leave_out]
+        checks = dict.fromkeys(
+            self.check_keys[name]
+            for name in plan.to_test
+            if name in self.check_keys and not set(self.project.tests[name].reads).intersection(leave_out)
+        )
+        if not assets and not checks:
+            return None
+        checks |= dict.fromkeys(self._freshness_checks(plan.to_build))
+        return dg.RunRequest(asset_selection=assets, asset_check_keys=list(checks), tags=dict(tags))
+
+    def _freshness_checks(self, nodes: Iterable[str]) -> list[dg.AssetCheckKey]:
+        above = self.project.graph.sources_above(nodes)
+        return [
+            self.check_keys[freshness_test(self.project.sources[name]).name]
+            for name in self.own_sources
+            if name in above and self.project.sources[name].has_age_limit
+        ]
+
+
+def mode_of(tags: Mapping[str, str]) -> Mode | None:
+    """Return the mode that a run's tags say: state-aware where they say nothing, None for a dry run.
+
+    Raises:
+        dg.Failure: The tag has a value that is no mode.
+    """
+    value = tags.get(MODE_TAG, Mode.STATE_AWARE.value)
+    if value == DRY_RUN:
+        return None
+    known = (Mode.STATE_AWARE, Mode.FORCE, Mode.FULL_REFRESH)
+    for mode in known:
+        if value == mode.value:
+            return mode
+    words = ", ".join([*(mode.value for mode in known), DRY_RUN])
+    raise dg.Failure(f"the run tag {MODE_TAG} is {value!r}; it may be {words}", allow_retries=False)
+
+
+def checked_project(opened: SqlProject) -> SqlProject:
+    """Return the project, if it has no errors: Dagster shows a code location that cannot be loaded with its error.
+
+    Raises:
+        ProjectErrors: All of them.
+    """
+    if opened.project.errors:
+        raise ProjectErrors(opened.project.errors)
+    return opened
+
+
+def failure(error: SaoError) -> dg.Failure:
+    """Return an error of this package as one that Dagster shows without a stack trace of ours."""
+    return dg.Failure(description=str(error), allow_retries=True)

@@ -1,0 +1,104 @@
+"""Sources in Dagster: observable assets, and what runs and ticks tell of them when their data version changes."""
+
+# no `from __future__ import annotations` here: Dagster reads the annotation of `context` as an object
+
+import warnings
+from collections.abc import Iterator
+from typing import Any, TypeAlias
+
+import dagster as dg
+
+from sao_dagster.core.selection import Selection
+from sao_dagster.dagster.project_view import WAREHOUSE_KEY, DagsterProject, failure
+from sao_dagster.dagster.resources import WarehouseResource
+from sao_dagster.errors import SaoError
+from sao_dagster.run.observe import Observation
+from sao_dagster.state.protocol import StateStore
+
+SCOPE = "dagster_sources"
+SourceEvent: TypeAlias = dg.AssetObservation | dg.AssetMaterialization
+
+
+def build_source_observations(dagster_project: DagsterProject, name: str) -> dg.AssetsDefinition | None:
+    """Return the sources of a project as observable assets, or None if there are none."""
+    specs = [dagster_project.asset_spec(each) for each in dagster_project.own_sources]
+    if not specs:
+        return None
+
+    def _observe(context: dg.AssetExecutionContext) -> Iterator[Any]:
+        resource: WarehouseResource = getattr(context.resources, WAREHOUSE_KEY)
+        chosen = {dagster_project.names[key] for key in context.selected_asset_keys}
+        selection = Selection((), (), tuple(each for each in dagster_project.own_sources if each in chosen))
+        try:
+            _, seen = dagster_project.runner(resource).plan(selection)
+            dagster_project.opened.store.keep_marks(dagster_project.project.environment, SCOPE, _versions(seen, chosen))
+        except SaoError as error:
+            raise failure(error) from error
+        for each in selection.sources:
+            version = seen.facts.versions.get(each)
+            if version is None:
+                context.log.warning(f"the data version of {each} cannot be read")
+            else:
+                yield dg.ObserveResult(
+                    asset_key=dagster_project.keys[each],
+                    data_version=dg.DataVersion(version),
+                    metadata=_metadata(seen, each),
+                )
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", category=dg.BetaWarning)
+        observed: dg.AssetsDefinition = dg.multi_observable_source_asset(
+            name=name,
+            specs=specs,
+            can_subset=True,
+            required_resource_keys={WAREHOUSE_KEY},
+            description="Reads the data versions of the sources, and builds nothing.",
+        )(_observe)
+    return observed
+
+
+def news_of_sources(
+    dagster_project: DagsterProject, seen: Observation, store: StateStore, limit: int | None = None
+) -> list[SourceEvent]:
+    """Return events about the sources whose data version differs from the one that Dagster was told last.
+
+    A source with a freshness policy has a materialization too: Dagster tells freshness by these alone.
+
+    Args:
+        dagster_project: The project in Dagster.
+        seen: What was observed.
+        store: Where it is kept what Dagster was told.
+        limit: The most sources to tell of; the others are told of the next time.
+    """
+    known = store.marks(dagster_project.project.environment, SCOPE)
+    versions = _versions(seen, set(dagster_project.own_sources))
+    news = [name for name in versions if known.get(name) != versions[name]][:limit]
+    events: list[SourceEvent] = []
+    for name in news:
+        source = dagster_project.project.sources[name]
+        facts: dict[str, Any] = {
+            "asset_key": dagster_project.keys[name],
+            "description": "new data version",
+            "metadata": _metadata(seen, name),
+            "tags": {"dagster/data_version": versions[name]},
+        }
+        events.append(dg.AssetObservation(**facts))
+        if source.error_after is not None:
+            events.append(dg.AssetMaterialization(**facts))
+    store.keep_marks(dagster_project.project.environment, SCOPE, {name: versions[name] for name in news})
+    return events
+
+
+def _versions(seen: Observation, chosen: set[str]) -> dict[str, str]:
+    return {name: version for name, version in seen.facts.versions.items() if version is not None and name in chosen}
+
+
+def _metadata(seen: Observation, name: str) -> dict[str, Any]:
+    metadata: dict[str, Any] = {}
+    if name in seen.columns:
+        metadata["dagster/column_schema"] = dg.TableSchema(
+            [dg.TableColumn(column, kind) for column, kind in seen.columns[name]]
+        )
+    if name in seen.loaded_at:
+        metadata["dagster/last_updated_timestamp"] = dg.MetadataValue.timestamp(seen.loaded_at[name])
+    return metadata

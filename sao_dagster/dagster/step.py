@@ -1,0 +1,210 @@
+"""One step of a Dagster run: runs a selection and tells Dagster of it, model by model."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import dagster as dg
+
+from sao_dagster.core.decide import Mode, Outcome
+from sao_dagster.core.decide_test import TestOutcome
+from sao_dagster.core.explain import explain
+from sao_dagster.core.selection import Selection
+from sao_dagster.dagster.check_results import CheckReports, repeat
+from sao_dagster.dagster.metadata import model_metadata, plan_table, savings_metadata
+from sao_dagster.dagster.project_view import (
+    DRY_RUN,
+    MODE_TAG,
+    WAREHOUSE_KEY,
+    DagsterProject,
+    Granularity,
+    ReuseEvent,
+    failure,
+    mode_of,
+)
+from sao_dagster.dagster.resources import WarehouseResource
+from sao_dagster.dagster.sources import news_of_sources
+from sao_dagster.errors import SaoError, StateError
+from sao_dagster.run.events import Event, Message, ModelResult, Planned, Started
+from sao_dagster.run.report import RunResult
+from sao_dagster.run.runner import Runner
+
+
+class Step:
+    """What a step of models, or of the checks of sources, does.
+
+    Args:
+        context: Dagster's, of an asset or a check step.
+        dagster_project: The project in Dagster.
+        selection: What it is about.
+        mode: The mode that the launchpad says; the run's tag decides where it says none.
+    """
+
+    def __init__(
+        self, context: Any, dagster_project: DagsterProject, selection: Selection, mode: str | None = None
+    ) -> None:
+        self.selection = selection
+        self._context = context
+        self._edge = dagster_project
+        self._mode = mode
+        self._reports = CheckReports(dagster_project, frozenset(context.selected_asset_check_keys))
+        self._columns: dict[str, tuple[tuple[str, str], ...]] = {}
+
+    def run(self) -> Iterator[Any]:
+        """Run the selection and yield what Dagster should know of it.
+
+        Raises:
+            dg.Failure: A model failed or was skipped, or nothing could be run; so a run is never green by mistake.
+        """
+        resource: WarehouseResource = getattr(self._context.resources, WAREHOUSE_KEY)
+        mode = mode_of({MODE_TAG: self._mode} if self._mode else self._context.run.tags)
+        try:
+            runner = self._edge.runner(resource)
+            if mode is None and self._edge.granularity is Granularity.MODEL:
+                raise dg.Failure(
+                    "a dry run needs all models in one step, and here each is its own (granularity: model); use `sao plan`",
+                    allow_retries=False,
+                )
+            if mode is None:
+                yield from self._dry_run(runner)
+                return
+            running = runner.events(self.selection, mode, run_id=self._context.run.run_id)
+            while True:
+                try:
+                    event = next(running)
+                except StopIteration as stop:
+                    self._conclude(stop.value)
+                    return
+                yield from self._translate(event)
+        except SaoError as error:
+            raise failure(error) from error
+
+    def _dry_run(self, runner: Runner) -> Iterator[Any]:
+        """Show the plan: as run tags, as a table on the savings asset, and in the log."""
+        plan, seen = runner.plan(self.selection, Mode.STATE_AWARE)
+        for name in plan.to_build:
+            self._context.log.info(f"{name} would be built: {explain(plan.decisions[name])}")
+        counts = {
+            "built": len(plan.to_build),
+            "reused": sum(each.outcome is Outcome.REUSED for each in plan.decisions.values()),
+            "tests_ran": len(plan.to_test),
+            "tests_reused": sum(each.outcome is TestOutcome.REUSED for each in plan.tests.values()),
+            "tests_proven": sum(each.outcome is TestOutcome.PROVEN for each in plan.tests.values()),
+        }
+        if self.selection.nodes:
+            self._tag({f"sao/would/{name}": count for name, count in counts.items()})
+            self._context.log_event(
+                dg.AssetObservation(
+                    asset_key=self._edge.savings_key,
+                    description=f"Dry run: {counts['built']} would be built, {counts['reused']} reused",
+                    metadata={"sao/plan": plan_table(plan), **{f"sao/would/{name}": n for name, n in counts.items()}},
+                    tags={MODE_TAG: DRY_RUN},
+                )
+            )
+        records = seen.facts.test_records
+        for key in self._context.selected_asset_check_keys:
+            last = [records[name] for name in self._edge.tests[key] if name in records]
+            again = repeat(key, last) if len(last) == len(self._edge.tests[key]) else None
+            if again is not None:
+                yield again
+
+    def _translate(self, event: Event) -> Iterator[Any]:
+        log = self._context.log
+        if isinstance(event, Message):
+            log.info(event.text)
+        elif isinstance(event, Planned):
+            self._planned(event)
+        elif isinstance(event, Started):
+            log.info(f"building {event.model} ({event.reason.value})")
+        elif isinstance(event, ModelResult):
+            if event.decision.outcome is not Outcome.REUSED or self._edge.reuse_event is ReuseEvent.NONE:
+                log.info(f"{event.name} {event.decision.outcome.value}: {explain(event.decision)}")
+            for warning in event.decision.warnings:
+                log.warning(warning)
+            yield from self._model(event)
+        else:
+            yield from self._reports.add(event)
+
+    def _planned(self, event: Planned) -> None:
+        """Tell of warnings, and of sources that have changed since Dagster was told last."""
+        for warning in event.plan.warnings:
+            self._context.log.warning(warning)
+        self._columns = dict(event.seen.columns)
+        if event.plan.mode is not Mode.WITHOUT_STATE:
+            for told in news_of_sources(self._edge, event.seen, self._edge.opened.store):
+                self._context.log_event(told)
+
+    def _model(self, result: ModelResult) -> Iterator[Any]:
+        key, outcome = self._edge.keys[result.name], result.decision.outcome
+        if outcome not in (Outcome.BUILT, Outcome.REUSED):
+            return
+        facts: dict[str, Any] = {
+            "asset_key": key,
+            "metadata": model_metadata(self._edge, result, self._columns),
+            "tags": {"sao/reason": result.decision.reason.value},
+        }
+        if outcome is Outcome.BUILT and result.record is not None:
+            self._columns[result.name] = result.record.columns
+        # a reused model on which another step waits is materialized, or Dagster would silently skip that step
+        told = self._edge.reuse_event
+        if outcome is Outcome.BUILT or told is ReuseEvent.MATERIALIZATION or self._is_needed_below(key):
+            version = dg.DataVersion(result.data_version) if result.data_version else None
+            yield dg.MaterializeResult(**facts, data_version=version)
+        elif told is ReuseEvent.OBSERVATION:
+            yield dg.AssetObservation(**facts, description=f"Reused: {explain(result.decision)}")
+
+    def _is_needed_below(self, key: dg.AssetKey) -> bool:
+        """Return whether another step of this run waits for the asset."""
+        layer = self._context.job_def.asset_layer
+        here = self._context.selected_asset_keys
+        children = layer.asset_graph.get(key).child_keys
+        return any(child in layer.executable_asset_keys and child not in here for child in children)
+
+    def _conclude(self, result: RunResult) -> None:
+        """Leave the summary on the run and on the savings asset; fail the step if models failed or were skipped."""
+        saved = savings_metadata(result)
+        self._context.log.info(f"summary: {dict(result.summary())}")
+        if result.models:
+            shown = ("built", "reused", "skipped", "failed", "seconds_saved")
+            whole = self._summary_of_run() or result.summary()
+            self._tag({f"sao/{name}": whole[name] for name in shown if whole[name]})
+            if self._edge.granularity is Granularity.PROJECT:  # a point for each run, not one for each model
+                self._context.log_event(
+                    dg.AssetMaterialization(
+                        asset_key=self._edge.savings_key,
+                        description=f"{saved['sao/built']} built, {saved['sao/reused']} reused",
+                        metadata=saved,
+                    )
+                )
+        wrong = {
+            outcome: [each for each in result.models if each.decision.outcome is outcome]
+            for outcome in (Outcome.FAILED, Outcome.SKIPPED)
+        }
+        if not any(wrong.values()):
+            return
+        lines = [
+            f"{each.name} {outcome.value}: {explain(each.decision)}" for outcome, them in wrong.items() for each in them
+        ]
+        counted = ", ".join(f"{len(them)} {outcome.value}" for outcome, them in wrong.items())
+        raise dg.Failure(
+            description="\n".join([f"models: {counted}", *lines]),
+            metadata={
+                f"sao/{outcome.value}": dg.MetadataValue.json([each.name for each in them])
+                for outcome, them in wrong.items()
+            },
+        )
+
+    def _summary_of_run(self) -> Mapping[str, object] | None:
+        """Return the summary of all steps of this run so far, as the state has it."""
+        try:
+            runs = self._edge.opened.store.runs(self._edge.project.environment, limit=10)
+        except StateError:  # `on_state_error: build` has said so already
+            return None
+        return next((each.summary for each in runs if each.run_id == self._context.run.run_id), None)
+
+    def _tag(self, tags: dict[str, object]) -> None:
+        """Tag the run, so that the list of runs shows what each did."""
+        self._context.instance.add_run_tags(
+            self._context.run.run_id, {name: str(value) for name, value in tags.items()}
+        )

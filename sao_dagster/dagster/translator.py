@@ -1,0 +1,223 @@
+"""How a project shows in Dagster: the one place to override keys and specs."""
+
+from __future__ import annotations
+
+import inspect
+import re
+import warnings
+from collections.abc import Mapping, Sequence
+from datetime import datetime, timedelta, timezone
+from enum import Enum
+from pathlib import Path
+from typing import Any
+
+import dagster as dg
+
+from sao_dagster.core.explain import describe_policy
+from sao_dagster.core.nodes import DataTest, Model, Node, Seed, Severity, Source, is_source
+from sao_dagster.core.policy import describe_duration
+from sao_dagster.core.project import Project
+from sao_dagster.errors import UnsupportedError
+
+_OWNER = re.compile(r"^(team:.+|[^@\s]+@[^@\s]+\.[^@\s]+)$")
+_SHORTEST = timedelta(seconds=60)  # of a freshness policy in Dagster
+_DESCRIBED_SQL = 4000  # characters of SQL in a description
+
+
+class CheckGranularity(str, Enum):
+    """What one asset check stands for: a data test, a model's tests of one severity, or all of a model's tests."""
+
+    TEST = "test"
+    SEVERITY = "severity"
+    MODEL = "model"
+
+
+class SaoTranslator:
+    """LeaseQueue models, seeds, sources and data tests into Dagster's specs. Subclass it to change any of that.
+
+    All of the package asks the translator for keys, so overriding `get_asset_key` alone renames assets everywhere.
+    """
+
+    def get_asset_key(self, node: Node | Source) -> dg.AssetKey:
+        """Return the key: `meta.dagster.asset_key`; else the name of a model or seed, source and table of a source."""
+        key = _dagster_meta(node).get("asset_key")
+        if key is not None:
+            return dg.AssetKey([str(part) for part in key] if isinstance(key, list) else str(key).split("/"))
+        if isinstance(node, Source):
+            return dg.AssetKey([node.source_name, node.table_name])
+        return dg.AssetKey([node.name.replace(".", "_")])
+
+    def get_asset_spec(self, project: Project, node: Node | Source) -> dg.AssetSpec:
+        """Return the spec of a model, a seed or a source."""
+        if isinstance(node, Source):
+            return self._source_spec(project, node)
+        return dg.AssetSpec(
+            self.get_asset_key(node),
+            deps=self._deps(project, node),
+            skippable=True,
+            description=_description(node),
+            metadata=self._metadata(project, node),
+            group_name=_group(node),
+            code_version=node.code.version,
+            owners=_owners(node, node.owners),
+            tags={_tag(tag): "" for tag in node.tags},
+            kinds={project.dialect, "sql", node.materialized.value},
+            freshness_policy=_freshness(None, node.policy.max_age),
+        )
+
+    def get_pool(self, project: Project, node: Node) -> str | None:
+        """Return Dagster's concurrency pool of a model that is a step of its own: `meta.dagster.pool`, of a model or a folder."""
+        pool = _dagster_meta(node).get("pool")
+        return None if pool is None else str(pool)
+
+    def get_check_name(self, test: DataTest, granularity: CheckGranularity) -> str:
+        """Return the name of the check that reports a data test; tests of one model with one name share the check."""
+        if granularity is CheckGranularity.MODEL:
+            return "data_tests"
+        if granularity is CheckGranularity.SEVERITY:
+            return f"data_tests_{test.severity.value}"
+        return check_name(test)
+
+    def get_check_spec(self, project: Project, test: DataTest) -> dg.AssetCheckSpec:
+        """Return the spec of a data test."""
+        return dg.AssetCheckSpec(
+            name=check_name(test),
+            asset=self.key_of(project, test.tested),
+            description=test.description or f"{test.kind} data test",
+            # a failing source stops what reads it, not all models, so the step of the models sees to that
+            blocking=test.severity is Severity.ERROR and not is_source(test.tested),
+            metadata={"sao/kind": test.kind, "sao/sql": dg.MetadataValue.md(f"```sql\n{test.sql}\n```")},
+        )
+
+    def get_aggregated_check_spec(self, project: Project, name: str, tests: Sequence[DataTest]) -> dg.AssetCheckSpec:
+        """Return the spec of a check that stands for several data tests of one model, seed or source."""
+        severe = any(test.severity is Severity.ERROR for test in tests)
+        tested = tests[0].tested
+        return dg.AssetCheckSpec(
+            name=name,
+            asset=self.key_of(project, tested),
+            description=f"{len(tests)} data tests of {tested}",
+            blocking=severe and not is_source(tested),
+            metadata={"sao/tests": dg.MetadataValue.json([test.name for test in tests])},
+        )
+
+    def get_freshness_check_spec(self, project: Project, source: Source, name: str) -> dg.AssetCheckSpec:
+        """Return the spec of the check of a source's age."""
+        limits = {"warn_after": source.warn_after, "error_after": source.error_after}
+        words = ", ".join(f"{key} {describe_duration(age)}" for key, age in limits.items() if age is not None)
+        return dg.AssetCheckSpec(
+            name=name,
+            asset=self.key_of(project, source.id),
+            description=f"age of the newest data, by {'its query' if source.loaded_at_query else source.loaded_at_field}: {words}",
+        )
+
+    def key_of(self, project: Project, name: str) -> dg.AssetKey:
+        """Return the key of a node or source by its name in the project."""
+        return self.get_asset_key(project.sources[name] if is_source(name) else project.nodes[name])
+
+    def _source_spec(self, project: Project, source: Source) -> dg.AssetSpec:
+        return dg.AssetSpec(
+            self.get_asset_key(source),
+            description=source.description or None,
+            metadata={"dagster/table_name": str(source.relation or source.expression).replace('"', "")},
+            group_name=identifier(str(_dagster_meta(source).get("group") or source.source_name)),
+            owners=_owners(source, ()),
+            tags={_tag(tag): "" for tag in source.tags},
+            kinds={project.dialect, "source"},
+            freshness_policy=_freshness(source.warn_after, source.error_after),
+        )
+
+    def _deps(self, project: Project, node: Node) -> Sequence[dg.AssetKey]:
+        """Return the keys of what a node reads; ephemerals have no asset and are looked through."""
+        return [self.key_of(project, name) for name in project.graph.relations_read(node.name)]
+
+    def _metadata(self, project: Project, node: Node) -> dict[str, Any]:
+        metadata: dict[str, Any] = {
+            "dagster/table_name": str(node.relation).replace('"', ""),
+            "dagster/storage_kind": project.dialect,
+            "sao/environment": project.environment,
+            "sao/materialized": node.materialized.value,
+            "sao/policy": describe_policy(node.policy, datetime.now(timezone.utc)),
+        }
+        if node.columns:
+            columns = [
+                dg.TableColumn(each.name, each.data_type or "", description=each.description or None)
+                for each in node.columns
+            ]
+            metadata["dagster/column_schema"] = dg.TableSchema(columns)
+        if node.location is not None and not node.location.path.startswith("<"):
+            path = node.location.path if node.location.path.startswith("/") else f"{project.root}/{node.location.path}"
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore", category=dg.BetaWarning)
+                reference = dg.LocalFileCodeReference(file_path=path, line_number=node.location.line or 1)
+                metadata["dagster/code_references"] = dg.CodeReferencesMetadataValue(code_references=[reference])
+        return metadata
+
+
+def as_virtual(spec: dg.AssetSpec) -> dg.AssetSpec:
+    """Return the spec of a view as a virtual asset, which Dagster looks through when it tells what is stale.
+
+    Raises:
+        UnsupportedError: The installed Dagster has no virtual assets.
+    """
+    if "is_virtual" not in inspect.signature(dg.AssetSpec.replace_attributes).parameters:
+        raise UnsupportedError(
+            f"virtual_views needs a newer Dagster than {dg.__version__}; leave it out, or upgrade dagster to 1.13"
+        )
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", category=dg.PreviewWarning)
+        changed: Mapping[str, Any] = {"is_virtual": True}
+        return spec.replace_attributes(**changed)
+
+
+def _freshness(warn_after: timedelta | None, fail_after: timedelta | None) -> dg.FreshnessPolicy | None:
+    """Return Dagster's own policy for an age; it has none without a limit that fails, or below a minute."""
+    if fail_after is None or fail_after < _SHORTEST:
+        return None
+    warns = warn_after is not None and _SHORTEST <= warn_after < fail_after
+    return dg.FreshnessPolicy.time_window(fail_window=fail_after, warn_window=warn_after if warns else None)
+
+
+def _dagster_meta(node: Node | Source) -> Mapping[str, Any]:
+    """Return `meta.dagster`, where users of dagster-dbt keep what is Dagster's."""
+    found = node.meta.get("dagster")
+    return found if isinstance(found, Mapping) else {}
+
+
+def _owners(node: Node | Source, owners: Sequence[str]) -> list[str]:
+    listed = _dagster_meta(node).get("owners") or owners
+    return [owner for owner in map(str, listed) if _OWNER.match(owner)]
+
+
+def check_name(test: DataTest) -> str:
+    """Return the name of a check as Dagster takes it."""
+    return identifier(test.name)
+
+
+def identifier(text: str) -> str:
+    """Return a text as Dagster takes names: letters, digits and underscores."""
+    return re.sub(r"\W", "_", text)
+
+
+def _tag(text: str) -> str:
+    """Return a tag that Dagster accepts as a key."""
+    return re.sub(r"[^A-Za-z0-9_.\-]", "_", text)[:63]
+
+
+def _group(node: Node) -> str:
+    """Return the group: the one that is configured, else the folder below the project."""
+    folder = node.fqn[1] if len(node.fqn) > 2 else "default"
+    own = _dagster_meta(node).get("group") or node.group
+    return identifier(str(own) if own else ("seeds" if node.resource_type == "seed" else folder))
+
+
+def _description(node: Node) -> str:
+    sql = ""
+    if isinstance(node, Model) and node.raw_sql:
+        text = node.raw_sql.strip()
+        text = text if len(text) <= _DESCRIBED_SQL else text[:_DESCRIBED_SQL] + "\n-- ..."
+        sql = f"\n\n#### SQL\n```sql\n{text}\n```"
+    about = node.description
+    if isinstance(node, Seed) and not about:
+        about = f"Seed from `{Path(node.path).name}`."
+    return f"{about}{sql}".strip()

@@ -1,0 +1,87 @@
+"""Opening a project from its folder, with the models that its `sao_project.py` declares in Python."""
+
+from __future__ import annotations
+
+import importlib.util
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from sao_dagster.errors import Location, ProjectError, SaoError
+from sao_dagster.gc_pause import no_collection
+from sao_dagster.projects.cache import MADE_BY, load
+from sao_dagster.projects.dbt_folder.folder import open_folder
+from sao_dagster.sql_project import SavedProject, SqlProject
+
+PYTHON_FILE = "sao_project.py"
+
+
+def load_project(
+    folder: str | Path, *, target: str | None = None, variables: Mapping[str, Any] | None = None
+) -> SqlProject:
+    """Return the project of a folder.
+
+    A file `sao_project.py` in it may declare more: it has a function `declare(project)` that takes the
+    `SqlProject` of the folder; or, where there is no `dbt_project.yml`, a `SqlProject` called `project`.
+
+    Raises:
+        ProjectError: There is no project in the folder, or its Python fails.
+    """
+    with no_collection():
+        return _load(Path(folder).resolve(), target, variables)
+
+
+def restore_project(file: Path, folder: str | Path, *, target: str | None = None) -> SqlProject | None:
+    """Return the project of a folder as `SqlProject.save` wrote it, or None where that is no longer true of here.
+
+    It is not where another version wrote it, for another place or target, or under other environment variables. Whether
+    the files have changed since is not looked at: that is what it is for.
+    """
+    opening = open_folder(folder, target=target)
+    with no_collection():
+        saved = load(file)
+    if not isinstance(saved, SavedProject) or saved.made_by != MADE_BY or not saved.assembled.holds:
+        return None
+    environment = f"{opening.settings.name}.{opening.target}"
+    if (saved.declared.root, saved.declared.environment) != (str(opening.root), environment):
+        return None
+    return SqlProject.restored(saved, opening.warehouse)
+
+
+def _load(root: Path, target: str | None, variables: Mapping[str, Any] | None) -> SqlProject:
+    file = root / PYTHON_FILE
+    has_folder = (root / "dbt_project.yml").is_file()
+    if not has_folder and file.is_file():
+        if target is not None or variables:
+            raise ProjectError(
+                "it declares its target and variables itself; --target and --vars are for folders with dbt_project.yml",
+                location=Location(PYTHON_FILE),
+            )
+        found = getattr(_module(file), "project", None)
+        if not isinstance(found, SqlProject):
+            raise ProjectError("it has no SqlProject called 'project'", location=Location(PYTHON_FILE))
+        return found
+    opened = SqlProject(folder=root, target=target, variables=variables)
+    if file.is_file():
+        declare = getattr(_module(file), "declare", None)
+        if declare is None:
+            raise ProjectError("it has no function 'declare(project)'", location=Location(PYTHON_FILE))
+        declare(opened)
+    return opened
+
+
+def _module(file: Path) -> Any:
+    name = f"_sao_project_{abs(hash(str(file)))}"
+    spec = importlib.util.spec_from_file_location(name, file)
+    if spec is None or spec.loader is None:
+        raise ProjectError("it cannot be loaded", location=Location(str(file)))
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[name] = module
+    try:
+        spec.loader.exec_module(module)
+    except SaoError:
+        raise
+    except Exception as error:
+        raise ProjectError(f"it fails with {type(error).__name__}: {error}", location=Location(file.name)) from error
+    return module

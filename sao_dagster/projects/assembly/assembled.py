@@ -1,0 +1,64 @@
+"""The assembled project, kept from one load to the next under a digest of everything it was made from."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from sao_dagster.core.project import Project
+from sao_dagster.gc_pause import no_collection
+from sao_dagster.projects.cache import FOLDER, MADE_BY, TemplateCodes, load, save
+from sao_dagster.projects.declarations import Declarations
+
+Assemble = Callable[[Declarations], tuple[Project, Mapping[str, str | None]]]
+
+
+@dataclass(frozen=True)
+class AssembledProject:
+    """An assembled project.
+
+    Attributes:
+        key: Digest of what it was made from.
+        variables: The environment variables that were read, with their values then.
+        project: The project.
+    """
+
+    key: str
+    variables: Mapping[str, str | None]
+    project: Project
+
+    @property
+    def holds(self) -> bool:
+        """Whether the environment variables still are what they were."""
+        return all(os.environ.get(name) == value for name, value in self.variables.items())
+
+
+def cached_assembly(declared: Declarations, assemble: Assemble, also: str) -> AssembledProject:
+    """Return the project that declarations mean, from the cache if nothing it depends on has changed.
+
+    Args:
+        declared: The declarations.
+        assemble: Puts them together; also returns the environment variables that were read, with their values.
+        also: What else the result depends on.
+    """
+    with no_collection():
+        return _cached(declared, assemble, also)
+
+
+def _cached(declared: Declarations, assemble: Assemble, also: str) -> AssembledProject:
+    folder = Path(declared.root) / FOLDER
+    file = folder / f"{declared.environment}.project"
+    key = hashlib.blake2b(f"{MADE_BY} {also} {declared!r}".encode(), digest_size=16).hexdigest()
+    kept = load(file)
+    if isinstance(kept, AssembledProject) and kept.key == key and kept.holds:
+        return kept
+    codes = TemplateCodes.open(folder / "templates")
+    project, variables = assemble(declared)
+    codes.save()
+    made = AssembledProject(key, dict(variables), project)
+    if not project.errors:
+        save(file, made)
+    return made

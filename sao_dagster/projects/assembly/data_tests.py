@@ -1,0 +1,218 @@
+"""Data tests on their way from a declaration to a query: rendered, named, fingerprinted."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import Any
+
+from sao_dagster.core.hashing import digest
+from sao_dagster.core.nodes import DataTest, Materialized, Source, is_source
+from sao_dagster.core.project import unknown
+from sao_dagster.core.proofs import Assertion
+from sao_dagster.core.relations import Relation
+from sao_dagster.errors import NeedsConnectionError, ProjectError, RenderError, UnsupportedError
+from sao_dagster.projects.assembly.assertions import assertion_of
+from sao_dagster.projects.assembly.drafts import Drafts, cte_name
+from sao_dagster.projects.config import TestConfig, checked
+from sao_dagster.projects.declarations import TestDeclaration
+from sao_dagster.projects.templates.context_objects import RelationValue
+from sao_dagster.projects.templates.jinja import BUILTINS
+from sao_dagster.projects.templates.render import Render, RenderSubject, RenderTrace
+from sao_dagster.projects.test_entries import default_names, is_expression, verdict_settings
+from sao_dagster.sql.ctes import prepend_ctes
+from sao_dagster.sql.fingerprint import sql_digest
+from sao_dagster.sql.volatile import volatility
+
+
+@dataclass(frozen=True)
+class TestAssembly:
+    """Makes data tests of declarations.
+
+    Attributes:
+        drafts: The models, as far as they are put together.
+        position: The place of each node in the order of the graph.
+    """
+
+    __test__ = False
+
+    drafts: Drafts
+    position: Mapping[str, int]
+
+    @cached_property
+    def _sources(self) -> Mapping[str, Source]:
+        return {source.id: source for source in self.drafts.declared.sources}
+
+    def add(self, declared: TestDeclaration, tests: dict[str, DataTest]) -> None:
+        """Add the test of a declaration to those that are there, unless it is disabled.
+
+        Raises:
+            ProjectError: It cannot be made, or there is one of its name.
+        """
+        config: TestConfig = checked(TestConfig, declared.config, declared.name or declared.kind, declared.location)
+        if not config.enabled or declared.tested in self.drafts.disabled:
+            return
+        name, alias = _names(declared)
+        if declared.kind == "singular":
+            sql, trace = self._singular(declared)
+        else:
+            if declared.tested not in self.drafts.by_id and not is_source(str(declared.tested)):
+                return  # its model has an error of its own
+            sql, trace = self._generic(declared, config, name)
+        traced_reads = self.drafts.reads(trace, declared.location, name)
+        reads = tuple(dict.fromkeys(([declared.tested] if declared.tested else []) + list(traced_reads)))
+        if not reads:
+            raise ProjectError(
+                f"the test {name} reads nothing; name what it is about with ref() or source()",
+                location=declared.location,
+            )
+        ctes = {cte: text for read in reads for cte, text in self._ephemeral_of(read)}
+        sql = prepend_ctes(sql.strip().rstrip(";"), tuple(ctes.items()), self.drafts.declared.dialect)
+        if config.limit is not None:
+            sql = f"select * from ({sql}\n) as dbt_internal_test limit {config.limit}"
+        if name in tests:
+            other = tests[name].location
+            raise ProjectError(
+                f"there are two data tests called {name!r}; the other one is in {other}; give one a name",
+                location=declared.location,
+            )
+        stored = None
+        if config.keeps_failures:
+            schema = f"{self.drafts.declared.target['schema']}_{config.schema_ or 'dbt_test__audit'}"
+            stored = Relation(config.database or self.drafts.declared.target["database"], schema, config.alias or alias)
+        tests[name] = DataTest(
+            name=name,
+            kind=declared.kind,
+            tested=declared.tested or max(reads, key=lambda read: self.position.get(read, -1)),
+            column=declared.column,
+            sql=sql,
+            reads=reads,
+            version=digest([sql_digest(sql, self.drafts.declared.dialect), verdict_settings(config)]),
+            severity=config.severity,
+            fail_calc=config.fail_calc,
+            warn_if=config.warn_if,
+            error_if=config.error_if,
+            where=config.where,
+            limit=config.limit,
+            shares_statement=config.shares_statement,
+            asserts=self._asserts(declared, config, sql),
+            expiry=volatility(sql, self.drafts.declared.dialect).expiry,
+            store_failures=stored,
+            store_failures_as=Materialized(config.store_failures_as or "table"),
+            location=declared.location,
+            description=declared.description,
+            tags=tuple(config.tags),
+            fqn=declared.fqn,
+        )
+
+    def _asserts(self, declared: TestDeclaration, config: TestConfig, sql: str) -> Assertion | None:
+        """Return what the test says when it passes; None where settings or a macro of the user's own may change that."""
+        draft = self.drafts.by_id.get(str(declared.tested))
+        source = self._sources.get(str(declared.tested))
+        if not config.is_default or declared.column is None or (draft is None) == (source is None):
+            return None
+        if draft is not None and draft.materialized is Materialized.EPHEMERAL:
+            return None
+        relation = source.expression if source is not None else str(draft.relation) if draft is not None else ""
+        return assertion_of(declared.kind, declared.column, declared.args, relation, sql, self.drafts.declared.dialect)
+
+    def _ephemeral_of(self, name: str) -> tuple[tuple[str, str], ...]:
+        draft = self.drafts.by_id.get(name)
+        if draft is None or draft.materialized is not Materialized.EPHEMERAL:
+            return ()
+        own = (cte_name(name), draft.sql)
+        return (*self.drafts.ctes(draft), own)
+
+    def _singular(self, declared: TestDeclaration) -> tuple[str, RenderTrace]:
+        name = str(declared.name)
+        subject = RenderSubject(name=name, path=declared.location.path, package=declared.package, resource_type="test")
+        rendering = Render(self.drafts.context, subject, execute=True)
+        try:
+            return rendering.text(declared.sql), rendering.trace
+        except NeedsConnectionError as error:
+            raise _asks(name, declared) from error
+
+    def _generic(self, declared: TestDeclaration, config: TestConfig, name: str) -> tuple[str, RenderTrace]:
+        tested = str(declared.tested)
+        subject = RenderSubject(name=name, path=declared.location.path, package=declared.package, resource_type="test")
+        rendering = Render(self.drafts.context, subject, execute=True)
+        package, _, bare = declared.kind.rpartition(".")
+        found = next(
+            (
+                owner
+                for owner in ((package,) if package else (declared.package, self.drafts.context.project_name, BUILTINS))
+                if self.drafts.context.macros.find(owner, f"test_{bare}")
+            ),
+            None,
+        )
+        if found is None:
+            known = sorted(
+                key.removeprefix("test_")
+                for owner in self.drafts.context.macros.packages()
+                for key in self.drafts.context.macros.names(owner)
+                if key.startswith("test_")
+            )
+            raise unknown(
+                f"there is no generic test called {declared.kind!r}; there are {', '.join(known)}",
+                bare,
+                dict.fromkeys(known),
+                declared.location,
+            )
+        source = self._sources.get(tested)
+        draft = self.drafts.by_id.get(tested)
+        if source is not None:
+            model = RelationValue(
+                source.relation or Relation(None, source.source_name, source.table_name), source.expression
+            )
+        elif draft is not None and draft.materialized is Materialized.EPHEMERAL:
+            model = RelationValue(draft.relation, cte_name(tested))
+        elif draft is not None:
+            model = RelationValue(draft.relation)
+        else:
+            raise unknown(
+                f"the test {name} is about {tested!r}, which is not there",
+                tested,
+                self.drafts.by_id,
+                declared.location,
+            )
+        if config.where:
+            where = rendering.text(config.where)
+            model = RelationValue(model.relation, f"(select * from {model} where {where}) as dbt_subquery")
+        args = {key: self._argument(rendering, value) for key, value in declared.args.items()}
+        if declared.column is not None:
+            args["column_name"] = declared.column
+        try:
+            inside = Render(self.drafts.context, replace(subject, package=found), execute=True)
+            text = str(inside.call_macro(f"test_{bare}", model, **args))
+        except NeedsConnectionError as error:
+            raise _asks(name, declared) from error
+        except (TypeError, RenderError) as error:
+            raise RenderError(f"the test {name} cannot be rendered: {error}", location=declared.location) from error
+        rendering.trace.refs.update(inside.trace.refs)
+        rendering.trace.sources.update(inside.trace.sources)
+        return text, rendering.trace
+
+    def _argument(self, rendering: Render, value: Any) -> Any:
+        if isinstance(value, str) and is_expression(value):
+            return rendering.value(value)
+        if isinstance(value, str) and "{{" in value:
+            return rendering.text(value)
+        return value
+
+
+def _names(declared: TestDeclaration) -> tuple[str, str]:
+    """Return the name of a test, and what a relation with its failures is called."""
+    if declared.name is not None:
+        return declared.name, declared.name
+    kind, tested = declared.kind, str(declared.tested)
+    if is_source(tested):
+        kind, tested = f"source_{kind}", tested.removeprefix("source:").replace(".", "_")
+    return default_names(kind, tested, declared.column, declared.args)
+
+
+def _asks(name: str, declared: TestDeclaration) -> UnsupportedError:
+    return UnsupportedError(
+        f"the test {name} asks the warehouse while it is rendered, which is not supported; write it as one query",
+        location=declared.location,
+    )

@@ -1,0 +1,262 @@
+"""Models on their way from a template to statements: rendered, inlined, fingerprinted."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from datetime import datetime, timezone
+from typing import Any
+
+from sao_dagster.core.hashing import digest
+from sao_dagster.core.nodes import CodeVersion, CompiledSql, Materialized, Model, Node, Query, Seed
+from sao_dagster.errors import NeedsConnectionError, ProjectError, RenderError, UnsupportedError
+from sao_dagster.projects.assembly.drafts import Draft, Drafts
+from sao_dagster.projects.config import NodeConfig
+from sao_dagster.projects.templates.render import Render, RenderSubject, RenderTrace, TemplateContext, TimedExpression
+from sao_dagster.sql.ctes import prepend_ctes
+from sao_dagster.sql.fingerprint import sql_digest
+from sao_dagster.sql.volatile import volatility
+
+# Configuration that cannot change the stored result, or is counted as another part of the code version.
+_NOT_CODE = frozenset(
+    {
+        "enabled", "tags", "meta", "group", "docs", "access", "description", "freshness", "state", "volatile",
+        "inherit_from_children", "on_test_failure", "max_age", "schema", "database", "alias", "persist_docs", "full_refresh",
+        "query_tag", "labels", "static_analysis", "severity", "store_failures", "grants", "event_time",
+    }
+)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class ModelAssembly:
+    """Makes models and seeds of drafts.
+
+    Attributes:
+        drafts: All drafts, with their references resolved.
+    """
+
+    drafts: Drafts
+
+    def compile(self, draft: Draft) -> None:
+        """Render a model as it runs; what asks the warehouse is left for the run."""
+        pre, post = draft.config.hooks
+        sql = draft.declared.sql
+        try:
+            hooks = Render(self.drafts.context, draft.subject, execute=True)
+            draft.pre_hooks = tuple(text for hook in pre if (text := hooks.text(hook).strip()))
+            draft.post_hooks = tuple(text for hook in post if (text := hooks.text(hook).strip()))
+            self._take(draft, hooks.trace)
+            if sql is None:
+                return
+            if draft.materialized is Materialized.INCREMENTAL:
+                again = Render(self.drafts.context, draft.subject, execute=True, incremental=True)
+                draft.incremental_sql = again.text(sql)
+                self._take(draft, again.trace)
+            first = Render(self.drafts.context, draft.subject, execute=True)
+            draft.sql = first.text(sql)
+            self._take(draft, first.trace)
+        except NeedsConnectionError:
+            draft.dynamic = True
+            draft.sql, draft.incremental_sql = "", None
+        if draft.dynamic and draft.materialized is Materialized.EPHEMERAL:
+            raise UnsupportedError(
+                "an ephemeral model cannot ask the warehouse while it is rendered; make it a view or a table",
+                name=draft.id,
+                location=draft.declared.location,
+            )
+        if not draft.dynamic and not draft.sql.strip():
+            raise ProjectError(f"{draft.id} has no SQL", location=draft.declared.location)
+
+    def _take(self, draft: Draft, trace: RenderTrace) -> None:
+        """Add what a pass asked for to what was known; `execute` may show more than reading did."""
+        draft.trace.needs_run = draft.trace.needs_run or trace.needs_run
+        draft.trace.needs_connection = draft.trace.needs_connection or trace.needs_connection
+        draft.trace.macros.update(trace.macros)
+        draft.trace.settings.update(trace.settings)
+        more = self.drafts.reads(trace, draft.declared.location, draft.id)
+        draft.depends_on = tuple(dict.fromkeys((*draft.depends_on, *more)))
+
+    def finish(self, draft: Draft, nodes: dict[str, Node]) -> None:
+        """Add the node of a draft to those that are there.
+
+        Raises:
+            ProjectError: Its configuration contradicts itself, or its SQL cannot be read.
+        """
+        nodes[draft.id] = self._node(draft)
+
+    def _node(self, draft: Draft) -> Node:
+        declaration, config = draft.declared, draft.config
+        common: dict[str, Any] = {
+            "name": draft.id,
+            "relation": draft.relation,
+            "materialized": draft.materialized,
+            "depends_on": draft.depends_on,
+            "policy": config.policy(lambda text: TimedExpression(self.drafts.context, draft.subject, text)),
+            "fqn": declaration.fqn,
+            "location": declaration.location,
+            "description": declaration.description,
+            "columns": declaration.columns,
+            "tags": tuple(dict.fromkeys(config.tags)),
+            "owners": self._owners(config),
+            "group": config.group,
+            "meta": config.meta,
+            "config": plain_config(config),
+        }
+        if declaration.csv is not None:
+            return Seed(
+                **common,
+                code=self._code(draft, {"sql": declaration.csv_digest}),
+                path=declaration.csv,
+                column_types=config.column_types,
+                delimiter=config.delimiter,
+                pre_hooks=draft.pre_hooks,
+                post_hooks=draft.post_hooks,
+            )
+        if draft.materialized is Materialized.INCREMENTAL:
+            common["incremental_strategy"] = config.strategy()
+        compiled = self._inline(draft)
+        if draft.dynamic:
+            parts = {
+                "sql": digest(["template", _code_lines(declaration.sql or "")]),
+                "macros": self._macros_digest(draft),
+            }
+            found = volatility(declaration.sql or "", self.drafts.declared.dialect)
+        else:
+            sql_parts = [sql_digest(compiled.sql, self.drafts.declared.dialect)]
+            if compiled.incremental_sql is not None:
+                sql_parts.append(sql_digest(compiled.incremental_sql, self.drafts.declared.dialect))
+            parts = {"sql": digest(sql_parts)}
+            found = volatility(compiled.sql, self.drafts.declared.dialect)
+        compiler = TemplateCompiler(
+            self.drafts.context,
+            draft.subject,
+            declaration.sql or "",
+            config.hooks,
+            draft.materialized,
+            self.drafts.ctes(draft),
+            self.drafts.declared.dialect,
+        )
+        return Model(
+            **common,
+            code=self._code(draft, parts),
+            raw_sql=declaration.sql or "",
+            compiled=compiled,
+            compiler=compiler if draft.dynamic or draft.trace.needs_run else None,
+            expiry=found.expiry,
+            volatile_columns=found.columns,
+            unique_key=tuple(config.unique_key),
+            incremental_predicates=tuple(config.incremental_predicates or config.predicates),
+            merge_update_columns=tuple(config.merge_update_columns),
+            merge_exclude_columns=tuple(config.merge_exclude_columns),
+            on_schema_change=config.on_schema_change,
+            full_refresh=config.full_refresh,
+        )  # fmt: skip
+
+    def _code(self, draft: Draft, parts: dict[str, str]) -> CodeVersion:
+        counted = {
+            key: value
+            for key, value in draft.merged.items()
+            if key not in _NOT_CODE and value not in (None, [], {}, ())
+        }
+        counted["materialized"] = draft.materialized.value
+        counted["pre_hook"], counted["post_hook"] = list(draft.pre_hooks), list(draft.post_hooks)
+        for hooks in ("pre_hook", "post_hook"):
+            counted[hooks] = [sql_digest(hook, self.drafts.declared.dialect) for hook in counted[hooks]]
+        return CodeVersion({**parts, "config": digest(counted), "relation": digest(list(draft.relation.key))})
+
+    def _inline(self, draft: Draft) -> CompiledSql:
+        ctes = self.drafts.ctes(draft) if draft.materialized is not Materialized.EPHEMERAL else ()
+        try:
+            return CompiledSql(
+                sql=prepend_ctes(draft.sql, ctes, self.drafts.declared.dialect),
+                incremental_sql=None
+                if draft.incremental_sql is None
+                else prepend_ctes(draft.incremental_sql, ctes, self.drafts.declared.dialect),
+                pre_hooks=draft.pre_hooks,
+                post_hooks=draft.post_hooks,
+            )
+        except RenderError as error:
+            error.name, error.location = draft.id, draft.declared.location
+            raise
+
+    def _macros_digest(self, draft: Draft) -> str:
+        """Return a digest of every macro that a template may reach, and of the settings it read.
+
+        Names are followed through the text of the macro files, which errs on the side of too many.
+        """
+        registry = self.drafts.context.macros
+        packages = list(registry.packages())
+        pending = list({file.path: file for file in draft.trace.macros.values()}.values())
+        texts = {file.path: file.text for file in pending}
+        names = set(re.findall(r"\w+", draft.declared.sql or ""))
+        while True:
+            more = [
+                file
+                for name in names
+                for package in packages
+                if (file := registry.find(package, name)) and file.path not in texts
+            ]
+            pending += more
+            if not pending:
+                break
+            texts.update({file.path: file.text for file in pending})
+            names = {name for file in pending for name in re.findall(r"\w+", file.text)}
+            pending = []
+        settings = {key: str(value) for key, value in draft.trace.settings.items()}
+        return digest([sorted(texts.items()), settings])
+
+    def _owners(self, config: NodeConfig) -> tuple[str, ...]:
+        owner = config.meta.get("owner")
+        listed = owner if isinstance(owner, list) else [owner] if owner else []
+        owners = [*map(str, listed), *self.drafts.declared.group_owners.get(config.group or "", ())]
+        return tuple(dict.fromkeys(owners))
+
+
+@dataclass(frozen=True)
+class TemplateCompiler:
+    """Renders a model in its run, where its SQL depends on the run or on the warehouse."""
+
+    context: TemplateContext
+    subject: RenderSubject
+    template: str
+    hooks: tuple[tuple[str, ...], tuple[str, ...]]
+    materialized: Materialized
+    ctes: tuple[tuple[str, str], ...]
+    dialect: str
+
+    def compile(self, query: Query, run_id: str) -> CompiledSql:
+        """Return the statements for this run; see `sao_dagster.core.nodes.Compiler`."""
+        now = datetime.now(timezone.utc)
+
+        def rendered(text: str, *, incremental: bool = False) -> str:
+            pass_ = Render(
+                self.context,
+                self.subject,
+                execute=True,
+                incremental=incremental,
+                query=query,
+                started_at=now,
+                run_id=run_id,
+            )
+            return pass_.text(text)
+
+        before, after = self.hooks
+        again = None
+        if self.materialized is Materialized.INCREMENTAL:
+            again = prepend_ctes(rendered(self.template, incremental=True), self.ctes, self.dialect)
+        return CompiledSql(
+            sql=prepend_ctes(rendered(self.template), self.ctes, self.dialect),
+            incremental_sql=again,
+            pre_hooks=tuple(text for hook in before if (text := rendered(hook).strip())),
+            post_hooks=tuple(text for hook in after if (text := rendered(hook).strip())),
+        )
+
+
+def plain_config(config: NodeConfig) -> dict[str, Any]:
+    """Return configuration as plain data, without what was not set."""
+    return config.model_dump(mode="json", by_alias=True, exclude_unset=True)
+
+
+def _code_lines(text: str) -> str:
+    """Return a template without Jinja comments and with white space folded."""
+    return " ".join(re.sub(r"\{#.*?#\}", "", text, flags=re.DOTALL).split())

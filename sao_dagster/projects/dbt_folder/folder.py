@@ -1,0 +1,480 @@
+"""A folder in dbt's layout: `dbt_project.yml`, SQL with Jinja, properties in YAML, seeds, macros, data tests."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from sao_dagster.core.nodes import Column
+from sao_dagster.core.project import Notice
+from sao_dagster.errors import Location, ProjectError, SaoError, UnsupportedError
+from sao_dagster.projects.config import checked
+from sao_dagster.projects.dbt_folder.profiles import load_profile
+from sao_dagster.projects.dbt_folder.project_file import ProjectFile, Settings
+from sao_dagster.projects.dbt_folder.properties_files import (
+    LoadedYaml,
+    ModelProperties,
+    PropertiesFile,
+    SourceProperties,
+    TableProperties,
+    VersionProperties,
+    each,
+    load_yaml,
+    parse_properties,
+)
+from sao_dagster.projects.dbt_folder.sources import read_table
+from sao_dagster.projects.declarations import Declarations, NodeDeclaration, TestDeclaration, file_digest, merge_layers
+from sao_dagster.projects.templates.jinja import MacroFile
+from sao_dagster.projects.templates.render import Render, RenderSubject, TemplateContext
+from sao_dagster.projects.test_entries import parse_entry
+from sao_dagster.warehouses.protocol import Warehouse
+
+
+def read_folder(
+    folder: Path | str, *, target: str | None = None, variables: Mapping[str, Any] | None = None,
+    warehouse: Warehouse | None = None,
+) -> tuple[Declarations, Warehouse]:  # fmt: skip
+    """Return what a folder declares, and the warehouse its profile names.
+
+    Args:
+        folder: The folder with `dbt_project.yml`.
+        target: The target of the profile; None for its default.
+        variables: Values over those of `vars`.
+        warehouse: Where to build, instead of what the profile says.
+
+    Raises:
+        ProjectError: The folder is no project, or its profile is missing.
+    """
+    opening = open_folder(folder, target=target, variables=variables, warehouse=warehouse)
+    settings, given = opening.settings, opening.variables
+    declared = Declarations(
+        name=settings.name,
+        environment=f"{settings.name}.{opening.target}",
+        dialect=opening.warehouse.dialect,
+        root=str(opening.root),
+        target={
+            "profile_name": settings.profile or settings.name,
+            **opening.warehouse.target,
+            "name": opening.target,
+        },
+        variables=given,
+    )
+    _Folder(opening.root, settings, opening.loaded, declared).read()
+    return declared, opening.warehouse
+
+
+@dataclass(frozen=True)
+class OpenedFolder:
+    """What `dbt_project.yml` and the profile say, before any model is read.
+
+    Attributes:
+        root: The folder, absolute.
+        settings: `dbt_project.yml`.
+        loaded: The same, with its lines.
+        target: The name of the target in use.
+        warehouse: Where to build.
+        variables: Values of `var`.
+    """
+
+    root: Path
+    settings: ProjectFile
+    loaded: LoadedYaml
+    target: str
+    warehouse: Warehouse
+    variables: dict[str, Any]
+
+
+def open_folder(
+    folder: str | Path,
+    *,
+    target: str | None = None,
+    variables: Mapping[str, Any] | None = None,
+    warehouse: Warehouse | None = None,
+) -> OpenedFolder:
+    """Return what a folder says of itself; see `read_folder`."""
+    root = Path(folder).resolve()
+    file = root / "dbt_project.yml"
+    if not file.is_file():
+        raise ProjectError(f"there is no dbt_project.yml in {root}; name the project's folder with --project-dir")
+    loaded = load_yaml(file, "dbt_project.yml")
+    settings: ProjectFile = checked(ProjectFile, loaded.values, None, Location("dbt_project.yml"))
+    given = {**(settings.vars or {}), **(variables or {})}
+    if warehouse is None:
+        if settings.profile is None:
+            raise ProjectError(
+                "no profile is named; add a line such as 'profile: my_profile'",
+                location=Location("dbt_project.yml"),
+            )
+        name, warehouse = load_profile(root, settings.profile, target, given)
+    else:
+        name = target or str(warehouse.target["name"])
+    return OpenedFolder(root, settings, loaded, name, warehouse, given)
+
+
+@dataclass
+class _Folder:
+    root: Path
+    file: ProjectFile
+    loaded: LoadedYaml
+    declared: Declarations
+    patches: dict[str, tuple[ModelProperties, LoadedYaml, tuple[str | int, ...]]] = field(default_factory=dict)
+    test_patches: dict[str, dict[str, Any]] = field(default_factory=dict)
+    versioned: dict[str, tuple[str, VersionProperties]] = field(default_factory=dict)
+
+    def read(self) -> None:
+        settings, declared = self.file, self.declared
+        declared.macro_files = tuple(self._macro_files())
+        declared.search_order = {
+            str(entry["macro_namespace"]): tuple(map(str, entry.get("search_order", ()))) for entry in settings.dispatch
+        }
+        declared.descriptions = dict(self._docs())
+        declared.on_run_start = tuple(settings.on_run_start)
+        declared.on_run_end = tuple(settings.on_run_end)
+        context = TemplateContext(
+            project_name=settings.name,
+            variables=declared.variables,
+            target=declared.target,
+            descriptions=declared.descriptions,
+        )
+        subject = RenderSubject(name="dbt_project.yml", path="dbt_project.yml", package=settings.name)
+        self.settings = Settings(settings, self.loaded, Render(context, subject, execute=True))
+        self._refuse()
+        files = [
+            *self._files(settings.model_paths, (".yml", ".yaml")),
+            *self._files(settings.seed_paths, (".yml", ".yaml")),
+        ]
+        files += self._files(settings.test_paths, (".yml", ".yaml"))
+        properties: list[tuple[LoadedYaml, PropertiesFile]] = []
+        for path in dict.fromkeys(files):
+            self._noting(self._properties, path, properties)
+        for loaded, parsed in properties:
+            for kind, table in (("models", parsed.models), ("seeds", parsed.seeds)):
+                for index, node in each(table):
+                    self._patch(node, loaded, (kind, index))
+            for entry in (*(parsed.data_tests or ()), *(parsed.tests or ())):
+                self.test_patches[entry.name] = {"config": entry.config, "description": entry.description}
+            for _, group in each(parsed.groups):
+                owner = group.get("owner") or {}
+                declared.group_owners[str(group["name"])] = tuple(
+                    str(owner[key]) for key in ("email", "name") if owner.get(key)
+                )[:1]
+        for path in self._files(settings.model_paths, (".sql",)):
+            self._noting(self._model, path)
+        for path in self._files(settings.seed_paths, (".csv",)):
+            self._noting(self._seed, path)
+        for loaded, parsed in properties:
+            for index, source in each(parsed.sources):
+                self._noting(self._source, source, loaded, index)
+        for path in self._files(settings.test_paths, (".sql",)):
+            if "generic" not in path.relative_to(self.root).parts:
+                self._singular(path)
+        self._node_tests()
+        self._unused()
+
+    # ------------------------------------------------------------------ files
+
+    def _files(self, folders: Iterable[str], endings: tuple[str, ...]) -> list[Path]:
+        found: list[Path] = []
+        for folder in folders:
+            for place, below, names in os.walk(self.root / folder):
+                below.sort()
+                found += [Path(place) / name for name in sorted(names) if name.endswith(endings)]
+        return found
+
+    def _shown(self, path: Path) -> str:
+        """Return a path as the user would write it; with strings, which is what makes many files cheap."""
+        text, root = str(path), str(self.root) + os.sep
+        return text[len(root) :].replace(os.sep, "/") if text.startswith(root) else text
+
+    def _noting(self, action: Callable[..., object], *args: Any) -> None:
+        try:
+            action(*args)
+        except SaoError as error:
+            self.declared.errors.append(error)
+
+    def _macro_files(self) -> Iterator[MacroFile]:
+        install = self.root / self.file.packages_install_path
+        for package in sorted(install.glob("*/dbt_project.yml")) if install.is_dir() else []:
+            name = str((load_yaml(package, self._shown(package)).values or {}).get("name", package.parent.name))
+            for path in sorted((package.parent / "macros").rglob("*.sql")):
+                yield MacroFile(name, self._shown(path), path.read_text(encoding="utf-8"))
+            if any((package.parent / "models").rglob("*.sql")):
+                self.declared.notices.append(
+                    Notice(
+                        f"the package {name} is used for its macros only; its models are not built",
+                        Location(self._shown(package)),
+                    )
+                )
+        own = self._files(self.file.macro_paths, (".sql",))
+        own += [
+            path
+            for path in self._files(self.file.test_paths, (".sql",))
+            if "generic" in path.relative_to(self.root).parts
+        ]
+        for path in own:
+            yield MacroFile(self.file.name, self._shown(path), path.read_text(encoding="utf-8"))
+
+    def _docs(self) -> Iterator[tuple[str, str]]:
+        for path in self._files([*self.file.model_paths, *self.file.macro_paths, *self.file.seed_paths], (".md",)):
+            text = path.read_text(encoding="utf-8")
+            for name, body in re.findall(r"\{%-?\s*docs\s+(\w+)\s*-?%\}(.*?)\{%-?\s*enddocs\s*-?%\}", text, re.DOTALL):
+                yield name, body.strip()
+
+    def _refuse(self) -> None:
+        """Name what is there and not done here, rather than leaving it out silently."""
+        for path in self._files(self.file.model_paths, (".py",)):
+            self.declared.errors.append(
+                UnsupportedError(
+                    "Python models are not supported; make it a Dagster asset of its own, or SQL",
+                    location=Location(self._shown(path)),
+                )
+            )
+        for path in self._files(self.file.snapshot_paths, (".sql", ".yml", ".yaml")):
+            self.declared.errors.append(
+                UnsupportedError("snapshots are not supported", location=Location(self._shown(path)))
+            )
+        for name in ("packages.yml", "dependencies.yml"):
+            path = self.root / name
+            if (
+                path.is_file()
+                and (load_yaml(path, name).values or {}).get("packages")
+                and not (self.root / self.file.packages_install_path).is_dir()
+            ):
+                self.declared.notices.append(
+                    Notice(
+                        "the packages it names are not installed; models that use them cannot be rendered (run 'dbt deps' once)",
+                        Location(name),
+                    )
+                )
+
+    def _properties(self, path: Path, found: list[tuple[LoadedYaml, PropertiesFile]]) -> None:
+        loaded = load_yaml(path, self._shown(path))
+        parsed = parse_properties(loaded)
+        for key, what in (
+            ("snapshots", "snapshots are not supported"),
+            ("functions", "functions are not supported"),
+        ):
+            if getattr(parsed, key):
+                raise UnsupportedError(what, location=loaded.location(key))
+        if parsed.unit_tests:
+            self.declared.notices.append(Notice("unit tests are not run here", loaded.location("unit_tests")))
+        found.append((loaded, parsed))
+
+    # ------------------------------------------------------------------ models and seeds
+
+    def _patch(self, node: ModelProperties, loaded: LoadedYaml, where: tuple[str | int, ...]) -> None:
+        kind = str(where[0])
+        if (key := f"{kind}.{node.name}") in self.patches:
+            other = self.patches[key]
+            self.declared.errors.append(
+                ProjectError(
+                    f"{node.name} is described twice; the other place is {other[1].location(*other[2])}",
+                    location=loaded.location(*where),
+                )
+            )
+            return
+        self.patches[key] = (node, loaded, where)
+        for version in node.versions:
+            self.versioned[version.defined_in or f"{node.name}_v{version.v}"] = (node.name, version)
+            if str(version.v) == str(_latest(node)) and not version.defined_in:
+                self.versioned.setdefault(node.name, (node.name, version))
+
+    def _fqn(self, path: Path, folders: Iterable[str]) -> tuple[str, ...]:
+        shown = self._shown(path)
+        for folder in folders:
+            prefix = folder.strip("/") + "/"
+            if shown.startswith(prefix):
+                *places, _ = shown[len(prefix) :].split("/")
+                return (self.file.name, *places, path.stem)
+        return (self.file.name, path.stem)
+
+    def _model(self, path: Path) -> None:
+        if path.stem in self.versioned:
+            name, version = self.versioned[path.stem]
+            self._node(path, name, self.file.model_paths, "models", version)
+        else:
+            self._node(path, path.stem, self.file.model_paths, "models", None)
+
+    def _seed(self, path: Path) -> None:
+        self._node(path, path.stem, self.file.seed_paths, "seeds", None)
+
+    def _node(
+        self, path: Path, name: str, folders: Iterable[str], kind: str, version: VersionProperties | None
+    ) -> None:
+        fqn = self._fqn(path, folders)
+        patch, loaded, _ = self.patches.get(f"{kind}.{name}", (None, None, None))
+        layers = [self.settings.layer(kind, fqn)]
+        columns: tuple[Column, ...] = ()
+        description = ""
+        if patch is not None and loaded is not None:
+            layers.append(self.settings.rendered(_own_config(patch)))
+            if version is not None:
+                layers.append(self.settings.rendered(version.config))
+            columns = tuple(
+                Column(column.name, self.settings.text(column.description), column.data_type)
+                for column in patch.columns
+            )
+            description = self.settings.text(patch.description)
+        is_seed = kind == "seeds"
+        self.declared.nodes.append(
+            NodeDeclaration(
+                name=name,
+                package=self.file.name,
+                location=Location(self._shown(path)),
+                fqn=fqn if version is None else (*fqn[:-1], name, f"v{version.v}"),
+                sql=None if is_seed else path.read_text(encoding="utf-8"),
+                csv=str(path) if is_seed else None,
+                csv_digest=file_digest(path) if is_seed else "",
+                version=None if version is None else str(version.v),
+                is_latest=version is None or patch is None or str(version.v) == str(_latest(patch)),
+                layers=tuple(layers),
+                description=description,
+                columns=columns,
+            )
+        )
+
+    def _unused(self) -> None:
+        """Point out what is configured or described for files that are not there."""
+        self.declared.notices += self.settings.unused()
+        known = {f"{'seeds' if node.csv else 'models'}.{node.name}" for node in self.declared.nodes}
+        for key, (patch, loaded, place) in self.patches.items():
+            if key not in known:
+                message = f"{patch.name} is described, but there is no such file"
+                self.declared.notices.append(Notice(message, loaded.location(*place)))
+
+    # ------------------------------------------------------------------ sources
+
+    def _source(self, source: SourceProperties, loaded: LoadedYaml, index: int) -> None:
+        for number, table in enumerate(source.tables):
+            where = loaded.location("sources", index, "tables", number)
+            fqn = (self.file.name, source.name, table.name)
+            layer = self.settings.layer("sources", fqn)
+            layered = merge_layers(layer, self.settings.rendered(source.config), self.settings.rendered(table.config))
+            if layered.get("enabled") is False:
+                continue
+            self._noting(self._table, source, table, layered, where)
+            self._tests_of(
+                table.all_tests,
+                f"source:{source.name}.{table.name}",
+                None,
+                loaded,
+                ("sources", index, "tables", number),
+                where,
+            )
+            for position, column in enumerate(table.columns):
+                at = ("sources", index, "tables", number, "columns", position)
+                name = f'"{column.name}"' if column.quote else column.name
+                self._tests_of(column.all_tests, f"source:{source.name}.{table.name}", name, loaded, at, where)
+
+    def _table(
+        self, source: SourceProperties, table: TableProperties, config: Mapping[str, Any], where: Location
+    ) -> None:
+        target = self.declared.target
+        self.declared.sources.append(
+            read_table(self.settings, source, table, config, root=self.root, target=target, where=where)
+        )
+
+    # ------------------------------------------------------------------ data tests
+
+    def _node_tests(self) -> None:
+        named: dict[str, list[str]] = {}
+        for node in self.declared.nodes:
+            named.setdefault(f"{'seeds' if node.csv else 'models'}.{node.name}", []).append(node.id)
+        for key, (patch, loaded, where) in self.patches.items():
+            at = loaded.location(*where)
+            for name in named.get(key, ()):
+                self._tests_of(patch.all_tests, name, None, loaded, where, at)
+                for number, column in enumerate(patch.columns):
+                    quoted = f'"{column.name}"' if column.quote else column.name
+                    self._tests_of(column.all_tests, name, quoted, loaded, (*where, "columns", number), at)
+
+    def _tests_of(
+        self,
+        entries: list[Any],
+        tested: str,
+        column: str | None,
+        loaded: LoadedYaml,
+        where: tuple[str | int, ...],
+        fallback: Location,
+    ) -> None:
+        for entry in entries:
+            location = loaded.location(*where)
+            try:
+                test = parse_entry(entry, location or fallback)
+            except SaoError as error:
+                self.declared.errors.append(error)
+                continue
+            fqn = (self.file.name, tested.removeprefix("source:").split(".")[0])
+            self.declared.tests.append(
+                TestDeclaration(
+                    kind=test.kind,
+                    location=location,
+                    package=self.file.name,
+                    tested=tested,
+                    column=test.column or column,
+                    args=test.args,
+                    config=merge_layers(
+                        self.settings.test_layer(fqn), self.settings.rendered(test.config, keep=("where",))
+                    ),
+                    name=test.name,
+                    description=self.settings.text(test.description),
+                    fqn=fqn,
+                )
+            )
+
+    def _singular(self, path: Path) -> None:
+        fqn = self._fqn(path, self.file.test_paths)
+        patch = self.test_patches.get(path.stem, {})
+        text = path.read_text(encoding="utf-8")
+        location = Location(self._shown(path))
+        subject = RenderSubject(name=path.stem, path=location.path, package=self.file.name, resource_type="test")
+
+        def declare() -> None:
+            reading = Render(
+                TemplateContext(
+                    project_name=self.file.name,
+                    macro_files=self.declared.macro_files,
+                    variables=self.declared.variables,
+                    target=self.declared.target,
+                ),
+                subject,
+                execute=False,
+            )
+            reading.text(text)
+            own = reading.trace.config
+            self.declared.tests.append(
+                TestDeclaration(
+                    kind="singular",
+                    location=location,
+                    package=self.file.name,
+                    config=merge_layers(self.settings.test_layer(fqn), patch.get("config", {}), own),
+                    name=path.stem,
+                    sql=text,
+                    description=patch.get("description", ""),
+                    fqn=fqn,
+                )
+            )
+
+        self._noting(declare)
+
+
+def _own_config(patch: ModelProperties) -> dict[str, Any]:
+    own: dict[str, Any] = {"meta": patch.meta} if patch.meta else {}
+    if patch.group is not None:
+        own["group"] = patch.group
+    if patch.tags:
+        own["tags"] = patch.tags
+    return merge_layers(own, patch.config)
+
+
+def _latest(patch: ModelProperties) -> Any:
+    if patch.latest_version is not None:
+        return patch.latest_version
+    return max(
+        (version.v for version in patch.versions),
+        key=lambda v: (not isinstance(v, int | float), v if isinstance(v, int | float) else 0, str(v)),
+    )

@@ -1,0 +1,168 @@
+"""`profiles.yml`: where to build. Read from the project's folder, `DBT_PROFILES_DIR`, or `~/.dbt`, as dbt does."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import AliasChoices, BaseModel, ConfigDict, Field
+
+from sao_dagster.errors import Location, ProjectError, UnsupportedError
+from sao_dagster.projects.config import checked
+from sao_dagster.projects.dbt_folder.properties_files import load_yaml
+from sao_dagster.projects.templates.context_objects import Namespace
+from sao_dagster.projects.templates.jinja import render
+from sao_dagster.warehouses.protocol import Warehouse
+
+
+class DuckDBOutput(BaseModel):
+    """An output of `type: duckdb`, as dbt-duckdb writes it."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    type: Literal["duckdb"]
+    path: str = ":memory:"
+    schema_: str = Field(default="main", alias="schema")
+    database: str | None = None
+    threads: int = Field(default=4, ge=1)
+    extensions: list[str] = []
+    settings: dict[str, Any] = {}
+    attach: list[dict[str, Any]] = []
+
+
+class PostgresOutput(BaseModel):
+    """An output of `type: postgres`, as dbt-postgres writes it."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, coerce_numbers_to_str=True)
+
+    type: Literal["postgres"]
+    host: str
+    user: str
+    password: str | None = Field(default=None, validation_alias=AliasChoices("password", "pass"), repr=False)
+    port: int = 5432
+    dbname: str = Field(validation_alias=AliasChoices("dbname", "database"))
+    schema_: str = Field(alias="schema")
+    threads: int = Field(default=4, ge=1)
+    role: str | None = None
+    search_path: str | None = None
+    connect_timeout: int = Field(default=10, ge=1)
+    keepalives_idle: int = 0
+    retries: int = Field(default=1, ge=0)
+    sslmode: str | None = None
+    sslcert: str | None = None
+    sslkey: str | None = None
+    sslrootcert: str | None = None
+
+
+def load_profile(root: Path, profile: str, target: str | None, variables: Mapping[str, Any]) -> tuple[str, Warehouse]:
+    """Return the name of the target, and the warehouse it is.
+
+    Args:
+        root: The project's folder; relative paths of embedded databases start there.
+        profile: The profile that `dbt_project.yml` names.
+        target: The target to use; None for the profile's own default.
+        variables: What `var` gives in the profile.
+
+    Raises:
+        ProjectError: There is no such profile or target, or it is not understood.
+    """
+    file = _find(root)
+    shown = str(file.relative_to(root)) if file.is_relative_to(root) else str(file)
+    values = load_yaml(file, shown).values or {}
+    where = Location(shown)
+    if profile not in values:
+        known = ", ".join(str(name) for name in values if name != "config") or "none"
+        raise ProjectError(f"there is no profile {profile!r}; there are: {known}", location=where)
+    outputs = values[profile].get("outputs") or {}
+    default = _render(values[profile].get("target"), shown, variables)
+    name = target or os.environ.get("DBT_TARGET") or str(default or "default")
+    if name not in outputs:
+        raise ProjectError(
+            f"the profile {profile!r} has no target {name!r}; there are: {', '.join(outputs) or 'none'}", location=where
+        )
+    # only the target in use: the others may need environment variables that are not set here
+    return name, _warehouse(root, name, _render(outputs[name], shown, variables), where)
+
+
+def _find(root: Path) -> Path:
+    folders = [root]
+    if os.environ.get("DBT_PROFILES_DIR"):
+        folders.append(Path(os.environ["DBT_PROFILES_DIR"]))
+    folders.append(Path.home() / ".dbt")
+    for folder in folders:
+        if (folder / "profiles.yml").is_file():
+            return folder / "profiles.yml"
+    raise ProjectError(
+        f"there is no profiles.yml in {', '.join(map(str, folders))}; write one that says where to build, for example:\n"
+        "  my_profile:\n    target: dev\n    outputs:\n      dev: {type: duckdb, path: dev.duckdb}"
+    )
+
+
+def _render(value: Any, path: str, variables: Mapping[str, Any]) -> Any:
+    if isinstance(value, Mapping):
+        return {key: _render(each, path, variables) for key, each in value.items()}
+    if isinstance(value, list):
+        return [_render(each, path, variables) for each in value]
+    if not isinstance(value, str) or "{{" not in value:
+        return value
+    text = render(value, path, {"env_var": _env_var, "var": variables.get, "target": Namespace("target", {})})
+    return int(text) if text.isdigit() and text == str(int(text)) else text  # a password may begin with 0
+
+
+def _env_var(name: str, default: str | None = None) -> str:
+    value = os.environ.get(name, default)
+    if value is None:
+        raise ProjectError(f"the environment variable {name} is not set, and env_var gives no default")
+    return value
+
+
+def _warehouse(root: Path, name: str, output: Any, where: Location) -> Warehouse:
+    kind = output.get("type") if isinstance(output, Mapping) else None
+    if kind == "duckdb":
+        return _duckdb(root, name, checked(DuckDBOutput, output, name, where))
+    if kind == "postgres":
+        return _postgres(name, checked(PostgresOutput, output, name, where))
+    raise UnsupportedError(f"the target {name!r} is of type {kind!r}; there are: duckdb, postgres", location=where)
+
+
+def _duckdb(root: Path, name: str, read: DuckDBOutput) -> Warehouse:
+    from sao_dagster.warehouses.duckdb.warehouse import DuckDBWarehouse
+
+    def absolute(path: str) -> str:
+        return path if path == ":memory:" or "://" in path or path.startswith("md:") else str(root / path)
+
+    return DuckDBWarehouse(
+        path=absolute(read.path),
+        schema=read.schema_,
+        name=name,
+        threads=read.threads,
+        extensions=tuple(read.extensions),
+        settings=read.settings,
+        attach=tuple({**each, "path": absolute(str(each["path"]))} for each in read.attach),
+    )
+
+
+def _postgres(name: str, read: PostgresOutput) -> Warehouse:
+    from sao_dagster.warehouses.postgres.warehouse import PostgresWarehouse
+
+    given = {key: getattr(read, key) for key in ("sslmode", "sslcert", "sslkey", "sslrootcert")}
+    options = {key: value for key, value in given.items() if value is not None}
+    if read.keepalives_idle:
+        options["keepalives_idle"] = str(read.keepalives_idle)
+    return PostgresWarehouse(
+        host=read.host,
+        port=read.port,
+        user=read.user,
+        password=read.password,
+        dbname=read.dbname,
+        schema=read.schema_,
+        name=name,
+        threads=read.threads,
+        role=read.role,
+        search_path=read.search_path,
+        retries=read.retries,
+        connect_timeout=read.connect_timeout,
+        options=options,
+    )

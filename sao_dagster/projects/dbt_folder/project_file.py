@@ -1,0 +1,148 @@
+"""`dbt_project.yml`: what it may say, and what it says about one model or test, folder by folder."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Annotated, Any
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+
+from sao_dagster.core.project import Notice
+from sao_dagster.projects.config import Strings, listed
+from sao_dagster.projects.dbt_folder.properties_files import LoadedYaml
+from sao_dagster.projects.declarations import merge_layers
+from sao_dagster.projects.templates.render import Render
+
+Paths = Annotated[list[str], BeforeValidator(listed)]
+# Keys of a node's configuration that are mappings, so that they are not taken for folders.
+_MAPPING_KEYS = frozenset({"meta", "freshness", "state", "column_types", "docs", "grants", "contract", "persist_docs"})
+_DEFERRED = frozenset({"freshness", "pre-hook", "post-hook", "pre_hook", "post_hook"})
+
+
+class ProjectFile(BaseModel):
+    """`dbt_project.yml`."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, protected_namespaces=())
+
+    name: str
+    version: Any = None
+    config_version: Any = Field(default=None, alias="config-version")
+    profile: str | None = None
+    model_paths: Paths = Field(default=["models"], alias="model-paths")
+    seed_paths: Paths = Field(default=["seeds"], alias="seed-paths")
+    test_paths: Paths = Field(default=["tests"], alias="test-paths")
+    macro_paths: Paths = Field(default=["macros"], alias="macro-paths")
+    analysis_paths: Any = Field(default=None, alias="analysis-paths")
+    snapshot_paths: Paths = Field(default=["snapshots"], alias="snapshot-paths")
+    docs_paths: Any = Field(default=None, alias="docs-paths")
+    asset_paths: Any = Field(default=None, alias="asset-paths")
+    function_paths: Any = Field(default=None, alias="function-paths")
+    target_path: str = Field(default="target", alias="target-path")
+    log_path: Any = Field(default=None, alias="log-path")
+    clean_targets: Any = Field(default=None, alias="clean-targets")
+    packages_install_path: str = Field(default="dbt_packages", alias="packages-install-path")
+    require_dbt_version: Any = Field(default=None, alias="require-dbt-version")
+    flags: Any = None
+    query_comment: Any = Field(default=None, alias="query-comment")
+    restrict_access: Any = Field(default=None, alias="restrict-access")
+    dbt_cloud: Any = Field(default=None, alias="dbt-cloud")
+    quoting: dict[str, Any] = {}
+    vars: dict[str, Any] | None = None
+    models: dict[str, Any] | None = None
+    seeds: dict[str, Any] | None = None
+    sources: dict[str, Any] | None = None
+    snapshots: dict[str, Any] | None = None
+    tests: dict[str, Any] | None = None
+    data_tests: dict[str, Any] | None = None
+    unit_tests: Any = Field(default=None, alias="unit-tests")
+    exposures: Any = None
+    metrics: Any = None
+    semantic_models: Any = Field(default=None, alias="semantic-models")
+    saved_queries: Any = Field(default=None, alias="saved-queries")
+    functions: Any = None
+    on_run_start: Strings = Field(default=[], alias="on-run-start")
+    on_run_end: Strings = Field(default=[], alias="on-run-end")
+    dispatch: list[dict[str, Any]] = []
+
+
+@dataclass
+class Settings:
+    """`dbt_project.yml`, with its Jinja rendered as it is asked for.
+
+    Attributes:
+        file: What it says.
+        loaded: Where it says it.
+        expressions: Renders the Jinja in it, and in properties files.
+    """
+
+    file: ProjectFile
+    loaded: LoadedYaml
+    expressions: Render
+    _used: set[tuple[str, tuple[str, ...]]] = field(default_factory=set)
+
+    def layer(self, kind: str, fqn: tuple[str, ...]) -> dict[str, Any]:
+        """Return the configuration of `dbt_project.yml` that applies to a node, broad to specific."""
+        top = getattr(self.file, kind) or {}
+        layers = [self._keys(top)]
+        place = top
+        for depth, part in enumerate(fqn, 1):
+            inner = place.get(part)
+            if not isinstance(inner, Mapping) or part.startswith("+"):
+                break
+            self._used.add((kind, fqn[:depth]))
+            layers.append(self._keys(inner))
+            place = inner
+        return merge_layers(*layers)
+
+    def _keys(self, level: Mapping[str, Any]) -> dict[str, Any]:
+        """Return the configuration keys of one level: those with a plus, and those that can be no folder."""
+        found = {
+            key.removeprefix("+"): value
+            for key, value in level.items()
+            if key.startswith("+") or key in _MAPPING_KEYS or not isinstance(value, Mapping)
+        }
+        return self.rendered({key: value for key, value in found.items() if value is not None or key == "freshness"})
+
+    def test_layer(self, fqn: tuple[str, ...]) -> dict[str, Any]:
+        """Return the configuration that applies to a data test."""
+        return self.layer("data_tests" if self.file.data_tests is not None else "tests", fqn)
+
+    def unused(self) -> Iterator[Notice]:
+        """Point out folders that no file is in: mostly slips of the pen."""
+        for kind in ("models", "seeds"):
+            for path in _paths(getattr(self.file, kind) or {}):
+                if path and (kind, path) not in self._used:
+                    message = f"{kind}.{'.'.join(path)} matches no file"
+                    yield Notice(message, self.loaded.location(kind, *path))
+
+    def text(self, value: Any) -> str:
+        """Return a text of a YAML file, rendered."""
+        text = str(value or "")
+        return self.expressions.text(text) if "{{" in text else text
+
+    def rendered(self, values: Mapping[str, Any], keep: tuple[str, ...] = ()) -> dict[str, Any]:
+        """Return configuration with its Jinja rendered, except what is rendered later with more at hand."""
+        return {
+            key: value if key.removeprefix("+") in (*_DEFERRED, *keep) else self._value(value)
+            for key, value in values.items()
+        }
+
+    def _value(self, value: Any) -> Any:
+        if isinstance(value, Mapping):
+            return {key: self._value(each) for key, each in value.items()}
+        if isinstance(value, list):
+            return [self._value(each) for each in value]
+        if not isinstance(value, str) or "{{" not in value:
+            return value
+        text = self.expressions.text(value)
+        plain = {"true": True, "false": False, "none": None, "": None}.get(text.strip().lower(), text)
+        return int(text) if isinstance(plain, str) and re.fullmatch(r"-?\d+", text.strip()) else plain
+
+
+def _paths(level: Mapping[str, Any], prefix: tuple[str, ...] = ()) -> Iterator[tuple[str, ...]]:
+    yield prefix
+    for key, value in level.items():
+        if isinstance(value, Mapping) and not key.startswith("+") and key not in _MAPPING_KEYS:
+            yield from _paths(value, (*prefix, key))

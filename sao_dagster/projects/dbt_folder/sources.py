@@ -1,0 +1,110 @@
+"""Sources as properties files describe them: a table or files, and how to tell whether there is something new."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from sao_dagster.core.nodes import Column, Source
+from sao_dagster.core.relations import Relation
+from sao_dagster.errors import Location, ProjectError
+from sao_dagster.projects.config import SourceFreshness, checked, listed
+from sao_dagster.projects.dbt_folder.project_file import Settings
+from sao_dagster.projects.dbt_folder.properties_files import SourceProperties, TableProperties
+
+
+def read_table(
+    settings: Settings,
+    source: SourceProperties,
+    table: TableProperties,
+    config: Mapping[str, Any],
+    *,
+    root: Path,
+    target: Mapping[str, Any],
+    where: Location,
+) -> Source:
+    """Return one table of a source.
+
+    Args:
+        settings: The project's settings, for the Jinja in texts.
+        source: The group it belongs to.
+        table: What is said of the table itself; it wins over its group.
+        config: Configuration from broad to specific, merged.
+        root: The project's folder.
+        target: Where models are built; the database of sources that name none.
+        where: Its place in the properties file.
+
+    Raises:
+        ProjectError: It has two ways to tell what is new, or a wrong value.
+    """
+
+    def setting(name: str) -> Any:
+        own = (
+            table.config.get(name),
+            getattr(table, name),
+            source.config.get(name),
+            getattr(source, name),
+            config.get(name),
+        )
+        return next((value for value in own if value is not None), None)
+
+    cancelled = "freshness" in table.model_fields_set and table.freshness is None
+    freshness = None if cancelled else setting("freshness")
+    if isinstance(freshness, Mapping):
+        freshness = checked(SourceFreshness, freshness, f"{source.name}.{table.name}", where)
+    field_, query = setting("loaded_at_field"), setting("loaded_at_query")
+    if table.loaded_at_field or table.config.get("loaded_at_field"):
+        query = table.loaded_at_query or table.config.get("loaded_at_query")
+    elif table.loaded_at_query or table.config.get("loaded_at_query"):
+        field_ = None
+    if field_ and query:
+        raise ProjectError(
+            f"{source.name}.{table.name} has both loaded_at_field and loaded_at_query; keep one",
+            location=where,
+        )
+    meta = {
+        **source.meta,
+        **(source.config.get("meta") or {}),
+        **table.meta,
+        **(table.config.get("meta") or {}),
+    }
+    external = meta.get("external_location") or config.get("external_location")
+    database = settings.text(source.database) if source.database else target["database"]
+    schema = settings.text(source.schema_) if source.schema_ else source.name
+    identifier = settings.text(table.identifier) if table.identifier else table.name
+    relation, files = Relation(database, schema, identifier), None
+    expression = str(relation)
+    if external:
+        text = str(external).replace("{name}", table.name).replace("{identifier}", identifier)
+        files, expression = external_location(text, root)
+    return Source(
+        source_name=source.name,
+        table_name=table.name,
+        relation=None if external else relation,
+        expression=expression,
+        files=files,
+        loaded_at_field=settings.text(field_) if field_ else None,
+        loaded_at_query=settings.text(query) if query else None,
+        filter=settings.text(freshness.filter) if freshness and freshness.filter else None,
+        warn_after=freshness.warn_after.age if freshness and freshness.warn_after else None,
+        error_after=freshness.error_after.age if freshness and freshness.error_after else None,
+        fqn=(settings.file.name, source.name, table.name),
+        location=where,
+        description=settings.text(table.description or source.description),
+        columns=tuple(
+            Column(column.name, settings.text(column.description), column.data_type) for column in table.columns
+        ),
+        tags=tuple(dict.fromkeys([*source.tags, *table.tags, *listed(config.get("tags"))])),
+        meta=meta,
+    )
+
+
+def external_location(text: str, root: Path) -> tuple[str, str]:
+    """Return the files that an `external_location` means, and how SQL reads them."""
+    call = re.match(r"\s*\w+\s*\(\s*'([^']+)'", text)
+    pattern = call[1] if call else text.strip().strip("'")
+    absolute = pattern if "://" in pattern or os.path.isabs(pattern) else str(root / pattern)  # noqa: PTH117 - a glob is no path
+    return pattern, text.replace(pattern, absolute) if call else "'" + absolute.replace("'", "''") + "'"

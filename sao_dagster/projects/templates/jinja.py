@@ -1,0 +1,281 @@
+"""Jinja as dbt uses it: macros in files of their own, looked up by name and package, that can `return` anything.
+
+Macros are compiled once. When a template uses one, it is bound to the context of that template, as dbt does, so
+that `this`, `config` and `execute` inside a macro are those of the model that called it.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from types import CodeType
+from typing import Any
+
+import jinja2
+from jinja2 import nodes
+from jinja2.ext import Extension
+from jinja2.parser import Parser
+from jinja2.runtime import Context, Macro
+from jinja2.utils import missing
+
+from sao_dagster.errors import Location, RenderError, SaoError, UnsupportedError
+from sao_dagster.projects.cache import TemplateCodes
+
+_PREFIX = "macro__"  # so that a name in a macro file is looked up here, and not bound to a neighbour by Jinja
+
+
+BUILTINS = "dbt"
+"""The package of the macros that come with dbt."""
+
+
+@dataclass(frozen=True)
+class MacroFile:
+    """A file of macros, as it was read."""
+
+    package: str
+    path: str
+    text: str
+
+
+class MacroReturn(Exception):  # noqa: N818 - control flow, not an error
+    """Carries the value of `return` out of a macro."""
+
+    def __init__(self, value: object) -> None:
+        self.value = value
+        super().__init__()
+
+
+class _Undefined(jinja2.Undefined):
+    """False where it is only asked, an error where it would be written into SQL."""
+
+    def __str__(self) -> str:
+        return str(self._fail_with_undefined_error())
+
+
+class _SaoContext(Context):
+    """Looks up what a template does not define itself in the render that it is part of."""
+
+    def resolve_or_missing(self, key: str) -> Any:
+        value = super().resolve_or_missing(key)
+        if value is missing and (lookup := self.parent.get("__lookup__")) is not None:
+            return lookup(key)
+        return value
+
+
+class _MacroParser(Parser):
+    def parse_macro(self) -> nodes.Macro:
+        macro = super().parse_macro()
+        macro.name = _PREFIX + macro.name
+        return macro
+
+
+class _TestTag(Extension):
+    """`{% test name(model, column_name) %}`: a macro called `test_name`."""
+
+    tags = {"test", "data_test"}  # noqa: RUF012 - as Jinja declares it
+
+    def parse(self, parser: Parser) -> nodes.Node:
+        token = next(parser.stream)
+        node = nodes.Macro(lineno=token.lineno)
+        node.name = f"{_PREFIX}test_{parser.parse_assign_target(name_only=True).name}"
+        parser.parse_signature(node)
+        node.body = parser.parse_statements((f"name:end{token.value}",), drop_needle=True)
+        return node
+
+
+class _DocsTag(Extension):
+    """`{% docs name %}`: kept as it is written."""
+
+    tags = {"docs"}  # noqa: RUF012 - as Jinja declares it
+
+    def parse(self, parser: Parser) -> list[nodes.Node]:
+        next(parser.stream)
+        parser.parse_assign_target(name_only=True)
+        return parser.parse_statements(("name:enddocs",), drop_needle=True)
+
+
+class _RefusedTag(Extension):
+    """Blocks of dbt's that this package does not do."""
+
+    tags = {"materialization", "assembled", "saved_query"}  # noqa: RUF012 - as Jinja declares it
+
+    def parse(self, parser: Parser) -> nodes.Node:
+        token = next(parser.stream)
+        raise UnsupportedError(
+            f"a {{% {token.value} %}} block is not supported",
+            location=Location(parser.name or "?", token.lineno),
+        )
+
+
+class _Environment(jinja2.Environment):
+    context_class = _SaoContext
+
+    def __init__(self, *, mangled: bool) -> None:
+        super().__init__(
+            extensions=["jinja2.ext.do", "jinja2.ext.loopcontrols", _TestTag, _DocsTag, _RefusedTag],
+            undefined=_Undefined,
+            autoescape=False,
+        )
+        self.mangled = mangled
+
+    def _parse(self, source: str, name: str | None, filename: str | None) -> nodes.Template:
+        if self.mangled:
+            return _MacroParser(self, source, name, filename).parse()
+        return super()._parse(source, name, filename)
+
+
+_templates = _Environment(mangled=False)
+_macros = _Environment(mangled=True)
+
+
+@lru_cache(maxsize=20_000)
+def _template(text: str, path: str) -> jinja2.Template:
+    return _compile(_templates, text, path)
+
+
+@lru_cache(maxsize=5_000)
+def _macro_template(text: str, path: str) -> jinja2.Template:
+    return _compile(_macros, text, path)
+
+
+def _compile(environment: _Environment, text: str, path: str) -> jinja2.Template:
+    try:
+        code = _code(environment, text, path)
+        return jinja2.Template.from_code(environment, code, dict(environment.globals))
+    except jinja2.TemplateSyntaxError as error:
+        raise RenderError(f"Jinja cannot read this: {error.message}", location=Location(path, error.lineno)) from error
+
+
+def _code(environment: _Environment, text: str, path: str) -> CodeType:
+    def compile_() -> CodeType:
+        return environment.compile(text, name=path, filename=path)
+
+    codes = TemplateCodes.current
+    return compile_() if codes is None else codes.code(text, path, environment.mangled, compile_)
+
+
+class MacroRegistry:
+    """All macros by package and name.
+
+    Args:
+        files: Macro files; of two macros of one name in one package, the later file wins.
+
+    Raises:
+        RenderError: A file is not Jinja.
+    """
+
+    def __init__(self, files: Iterable[MacroFile]) -> None:
+        self._found: dict[str, dict[str, MacroFile]] = {}
+        for file in files:
+            package = self._found.setdefault(file.package, {})
+            for name in _names_in(file.text):
+                package[name] = file
+
+    def find(self, package: str, name: str) -> MacroFile | None:
+        """Return the file that defines a macro."""
+        return self._found.get(package, {}).get(name)
+
+    @staticmethod
+    def check(file: MacroFile) -> None:
+        """Compile a file that may be needed later.
+
+        Raises:
+            RenderError: It is not Jinja.
+            UnsupportedError: It has a block that is not supported.
+        """
+        _macro_template(file.text, file.path)
+
+    def packages(self) -> Iterable[str]:
+        """Return the packages that have macros."""
+        return self._found
+
+    def names(self, package: str) -> Mapping[str, MacroFile]:
+        """Return the macros of a package."""
+        return self._found.get(package, {})
+
+    @staticmethod
+    def bind(file: MacroFile, name: str, variables: Mapping[str, Any]) -> Macro:
+        """Return a macro that sees the variables of a render."""
+        module = _macro_template(file.text, file.path).make_module(dict(variables))
+        macro: Macro = getattr(module, _PREFIX + name)
+        return macro
+
+
+_MACRO_NAME = re.compile(r"\{%-?\s*(?:(macro)|(?:data_)?test)\s+([A-Za-z_]\w*)\s*\(")
+
+
+def _names_in(text: str) -> Iterable[str]:
+    for kind, name in _MACRO_NAME.findall(text):
+        yield name if kind else f"test_{name}"
+
+
+def render(text: str, path: str, variables: Mapping[str, Any], name: str | None = None) -> str:
+    """Return a template, rendered.
+
+    Args:
+        text: The template.
+        path: Where it is written, for messages.
+        variables: What it sees; `__lookup__` is asked for the rest.
+        name: The model or test it belongs to, for messages.
+
+    Raises:
+        RenderError: It is not Jinja, or fails.
+    """
+    return _guarded(lambda: _template(text, path).render(dict(variables)), text, path, name)
+
+
+def evaluate(text: str, path: str, variables: Mapping[str, Any], name: str | None = None) -> Any:
+    """Return the value of a Jinja expression, which may be anything.
+
+    Raises:
+        RenderError: It is not an expression, or fails.
+    """
+    holder: list[Any] = []
+    template = "{% do __keep__(" + text + ") %}"
+    seen = {**variables, "__keep__": holder.append}
+    _guarded(lambda: _template(template, path).render(seen), text, path, name)
+    return holder[0]
+
+
+def _guarded(action: Callable[[], str], text: str, path: str, name: str | None) -> str:
+    try:
+        return action()
+    except MacroReturn as returned:
+        return "" if returned.value is None else str(returned.value)
+    except SaoError as error:
+        error.name = error.name or name
+        error.location = error.location or _place(error, path)
+        raise
+    except jinja2.TemplateError as error:
+        raise RenderError(str(error.message), name=name, location=_place(error, path)) from error
+    except RecursionError as error:
+        raise RenderError("a macro calls itself without end", name=name, location=Location(path)) from error
+    except (TypeError, ValueError, AttributeError, KeyError, IndexError, ZeroDivisionError) as error:
+        what = f"{type(error).__name__}: {error}"
+        raise RenderError(f"rendering failed with {what}", name=name, location=_place(error, path)) from error
+
+
+def _place(error: BaseException, path: str) -> Location:
+    """Return the deepest line of a template in a traceback; Jinja rewrites tracebacks to name them."""
+    line = None
+    where = path
+    trace = error.__traceback__
+    while trace is not None:
+        filename = trace.tb_frame.f_code.co_filename
+        if filename == path or filename.endswith((".sql", ".yml", ".yaml")):
+            where, line = filename, trace.tb_lineno
+        trace = trace.tb_next
+    return Location(where, line)
+
+
+@lru_cache(maxsize=1)
+def builtin_macros() -> tuple[MacroFile, ...]:
+    """Return the macros that come with dbt, which projects may override."""
+    folder = Path(__file__).parent / "macros"
+    return tuple(
+        MacroFile(BUILTINS, f"dbt/{file.name}", file.read_text(encoding="utf-8"))
+        for file in sorted(folder.glob("*.sql"))
+    )

@@ -1,0 +1,577 @@
+"""Renders models, tests, hooks and expressions with the names that dbt gives them.
+
+An `TemplateContext` knows the project: macros, variables, target, and what `ref` and `source` lead to. A `Render` is one
+pass over one template. It notes what the template asked for, because that is what the graph and the fingerprint
+are made of: which nodes it reads, how it is configured, and whether its text depends on the run or on the
+warehouse.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime, timezone
+from functools import cached_property
+from typing import Any
+
+import yaml
+from jinja2.utils import missing
+
+from sao_dagster.core.nodes import Query
+from sao_dagster.core.relations import Relation
+from sao_dagster.errors import NeedsConnectionError, RenderError, UnsupportedError
+from sao_dagster.projects.templates.context_objects import (
+    ColumnValue,
+    Namespace,
+    RelationValue,
+    ResultTable,
+    modules,
+    raise_compiler_error,
+)
+from sao_dagster.projects.templates.jinja import BUILTINS, MacroFile, MacroRegistry, MacroReturn, evaluate, render
+
+PINNED_TIME = datetime(2000, 1, 1, tzinfo=timezone.utc)
+PINNED_ID = "00000000-0000-0000-0000-000000000000"
+_logger = logging.getLogger("sao_dagster.templates")
+_SECRET = "DBT_ENV_SECRET"  # noqa: S105 - the prefix by which dbt marks secrets
+
+
+@dataclass(frozen=True)
+class Resolved:
+    """What a `ref` or `source` leads to.
+
+    Attributes:
+        id: The name of the node, or the id of the source.
+        relation: Where it is.
+        text: What is written into SQL; for ephemerals the name of the common table expression.
+    """
+
+    id: str
+    relation: Relation
+    text: str
+
+
+@dataclass
+class RenderTrace:
+    """What a template asked for while it was rendered.
+
+    Attributes:
+        refs: Arguments of `ref`: package, name, version.
+        sources: Arguments of `source`.
+        config: Keyword arguments of `config`, later ones over earlier ones.
+        needs_run: Whether its text depends on the run: its id, its start, the clock.
+        needs_connection: Whether it asked the warehouse for something.
+        macros: Macro files it used, by package and macro name.
+        settings: Variables and environment variables it read, with their values.
+    """
+
+    refs: dict[tuple[str | None, str, str | None], None] = field(default_factory=dict)
+    sources: dict[tuple[str, str], None] = field(default_factory=dict)
+    config: dict[str, Any] = field(default_factory=dict)
+    needs_run: bool = False
+    needs_connection: bool = False
+    macros: dict[tuple[str, str], MacroFile] = field(default_factory=dict)
+    settings: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, kw_only=True)
+class RenderSubject:
+    """The model, test or hook that is being rendered.
+
+    Attributes:
+        name: Its name.
+        path: Its file, for messages.
+        package: Where macros are looked up first.
+        this: Its relation, where it has one.
+        config: Its settled configuration, for `config.get`.
+        resource_type: `model`, `test`, `seed` or `operation`.
+    """
+
+    name: str
+    path: str
+    package: str
+    this: Relation | None = None
+    config: Mapping[str, Any] = field(default_factory=dict)
+    resource_type: str = "model"
+
+
+@dataclass
+class TemplateContext:
+    """All that templates of one project can see.
+
+    Attributes:
+        project_name: The root package.
+        macro_files: Macros of the project, of installed packages, and of `dbt`.
+        variables: `vars` of the project, global ones and those of packages.
+        target: What `target` shows.
+        search_order: `dispatch` of the project: where macros of a namespace are looked for.
+        refs: What `ref` leads to, by package (None: any), name and version (None: the latest).
+        sources: What `source` leads to.
+        descriptions: `docs` blocks by name.
+        environment_read: Environment variables that templates asked for, with what they found.
+    """
+
+    project_name: str
+    macro_files: tuple[MacroFile, ...] = ()
+    variables: Mapping[str, Any] = field(default_factory=dict)
+    target: Mapping[str, Any] = field(default_factory=dict)
+    search_order: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    refs: dict[tuple[str | None, str, str | None], Resolved] = field(default_factory=dict)
+    sources: dict[tuple[str, str], Resolved] = field(default_factory=dict)
+    descriptions: Mapping[str, str] = field(default_factory=dict)
+    environment_read: dict[str, str | None] = field(default_factory=dict)
+
+    @cached_property
+    def macros(self) -> MacroRegistry:
+        """The macros by name."""
+        return MacroRegistry(self.macro_files)
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {name: value for name, value in self.__dict__.items() if name != "macros"}
+
+    def resolve_ref(self, package: str | None, name: str, version: str | None) -> Resolved | None:
+        """Return what a `ref` leads to, or None."""
+        return self.refs.get((package, name, version))
+
+
+class Render:
+    """One pass over one template.
+
+    Args:
+        context: The project.
+        subject: What is rendered.
+        execute: Whether names are resolved; False while the project is read, when only the asking counts.
+        incremental: What `is_incremental()` says.
+        query: Asks the warehouse; None where there is no connection.
+        started_at: What `run_started_at` says; pinned for fingerprints.
+        run_id: What `invocation_id` says; pinned for fingerprints.
+        full_refresh: What `flags.FULL_REFRESH` says.
+    """
+
+    def __init__(
+        self,
+        context: TemplateContext,
+        subject: RenderSubject,
+        *,
+        execute: bool,
+        incremental: bool = False,
+        query: Query | None = None,
+        started_at: datetime = PINNED_TIME,
+        run_id: str = PINNED_ID,
+        full_refresh: bool = False,
+    ) -> None:
+        self.context = context
+        self.subject = subject
+        self.trace = RenderTrace()
+        self._execute = execute
+        self._incremental = incremental
+        self._query = query
+        self._started_at = started_at
+        self._run_id = run_id
+        self._full_refresh = full_refresh
+        self._results: dict[str, Any] = {}
+
+    def text(self, template: str) -> str:
+        """Return a template, rendered."""
+        return render(template, self.subject.path, self._variables(self.subject.package), self.subject.name)
+
+    def value(self, expression: str) -> Any:
+        """Return the value of an expression."""
+        return evaluate(expression, self.subject.path, self._variables(self.subject.package), self.subject.name)
+
+    def call_macro(self, name: str, *args: Any, **kwargs: Any) -> Any:
+        """Call a macro as if a template of the subject did; the package's own come first, then dbt's.
+
+        Raises:
+            LookupError: There is no such macro.
+        """
+        macro = self._macro(self.subject.package, name)
+        if macro is missing:
+            raise LookupError(name)
+        return macro(*args, **kwargs)
+
+    # ------------------------------------------------------------------ names
+
+    def _variables(self, package: str) -> dict[str, Any]:
+        return {**self._fixed, "__lookup__": lambda name: self._lookup(package, name)}
+
+    @cached_property
+    def _fixed(self) -> dict[str, Any]:
+        """The names that cost nothing to provide and whose use need not be trace."""
+        subject = self.subject
+        return {
+            "ref": self._ref,
+            "source": self._source,
+            "config": _Config(self),
+            "var": _Var(self),
+            "env_var": self._env_var,
+            "is_incremental": self._is_incremental,
+            "execute": self._execute,
+            "target": Namespace("target", self.context.target),
+            "this": RelationValue(subject.this or Relation(None, "unresolved", subject.name)),
+            "adapter": self._adapter,
+            "api": Namespace("api", {"Relation": Namespace("api.Relation", {"create": _create_relation}), "Column": ColumnValue}),
+            "exceptions": Namespace(
+                "exceptions",
+                {
+                    "raise_compiler_error": raise_compiler_error,
+                    "warn": self._warn,
+                    "raise_not_implemented": raise_compiler_error,
+                },
+            ),
+            "run_query": self._run_query,
+            "statement": self._statement,
+            "load_result": self._results.get,
+            "return": _return,
+            "log": self._log,
+            "print": lambda message: self._log(message, info=True),
+            "fromjson": _lenient(json.loads),
+            "tojson": lambda value, default=None, sort_keys=False: json.dumps(value, sort_keys=sort_keys, default=str),
+            "fromyaml": _lenient(yaml.safe_load),
+            "toyaml": lambda value, default=None, sort_keys=False: yaml.safe_dump(value, sort_keys=sort_keys),
+            "set": lambda value, default=None: set(value),
+            "zip": lambda *values, default=None: list(zip(*values, strict=False)),
+            "flags": Namespace("flags", {"FULL_REFRESH": self._full_refresh, "WHICH": "build", "full_refresh": self._full_refresh}),
+            "project_name": self.context.project_name,
+            "dbt_version": "1.11.0",
+            "model": Namespace(
+                "model",
+                {
+                    "name": subject.name,
+                    "alias": subject.this.identifier if subject.this else subject.name,
+                    "schema": subject.this.schema if subject.this else None,
+                    "database": subject.this.database if subject.this else None,
+                    "config": dict(subject.config),
+                    "unique_id": f"{subject.resource_type}.{subject.package}.{subject.name}",
+                    "resource_type": subject.resource_type,
+                    "package_name": subject.package,
+                    "original_file_path": subject.path,
+                },
+            ),
+            "builtins": Namespace("builtins", {"ref": self._ref, "source": self._source, "config": _Config(self), "var": _Var(self)}),
+            "doc": self._doc,
+        }  # fmt: skip
+
+    def _lookup(self, package: str, name: str) -> Any:
+        """Return a name that depends on the run, or a macro; Jinja's `missing` for anything else."""
+        if name == "run_started_at":
+            return self._clock()
+        if name == "invocation_id":
+            self.trace.needs_run = True
+            return self._run_id
+        if name == "modules":
+            return modules(self._clock)
+        if name == "graph":
+            raise UnsupportedError("the `graph` variable is not supported here")
+        macro = self._macro(package, name)
+        if macro is not missing:
+            return macro
+        if name == BUILTINS or name in self.context.macros.packages():
+            return _PackageMacros(self, name)
+        return missing
+
+    def _clock(self) -> datetime:
+        self.trace.needs_run = True
+        return self._started_at
+
+    def _macro(self, package: str, name: str) -> Any:
+        for owner in (package, BUILTINS):
+            file = self.context.macros.find(owner, name)
+            if file is not None:
+                self.trace.macros[owner, name] = file
+                return _BoundMacro(self, file, name)
+        return missing
+
+    # ------------------------------------------------------------------ what the graph is made of
+
+    def _ref(self, *args: str, **kwargs: Any) -> RelationValue:
+        version = kwargs.pop("version", kwargs.pop("v", None))
+        if kwargs or not 1 <= len(args) <= 2:
+            raise RenderError(
+                f"ref takes a name, or a package and a name, and optionally version=; got {args}{kwargs or ''}"
+            )
+        package, name = (None, args[0]) if len(args) == 1 else args
+        key = (package, str(name), None if version is None else str(version))
+        self.trace.refs[key] = None
+        found = self.context.resolve_ref(*key)
+        if found is None:
+            if self._execute:
+                raise RenderError(f"ref({', '.join(map(repr, args))}) leads nowhere")
+            return RelationValue(Relation(None, "unresolved", str(name)))
+        return RelationValue(found.relation, found.text)
+
+    def _source(self, source_name: str, table_name: str) -> RelationValue:
+        self.trace.sources[source_name, table_name] = None
+        found = self.context.sources.get((source_name, table_name))
+        if found is None:
+            if self._execute:
+                raise RenderError(f"source({source_name!r}, {table_name!r}) leads nowhere")
+            return RelationValue(Relation(None, source_name, table_name))
+        return RelationValue(found.relation, found.text)
+
+    def _env_var(self, name: str, default: str | None = None) -> str:
+        if name.startswith(_SECRET):
+            raise RenderError(f"{name} is a secret; secrets belong into profiles.yml and never into SQL")
+        self.context.environment_read[name] = os.environ.get(name)
+        value = os.environ.get(name, default)
+        if value is None:
+            raise RenderError(f"the environment variable {name} is not set, and env_var gives no default")
+        self.trace.settings[f"env_var:{name}"] = value
+        return value
+
+    def _is_incremental(self) -> bool:
+        return self._execute and self._incremental
+
+    def _log(self, message: Any, info: bool = False) -> str:
+        if self._execute:
+            _logger.log(logging.INFO if info else logging.DEBUG, "%s: %s", self.subject.name, message)
+        return ""
+
+    def _warn(self, message: Any, *_: Any) -> str:
+        if self._execute:
+            _logger.warning("%s: %s", self.subject.name, message)
+        return ""
+
+    def _doc(self, *args: str) -> str:
+        name = args[-1]
+        if name not in self.context.descriptions:
+            raise RenderError(f"there is no docs block called {name!r}")
+        return self.context.descriptions[name]
+
+    # ------------------------------------------------------------------ what needs the warehouse
+
+    def ask(self, sql: str) -> ResultTable:
+        """Return the result of a query.
+
+        Raises:
+            NeedsConnectionError: There is no connection in this pass.
+        """
+        self.trace.needs_connection = True
+        if self._query is None:
+            raise NeedsConnectionError("this template asks the warehouse while it is rendered")
+        return ResultTable(*self._query(sql))
+
+    def _run_query(self, sql: str) -> ResultTable | None:
+        if not self._execute:
+            self.trace.needs_connection = True
+            return None
+        return self.ask(str(sql))
+
+    def _statement(
+        self,
+        name: str | None = None,
+        fetch_result: bool = False,
+        caller: Callable[[], str] | None = None,
+        **_: Any,
+    ) -> str:
+        if caller is None:
+            raise RenderError("statement is used as a block: {% call statement('name', fetch_result=True) %}")
+        result = self._run_query(caller())
+        if name and result is not None:
+            rows = result if fetch_result else ResultTable((), [])
+            self._results[name] = Namespace("result", {"table": rows, "data": [tuple(row) for row in rows]})
+        return ""
+
+    @cached_property
+    def _adapter(self) -> Namespace:
+        return Namespace(
+            "adapter",
+            {
+                "dispatch": self._dispatch,
+                "quote": lambda name: '"' + str(name).replace('"', '""') + '"',
+                "type": lambda: self.context.target.get("type", ""),
+                "get_relation": self._get_relation,
+                "get_columns_in_relation": self._get_columns,
+                "check_schema_exists": self._schema_exists,
+            },
+        )
+
+    def _dispatch(self, macro_name: str, macro_namespace: str | None = None, packages: Any = None) -> Any:
+        root = self.context.project_name
+        default = (root, macro_namespace) if macro_namespace else (self.subject.package, root)
+        order = [*self.context.search_order.get(macro_namespace or "", default), BUILTINS]
+        prefixes = [f"{self.context.target.get('type', 'default')}__", "default__"]
+        for package in dict.fromkeys(order):
+            for prefix in prefixes:
+                file = self.context.macros.find(str(package), prefix + macro_name)
+                if file is not None:
+                    self.trace.macros[str(package), prefix + macro_name] = file
+                    return _BoundMacro(self, file, prefix + macro_name)
+        tried = ", ".join(prefix + macro_name for prefix in prefixes)
+        raise RenderError(
+            f"no macro for dispatch of {macro_name!r}: looked for {tried} in {', '.join(map(str, order))}"
+        )
+
+    def _get_columns(self, relation: RelationValue) -> list[ColumnValue]:
+        if not self._execute:
+            self.trace.needs_connection = True
+            return []
+        if relation.is_written:
+            rows = self.ask(f"describe select * from {relation}").rows
+        else:
+            rows = self.ask(
+                f"select column_name, data_type {_found_in('columns', relation.relation)} order by ordinal_position"
+            ).rows
+        return [ColumnValue(str(row[0]), str(row[1])) for row in rows]
+
+    def _get_relation(
+        self, database: str | None = None, schema: str = "", identifier: str = ""
+    ) -> RelationValue | None:
+        if not self._execute:
+            self.trace.needs_connection = True
+            return None
+        found = self.ask(f"select table_type {_found_in('tables', Relation(database, schema, identifier))}")
+        if not len(found):
+            return None
+        kind = "view" if "VIEW" in str(found.rows[0][0]).upper() else "table"
+        return RelationValue(Relation(database, schema, identifier), kind=kind)
+
+    def _schema_exists(self, database: str | None, schema: str) -> bool:
+        if not self._execute:
+            self.trace.needs_connection = True
+            return False
+        return (
+            len(self.ask(f"select 1 from information_schema.schemata where lower(schema_name) = {_text(schema)}")) > 0
+        )
+
+
+class _BoundMacro:
+    """A macro of a file, called with the names of a render."""
+
+    def __init__(self, owner: Render, file: MacroFile, name: str) -> None:
+        self._owner = owner
+        self._file = file
+        self._name = name
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        variables = self._owner._variables(self._file.package)
+        macro = self._owner.context.macros.bind(self._file, self._name, variables)
+        try:
+            return macro(*args, **kwargs)
+        except MacroReturn as returned:
+            return returned.value
+
+
+class _PackageMacros:
+    """`dbt_utils.star(...)`: the macros of one package."""
+
+    def __init__(self, owner: Render, package: str) -> None:
+        self._owner = owner
+        self._package = package
+
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith("__"):
+            raise AttributeError(name)
+        file = self._owner.context.macros.find(self._package, name)
+        if file is None:
+            raise UnsupportedError(f"the macro {self._package}.{name} is not there")
+        self._owner.trace.macros[self._package, name] = file
+        return _BoundMacro(self._owner, file, name)
+
+
+class _Config:
+    """`config(...)` and `config.get(...)`."""
+
+    def __init__(self, owner: Render) -> None:
+        self._owner = owner
+
+    def __call__(self, *args: Mapping[str, Any], **kwargs: Any) -> str:
+        for each in (*args, kwargs):
+            self._owner.trace.config.update(each)
+        return ""
+
+    def get(self, name: str, default: Any = None, validator: Any = None) -> Any:
+        value = self._owner.subject.config.get(name, self._owner.trace.config.get(name))
+        return default if value is None else value
+
+    def require(self, name: str, validator: Any = None) -> Any:
+        value = self.get(name)
+        if value is None and self._owner._execute:
+            raise RenderError(f"the template requires the config {name!r}")
+        return value
+
+    def set(self, name: str, value: Any) -> str:
+        self._owner.trace.config[name] = value
+        return ""
+
+    def persist_relation_docs(self) -> bool:
+        return False
+
+
+class _Var:
+    """`var('name', default)`."""
+
+    def __init__(self, owner: Render) -> None:
+        self._owner = owner
+
+    def __call__(self, name: str, default: Any = missing) -> Any:
+        value = self._find(name)
+        if value is missing:
+            value = default
+        if value is missing:
+            raise RenderError(f"the variable {name!r} has no value; set it under `vars` or give `var` a default")
+        self._owner.trace.settings[f"var:{name}"] = value
+        return value
+
+    def has_var(self, name: str) -> bool:
+        return self._find(name) is not missing
+
+    def _find(self, name: str) -> Any:
+        variables = self._owner.context.variables
+        scoped = variables.get(self._owner.subject.package)
+        if isinstance(scoped, Mapping) and name in scoped:
+            return scoped[name]
+        return variables.get(name, missing)
+
+
+def _return(value: Any = None) -> Any:
+    raise MacroReturn(value)
+
+
+def _create_relation(
+    database: str | None = None,
+    schema: str = "",
+    identifier: str = "",
+    type: str | None = None,  # noqa: A002 - dbt's name
+) -> RelationValue:
+    return RelationValue(Relation(database, schema, identifier), kind=type)
+
+
+def _lenient(parse: Callable[[str], Any]) -> Callable[..., Any]:
+    """Return a parser that gives a default for what it cannot read, as dbt's do."""
+
+    def parse_or(text: str, default: Any = None) -> Any:
+        try:
+            return parse(text)
+        except (ValueError, yaml.YAMLError):
+            return default
+
+    return parse_or
+
+
+def _found_in(kind: str, relation: Relation) -> str:
+    """Return the part of a query that finds a relation in the information schema."""
+    where = f"lower(table_schema) = {_text(relation.schema)} and lower(table_name) = {_text(relation.identifier)}"
+    if relation.database:
+        where += f" and lower(table_catalog) = {_text(relation.database)}"
+    return f"from information_schema.{kind} where {where}"
+
+
+def _text(value: str | None) -> str:
+    return "'" + str(value or "").lower().replace("'", "''") + "'"
+
+
+@dataclass(frozen=True)
+class TimedExpression:
+    """A Jinja text whose value depends on the time of the decision, such as `48 if weekend else 1`."""
+
+    context: TemplateContext
+    subject: RenderSubject
+    template: str
+
+    def __call__(self, now: datetime) -> str:
+        """Return the text as of `now`."""
+        return Render(self.context, self.subject, execute=True, started_at=now).text(self.template)

@@ -1,0 +1,1 @@
+"""What happens in a run: observing, planning, the order of steps, leases, builds, data tests, reports."""

@@ -1,0 +1,366 @@
+"""Reads what there is: records from the state, relations and versions from the warehouse. Makes `Facts` of it.
+
+What cannot be read, or not in time, is left out of the facts, and so is unknown.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass, field, replace
+from datetime import date, datetime, timezone
+
+from sao_dagster.core.facts import Existence, Facts
+from sao_dagster.core.nodes import CompiledSql, Materialized, Model, Node, Source, is_source
+from sao_dagster.core.project import Project
+from sao_dagster.core.records import BuildRecord
+from sao_dagster.core.relations import Relation
+from sao_dagster.core.selection import Selection
+from sao_dagster.errors import WarehouseError
+from sao_dagster.sql.fingerprint import equivalent
+from sao_dagster.state.protocol import StateStore
+from sao_dagster.warehouses.protocol import Catalog, Session, comparable, schema_token, view_version
+from sao_dagster.warehouses.shared.files import files_version
+
+
+@dataclass(frozen=True, kw_only=True)
+class Observation:
+    """Facts, and what was seen beside them.
+
+    Attributes:
+        facts: What decisions are taken from.
+        sequence: What to ask the state for later changes with.
+        contents: Content versions of relations, as far as they are known; see `content_key`.
+        catalog: What is in the warehouse.
+        columns: By relation that is read, and by source, names and types as the warehouse has them.
+        loaded_at: By source with a `loaded_at` setting, the time of its newest data (UTC).
+        seconds: How long it took to read all this.
+    """
+
+    facts: Facts
+    contents: Mapping[str, str] = field(default_factory=dict)
+    sequence: int = 0
+    catalog: Catalog = field(default_factory=dict)
+    columns: Mapping[str, tuple[tuple[str, str], ...]] = field(default_factory=dict)
+    loaded_at: Mapping[str, datetime] = field(default_factory=dict)
+    seconds: float = 0.0
+
+
+def observe(
+    project: Project,
+    selection: Selection,
+    *,
+    store: StateStore,
+    session: Session,
+    now: datetime,
+    budget_seconds: float,
+    verify: bool = True,
+) -> Observation:
+    """Return what is known of a selection now; only what the selection reads directly is looked at.
+
+    Args:
+        project: The project.
+        selection: What is going to be decided.
+        store: The shared state; versions that are seen for the first time are noted in it.
+        session: The warehouse, open.
+        now: The time of the observation (UTC).
+        budget_seconds: The time for reading data versions; what is not read by then is unknown.
+        verify: Whether the content of built relations is compared with what was built.
+
+    Raises:
+        StateError: The state cannot be read.
+        WarehouseError: The catalog cannot be read.
+    """
+    started = time.perf_counter()
+    give_up = time.monotonic() + budget_seconds
+    facts, sequence = stored_facts(project, selection, store)
+    read = _inputs(project, selection)
+    stamp = session.stamp()
+    kept = store.contents(project.environment, stamp) if stamp else {}
+    reader = _CachedContents(session, session.catalog(), dict(kept), give_up)
+    catalog = reader.catalog
+    sources = [project.sources[name] for name in sorted(read) if is_source(name)]
+    versions, loaded_at = _source_versions(project, sources, session, reader, give_up)
+    foreign = [
+        name for name in read if not is_source(name) and name not in facts.records and name not in selection.nodes
+    ]
+    own = [name for name in selection.nodes if name in facts.records] if verify else []
+    by_content = [name for name in own if facts.records[name].build_id is None]
+    found = _contents(project, [*foreign, *by_content], reader)
+    altered = {name: _is_altered(project, name, facts.records[name], found, catalog) for name in own}
+    above = _known_above(project, selection, facts.records, reader) if verify else {}
+    changed = [name for name in own if altered[name]]
+    found.update(_contents(project, [name for name in changed if name not in found], reader))
+    versions.update({name: found[name] for name in (*foreign, *changed) if found.get(name)})
+    if stamp and reader.known != kept:
+        store.keep_contents(project.environment, stamp, reader.known)
+    store.note_versions(
+        project.environment,
+        {name: version for name, version in versions.items() if version and is_source(name)},
+        now,
+    )
+    facts = replace(
+        facts,
+        versions=versions,
+        exists=_existence(project, selection, catalog, facts.records),
+        altered={name: changed for name, changed in {**above, **altered}.items() if changed is not None},
+        schemas=_schemas(project, selection, catalog),
+        history=_history(project, selection, store),
+    )
+    return Observation(
+        facts=facts,
+        contents=reader.known,
+        sequence=sequence,
+        catalog=catalog,
+        columns=_columns(project, selection, catalog),
+        loaded_at=loaded_at,
+        seconds=time.perf_counter() - started,
+    )
+
+
+@dataclass
+class _CachedContents:
+    """Reads content versions, of what is not known already.
+
+    Attributes:
+        session: The warehouse.
+        catalog: What is in it.
+        known: Versions by `content_key`, which are true for as long as the warehouse has not changed.
+        give_up: When to stop reading, on the monotonic clock.
+    """
+
+    session: Session
+    catalog: Catalog
+    known: dict[str, str]
+    give_up: float
+
+    def read(self, omit: Mapping[Relation, tuple[str, ...]]) -> dict[Relation, str | None]:
+        """Return the versions of relations, given with the columns that do not count."""
+        keys = {relation: content_key(relation, omitted) for relation, omitted in omit.items()}
+        missing = {relation: omitted for relation, omitted in omit.items() if keys[relation] not in self.known}
+        if missing:
+            left = max(0.0, self.give_up - time.monotonic())
+            for relation, version in self.session.versions(self.catalog, missing, left).items():
+                if version is not None:
+                    self.known[keys[relation]] = version
+        return {relation: self.known.get(key) for relation, key in keys.items()}
+
+
+def content_key_of(node: Node) -> str:
+    """Return the key of the content that a node has now; columns that hold nothing but volatile values are no part of it."""
+    return content_key(node.relation, node.volatile_columns if isinstance(node, Model) else ())
+
+
+def content_key(relation: Relation, omitted: Collection[str]) -> str:
+    """Return the name under which the content version of a relation is kept, without some of its columns."""
+    return " ".join([str(relation), *sorted(omitted)])
+
+
+def stored_facts(project: Project, selection: Selection, store: StateStore) -> tuple[Facts, int]:
+    """Return what the state alone says, with cosmetic edits recognised, and the sequence for later changes."""
+    records, sequence = store.changes(project.environment, 0)
+    edited: dict[str, BuildRecord] = {}
+    for name in selection.nodes:
+        node, record = project.nodes[name], records.get(name)
+        if record is not None and isinstance(node, Model) and node.code.parts["sql"] != record.code_parts.get("sql"):
+            edited[name] = record
+    kept = store.sql({record.sql_id for record in edited.values()}) if edited else {}
+    same = {
+        name
+        for name, record in edited.items()
+        if record.sql_id in kept and _is_cosmetic(project, name, kept[record.sql_id])
+    }
+    facts = Facts(records=records, test_records=store.tests(project.environment), equivalent=frozenset(same))
+    return facts, sequence
+
+
+def kept_sql(compiled: CompiledSql) -> str:
+    """Return the text under which the SQL of a build is kept in the state."""
+    return json.dumps([compiled.sql, compiled.incremental_sql])
+
+
+def _is_cosmetic(project: Project, name: str, kept: str) -> bool:
+    node = project.nodes[name]
+    if not isinstance(node, Model) or "macros" in node.code.parts:
+        return False
+    before, after = json.loads(kept), [node.compiled.sql, node.compiled.incremental_sql]
+    return all(
+        old == new or (old is not None and new is not None and equivalent(old, new, project.dialect))
+        for old, new in zip(before, after, strict=True)
+    )
+
+
+def _inputs(project: Project, selection: Selection) -> set[str]:
+    """Return the relations whose versions the decisions of a selection compare."""
+    found: set[str] = set(selection.sources)
+    for name in selection.nodes:
+        if project.nodes[name].materialized is not Materialized.VIEW:
+            found.update(project.graph.inputs(name).data)
+    for test in selection.tests:
+        for read in project.tests[test].reads:
+            node = project.nodes.get(read)
+            holds = node is None or node.materialized.holds_data
+            found.update((read,) if holds else project.graph.inputs(read).data)
+    return found
+
+
+def _source_versions(
+    project: Project, sources: Iterable[Source], session: Session, reader: _CachedContents, give_up: float
+) -> tuple[dict[str, str | None], dict[str, datetime]]:
+    versions: dict[str, str | None] = {}
+    loaded_at: dict[str, datetime] = {}
+    content: dict[str, Relation] = {}
+    for source in sources:
+        if source.loaded_at_query or source.loaded_at_field:
+            value = _loaded_at(source, session) if time.monotonic() < give_up else None
+            versions[source.id] = value and f"loaded_at:{value[0]}"
+            if value and value[1]:
+                loaded_at[source.id] = value[1]
+        elif source.files is not None:
+            versions[source.id] = files_version(source.files, project.root)
+        elif source.relation is not None and source.relation.key in reader.catalog:
+            content[source.id] = source.relation
+        else:
+            versions[source.id] = None
+    read = reader.read(dict.fromkeys(content.values(), ()))
+    versions.update({name: read[relation] for name, relation in content.items()})
+    return versions, loaded_at
+
+
+def _loaded_at(source: Source, session: Session) -> tuple[str, datetime | None] | None:
+    """Return the newest `loaded_at` value, as text and as a time, or None where it cannot be read."""
+    where = f" where {source.filter}" if source.filter else ""
+    sql = source.loaded_at_query or f"select max({source.loaded_at_field}) from {source.expression}{where}"
+    try:
+        rows = session.query(sql).rows
+    except WarehouseError:
+        return None
+    if not rows:
+        return None
+    value = rows[0][0]
+    return str(value), _as_time(value)
+
+
+def _as_time(value: object) -> datetime | None:
+    if isinstance(value, str):
+        try:
+            value = datetime.fromisoformat(value)
+        except ValueError:
+            return None
+    if isinstance(value, datetime):
+        return value.replace(tzinfo=timezone.utc) if value.tzinfo is None else value.astimezone(timezone.utc)
+    if isinstance(value, date):
+        return datetime(value.year, value.month, value.day, tzinfo=timezone.utc)
+    return None
+
+
+def _contents(project: Project, names: Iterable[str], reader: _CachedContents) -> dict[str, str | None]:
+    """Return the content versions of models that hold data, as they are in the warehouse."""
+    relations: dict[str, Relation] = {}
+    omit: dict[Relation, tuple[str, ...]] = {}
+    for name in names:
+        node = project.nodes[name]
+        info = reader.catalog.get(node.relation.key)
+        if not node.materialized.holds_data or info is None or info.is_view:
+            continue
+        relations[name] = node.relation
+        omit[node.relation] = node.volatile_columns if isinstance(node, Model) else ()
+    read = reader.read(omit)
+    return {name: read[relation] for name, relation in relations.items()}
+
+
+def _is_altered(
+    project: Project, name: str, record: BuildRecord, found: Mapping[str, str | None], catalog: Catalog
+) -> bool | None:
+    """Return whether a relation differs from what was built, or None where that is not known."""
+    node = project.nodes[name]
+    info = catalog.get(node.relation.key)
+    if info is None or record.relation != str(node.relation):
+        return None
+    if record.build_id is not None:
+        return info.build_id != record.build_id
+    if node.materialized is Materialized.VIEW:
+        now: str | None = view_version(info) if info.is_view else None
+        was_view = record.rows is None
+        if not was_view or (now is not None and not comparable(now, record.data_version)):
+            return None
+        return now != record.data_version
+    if info.is_view:
+        return record.rows is not None
+    now = found.get(name)
+    if now is None or not comparable(now, record.data_version):
+        return None
+    return now != record.data_version
+
+
+def _known_above(
+    project: Project, selection: Selection, records: Mapping[str, BuildRecord], reader: _CachedContents
+) -> dict[str, bool | None]:
+    """Return by model above a selection whether it was altered, where that costs no reading."""
+    tested = {each for test in selection.tests for each in project.tests[test].reads if each in project.nodes}
+    read = tested | project.graph.ancestors([*selection.nodes, *tested])
+    found = {}
+    for name in sorted(read - set(selection.nodes)):
+        node, record = project.nodes.get(name), records.get(name)
+        if node is None or record is None:
+            continue
+        known = {name: reader.known.get(content_key_of(node))}
+        found[name] = _is_altered(project, name, record, known, reader.catalog)
+    return found
+
+
+def _existence(
+    project: Project, selection: Selection, catalog: Catalog, records: Mapping[str, BuildRecord]
+) -> dict[str, Existence]:
+    """Return whether what was built is there; a relation that has a new name is a change of the code."""
+    found = {}
+    for name in selection.nodes:
+        relation = project.nodes[name].relation
+        if name in records and records[name].relation != str(relation):
+            continue
+        found[name] = Existence.YES if relation.key in catalog else Existence.NO
+    return found
+
+
+def _schemas(project: Project, selection: Selection, catalog: Catalog) -> dict[str, str | None]:
+    """Return tokens of the columns that the selected views were made over."""
+    found: dict[str, str | None] = {}
+    for name in selection.nodes:
+        if project.nodes[name].materialized is not Materialized.VIEW:
+            continue
+        for read in project.graph.relations_read(name):
+            if is_source(read):
+                source = project.sources[read]
+                if source.files is not None:
+                    found[read] = files_version(source.files, project.root)
+                    continue
+                key = source.relation.key if source.relation else ("", "", "")
+            else:
+                key = project.nodes[read].relation.key
+            info = catalog.get(key)
+            found[read] = schema_token(info.columns) if info else None
+    return found
+
+
+def _columns(project: Project, selection: Selection, catalog: Catalog) -> dict[str, tuple[tuple[str, str], ...]]:
+    """Return the columns of what the selection reads directly, and of the selected sources."""
+    wanted = {read for name in selection.nodes for read in project.graph.relations_read(name)}
+    found = {}
+    for name in {*wanted, *selection.sources}:
+        relation = project.relation(name)
+        info = catalog.get(relation.key) if relation else None
+        if info is not None:
+            found[name] = info.columns
+    return found
+
+
+def _history(project: Project, selection: Selection, store: StateStore) -> dict[str, tuple[tuple[str, datetime], ...]]:
+    """Return when versions appeared, for the inputs of models that tolerate a lag."""
+    wanted = {
+        read
+        for name in selection.nodes
+        if project.nodes[name].policy.lag_tolerance is not None
+        for read in project.graph.inputs(name).data
+    }
+    return store.history(project.environment, wanted) if wanted else {}

@@ -1,0 +1,173 @@
+"""What a run did, as data: events while it goes, a result at its end, and the JSON of both."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+
+from sao_dagster.core.decide import Decision, Mode, Outcome
+from sao_dagster.core.decide_test import TestDecision, TestOutcome
+from sao_dagster.core.hashing import JSON
+from sao_dagster.core.nodes import DataTest
+from sao_dagster.core.plan import Plan
+from sao_dagster.core.project import Project
+from sao_dagster.core.records import BuildRecord
+from sao_dagster.run.events import ModelResult, TestResult
+from sao_dagster.run.observe import Observation
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunResult:
+    """A whole run.
+
+    Attributes:
+        deciding_seconds: How long observing and planning took.
+    """
+
+    run_id: str
+    environment: str
+    mode: Mode
+    started_at: datetime
+    finished_at: datetime
+    models: tuple[ModelResult, ...]
+    tests: tuple[TestResult, ...]
+    seconds: float
+    deciding_seconds: float = 0.0
+    warnings: tuple[str, ...] = ()
+
+    @property
+    def succeeded(self) -> bool:
+        """Whether no model failed and no `error` test failed."""
+        failed = any(each.decision.outcome in (Outcome.FAILED, Outcome.SKIPPED) for each in self.models)
+        return not failed and not any(each.blocks for each in self.tests)
+
+    def summary(self) -> dict[str, JSON]:
+        """Return the counts and times that SPEC and command line call the summary."""
+        outcomes = [each.decision.outcome for each in self.models]
+        tested = [each.decision.outcome for each in self.tests]
+        saved = sum(each.seconds_saved for each in self.models)
+        saved += sum(each.record.seconds for each in self.tests if each.record is not None)
+        return {
+            **{outcome.value: outcomes.count(outcome) for outcome in Outcome},
+            "tests_ran": tested.count(TestOutcome.RAN),
+            "tests_reused": tested.count(TestOutcome.REUSED),
+            "tests_proven": tested.count(TestOutcome.PROVEN),
+            "test_statements": len({each.statement for each in self.tests if each.statement}),
+            "seconds": round(self.seconds, 3),
+            "seconds_saved": round(saved - self.deciding_seconds, 3) if saved else 0.0,
+        }
+
+    def to_json(self) -> dict[str, JSON]:
+        """Return the run as the command line prints it."""
+        return {
+            "run_id": self.run_id,
+            "environment": self.environment,
+            "started_at": self.started_at.isoformat(),
+            "finished_at": self.finished_at.isoformat(),
+            "models": [
+                _model_json(each.decision, each.relation, each.data_version, each.record, each.seconds)
+                for each in self.models
+            ],
+            "tests": [_test_json(each.test, each.decision, each) for each in self.tests],
+            "summary": self.summary(),
+            "warnings": list(self.warnings),
+        }
+
+
+def foreseen_reuse(project: Project, plan: Plan, seen: Observation, run_id: str, deciding_seconds: float) -> RunResult:
+    """Return what a plan reuses as a run that did nothing else: for one that is not launched, or only for the rest."""
+    records = seen.facts.records
+    return RunResult(
+        run_id=run_id,
+        environment=plan.environment,
+        mode=plan.mode,
+        started_at=plan.taken_at,
+        finished_at=plan.taken_at,
+        models=tuple(
+            ModelResult(
+                decision=decision,
+                relation=str(project.nodes[name].relation),
+                record=records.get(name),
+                data_version=None,
+                seconds=0.0,
+                decided_at=plan.taken_at,
+            )
+            for name, decision in plan.decisions.items()
+            if decision.outcome is Outcome.REUSED
+        ),
+        tests=tuple(
+            TestResult(
+                test=project.tests[name],
+                decision=decision,
+                verdict=record.verdict,
+                failures=record.failures,
+                record=record,
+            )
+            for name, decision in plan.tests.items()
+            if decision.outcome is TestOutcome.REUSED and (record := seen.facts.test_records.get(name)) is not None
+        ),
+        seconds=deciding_seconds,
+        deciding_seconds=deciding_seconds,
+    )
+
+
+def plan_to_json(project: Project, plan: Plan, seconds: float, records: Mapping[str, BuildRecord]) -> dict[str, JSON]:
+    """Return a plan in the shape of a run: what is foreseen, with nothing measured."""
+    outcomes = [each.outcome for each in plan.decisions.values()]
+    tested = [each.outcome for each in plan.tests.values()]
+    models: list[JSON] = []
+    for name, decision in plan.decisions.items():
+        record = records.get(name) if decision.outcome is Outcome.REUSED else None
+        version = record.data_version if record else None
+        models.append(_model_json(decision, str(project.nodes[name].relation), version, record, 0.0))
+    return {
+        "run_id": None,
+        "environment": plan.environment,
+        "started_at": plan.taken_at.isoformat(),
+        "finished_at": plan.taken_at.isoformat(),
+        "models": models,
+        "tests": [_test_json(project.tests[name], decision, None) for name, decision in plan.tests.items()],
+        "summary": {
+            **{outcome.value: outcomes.count(outcome) for outcome in Outcome},
+            "tests_ran": tested.count(TestOutcome.RAN),
+            "tests_reused": tested.count(TestOutcome.REUSED),
+            "tests_proven": tested.count(TestOutcome.PROVEN),
+            "test_statements": 0,
+            "seconds": round(seconds, 3),
+            "seconds_saved": 0.0,
+        },
+        "warnings": list(plan.warnings),
+    }
+
+
+def _model_json(
+    decision: Decision, relation: str, version: str | None, record: BuildRecord | None, seconds: float
+) -> dict[str, JSON]:
+    return {
+        "name": decision.model,
+        "outcome": decision.outcome.value,
+        "reason": decision.reason.value,
+        "evidence": dict(decision.evidence),
+        "relation": relation,
+        "data_version": version,
+        "rows": record.rows if record else None,
+        "seconds": round(seconds, 4),
+        "warnings": list(decision.warnings),
+    }
+
+
+def _test_json(test: DataTest, decision: TestDecision, result: TestResult | None) -> dict[str, JSON]:
+    return {
+        "name": test.name,
+        "model": test.tested,
+        "column": test.column,
+        "kind": test.kind,
+        "outcome": decision.outcome.value,
+        "reason": decision.reason.value,
+        "verdict": result.verdict.value if result and result.verdict else None,
+        "failures": result.failures if result else None,
+        "statement": result.statement if result else None,
+        "error": result.error if result else None,
+        "sample": [dict(row) for row in result.sample] if result else [],
+    }

@@ -1,0 +1,231 @@
+"""What one run knows while it goes: what was observed when it began, and what it and other runs have built since."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import replace
+
+from sao_dagster.core.facts import Existence, Facts
+from sao_dagster.core.nodes import Node
+from sao_dagster.core.project import Project
+from sao_dagster.core.records import BuildRecord, TestRecord
+from sao_dagster.run.observe import Observation, content_key_of
+from sao_dagster.state.protocol import StateStore
+from sao_dagster.warehouses.protocol import Built, Session, schema_token
+
+SYNC_SECONDS = 0.2  # how old the state may be that a reuse rests on; a build always looks again
+RECORD_SECONDS, RECORD_PAUSE = 3.0, 0.02  # how long, and how often, to look for the record of a build that was read
+
+
+class RunFacts:
+    """The facts of one run. They start as copies of what was observed, and `facts` is a view of them; used by several threads.
+
+    Args:
+        project: The project.
+        run_id: The run.
+        store: The shared state; None for a run without.
+        session: The warehouse, open.
+        seen: What was observed when the run began.
+        observe: Observes one node anew.
+    """
+
+    def __init__(
+        self,
+        project: Project,
+        run_id: str,
+        store: StateStore | None,
+        session: Session,
+        seen: Observation,
+        observe: Callable[[str], Facts],
+    ) -> None:
+        self._project = project
+        self._run_id = run_id
+        self._store = store
+        self._session = session
+        self._observe = observe
+        self._records = dict(seen.facts.records)
+        self._exists = dict(seen.facts.exists)
+        self._altered = dict(seen.facts.altered)
+        self._versions = dict(seen.facts.versions)
+        self._schemas = dict(seen.facts.schemas)
+        self._history = dict(seen.facts.history)
+        self._test_records = dict(seen.facts.test_records)
+        self._equivalent = set(seen.facts.equivalent)
+        self.facts = replace(
+            seen.facts,
+            records=self._records,
+            test_records=self._test_records,
+            exists=self._exists,
+            altered=self._altered,
+            versions=self._versions,
+            schemas=self._schemas,
+            history=self._history,
+            equivalent=self._equivalent,
+        )
+        self._contents = dict(seen.contents)
+        self._sequence = seen.sequence
+        self._synced_at = time.monotonic()
+        self._outdated: set[str] = set()  # what another run has built since it was observed here
+        # what was built without the right to: the record of another run does not speak of it, so only a build makes it right
+        self._tainted: set[str] = set()
+        self._lock = threading.Lock()
+
+    @property
+    def contents(self) -> Mapping[str, str]:
+        """Content versions of relations, as far as they are known; see `content_key`."""
+        return self._contents
+
+    def version(self, name: str) -> str | None:
+        """Return the data version of a relation, None if it is not known."""
+        return self.facts.version(self._project, name)
+
+    # ------------------------------------------------------------------ what other runs do
+
+    def sync(self, name: str, *, exact: bool) -> None:
+        """Learn what other runs have built meanwhile.
+
+        Args:
+            name: The model whose turn it is, or what is tested; when the news of its inputs appeared matters if it tolerates a lag.
+            exact: Whether to look even though that was done a moment ago, because a build depends on it.
+        """
+        if self._store is None:
+            return
+        with self._lock:
+            if exact or time.monotonic() - self._synced_at >= SYNC_SECONDS:
+                records, self._sequence = self._store.changes(self._project.environment, self._sequence)
+                self._synced_at = time.monotonic()
+                for model, record in records.items():
+                    if self._records.get(model) != record:
+                        self._is_built(model, record)
+                        if record.run_id != self._run_id:
+                            self._outdated.add(model)
+                for tainted in self._tainted:
+                    self._records.pop(tainted, None)
+        node = self._project.nodes.get(name)
+        if node is not None and node.policy.lag_tolerance is not None:
+            inputs = self._project.graph.inputs(name).data
+            self._history.update(self._store.history(self._project.environment, inputs))
+
+    def is_outdated(self, name: str) -> bool:
+        """Return whether another run has built a model since it was observed here, perhaps from newer sources."""
+        return name in self._outdated
+
+    def refresh(self, name: str) -> None:
+        """Observe what a node reads, and its relation."""
+        seen = self._observe(name)
+        with self._lock:
+            self._versions.update(seen.versions)
+            self._exists.update(seen.exists)
+            self._schemas.update(seen.schemas)
+            self._history.update(seen.history)
+            self._altered.pop(name, None)
+            self._altered.update(seen.altered)
+            self._outdated.discard(name)
+
+    # ------------------------------------------------------------------ what this run does
+
+    def begin(self, node: Node) -> None:
+        """Note that a build begins: whatever happens from here on, the content is not known until it is recorded."""
+        with self._lock:
+            self._contents.pop(content_key_of(node), None)
+
+    def add_build(self, node: Node, record: BuildRecord, built: Built) -> None:
+        """Add a build to the facts that later decisions are taken from."""
+        with self._lock:
+            self._tainted.discard(node.name)
+            self._is_built(node.name, record)
+            self._altered[node.name] = False
+            for each in self._project.nodes.values() if built.dropped else ():
+                if each.relation.key in built.dropped:
+                    self._exists[each.name] = Existence.NO
+            if node.materialized.holds_data:
+                self._contents[content_key_of(node)] = built.data_version
+
+    def add_verdicts(self, records: Iterable[TestRecord]) -> None:
+        """Add verdicts of this run to the facts that later proofs are made from."""
+        with self._lock:
+            self._test_records.update({record.test: record for record in records})
+
+    def taint(self, name: str) -> None:
+        """Note that a model was built without the right to."""
+        with self._lock:
+            self._tainted.add(name)
+            self._records.pop(name, None)
+
+    def _is_built(self, name: str, record: BuildRecord) -> None:
+        """Note that a model was built, here or by another run; what was seen of its relation before is past. Under the lock."""
+        self._records[name] = record
+        self._exists[name] = Existence.YES
+        self._altered.pop(name, None)
+        self._versions.pop(name, None)
+        self._schemas[name] = schema_token(record.columns)
+        self._equivalent.discard(name)
+
+    # ------------------------------------------------------------------ what was read
+
+    def versions_read(
+        self,
+        decided_on: Mapping[str, str | None],
+        built: Built,
+        version: Callable[[BuildRecord], str],
+        stopping: threading.Event,
+    ) -> dict[str, str]:
+        """Return the versions of what a build has read, without those that nobody knows.
+
+        Where other processes build in the warehouse at the same time, it may have read a later build than it was decided
+        on; the run that built that records it in a moment.
+
+        Args:
+            decided_on: The versions that the build was decided on, by name.
+            built: The build.
+            version: Returns what counts of a record.
+            stopping: Set when the run ends, so that nothing is waited for any more.
+        """
+        found = {}
+        for name, known in decided_on.items():
+            node = self._project.nodes.get(name)
+            read = known
+            if node is not None and node.relation in built.read and self._kept(name) is not None:
+                record = self._record_of(name, built.read[node.relation], stopping)
+                read = None if record is None else version(record)
+            if read is not None:
+                found[name] = read
+        return found
+
+    def is_as_recorded(self, reads: Iterable[str]) -> bool:
+        """Return whether what is in the warehouse is what the records speak of, as far as it keeps its builds."""
+        behind = {name for read in reads if read in self._project.nodes for name in self._project.graph.behind(read)}
+        expected = {
+            self._project.nodes[name].relation: build_id
+            for name in behind
+            if (build_id := self._kept(name)) is not None
+        }
+        return all(expected[relation] == found for relation, found in self._session.build_ids(expected).items())
+
+    def _kept(self, name: str) -> str | None:
+        """Return the name under which the warehouse keeps the build that the record of a model speaks of, if it does."""
+        record = self._records.get(name)
+        return None if record is None else record.build_id
+
+    def _record_of(self, name: str, build_id: str | None, stopping: threading.Event) -> BuildRecord | None:
+        """Return the record of one build of a model; None where nobody records it."""
+        give_up = time.monotonic() + RECORD_SECONDS
+        while True:
+            record = self._records.get(name)
+            if record is not None and record.build_id == build_id:
+                return record
+            if build_id is None or time.monotonic() > give_up or stopping.wait(RECORD_PAUSE):
+                return None
+            self.sync(name, exact=True)
+
+
+def data_version(record: BuildRecord) -> str:
+    """Return the version of a relation for what holds data made of it."""
+    return record.data_version
+
+
+def schema_version(record: BuildRecord) -> str:
+    """Return the version of a relation for a view over it, which depends on its columns alone."""
+    return schema_token(record.columns)

@@ -1,0 +1,68 @@
+"""The statements that data tests become: one for all tests of a model that may share it, one each otherwise.
+
+Each branch of a shared statement is the test's own query under a `count(*)`, so its failures are exactly those
+it would have alone. (One scan with several distinct counts is no faster on large tables, and needs more memory.)
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from sao_dagster.core.nodes import DataTest
+
+BRANCHES = 30  # tests in one statement; each `unique` holds a hash table while it runs
+
+
+@dataclass(frozen=True)
+class Statement:
+    """One statement and the tests it answers, in the order of its branches."""
+
+    id: str
+    tests: tuple[DataTest, ...]
+    sql: str
+
+
+def statements_for(name: str, tests: Iterable[DataTest]) -> tuple[Statement, ...]:
+    """Return the statements for the tests of one step.
+
+    Args:
+        name: What the step is called, for the ids of the statements.
+        tests: The tests to run.
+
+    >>> test = lambda name, sql: DataTest(name=name, kind="k", tested="m", sql=sql, reads=("m",), version="")
+    >>> for each in statements_for("m", [test("a", "select 1"), test("b", "select 2")]): print(each.id, each.sql)
+    m select 0 as test, count(*) as failures from (select 1) as t union all select 1 as test, count(*) as failures from (select 2) as t
+    """
+    shared: list[DataTest] = []
+    alone: list[DataTest] = []
+    for test in tests:
+        (shared if test.shares_statement else alone).append(test)
+    groups = [shared[start : start + BRANCHES] for start in range(0, len(shared), BRANCHES)]
+    found = [
+        Statement(name if number == 0 else f"{name}#{number + 1}", tuple(group), _union(group))
+        for number, group in enumerate(groups)
+    ]
+    return (*found, *(alone_statement(test) for test in alone))
+
+
+def alone_statement(test: DataTest) -> Statement:
+    """Return the statement of one test by itself."""
+    return Statement(test.name, (test,), _union([test]))
+
+
+def _union(tests: Sequence[DataTest]) -> str:
+    return " union all ".join(
+        f"select {number} as test, {test.fail_calc} as failures from ({_closed(source(test))}) as t"
+        for number, test in enumerate(tests)
+    )
+
+
+def source(test: DataTest) -> str:
+    """Return what a test counts: its query, or the relation that its failing rows are kept in."""
+    return f"select * from {test.store_failures}" if test.store_failures else test.sql
+
+
+def _closed(sql: str) -> str:
+    """Return a query that a bracket may follow, even after a comment at its end."""
+    return f"{sql}\n" if "--" in sql.rsplit("\n", 1)[-1] else sql

@@ -1,0 +1,460 @@
+"""Scalar expressions: types, nulls, possible values, and which of them keep different values apart."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from typing import Any
+
+from sqlglot import exp
+
+from sao_dagster.core.proofs import Proof
+from sao_dagster.sql.inference import functions
+from sao_dagster.sql.inference.aggregates import describe_aggregate, describe_window
+from sao_dagster.sql.inference.dependencies import Domain, RowFacts, Value, any_domain, common_type, follow
+from sao_dagster.sql.inference.predicates import effects
+from sao_dagster.sql.inference.query_block import ExpressionFacts, QueryBlock, is_unpredictable
+from sao_dagster.sql.inference.types import (
+    BOOLEAN,
+    INTEGER,
+    PLAIN,
+    TEXT,
+    UNKNOWN,
+    WHOLE_DAYS,
+    Kind,
+    Type,
+    keeps_apart,
+    type_of,
+)
+
+
+def describe(block: QueryBlock, node: exp.Expr) -> ExpressionFacts | int:
+    """Return what is known of an expression, or the column that it equals in every row.
+
+    Raises:
+        NotUnderstoodError: A name in it means nothing that is known.
+    """
+    for kinds, handler in _HANDLERS:
+        if isinstance(node, kinds):
+            return handler(block, node)
+    return _function(block, node)
+
+
+# ---------------------------------------------------------------------- constants
+
+
+def _literal(block: QueryBlock, node: exp.Literal) -> ExpressionFacts:
+    proof = Proof("literal")
+    if node.is_string:
+        return ExpressionFacts(TEXT, (), proof, domain=Domain(frozenset({node.name}), proof))
+    if node.is_int:
+        return ExpressionFacts(INTEGER, (), proof, domain=Domain(frozenset({int(node.name)}), proof))
+    return ExpressionFacts(Type(Kind.DECIMAL) if "e" not in node.name.lower() else UNKNOWN, (), proof)
+
+
+def _boolean(block: QueryBlock, node: exp.Boolean) -> ExpressionFacts:
+    proof = Proof("literal")
+    return ExpressionFacts(BOOLEAN, (), proof, domain=Domain(frozenset({"true" if node.this else "false"}), proof))
+
+
+def _null(block: QueryBlock, node: exp.Expr) -> ExpressionFacts:
+    return ExpressionFacts(UNKNOWN, (), domain=Domain(frozenset(), Proof("literal")))
+
+
+def _negative(block: QueryBlock, node: exp.Neg) -> ExpressionFacts:
+    found = _function(block, node)
+    inner = block.intern(node.this)
+    if block.rows.type_of(inner).kind is not Kind.INTEGER:
+        return found
+    domain = block.rows.domains.get(inner)
+    if domain is not None:
+        values: frozenset[Value] = frozenset(-int(value) for value in domain.values)
+        found = replace(found, domain=Domain(values, follow("function", domain.proof)))
+    return replace(found, type=block.rows.type_of(inner), reveals=(inner,))
+
+
+# ---------------------------------------------------------------------- functions
+
+
+def _arguments(node: exp.Expr) -> list[exp.Expr]:
+    """Return the expressions that a function computes from, without units and types."""
+    return [
+        each
+        for value in node.args.values()
+        for each in (value if isinstance(value, list) else [value])
+        if isinstance(each, exp.Expr) and not isinstance(each, exp.Var | exp.DataType | exp.Identifier | exp.JSONPath)
+    ]
+
+
+def _function(block: QueryBlock, node: exp.Expr) -> ExpressionFacts:
+    """Return what the tables of functions say."""
+    arguments = _arguments(node)
+    if any(isinstance(each, exp.Lambda | exp.Star) for each in arguments):
+        return ExpressionFacts()
+    columns = tuple(map(block.intern, arguments))
+    kind = _result_type(block, node, columns)
+    pure = isinstance(node, functions.PURE) and not is_unpredictable(node)
+    if isinstance(node, functions.NEVER_NULL) and _is_never_null(node):
+        return ExpressionFacts(kind, columns if pure else None, Proof("never_null"))
+    if not pure:
+        return ExpressionFacts(kind)
+    strict = functions.keeps_not_null(node, block.dialect)
+    if isinstance(node, functions.COMPARISONS) and block.dialect not in ("duckdb", "postgres"):
+        strict = strict and all(block.rows.type_of(each).kind is not Kind.OTHER for each in columns)
+    rejects = tuple(block.intern(each) for each in functions.rejects_null(node))
+    return ExpressionFacts(kind, columns, strict=strict, rejects=rejects, rule="strict_function")
+
+
+def _is_never_null(node: exp.Expr) -> bool:
+    """Return whether `is` asks for null or a truth value; `is json` of a null is null."""
+    return not isinstance(node, exp.Is) or isinstance(node.expression, exp.Null | exp.Boolean)
+
+
+def _result_type(block: QueryBlock, node: exp.Expr, columns: Sequence[int]) -> Type:
+    if isinstance(node, functions.BOOLEAN_RESULTS):
+        return BOOLEAN
+    if isinstance(node, functions.TEXT_RESULTS):
+        return TEXT
+    if isinstance(node, functions.INTEGER_RESULTS):
+        return INTEGER
+    if isinstance(node, (*functions.ARITHMETIC, exp.Neg, exp.Abs)):
+        kinds = {block.rows.type_of(each).kind for each in columns}
+        if kinds == {Kind.INTEGER}:
+            return INTEGER
+        if kinds == {Kind.INTEGER, Kind.DECIMAL} or kinds == {Kind.DECIMAL}:
+            return Type(Kind.DECIMAL)
+    if isinstance(node, (*functions.ARITHMETIC, *functions.DIVISIONS)):
+        plain = all(block.rows.type_of(each).kind is not Kind.OTHER for each in columns)
+        return PLAIN if plain else UNKNOWN
+    if isinstance(node, functions.TRUNCATIONS):
+        return WHOLE_DAYS if _begins_day(block, node) else PLAIN
+    return PLAIN if isinstance(node, functions.PLAIN_RESULTS) else UNKNOWN
+
+
+def _begins_day(block: QueryBlock, node: exp.Expr) -> bool:
+    """Return whether a truncated time is the beginning of a day, of which there is one on each date.
+
+    Times of Snowflake may have zones of their own, and so several beginnings of one date.
+    """
+    unit = node.args.get("unit")
+    zoned = block.dialect == "snowflake" and block.rows.type_of(block.intern(node.this)).kind is not Kind.DATE
+    return (
+        unit is not None and unit.name.upper() in functions.WHOLE_DAY_UNITS and not zoned and not node.args.get("zone")
+    )
+
+
+def _connected(block: QueryBlock, node: exp.Expr) -> ExpressionFacts:
+    """`and` and `or`: one side may decide alone, whatever the other is."""
+    found = _function(block, node)
+    decisive = frozenset({"false" if isinstance(node, exp.And) else "true"})
+    for column in map(block.intern, (node.this, node.expression)):
+        domain = block.rows.domains.get(column)
+        if domain is not None and domain.values == decisive and column in block.rows.not_null:
+            return replace(found, not_null=follow("function", domain.proof), domain=domain)
+    return found
+
+
+def _shift(block: QueryBlock, node: exp.Expr) -> ExpressionFacts:
+    """`x + 1`: a whole number (or a date) and a constant."""
+    found = _function(block, node)
+    sides = [block.intern(node.this), block.intern(node.expression)]
+    kinds = [block.rows.type_of(each).kind for each in sides]
+    for variable, constant in ((0, 1), (1, 0)):
+        is_date = kinds[variable] is Kind.DATE and variable == 0 and block.dialect in ("duckdb", "postgres")
+        moved = kinds[variable] is Kind.INTEGER or is_date
+        if moved and kinds[constant] is Kind.INTEGER and _is_constant(block, sides[constant]):
+            kind = Type(kinds[variable])
+            return replace(found, type=kind, reveals=(sides[variable],))
+    return found
+
+
+def _is_constant(block: QueryBlock, column: int) -> bool:
+    domain = block.rows.domains.get(column)
+    return domain is not None and len(domain.values) == 1 and column in block.rows.not_null
+
+
+def _join_texts(block: QueryBlock, node: exp.Expr) -> ExpressionFacts:
+    """`a || '-' || b` (or `concat`), from which the parts can be read again if no part can hold what separates them."""
+    found = _function(block, node)
+    parts = node.expressions if isinstance(node, exp.Concat) else _flat(node)
+    columns = tuple(map(block.intern, parts))
+    coalesces = isinstance(node, exp.Concat) and node.args.get("coalesce")
+    if coalesces:
+        known = functions.never_null_concat(node, block.dialect)
+        found = replace(found, strict=not known, rejects=(), not_null=Proof("never_null") if known else None)
+    elif isinstance(node, exp.DPipe) and all(block.rows.type_of(each).kind is Kind.TEXT for each in columns):
+        found = replace(found, rejects=columns)
+    variables = [(part, column) for part, column in zip(parts, columns, strict=True) if not _is_text(part)]
+    if variables and _can_be_read_again(block, parts):
+        kept = tuple(column for _, column in variables)
+        return replace(found, reveals=kept, when=kept, partly=True)
+    return found
+
+
+def _flat(node: exp.Expr) -> list[exp.Expr]:
+    while isinstance(node, exp.Paren):
+        node = node.this
+    if isinstance(node, exp.DPipe):
+        return [*_flat(node.this), *_flat(node.expression)]
+    return [node]
+
+
+def _is_text(node: exp.Expr) -> bool:
+    return isinstance(node, exp.Literal) and node.is_string
+
+
+def _can_be_read_again(block: QueryBlock, parts: Sequence[exp.Expr]) -> bool:
+    """Return whether different parts give different texts.
+
+    Whole numbers, dates and UUIDs end where a separator begins that does not begin with one of their characters; one
+    text of any kind may come last.
+    """
+    last = max(number for number, part in enumerate(parts) if not _is_text(part))
+    for number, part in enumerate(parts[: last + 1]):
+        if _is_text(part):
+            continue
+        if number == last:
+            column = block.intern(part)
+            return block.rows.type_of(column).kind in (Kind.TEXT, Kind.INTEGER, Kind.DATE, Kind.UUID, Kind.BOOLEAN)
+        separator = parts[number + 1]
+        if not _is_text(separator) or not separator.name or separator.name[0] in "0123456789":
+            return False
+        if not _is_number_text(block, part):
+            return False
+    return False
+
+
+def _is_number_text(block: QueryBlock, part: exp.Expr) -> bool:
+    """Return whether a part is a whole number, or a cast of one to text; `coalesce` around it makes no difference if it is not null."""
+    while isinstance(part, exp.Paren | exp.Cast | exp.Coalesce):
+        column = block.intern(part)
+        if isinstance(part, exp.Cast) and block.rows.type_of(column).kind not in (Kind.TEXT, Kind.INTEGER):
+            return False
+        if isinstance(part, exp.Coalesce) and block.rows.not_null_proof(block.intern(part.this)) is None:
+            return False
+        part = part.this
+    return block.rows.type_of(block.intern(part)).kind is Kind.INTEGER
+
+
+def _hash(block: QueryBlock, node: exp.Expr) -> ExpressionFacts:
+    found = _function(block, node)
+    argument = block.intern(node.this)
+    if block.context.hashes_are_unique and block.rows.type_of(argument).kind is Kind.TEXT:
+        return replace(found, reveals=(argument,))
+    return found
+
+
+# ---------------------------------------------------------------------- casts
+
+
+def _cast(block: QueryBlock, node: exp.Cast) -> ExpressionFacts:
+    inner = block.intern(node.this)
+    source, target = block.rows.type_of(inner), type_of(node.to, block.dialect)
+    if node.args.get("format") or node.args.get("action") or node.args.get("default"):
+        return ExpressionFacts(target)
+    tries = isinstance(node, exp.TryCast)
+    apart = keeps_apart(source, target, block.dialect)
+    safe = apart or target.kind is Kind.TEXT
+    fails = not tries and block.dialect not in ("spark", "databricks")
+    return ExpressionFacts(
+        target,
+        (inner,),
+        strict=source.kind is not Kind.OTHER and (fails or (safe and not target.sized)),
+        rejects=(inner,) if source.kind is not Kind.OTHER else (),
+        domain=_cast_domain(block, inner, source, target),
+        reveals=(inner,) if apart else (),
+        partly=tries,
+        rule="cast",
+    )
+
+
+def _cast_domain(block: QueryBlock, inner: int, source: Type, target: Type) -> Domain | None:
+    domain = block.rows.domains.get(inner)
+    if domain is None or target.sized:
+        return None
+    if not domain.values or (source.kind is target.kind and source.kind in (Kind.INTEGER, Kind.TEXT, Kind.BOOLEAN)):
+        return domain.by("cast")
+    if source.kind is Kind.INTEGER and target.kind is Kind.TEXT:
+        return Domain(frozenset(map(str, domain.values)), follow("cast", domain.proof))
+    return None
+
+
+# ---------------------------------------------------------------------- choices
+
+
+def _coalesce(block: QueryBlock, node: exp.Coalesce) -> ExpressionFacts | int:
+    columns = [block.intern(each) for each in (node.this, *node.expressions)]
+    either = block.coalesced.get(frozenset(columns))
+    if either is not None and len(columns) == 2:
+        return either
+    kind = common_type(_parts(block, columns))
+    reason = block.rows.not_null_proof(columns[0])
+    if kind.certain and reason is not None:
+        return _same(block, kind, columns[0], follow("coalesce", reason))
+    return ExpressionFacts(
+        kind,
+        tuple(columns),
+        kept_by=tuple(columns),
+        domain=any_domain(_parts(block, columns), "choice"),
+        rule="coalesce",
+    )
+
+
+def _same(block: QueryBlock, kind: Type, column: int, proof: Proof) -> int:
+    """Return a column of its own that is another one in each row."""
+    found = block.new(kind)
+    block.rows.add_equality(found, column, proof)
+    return found
+
+
+def _nullif(block: QueryBlock, node: exp.Nullif) -> ExpressionFacts:
+    inner, other = block.intern(node.this), block.intern(node.expression)
+    domain, removed = block.rows.domains.get(inner), block.rows.domains.get(other)
+    found = block.rows.type_of(inner)
+    same = found.kind is block.rows.type_of(other).kind and _is_constant(block, other)
+    if domain is not None and removed is not None and same:
+        domain = Domain(domain.values - removed.values, follow("nullif", domain.proof))
+    return ExpressionFacts(found, (inner, other), rejects=(inner,), domain=domain, reveals=(inner,), partly=True)
+
+
+def _extreme(block: QueryBlock, node: exp.Expr) -> ExpressionFacts:
+    columns = [block.intern(each) for each in (node.this, *node.expressions)]
+    ignores = block.dialect in functions.IGNORE_NULLS_IN_GREATEST
+    return ExpressionFacts(
+        common_type(_parts(block, columns)),
+        tuple(columns),
+        strict=True,
+        kept_by=tuple(columns) if ignores else (),
+        domain=any_domain(_parts(block, columns), "choice"),
+        rule="greatest_least",
+    )
+
+
+def _case(block: QueryBlock, node: exp.Expr) -> ExpressionFacts | int:
+    """`case` and `if`: each result is looked at with what its condition says; a condition that never holds is left out."""
+    if isinstance(node, exp.If):
+        branches, default, operand = [node], node.args.get("false"), None
+    else:
+        branches, default, operand = node.args["ifs"], node.args.get("default"), node.args.get("this")
+    columns: list[int] = []
+    live: list[int] = []
+    reasons: list[Proof | None] = []
+    left_out: list[Proof] = []
+    arguments: list[int] = [] if operand is None else [block.intern(operand)]
+    passed: set[int] = set()  # not null where no condition so far was true
+    for branch in branches:
+        condition, result = branch.this, branch.args["true"]
+        given, never = set(passed), None
+        arguments.append(block.intern(condition))
+        columns.append(block.intern(result))
+        if operand is None:
+            found = effects(block, condition, holds=True)
+            given |= found.not_null.keys()
+            never = found.never
+            if block.rows.not_null_proof(block.intern(condition)) is not None:
+                passed |= effects(block, condition, holds=False).not_null.keys()
+        if never is not None:
+            left_out.append(never)
+            continue
+        live.append(columns[-1])
+        reasons.append(block.rows.without_nulls(given).get(columns[-1]))
+    if default is not None:
+        columns.append(block.intern(default))
+        live.append(columns[-1])
+        reasons.append(block.rows.without_nulls(passed).get(columns[-1]))
+    else:
+        reasons.append(None)
+    kind = common_type(_parts(block, columns))
+    if default is not None and len(live) == 1 and kind.certain:
+        return _same(block, kind, live[0], follow("case", *left_out))
+    proof = None if None in reasons else follow("case", *reasons, *left_out)
+    return ExpressionFacts(
+        kind,
+        (*arguments, *columns),
+        not_null=proof,
+        domain=any_domain(_parts(block, columns), "choice"),
+        rule="case",
+    )
+
+
+def _parts(block: QueryBlock, columns: Sequence[int]) -> list[tuple[RowFacts, int]]:
+    return [(block.rows, column) for column in columns]
+
+
+# ---------------------------------------------------------------------- conditions as values
+
+
+def _in(block: QueryBlock, node: exp.In) -> ExpressionFacts:
+    if node.args.get("query") is None and node.args.get("unnest") is None and node.args.get("field") is None:
+        columns = tuple(block.intern(each) for each in (node.this, *node.expressions))
+        rows_compared = isinstance(node.this, exp.Tuple)
+        return ExpressionFacts(
+            BOOLEAN, columns, strict=not rows_compared, rejects=() if rows_compared else columns[:1], rule="in"
+        )
+    inner = None if isinstance(node.this, exp.Tuple) else block.intern(node.this)
+    query = node.args.get("query")
+    if query is None or inner is None:
+        return ExpressionFacts(BOOLEAN)
+    found = block.context.query(query, block)
+    reason = found.rows.not_null_proof(found.ids[0]) if found.ids and not found.open else None
+    own = block.rows.not_null_proof(inner)
+    return ExpressionFacts(BOOLEAN, not_null=follow("in", reason, own) if reason and own else None)
+
+
+def _exists(block: QueryBlock, node: exp.Exists) -> ExpressionFacts:
+    return ExpressionFacts(BOOLEAN, not_null=Proof("never_null"))
+
+
+def _subquery(block: QueryBlock, node: exp.Expr) -> ExpressionFacts:
+    """A query as a value: null where it gives no row."""
+    copied = len(block.copies)
+    found = block.context.query(node, block)
+    if found.open or len(found.ids) != 1:
+        return ExpressionFacts()
+    column = found.ids[0]
+    reason = found.rows.not_null_proof(column)
+    known = follow("scalar_subquery", reason, found.rows.not_empty) if reason and found.rows.not_empty else None
+    constant = not found.correlated and len(block.copies) == copied and not any(map(is_unpredictable, node.walk()))
+    domain = found.rows.domains.get(column)
+    return ExpressionFacts(
+        found.rows.type_of(column), () if constant else None, known, domain=domain, rule="scalar_subquery"
+    )
+
+
+def _opaque(block: QueryBlock, node: exp.Expr) -> ExpressionFacts:
+    """What has a value that nothing is known of."""
+    for each in _arguments(node):
+        if not isinstance(each, exp.Lambda | exp.Star):
+            block.intern(each)
+    return ExpressionFacts()
+
+
+def _wrapped(block: QueryBlock, node: exp.Expr) -> ExpressionFacts | int:
+    return block.intern(node.this)
+
+
+Handler = Callable[[QueryBlock, Any], ExpressionFacts | int]
+_HANDLERS: tuple[tuple[Any, Handler], ...] = (
+    (exp.Literal, _literal),
+    (exp.Boolean, _boolean),
+    (exp.Null, _null),
+    (exp.Window, describe_window),
+    (exp.Filter, describe_aggregate),
+    (exp.WithinGroup, describe_aggregate),
+    ((exp.IgnoreNulls, exp.RespectNulls), describe_aggregate),
+    (exp.AggFunc, describe_aggregate),
+    (exp.Exists, _exists),
+    ((exp.Subquery, exp.Query), _subquery),
+    (exp.In, _in),
+    (exp.Neg, _negative),
+    ((exp.And, exp.Or), _connected),
+    ((exp.Add, exp.Sub), _shift),
+    ((exp.DPipe, exp.Concat), _join_texts),
+    (functions.HASHES, _hash),
+    (exp.Cast, _cast),
+    (exp.Coalesce, _coalesce),
+    (exp.Nullif, _nullif),
+    ((exp.Greatest, exp.Least), _extreme),
+    ((exp.Case, exp.If), _case),
+    (exp.Anonymous, _opaque),
+)

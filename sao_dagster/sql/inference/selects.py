@@ -1,0 +1,301 @@
+"""What a `select` makes of its rows: filter, groups, windows, output columns, `distinct`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+
+from sqlglot import exp
+
+from sao_dagster.core.proofs import Proof
+from sao_dagster.sql.inference import functions
+from sao_dagster.sql.inference.aggregates import unwrapped
+from sao_dagster.sql.inference.dependencies import RowFacts, follow
+from sao_dagster.sql.inference.names import NotUnderstoodError, name_of, read_only
+from sao_dagster.sql.inference.predicates import assume, effects
+from sao_dagster.sql.inference.query_block import ExpressionFacts, QueryBlock
+from sao_dagster.sql.inference.series import series_of
+
+_KNOWN = (
+    "with_", "with", "expressions", "from_", "from", "joins", "where", "group", "having", "qualify", "windows", "distinct", "order",
+    "limit", "offset", "hint", "laterals",
+)  # fmt: skip
+
+
+@dataclass
+class Selecting:
+    """Reads one `select` whose relations are joined already.
+
+    Attributes:
+        block: The block; its rows become those of the result.
+        node: The `select`.
+    """
+
+    block: QueryBlock
+    node: exp.Select
+    grouped: dict[int, int] | None = None  # beside grouping sets: what is grouped by, as it is in the output
+
+    def read(self) -> tuple[list[str], list[int], bool]:
+        """Return names and numbers of the output columns, and whether there are others that are not known.
+
+        Raises:
+            NotUnderstoodError: Nothing can be said of the result.
+        """
+        read_only(self.node, *_KNOWN)
+        items, opened = self._items()
+        block = self.block
+        block.aliases = {
+            name: each for name, each in items if isinstance(each, exp.Expr) and name and not _is_plain(name, each)
+        }
+        for window in self.node.args.get("windows") or ():
+            block.windows[name_of(window.this, block.dialect)] = window
+        self._filter("where")
+        self._group(items)
+        self._filter("having")
+        several = {place: nodes for place, (_, each) in enumerate(items) if (nodes := list(_returning_rows(each)))}
+        columns = {place: self._output(each) for place, (_, each) in enumerate(items) if place not in several}
+        self._filter("qualify")
+        block.rows.bind(columns.values(), Proof("row"))
+        if several:
+            columns |= self._fan_out(items, several)
+        ids = [columns[place] for place in range(len(items))]
+        self._distinct(ids)
+        return [name for name, _ in items], ids, opened
+
+    # ------------------------------------------------------------------ output columns
+
+    def _items(self) -> tuple[list[tuple[str, exp.Expr | int]], bool]:
+        """Return the output columns, with `*` written out."""
+        found: list[tuple[str, exp.Expr | int]] = []
+        opened = False
+        for each in self.node.expressions:
+            star = each.this if isinstance(each, exp.Column) else each
+            if isinstance(star, exp.Star):
+                names, hidden = self._star(each)
+                found += names
+                opened = opened or hidden
+            elif isinstance(each, exp.Aliases) or each.find(exp.Columns):
+                raise NotUnderstoodError("several columns made by one expression")
+            else:
+                found.append((self._name(each), each))
+        return found, opened
+
+    def _name(self, node: exp.Expr) -> str:
+        if isinstance(node, exp.Alias):
+            return name_of(node.args["alias"], self.block.dialect)
+        if isinstance(node, exp.Column):
+            return name_of(node.this, self.block.dialect)
+        return ""
+
+    def _star(self, node: exp.Expr) -> tuple[list[tuple[str, exp.Expr | int]], bool]:
+        """Return the columns of `*` or `t.*`, and whether there are more of them."""
+        dialect = self.block.dialect
+        star = node.this if isinstance(node, exp.Column) else node
+        if isinstance(node, exp.Column):
+            alias = name_of(node.args.get("table"), dialect)
+            source = self.block.names.source(alias)
+            outer = self.block.outer
+            if source is None and outer is not None and (around := outer.names.source(alias)) is not None:
+                source = replace(around, columns=[(name, self.block.copy(each)) for name, each in around.columns])
+            if source is None:
+                raise NotUnderstoodError(f"what {node.sql(dialect)} means")
+            columns, opened = list(source.columns), source.open
+        else:
+            columns, opened = list(self.block.names.star), self.block.names.open
+        read_only(star, "except_", "except", "replace", "rename", "table")
+        left_out = {
+            name_of(each.this if isinstance(each, exp.Column) else each, dialect)
+            for each in star.args.get("except_") or star.args.get("except") or ()
+        }
+        replaced = {name_of(each.args["alias"], dialect): each.this for each in star.args.get("replace") or ()}
+        renamed = {
+            name_of(_bare(each.this), dialect): name_of(each.args["alias"], dialect)
+            for each in star.args.get("rename") or ()
+        }
+        found: list[tuple[str, exp.Expr | int]] = [
+            (renamed.get(name, name), replaced.get(name, column)) for name, column in columns if name not in left_out
+        ]
+        return found, opened
+
+    # ------------------------------------------------------------------ rows
+
+    def _filter(self, clause: str) -> None:
+        condition = self.node.args.get(clause)
+        block = self.block
+        if condition is None:
+            return
+        if self.grouped is not None:
+            block.rows.not_empty = None
+            return
+        if clause != "where" and any(map(self._is_hidden, condition.find_all(exp.Column))):
+            block.rows.not_empty = None  # an alias may hide a column there, or be hidden by it
+            return
+        assume(block, effects(block, condition.this, holds=True))
+
+    def _is_hidden(self, node: exp.Expr) -> bool:
+        """Return whether a name may mean a column or an alias that is something else."""
+        if not isinstance(node, exp.Column) or node.table:
+            return False
+        name = name_of(node.this, self.block.dialect)
+        return name in self.block.aliases and bool(self.block.names.find(name))
+
+    def _group(self, items: list[tuple[str, exp.Expr | int]]) -> None:
+        group = self.node.args.get("group")
+        block = self.block
+        if group is None:
+            parts = [each for _, each in items if isinstance(each, exp.Expr)]
+            having = self.node.args.get("having")
+            if having is not None or any(_aggregates(each) for each in parts):
+                before = self._snapshot()
+                block.before_groups, block.filled = before, before.rows.not_empty
+                block.rows = RowFacts(not_empty=Proof("one_group"))
+                block.memo = {}
+                for mine in block.copies.values():
+                    block.rows.add_dependency((), {mine}, Proof("outer_column"))
+            return
+        columns, sets = self._group_columns(group, items)
+        block.before_groups, block.filled = self._snapshot(), Proof("group")
+        block.one_grouping = not sets
+        if sets:
+            always = {block.column(each) for each in group.expressions if isinstance(each, exp.Column)}
+            if not always:  # one of the sets may be all rows, of which there may be none
+                block.filled = block.rows.not_empty
+            self._grouping_sets(columns, always)
+        else:
+            block.rows.add_dependency(columns, block.rows.identity, Proof("group_by"))
+
+    def _snapshot(self) -> QueryBlock:
+        return replace(self.block, rows=self.block.rows.copy(), memo=dict(self.block.memo), opening=set())
+
+    def _group_columns(self, group: exp.Expr, items: list[tuple[str, exp.Expr | int]]) -> tuple[list[int], bool]:
+        """Return what is grouped by, and whether by several sets of it (`rollup`, `cube`, `grouping sets`)."""
+        block = self.block
+        read_only(group, "expressions", "all", "rollup", "cube", "grouping_sets")
+        if group.args.get("all"):
+            plain = [each for _, each in items if isinstance(each, int) or not _aggregates(each)]
+            if any(isinstance(each, exp.Expr) and each.find(exp.Window) for each in plain):
+                raise NotUnderstoodError("group by all with a window")
+            return [each if isinstance(each, int) else block.intern(each) for each in plain], False
+        sets = any(group.args.get(each) for each in ("rollup", "cube", "grouping_sets"))
+        parts = list(group.expressions)
+        for name in ("rollup", "cube", "grouping_sets"):
+            value = group.args.get(name)
+            parts += value if isinstance(value, list) else []
+        columns: list[int] = []
+        while parts:
+            part = parts.pop(0)
+            if isinstance(part, exp.Rollup | exp.Cube | exp.GroupingSets):
+                sets = True
+                parts += part.expressions
+            elif isinstance(part, exp.Tuple):
+                parts += part.expressions
+            elif isinstance(part, exp.Literal) and part.is_int:
+                place = int(part.name) - 1
+                if not 0 <= place < len(items):
+                    raise NotUnderstoodError("a place in group by")
+                each = items[place][1]
+                columns.append(each if isinstance(each, int) else block.intern(each))
+            else:
+                columns.append(self._group_column(part))
+        return columns, sets
+
+    def _group_column(self, part: exp.Expr) -> int:
+        block = self.block
+        if block.dialect not in ("duckdb", "postgres") and self._is_hidden(part):
+            raise NotUnderstoodError("a name in group by that is both a column and an alias")
+        return block.intern(part)
+
+    def _grouping_sets(self, columns: list[int], always: set[int]) -> None:
+        """Several groupings at once: nulls stand for what is not grouped by (but not in `always`), and nothing is a key."""
+        block = self.block
+        before = block.rows
+        block.rows = RowFacts.numbered(next(block.context.ids))
+        self.grouped = {column: block.new(before.type_of(column)) for column in columns}
+        for old, new in self.grouped.items():
+            domain = before.domains.get(old)
+            reason = before.not_null_proof(old) if old in always else None
+            if reason is not None:
+                block.rows.not_null[new] = follow("grouping_sets", reason)
+            if domain is not None:
+                block.rows.domains[new] = domain.by("grouping_sets")
+
+    def _output(self, item: exp.Expr | int) -> int:
+        """Return the column of an output; beside grouping sets only what is grouped by, and aggregates, are known."""
+        if self.grouped is None:
+            return item if isinstance(item, int) else self.block.intern(item)
+        inner = item.unalias() if isinstance(item, exp.Expr) else item
+        if isinstance(inner, int):
+            return self.grouped.get(inner) or self.block.new()
+        if isinstance(inner, exp.AggFunc | exp.Filter):
+            return self.block.intern(inner)
+        if isinstance(inner, exp.Column) and self.block.before_groups is not None:
+            return self.grouped.get(self.block.before_groups.column(inner)) or self.block.new()
+        return self.block.new()
+
+    def _fan_out(self, items: list[tuple[str, exp.Expr | int]], several: dict[int, list[exp.Expr]]) -> dict[int, int]:
+        """Functions in the output that may return several rows: each row comes several times, or not at all.
+
+        Where there is one of them, and it is a series, a row comes once with each of its values. Beside others it may be filled
+        up with nulls.
+        """
+        block, before = self.block, self.block.rows.identity
+        row = next(block.context.ids)
+        block.rows.identity = before | {row}
+        block.rows.not_empty = None
+        (place, (node, *others)), *more = several.items()
+        item, series = items[place][1], None
+        if not others and not more and block.before_groups is None:
+            series = series_of(block, node.this if type(node) is exp.Explode else node)
+        if series is None or not isinstance(item, exp.Expr):
+            return {each: block.new() for each in several}
+        value = block.note(node, ExpressionFacts(series.type, not_null=Proof("series")))
+        if series.distinct:
+            block.rows.add_dependency({value, *before}, {row}, Proof("series"))
+        column = block.intern(item)
+        block.rows.bind({value, column}, Proof("row"))
+        return {place: column}
+
+    def _distinct(self, ids: list[int]) -> None:
+        distinct = self.node.args.get("distinct")
+        if distinct is None:
+            return
+        on = distinct.args.get("on")
+        if on is None:
+            columns = ids
+        else:
+            parts = on.expressions if isinstance(on, exp.Tuple) else [on]
+            if any(isinstance(each, exp.Literal) or self._is_hidden(each) for each in parts):
+                return
+            columns = [self.block.intern(each) for each in parts]
+        self.block.rows.add_dependency(columns, self.block.rows.identity, Proof("distinct"))
+
+
+def _bare(node: exp.Expr) -> exp.Expr:
+    return node.this if isinstance(node, exp.Column) else node
+
+
+def _is_plain(name: str, node: exp.Expr) -> bool:
+    """Return whether an output column is a column under its own name."""
+    while isinstance(node, exp.Alias | exp.Paren):
+        node = node.this
+    return isinstance(node, exp.Column) and node.name.lower() == name.lower()
+
+
+def _parts(node: exp.Expr) -> Iterator[exp.Expr]:
+    """Yield an expression and all its parts, without what is inside of a query."""
+    return node.walk(prune=lambda each: isinstance(each, exp.Query | exp.Subquery))
+
+
+def _aggregates(node: exp.Expr) -> bool:
+    """Return whether an expression has an aggregate of its own, not one of a subquery or of a window."""
+    parts = list(_parts(node))
+    over = {id(unwrapped(each.this)[0]) for each in parts if isinstance(each, exp.Window)}
+    return any(isinstance(each, exp.AggFunc) and id(each) not in over for each in parts)
+
+
+def _returning_rows(item: exp.Expr | int) -> Iterator[exp.Expr]:
+    """Yield the parts of an output column that may be several rows."""
+    for each in _parts(item) if isinstance(item, exp.Expr) else ():
+        unknown = isinstance(each, exp.Anonymous) and each.name.lower() not in functions.SCALARS
+        if unknown or isinstance(each, functions.SET_RETURNING):
+            yield each

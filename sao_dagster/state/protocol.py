@@ -1,0 +1,140 @@
+"""What a state store does, and what a run leaves in it."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Protocol
+
+from sao_dagster.core.hashing import JSON
+from sao_dagster.core.records import BuildRecord, Lease, QueuePosition, TestRecord
+
+
+@dataclass(frozen=True, kw_only=True)
+class DecisionRecord:
+    """One decision of a run, as it was taken.
+
+    Attributes:
+        model: The name of the model, seed or data test.
+        outcome: What became of it: a value of `Outcome` or `TestOutcome`.
+        reason: Why: a value of `Reason` or `TestReason`.
+        evidence: The facts behind it.
+        decided_at: When (UTC).
+        seconds: How long the build took; 0 for a reuse.
+        seconds_saved: For a reuse, how long the last build took: an estimate of what was saved.
+    """
+
+    model: str
+    outcome: str
+    reason: str
+    evidence: Mapping[str, JSON] = field(default_factory=dict)
+    decided_at: datetime
+    seconds: float = 0.0
+    seconds_saved: float = 0.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunRecord:
+    """One run: when, how, and its summary as the command line prints it."""
+
+    run_id: str
+    environment: str
+    mode: str
+    started_at: datetime
+    finished_at: datetime
+    summary: Mapping[str, JSON]
+
+
+class StateStore(Protocol):
+    """The shared state of all environments of a deployment.
+
+    All methods raise `sao_dagster.errors.StateError` where the state cannot be reached or read. All times are UTC.
+    """
+
+    def builds(self, environment: str) -> dict[str, BuildRecord]:
+        """Return the last builds by model."""
+
+    def changes(self, environment: str, since: int) -> tuple[dict[str, BuildRecord], int]:
+        """Return the builds that were recorded after a mark, by any run, and the mark to ask with the next time."""
+
+    def tests(self, environment: str) -> dict[str, TestRecord]:
+        """Return the last verdicts by test."""
+
+    def history(self, environment: str, relations: Collection[str]) -> dict[str, tuple[tuple[str, datetime], ...]]:
+        """Return by relation the versions that were seen, with the time each was first seen, oldest first."""
+
+    def sql(self, ids: Collection[str]) -> dict[str, str]:
+        """Return kept SQL by id."""
+
+    def now(self) -> datetime:
+        """Return the time of the store, on which all machines agree (UTC)."""
+
+    def record_build(self, environment: str, record: BuildRecord, sql: str, lease: Lease | None = None) -> None:
+        """Replace the record of a model, keep its SQL, and note its data version, in one transaction.
+
+        Under a lease, that is done only while nobody has taken it over, and the lease is given back with it.
+
+        Raises:
+            LeaseLostError: Somebody has; nothing was recorded.
+        """
+
+    def take_lease(
+        self, environment: str, model: str, holder: str, run_id: str, seconds: float
+    ) -> Lease | QueuePosition:
+        """Return the lease on a model, or a place in the queue for it; first come, first served.
+
+        A lease that has expired is taken over. A place is kept for as long as its holder asks again, or renews, in time.
+
+        Args:
+            environment: Where.
+            model: What is to be built.
+            holder: Who asks: one process of one run.
+            run_id: The run, as others are told.
+            seconds: How long the lease, or the place, lasts without being renewed.
+        """
+
+    def renew_leases(self, environment: str, holder: str, seconds: float) -> frozenset[str]:
+        """Extend all leases and places of a holder; return the models on which it still has leases."""
+
+    def release_lease(self, environment: str, lease: Lease) -> None:
+        """Give a lease back; one that was taken over is left alone."""
+
+    def leave_queues(self, environment: str, holder: str, model: str | None = None) -> None:
+        """Give up all leases and places of a holder, or those on one model."""
+
+    def leases(self, environment: str) -> list[Lease]:
+        """Return the leases that are held now."""
+
+    def record_tests(self, environment: str, records: Sequence[TestRecord]) -> None:
+        """Replace the last verdicts of tests, in one transaction."""
+
+    def note_versions(self, environment: str, versions: Mapping[str, str], seen_at: datetime) -> None:
+        """Note when versions were first seen; a version that is the latest already is left alone."""
+
+    def contents(self, environment: str, stamp: str) -> dict[str, str]:
+        """Return the content versions that were kept under a stamp of the warehouse; none for another stamp."""
+
+    def keep_contents(self, environment: str, stamp: str, contents: Mapping[str, str]) -> None:
+        """Keep content versions under a stamp, in place of those of any other stamp."""
+
+    def marks(self, environment: str, scope: str) -> dict[str, str]:
+        """Return what was last told about each name in a scope, such as the decisions that an evaluator has shown."""
+
+    def keep_marks(self, environment: str, scope: str, marks: Mapping[str, str]) -> None:
+        """Replace what was last told about names in a scope; losing it means only that it is told again."""
+
+    def record_run(self, run: RunRecord, decisions: Sequence[DecisionRecord]) -> None:
+        """Keep a run and its decisions, and forget what is older than the retention."""
+
+    def runs(self, environment: str, limit: int | None = None) -> list[RunRecord]:
+        """Return runs, newest first."""
+
+    def decisions(self, environment: str, model: str, limit: int) -> list[DecisionRecord]:
+        """Return the decisions about one model or data test, newest first."""
+
+    def clear(self, environment: str, models: Collection[str] | None, tests: Collection[str] | None) -> int:
+        """Forget the builds of models and the verdicts of tests (None: all); return how many rows went."""
+
+    def close(self) -> None:
+        """Let go of connections."""

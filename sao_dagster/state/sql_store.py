@@ -1,0 +1,437 @@
+"""The state store on SQLAlchemy Core, in SQLite or PostgreSQL.
+
+Each method is one short transaction, so that a crash leaves the state as it was before or after it, and so that it can be
+tried again when the connection breaks.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from datetime import datetime, timedelta, timezone
+from typing import Any
+
+from sqlalchemy import Connection, Table, delete, func, insert, select
+from sqlalchemy.dialects import postgresql, sqlite
+
+from sao_dagster.core.records import BuildRecord, Lease, QueuePosition, TestRecord, Verdict
+from sao_dagster.state import leases, tables
+from sao_dagster.state.connection import StateConnection, ridden_out
+from sao_dagster.state.migrate import migrate
+from sao_dagster.state.protocol import DecisionRecord, RunRecord
+
+RETENTION = timedelta(days=90)
+_CHUNK = 500  # bound parameters by statement stay below SQLite's limit
+
+
+class SqlStateStore:
+    """The shared state in a SQL database.
+
+    Args:
+        url: An SQLAlchemy URL; `sqlite://` alone lives in memory, for tests.
+        retention: How long runs and their decisions are kept.
+
+    Raises:
+        StateError: The database cannot be opened, or was written by a newer version of this package.
+    """
+
+    def __init__(self, url: str, retention: timedelta = RETENTION) -> None:
+        self._retention = retention
+        self._database = StateConnection(url)
+        self._prepare()
+
+    @ridden_out
+    def _prepare(self) -> None:
+        migrate(self._database)
+
+    @ridden_out
+    def now(self) -> datetime:
+        """Return the time of the database, on which all machines agree (UTC)."""
+        with self._database.transaction() as connection:
+            return datetime.fromtimestamp(self._database.now(connection), timezone.utc)
+
+    @ridden_out
+    def builds(self, environment: str) -> dict[str, BuildRecord]:
+        """Return the last builds by model."""
+        return self.changes(environment, since=0)[0]
+
+    @ridden_out
+    def changes(self, environment: str, since: int) -> tuple[dict[str, BuildRecord], int]:
+        """Return the builds that were recorded after a mark, by any run, and the mark to ask with the next time."""
+        query = select(tables.builds).where(
+            tables.builds.c.environment == environment, tables.builds.c.sequence > since
+        )
+        with self._database.transaction() as connection:
+            rows = connection.execute(query).all()
+        return {row.model: _to_build(row) for row in rows}, max((row.sequence for row in rows), default=since)
+
+    @ridden_out
+    def tests(self, environment: str) -> dict[str, TestRecord]:
+        """Return the last verdicts by test."""
+        with self._database.transaction() as connection:
+            rows = connection.execute(select(tables.tests).where(tables.tests.c.environment == environment))
+            return {row.test: _to_test(row) for row in rows}
+
+    @ridden_out
+    def history(self, environment: str, relations: Collection[str]) -> dict[str, tuple[tuple[str, datetime], ...]]:
+        """Return by relation the versions that were seen, with the time each was first seen, oldest first."""
+        found: dict[str, list[tuple[str, datetime]]] = {}
+        with self._database.transaction() as connection:
+            for names in _chunks(relations):
+                query = (
+                    select(tables.versions)
+                    .where(tables.versions.c.environment == environment, tables.versions.c.relation.in_(names))
+                    .order_by(tables.versions.c.id)
+                )
+                for row in connection.execute(query):
+                    found.setdefault(row.relation, []).append((row.version, _time(row.seen_at)))
+        return {name: tuple(versions) for name, versions in found.items()}
+
+    @ridden_out
+    def sql(self, ids: Collection[str]) -> dict[str, str]:
+        """Return kept SQL by id."""
+        found = {}
+        with self._database.transaction() as connection:
+            for chunk in _chunks(ids):
+                for row in connection.execute(select(tables.sql).where(tables.sql.c.id.in_(chunk))):
+                    found[row.id] = row.text
+        return found
+
+    @ridden_out
+    def record_build(self, environment: str, record: BuildRecord, sql: str, lease: Lease | None = None) -> None:
+        """Replace the record of a model, keep its SQL, and note its data version, in one transaction.
+
+        Under a lease, that is done only while nobody has taken it over, and the lease is given back with it.
+        """
+        values: dict[str, object] = {
+            "environment": environment,
+            "model": record.model,
+            "relation": record.relation,
+            "code_version": record.code_version,
+            "code_parts": _dump(record.code_parts),
+            "definition": record.definition,
+            "sql_id": record.sql_id,
+            "inputs": _dump(record.inputs),
+            "definitions": _dump(record.definitions),
+            "data_version": record.data_version,
+            "columns": _dump(record.columns),
+            "row_count": record.rows,
+            "observed_at": record.observed_at.isoformat(),
+            "built_at": record.built_at.isoformat(),
+            "seconds": record.seconds,
+            "run_id": record.run_id,
+            "build_id": record.build_id,
+        }
+        latest = select(func.coalesce(func.max(tables.builds.c.sequence), 0)).where(
+            tables.builds.c.environment == environment
+        )
+        with self._database.transaction(write=True) as connection:
+            # in the order of their commits, so that whoever reads up to a mark has missed none before it
+            self._database.take_turns(connection, f"sao builds {environment}")
+            if lease is not None:
+                self._database.take_turns(connection, f"sao lease {environment} {record.model}")
+                leases.check(connection, environment, lease)
+                leases.release(connection, environment, lease)
+            values["sequence"] = connection.execute(latest).scalar_one() + 1
+            _put(connection, tables.builds, values)
+            _put(connection, tables.sql, {"id": record.sql_id, "text": sql})
+            _note(connection, environment, {record.model: record.data_version}, record.built_at)
+
+    @ridden_out
+    def record_tests(self, environment: str, records: Sequence[TestRecord]) -> None:
+        """Replace the last verdicts of tests, in one transaction."""
+        rows = [
+            {
+                "environment": environment,
+                "test": record.test,
+                "version": record.version,
+                "inputs": _dump(record.inputs),
+                "verdict": record.verdict.value,
+                "failures": record.failures,
+                "run_at": record.run_at.isoformat(),
+                "seconds": record.seconds,
+                "run_id": record.run_id,
+            }
+            for record in sorted(records, key=lambda each: each.test)
+        ]
+        if rows:
+            with self._database.transaction(write=True) as connection:
+                _put(connection, tables.tests, rows)
+
+    @ridden_out
+    def note_versions(self, environment: str, versions: Mapping[str, str], seen_at: datetime) -> None:
+        """Note when versions were first seen; a version that is the latest already is left alone."""
+        with self._database.transaction(write=True) as connection:
+            _note(connection, environment, versions, seen_at)
+
+    @ridden_out
+    def contents(self, environment: str, stamp: str) -> dict[str, str]:
+        """Return the content versions that were kept under a stamp of the warehouse; none for another stamp."""
+        query = select(tables.contents.c.contents).where(
+            tables.contents.c.environment == environment, tables.contents.c.stamp == stamp
+        )
+        with self._database.transaction() as connection:
+            found = connection.execute(query).scalar_one_or_none()
+        kept: dict[str, str] = json.loads(found) if found else {}
+        return kept
+
+    @ridden_out
+    def keep_contents(self, environment: str, stamp: str, contents: Mapping[str, str]) -> None:
+        """Keep content versions under a stamp, in place of those of any other stamp."""
+        values = {"environment": environment, "stamp": stamp, "contents": _dump(contents)}
+        with self._database.transaction(write=True) as connection:
+            _put(connection, tables.contents, values)
+
+    @ridden_out
+    def marks(self, environment: str, scope: str) -> dict[str, str]:
+        """Return what was last told about each name in a scope, such as the decisions that an evaluator has shown."""
+        query = select(tables.marks).where(tables.marks.c.environment == environment, tables.marks.c.scope == scope)
+        with self._database.transaction() as connection:
+            return {row.name: row.mark for row in connection.execute(query)}
+
+    @ridden_out
+    def keep_marks(self, environment: str, scope: str, marks: Mapping[str, str]) -> None:
+        """Replace what was last told about names in a scope; losing it means only that it is told again."""
+        if not marks:
+            return
+        rows = [
+            {"environment": environment, "scope": scope, "name": name, "mark": marks[name]} for name in sorted(marks)
+        ]
+        with self._database.transaction(write=True) as connection:
+            _put(connection, tables.marks, rows)
+
+    @ridden_out
+    def record_run(self, run: RunRecord, decisions: Sequence[DecisionRecord]) -> None:
+        """Keep a run and its decisions, and forget what is older than the retention."""
+        values = {
+            "run_id": run.run_id,
+            "environment": run.environment,
+            "mode": run.mode,
+            "started_at": run.started_at.isoformat(),
+            "finished_at": run.finished_at.isoformat(),
+            "summary": _dump(run.summary),
+        }
+        rows = [
+            {
+                "run_id": run.run_id,
+                "environment": run.environment,
+                "model": each.model,
+                "outcome": each.outcome,
+                "reason": each.reason,
+                "evidence": _dump(each.evidence),
+                "decided_at": each.decided_at.isoformat(),
+                "seconds": each.seconds,
+                "seconds_saved": each.seconds_saved,
+            }
+            for each in decisions
+        ]
+        oldest = (run.finished_at - self._retention).isoformat()
+        with self._database.transaction(write=True) as connection:
+            self._database.take_turns(connection, f"sao run {run.run_id}")  # its steps may end at the same moment
+            before = connection.execute(select(tables.runs).where(tables.runs.c.run_id == run.run_id)).one_or_none()
+            if before is not None:  # a run of several steps, each of which tells what it did
+                values["started_at"] = min(before.started_at, values["started_at"])
+                values["summary"] = _dump(_added(json.loads(before.summary), run.summary))
+            _put(connection, tables.runs, values)
+            if rows:
+                connection.execute(insert(tables.decisions), rows)
+            connection.execute(delete(tables.decisions).where(tables.decisions.c.decided_at < oldest))
+            connection.execute(delete(tables.runs).where(tables.runs.c.finished_at < oldest))
+
+    @ridden_out
+    def runs(self, environment: str, limit: int | None = None) -> list[RunRecord]:
+        """Return runs, newest first."""
+        query = (
+            select(tables.runs)
+            .where(tables.runs.c.environment == environment)
+            .order_by(tables.runs.c.started_at.desc())
+        )
+        with self._database.transaction() as connection:
+            return [
+                RunRecord(
+                    run_id=row.run_id,
+                    environment=row.environment,
+                    mode=row.mode,
+                    started_at=_time(row.started_at),
+                    finished_at=_time(row.finished_at),
+                    summary=json.loads(row.summary),
+                )
+                for row in connection.execute(query.limit(limit))
+            ]
+
+    @ridden_out
+    def decisions(self, environment: str, model: str, limit: int) -> list[DecisionRecord]:
+        """Return the decisions about one model or data test, newest first."""
+        query = (
+            select(tables.decisions)
+            .where(tables.decisions.c.environment == environment, tables.decisions.c.model == model)
+            .order_by(tables.decisions.c.id.desc())
+            .limit(limit)
+        )
+        with self._database.transaction() as connection:
+            return [
+                DecisionRecord(
+                    model=row.model,
+                    outcome=row.outcome,
+                    reason=row.reason,
+                    evidence=json.loads(row.evidence),
+                    decided_at=_time(row.decided_at),
+                    seconds=row.seconds,
+                    seconds_saved=row.seconds_saved,
+                )
+                for row in connection.execute(query)
+            ]
+
+    @ridden_out
+    def clear(self, environment: str, models: Collection[str] | None, tests: Collection[str] | None) -> int:
+        """Forget the builds of models and the verdicts of tests (None: all); return how many rows went."""
+        gone = 0
+        with self._database.transaction(write=True) as connection:
+            for table, column, names in (
+                (tables.builds, tables.builds.c.model, models),
+                (tables.tests, tables.tests.c.test, tests),
+            ):
+                everything = delete(table).where(table.c.environment == environment)
+                if names is None:
+                    gone += connection.execute(everything).rowcount
+                    continue
+                for chunk in _chunks(names):
+                    gone += connection.execute(everything.where(column.in_(chunk))).rowcount
+        return gone
+
+    @ridden_out
+    def take_lease(
+        self, environment: str, model: str, holder: str, run_id: str, seconds: float
+    ) -> Lease | QueuePosition:
+        """Return the lease on a model, or a place in the queue for it; first come, first served."""
+        with self._database.transaction(write=True) as connection:
+            self._database.take_turns(connection, f"sao lease {environment} {model}")
+            return leases.take(connection, self._database.now(connection), environment, model, holder, run_id, seconds)
+
+    @ridden_out
+    def renew_leases(self, environment: str, holder: str, seconds: float) -> frozenset[str]:
+        """Extend all leases and places of a holder; return the models on which it still has leases."""
+        with self._database.transaction(write=True) as connection:
+            return leases.renew(connection, self._database.now(connection), environment, holder, seconds)
+
+    @ridden_out
+    def release_lease(self, environment: str, lease: Lease) -> None:
+        """Give a lease back; one that was taken over is left alone."""
+        with self._database.transaction(write=True) as connection:
+            leases.release(connection, environment, lease)
+
+    @ridden_out
+    def leave_queues(self, environment: str, holder: str, model: str | None = None) -> None:
+        """Give up all leases and places of a holder, or those on one model."""
+        with self._database.transaction(write=True) as connection:
+            leases.leave(connection, environment, holder, model)
+
+    @ridden_out
+    def leases(self, environment: str) -> list[Lease]:
+        """Return the leases that are held now."""
+        with self._database.transaction() as connection:
+            return leases.held(connection, self._database.now(connection), environment)
+
+    def close(self) -> None:
+        """Let go of connections."""
+        self._database.close()
+
+
+def _put(connection: Connection, table: Table, rows: Mapping[str, object] | Sequence[Mapping[str, object]]) -> None:
+    """Write rows in place of those with their keys, in one statement, so that two writers cannot be in each other's way."""
+    connection.execute(_PUTS[connection.dialect.name][table.name], rows)
+
+
+def _puts(inserting: Any) -> dict[str, Any]:
+    """Return the statements of one kind of database, made once, since making them is what takes the time."""
+    found = {}
+    for table in (tables.builds, tables.tests, tables.contents, tables.runs, tables.sql, tables.marks):
+        statement = inserting(table)
+        keys = [column.name for column in table.primary_key]
+        others = {column.name: statement.excluded[column.name] for column in table.columns if column.name not in keys}
+        found[table.name] = statement.on_conflict_do_update(index_elements=keys, set_=others)
+    return found
+
+
+_PUTS = {"sqlite": _puts(sqlite.insert), "postgresql": _puts(postgresql.insert)}
+
+
+def _note(connection: Connection, environment: str, versions: Mapping[str, str], seen_at: datetime) -> None:
+    latest: dict[str, str] = {}
+    for names in _chunks(versions):
+        query = (
+            select(tables.versions.c.relation, tables.versions.c.version)
+            .where(tables.versions.c.environment == environment, tables.versions.c.relation.in_(names))
+            .order_by(tables.versions.c.id)
+        )
+        latest.update((row.relation, row.version) for row in connection.execute(query))
+    rows = [
+        {"environment": environment, "relation": name, "version": version, "seen_at": seen_at.isoformat()}
+        for name, version in versions.items()
+        if latest.get(name) != version
+    ]
+    if rows:
+        connection.execute(insert(tables.versions), rows)
+        oldest = (seen_at - RETENTION).isoformat()
+        names = [row["relation"] for row in rows]
+        for chunk in _chunks(names):  # only what has a newer version: the latest one is never forgotten
+            connection.execute(
+                delete(tables.versions).where(
+                    tables.versions.c.environment == environment,
+                    tables.versions.c.relation.in_(chunk),
+                    tables.versions.c.seen_at < oldest,
+                )
+            )
+
+
+def _to_build(row: Any) -> BuildRecord:
+    return BuildRecord(
+        model=row.model,
+        relation=row.relation,
+        code_version=row.code_version,
+        code_parts=json.loads(row.code_parts),
+        definition=row.definition,
+        sql_id=row.sql_id,
+        inputs=json.loads(row.inputs),
+        definitions=json.loads(row.definitions),
+        data_version=row.data_version,
+        columns=tuple((name, kind) for name, kind in json.loads(row.columns)),
+        rows=row.row_count,
+        observed_at=_time(row.observed_at),
+        built_at=_time(row.built_at),
+        seconds=row.seconds,
+        run_id=row.run_id,
+        build_id=row.build_id,
+    )
+
+
+def _to_test(row: Any) -> TestRecord:
+    return TestRecord(
+        test=row.test,
+        version=row.version,
+        inputs=json.loads(row.inputs),
+        verdict=Verdict(row.verdict),
+        failures=row.failures,
+        run_at=_time(row.run_at),
+        seconds=row.seconds,
+        run_id=row.run_id,
+    )
+
+
+def _added(one: Mapping[str, Any], other: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the sums of two summaries."""
+    return {name: round(one.get(name, 0) + other.get(name, 0), 3) for name in {**one, **other}}
+
+
+def _time(text: str) -> datetime:
+    return datetime.fromisoformat(text).astimezone(timezone.utc)
+
+
+def _dump(value: object) -> str:
+    return json.dumps(value, sort_keys=True, separators=(",", ":"), default=str)
+
+
+def _chunks(names: Iterable[str]) -> Iterator[list[str]]:
+    ordered = sorted(set(names))
+    for start in range(0, len(ordered), _CHUNK):
+        yield ordered[start : start + _CHUNK]

@@ -1,0 +1,326 @@
+"""DuckDB: the embedded default.
+
+One process at a time can hold a database file, so a session is opened late, closed early, and waits for a file
+that is held. Inside the process every thread has a connection of its own; each build is one transaction.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import replace
+from pathlib import Path
+
+import duckdb
+
+from sao_dagster.core.hashing import JSON, digest
+from sao_dagster.core.nodes import CompiledSql, Materialized, Model, Seed
+from sao_dagster.core.relations import Relation, RelationKey
+from sao_dagster.errors import WarehouseError
+from sao_dagster.warehouses.duckdb.content import content_sql, content_token, view_sources
+from sao_dagster.warehouses.protocol import Built, Catalog, Constraints, QueryResult, RelationInfo, view_version
+from sao_dagster.warehouses.shared.contents import ContentReader, CountedTable
+from sao_dagster.warehouses.shared.incremental import Statements, add_increment, by_name
+from sao_dagster.warehouses.shared.names import bare, literal, quote, sql_name
+from sao_dagster.warehouses.shared.seed_files import described, seed_query
+
+_FINE_TICK, _COARSE_TICK = 0.02, 2.0  # seconds; what a file system's clock may take to move on
+
+
+class DuckDBSession:
+    """An open DuckDB database; see `Session`."""
+
+    def __init__(
+        self, connection: duckdb.DuckDBPyConnection, files: tuple[Path, ...] | None, *, is_alone: bool
+    ) -> None:
+        self._connection = connection
+        self.is_alone = is_alone
+        self._files = files
+        self._guard_schemas = threading.Lock()
+        self._schemas: set[tuple[str | None, str]] = set()  # those that are known to be there
+        self._kinds: dict[RelationKey, bool] | None = None  # whether a relation is a view
+        self._guard = threading.Lock()
+        self._running: set[duckdb.DuckDBPyConnection] = set()
+
+    @contextmanager
+    def _cursor(self) -> Iterator[duckdb.DuckDBPyConnection]:
+        with self._guard:
+            cursor = self._connection.cursor()
+            self._running.add(cursor)
+        try:
+            yield cursor
+        except duckdb.Error as error:
+            raise WarehouseError(words(error)) from error
+        finally:
+            with self._guard:
+                self._running.discard(cursor)
+            cursor.close()
+
+    @contextmanager
+    def _transaction(self) -> Iterator[duckdb.DuckDBPyConnection]:
+        with self._cursor() as cursor:
+            cursor.begin()
+            try:
+                yield cursor
+                cursor.commit()
+            except BaseException:
+                _rollback(cursor)
+                raise
+
+    def interrupt(self) -> None:
+        """Stop all running statements, from any thread."""
+        with self._guard:
+            for cursor in self._running:
+                cursor.interrupt()
+
+    def stamp(self) -> str | None:
+        """Return sizes, times and numbers of the database files, which nobody else can write for now.
+
+        Two writes in one tick of the file system's clock look alike, so a file that was just written is given the
+        time to grow older than a tick, or has no stamp where ticks are long.
+        """
+        if self._files is None:
+            return None
+        with suppress(WarehouseError):  # open for reading only: there is nothing of ours to write
+            self.execute("force checkpoint")
+        parts: list[JSON] = []
+        for path in self._files:
+            for file in (path, path.with_name(path.name + ".wal")):
+                try:
+                    stat = file.stat()
+                except OSError:
+                    parts.append([file.name, None])
+                    continue
+                tick = _COARSE_TICK if stat.st_mtime_ns % 1_000_000_000 == 0 else _FINE_TICK
+                age = time.time() - max(stat.st_mtime, stat.st_ctime)
+                if age < tick:
+                    if tick == _COARSE_TICK:
+                        return None
+                    time.sleep(tick)
+                parts.append([file.name, stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns, stat.st_ino])
+        return digest(parts)
+
+    def query(self, sql: str) -> QueryResult:
+        """Return all rows of a query."""
+        with self._cursor() as cursor:
+            result = cursor.execute(sql)
+            names = tuple(column[0] for column in result.description or ())
+            return QueryResult(names, result.fetchall() if names else [])
+
+    def execute(self, sql: str) -> None:
+        """Run statements that return nothing."""
+        with self._cursor() as cursor:
+            cursor.execute(sql)
+
+    def catalog(self) -> Catalog:
+        """Return all tables and views of the attached databases."""
+        with self._cursor() as cursor:
+            found = _catalog(cursor)
+        self._kinds = {key: info.is_view for key, info in found.items()}
+        return found
+
+    def constraints(self) -> Constraints:
+        """Return the constraints of all tables."""
+        with self._cursor() as cursor:
+            return _constraints(cursor)
+
+    def _is_view(self, relation: Relation) -> bool | None:
+        """Return whether a relation is a view; None if it is not there, as far as this session knows."""
+        if self._kinds is None:
+            self.catalog()
+        return (self._kinds or {}).get(relation.key)
+
+    def ensure_schemas(self, relations: Collection[Relation]) -> None:
+        """Create the schemas that the relations live in, where they are not there."""
+        wanted = {(each.database, each.schema) for each in relations} - self._schemas
+        if not wanted:
+            return
+        with self._guard_schemas, self._cursor() as cursor:
+            there = {
+                (row[0].lower(), row[1].lower())
+                for row in cursor.execute("select database_name, schema_name from duckdb_schemas()").fetchall()
+            }
+            for database, schema in sorted(wanted, key=str):
+                if ((database or "").lower(), schema.lower()) not in there:
+                    prefix = f"{quote(database)}." if database else ""
+                    cursor.execute(f"create schema if not exists {prefix}{quote(schema)}")
+            self._schemas |= wanted
+
+    def versions(
+        self, catalog: Catalog, omit: Mapping[Relation, Collection[str]], seconds: float
+    ) -> dict[Relation, str | None]:
+        """Return content versions; views are resolved to the tables they read."""
+
+        def read(tables: Sequence[CountedTable], time_left: float) -> dict[CountedTable, str]:
+            queries = [
+                f"select {number} as n, * from ({content_sql(sql_name(key), catalog[key].columns, omitted)})"
+                for number, (key, omitted) in enumerate(tables)
+            ]
+            with self._cursor() as cursor:
+                timer = threading.Timer(time_left, cursor.interrupt)
+                timer.start()
+                try:
+                    rows = cursor.execute(" union all ".join(queries)).fetchall()
+                finally:
+                    timer.cancel()
+            found = {}
+            for number, *row in rows:
+                key, omitted = tables[number]
+                found[tables[number]] = content_token(row, catalog[key].columns, omitted)
+            return found
+
+        return ContentReader(catalog, lambda relation: view_sources(relation, catalog), read).versions(omit, seconds)
+
+    def build_ids(self, relations: Collection[Relation]) -> dict[Relation, str | None]:
+        """Return nothing: while a run has the file, nobody else can build."""
+        return {}
+
+    def keep_rows(self, relation: Relation, sql: str, *, as_view: bool) -> None:
+        """Put the rows of a query into a table or view, in place of what is there."""
+        self.execute(f"create or replace {'view' if as_view else 'table'} {relation} as {bare(sql)}")
+
+    def build(
+        self, model: Model, compiled: CompiledSql, *, full_refresh: bool, reads: Collection[Relation] = ()
+    ) -> Built:
+        """Build a model in one transaction."""
+
+        def make(cursor: duckdb.DuckDBPyConnection, is_view: bool | None) -> bool:
+            sql = bare(compiled.sql)
+            if model.materialized is Materialized.VIEW:
+                cursor.execute(f"create or replace view {model.relation} as {sql}")
+                return True
+            if model.materialized is Materialized.INCREMENTAL and is_view is not None and not full_refresh:
+                statements = Statements(cursor.execute, lambda table: by_name(described(cursor, table)))
+                add_increment(statements, model, compiled.incremental_sql or compiled.sql)
+            else:
+                cursor.execute(f"create or replace table {model.relation} as {sql}")
+            return False
+
+        return self._replace(model, compiled.pre_hooks, compiled.post_hooks, make)
+
+    def load_seed(self, seed: Seed) -> Built:
+        """Replace a seed's table by its file."""
+
+        def make(cursor: duckdb.DuckDBPyConnection, _: bool | None) -> bool:
+            cursor.execute(f"create or replace table {seed.relation} as {seed_query(cursor, seed, seed.column_types)}")
+            return False
+
+        return self._replace(seed, seed.pre_hooks, seed.post_hooks, make)
+
+    def _replace(
+        self,
+        node: Model | Seed,
+        before: Sequence[str],
+        after: Sequence[str],
+        make: Callable[[duckdb.DuckDBPyConnection, bool | None], bool],
+    ) -> Built:
+        """Make a relation between its hooks, in one transaction; `make` says whether it is a view now."""
+        wants_view = node.materialized is Materialized.VIEW
+        omitted = node.volatile_columns if isinstance(node, Model) else ()
+        known = is_view = self._is_view(node.relation)
+        started = time.perf_counter()
+        try:
+            with self._transaction() as cursor:
+                for hook in before:
+                    cursor.execute(hook)
+                if is_view is not None and is_view != wants_view:
+                    cursor.execute(f"drop {'view' if is_view else 'table'} {node.relation}")
+                    is_view = None
+                made_view = make(cursor, is_view)
+                for hook in after:
+                    cursor.execute(hook)
+                seconds = time.perf_counter() - started
+                built = _describe(cursor, node.relation, omitted, is_view=made_view, seconds=seconds)
+        except WarehouseError:
+            self._kinds = None  # a hook or a macro may have made or dropped it behind our back
+            if self._is_view(node.relation) == known:
+                raise
+            return self._replace(node, before, after, make)
+        if self._kinds is not None:
+            self._kinds[node.relation.key] = made_view
+        if made_view:  # the catalog shows a view to others, and surely to us, once it is committed
+            with self._cursor() as cursor:
+                built = replace(built, data_version=view_version(_view(cursor, node.relation, built.columns)))
+        return built
+
+
+def _catalog(cursor: duckdb.DuckDBPyConnection) -> dict[RelationKey, RelationInfo]:
+    columns: dict[RelationKey, list[tuple[str, str]]] = {}
+    for database, schema, table, column, kind in cursor.execute(
+        "select database_name, schema_name, table_name, column_name, data_type from duckdb_columns() "
+        "where not internal order by database_name, schema_name, table_name, column_index"
+    ).fetchall():
+        columns.setdefault((database.lower(), schema.lower(), table.lower()), []).append((column, kind))
+    views = {
+        (database.lower(), schema.lower(), view.lower()): sql
+        for database, schema, view, sql in cursor.execute(
+            "select database_name, schema_name, view_name, sql from duckdb_views() where not internal"
+        ).fetchall()
+    }
+    tables = cursor.execute(
+        "select database_name, schema_name, table_name from duckdb_tables() where not internal"
+    ).fetchall()
+    found = {
+        key: RelationInfo(is_view=False, columns=tuple(columns.get(key, ())))
+        for key in ((database.lower(), schema.lower(), table.lower()) for database, schema, table in tables)
+    }
+    for key, sql in views.items():
+        found[key] = RelationInfo(is_view=True, columns=tuple(columns.get(key, ())), definition=sql)
+    return found
+
+
+def _constraints(cursor: duckdb.DuckDBPyConnection) -> Constraints:
+    not_null: dict[RelationKey, list[str]] = {}
+    unique: dict[RelationKey, list[tuple[str, ...]]] = {}
+    for database, schema, table, kind, columns in cursor.execute(
+        "select database_name, schema_name, table_name, constraint_type, constraint_column_names from duckdb_constraints()"
+    ).fetchall():
+        key = (database.lower(), schema.lower(), table.lower())
+        if kind == "NOT NULL":
+            not_null.setdefault(key, []).extend(columns)
+        elif kind in ("UNIQUE", "PRIMARY KEY"):
+            unique.setdefault(key, []).append(tuple(columns))
+    collations = cursor.execute(
+        "select current_setting('default_collation') <> '' or exists (select 1 from duckdb_tables() where sql ilike '%collate%')"
+    ).fetchone()
+    return Constraints(
+        {key: tuple(columns) for key, columns in not_null.items()},
+        {key: tuple(found) for key, found in unique.items()},
+        bool(collations and collations[0]),
+    )
+
+
+def _describe(
+    cursor: duckdb.DuckDBPyConnection, relation: Relation, omitted: Collection[str], *, is_view: bool, seconds: float
+) -> Built:
+    """Return what is there now, seen from inside the transaction that made it."""
+    columns = described(cursor, str(relation))
+    if is_view:
+        return Built("definition-unknown:", columns, None, seconds)
+    row = cursor.execute(content_sql(str(relation), columns, omitted)).fetchone()
+    assert row is not None  # noqa: S101 - an aggregate without grouping has one row
+    return Built(content_token(row, columns, omitted), columns, int(row[0]), seconds)
+
+
+def _view(cursor: duckdb.DuckDBPyConnection, relation: Relation, columns: tuple[tuple[str, str], ...]) -> RelationInfo:
+    """Return a view as the catalog has it."""
+    database, schema, name = (literal(part) for part in relation.key)
+    sql = cursor.execute(
+        f"select sql from duckdb_views() where lower(view_name) = {name} and lower(schema_name) = {schema}"
+        + (f" and lower(database_name) = {database}" if relation.database else "")
+    ).fetchone()
+    return RelationInfo(is_view=True, columns=columns, definition=sql[0] if sql else None)
+
+
+def _rollback(cursor: duckdb.DuckDBPyConnection) -> None:
+    try:
+        cursor.rollback()
+    except duckdb.Error:  # the transaction ended with the error already
+        return
+
+
+def words(error: Exception) -> str:
+    """Return what DuckDB said."""
+    return str(error).strip()

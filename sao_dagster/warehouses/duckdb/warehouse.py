@@ -1,0 +1,147 @@
+"""DuckDB as a warehouse: one process at a time can hold a database file, so a session is opened late, closed early, and waits."""
+
+from __future__ import annotations
+
+import re
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import duckdb
+
+from sao_dagster.errors import WarehouseBusyError, WarehouseError
+from sao_dagster.warehouses.duckdb.session import DuckDBSession, words
+from sao_dagster.warehouses.shared.names import literal, quote
+
+
+@dataclass(frozen=True, kw_only=True)
+class DuckDBWarehouse:
+    """A DuckDB database.
+
+    Attributes:
+        path: The file, or `:memory:`.
+        schema: The default schema of models.
+        name: The name of the target.
+        threads: How many models are built at once.
+        extensions: Extensions to load.
+        settings: DuckDB settings.
+        attach: Further databases, as dbt-duckdb writes them: `path`, and optionally `alias`, `type`, `read_only`.
+        wait_seconds: How long to wait for a file that another process holds.
+    """
+
+    path: str
+    schema: str = "main"
+    name: str = "dev"
+    threads: int = 4
+    extensions: tuple[str, ...] = ()
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    attach: tuple[Mapping[str, Any], ...] = ()
+    wait_seconds: float = 300.0
+    dialect: str = field(default="duckdb", init=False)
+    _memory: dict[str, duckdb.DuckDBPyConnection] = field(default_factory=dict, init=False, repr=False, compare=False)
+
+    @property
+    def database(self) -> str:
+        """The name of the database inside DuckDB, which is that of the file."""
+        return "memory" if self.path == ":memory:" else Path(self.path).stem
+
+    @property
+    def target(self) -> Mapping[str, Any]:
+        """What Jinja's `target` shows."""
+        return {
+            "type": "duckdb",
+            "name": self.name,
+            "target_name": self.name,
+            "schema": self.schema,
+            "database": self.database,
+            "dbname": self.database,
+            "path": self.path,
+            "threads": self.threads,
+        }
+
+    @contextmanager
+    def session(
+        self,
+        *,
+        read_only: bool = False,
+        on_wait: Callable[[str], None] | None = None,
+        wait_seconds: float | None = None,
+    ) -> Iterator[DuckDBSession]:
+        """Return an open session; see `Warehouse.session`."""
+        if self.path == ":memory:":
+            if not self._memory:
+                self._memory["connection"] = self._configure(duckdb.connect(":memory:"), read_only=False)
+            yield DuckDBSession(self._memory["connection"], files=None, is_alone=not self.attach)
+            return
+        limit = self.wait_seconds if wait_seconds is None else wait_seconds
+        connection = self._connect(read_only=read_only, on_wait=on_wait, limit=limit)
+        try:
+            files = self._files()
+            yield DuckDBSession(connection, files=files, is_alone=files is not None)
+        finally:
+            connection.close()
+
+    def _files(self) -> tuple[Path, ...] | None:
+        """Return the files that hold all that a session sees, or None if there is more to it than files."""
+        paths = [self.path, *(str(each["path"]) for each in self.attach)]
+        if any("://" in path or ":" in path[1:3] for path in paths) or any(each.get("type") for each in self.attach):
+            return None
+        return tuple(Path(path) for path in paths)
+
+    def _connect(
+        self, *, read_only: bool, on_wait: Callable[[str], None] | None, limit: float
+    ) -> duckdb.DuckDBPyConnection:
+        path = Path(self.path)
+        if read_only and not path.exists():  # nothing is there, and nothing is to be made
+            return duckdb.connect(":memory:")
+        if not path.parent.exists():
+            raise WarehouseError(f"the folder of the DuckDB file {self.path} does not exist; create it first")
+        give_up = time.monotonic() + limit
+        said = False
+        while True:
+            try:
+                return self._configure(self._open(path, read_only=read_only), read_only=read_only)
+            except duckdb.IOException as error:
+                if "lock" not in str(error).lower():
+                    raise WarehouseError(f"the DuckDB file {self.path} cannot be opened: {words(error)}") from error
+                holder = re.search(r"PID (\d+)", str(error))
+                by = f"process {holder[1]}" if holder else "another process"
+                if time.monotonic() >= give_up:
+                    raise WarehouseBusyError(
+                        f"the DuckDB file {self.path} is held by {by} and did not become free within {limit:g} s"
+                    ) from error
+                if on_wait is not None and not said:
+                    on_wait(f"waits for the DuckDB file {self.path}, which {by} holds")
+                    said = True
+                time.sleep(min(0.2, max(0.01, give_up - time.monotonic())))
+            except duckdb.Error as error:
+                raise WarehouseError(f"the DuckDB file {self.path} cannot be opened: {words(error)}") from error
+
+    @staticmethod
+    def _open(path: Path, *, read_only: bool) -> duckdb.DuckDBPyConnection:
+        try:
+            return duckdb.connect(str(path), read_only=read_only)
+        except duckdb.ConnectionException:
+            if not read_only:
+                raise
+            return duckdb.connect(str(path))  # this process has it open for writing already
+
+    def _configure(self, connection: duckdb.DuckDBPyConnection, *, read_only: bool) -> duckdb.DuckDBPyConnection:
+        connection.execute("set enable_progress_bar = false")
+        for extension in self.extensions:
+            connection.load_extension(extension)
+        for name, value in self.settings.items():
+            connection.execute(f"set {quote(str(name))} = {literal(value)}")
+        attached = {row[0] for row in connection.execute("select database_name from duckdb_databases()").fetchall()}
+        for database in self.attach:
+            alias = str(database.get("alias") or Path(str(database["path"])).stem)
+            if alias in attached:
+                continue
+            options = [f"type {database['type']}"] if database.get("type") else []
+            options += ["read_only"] if database.get("read_only") or read_only else []
+            suffix = f" ({', '.join(options)})" if options else ""
+            connection.execute(f"attach {literal(database['path'])} as {quote(alias)}{suffix}")
+        return connection

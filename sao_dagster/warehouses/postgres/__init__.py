@@ -1,0 +1,1 @@
+"""PostgreSQL: many processes build in it at once."""

@@ -1,0 +1,122 @@
+"""What is in a PostgreSQL database: tables, views, their columns, and what views read."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from typing import Any
+
+from psycopg import Connection
+
+from sao_dagster.core.relations import RelationKey
+from sao_dagster.sql.volatile import volatility
+from sao_dagster.warehouses.postgres.build_ids import BuildIds
+from sao_dagster.warehouses.protocol import Catalog, Constraints, RelationInfo
+from sao_dagster.warehouses.shared.contents import ViewSources
+
+_KEY = "lower(current_database()), lower(n.nspname), lower(c.relname)"
+_COLUMNS = (
+    "(select array_agg(array[a.attname::text, format_type(a.atttypid, a.atttypmod)] order by a.attnum) from pg_attribute a "
+    "where a.attrelid = c.oid and a.attnum > 0 and not a.attisdropped)"
+)
+
+
+def read_catalog(connection: Connection[Any], build_ids: BuildIds) -> Catalog:
+    """Return all tables and views; foreign tables, materialized views and partitioned tables count as tables.
+
+    Not how views are defined, since to ask for that would lock what they read. What somebody did to a view shows in its build id.
+    """
+    built = build_ids.everything(connection)
+    rows = connection.execute(
+        f"select {_KEY}, n.nspname, c.relname, c.relkind = 'v', {_COLUMNS} from pg_class c join pg_namespace n on n.oid = c.relnamespace "
+        f"where c.relkind in ('r', 'p', 'f', 'm', 'v') and n.nspname not in ('pg_catalog', 'information_schema') "
+        f"and n.nspname not like 'pg\\_t%'".encode()
+    )
+    return {
+        (database, lower_schema, lower_name): RelationInfo(
+            is_view=is_view,
+            columns=tuple((column, kind) for column, kind in columns or ()),
+            build_id=built.get((schema, name)),
+        )
+        for database, lower_schema, lower_name, schema, name, is_view, columns in rows
+    }
+
+
+def read_constraints(connection: Connection[Any]) -> Constraints:
+    """Return what the database enforces: not null, and unique indexes over whole columns and all rows."""
+    tables = (
+        f"select c.oid, array[{_KEY}] as key from pg_class c join pg_namespace n on n.oid = c.relnamespace "
+        f"where (c.relkind = 'r' and not c.relhassubclass) or c.relkind = 'p'"
+    )
+    columns = "array_agg(a.attname::text order by a.attnum)"
+    not_null = connection.execute(
+        f"select t.key, {columns} from ({tables}) t join pg_attribute a on a.attrelid = t.oid "
+        f"where a.attnotnull and a.attnum > 0 and not a.attisdropped group by t.key".encode()
+    ).fetchall()
+    unique: dict[RelationKey, list[tuple[str, ...]]] = {}
+    for key, names in connection.execute(
+        f"select t.key, {columns} from ({tables}) t join pg_index i on i.indrelid = t.oid "
+        f"join pg_attribute a on a.attrelid = t.oid and a.attnum = any(i.indkey[0:i.indnkeyatts - 1]) "
+        f"where i.indisunique and i.indisvalid and i.indimmediate and i.indpred is null and i.indexprs is null "
+        f"group by t.key, i.indexrelid".encode()
+    ).fetchall():
+        unique.setdefault(tuple(key), []).append(tuple(names))
+    collations = connection.execute(
+        b"select exists (select 1 from pg_attribute a join pg_collation c on c.oid = a.attcollation where not c.collisdeterministic)"
+    ).fetchone()
+    return Constraints(
+        {tuple(key): tuple(names) for key, names in not_null},
+        {key: tuple(sorted(found)) for key, found in unique.items()},
+        bool(collations and collations[0]),
+    )
+
+
+def columns_of(connection: Connection[Any], table: str) -> tuple[tuple[str, str], ...]:
+    """Return names as written and types of a table or view, in order."""
+    row = connection.execute(
+        f"select {_COLUMNS} from pg_class c where c.oid = %s::regclass".encode(), [table]
+    ).fetchone()
+    return tuple((column, kind) for column, kind in (row[0] or ())) if row else ()
+
+
+def view_sources(connection: Connection[Any], views: Collection[RelationKey]) -> dict[RelationKey, ViewSources]:
+    """Return what each view shows; no entry where that cannot be told: functions, and what changes by itself."""
+    if not views:
+        return {}
+    connection.execute("set local search_path = ''")  # so that definitions name the schema of everything
+    rows = connection.execute(
+        f"""
+        with recursive reads as (
+            select array[{_KEY}] as view, c.oid, true as is_view
+            from pg_class c join pg_namespace n on n.oid = c.relnamespace
+            where (n.nspname, c.relname) in (select n2.nspname, c2.relname from pg_class c2 join pg_namespace n2 on n2.oid = c2.relnamespace
+                where c2.relkind = 'v' and (lower(n2.nspname), lower(c2.relname)) in (select * from unnest(%s::text[], %s::text[])))
+            union
+            select reads.view, c.oid, c.relkind = 'v'
+            from reads join pg_rewrite r on r.ev_class = reads.oid and reads.is_view
+            join pg_depend d on d.classid = 'pg_rewrite'::regclass and d.objid = r.oid and d.refclassid = 'pg_class'::regclass
+            join pg_class c on c.oid = d.refobjid and c.oid <> reads.oid
+        )
+        select reads.view, array[{_KEY}], reads.is_view, case when reads.is_view then pg_get_viewdef(reads.oid) end,
+            reads.is_view and exists (
+                select 1 from pg_rewrite r join pg_depend d on d.classid = 'pg_rewrite'::regclass and d.objid = r.oid
+                where r.ev_class = reads.oid and d.refclassid = 'pg_proc'::regclass)
+        from reads join pg_class c on c.oid = reads.oid join pg_namespace n on n.oid = c.relnamespace
+        """.encode(),
+        [[view[1] for view in views], [view[2] for view in views]],
+    ).fetchall()
+    tables: dict[RelationKey, set[RelationKey]] = {}
+    definitions: dict[RelationKey, list[tuple[RelationKey, str]]] = {}
+    opaque = set()
+    for view, name, is_view, definition, calls_functions in rows:
+        key, below = tuple(view), tuple(name)
+        if not is_view:
+            tables.setdefault(key, set()).add(below)
+            continue
+        definitions.setdefault(key, []).append((below, definition))
+        if calls_functions or volatility(definition, "postgres").expiry is not None:
+            opaque.add(key)
+    return {
+        key: ViewSources(tuple(definition for _, definition in sorted(found)), tuple(sorted(tables.get(key, ()))))
+        for key, found in definitions.items()
+        if key not in opaque
+    }

@@ -1,0 +1,362 @@
+"""A session on PostgreSQL: a connection for each statement that goes on at once; each build is one transaction.
+
+Another process may build at any time. So each build leaves its name in the warehouse (`build_ids`), in the transaction that
+makes the relation, and holds on to the names of what it reads until it is done. A run knows then which builds it has read.
+"""
+
+from __future__ import annotations
+
+import random
+import threading
+import time
+import uuid
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any, TypeVar, cast
+
+import psycopg
+from psycopg import errors
+from sqlalchemy.pool import QueuePool
+
+from sao_dagster.core.nodes import CompiledSql, Materialized, Model, Seed
+from sao_dagster.core.relations import Relation
+from sao_dagster.errors import WarehouseError
+from sao_dagster.warehouses.postgres.build_ids import BuildIds, ensure_schemas
+from sao_dagster.warehouses.postgres.catalog import (
+    columns_of,
+    read_catalog,
+    read_constraints,
+    view_sources,
+)
+from sao_dagster.warehouses.postgres.content import content_of, contents_sql, plain_text, written_names
+from sao_dagster.warehouses.postgres.seed import load_file
+from sao_dagster.warehouses.postgres.swap import put_in_place
+from sao_dagster.warehouses.protocol import Built, Catalog, Constraints, QueryResult
+from sao_dagster.warehouses.shared.contents import ContentReader, CountedTable
+from sao_dagster.warehouses.shared.incremental import Statements, add_increment, by_name
+from sao_dagster.warehouses.shared.names import bare, quote
+
+if TYPE_CHECKING:
+    from sao_dagster.warehouses.postgres.warehouse import PostgresWarehouse
+
+Connection = psycopg.Connection[tuple[Any, ...]]
+R = TypeVar("R")
+
+_ATTEMPTS = 5  # at a transaction that got into the way of another one
+_CHEAP = 256 * 2**20  # bytes of a table that is read although only some rows came to it
+_ABANDONED = "60s"  # after what time the server ends a transaction whose client has stopped
+_CLASHES = (errors.DeadlockDetected, errors.SerializationFailure)
+
+_GONE = ("updated concurrently", "deleted concurrently", "could not open relation", "cache lookup failed")
+
+
+class PostgresSession:
+    """An open PostgreSQL database; see `Session`."""
+
+    def __init__(self, warehouse: PostgresWarehouse) -> None:
+        self._warehouse = warehouse
+        self._pool: Any = QueuePool(cast("Any", self._connect), pool_size=warehouse.threads + 1, max_overflow=-1)
+        self._guard = threading.Lock()
+        self._running: set[Connection] = set()
+        self._schemas: set[str] = set()  # those that are known to be there
+        self._build_ids = BuildIds(warehouse.schema)
+        with self._connection():
+            pass  # so that a server that is not there is noticed at once
+
+    def close(self) -> None:
+        """Close all connections."""
+        self._pool.dispose()
+
+    def _connect(self) -> Connection:
+        at = self._warehouse
+        left = at.retries
+        while True:
+            try:
+                return self._connected()
+            except psycopg.Error as error:
+                if left <= 0 or not isinstance(error, psycopg.OperationalError):
+                    raise WarehouseError(f"PostgreSQL at {at.host}:{at.port}/{at.dbname}: {_words(error)}") from error
+            left -= 1
+            time.sleep(1.0)
+
+    def _connected(self) -> Connection:
+        at = self._warehouse
+        options = {"options": f"-c search_path={at.search_path.replace(' ', '')}"} if at.search_path else {}
+        connection = psycopg.connect(
+            host=at.host,
+            port=at.port,
+            user=at.user,
+            password=at.password,
+            dbname=at.dbname,
+            connect_timeout=at.connect_timeout,
+            application_name="sao_dagster",
+            autocommit=True,
+            prepare_threshold=None,
+            **cast("dict[str, Any]", {**options, **at.options}),
+        )
+        if at.role:
+            connection.execute(f"set role {quote(at.role)}".encode())
+        return connection
+
+    @contextmanager
+    def _connection(self) -> Iterator[Connection]:
+        pooled = self._pool.connect()
+        connection: Connection = pooled.dbapi_connection
+        with self._guard:
+            self._running.add(connection)
+        try:
+            yield connection
+        except psycopg.Error as error:
+            raise WarehouseError(_words(error)) from error
+        finally:
+            with self._guard:
+                self._running.discard(connection)
+            if connection.closed:
+                pooled.invalidate()
+            else:
+                pooled.close()
+
+    @contextmanager
+    def _transaction(self) -> Iterator[Connection]:
+        with self._connection() as connection, connection.transaction():
+            connection.execute(f"set local idle_in_transaction_session_timeout = '{_ABANDONED}'".encode())
+            yield connection
+
+    def _attempted(self, work: Callable[[Connection], R], *, changes: bool = True) -> R:
+        """Return what `work` gives in a transaction, which is begun anew where another one was in its way.
+
+        Work that changes nothing is also done anew on another connection, where the server has ended the first one.
+        """
+        for attempt in range(1, _ATTEMPTS + 1):
+            try:
+                with self._transaction() as connection:
+                    return work(connection)
+            except WarehouseError as error:
+                is_lost = not changes and isinstance(error.__cause__, psycopg.OperationalError)
+                if attempt == _ATTEMPTS or not (is_lost or _is_clash(error.__cause__)):
+                    raise
+                if is_lost:
+                    self._pool.dispose()  # the others were ended too, most likely
+                time.sleep(random.uniform(0.01, 0.1) * attempt)  # noqa: S311 - so that two do not meet again
+        raise AssertionError  # the last attempt returns or raises
+
+    def interrupt(self) -> None:
+        """Stop all running statements, from any thread."""
+        with self._guard:
+            for connection in self._running:
+                connection.cancel()
+
+    @property
+    def is_alone(self) -> bool:
+        """Whether nobody else can write: others may at any time."""
+        return False
+
+    def stamp(self) -> str | None:
+        """Return nothing: others may write at any time."""
+        return None
+
+    def query(self, sql: str) -> QueryResult:
+        """Return all rows of a query."""
+        with self._connection() as connection:
+            cursor = connection.execute(sql.encode())
+            if cursor.description is None:
+                return QueryResult((), [])
+            return QueryResult(tuple(column.name for column in cursor.description), cursor.fetchall())
+
+    def execute(self, sql: str) -> None:
+        """Run statements that return nothing."""
+        with self._connection() as connection:
+            connection.execute(sql.encode())
+
+    def catalog(self) -> Catalog:
+        """Return all tables and views of the database."""
+        return self._attempted(lambda connection: read_catalog(connection, self._build_ids), changes=False)
+
+    def constraints(self) -> Constraints:
+        """Return the constraints of all tables that have no children, whose rows they would not hold for."""
+        return self._attempted(read_constraints, changes=False)
+
+    def ensure_schemas(self, relations: Collection[Relation]) -> None:
+        """Create the schemas that the relations live in, where they are not there."""
+        wanted = {each.schema for each in relations} - self._schemas
+        if wanted:
+            self._attempted(lambda connection: ensure_schemas(connection, wanted))
+            self._schemas |= wanted
+
+    def versions(
+        self, catalog: Catalog, omit: Mapping[Relation, Collection[str]], seconds: float
+    ) -> dict[Relation, str | None]:
+        """Return content versions; views are resolved to the tables they read."""
+        give_up = time.monotonic() + seconds
+        views = [each.key for each in omit if each.key in catalog and catalog[each.key].is_view]
+        below = self._attempted(lambda connection: view_sources(connection, views), changes=False)
+
+        def read(tables: Sequence[CountedTable], time_left: float) -> dict[CountedTable, str]:
+            with self._transaction() as connection:
+                names = written_names(connection, [key for key, _ in tables])
+                shapes = [(names[key[1:]], catalog[key].columns, omitted) for key, omitted in tables]
+                connection.execute(f"set local statement_timeout = {max(1, int(time_left * 1000))}".encode())
+                with plain_text(connection):
+                    rows = connection.execute(contents_sql(shapes).encode()).fetchall()
+            return {tables[number]: content_of(connection, shapes[number], row) for number, *row in rows}
+
+        reader = ContentReader(catalog, lambda relation: below.get(relation.key), read)
+        return reader.versions(omit, give_up - time.monotonic())
+
+    def build_ids(self, relations: Collection[Relation]) -> dict[Relation, str | None]:
+        """Return which build made each relation, as of now."""
+        return self._attempted(lambda connection: self._build_ids.of(connection, relations), changes=False)
+
+    def build(
+        self, model: Model, compiled: CompiledSql, *, full_refresh: bool, reads: Collection[Relation] = ()
+    ) -> Built:
+        """Build a model in one transaction."""
+
+        def make(connection: Connection, made: Relation) -> bool:
+            target, is_view = model.relation, _is_view(connection, model.relation)
+            if model.materialized is Materialized.VIEW:
+                if is_view:
+                    self._build_ids.hold_for_change(connection, [target])
+                return _make_view(connection, target, made, bare(compiled.sql), changeable=bool(is_view))
+            if model.materialized is Materialized.INCREMENTAL and is_view is False and not full_refresh:
+                self._build_ids.hold_for_change(connection, [target])
+                statements = Statements(
+                    lambda sql: connection.execute(sql.encode()), lambda table: by_name(columns_of(connection, table))
+                )
+                add_increment(statements, model, compiled.incremental_sql or compiled.sql)
+                return False
+            connection.execute(f"create table {made} as {bare(compiled.sql)}".encode())
+            return True
+
+        return self._replace(model, compiled.pre_hooks, compiled.post_hooks, reads, make)
+
+    def load_seed(self, seed: Seed) -> Built:
+        """Replace a seed's table by its file."""
+
+        def make(connection: Connection, made: Relation) -> bool:
+            load_file(connection, seed, made)
+            return True
+
+        return self._replace(seed, seed.pre_hooks, seed.post_hooks, (), make)
+
+    def keep_rows(self, relation: Relation, sql: str, *, as_view: bool) -> None:
+        """Put the rows of a query into a table or view, in place of what is there."""
+
+        def work(connection: Connection) -> None:
+            made = _beside(relation)
+            connection.execute(f"create {'view' if as_view else 'table'} {made} as {bare(sql)}".encode())
+            put_in_place(connection, made, relation, self._build_ids)
+
+        self._attempted(work)
+
+    def _replace(
+        self,
+        node: Model | Seed,
+        before: Sequence[str],
+        after: Sequence[str],
+        reads: Collection[Relation],
+        make: Callable[[Connection, Relation], bool],
+    ) -> Built:
+        """Make a relation between its hooks, in one transaction.
+
+        `make` makes it under another name beside the old one, or changes the old one where it stands and returns False. The new one
+        takes its place at the very end, so that readers wait for a moment only, unless hooks after it need the place.
+        """
+        if not self._build_ids.is_there:
+            self._attempted(self._build_ids.ensure)
+        build_id = uuid.uuid4().hex
+
+        def work(connection: Connection) -> Built:
+            started = time.perf_counter()
+            read = self._build_ids.hold(connection, reads)
+            for hook in before:
+                connection.execute(hook.encode())
+            made = _beside(node.relation)
+            is_beside = make(connection, made)
+            seconds = time.perf_counter() - started
+            if not after:  # so that nobody waits for the place while the content is read
+                described = _described(
+                    connection, node, made if is_beside else node.relation, build_id, is_new=is_beside
+                )
+            started = time.perf_counter()
+            dropped = put_in_place(connection, made, node.relation, self._build_ids) if is_beside else ()
+            for hook in after:
+                connection.execute(hook.encode())
+            seconds += time.perf_counter() - started
+            if after:
+                described = _described(connection, node, node.relation, build_id, is_new=is_beside)
+            self._build_ids.keep(connection, node.relation, build_id)
+            return replace(described, seconds=seconds, read=read, dropped=dropped)
+
+        return self._attempted(work)
+
+
+def _is_view(connection: Connection, relation: Relation) -> bool | None:
+    """Return whether a relation is a view; None if it is not there."""
+    row = connection.execute(
+        "select relkind = 'v' from pg_class where oid = to_regclass(%s)", [str(relation)]
+    ).fetchone()
+    return None if row is None else bool(row[0])
+
+
+def _make_view(connection: Connection, target: Relation, made: Relation, sql: str, *, changeable: bool) -> bool:
+    """Change a view where it stands, so that what reads it stays as it is; or make a new one, where the columns do not allow that."""
+    if changeable:
+        try:
+            with connection.transaction():
+                connection.execute(f"create or replace view {target} as {sql}".encode())
+        except errors.InvalidTableDefinition:
+            pass  # a column went, or has another type
+        else:
+            return False
+    connection.execute(f"create view {made} as {sql}".encode())
+    return True
+
+
+def _described(connection: Connection, node: Model | Seed, place: Relation, build_id: str, *, is_new: bool) -> Built:
+    """Return what is there now, seen from inside the transaction that made it.
+
+    To read a new table takes a part of the time that making it took. To read a large one for the few rows that came to it does not
+    pay, so its version is the build itself, and what is below is built.
+    """
+    columns = columns_of(connection, str(place))
+    if node.materialized is Materialized.VIEW:
+        return Built(f"build:{build_id}", columns, None, 0.0, build_id)
+    if not is_new and _bytes(connection, place) > _CHEAP:
+        return Built(f"build:{build_id}", columns, None, 0.0, build_id)
+    shape = (str(place), columns, node.volatile_columns if isinstance(node, Model) else ())
+    with plain_text(connection):
+        _, *row = connection.execute(contents_sql([shape]).encode()).fetchall()[0]
+    return Built(content_of(connection, shape, row), columns, int(row[0]), 0.0, build_id)
+
+
+def _bytes(connection: Connection, table: Relation) -> int:
+    row = connection.execute("select pg_relation_size(%s::regclass)", [str(table)]).fetchone()
+    return int(row[0]) if row else 0
+
+
+def _beside(relation: Relation) -> Relation:
+    """Return a new name in the schema of a relation; it never outlives its transaction."""
+    return Relation(relation.database, relation.schema, f"__sao_{uuid.uuid4().hex[:20]}")
+
+
+def _is_clash(error: BaseException | None) -> bool:
+    """Return whether another transaction was in the way, so that it is worth trying again.
+
+    A relation that another one replaces is gone from under a statement that has looked its name up already; and what is made
+    `if not exists` is seen too late, where another one has made it a moment ago.
+    """
+    if isinstance(error, errors.InternalError_):
+        return any(words in str(error) for words in _GONE)
+    if isinstance(error, errors.UniqueViolation):
+        return error.diag.schema_name == "pg_catalog"
+    return isinstance(error, _CLASHES)
+
+
+def _words(error: psycopg.Error) -> str:
+    """Return what the server said, with its hint, or what the driver said."""
+    said = error.diag.message_primary
+    if said is None:
+        return str(error).strip()
+    return "; ".join(part for part in (said, error.diag.message_detail, error.diag.message_hint) if part)

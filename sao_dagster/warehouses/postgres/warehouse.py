@@ -1,0 +1,85 @@
+"""PostgreSQL as a warehouse: many processes build in it at once."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from sao_dagster.errors import WarehouseError
+
+if TYPE_CHECKING:
+    from sao_dagster.warehouses.postgres.session import PostgresSession
+
+
+@dataclass(frozen=True, kw_only=True)
+class PostgresWarehouse:
+    """A PostgreSQL database (14 or newer); the names are those of dbt's profiles.
+
+    Attributes:
+        host: Where the server is.
+        user: As whom to connect.
+        dbname: The database; everything that is built or read is in it.
+        schema: The default schema of models.
+        name: The name of the target.
+        threads: How many models are built at once.
+        password: The user's password; None where the server, `PGPASSWORD` or `~/.pgpass` settles that.
+        role: A role to take on after connecting.
+        search_path: Where names without a schema are looked for; None for the server's setting.
+        retries: How often to try again when the server cannot be reached.
+        connect_timeout: How long to wait for the server (seconds).
+        options: Further parameters of libpq, such as `sslmode`.
+    """
+
+    host: str
+    user: str
+    dbname: str
+    schema: str
+    port: int = 5432
+    name: str = "dev"
+    threads: int = 4
+    password: str | None = field(default=None, repr=False)
+    role: str | None = None
+    search_path: str | None = None
+    retries: int = 1
+    connect_timeout: int = 10
+    options: Mapping[str, str] = field(default_factory=dict)
+    dialect: str = field(default="postgres", init=False)
+
+    @property
+    def target(self) -> Mapping[str, Any]:
+        """What Jinja's `target` shows."""
+        return {
+            "type": "postgres",
+            "name": self.name,
+            "target_name": self.name,
+            "schema": self.schema,
+            "database": self.dbname,
+            "dbname": self.dbname,
+            "host": self.host,
+            "port": self.port,
+            "user": self.user,
+            "threads": self.threads,
+        }
+
+    @contextmanager
+    def session(
+        self,
+        *,
+        read_only: bool = False,
+        on_wait: Callable[[str], None] | None = None,
+        wait_seconds: float | None = None,
+    ) -> Iterator[PostgresSession]:
+        """Return an open session; there is nothing to wait for, since the server takes many at once."""
+        try:
+            from sao_dagster.warehouses.postgres.session import PostgresSession
+        except ModuleNotFoundError as error:
+            raise WarehouseError(
+                f"the target {self.name!r} is PostgreSQL, and its driver is not installed: pip install 'sao-dagster[postgres]' ({error})"
+            ) from error
+        session = PostgresSession(self)
+        try:
+            yield session
+        finally:
+            session.close()

@@ -1,0 +1,1 @@
+"""What several warehouses have in common."""
