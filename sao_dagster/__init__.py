@@ -8,8 +8,9 @@ from __future__ import annotations
 from sao_dagster.core.selection import Selection, select
 from sao_dagster.errors import SaoError
 from sao_dagster.load import load_project
+from sao_dagster.projects.python_models import Column
 from sao_dagster.run.runner import Runner
-from sao_dagster.sql_project import Column, SqlProject
+from sao_dagster.sql_project import SqlProject
 from sao_dagster.version import __version__
 from sao_dagster.warehouses.duckdb.warehouse import DuckDBWarehouse
 from sao_dagster.warehouses.postgres.warehouse import PostgresWarehouse
