@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 from enum import Enum
 from functools import cached_property
-from typing import TYPE_CHECKING, Protocol
+from typing import Any, ClassVar, Protocol
 
 from sao_dagster.core.hashing import JSON, digest
 from sao_dagster.core.policy import Expiry, RefreshPolicy
@@ -19,23 +19,52 @@ from sao_dagster.core.proofs import Assertion
 from sao_dagster.core.relations import Relation
 from sao_dagster.errors import Location
 
-if TYPE_CHECKING:
-    pass
 
+class Materialized(str):
+    """How a node is kept in the warehouse: one of dbt's words, or the name of a custom materialization.
 
-class Materialized(str, Enum):
-    """How a node is kept in the warehouse; dbt's words."""
+    There is one object for each name, so that they are compared with `is`.
 
-    TABLE = "table"
-    VIEW = "view"
-    INCREMENTAL = "incremental"
-    EPHEMERAL = "ephemeral"
-    SEED = "seed"
+    >>> Materialized("view") is Materialized.VIEW, Materialized("materialized_view").is_native
+    (True, False)
+    """
+
+    TABLE: ClassVar[Materialized]
+    VIEW: ClassVar[Materialized]
+    INCREMENTAL: ClassVar[Materialized]
+    EPHEMERAL: ClassVar[Materialized]
+    SEED: ClassVar[Materialized]
+    _known: ClassVar[dict[str, Materialized]] = {}
+
+    __slots__ = ()
+
+    def __new__(cls, name: str) -> Materialized:  # noqa: PYI034 - another object of the same class, perhaps
+        """Return the one object of a name."""
+        return cls._known.setdefault(name, super().__new__(cls, name))
+
+    @property
+    def value(self) -> str:
+        """The name."""
+        return str(self)
+
+    @property
+    def is_native(self) -> bool:
+        """Whether models of this kind are built by this package itself."""
+        return self in NATIVE
 
     @property
     def holds_data(self) -> bool:
         """Whether there is a table of its own behind it."""
         return self is not Materialized.VIEW and self is not Materialized.EPHEMERAL
+
+
+Materialized.TABLE = Materialized("table")
+Materialized.VIEW = Materialized("view")
+Materialized.INCREMENTAL = Materialized("incremental")
+Materialized.EPHEMERAL = Materialized("ephemeral")
+Materialized.SEED = Materialized("seed")
+NATIVE = (Materialized.TABLE, Materialized.VIEW, Materialized.INCREMENTAL, Materialized.EPHEMERAL)
+"""The materializations of models that are built natively."""
 
 
 class IncrementalStrategy(str, Enum):
@@ -110,17 +139,38 @@ class CompiledSql:
     post_hooks: tuple[str, ...] = ()
 
 
-class Query(Protocol):
-    """A way to ask the warehouse something while SQL is being rendered."""
+class Answer(Protocol):
+    """The rows that a query gave."""
 
-    def __call__(self, sql: str) -> tuple[tuple[str, ...], list[tuple[object, ...]]]:
-        """Return column names and rows."""
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """Names, in order."""
+
+    @property
+    def rows(self) -> list[tuple[Any, ...]]:
+        """Rows, in order."""
+
+
+class Asking(Protocol):
+    """What a template may ask of the warehouse while it is rendered."""
+
+    def query(self, sql: str) -> Answer:
+        """Return all rows of a query."""
+
+    def columns_of(self, read: Relation | str) -> tuple[tuple[str, str], ...]:
+        """Return names and types of the columns of a relation, or of anything else that can stand after `from`."""
+
+    def kind_of(self, relation: Relation) -> str | None:
+        """Return whether a relation is a `table` or a `view`; None where it is not there."""
+
+    def has_schema(self, database: str | None, schema: str) -> bool:
+        """Return whether a schema is there."""
 
 
 class Compiler(Protocol):
     """Renders the SQL of a model that cannot be rendered once and for all when the project is loaded."""
 
-    def compile(self, query: Query, run_id: str) -> CompiledSql:
+    def compile(self, asking: Asking, run_id: str) -> CompiledSql:
         """Return the statements for this run.
 
         Raises:
@@ -142,6 +192,8 @@ class Node:
         fqn: The folder path and the name, as dbt's selection syntax uses them.
         location: The file it is written in.
         config: All of its configuration, as given, for `config.` selection and for display.
+        resource_type: `model`, `seed` or `snapshot`, as dbt's selection syntax says it.
+        volatile_columns: Columns that hold nothing but a volatile value; no part of the data version.
     """
 
     name: str
@@ -159,35 +211,32 @@ class Node:
     group: str | None = None
     meta: Mapping[str, JSON] = field(default_factory=dict)
     config: Mapping[str, JSON] = field(default_factory=dict)
+    resource_type: str = "model"
+    volatile_columns: tuple[str, ...] = ()
 
     @property
     def hooks(self) -> tuple[str, ...]:
         """Statements of the user's own that run before and after a build."""
         return ()
 
-    @property
-    def resource_type(self) -> str:
-        """`model` or `seed`, as dbt's selection syntax says it."""
-        return "seed" if self.materialized is Materialized.SEED else "model"
-
 
 @dataclass(frozen=True, kw_only=True)
 class Model(Node):
-    """One SQL query with a materialization.
+    """One SQL query, or a function in another language, with a materialization.
 
     Attributes:
         raw_sql: As written.
         compiled: As it runs; for a model with a compiler, as it was rendered for its fingerprint, if it could be.
         compiler: Renders it anew in each run, where the SQL depends on the run or on the warehouse.
         expiry: When its result stops being true by itself, as detected in the SQL.
-        volatile_columns: Columns that hold nothing but a volatile value; no part of the data version.
+        language: `sql`, or that of the function.
     """
 
     raw_sql: str
     compiled: CompiledSql
     compiler: Compiler | None = None
     expiry: Expiry | None = None
-    volatile_columns: tuple[str, ...] = ()
+    language: str = "sql"
     unique_key: tuple[str, ...] = ()
     incremental_strategy: IncrementalStrategy = IncrementalStrategy.DELETE_INSERT
     incremental_predicates: tuple[str, ...] = ()
@@ -200,6 +249,11 @@ class Model(Node):
     def hooks(self) -> tuple[str, ...]:
         """Statements of the user's own that run before and after a build."""
         return (*self.compiled.pre_hooks, *self.compiled.post_hooks)
+
+    @property
+    def is_native(self) -> bool:
+        """Whether it can be built by this package itself."""
+        return self.language == "sql" and self.resource_type == "model" and self.materialized.is_native
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -215,6 +269,7 @@ class Seed(Node):
     """
 
     path: str
+    resource_type: str = "seed"
     column_types: Mapping[str, str] = field(default_factory=dict)
     delimiter: str = ","
     pre_hooks: tuple[str, ...] = ()

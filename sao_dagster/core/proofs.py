@@ -84,7 +84,7 @@ class Proof:
     """Why something holds: a rule, and what the rule was applied to.
 
     Attributes:
-        rule: The name of the rule; `sao_dagster.sql.inference.policy.RULES` says what it means.
+        rule: The name of the rule; `sao_dagster.sql.inference.rules.RULES` says what it means.
         premises: What had to hold for it.
         fact: What it rests on, for the rule `fact`.
     """

@@ -13,8 +13,7 @@ from sao_dagster.dagster.project_view import MODE_TAG, WAREHOUSE_KEY, DagsterPro
 from sao_dagster.dagster.resources import WarehouseResource
 from sao_dagster.dagster.selections import Select, selection_from
 from sao_dagster.errors import SaoError
-from sao_dagster.run.report import RunResult, foreseen_reuse
-from sao_dagster.run.runner import record_run
+from sao_dagster.run.report import RunResult, foreseen_reuse, record_run
 
 
 def build_job(

@@ -19,7 +19,7 @@ from pydantic import (
 )
 
 from sao_dagster.core.decide_test import parse_condition
-from sao_dagster.core.nodes import IncrementalStrategy, Materialized, OnSchemaChange, Severity
+from sao_dagster.core.nodes import NATIVE, IncrementalStrategy, Materialized, OnSchemaChange, Severity
 from sao_dagster.core.policy import (
     AtTime,
     BuildAfter,
@@ -221,11 +221,11 @@ class NodeConfig(BaseModel):
         """
         if self.materialized is None:
             return default
-        try:
-            return Materialized(self.materialized)
-        except ValueError:
-            known = ", ".join(each.value for each in Materialized if each is not Materialized.SEED)
-            raise UnsupportedError(f"materialized: {self.materialized!r} is not supported; there are {known}") from None
+        found = Materialized(self.materialized)
+        if not found.is_native:
+            known = ", ".join(NATIVE)
+            raise UnsupportedError(f"materialized: {self.materialized!r} is not supported; there are {known}")
+        return found
 
     def strategy(self) -> IncrementalStrategy:
         """Return how new rows enter an incremental model: as told, or by its key.

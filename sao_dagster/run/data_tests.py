@@ -1,16 +1,25 @@
-"""Running data tests on a session: verdicts, failure counts, and samples of the rows that failed."""
+"""Data tests in a run: decided, proven or run in as few statements as their settings allow, recorded and reported."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, replace
+from datetime import datetime
+from functools import partial
 
-from sao_dagster.core.decide_test import verdict_of
-from sao_dagster.core.hashing import JSON
+from sao_dagster.core.decide import Mode
+from sao_dagster.core.decide_test import TestDecision, TestOutcome, TestReason, decide_test, verdict_of
+from sao_dagster.core.explain import describe_refuted
+from sao_dagster.core.hashing import JSON, digest
 from sao_dagster.core.nodes import DataTest, Materialized
-from sao_dagster.core.records import Verdict
+from sao_dagster.core.project import Project
+from sao_dagster.core.records import TestRecord, Verdict
 from sao_dagster.errors import WarehouseError
+from sao_dagster.run.context import RunContext
+from sao_dagster.run.events import Message, TestResult, freshness_test
+from sao_dagster.run.prove import Prover
+from sao_dagster.run.schedule import RunStep
 from sao_dagster.run.test_sql import Statement, alone_statement, statements_for
 from sao_dagster.warehouses.protocol import Session
 
@@ -84,7 +93,6 @@ def _run(session: Session, statement: Statement) -> Iterator[TestAnswer]:
 def _keep_failures(session: Session, test: DataTest) -> None:
     if test.store_failures is None:
         return
-    session.ensure_schemas([test.store_failures])
     session.keep_rows(test.store_failures, test.sql, as_view=test.store_failures_as is Materialized.VIEW)
 
 
@@ -101,4 +109,156 @@ def _sample(session: Session, test: DataTest) -> tuple[dict[str, JSON], ...]:
     return tuple(
         {name: None if value is None else str(value) for name, value in zip(found.columns, row, strict=True)}
         for row in found.rows
+    )
+
+
+@dataclass(frozen=True)
+class TestSteps:
+    """The data tests of one run; several threads take steps at once.
+
+    Attributes:
+        run: The run.
+        prover: Proves tests that need not run.
+    """
+
+    __test__ = False
+
+    run: RunContext
+    prover: Prover
+
+    def take(self, step: RunStep) -> list[TestResult]:
+        """Decide about the tests of a step, run those that have to run, record their verdicts, and return all results.
+
+        Results are told as they come. What is recorded is what was read: a verdict about something that another run has built
+        anew meanwhile is told and not recorded.
+        """
+        run, now = self.run, self.run.now()
+        results: list[TestResult] = []
+        to_run: dict[str, TestDecision] = {}
+        versions: dict[str, dict[str, str | None]] = {}
+        for test in step.tests:
+            versions[test.name] = {read: run.run_facts.version(read) for read in test.reads}
+            decision = self._decide(test, versions[test.name], now)
+            if decision.outcome is TestOutcome.RAN:
+                to_run[test.name] = decision
+            else:
+                results.append(
+                    self._tell(_without_run(test, decision, run.run_facts.facts.test_records.get(test.name)))
+                )
+        if not to_run:
+            return results
+        records = []
+        for answer in run_tests(run.session, step.name, [run.project.tests[name] for name in to_run]):
+            if run.stopping.is_set():
+                return results
+            records.append(_record(answer, versions[answer.test.name], now, run.run_id))
+            results.append(self._tell(self._result(answer, to_run[answer.test.name])))
+        if run.store is not None:
+            run.run_facts.sync(step.node, exact=True)
+            kept = [each for each in records if self._is_about(versions[each.test])]
+            run.store.record_tests(run.project.environment, kept)
+            run.run_facts.add_verdicts(kept)
+        return results
+
+    def _decide(self, test: DataTest, versions: Mapping[str, str | None], now: datetime) -> TestDecision:
+        run = self.run
+        return decide_test(
+            test,
+            now=now,
+            record=run.run_facts.facts.test_records.get(test.name),
+            versions=versions,
+            blocked_by=run.failures.holding_test(test),
+            mode=run.mode,
+            prove=partial(self.prover.prove, test),
+            verify=self._verifies(test),
+        )
+
+    def _verifies(self, test: DataTest) -> bool:
+        """Return whether a proof of a test is verified in this run: one in so many, by chance, or all."""
+        every = self.run.project.proofs.verify_every
+        return self.run.settings.verify_proofs or (
+            every is not None and int(digest([self.run.run_id, test.name])[:12], 16) % every == 0
+        )
+
+    def _is_about(self, before: Mapping[str, str | None]) -> bool:
+        """Return whether no other run has built anew what a test was reading; else nobody knows what its verdict is about."""
+        facts = self.run.run_facts
+        return all(facts.version(read) == version for read, version in before.items()) and facts.is_as_recorded(before)
+
+    def _result(self, answer: TestAnswer, decision: TestDecision) -> TestResult:
+        """Return the result of a test that ran; one that was proven to pass and does not is told aloud."""
+        if decision.reason is TestReason.PROOF_VERIFIED and answer.verdict in (Verdict.FAIL, Verdict.WARN):
+            decision = replace(decision, evidence={**decision.evidence, "refuted": True})
+            self.run.emit(Message(describe_refuted(answer.test, decision)))
+        return TestResult(
+            test=answer.test,
+            decision=decision,
+            verdict=answer.verdict,
+            failures=answer.failures,
+            statement=answer.statement,
+            seconds=answer.seconds,
+            sample=answer.sample,
+            error=answer.error,
+        )
+
+    def _tell(self, result: TestResult) -> TestResult:
+        if result.blocks:
+            self.run.failures.add_test(result.test)
+        self.run.emit(result)
+        return result
+
+
+def source_ages(project: Project, loaded_at: Mapping[str, datetime], now: datetime, mode: Mode) -> Iterator[TestResult]:
+    """Yield the checks of the ages of sources that have limits; neither limit holds anything back.
+
+    Args:
+        project: The project.
+        loaded_at: By source, the time of its newest data (UTC).
+        now: The time (UTC).
+        mode: How the run decides.
+    """
+    for name, newest in sorted(loaded_at.items()):
+        source = project.sources[name]
+        if not source.has_age_limit:
+            continue
+        age = now - newest
+        late = source.error_after is not None and age > source.error_after
+        aging = source.warn_after is not None and age > source.warn_after
+        check = freshness_test(source)
+        yield TestResult(
+            test=check,
+            decision=TestDecision(
+                test=check.name,
+                outcome=TestOutcome.RAN,
+                reason=TestReason.FORCED if mode is not Mode.STATE_AWARE else TestReason.NEW_DATA,
+                evidence={"loaded_at": newest.isoformat(), "age_seconds": age.total_seconds()},
+            ),
+            verdict=Verdict.FAIL if late else Verdict.WARN if aging else Verdict.PASS,
+            failures=int(late or aging),
+        )
+
+
+def _without_run(test: DataTest, decision: TestDecision, record: TestRecord | None) -> TestResult:
+    """Return the result of a test that is reused, proven or skipped."""
+    reused = record if decision.outcome is TestOutcome.REUSED else None
+    proven = decision.outcome is TestOutcome.PROVEN
+    return TestResult(
+        test=test,
+        decision=decision,
+        verdict=reused.verdict if reused else Verdict.PASS if proven else None,
+        failures=reused.failures if reused else 0 if proven else None,
+        record=reused,
+    )
+
+
+def _record(answer: TestAnswer, versions: Mapping[str, str | None], now: datetime, run_id: str) -> TestRecord:
+    return TestRecord(
+        test=answer.test.name,
+        version=answer.test.version,
+        inputs={read: version for read, version in versions.items() if version is not None},
+        verdict=answer.verdict,
+        failures=answer.failures,
+        run_at=now,
+        seconds=answer.seconds,
+        run_id=run_id,
     )

@@ -1,4 +1,4 @@
-"""The turns of one run at its models: leases, the queues for them, and the heartbeat that keeps both."""
+"""The leases of one run on its models: taking them, the queues for them, and the heartbeat that keeps both."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from sao_dagster.state.protocol import StateStore
 
 @dataclass(frozen=True)
 class Granted:
-    """It is this run's turn at a model.
+    """A lease is granted: it is this run's turn at a model.
 
     Attributes:
         lease: The lease on it.
@@ -64,8 +64,8 @@ class LeaseQueue:
         self._closed = threading.Event()
         self._heart: threading.Thread | None = None
 
-    def ask(self, model: str) -> Granted | Queued:
-        """Return the turn at a model, or a place in its queue; to be asked again until it is this run's turn.
+    def acquire(self, model: str) -> Granted | Queued:
+        """Return the lease on a model, or a place in its queue; to be asked again until it is this run's turn.
 
         Raises:
             LeaseTimeoutError: It has been waited for long enough.
@@ -82,10 +82,10 @@ class LeaseQueue:
         if time.monotonic() - since > self._queue_seconds:
             self.leave(model)
             raise LeaseTimeoutError(
-                f"waited {describe_duration(timedelta(seconds=self._queue_seconds))} for {words(answer)}; is that run still alive? "
+                f"waited {describe_duration(timedelta(seconds=self._queue_seconds))} for {describe_position(answer)}; is that run still alive? "
                 f"`sao state show` lists who holds what"
             )
-        return Queued(f"waits for {words(answer)}" if told != answer.run_id else None)
+        return Queued(f"waits for {describe_position(answer)}" if told != answer.run_id else None)
 
     def release(self, lease: Lease) -> None:
         """Give a lease back without a record."""
@@ -137,7 +137,7 @@ class LeaseQueue:
                 continue  # tried again; if it stays so, the record is refused or cannot be written, and says so
 
 
-def words(waiting: QueuePosition) -> str:
+def describe_position(waiting: QueuePosition) -> str:
     """Return whom a model waits for, in words."""
     queue = f", {waiting.ahead} runs ahead" if waiting.ahead > 1 else ""
     return f"run {waiting.run_id}, at {waiting.model} since {waiting.since.isoformat(timespec='seconds')}{queue}"

@@ -20,7 +20,15 @@ from sao_dagster.core.selection import Selection
 from sao_dagster.errors import WarehouseError
 from sao_dagster.sql.fingerprint import equivalent
 from sao_dagster.state.protocol import StateStore
-from sao_dagster.warehouses.protocol import Catalog, Session, comparable, schema_token, view_version
+from sao_dagster.warehouses.protocol import (
+    Capabilities,
+    Catalog,
+    Session,
+    VersionsBy,
+    comparable,
+    schema_token,
+    view_version,
+)
 from sao_dagster.warehouses.shared.files import files_version
 
 
@@ -53,6 +61,7 @@ def observe(
     *,
     store: StateStore,
     session: Session,
+    capabilities: Capabilities,
     now: datetime,
     budget_seconds: float,
     verify: bool = True,
@@ -64,6 +73,7 @@ def observe(
         selection: What is going to be decided.
         store: The shared state; versions that are seen for the first time are noted in it.
         session: The warehouse, open.
+        capabilities: What the warehouse can do; what it cannot is not asked.
         now: The time of the observation (UTC).
         budget_seconds: The time for reading data versions; what is not read by then is unknown.
         verify: Whether the content of built relations is compared with what was built.
@@ -76,22 +86,23 @@ def observe(
     give_up = time.monotonic() + budget_seconds
     facts, sequence = stored_facts(project, selection, store)
     read = _inputs(project, selection)
-    stamp = session.stamp()
+    stamp = session.stamp() if capabilities.stamp else None
     kept = store.contents(project.environment, stamp) if stamp else {}
     reader = _CachedContents(session, session.catalog(), dict(kept), give_up)
     catalog = reader.catalog
     sources = [project.sources[name] for name in sorted(read) if is_source(name)]
-    versions, loaded_at = _source_versions(project, sources, session, reader, give_up)
+    versions, loaded_at = _source_versions(project, sources, session, capabilities, reader, give_up)
     foreign = [
         name for name in read if not is_source(name) and name not in facts.records and name not in selection.nodes
     ]
     own = [name for name in selection.nodes if name in facts.records] if verify else []
     by_content = [name for name in own if facts.records[name].build_id is None]
-    found = _contents(project, [*foreign, *by_content], reader)
+    has_versions = capabilities.model_versions is not VersionsBy.NONE
+    found = _contents(project, [*foreign, *by_content] if has_versions else [], reader)
     altered = {name: _is_altered(project, name, facts.records[name], found, catalog) for name in own}
     above = _known_above(project, selection, facts.records, reader) if verify else {}
     changed = [name for name in own if altered[name]]
-    found.update(_contents(project, [name for name in changed if name not in found], reader))
+    found.update(_contents(project, [name for name in changed if has_versions and name not in found], reader))
     versions.update({name: found[name] for name in (*foreign, *changed) if found.get(name)})
     if stamp and reader.known != kept:
         store.keep_contents(project.environment, stamp, reader.known)
@@ -149,7 +160,7 @@ class _CachedContents:
 
 def content_key_of(node: Node) -> str:
     """Return the key of the content that a node has now; columns that hold nothing but volatile values are no part of it."""
-    return content_key(node.relation, node.volatile_columns if isinstance(node, Model) else ())
+    return content_key(node.relation, node.volatile_columns)
 
 
 def content_key(relation: Relation, omitted: Collection[str]) -> str:
@@ -206,7 +217,12 @@ def _inputs(project: Project, selection: Selection) -> set[str]:
 
 
 def _source_versions(
-    project: Project, sources: Iterable[Source], session: Session, reader: _CachedContents, give_up: float
+    project: Project,
+    sources: Iterable[Source],
+    session: Session,
+    capabilities: Capabilities,
+    reader: _CachedContents,
+    give_up: float,
 ) -> tuple[dict[str, str | None], dict[str, datetime]]:
     versions: dict[str, str | None] = {}
     loaded_at: dict[str, datetime] = {}
@@ -219,6 +235,8 @@ def _source_versions(
                 loaded_at[source.id] = value[1]
         elif source.files is not None:
             versions[source.id] = files_version(source.files, project.root)
+        elif capabilities.source_versions is VersionsBy.NONE:
+            versions[source.id] = None
         elif source.relation is not None and source.relation.key in reader.catalog:
             content[source.id] = source.relation
         else:
@@ -265,7 +283,7 @@ def _contents(project: Project, names: Iterable[str], reader: _CachedContents) -
         if not node.materialized.holds_data or info is None or info.is_view:
             continue
         relations[name] = node.relation
-        omit[node.relation] = node.volatile_columns if isinstance(node, Model) else ()
+        omit[node.relation] = node.volatile_columns
     read = reader.read(omit)
     return {name: read[relation] for name, relation in relations.items()}
 

@@ -42,12 +42,14 @@ class Prover:
         session: The warehouse, open.
         facts: Returns what is known now; it grows while a run goes on.
         catalog: What is in the warehouse; only its sources are looked up here.
+        exclusive: Whether nobody else can write in the warehouse while the session is open.
     """
 
     project: Project
     session: Session
     facts: Callable[[], Facts]
     catalog: Catalog
+    exclusive: bool
     _seeds: dict[tuple[str, str], tuple[Fact, ...]] = field(default_factory=dict)
     _known: dict[tuple[str, str, str], Properties | None] = field(default_factory=dict)
 
@@ -162,14 +164,14 @@ class Prover:
         from_sources = node is None or (
             not node.materialized.holds_data and any(map(is_source, graph.inputs(name).data))
         )
-        if from_sources and not self.session.is_alone:
+        if from_sources and not self.exclusive:
             return
         records = self.facts().test_records
         for test in self.project.tests_of.get(name, ()):
             record = records.get(test.name)
             if test.asserts is None or record is None or record.version != test.version:
                 continue
-            if isinstance(node, Model) and test.asserts.column in map(str.lower, node.volatile_columns):
+            if node is not None and test.asserts.column in map(str.lower, node.volatile_columns):
                 continue  # it is no part of the data version
             if record.verdict is Verdict.PASS and record.failures == 0 and record.inputs.get(name) == version:
                 yield Fact(test.asserts.kind, name, (test.asserts.column,), test.name, version, test.asserts.values)

@@ -15,6 +15,7 @@ from sao_dagster.core.project import Project
 from sao_dagster.core.records import BuildRecord
 from sao_dagster.run.events import ModelResult, TestResult
 from sao_dagster.run.observe import Observation
+from sao_dagster.state.protocol import DecisionRecord, RunRecord, StateStore
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -171,3 +172,41 @@ def _test_json(test: DataTest, decision: TestDecision, result: TestResult | None
         "error": result.error if result else None,
         "sample": [dict(row) for row in result.sample] if result else [],
     }
+
+
+def record_run(store: StateStore, result: RunResult) -> None:
+    """Keep a run, its summary and its decisions."""
+    store.record_run(
+        RunRecord(
+            run_id=result.run_id,
+            environment=result.environment,
+            mode=result.mode.value,
+            started_at=result.started_at,
+            finished_at=result.finished_at,
+            summary=result.summary(),
+        ),
+        [
+            DecisionRecord(
+                model=each.name,
+                outcome=each.decision.outcome.value,
+                reason=each.decision.reason.value,
+                evidence=each.decision.evidence,
+                decided_at=each.decided_at,
+                seconds=each.seconds,
+                seconds_saved=each.seconds_saved,
+            )
+            for each in result.models
+        ]
+        + [
+            DecisionRecord(
+                model=each.test.name,
+                outcome=each.decision.outcome.value,
+                reason=each.decision.reason.value,
+                evidence={**each.decision.evidence, "verdict": each.verdict.value if each.verdict else None},
+                decided_at=result.started_at,
+                seconds=each.seconds,
+                seconds_saved=each.record.seconds if each.record else 0.0,
+            )
+            for each in result.tests
+        ],
+    )

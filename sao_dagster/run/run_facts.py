@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import replace
 
 from sao_dagster.core.facts import Existence, Facts
 from sao_dagster.core.nodes import Node
 from sao_dagster.core.project import Project
 from sao_dagster.core.records import BuildRecord, TestRecord
+from sao_dagster.core.relations import Relation, RelationKey
 from sao_dagster.run.observe import Observation, content_key_of
 from sao_dagster.state.protocol import StateStore
-from sao_dagster.warehouses.protocol import Built, Session, schema_token
+from sao_dagster.warehouses.protocol import Session, schema_token
 
 SYNC_SECONDS = 0.2  # how old the state may be that a reuse rests on; a build always looks again
 RECORD_SECONDS, RECORD_PAUSE = 3.0, 0.02  # how long, and how often, to look for the record of a build that was read
@@ -126,22 +127,22 @@ class RunFacts:
 
     # ------------------------------------------------------------------ what this run does
 
-    def begin(self, node: Node) -> None:
+    def start_build(self, node: Node) -> None:
         """Note that a build begins: whatever happens from here on, the content is not known until it is recorded."""
         with self._lock:
             self._contents.pop(content_key_of(node), None)
 
-    def add_build(self, node: Node, record: BuildRecord, built: Built) -> None:
+    def add_build(self, node: Node, record: BuildRecord, dropped: Collection[RelationKey]) -> None:
         """Add a build to the facts that later decisions are taken from."""
         with self._lock:
             self._tainted.discard(node.name)
             self._is_built(node.name, record)
             self._altered[node.name] = False
-            for each in self._project.nodes.values() if built.dropped else ():
-                if each.relation.key in built.dropped:
+            for each in self._project.nodes.values() if dropped else ():
+                if each.relation.key in dropped:
                     self._exists[each.name] = Existence.NO
             if node.materialized.holds_data:
-                self._contents[content_key_of(node)] = built.data_version
+                self._contents[content_key_of(node)] = record.data_version
 
     def add_verdicts(self, records: Iterable[TestRecord]) -> None:
         """Add verdicts of this run to the facts that later proofs are made from."""
@@ -168,7 +169,7 @@ class RunFacts:
     def versions_read(
         self,
         decided_on: Mapping[str, str | None],
-        built: Built,
+        builds: Mapping[Relation, str | None],
         version: Callable[[BuildRecord], str],
         stopping: threading.Event,
     ) -> dict[str, str]:
@@ -179,7 +180,7 @@ class RunFacts:
 
         Args:
             decided_on: The versions that the build was decided on, by name.
-            built: The build.
+            builds: By relation that was read, which build of it that was.
             version: Returns what counts of a record.
             stopping: Set when the run ends, so that nothing is waited for any more.
         """
@@ -187,8 +188,8 @@ class RunFacts:
         for name, known in decided_on.items():
             node = self._project.nodes.get(name)
             read = known
-            if node is not None and node.relation in built.read and self._kept(name) is not None:
-                record = self._record_of(name, built.read[node.relation], stopping)
+            if node is not None and node.relation in builds and self._kept(name) is not None:
+                record = self._record_of(name, builds[node.relation], stopping)
                 read = None if record is None else version(record)
             if read is not None:
                 found[name] = read

@@ -7,7 +7,8 @@ import time
 import uuid
 from collections.abc import Callable, Generator, Iterator
 from dataclasses import dataclass, replace
-from datetime import datetime, timedelta, timezone
+from datetime import datetime, timedelta
+from typing import Any
 
 from sao_dagster.core.decide import Mode
 from sao_dagster.core.facts import Facts
@@ -16,52 +17,37 @@ from sao_dagster.core.project import Project
 from sao_dagster.core.selection import Selection
 from sao_dagster.errors import ProjectErrors, StateError
 from sao_dagster.gc_pause import no_collection
+from sao_dagster.run.context import RunContext
+from sao_dagster.run.data_tests import TestSteps, source_ages
 from sao_dagster.run.events import Event, Message, Planned
+from sao_dagster.run.lease_queue import LeaseQueue
+from sao_dagster.run.materialize import NodeBuilds
 from sao_dagster.run.observe import Observation, observe
 from sao_dagster.run.prove import Prover
-from sao_dagster.run.report import RunResult
+from sao_dagster.run.report import RunResult, record_run
 from sao_dagster.run.run import Run
-from sao_dagster.state.protocol import DecisionRecord, RunRecord, StateStore
-from sao_dagster.warehouses.protocol import Session, Warehouse
-
-OBSERVE_SECONDS = 60.0
-LEASE_SECONDS = 60.0
-QUEUE_SECONDS = 3600.0
-
-
-def _now() -> datetime:
-    return datetime.now(timezone.utc)
+from sao_dagster.run.run_facts import RunFacts
+from sao_dagster.run.schedule import steps_of
+from sao_dagster.run.settings import RunSettings, utc_now
+from sao_dagster.state.protocol import StateStore
+from sao_dagster.warehouses.protocol import Materializer, Session, Warehouse
 
 
 @dataclass(frozen=True, kw_only=True)
-class Runner:
-    """Plans and runs selections of one project.
+class Runner(RunSettings):
+    """Plans and runs selections of one project, by settings.
 
     Attributes:
         project: What there is to build.
         warehouse: Where to build it.
         open_store: Opens the shared state.
-        clock: Tells the time (UTC).
-        threads: How many steps go on at once; None for the warehouse's own setting.
-        observe_seconds: The time for reading data versions before a plan.
-        verify: Whether the content of built relations is compared with what was built, to notice foreign changes.
-        build_without_state: Whether a run whose state cannot be reached builds everything, rather than fail.
-        lease_seconds: After what time without a sign of life a model may be taken over from a run.
-        queue_seconds: How long a model waits for another run that builds it.
-        verify_proofs: Whether data tests that are proven to pass are run all the same.
+        materializer: Who builds; None for the warehouse's own way.
     """
 
     project: Project
     warehouse: Warehouse
     open_store: Callable[[], StateStore]
-    clock: Callable[[], datetime] = _now
-    threads: int | None = None
-    observe_seconds: float = OBSERVE_SECONDS
-    verify: bool = True
-    build_without_state: bool = False
-    lease_seconds: float = LEASE_SECONDS
-    queue_seconds: float = QUEUE_SECONDS
-    verify_proofs: bool = False
+    materializer: Materializer | None = None
 
     def plan(
         self, selection: Selection, mode: Mode = Mode.STATE_AWARE, *, wait_seconds: float | None = None
@@ -78,15 +64,15 @@ class Runner:
 
     def _by_the_clock_of(self, store: StateStore) -> Runner:
         """Return the runner with the store's time, on which all machines agree, unless it was given a time of its own."""
-        if self.clock is not _now:
+        if self.clock is not utc_now:
             return self
-        ahead = store.now() - _now()
-        return replace(self, clock=lambda: _now() + ahead)
+        ahead = store.now() - utc_now()
+        return replace(self, clock=lambda: utc_now() + ahead)
 
     def _plan(self, selection: Selection, mode: Mode, session: Session, store: StateStore) -> tuple[Plan, Observation]:
         now = self.clock()
         seen = self.observe(selection, mode, session, store, now)
-        prover = Prover(self.project, session, lambda: seen.facts, seen.catalog)
+        prover = self._prover(session, lambda: seen.facts, seen)
         return make_plan(self.project, selection, seen.facts, now, mode, prover.prove), seen
 
     def observe(
@@ -98,6 +84,7 @@ class Runner:
             selection,
             store=store,
             session=session,
+            capabilities=self.warehouse.capabilities,
             now=now,
             budget_seconds=self.observe_seconds,
             verify=self.verify and mode is Mode.STATE_AWARE,
@@ -158,7 +145,7 @@ class Runner:
             deciding = time.perf_counter() - opened
             started_at = runner.clock() - timedelta(seconds=time.perf_counter() - started)
             yield Planned(plan, seen)
-            run = Run(runner, selection, mode, run_id, session, store, seen, runner.clock())
+            run = runner._start(selection, mode, run_id, session, store, seen)
 
             def result() -> RunResult:
                 return RunResult(
@@ -178,53 +165,60 @@ class Runner:
                 )
 
             try:
-                yield from run.events()
-                run.finish_hooks()
-                run.keep_contents()
+                for check in source_ages(self.project, seen.loaded_at, runner.clock(), mode):
+                    run.tests[check.test.name] = check
+                    yield check
+                yield from run.events(steps_of(self.project, selection), self.threads or self.warehouse.threads)
+                run.builds.finish(anything_done=bool(run.models))
             finally:  # also of a run that was stopped: what it did is worth knowing
                 if store is not None:
                     record_run(store, result())
         return result()
 
+    def _start(
+        self,
+        selection: Selection,
+        mode: Mode,
+        run_id: str,
+        session: Session,
+        store: StateStore | None,
+        seen: Observation,
+    ) -> Run:
+        """Return a run that is about to go: its facts are what was observed, and all its parts share one context."""
+        inbox: queue.SimpleQueue[Any] = queue.SimpleQueue()
+
+        def observe_node(name: str) -> Facts:
+            assert store is not None  # noqa: S101 - asked for by what the state says
+            return self.observe(Selection((name,), (), ()), mode, session, store, self.clock()).facts
+
+        run_facts = RunFacts(self.project, run_id, store, session, seen, observe_node)
+        context = RunContext(
+            project=self.project,
+            run_id=run_id,
+            mode=mode,
+            settings=self,
+            session=session,
+            capabilities=self.warehouse.capabilities,
+            materializer=self.materializer or session.materializer(),
+            store=store,
+            leases=None
+            if store is None
+            else LeaseQueue(store, self.project.environment, run_id, self.lease_seconds, self.queue_seconds),
+            run_facts=run_facts,
+            emit=inbox.put,
+        )
+        return Run(
+            context=context,
+            builds=NodeBuilds(context),
+            data_tests=TestSteps(context, self._prover(session, lambda: run_facts.facts, seen)),
+            intervals=self.project.graph.intervals(self.clock()),
+            inbox=inbox,
+        )
+
+    def _prover(self, session: Session, facts: Callable[[], Facts], seen: Observation) -> Prover:
+        return Prover(self.project, session, facts, seen.catalog, exclusive=self.warehouse.capabilities.exclusive)
+
 
 def _drain(messages: queue.SimpleQueue[Event]) -> Iterator[Event]:
     while not messages.empty():
         yield messages.get()
-
-
-def record_run(store: StateStore, result: RunResult) -> None:
-    """Keep a run, its summary and its decisions."""
-    store.record_run(
-        RunRecord(
-            run_id=result.run_id,
-            environment=result.environment,
-            mode=result.mode.value,
-            started_at=result.started_at,
-            finished_at=result.finished_at,
-            summary=result.summary(),
-        ),
-        [
-            DecisionRecord(
-                model=each.name,
-                outcome=each.decision.outcome.value,
-                reason=each.decision.reason.value,
-                evidence=each.decision.evidence,
-                decided_at=each.decided_at,
-                seconds=each.seconds,
-                seconds_saved=each.seconds_saved,
-            )
-            for each in result.models
-        ]
-        + [
-            DecisionRecord(
-                model=each.test.name,
-                outcome=each.decision.outcome.value,
-                reason=each.decision.reason.value,
-                evidence={**each.decision.evidence, "verdict": each.verdict.value if each.verdict else None},
-                decided_at=result.started_at,
-                seconds=each.seconds,
-                seconds_saved=each.record.seconds if each.record else 0.0,
-            )
-            for each in result.tests
-        ],
-    )

@@ -1,15 +1,17 @@
-"""What a warehouse does for this package: say what is there and in which version, build, and answer queries."""
+"""The seam between deciding and building: what is there and in which version (`Session`), and who builds (`Materializer`)."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from enum import Enum
+from typing import Any, Protocol, TypeAlias
 
 from sao_dagster.core.hashing import digest
-from sao_dagster.core.nodes import CompiledSql, Model, Seed
+from sao_dagster.core.nodes import CompiledSql, Node
 from sao_dagster.core.relations import Relation, RelationKey
+from sao_dagster.errors import UnsupportedError, WarehouseError
 from sao_dagster.warehouses.shared.names import without_quotes
 
 
@@ -30,27 +32,91 @@ class RelationInfo:
     build_id: str | None = None
 
 
-@dataclass(frozen=True)
-class Built:
-    """What a build left behind.
+class VersionsBy(str, Enum):
+    """What a warehouse can say of the content of a relation, from the most exact to nothing."""
+
+    CONTENT = "content"
+    SNAPSHOT = "snapshot"
+    METADATA = "metadata"
+    NONE = "none"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Capabilities:
+    """What a warehouse can do; the defaults are those of the humblest one.
 
     Attributes:
-        data_version: Token of the content.
+        exclusive: Nobody else can write to anything that a session sees, for as long as it is open.
+        stamp: One token says whether anything in it may have changed (`Session.stamp`).
+        build_ids: It keeps itself which build made what, in the transaction of the build (`Session.build_ids`, `Built.read`).
+        transactional_ddl: A build is seen as a whole or not at all, also by those who come after a crash. Where that is not so,
+            the record of a relation is forgotten before it is built.
+        source_versions: How the versions of tables that others fill are read; with `NONE`, only `loaded_at_*` tells of news.
+        model_versions: How the versions of what is built are read; with `NONE`, a build is a version of its own.
+    """
+
+    exclusive: bool = False
+    stamp: bool = False
+    build_ids: bool = False
+    transactional_ddl: bool = False
+    source_versions: VersionsBy = VersionsBy.NONE
+    model_versions: VersionsBy = VersionsBy.NONE
+
+
+Columns: TypeAlias = tuple[tuple[str, str], ...]
+"""Names and types of columns, in order."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class BuildRequest:
+    """What a build is asked for, besides the node.
+
+    Attributes:
+        compile: Renders the statements of a model for this run.
+        full_refresh: Whether to build an incremental model from the start.
+        reads: The relations of other nodes that it reads.
+        run_id: The run.
+        session: The warehouse, open, for whoever builds through it.
+    """
+
+    compile: Callable[[], CompiledSql]
+    full_refresh: bool
+    reads: tuple[Relation, ...]
+    run_id: str
+    session: Session
+
+
+@dataclass(frozen=True, kw_only=True)
+class Built:
+    """What a build left behind; what is left out is looked up, or not known.
+
+    Attributes:
+        data_version: Token of the content, read in the build's own transaction.
         columns: Names and types, in order.
         rows: How many rows; None for a view, and where they were not counted.
-        seconds: How long the statements took, without reading the version.
+        seconds: How long the statements took, without reading the version; None where the whole call is to be timed.
         build_id: The name under which the warehouse itself keeps this build; None where it keeps none.
         read: By relation that was read, which build of it that was; of those that the warehouse keeps.
         dropped: Views that could not stay over the new relation, because they read what it no longer has.
     """
 
-    data_version: str
-    columns: tuple[tuple[str, str], ...]
-    rows: int | None
-    seconds: float
+    data_version: str | None = None
+    columns: Columns | None = None
+    rows: int | None = None
+    seconds: float | None = None
     build_id: str | None = None
     read: Mapping[Relation, str | None] = field(default_factory=dict)
     dropped: tuple[RelationKey, ...] = ()
+
+
+class Materializer(Protocol):
+    """Who builds: this package itself (`NativeMaterializer`), or another program."""
+
+    def build(self, node: Node, request: BuildRequest) -> Built:
+        """Build a node: a model of any materialization, a seed, a snapshot.
+
+        Several threads call it at once. What it raises as a `SaoError` is the failure of the node.
+        """
 
 
 @dataclass(frozen=True)
@@ -81,37 +147,14 @@ Catalog = Mapping[RelationKey, RelationInfo]
 
 
 class Session(Protocol):
-    """An open connection; may be used by several threads at once.
+    """An open connection: what is there, and asking; may be used by several threads at once.
 
-    All methods raise `sao_dagster.errors.WarehouseError` with the warehouse's own words.
+    Whoever derives from it has the answers of the humblest warehouse for what it does not say itself. All methods raise
+    `sao_dagster.errors.WarehouseError` with the warehouse's own words.
     """
-
-    @property
-    def is_alone(self) -> bool:
-        """Whether nobody else can write to anything that it sees, for as long as it is open."""
 
     def catalog(self) -> Catalog:
         """Return all tables and views of the databases in use."""
-
-    def constraints(self) -> Constraints:
-        """Return the constraints that the warehouse enforces."""
-
-    def versions(
-        self, catalog: Catalog, omit: Mapping[Relation, Collection[str]], seconds: float
-    ) -> dict[Relation, str | None]:
-        """Return the data version of each relation; None where it cannot be read within the time.
-
-        Args:
-            catalog: What is in the warehouse.
-            omit: The relations, with the columns that do not count.
-            seconds: The time for all of them.
-        """
-
-    def stamp(self) -> str | None:
-        """Return a token that differs whenever anything in the warehouse may have changed; None if there is none.
-
-        Valid for as long as the session is open, in which nobody else can write. Pending writes are made first.
-        """
 
     def query(self, sql: str) -> QueryResult:
         """Return all rows of a query."""
@@ -119,32 +162,56 @@ class Session(Protocol):
     def execute(self, sql: str) -> None:
         """Run statements that return nothing."""
 
-    def ensure_schemas(self, relations: Collection[Relation]) -> None:
-        """Create the schemas that the relations live in, where they are not there."""
-
-    def build_ids(self, relations: Collection[Relation]) -> dict[Relation, str | None]:
-        """Return which build made each relation, as of now; empty where the warehouse does not keep that."""
-
-    def build(
-        self, model: Model, compiled: CompiledSql, *, full_refresh: bool, reads: Collection[Relation] = ()
-    ) -> Built:
-        """Build a model in one transaction: readers and crashes see the old relation or the new one.
-
-        Args:
-            model: The model.
-            compiled: Its statements.
-            full_refresh: Whether to build an incremental model from the start.
-            reads: The relations of other models that it reads; `Built.read` says which builds of them were read.
-        """
-
-    def keep_rows(self, relation: Relation, sql: str, *, as_view: bool) -> None:
-        """Put the rows of a query into a table or view, in place of what is there; for failing rows of data tests."""
-
-    def load_seed(self, seed: Seed) -> Built:
-        """Replace a seed's table by its file, in one transaction."""
+    def columns_of(self, read: Relation | str) -> Columns:
+        """Return names and types of the columns of a relation, or of anything else that can stand after `from`."""
 
     def interrupt(self) -> None:
         """Stop all running statements, from any thread."""
+
+    def materializer(self) -> Materializer:
+        """Return what builds natively in this session."""
+        raise UnsupportedError("nothing is built natively in this warehouse; give the runner a materializer of its own")
+
+    def has_schema(self, database: str | None, schema: str) -> bool:
+        """Return whether a schema is there; as far as the catalog shows it, by what it holds."""
+        keys = self.catalog()
+        return any(key[1] == schema.lower() and database in (None, key[0]) for key in keys)
+
+    def kind_of(self, relation: Relation) -> str | None:
+        """Return whether a relation is a `table` or a `view`; None where it is not there."""
+        info = self.catalog().get(relation.key)
+        return None if info is None else "view" if info.is_view else "table"
+
+    def constraints(self) -> Constraints:
+        """Return the constraints that the warehouse enforces; by default none, and texts may be compared in any way."""
+        return Constraints({}, {}, collations=True)
+
+    def versions(
+        self, catalog: Catalog, omit: Mapping[Relation, Collection[str]], seconds: float
+    ) -> Mapping[Relation, str | None]:
+        """Return the data version of each relation; None where it cannot be read within the time.
+
+        Args:
+            catalog: What is in the warehouse.
+            omit: The relations, with the columns that do not count.
+            seconds: The time for all of them.
+        """
+        return dict.fromkeys(omit)
+
+    def stamp(self) -> str | None:
+        """Return a token that differs whenever anything in the warehouse may have changed; None if there is none.
+
+        Valid for as long as the session is open, in which nobody else can write. Pending writes are made first.
+        """
+        return None
+
+    def build_ids(self, relations: Collection[Relation]) -> Mapping[Relation, str | None]:
+        """Return which build made each relation, as of now; empty where the warehouse does not keep that."""
+        return {}
+
+    def keep_rows(self, relation: Relation, sql: str, *, as_view: bool) -> None:
+        """Put the rows of a query into a table or view, in place of what is there; for failing rows of data tests."""
+        raise WarehouseError(f"failing rows are not kept in this warehouse ({relation}); remove store_failures")
 
 
 class Warehouse(Protocol):
@@ -153,6 +220,14 @@ class Warehouse(Protocol):
     @property
     def dialect(self) -> str:
         """Sqlglot's name of the SQL dialect."""
+
+    @property
+    def threads(self) -> int:
+        """How many steps of a run go on at once, if nobody says otherwise."""
+
+    @property
+    def capabilities(self) -> Capabilities:
+        """What it can do."""
 
     @property
     def target(self) -> Mapping[str, Any]:

@@ -23,7 +23,7 @@ from typing import Any
 
 import duckdb
 from rich.console import Console
-from rich.table import TableFacts as Shown
+from rich.table import Table as Shown
 
 from sao_dagster.core.nodes import DataTest
 from sao_dagster.core.proofs import Fact, FactKind, Proof

@@ -139,7 +139,7 @@ class Report:
         failed: How many did not run.
         claims: How many claims were checked, on results with rows or without.
         not_understood: How many queries the proofs gave up on.
-        policy: How often each rule was part of a proof.
+        rules: How often each rule was part of a proof.
         unsound: Claims that a result refuted.
         engine: Results that refuted a claim, and are others without the engine's optimizer: mistakes of the engine.
     """
@@ -149,7 +149,7 @@ class Report:
     queries: int = 0
     claims: Counter[str] = field(default_factory=Counter)
     not_understood: int = 0
-    policy: Counter[str] = field(default_factory=Counter)
+    rules: Counter[str] = field(default_factory=Counter)
     unsound: list[str] = field(default_factory=list)
     engine: list[str] = field(default_factory=list)
 
@@ -191,7 +191,7 @@ def _try(engine: Engine, report: Report, sql: str, known: dict[tuple[str, str, s
     claims = list(claimed(found)) if found is not None else []
     report.not_understood += found is None
     for _, _, proof in claims:
-        report.policy.update(set(proof.policy))
+        report.rules.update(set(proof.rules))
     for dataset in range(DATASETS):
         rows = engine.rows(dataset, sql)
         if rows is None:

@@ -17,20 +17,20 @@ from unittest.mock import patch
 from sqlglot import exp
 
 from sao_dagster.core.proofs import Proof
-from sao_dagster.sql.inference.dependencies import Domain, RowFacts
-from sao_dagster.sql.inference.infer import (
+from sao_dagster.sql.inference import (
     aggregates,
-    block,
+    dependencies,
     expressions,
     functions,
     joins,
     predicates,
     queries,
-    rows,
+    query_block,
     selects,
     series,
     types,
 )
+from sao_dagster.sql.inference.dependencies import Domain, RowFacts
 from sao_dagster.sql.inference.predicates import Effects
 from tests.proofs.fuzz import DuckDB, Engine, fuzz
 
@@ -69,7 +69,7 @@ replacing(
     "key_proof",
     lambda self, columns, *, ignoring_nulls, _own=RowFacts.key_proof: _own(self, columns, ignoring_nulls=True),
 )
-replacing("dependencies survive rows of nulls", rows, "_among_nulls", lambda each, present, marker: each)
+replacing("dependencies survive rows of nulls", dependencies, "_among_nulls", lambda each, present, marker: each)
 replacing("an outer join adds no nulls", RowFacts, "padded", lambda self, ids, columns, proof: (self.copy(), next(ids)))
 replacing(
     "conditions on dependencies are forgotten",
@@ -126,13 +126,13 @@ replacing(
     "every cast keeps domains",
     expressions,
     "_cast_domain",
-    lambda block, inner, source, target: block.rows.domains.get(inner),
+    lambda block_, inner, source, target: block_.rows.domains.get(inner),
 )
 replacing("equal is always the same", types.Type, "exact", property(lambda self: True))
 replacing("every function keeps not null", functions, "keeps_not_null", lambda node, dialect: True)
 replacing("every function rejects nulls", functions, "rejects_null", lambda node: tuple(node.iter_expressions()))
-replacing("texts can always be read again", expressions, "_can_be_read_again", lambda block, parts: True)
-replacing("every kind of type is common", rows, "common", lambda one, other: one)
+replacing("texts can always be read again", expressions, "_can_be_read_again", lambda block_, parts: True)
+replacing("every kind of type is common", dependencies, "common", lambda one, other: one)
 replacing(
     "a choice has the values of its first side",
     expressions,
@@ -403,7 +403,7 @@ replacing(
     "lag has a default",
     aggregates,
     "_shifted",
-    lambda block_, function, outer: block.ExpressionFacts(
+    lambda block_, function, outer: query_block.ExpressionFacts(
         block_.rows.type_of(block_.intern(function.this)), not_null=WRONG
     ),
 )

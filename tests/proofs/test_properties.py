@@ -10,7 +10,8 @@ import duckdb
 import pytest
 
 from sao_dagster.core.proofs import Fact, FactKind
-from sao_dagster.sql.inference.infer import Properties, TableFacts, infer, queries
+from sao_dagster.sql.inference import queries
+from sao_dagster.sql.inference.infer import Properties, TableFacts, infer
 from sao_dagster.sql.inference.rules import RULES
 
 CASES = Path(__file__).with_name("properties.txt")
@@ -194,4 +195,4 @@ def test_every_proof_names_rules_that_are_explained() -> None:
         assert found is not None
         for place in range(len(found.output.ids)):
             proof = found.unique([place])
-            assert proof is None or set(proof.policy) - {"given"} <= RULES.keys()
+            assert proof is None or set(proof.rules) - {"given"} <= RULES.keys()

@@ -34,7 +34,7 @@ def _check(engine: Engine, pairs: int, seed: int) -> set[str]:
     assert report.failed < report.pairs / 5
     assert report.not_understood < report.queries / 10
     assert min(report.claims[kind] for kind in ("not_null", "unique", "key", "domain")) > pairs / 10
-    return {rule for rule, count in report.policy.items() if count}
+    return {rule for rule, count in report.rules.items() if count}
 
 
 def test_nothing_that_is_proven_is_wrong_on_duckdb() -> None:

@@ -15,7 +15,7 @@ from sao_dagster.core.decide import Reason, ResolvedPolicy, decide
 from sao_dagster.core.facts import Existence, Observed
 from sao_dagster.core.policy import BuildAfter, Expiry, Period, RefreshPolicy, UpdatesOn
 from sao_dagster.core.records import BuildRecord, Lease
-from sao_dagster.dagster import DagsterProject, automation, build_evaluator_sensor, sensor
+from sao_dagster.dagster import DagsterProject, automation, build_evaluator_sensor, evaluator
 from tests.deployment import Deployment, deploy, write_shop
 from tests.world import World
 
@@ -188,7 +188,7 @@ def test_a_tree_is_shown_when_a_decision_changes(shop: World) -> None:
 
 
 def test_many_trees_are_spread_over_ticks(shop: World, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sensor, "TREES_A_TICK", 2)
+    monkeypatch.setattr(evaluator, "TREES_A_TICK", 2)
     deployed = deploy(shop)
     deployed.run()
     assert [len(evaluations(deployed.tick())) for _ in range(3)] == [2, 1, 0]
@@ -198,13 +198,13 @@ def test_old_evaluations_are_purged_and_unchanged_ones_shown_again(
     shop: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     purged: list[datetime] = []
-    monkeypatch.setattr(sensor, "purge_evaluations", lambda _, before: purged.append(before))
+    monkeypatch.setattr(evaluator, "purge_evaluations", lambda _, before: purged.append(before))
     deployed = deploy(shop)
     deployed.run()
     deployed.tick()
     deployed.tick()
     assert len(purged) == 1, "once a day"
-    monkeypatch.setattr(sensor, "SHOWN_AGAIN", timedelta(days=-1))
+    monkeypatch.setattr(evaluator, "SHOWN_AGAIN", timedelta(days=-1))
     assert len(evaluations(deployed.tick())) == 3
     automation.purge_evaluations(dg.DagsterInstance.ephemeral(), NOON)
 

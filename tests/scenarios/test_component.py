@@ -9,11 +9,10 @@ from typing import Any
 import dagster as dg
 import pytest
 
-from sao_dagster import load_project
+from sao_dagster import load, load_project
 from sao_dagster.dagster import SaoProjectComponent
 from sao_dagster.dagster.scaffolder import SaoProjectScaffolder, ScaffoldParams
 from sao_dagster.load import restore_project
-from sao_dagster.projects import load
 from tests.deployment import Deployment, write_shop
 from tests.world import World
 

@@ -268,7 +268,7 @@ def test_tests_that_read_below_each_others_models_do_not_wait_for_themselves(sho
     assert run.tests["first"] == run.tests["second"] == "ran: fail"
     assert run.outcomes["below_orders"] == run.outcomes["below_customers"] == "built: never_built"
     assert run.outcomes["both"] == "skipped: upstream_failed"
-    assert run.decision("both").evidence["inputs"] == ["orders_view", "customers_view"]
+    assert run.decision("both").evidence["inputs"] == ["customers_view", "orders_view"]
 
 
 def test_a_test_holds_back_only_what_is_below_all_that_it_reads(shop: World) -> None:

@@ -10,10 +10,10 @@ from typing import Any
 
 import pytest
 
-from sao_dagster import run as run_module
 from sao_dagster import select
 from sao_dagster.core.records import BuildRecord, Lease
 from sao_dagster.run.events import Event, Message, ModelResult
+from sao_dagster.run.materialize import NodeBuilds
 from sao_dagster.state.sql_store import SqlStateStore
 from tests.world import World
 
@@ -179,14 +179,14 @@ def test_a_run_whose_lease_was_taken_over_records_nothing_and_decides_again(
     """As if the process had been stopped for longer than its lease: its build does not count, and is done anew."""
     store = store_of(shop)
     took: list[Lease] = []
-    build = run_module.Run._build
+    build = NodeBuilds.build
 
     def stopped_before_it_builds(self: Any, *arguments: Any) -> Any:
         if not took:
             took.append(take(store, "alone"))
         return build(self, *arguments)
 
-    monkeypatch.setattr(run_module.Run, "_build", stopped_before_it_builds)
+    monkeypatch.setattr(NodeBuilds, "build", stopped_before_it_builds)
     outcomes, events = run(shop, lambda: store.release_lease(ENVIRONMENT, took[0]), "alone", lease_seconds=0.0)
     first, second = messages(events)[:2]
     assert "the lease on alone was taken over by run run-of-others" in first
@@ -204,7 +204,7 @@ def test_the_record_of_the_run_that_took_over_does_not_speak_for_what_was_writte
     theirs = replace(store.builds(ENVIRONMENT)["alone"], run_id="run-of-others", data_version="content:theirs")
     shop.model("alone", "select 2 as x")
     code = shop.runner().project.nodes["alone"].code
-    build = run_module.Run._build
+    build = NodeBuilds.build
     took: list[Lease] = []
 
     def stopped_before_it_builds(self: Any, *arguments: Any) -> Any:
@@ -214,7 +214,7 @@ def test_the_record_of_the_run_that_took_over_does_not_speak_for_what_was_writte
             store.record_build(ENVIRONMENT, record, "", took[0])
         return build(self, *arguments)
 
-    monkeypatch.setattr(run_module.Run, "_build", stopped_before_it_builds)
+    monkeypatch.setattr(NodeBuilds, "build", stopped_before_it_builds)
     runner = replace(shop.runner(), lease_seconds=0.0, verify=False)
     result = runner.run(select(runner.project, "alone"))
     assert [(each.name, each.decision.outcome.value) for each in result.models] == [("alone", "built")]

@@ -38,7 +38,7 @@ class Protocol(RuleBasedStateMachine):
     def begin(self) -> None:
         Protocol.clock = 1000.0
         self.store = SqlStateStore("sqlite://")
-        self.store._engine.now = lambda _: Protocol.clock  # type: ignore[method-assign]
+        self.store._database.now = lambda _: Protocol.clock  # type: ignore[method-assign]
         self.believes: dict[tuple[str, str], Lease] = {}  # what a holder was given, and has not given back
         self.rightful: dict[str, tuple[str, float]] = {}  # by model: whose it is, and until when
         self.queue: dict[str, list[tuple[str, float]]] = {model: [] for model in MODELS}

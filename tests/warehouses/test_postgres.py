@@ -162,7 +162,7 @@ def test_a_table_that_was_built_without_a_record_is_built_again(shop: PostgresWo
     runner = shop.runner()
     node = runner.project.nodes["orders"]
     with session_of(shop) as session:
-        session.build(node, CompiledSql("select 1 as id, 99 as amount"), full_refresh=False)
+        session.build_model(node, CompiledSql("select 1 as id, 99 as amount"), full_refresh=False)
     run = shop.run()
     assert run.outcomes == {"orders": "built: relation_altered", "report": "reused: no_new_data"}
     assert shop.rows("select amount from main.orders") == [(5,)]
@@ -177,7 +177,9 @@ def test_a_build_that_read_what_nobody_recorded_does_not_pass_for_the_recorded_o
     shop.run("orders")
     runner = shop.runner()
     with session_of(shop) as session:
-        session.build(runner.project.nodes["orders"], CompiledSql("select 1 as id, 99 as amount"), full_refresh=False)
+        session.build_model(
+            runner.project.nodes["orders"], CompiledSql("select 1 as id, 99 as amount"), full_refresh=False
+        )
     shop.run("report")
     assert shop.rows("select amount from main.report") == [(99,)]
     assert shop.run().outcomes == {"orders": "built: relation_altered", "report": "built: new_data"}
@@ -213,7 +215,7 @@ def test_a_verdict_about_a_table_that_is_built_meanwhile_is_not_kept(shop: Postg
 
     def is_about(self: Run, record: Any, before: Any) -> bool:
         node = self.project.nodes["orders"]
-        self.session.build(node, CompiledSql("select null::int as id, 1 as amount"), full_refresh=False)
+        self.session.build_model(node, CompiledSql("select null::int as id, 1 as amount"), full_refresh=False)
         return original(self, record, before)
 
     with pytest.MonkeyPatch.context() as patch:
@@ -234,7 +236,7 @@ def test_a_build_holds_on_to_what_it_reads(shop: PostgresWorld) -> None:
             one._build_ids.hold(connection, [node.relation])
             with pytest.raises(psycopg.errors.LockNotAvailable):
                 shop.sql("set lock_timeout = '200ms'", "update main.sao_build_ids set build_id = 'x'")
-        other.build(node, node.compiled, full_refresh=False)  # type: ignore[attr-defined]
+        other.build_model(node, node.compiled, full_refresh=False)  # type: ignore[attr-defined]
 
 
 # ------------------------------------------------------------------ contents

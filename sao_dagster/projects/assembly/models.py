@@ -8,7 +8,7 @@ from datetime import datetime, timezone
 from typing import Any
 
 from sao_dagster.core.hashing import digest
-from sao_dagster.core.nodes import CodeVersion, CompiledSql, Materialized, Model, Node, Query, Seed
+from sao_dagster.core.nodes import Asking, CodeVersion, CompiledSql, Materialized, Model, Node, Seed
 from sao_dagster.errors import NeedsConnectionError, ProjectError, RenderError, UnsupportedError
 from sao_dagster.projects.assembly.drafts import Draft, Drafts
 from sao_dagster.projects.config import NodeConfig
@@ -224,7 +224,7 @@ class TemplateCompiler:
     ctes: tuple[tuple[str, str], ...]
     dialect: str
 
-    def compile(self, query: Query, run_id: str) -> CompiledSql:
+    def compile(self, asking: Asking, run_id: str) -> CompiledSql:
         """Return the statements for this run; see `sao_dagster.core.nodes.Compiler`."""
         now = datetime.now(timezone.utc)
 
@@ -234,7 +234,7 @@ class TemplateCompiler:
                 self.subject,
                 execute=True,
                 incremental=incremental,
-                query=query,
+                asking=asking,
                 started_at=now,
                 run_id=run_id,
             )

@@ -101,7 +101,7 @@ class ColumnValue:
 
     def is_string(self) -> bool:
         """Whether it holds text."""
-        return self.dtype.lower() in ("varchar", "text", "character varying", "string")
+        return self.dtype.lower().partition("(")[0] in ("varchar", "text", "character varying", "string")
 
     def is_numeric(self) -> bool:
         """Whether it holds exact decimals."""

@@ -100,7 +100,7 @@ class _DocsTag(Extension):
 class _RefusedTag(Extension):
     """Blocks of dbt's that this package does not do."""
 
-    tags = {"materialization", "assembled", "saved_query"}  # noqa: RUF012 - as Jinja declares it
+    tags = {"materialization", "snapshot", "saved_query"}  # noqa: RUF012 - as Jinja declares it
 
     def parse(self, parser: Parser) -> nodes.Node:
         token = next(parser.stream)

@@ -20,7 +20,7 @@ from typing import Any
 import yaml
 from jinja2.utils import missing
 
-from sao_dagster.core.nodes import Query
+from sao_dagster.core.nodes import Asking
 from sao_dagster.core.relations import Relation
 from sao_dagster.errors import NeedsConnectionError, RenderError, UnsupportedError
 from sao_dagster.projects.templates.context_objects import (
@@ -145,7 +145,7 @@ class Render:
         subject: What is rendered.
         execute: Whether names are resolved; False while the project is read, when only the asking counts.
         incremental: What `is_incremental()` says.
-        query: Asks the warehouse; None where there is no connection.
+        asking: The warehouse; None where there is no connection.
         started_at: What `run_started_at` says; pinned for fingerprints.
         run_id: What `invocation_id` says; pinned for fingerprints.
         full_refresh: What `flags.FULL_REFRESH` says.
@@ -158,7 +158,7 @@ class Render:
         *,
         execute: bool,
         incremental: bool = False,
-        query: Query | None = None,
+        asking: Asking | None = None,
         started_at: datetime = PINNED_TIME,
         run_id: str = PINNED_ID,
         full_refresh: bool = False,
@@ -168,7 +168,7 @@ class Render:
         self.trace = RenderTrace()
         self._execute = execute
         self._incremental = incremental
-        self._query = query
+        self._asking = asking
         self._started_at = started_at
         self._run_id = run_id
         self._full_refresh = full_refresh
@@ -343,22 +343,25 @@ class Render:
 
     # ------------------------------------------------------------------ what needs the warehouse
 
-    def ask(self, sql: str) -> ResultTable:
-        """Return the result of a query.
+    def _ask(self) -> Asking | None:
+        """Return the warehouse; None while the project is read, when only the asking counts.
 
         Raises:
             NeedsConnectionError: There is no connection in this pass.
         """
         self.trace.needs_connection = True
-        if self._query is None:
+        if not self._execute:
+            return None
+        if self._asking is None:
             raise NeedsConnectionError("this template asks the warehouse while it is rendered")
-        return ResultTable(*self._query(sql))
+        return self._asking
 
     def _run_query(self, sql: str) -> ResultTable | None:
-        if not self._execute:
-            self.trace.needs_connection = True
+        asking = self._ask()
+        if asking is None:
             return None
-        return self.ask(str(sql))
+        answer = asking.query(str(sql))
+        return ResultTable(answer.columns, answer.rows)
 
     def _statement(
         self,
@@ -406,36 +409,23 @@ class Render:
         )
 
     def _get_columns(self, relation: RelationValue) -> list[ColumnValue]:
-        if not self._execute:
-            self.trace.needs_connection = True
+        asking = self._ask()
+        if asking is None:
             return []
-        if relation.is_written:
-            rows = self.ask(f"describe select * from {relation}").rows
-        else:
-            rows = self.ask(
-                f"select column_name, data_type {_found_in('columns', relation.relation)} order by ordinal_position"
-            ).rows
-        return [ColumnValue(str(row[0]), str(row[1])) for row in rows]
+        found = asking.columns_of(str(relation) if relation.is_written else relation.relation)
+        return [ColumnValue(name, kind) for name, kind in found]
 
     def _get_relation(
         self, database: str | None = None, schema: str = "", identifier: str = ""
     ) -> RelationValue | None:
-        if not self._execute:
-            self.trace.needs_connection = True
-            return None
-        found = self.ask(f"select table_type {_found_in('tables', Relation(database, schema, identifier))}")
-        if not len(found):
-            return None
-        kind = "view" if "VIEW" in str(found.rows[0][0]).upper() else "table"
-        return RelationValue(Relation(database, schema, identifier), kind=kind)
+        asking = self._ask()
+        relation = Relation(database or self.context.target.get("database"), schema, identifier)
+        kind = None if asking is None else asking.kind_of(relation)
+        return None if kind is None else RelationValue(Relation(database, schema, identifier), kind=kind)
 
     def _schema_exists(self, database: str | None, schema: str) -> bool:
-        if not self._execute:
-            self.trace.needs_connection = True
-            return False
-        return (
-            len(self.ask(f"select 1 from information_schema.schemata where lower(schema_name) = {_text(schema)}")) > 0
-        )
+        asking = self._ask()
+        return asking is not None and asking.has_schema(database, schema)
 
 
 class _BoundMacro:
@@ -550,18 +540,6 @@ def _lenient(parse: Callable[[str], Any]) -> Callable[..., Any]:
             return default
 
     return parse_or
-
-
-def _found_in(kind: str, relation: Relation) -> str:
-    """Return the part of a query that finds a relation in the information schema."""
-    where = f"lower(table_schema) = {_text(relation.schema)} and lower(table_name) = {_text(relation.identifier)}"
-    if relation.database:
-        where += f" and lower(table_catalog) = {_text(relation.database)}"
-    return f"from information_schema.{kind} where {where}"
-
-
-def _text(value: str | None) -> str:
-    return "'" + str(value or "").lower().replace("'", "''") + "'"
 
 
 @dataclass(frozen=True)

@@ -20,23 +20,30 @@ from sao_dagster.core.nodes import CompiledSql, Materialized, Model, Seed
 from sao_dagster.core.relations import Relation, RelationKey
 from sao_dagster.errors import WarehouseError
 from sao_dagster.warehouses.duckdb.content import content_sql, content_token, view_sources
-from sao_dagster.warehouses.protocol import Built, Catalog, Constraints, QueryResult, RelationInfo, view_version
+from sao_dagster.warehouses.protocol import (
+    Built,
+    Catalog,
+    Columns,
+    Constraints,
+    QueryResult,
+    RelationInfo,
+    Session,
+    view_version,
+)
 from sao_dagster.warehouses.shared.contents import ContentReader, CountedTable
 from sao_dagster.warehouses.shared.incremental import Statements, add_increment, by_name
 from sao_dagster.warehouses.shared.names import bare, literal, quote, sql_name
+from sao_dagster.warehouses.shared.native import NativeMaterializer
 from sao_dagster.warehouses.shared.seed_files import described, seed_query
 
 _FINE_TICK, _COARSE_TICK = 0.02, 2.0  # seconds; what a file system's clock may take to move on
 
 
-class DuckDBSession:
+class DuckDBSession(Session):
     """An open DuckDB database; see `Session`."""
 
-    def __init__(
-        self, connection: duckdb.DuckDBPyConnection, files: tuple[Path, ...] | None, *, is_alone: bool
-    ) -> None:
+    def __init__(self, connection: duckdb.DuckDBPyConnection, files: tuple[Path, ...] | None) -> None:
         self._connection = connection
-        self.is_alone = is_alone
         self._files = files
         self._guard_schemas = threading.Lock()
         self._schemas: set[tuple[str | None, str]] = set()  # those that are known to be there
@@ -121,6 +128,23 @@ class DuckDBSession:
         self._kinds = {key: info.is_view for key, info in found.items()}
         return found
 
+    def columns_of(self, read: Relation | str) -> Columns:
+        """Return names and types of the columns of a relation, or of anything else that can stand after `from`."""
+        with self._cursor() as cursor:
+            if not isinstance(read, Relation):
+                return described(cursor, f"select * from {read}")
+            rows = cursor.execute(
+                "select column_name, data_type from duckdb_columns() where (lower(database_name) = $1 or $1 = '') "
+                "and lower(schema_name) = $2 and lower(table_name) = $3 order by column_index",
+                list(read.key),
+            ).fetchall()
+            return tuple((name, kind) for name, kind in rows)
+
+    def has_schema(self, database: str | None, schema: str) -> bool:
+        """Return whether a schema is there."""
+        with self._cursor() as cursor:
+            return any(key[1] == schema.lower() and database in (None, key[0]) for key in _schemas(cursor))
+
     def constraints(self) -> Constraints:
         """Return the constraints of all tables."""
         with self._cursor() as cursor:
@@ -138,10 +162,7 @@ class DuckDBSession:
         if not wanted:
             return
         with self._guard_schemas, self._cursor() as cursor:
-            there = {
-                (row[0].lower(), row[1].lower())
-                for row in cursor.execute("select database_name, schema_name from duckdb_schemas()").fetchall()
-            }
+            there = _schemas(cursor)
             for database, schema in sorted(wanted, key=str):
                 if ((database or "").lower(), schema.lower()) not in there:
                     prefix = f"{quote(database)}." if database else ""
@@ -173,15 +194,16 @@ class DuckDBSession:
 
         return ContentReader(catalog, lambda relation: view_sources(relation, catalog), read).versions(omit, seconds)
 
-    def build_ids(self, relations: Collection[Relation]) -> dict[Relation, str | None]:
-        """Return nothing: while a run has the file, nobody else can build."""
-        return {}
-
     def keep_rows(self, relation: Relation, sql: str, *, as_view: bool) -> None:
         """Put the rows of a query into a table or view, in place of what is there."""
+        self.ensure_schemas([relation])
         self.execute(f"create or replace {'view' if as_view else 'table'} {relation} as {bare(sql)}")
 
-    def build(
+    def materializer(self) -> NativeMaterializer:
+        """Return what builds natively in this session."""
+        return NativeMaterializer(self)
+
+    def build_model(
         self, model: Model, compiled: CompiledSql, *, full_refresh: bool, reads: Collection[Relation] = ()
     ) -> Built:
         """Build a model in one transaction."""
@@ -218,7 +240,6 @@ class DuckDBSession:
     ) -> Built:
         """Make a relation between its hooks, in one transaction; `make` says whether it is a view now."""
         wants_view = node.materialized is Materialized.VIEW
-        omitted = node.volatile_columns if isinstance(node, Model) else ()
         known = is_view = self._is_view(node.relation)
         started = time.perf_counter()
         try:
@@ -232,7 +253,7 @@ class DuckDBSession:
                 for hook in after:
                     cursor.execute(hook)
                 seconds = time.perf_counter() - started
-                built = _describe(cursor, node.relation, omitted, is_view=made_view, seconds=seconds)
+                built = _describe(cursor, node.relation, node.volatile_columns, is_view=made_view, seconds=seconds)
         except WarehouseError:
             self._kinds = None  # a hook or a macro may have made or dropped it behind our back
             if self._is_view(node.relation) == known:
@@ -242,7 +263,7 @@ class DuckDBSession:
             self._kinds[node.relation.key] = made_view
         if made_view:  # the catalog shows a view to others, and surely to us, once it is committed
             with self._cursor() as cursor:
-                built = replace(built, data_version=view_version(_view(cursor, node.relation, built.columns)))
+                built = replace(built, data_version=view_version(_view(cursor, node.relation, built.columns or ())))
         return built
 
 
@@ -269,6 +290,12 @@ def _catalog(cursor: duckdb.DuckDBPyConnection) -> dict[RelationKey, RelationInf
     for key, sql in views.items():
         found[key] = RelationInfo(is_view=True, columns=tuple(columns.get(key, ())), definition=sql)
     return found
+
+
+def _schemas(cursor: duckdb.DuckDBPyConnection) -> set[tuple[str, str]]:
+    """Return the schemas of all databases, in lower case."""
+    rows = cursor.execute("select database_name, schema_name from duckdb_schemas()").fetchall()
+    return {(database.lower(), schema.lower()) for database, schema in rows}
 
 
 def _constraints(cursor: duckdb.DuckDBPyConnection) -> Constraints:
@@ -298,10 +325,10 @@ def _describe(
     """Return what is there now, seen from inside the transaction that made it."""
     columns = described(cursor, str(relation))
     if is_view:
-        return Built("definition-unknown:", columns, None, seconds)
+        return Built(columns=columns, seconds=seconds)
     row = cursor.execute(content_sql(str(relation), columns, omitted)).fetchone()
     assert row is not None  # noqa: S101 - an aggregate without grouping has one row
-    return Built(content_token(row, columns, omitted), columns, int(row[0]), seconds)
+    return Built(data_version=content_token(row, columns, omitted), columns=columns, rows=int(row[0]), seconds=seconds)
 
 
 def _view(cursor: duckdb.DuckDBPyConnection, relation: Relation, columns: tuple[tuple[str, str], ...]) -> RelationInfo:

@@ -14,6 +14,7 @@ import duckdb
 
 from sao_dagster.errors import WarehouseBusyError, WarehouseError
 from sao_dagster.warehouses.duckdb.session import DuckDBSession, words
+from sao_dagster.warehouses.protocol import Capabilities, VersionsBy
 from sao_dagster.warehouses.shared.names import literal, quote
 
 
@@ -49,6 +50,19 @@ class DuckDBWarehouse:
         return "memory" if self.path == ":memory:" else Path(self.path).stem
 
     @property
+    def capabilities(self) -> Capabilities:
+        """What it can do: while a session is open, nobody else can write, unless there is more to it than files."""
+        in_memory = self.path == ":memory:"
+        in_files = not in_memory and self._files() is not None
+        return Capabilities(
+            exclusive=in_files or (in_memory and not self.attach),
+            stamp=in_files,
+            transactional_ddl=True,
+            source_versions=VersionsBy.CONTENT,
+            model_versions=VersionsBy.CONTENT,
+        )
+
+    @property
     def target(self) -> Mapping[str, Any]:
         """What Jinja's `target` shows."""
         return {
@@ -74,13 +88,12 @@ class DuckDBWarehouse:
         if self.path == ":memory:":
             if not self._memory:
                 self._memory["connection"] = self._configure(duckdb.connect(":memory:"), read_only=False)
-            yield DuckDBSession(self._memory["connection"], files=None, is_alone=not self.attach)
+            yield DuckDBSession(self._memory["connection"], files=None)
             return
         limit = self.wait_seconds if wait_seconds is None else wait_seconds
         connection = self._connect(read_only=read_only, on_wait=on_wait, limit=limit)
         try:
-            files = self._files()
-            yield DuckDBSession(connection, files=files, is_alone=files is not None)
+            yield DuckDBSession(connection, files=self._files())
         finally:
             connection.close()
 

@@ -71,9 +71,9 @@ def read_constraints(connection: Connection[Any]) -> Constraints:
 
 
 def columns_of(connection: Connection[Any], table: str) -> tuple[tuple[str, str], ...]:
-    """Return names as written and types of a table or view, in order."""
+    """Return names as written and types of a table or view, in order; none where it is not there."""
     row = connection.execute(
-        f"select {_COLUMNS} from pg_class c where c.oid = %s::regclass".encode(), [table]
+        f"select {_COLUMNS} from pg_class c where c.oid = to_regclass(%s)".encode(), [table]
     ).fetchone()
     return tuple((column, kind) for column, kind in (row[0] or ())) if row else ()
 

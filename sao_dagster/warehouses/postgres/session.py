@@ -13,7 +13,7 @@ import uuid
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, TypeVar, cast
+from typing import Any, TypeVar, cast
 
 import psycopg
 from psycopg import errors
@@ -31,16 +31,14 @@ from sao_dagster.warehouses.postgres.catalog import (
 )
 from sao_dagster.warehouses.postgres.content import content_of, contents_sql, plain_text, written_names
 from sao_dagster.warehouses.postgres.seed import load_file
+from sao_dagster.warehouses.postgres.server import Connection, Server, words_of
 from sao_dagster.warehouses.postgres.swap import put_in_place
-from sao_dagster.warehouses.protocol import Built, Catalog, Constraints, QueryResult
+from sao_dagster.warehouses.protocol import Built, Catalog, Columns, Constraints, QueryResult, Session
 from sao_dagster.warehouses.shared.contents import ContentReader, CountedTable
 from sao_dagster.warehouses.shared.incremental import Statements, add_increment, by_name
-from sao_dagster.warehouses.shared.names import bare, quote
+from sao_dagster.warehouses.shared.names import bare, literal
+from sao_dagster.warehouses.shared.native import NativeMaterializer
 
-if TYPE_CHECKING:
-    from sao_dagster.warehouses.postgres.warehouse import PostgresWarehouse
-
-Connection = psycopg.Connection[tuple[Any, ...]]
 R = TypeVar("R")
 
 _ATTEMPTS = 5  # at a transaction that got into the way of another one
@@ -51,53 +49,27 @@ _CLASHES = (errors.DeadlockDetected, errors.SerializationFailure)
 _GONE = ("updated concurrently", "deleted concurrently", "could not open relation", "cache lookup failed")
 
 
-class PostgresSession:
-    """An open PostgreSQL database; see `Session`."""
+class PostgresSession(Session):
+    """An open PostgreSQL database; see `Session`.
 
-    def __init__(self, warehouse: PostgresWarehouse) -> None:
-        self._warehouse = warehouse
-        self._pool: Any = QueuePool(cast("Any", self._connect), pool_size=warehouse.threads + 1, max_overflow=-1)
+    Args:
+        server: Where to connect to.
+        schema: The default schema of models.
+        threads: How many models are built at once.
+    """
+
+    def __init__(self, server: Server, schema: str, threads: int) -> None:
+        self._pool: Any = QueuePool(cast("Any", server.connect), pool_size=threads + 1, max_overflow=-1)
         self._guard = threading.Lock()
         self._running: set[Connection] = set()
         self._schemas: set[str] = set()  # those that are known to be there
-        self._build_ids = BuildIds(warehouse.schema)
+        self._build_ids = BuildIds(schema)
         with self._connection():
             pass  # so that a server that is not there is noticed at once
 
     def close(self) -> None:
         """Close all connections."""
         self._pool.dispose()
-
-    def _connect(self) -> Connection:
-        at = self._warehouse
-        left = at.retries
-        while True:
-            try:
-                return self._connected()
-            except psycopg.Error as error:
-                if left <= 0 or not isinstance(error, psycopg.OperationalError):
-                    raise WarehouseError(f"PostgreSQL at {at.host}:{at.port}/{at.dbname}: {_words(error)}") from error
-            left -= 1
-            time.sleep(1.0)
-
-    def _connected(self) -> Connection:
-        at = self._warehouse
-        options = {"options": f"-c search_path={at.search_path.replace(' ', '')}"} if at.search_path else {}
-        connection = psycopg.connect(
-            host=at.host,
-            port=at.port,
-            user=at.user,
-            password=at.password,
-            dbname=at.dbname,
-            connect_timeout=at.connect_timeout,
-            application_name="sao_dagster",
-            autocommit=True,
-            prepare_threshold=None,
-            **cast("dict[str, Any]", {**options, **at.options}),
-        )
-        if at.role:
-            connection.execute(f"set role {quote(at.role)}".encode())
-        return connection
 
     @contextmanager
     def _connection(self) -> Iterator[Connection]:
@@ -108,7 +80,7 @@ class PostgresSession:
         try:
             yield connection
         except psycopg.Error as error:
-            raise WarehouseError(_words(error)) from error
+            raise WarehouseError(words_of(error)) from error
         finally:
             with self._guard:
                 self._running.discard(connection)
@@ -147,15 +119,6 @@ class PostgresSession:
             for connection in self._running:
                 connection.cancel()
 
-    @property
-    def is_alone(self) -> bool:
-        """Whether nobody else can write: others may at any time."""
-        return False
-
-    def stamp(self) -> str | None:
-        """Return nothing: others may write at any time."""
-        return None
-
     def query(self, sql: str) -> QueryResult:
         """Return all rows of a query."""
         with self._connection() as connection:
@@ -172,6 +135,18 @@ class PostgresSession:
     def catalog(self) -> Catalog:
         """Return all tables and views of the database."""
         return self._attempted(lambda connection: read_catalog(connection, self._build_ids), changes=False)
+
+    def columns_of(self, read: Relation | str) -> Columns:
+        """Return names and types of the columns of a relation, or of anything else that can stand after `from`."""
+        if isinstance(read, Relation):
+            return self._attempted(lambda connection: columns_of(connection, str(read)), changes=False)
+        with self._connection() as connection:
+            described = connection.execute(f"select * from {read} limit 0".encode()).description or ()
+            return tuple((column.name, column.type_display) for column in described)
+
+    def has_schema(self, database: str | None, schema: str) -> bool:
+        """Return whether a schema is there."""
+        return bool(self.query(f"select 1 from pg_namespace where lower(nspname) = lower({literal(schema)})").rows)
 
     def constraints(self) -> Constraints:
         """Return the constraints of all tables that have no children, whose rows they would not hold for."""
@@ -208,7 +183,11 @@ class PostgresSession:
         """Return which build made each relation, as of now."""
         return self._attempted(lambda connection: self._build_ids.of(connection, relations), changes=False)
 
-    def build(
+    def materializer(self) -> NativeMaterializer:
+        """Return what builds natively in this session."""
+        return NativeMaterializer(self)
+
+    def build_model(
         self, model: Model, compiled: CompiledSql, *, full_refresh: bool, reads: Collection[Relation] = ()
     ) -> Built:
         """Build a model in one transaction."""
@@ -242,6 +221,7 @@ class PostgresSession:
 
     def keep_rows(self, relation: Relation, sql: str, *, as_view: bool) -> None:
         """Put the rows of a query into a table or view, in place of what is there."""
+        self.ensure_schemas([relation])
 
         def work(connection: Connection) -> None:
             made = _beside(relation)
@@ -322,13 +302,13 @@ def _described(connection: Connection, node: Model | Seed, place: Relation, buil
     """
     columns = columns_of(connection, str(place))
     if node.materialized is Materialized.VIEW:
-        return Built(f"build:{build_id}", columns, None, 0.0, build_id)
+        return Built(data_version=f"build:{build_id}", columns=columns, build_id=build_id)
     if not is_new and _bytes(connection, place) > _CHEAP:
-        return Built(f"build:{build_id}", columns, None, 0.0, build_id)
-    shape = (str(place), columns, node.volatile_columns if isinstance(node, Model) else ())
+        return Built(data_version=f"build:{build_id}", columns=columns, build_id=build_id)
+    shape = (str(place), columns, node.volatile_columns)
     with plain_text(connection):
         _, *row = connection.execute(contents_sql([shape]).encode()).fetchall()[0]
-    return Built(content_of(connection, shape, row), columns, int(row[0]), 0.0, build_id)
+    return Built(data_version=content_of(connection, shape, row), columns=columns, rows=int(row[0]), build_id=build_id)
 
 
 def _bytes(connection: Connection, table: Relation) -> int:
@@ -352,11 +332,3 @@ def _is_clash(error: BaseException | None) -> bool:
     if isinstance(error, errors.UniqueViolation):
         return error.diag.schema_name == "pg_catalog"
     return isinstance(error, _CLASHES)
-
-
-def _words(error: psycopg.Error) -> str:
-    """Return what the server said, with its hint, or what the driver said."""
-    said = error.diag.message_primary
-    if said is None:
-        return str(error).strip()
-    return "; ".join(part for part in (said, error.diag.message_detail, error.diag.message_hint) if part)

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from sao_dagster.errors import WarehouseError
+from sao_dagster.warehouses.protocol import Capabilities, VersionsBy
 
 if TYPE_CHECKING:
     from sao_dagster.warehouses.postgres.session import PostgresSession
@@ -48,6 +49,16 @@ class PostgresWarehouse:
     dialect: str = field(default="postgres", init=False)
 
     @property
+    def capabilities(self) -> Capabilities:
+        """What it can do; anybody may write at any time."""
+        return Capabilities(
+            build_ids=True,
+            transactional_ddl=True,
+            source_versions=VersionsBy.CONTENT,
+            model_versions=VersionsBy.CONTENT,
+        )
+
+    @property
     def target(self) -> Mapping[str, Any]:
         """What Jinja's `target` shows."""
         return {
@@ -73,12 +84,25 @@ class PostgresWarehouse:
     ) -> Iterator[PostgresSession]:
         """Return an open session; there is nothing to wait for, since the server takes many at once."""
         try:
+            from sao_dagster.warehouses.postgres.server import Server
             from sao_dagster.warehouses.postgres.session import PostgresSession
         except ModuleNotFoundError as error:
             raise WarehouseError(
                 f"the target {self.name!r} is PostgreSQL, and its driver is not installed: pip install 'sao-dagster[postgres]' ({error})"
             ) from error
-        session = PostgresSession(self)
+        server = Server(
+            host=self.host,
+            port=self.port,
+            user=self.user,
+            dbname=self.dbname,
+            password=self.password,
+            role=self.role,
+            search_path=self.search_path,
+            retries=self.retries,
+            connect_timeout=self.connect_timeout,
+            options=self.options,
+        )
+        session = PostgresSession(server, self.schema, self.threads)
         try:
             yield session
         finally:

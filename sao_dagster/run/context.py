@@ -1,0 +1,89 @@
+"""What all parts of one run share while it goes."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import datetime
+
+from sao_dagster.core.decide import Mode
+from sao_dagster.core.nodes import DataTest
+from sao_dagster.core.project import Project
+from sao_dagster.run.events import Event
+from sao_dagster.run.lease_queue import LeaseQueue
+from sao_dagster.run.run_facts import RunFacts
+from sao_dagster.run.settings import RunSettings
+from sao_dagster.state.protocol import StateStore
+from sao_dagster.warehouses.protocol import Capabilities, Materializer, Session
+
+
+class Failures:
+    """What failed in a run, and what that holds back; used by several threads."""
+
+    def __init__(self) -> None:
+        self._nodes: set[str] = set()
+        self._tests: list[DataTest] = []
+        self._lock = threading.Lock()
+
+    def add_node(self, name: str) -> None:
+        """Note that a node failed or was skipped: what reads it is skipped, and so are its tests."""
+        with self._lock:
+            self._nodes.add(name)
+
+    def add_test(self, test: DataTest) -> None:
+        """Note that an `error` test failed: what is below all that it reads is skipped."""
+        with self._lock:
+            self._tests.append(test)
+
+    def holding_node(self, project: Project, name: str) -> tuple[str, ...]:
+        """Return what holds back a node: the relations it reads that failed, and those above it whose tests did."""
+        graph = project.graph
+        with self._lock:
+            found = [each for each in graph.read(name) if each in self._nodes]
+            found += sorted(test.tested for test in self._tests if graph.is_below_all(name, test.reads))
+        return tuple(dict.fromkeys(found))
+
+    def holding_test(self, test: DataTest) -> tuple[str, ...]:
+        """Return what holds back a data test: the relations it reads that failed."""
+        with self._lock:
+            return tuple(read for read in test.reads if read in self._nodes)
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunContext:
+    """One run: what it is about, what it works with, and what it knows.
+
+    Attributes:
+        project: What there is to build.
+        run_id: Its id.
+        mode: How it decides.
+        settings: How it goes.
+        session: The warehouse, open.
+        capabilities: What the warehouse can do.
+        materializer: Who builds.
+        store: The shared state; None for a run without.
+        leases: Its leases; None for a run without state.
+        run_facts: What it knows.
+        failures: What failed in it.
+        emit: Takes what is to be told to whoever watches; from any thread.
+        stopping: Set when it ends, so that nothing is waited for any more.
+    """
+
+    project: Project
+    run_id: str
+    mode: Mode
+    settings: RunSettings
+    session: Session
+    capabilities: Capabilities
+    materializer: Materializer
+    store: StateStore | None
+    leases: LeaseQueue | None
+    run_facts: RunFacts
+    emit: Callable[[Event], None]
+    failures: Failures = field(default_factory=Failures)
+    stopping: threading.Event = field(default_factory=threading.Event)
+
+    def now(self) -> datetime:
+        """Return the time (UTC)."""
+        return self.settings.clock()

@@ -1,0 +1,167 @@
+"""Building one node in a run: with the lease in hand, by whoever builds, versioned and recorded.
+
+The versions of the inputs are those that were read *before* the build. A crash before the record leaves the old record, or
+none, so the node is built again at worst.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+import uuid
+from dataclasses import dataclass, field, replace
+
+from sao_dagster.core.decide import Mode
+from sao_dagster.core.facts import Facts, Observed
+from sao_dagster.core.hashing import digest
+from sao_dagster.core.nodes import CompiledSql, Model, Node, is_source
+from sao_dagster.core.plan import node_facts
+from sao_dagster.core.records import BuildRecord, Lease
+from sao_dagster.run.context import RunContext
+from sao_dagster.run.observe import kept_sql
+from sao_dagster.run.run_facts import data_version, schema_version
+from sao_dagster.warehouses.protocol import BuildRequest, Built, VersionsBy, view_version
+
+VERSION_SECONDS = 600.0  # for reading the version of one relation that was just built
+
+
+@dataclass
+class NodeBuilds:
+    """The builds of one run; several threads build at once.
+
+    Attributes:
+        run: The run.
+        side_effects: Whether statements of the user's own may have changed anything in the warehouse.
+    """
+
+    run: RunContext
+    side_effects: bool = field(init=False)
+    _hooks_ran: bool = field(default=False, init=False)
+    _lock: threading.Lock = field(default_factory=threading.Lock, init=False)
+
+    def __post_init__(self) -> None:
+        self.side_effects = bool(self.run.project.on_run_start or self.run.project.on_run_end)
+
+    def build(self, name: str, facts: Facts, lease: Lease | None) -> BuildRecord:
+        """Build a node and return its record, which is in the shared state by then, if there is one.
+
+        Args:
+            name: The node.
+            facts: What its decision was taken from: the record says that it was built from these versions.
+            lease: The right to build it; given back with the record. None for a run without state.
+
+        Raises:
+            LeaseLostError: Another run has taken the lease over; nothing was recorded.
+            SaoError: The template or the warehouse refused.
+        """
+        run = self.run
+        node = run.project.nodes[name]
+        before = node_facts(run.project, name, facts)
+        run.run_facts.start_build(node)
+        observed_at = run.now()
+        self._run_start_hooks()
+        if run.store is not None and not run.capabilities.transactional_ddl:  # a crash may leave half a relation
+            run.store.clear(run.project.environment, [name], ())
+        built = self._materialize(node, before)
+        kept = kept_sql(node.compiled if isinstance(node, Model) else CompiledSql(""))
+        counted = data_version if node.materialized.holds_data else schema_version
+        record = BuildRecord(
+            model=name,
+            relation=str(node.relation),
+            code_version=node.code.version,
+            code_parts=dict(node.code.parts),
+            definition=facts.definition_if_built(node),
+            sql_id=digest(kept),
+            inputs=run.run_facts.versions_read(before.inputs, built.read, counted, run.stopping),
+            definitions=run.run_facts.versions_read(
+                before.definitions, built.read, lambda each: each.definition, run.stopping
+            ),
+            data_version=built.data_version or f"build:{uuid.uuid4().hex}",
+            columns=built.columns or (),
+            rows=built.rows,
+            observed_at=observed_at,
+            built_at=run.now(),
+            seconds=built.seconds or 0.0,
+            run_id=run.run_id,
+            build_id=built.build_id,
+        )
+        if run.store is not None:
+            run.store.record_build(run.project.environment, record, kept, lease)
+            if run.leases is not None and lease is not None:
+                run.leases.released(lease)
+        run.run_facts.add_build(node, record, built.dropped)
+        if (isinstance(node, Model) and node.compiler is not None) or node.hooks:
+            self.side_effects = True
+        return record
+
+    def _materialize(self, node: Node, before: Observed) -> Built:
+        """Let the node be built, and look up what whoever built it does not say.
+
+        The version of the content is read afterwards only where nobody else can have changed it meanwhile; else the build is
+        a version of its own.
+        """
+        run = self.run
+
+        def compile_() -> CompiledSql:
+            if not isinstance(node, Model):
+                return CompiledSql("")
+            return node.compiled if node.compiler is None else node.compiler.compile(run.session, run.run_id)
+
+        fixed = node.full_refresh if isinstance(node, Model) else None
+        request = BuildRequest(
+            compile=compile_,
+            full_refresh=run.mode is Mode.FULL_REFRESH if fixed is None else fixed,
+            reads=tuple(
+                run.project.nodes[each].relation
+                for each in (*before.inputs, *before.definitions)
+                if run.capabilities.build_ids and not is_source(each)
+            ),
+            run_id=run.run_id,
+            session=run.session,
+        )
+        started = time.perf_counter()
+        built = run.materializer.build(node, request)
+        if built.seconds is None:
+            built = replace(built, seconds=time.perf_counter() - started)
+        if built.columns is None:
+            built = replace(built, columns=run.session.columns_of(node.relation))
+        if built.data_version is None and run.capabilities.exclusive:
+            built = replace(built, data_version=self._version_now(node))
+        return built
+
+    def _version_now(self, node: Node) -> str | None:
+        """Return the version of what is there now; None where that cannot be told."""
+        session = self.run.session
+        catalog = session.catalog()
+        info = catalog.get(node.relation.key)
+        if info is None or self.run.capabilities.model_versions is VersionsBy.NONE:
+            return None
+        if info.is_view:
+            return view_version(info)
+        return session.versions(catalog, {node.relation: node.volatile_columns}, VERSION_SECONDS).get(node.relation)
+
+    # ------------------------------------------------------------------ hooks of the project
+
+    def _run_start_hooks(self) -> None:
+        """Run `on-run-start` once, before the first build of this run."""
+        with self._lock:
+            if self._hooks_ran:
+                return
+            self._hooks_ran = True
+            for statement in self.run.project.on_run_start:
+                self.run.session.execute(statement)
+
+    def finish(self, *, anything_done: bool) -> None:
+        """Run `on-run-end`, if anything was built; keep what is known of contents for the next observation.
+
+        That is kept under the stamp that the warehouse has now, and not where statements of the user's own may have changed anything.
+        """
+        run = self.run
+        if self._hooks_ran:
+            for statement in run.project.on_run_end:
+                run.session.execute(statement)
+        if run.store is None or (self.side_effects and anything_done):
+            return
+        stamp = run.session.stamp() if run.capabilities.stamp else None
+        if stamp is not None:
+            run.store.keep_contents(run.project.environment, stamp, run.run_facts.contents)

@@ -1,0 +1,59 @@
+"""Building natively: every kind of node that this package builds itself, by the primitives of a warehouse."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from dataclasses import dataclass
+from typing import Protocol
+
+from sao_dagster.core.nodes import CompiledSql, Model, Node, Seed
+from sao_dagster.core.relations import Relation
+from sao_dagster.errors import UnsupportedError
+from sao_dagster.warehouses.protocol import BuildRequest, Built
+
+
+class NativeBuilder(Protocol):
+    """What a session does so that models and seeds can be built in it natively."""
+
+    def ensure_schemas(self, relations: Collection[Relation]) -> None:
+        """Create the schemas that the relations live in, where they are not there."""
+
+    def build_model(
+        self, model: Model, compiled: CompiledSql, *, full_refresh: bool, reads: Collection[Relation] = ()
+    ) -> Built:
+        """Build a table, a view or an incremental model; with transactional DDL in one transaction, with its hooks.
+
+        Args:
+            model: The model.
+            compiled: Its statements.
+            full_refresh: Whether to build an incremental model from the start.
+            reads: The relations of other models that it reads; `Built.read` says which builds of them were read.
+        """
+
+    def load_seed(self, seed: Seed) -> Built:
+        """Replace a seed's table by its file, likewise."""
+
+
+@dataclass(frozen=True)
+class NativeMaterializer:
+    """Builds in a session; see `sao_dagster.warehouses.protocol.Materializer`."""
+
+    builder: NativeBuilder
+
+    def build(self, node: Node, request: BuildRequest) -> Built:
+        """Build a model or a seed.
+
+        Raises:
+            UnsupportedError: It is of a kind, or in a language, that is not built here.
+        """
+        if isinstance(node, Seed):
+            self.builder.ensure_schemas([node.relation])
+            return self.builder.load_seed(node)
+        if not isinstance(node, Model) or not node.is_native:
+            raise UnsupportedError(
+                f"{node.name} is a {node.resource_type} with materialized: {node.materialized.value!r}, which is not built natively",
+                location=node.location,
+            )
+        compiled = request.compile()
+        self.builder.ensure_schemas([node.relation])
+        return self.builder.build_model(node, compiled, full_refresh=request.full_refresh, reads=request.reads)
