@@ -14,7 +14,7 @@ from typing import Any
 from sao_dagster import select
 from sao_dagster.core.decide import Mode
 from sao_dagster.run.report import RunResult
-from sao_dagster.warehouses import postgres_session
+from sao_dagster.warehouses.postgres import session as postgres_session
 from tests.fleet import faults
 from tests.fleet.project import fleet_project
 
