@@ -4,32 +4,41 @@ from __future__ import annotations
 
 import importlib.util
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from sao_dagster.errors import Location, ProjectError, SaoError
 from sao_dagster.gc_pause import no_collection
 from sao_dagster.projects.cache import MADE_BY, load
-from sao_dagster.projects.dbt_folder.folder import open_folder
+from sao_dagster.projects.dbt_folder.folder import DBT_FOLDER, open_folder
+from sao_dagster.projects.declarations import Format
 from sao_dagster.sql_project import SavedProject, SqlProject
 
 PYTHON_FILE = "sao_project.py"
 
 
+FORMATS: tuple[Format, ...] = (DBT_FOLDER,)
+"""The formats that are known, in the order in which they are asked."""
+
+
 def load_project(
-    folder: str | Path, *, target: str | None = None, variables: Mapping[str, Any] | None = None
+    folder: str | Path,
+    *,
+    target: str | None = None,
+    variables: Mapping[str, Any] | None = None,
+    formats: Sequence[Format] = FORMATS,
 ) -> SqlProject:
-    """Return the project of a folder.
+    """Return the project of a folder, in the first of the formats that is in it.
 
     A file `sao_project.py` in it may declare more: it has a function `declare(project)` that takes the
-    `SqlProject` of the folder; or, where there is no `dbt_project.yml`, a `SqlProject` called `project`.
+    `SqlProject` of the folder; or, where there is no project of any format, a `SqlProject` called `project`.
 
     Raises:
         ProjectError: There is no project in the folder, or its Python fails.
     """
     with no_collection():
-        return _load(Path(folder).resolve(), target, variables)
+        return _load(Path(folder).resolve(), target, variables, formats)
 
 
 def restore_project(file: Path, folder: str | Path, *, target: str | None = None) -> SqlProject | None:
@@ -49,20 +58,23 @@ def restore_project(file: Path, folder: str | Path, *, target: str | None = None
     return SqlProject.restored(saved, opening.warehouse)
 
 
-def _load(root: Path, target: str | None, variables: Mapping[str, Any] | None) -> SqlProject:
+def _load(root: Path, target: str | None, variables: Mapping[str, Any] | None, formats: Sequence[Format]) -> SqlProject:
     file = root / PYTHON_FILE
-    has_folder = (root / "dbt_project.yml").is_file()
-    if not has_folder and file.is_file():
+    found = next((each for each in formats if each.is_in(root)), None)
+    if found is None and file.is_file():
         if target is not None or variables:
             raise ProjectError(
                 "it declares its target and variables itself; --target and --vars are for folders with dbt_project.yml",
                 location=Location(PYTHON_FILE),
             )
-        found = getattr(_module(file), "project", None)
-        if not isinstance(found, SqlProject):
+        project = getattr(_module(file), "project", None)
+        if not isinstance(project, SqlProject):
             raise ProjectError("it has no SqlProject called 'project'", location=Location(PYTHON_FILE))
-        return found
-    opened = SqlProject(folder=root, target=target, variables=variables)
+        return project
+    if found is None:
+        looked_for = ", ".join(each.name for each in formats)
+        raise ProjectError(f"there is no {looked_for} in {root}; name the project's folder with --project-dir")
+    opened = SqlProject.of(*found.read(root, target, variables))
     if file.is_file():
         declare = getattr(_module(file), "declare", None)
         if declare is None:

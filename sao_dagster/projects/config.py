@@ -213,18 +213,22 @@ class NodeConfig(BaseModel):
         """The statements before and after, as templates."""
         return tuple(map(_hook, self.pre_hook)), tuple(map(_hook, self.post_hook))
 
-    def materialization(self, default: Materialized) -> Materialized:
+    def materialization(self, resource_type: str, *, native: bool) -> Materialized:
         """Return how the node is kept.
 
+        Args:
+            resource_type: `model`, `seed` or `snapshot`.
+            native: Whether it is built by this package itself.
+
         Raises:
-            UnsupportedError: It is a materialization that is not known here.
+            UnsupportedError: It is built here, and the materialization is not known here.
         """
-        if self.materialized is None:
-            return default
-        found = Materialized(self.materialized)
-        if not found.is_native:
+        if resource_type == "seed":
+            return Materialized.SEED
+        found = Materialized(self.materialized or ("view" if resource_type == "model" else resource_type))
+        if native and not found.is_native:
             known = ", ".join(NATIVE)
-            raise UnsupportedError(f"materialized: {self.materialized!r} is not supported; there are {known}")
+            raise UnsupportedError(f"materialized: {found.value!r} is not supported; there are {known}")
         return found
 
     def strategy(self) -> IncrementalStrategy:

@@ -3,16 +3,37 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from sao_dagster.core.nodes import Column, Source
 from sao_dagster.core.project import Notice
+from sao_dagster.core.relations import Relation
 from sao_dagster.errors import Location, SaoError
 from sao_dagster.projects.config import listed
 from sao_dagster.projects.templates.jinja import MacroFile
+from sao_dagster.warehouses.protocol import Warehouse
+
+
+@dataclass(frozen=True, kw_only=True)
+class CompiledDeclaration:
+    """SQL that a reader has compiled already, in place of a template.
+
+    Attributes:
+        sql: A whole query: ephemerals that it reads are in it.
+        depends_on: Ids of the nodes and sources that it reads.
+        incremental_sql: The query when the table is there already, where that is another one.
+        pre_hooks: Statements to run before, in the same transaction.
+        post_hooks: Statements to run after, in the same transaction.
+    """
+
+    sql: str
+    depends_on: tuple[str, ...]
+    incremental_sql: str | None = None
+    pre_hooks: tuple[str, ...] = ()
+    post_hooks: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -27,6 +48,8 @@ class TestDeclaration:
         config: Its own configuration, over that of the project.
         name: A name given by the user.
         sql: The text of a singular test.
+        compiled: The compiled query, in place of that text or of the macro of a generic test; kind, column and arguments still say
+            what the test is.
     """
 
     __test__ = False
@@ -40,17 +63,22 @@ class TestDeclaration:
     config: Mapping[str, Any] = field(default_factory=dict)
     name: str | None = None
     sql: str = ""
+    compiled: CompiledDeclaration | None = None
     description: str = ""
     fqn: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)
 class NodeDeclaration:
-    """A model or a seed.
+    """A model, a seed or a snapshot.
 
     Attributes:
         name: What `ref` takes.
-        sql: The template of a model; None for a seed.
+        sql: The template of a model; None for a seed. Where there is compiled SQL, the template is only shown.
+        compiled: The compiled SQL of a model.
+        relation: Where it is, if the reader knows; else configuration and naming macros say.
+        resource_type: `model`, `seed` or `snapshot`.
+        language: `sql`, or that of a model's function.
         csv: The file of a seed, absolute; None for a model.
         csv_digest: Fingerprint of that file.
         version: The version, for a versioned model.
@@ -63,6 +91,10 @@ class NodeDeclaration:
     location: Location
     fqn: tuple[str, ...]
     sql: str | None = None
+    compiled: CompiledDeclaration | None = None
+    relation: Relation | None = None
+    resource_type: str = "model"
+    language: str = "sql"
     csv: str | None = None
     csv_digest: str = ""
     version: str | None = None
@@ -89,6 +121,7 @@ class Declarations:
         name: The project's name.
         environment: The place that is built into.
         root: The project's folder, absolute.
+        native: Whether models are built by this package itself; else any materialization is taken as it is.
         group_owners: Owners by group.
         test_layers: Configuration of data tests, by folder path below the project.
     """
@@ -98,6 +131,7 @@ class Declarations:
     dialect: str
     root: str
     target: Mapping[str, Any]
+    native: bool = True
     variables: Mapping[str, Any] = field(default_factory=dict)
     macro_files: tuple[MacroFile, ...] = ()
     search_order: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
@@ -110,6 +144,22 @@ class Declarations:
     on_run_end: tuple[str, ...] = ()
     notices: list[Notice] = field(default_factory=list)
     errors: list[SaoError] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class Format:
+    """A way in which projects are written.
+
+    Attributes:
+        name: What it is called, in messages.
+        is_in: Returns whether a folder holds a project of this kind.
+        read: Returns what the folder declares, and where that is built, given the folder, the name of the target (None for the default),
+            and values for variables.
+    """
+
+    name: str
+    is_in: Callable[[Path], bool]
+    read: Callable[[Path, str | None, Mapping[str, Any] | None], tuple[Declarations, Warehouse]]
 
 
 def file_digest(path: Path) -> str:

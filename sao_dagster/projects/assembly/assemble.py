@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import replace
 
-from sao_dagster.core.nodes import DataTest, Materialized, Node
+from sao_dagster.core.nodes import DataTest, Node
 from sao_dagster.core.project import Notice, Project
 from sao_dagster.core.relations import Relation
 from sao_dagster.errors import ProjectError, SaoError
@@ -96,11 +96,11 @@ class _Assembly:
             path=path,
             package=declaration.package,
             config=merge_layers(*declaration.layers),
-            resource_type="model" if declaration.sql is not None else "seed",
+            resource_type=declaration.resource_type,
         )
         trace = RenderTrace()
         layers = list(declaration.layers)
-        if declaration.sql is not None:
+        if declaration.sql is not None and declaration.compiled is None:
             reading = Render(self.context, subject, execute=False)
             reading.text(declaration.sql)
             trace = reading.trace
@@ -117,9 +117,9 @@ class _Assembly:
                 location=declaration.location,
             )
         try:
-            config.refuse_unsupported()
-            default = Materialized.VIEW if declaration.sql is not None else Materialized.SEED
-            materialized = config.materialization(default) if declaration.sql is not None else Materialized.SEED
+            if self.declared.native:
+                config.refuse_unsupported()
+            materialized = config.materialization(declaration.resource_type, native=self.declared.native)
         except SaoError as error:
             error.name, error.location = name, error.location or declaration.location
             raise
@@ -137,6 +137,8 @@ class _Assembly:
 
     def _relation(self, declaration: NodeDeclaration, config: NodeConfig) -> Relation:
         """Return where a node lives, by the project's own naming macros if it has any."""
+        if declaration.relation is not None:
+            return declaration.relation
         target = self.declared.target
         if not self._naming_is_custom:
             schema = str(target["schema"])
@@ -154,7 +156,7 @@ class _Assembly:
                 "package_name": declaration.package,
                 "fqn": list(declaration.fqn),
                 "config": config.model_dump(by_alias=True, mode="json"),
-                "resource_type": "model" if declaration.sql is not None else "seed",
+                "resource_type": declaration.resource_type,
                 "path": declaration.location.path,
                 "original_file_path": declaration.location.path,
             },
@@ -179,7 +181,11 @@ class _Assembly:
         )
 
     def _resolve(self, draft: Draft) -> None:
-        draft.depends_on = self.drafts.reads(draft.trace, draft.declared.location, draft.id)
+        compiled = draft.declared.compiled
+        if compiled is None:
+            draft.depends_on = self.drafts.reads(draft.trace, draft.declared.location, draft.id)
+        else:
+            draft.depends_on = self.drafts.known(compiled.depends_on, draft.declared.location, draft.id)
         draft.subject = replace(draft.subject, this=draft.relation, config=plain_config(draft.config))
 
     def _operations(self, templates: Iterable[str], name: str) -> tuple[str, ...]:

@@ -55,35 +55,36 @@ def assertion_of(
     if not quoted and not _NAME.fullmatch(column):
         return None
     name = written_name(column[1:-1] if quoted else column, dialect, quoted=quoted)
-    known: tuple[Assertion, str] | None = None
+    known: Assertion | None = None
+    texts: tuple[str, ...] = ()  # as this package writes it, and as dbt compiles it
     if kind == "not_null":
-        known = Assertion(FactKind.NOT_NULL, name), f"select * from {relation} where {column} is null"
+        known = Assertion(FactKind.NOT_NULL, name)
+        texts = tuple(f"select {shown} from {relation} where {column} is null" for shown in ("*", column))
     elif kind == "unique":
-        known = (
-            Assertion(FactKind.UNIQUE, name),
-            f"select {column} as unique_field, count(*) as n_records from {relation} where {column} is not null "  # noqa: ISC004
-            f"group by {column} having count(*) > 1",
-        )
+        known = Assertion(FactKind.UNIQUE, name)
+        counted = f"select {column} as unique_field, count(*) as n_records from {relation}"
+        texts = (f"{counted} where {column} is not null group by {column} having count(*) > 1",)
     elif kind == "accepted_values":
-        known = _accepted(name, column, args, relation)
-    if known is None or sql_digest(known[1], dialect) != sql_digest(sql, dialect):
-        return None
-    return known[0]
+        known, texts = _accepted(name, column, args, relation)
+    return known if sql_digest(sql, dialect) in {sql_digest(text, dialect) for text in texts} else None
 
 
-def _accepted(name: str, column: str, args: Mapping[str, Any], relation: str) -> tuple[Assertion, str] | None:
+def _accepted(
+    name: str, column: str, args: Mapping[str, Any], relation: str
+) -> tuple[Assertion | None, tuple[str, ...]]:
     values, quote = args.get("values"), args.get("quote", True)
     if not isinstance(values, Sequence) or isinstance(values, str) or not isinstance(quote, bool):
-        return None
+        return None, ()
     accepted: list[str | int] = []
     for value in values:
         plain = type(value) in (str, int)
         if not plain or (not quote and not isinstance(value, int)):
-            return None
+            return None, ()
         accepted.append(str(value) if quote else value)
     texts = ("'" + str(each).replace("'", "''") + "'" if quote else str(each) for each in accepted)
     listed = ", ".join(texts)
+    counted = f"select {column} as value_field, count(*) as n_records from {relation} group by {column}"
     return Assertion(FactKind.ACCEPTED_VALUES, name, tuple(accepted)), (
-        f"select value_field, n_records from (select {column} as value_field, count(*) as n_records from {relation} "
-        f"group by {column}) as all_values where value_field not in ({listed})"
+        f"select value_field, n_records from ({counted}) as all_values where value_field not in ({listed})",
+        f"with all_values as ({counted}) select * from all_values where value_field not in ({listed})",
     )

@@ -54,20 +54,22 @@ class TestAssembly:
         if not config.enabled or declared.tested in self.drafts.disabled:
             return
         name, alias = _names(declared)
-        if declared.kind == "singular":
-            sql, trace = self._singular(declared)
+        compiled = declared.compiled
+        is_generic = declared.kind != "singular"
+        if is_generic and declared.tested not in self.drafts.by_id and not is_source(str(declared.tested)):
+            return  # its model has an error of its own
+        if compiled is not None:
+            sql, found = compiled.sql, self.drafts.known(compiled.depends_on, declared.location, name)
         else:
-            if declared.tested not in self.drafts.by_id and not is_source(str(declared.tested)):
-                return  # its model has an error of its own
-            sql, trace = self._generic(declared, config, name)
-        traced_reads = self.drafts.reads(trace, declared.location, name)
-        reads = tuple(dict.fromkeys(([declared.tested] if declared.tested else []) + list(traced_reads)))
+            sql, trace = self._generic(declared, config, name) if is_generic else self._singular(declared)
+            found = self.drafts.reads(trace, declared.location, name)
+        reads = tuple(dict.fromkeys((*([declared.tested] if declared.tested else []), *found)))
         if not reads:
             raise ProjectError(
                 f"the test {name} reads nothing; name what it is about with ref() or source()",
                 location=declared.location,
             )
-        ctes = {cte: text for read in reads for cte, text in self._ephemeral_of(read)}
+        ctes = {cte: text for read in reads if compiled is None for cte, text in self._ephemeral_of(read)}
         sql = prepend_ctes(sql.strip().rstrip(";"), tuple(ctes.items()), self.drafts.declared.dialect)
         if config.limit is not None:
             sql = f"select * from ({sql}\n) as dbt_internal_test limit {config.limit}"

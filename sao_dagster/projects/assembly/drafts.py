@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -139,6 +139,20 @@ class Drafts:
             found[resolved.id] = None
         return tuple(found)
 
+    def known(self, ids: Iterable[str], location: Location, name: str) -> tuple[str, ...]:
+        """Return ids that compiled SQL names, after looking that all of them are there.
+
+        Raises:
+            UnknownNodeError: One is not, or is disabled.
+        """
+        there = {**self.by_id, **{source.id: source for source in self.declared.sources}}
+        for each in ids:
+            if each in self.disabled:
+                raise ProjectError(f"{name} reads {each!r}, which is disabled", location=location)
+            if each not in there:
+                raise unknown(f"{name} reads {each!r}, which is not there", each, there, location)
+        return tuple(dict.fromkeys(ids))
+
     def ctes(self, draft: Draft) -> tuple[tuple[str, str], ...]:
         """Return the ephemerals that a model needs, each after those it uses."""
         found: dict[str, str] = {}
@@ -156,7 +170,7 @@ class Drafts:
                 visit(parent, (*path, name))
             found.setdefault(cte_name(name), each.sql)
 
-        for parent in draft.depends_on:
+        for parent in draft.depends_on if draft.declared.compiled is None else ():
             visit(parent, (draft.id,))
         return tuple(found.items())
 

@@ -15,7 +15,7 @@ from sao_dagster.projects.config import NodeConfig
 from sao_dagster.projects.templates.render import Render, RenderSubject, RenderTrace, TemplateContext, TimedExpression
 from sao_dagster.sql.ctes import prepend_ctes
 from sao_dagster.sql.fingerprint import sql_digest
-from sao_dagster.sql.volatile import volatility
+from sao_dagster.sql.volatile import Volatility, volatility
 
 # Configuration that cannot change the stored result, or is counted as another part of the code version.
 _NOT_CODE = frozenset(
@@ -39,6 +39,17 @@ class ModelAssembly:
 
     def compile(self, draft: Draft) -> None:
         """Render a model as it runs; what asks the warehouse is left for the run."""
+        compiled = draft.declared.compiled
+        if compiled is not None:
+            draft.sql, draft.incremental_sql = compiled.sql, compiled.incremental_sql
+            draft.pre_hooks, draft.post_hooks = compiled.pre_hooks, compiled.post_hooks
+        else:
+            self._render(draft)
+        if not draft.dynamic and not draft.sql.strip() and draft.declared.csv is None:
+            raise ProjectError(f"{draft.id} has no SQL", location=draft.declared.location)
+
+    def _render(self, draft: Draft) -> None:
+        """Render a template in all the ways in which it may run."""
         pre, post = draft.config.hooks
         sql = draft.declared.sql
         try:
@@ -64,8 +75,6 @@ class ModelAssembly:
                 name=draft.id,
                 location=draft.declared.location,
             )
-        if not draft.dynamic and not draft.sql.strip():
-            raise ProjectError(f"{draft.id} has no SQL", location=draft.declared.location)
 
     def _take(self, draft: Draft, trace: RenderTrace) -> None:
         """Add what a pass asked for to what was known; `execute` may show more than reading did."""
@@ -101,6 +110,7 @@ class ModelAssembly:
             "group": config.group,
             "meta": config.meta,
             "config": plain_config(config),
+            "resource_type": declaration.resource_type,
         }
         if declaration.csv is not None:
             return Seed(
@@ -115,7 +125,9 @@ class ModelAssembly:
         if draft.materialized is Materialized.INCREMENTAL:
             common["incremental_strategy"] = config.strategy()
         compiled = self._inline(draft)
-        if draft.dynamic:
+        if declaration.language != "sql":
+            parts, found = {"python": digest(compiled.sql)}, Volatility()
+        elif draft.dynamic:
             parts = {
                 "sql": digest(["template", _code_lines(declaration.sql or "")]),
                 "macros": self._macros_digest(draft),
@@ -139,8 +151,9 @@ class ModelAssembly:
         return Model(
             **common,
             code=self._code(draft, parts),
-            raw_sql=declaration.sql or "",
+            raw_sql=declaration.sql or compiled.sql,
             compiled=compiled,
+            language=declaration.language,
             compiler=compiler if draft.dynamic or draft.trace.needs_run else None,
             expiry=found.expiry,
             volatile_columns=found.columns,

@@ -27,7 +27,14 @@ from sao_dagster.projects.dbt_folder.properties_files import (
     parse_properties,
 )
 from sao_dagster.projects.dbt_folder.sources import read_table
-from sao_dagster.projects.declarations import Declarations, NodeDeclaration, TestDeclaration, file_digest, merge_layers
+from sao_dagster.projects.declarations import (
+    Declarations,
+    Format,
+    NodeDeclaration,
+    TestDeclaration,
+    file_digest,
+    merge_layers,
+)
 from sao_dagster.projects.templates.jinja import MacroFile
 from sao_dagster.projects.templates.render import Render, RenderSubject, TemplateContext
 from sao_dagster.projects.test_entries import parse_entry
@@ -65,6 +72,14 @@ def read_folder(
     )
     _Folder(opening.root, settings, opening.loaded, declared).read()
     return declared, opening.warehouse
+
+
+DBT_FOLDER = Format(
+    name="dbt_project.yml",
+    is_in=lambda folder: (folder / "dbt_project.yml").is_file(),
+    read=lambda folder, target, variables: read_folder(folder, target=target, variables=variables),
+)
+"""Projects in dbt's layout."""
 
 
 @dataclass(frozen=True)
@@ -327,6 +342,7 @@ class _Folder:
                 location=Location(self._shown(path)),
                 fqn=fqn if version is None else (*fqn[:-1], name, f"v{version.v}"),
                 sql=None if is_seed else path.read_text(encoding="utf-8"),
+                resource_type="seed" if is_seed else "model",
                 csv=str(path) if is_seed else None,
                 csv_digest=file_digest(path) if is_seed else "",
                 version=None if version is None else str(version.v),
