@@ -17,6 +17,7 @@ from sqlglot.errors import SqlglotError
 
 from sao_dagster.core.proofs import INFERRED, Fact, FactKind, Proof
 from sao_dagster.core.relations import RelationKey
+from sao_dagster.sql.dialects import dialect_named
 from sao_dagster.sql.inference.dependencies import Domain, RowFacts, Value, follow
 from sao_dagster.sql.inference.names import NotUnderstoodError, stored_name
 from sao_dagster.sql.inference.output import Output
@@ -155,6 +156,8 @@ def understand(
     Raises:
         NotUnderstoodError: With what is not understood.
     """
+    if not dialect_named(dialect).compares_names:
+        raise NotUnderstoodError(f"which names are the same in {dialect!r}")
     try:
         statements = [each for each in parse(sql, read=dialect) if each is not None]
     except (SqlglotError, RecursionError) as error:
