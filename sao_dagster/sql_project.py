@@ -23,7 +23,6 @@ from typing import TYPE_CHECKING, Any, Literal
 from sao_dagster.core import nodes as core
 from sao_dagster.core.nodes import Source
 from sao_dagster.core.project import Project
-from sao_dagster.core.relations import Relation
 from sao_dagster.core.selection import select
 from sao_dagster.errors import Location, ProjectError
 from sao_dagster.projects.assembly.assemble import assemble
@@ -35,6 +34,7 @@ from sao_dagster.projects.dbt_folder.sources import external_location
 from sao_dagster.projects.declarations import Declarations, NodeDeclaration, TestDeclaration, file_digest
 from sao_dagster.projects.python_models import Column, DataTests, SqlFunction, call_function
 from sao_dagster.projects.test_entries import parse_entry
+from sao_dagster.sql.dialects import dialect_named
 from sao_dagster.state.location import (
     OnStateError,
     default_on_state_error,
@@ -325,7 +325,7 @@ class SqlProject:
         if loaded_at_field and loaded_at_query:
             raise ProjectError(f"{title} has both loaded_at_field and loaded_at_query; keep one", location=where)
         limits: SourceFreshness = checked(SourceFreshness, freshness or {}, title, where)
-        relation = Relation(
+        relation = dialect_named(self._declared.dialect).relation(
             database or self._declared.target["database"], schema or source_name, identifier or table_name
         )
         pattern, expression = external_location(files, self.root) if files else (None, str(relation))

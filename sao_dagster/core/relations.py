@@ -49,6 +49,11 @@ class Relation:
         return ".".join(quote(part, self.quotes) for part in parts if part is not None)
 
     @property
+    def plain(self) -> str:
+        """Its parts without quotes, as people and catalogs of metadata name it."""
+        return ".".join(part for part in (self.database, self.schema, self.identifier) if part is not None)
+
+    @property
     def key(self) -> RelationKey:
         """The relation without regard to case, as two catalogs can be compared.
 

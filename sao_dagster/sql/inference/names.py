@@ -38,16 +38,6 @@ def name_of(identifier: exp.Expr | str | None, dialect: str) -> str:
     return dialect_named(dialect).compared(text, quoted=quoted)
 
 
-def written_name(text: str, dialect: str, *, quoted: bool) -> str:
-    """Return a name that SQL writes with or without quotes as the dialect compares it."""
-    return name_of(exp.to_identifier(text, quoted=quoted), dialect)
-
-
-def stored_name(name: str, dialect: str) -> str:
-    """Return a name that a catalog gives as the dialect compares it."""
-    return dialect_named(dialect).compared(name, quoted=True)
-
-
 @dataclass
 class NamedRelation:
     """One relation of a `from`, under its alias.
