@@ -110,7 +110,7 @@ def _project(
     project.model(
         name="model",
         sql=typed
-        + (f"(values {values}) t(a, b, c)" if rows else "(select null as a, null as b, null as c) where 1 = 0"),
+        + (f"(values {values}) t(a, b, c)" if rows else "(select null as a, null as b, null as c) t where 1 = 0"),
         materialized="table",
         columns=_columns(tests, together=together),
     )
