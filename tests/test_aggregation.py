@@ -12,12 +12,14 @@ from sao_dagster.core.decide_test import verdict_of
 from sao_dagster.core.records import Verdict
 from sao_dagster.run.data_tests import TestAnswer, run_tests
 from sao_dagster.run.test_sql import alone_statement
+from sao_dagster.warehouses.protocol import Warehouse
+from tests.postgres import Postgres, warehouse_at
 
 cells = {
     "a": st.sampled_from(["null", "0", "1", "2", "-1"]),
     "b": st.sampled_from(["null", "''", "' '", "'a'", "'A'", "'it''s'", "'%'"]),
     "c": st.sampled_from(
-        ["null", "'nan'::double", "'-0.0'::double", "0.0::double", "1.5::double", "'infinity'::double"]
+        ["null", "'nan'::float8", "'-0.0'::float8", "0.0::float8", "1.5::float8", "'infinity'::float8"]
     ),
 }
 rows = st.lists(st.tuples(*cells.values()), max_size=8)
@@ -48,12 +50,32 @@ kinds = st.sampled_from(
 tests = st.lists(st.tuples(kinds, settings_of_tests), min_size=1, max_size=12)
 
 
+cases = given(rows=rows, parents=st.lists(cells["a"], max_size=4), tests=tests, together=st.booleans())
+
+
 @settings(max_examples=60, deadline=None)
-@given(rows=rows, parents=st.lists(cells["a"], max_size=4), tests=tests, together=st.booleans())
-def test_each_test_gets_what_it_would_get_alone(
+@cases
+def test_each_test_gets_what_it_would_get_alone_on_duckdb(
     rows: list[tuple[str, ...]], parents: list[str], tests: list[tuple[Any, dict[str, Any]]], together: bool
 ) -> None:
-    project = _project(rows, parents, tests, together=together)
+    _check(_project(DuckDBWarehouse(path=":memory:"), rows, parents, tests, together=together))
+
+
+def test_each_test_gets_what_it_would_get_alone_on_postgres(postgres: Postgres) -> None:
+    warehouse = warehouse_at(postgres.database())
+
+    @settings(max_examples=25, deadline=None)
+    @cases
+    def check(
+        rows: list[tuple[str, ...]], parents: list[str], tests: list[tuple[Any, dict[str, Any]]], together: bool
+    ) -> None:
+        _check(_project(warehouse, rows, parents, tests, together=together))
+
+    check()
+
+
+def _check(project: SqlProject) -> None:
+    """Build a project, run its tests together, and compare each with what it gives alone."""
     with project.warehouse.session() as session:
         result = project.runner().run(select(project.project), run_id="r")
         assert all(each.decision.outcome.value == "built" for each in result.models)
@@ -75,15 +97,20 @@ def test_each_test_gets_what_it_would_get_alone(
 
 
 def _project(
-    rows: list[tuple[str, ...]], parents: list[str], tests: list[tuple[Any, dict[str, Any]]], *, together: bool
+    warehouse: Warehouse,
+    rows: list[tuple[str, ...]],
+    parents: list[str],
+    tests: list[tuple[Any, dict[str, Any]]],
+    *,
+    together: bool,
 ) -> SqlProject:
-    project = SqlProject("tests", warehouse=DuckDBWarehouse(path=":memory:"), state_url="sqlite://")
+    project = SqlProject("tests", warehouse=warehouse, state_url="sqlite://")
     values = ", ".join(f"({', '.join(row)})" for row in rows)
-    typed = "select a::int as a, b::varchar as b, c::double as c from "
+    typed = "select a::int as a, b::varchar as b, c::float8 as c from "
     project.model(
         name="model",
         sql=typed
-        + (f"(values {values}) t(a, b, c)" if rows else "(select null as a, null as b, null as c) where 1 = 0"),
+        + (f"(values {values}) t(a, b, c)" if rows else "(select null as a, null as b, null as c) t where 1 = 0"),
         materialized="table",
         columns=_columns(tests, together=together),
     )

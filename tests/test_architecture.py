@@ -102,6 +102,52 @@ def test_the_core_touches_nothing_outside(path: Path) -> None:
     assert "datetime.now" not in path.read_text().replace("datetime.now(timezone.utc))", ""), "no clock but in doctests"
 
 
+ENGINES = ("sql/dialects.py", "warehouses/duckdb/", "warehouses/postgres/")  # what may know engines by name
+
+
+def asks_for_an_engine(node: ast.AST) -> bool:
+    """Return whether a node compares the name of a dialect with something, or looks it up in a table of its own."""
+    if isinstance(node, ast.Compare):
+        compared = [node.left, *node.comparators]
+    elif isinstance(node, ast.Match):
+        compared = [node.subject]
+    elif isinstance(node, ast.Subscript):
+        compared = [node.slice]
+    elif isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute):
+        compared = [*node.args, node.func.value] if node.func.attr in ("get", "startswith", "endswith") else []
+    else:
+        return False
+    names = {each.id if isinstance(each, ast.Name) else getattr(each, "attr", "") for each in compared}
+    return any(name == "dialect" or name.endswith("_dialect") for name in names)
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(PACKAGE)))
+def test_what_an_engine_does_is_data(path: Path) -> None:
+    """Whatever differs between engines is a field of `sql/dialects.py`, whose defaults are the humblest."""
+    if not str(path.relative_to(PACKAGE)).startswith(ENGINES):
+        lines = [node.lineno for node in ast.walk(ast.parse(path.read_text())) if asks_for_an_engine(node)]  # type: ignore[attr-defined]
+        assert not lines, f"{path} asks for an engine by name in the lines {lines}; make it a field of `Dialect`"
+
+
+@pytest.mark.parametrize(
+    ("code", "expected"),
+    [
+        ("dialect == 'duckdb'", True),
+        ("'duckdb' != self.project.dialect", True),
+        ("block.dialect not in ('duckdb', 'postgres')", True),
+        ("dialect in _KEEPS_CASE", True),
+        ("WIDTHS[dialect]", True),
+        ("WIDTHS.get(dialect, 64)", True),
+        ("match dialect:\n    case 'duckdb': pass", True),
+        ("dialect.startswith('post')", True),
+        ("connection.dialect.name == 'sqlite'", False),
+        ("dialect_named(dialect).merges_first == True", False),
+    ],
+)
+def test_questions_for_an_engine_are_noticed(code: str, expected: bool) -> None:
+    assert any(map(asks_for_an_engine, ast.walk(ast.parse(code)))) == expected
+
+
 def test_there_is_one_way_to_reused() -> None:
     """Only `_reused` of decide.py makes the outcome."""
     makers = [

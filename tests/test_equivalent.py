@@ -2,7 +2,7 @@
 
 Every query of a few small grammars is made, with names chosen to be as confusing as possible: aliases that are tables
 or columns, inner names that shadow outer ones, common table expressions that shadow tables. All queries that share a
-canonical form are run on DuckDB, and must agree.
+canonical form are run on DuckDB and on PostgreSQL, and must agree.
 """
 
 from __future__ import annotations
@@ -11,12 +11,17 @@ import itertools
 import os
 import random
 from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import closing
 
 import duckdb
+import psycopg
 import pytest
 
 from sao_dagster.sql.canonical import canonical_form
+from sao_dagster.sql.dialects import DIALECTS
 from sao_dagster.sql.fingerprint import equivalent, sql_digest
+from tests.postgres import Postgres
 
 QUERIES = int(os.environ.get("SAO_QUERIES", "4000"))  # of each grammar; the whole of them is a few hundred thousand
 NAMES = ("x", "y", "t", "a")
@@ -32,45 +37,88 @@ GRAMMARS: dict[str, tuple[str, tuple[tuple[str, ...], ...]]] = {
     "nested": ("select {3}{4} as r from (select {2}b as a, {2}a as b from {0} as {1}) as {5} where {3}a > 0", (SOURCES, NAMES, QUALIFIERS, QUALIFIERS, COLUMNS, NAMES)),
     "derived": ("select {2}{3} as r, {4}{5} as s from (select a, b from t) as {0}, (select b as a, a as b from u) as {1}", (NAMES, NAMES, QUALIFIERS, COLUMNS, QUALIFIERS, COLUMNS)),
     "shadow": ("with {0} as (select a, b from t) select {1}a as r from {0} as {2} where {1}b in (with {3} as (select b as a, a as b from u) select {4}b from {5} as {2})", (NAMES, QUALIFIERS, NAMES, NAMES, QUALIFIERS, (*SOURCES, "x", "y"))),
+    "case": ("select {0} as {1}, x.{0} from {2} as {3}", (("a", "A", '"a"', '"A"'), ("r", "R", '"r"', '"R"'), ("t", "T", '"t"', '"T"'), ("x", "X", '"x"'))),
     "union": ("select {2}{3} as r from {0} as {1} union all select {4}b from {5} as {1} order by {6}", (SOURCES, NAMES, QUALIFIERS, COLUMNS, QUALIFIERS, SOURCES, ("r", "1"))),
 }  # fmt: skip
 
 
+TABLES = (
+    "create table t as select i % 4 as a, (i * 3) % 5 as b from generate_series(0, 8) t(i)",
+    "create table u as select (i * 2) % 5 as a, i % 3 as b from generate_series(0, 6) t(i)",
+)
+Answer = tuple[list[str], Counter[tuple[object, ...]]]
+
+
 @pytest.fixture(scope="module")
-def warehouse() -> duckdb.DuckDBPyConnection:
-    connection = duckdb.connect()
-    connection.execute("create table t as select i % 4 as a, (i * 3) % 5 as b from range(9) t(i)")
-    connection.execute("create table u as select (i * 2) % 5 as a, i % 3 as b from range(7) t(i)")
-    return connection
+def on_duckdb() -> Iterator[Callable[[str], Answer | None]]:
+    """What a query gives on DuckDB; None for what is no query there, since a name stands for nothing."""
+    with duckdb.connect() as connection:
+        for statement in TABLES:
+            connection.execute(statement)
+
+        def rows(sql: str) -> Answer | None:
+            try:
+                result = connection.execute(sql)
+            except duckdb.Error:
+                return None
+            return [column[0] for column in result.description or ()], Counter(result.fetchall())
+
+        yield rows
 
 
-def rows(connection: duckdb.DuckDBPyConnection, sql: str) -> object:
-    result = connection.execute(sql)
-    return [column[0] for column in result.description or ()], Counter(result.fetchall())
+@pytest.fixture(scope="module")
+def on_postgres(postgres: Postgres) -> Iterator[Callable[[str], Answer | None]]:
+    """The same on PostgreSQL."""
+    with closing(psycopg.connect(postgres.database(), autocommit=True)) as connection:
+        for statement in TABLES:
+            connection.execute(statement.encode())
+
+        def rows(sql: str) -> Answer | None:
+            try:
+                result = connection.execute(sql.encode())
+            except psycopg.Error:
+                return None
+            return [column.name for column in result.description or ()], Counter(result.fetchall())
+
+        yield rows
 
 
 @pytest.mark.parametrize("grammar", GRAMMARS)
-def test_queries_of_one_form_give_the_same(warehouse: duckdb.DuckDBPyConnection, grammar: str) -> None:
+def test_queries_of_one_form_give_the_same(on_duckdb: Callable[[str], Answer | None], grammar: str) -> None:
+    _check("duckdb", grammar, QUERIES, on_duckdb)
+
+
+@pytest.mark.parametrize("grammar", GRAMMARS)
+def test_queries_of_one_form_give_the_same_on_postgres(
+    on_postgres: Callable[[str], Answer | None], grammar: str
+) -> None:
+    _check("postgres", grammar, QUERIES // 4, on_postgres)
+
+
+def test_edits_are_called_cosmetic_on_no_other_engine() -> None:
+    assert {name for name, each in DIALECTS.items() if each.cosmetic_checked} == {"duckdb", "postgres"}
+    for dialect in (*(DIALECTS.keys() - {"duckdb", "postgres"}), "sqlite", "oracle", ""):
+        assert not equivalent("select o.a from t as o", "select p.a from t as p", dialect)
+
+
+def _check(dialect: str, grammar: str, queries: int, rows: Callable[[str], Answer | None]) -> None:
+    """Run some queries of a grammar; those that share a form must agree."""
     template, slots = GRAMMARS[grammar]
     every = list(itertools.product(*slots))
     forms: dict[str, list[str]] = {}
-    for choice in random.Random(grammar).sample(every, min(QUERIES, len(every))):
+    for choice in random.Random(grammar).sample(every, min(queries, len(every))):
         sql = template.format(*choice)
-        form = canonical_form(sql, "duckdb")
+        form = canonical_form(sql, dialect)
         assert form is not None
         forms.setdefault(form, []).append(sql)
     shared = 0
     for members in forms.values():
-        answers: list[tuple[str, object]] = []
-        for sql in members:
-            try:
-                answers.append((sql, rows(warehouse, sql)))
-            except duckdb.Error:
-                continue  # not a query at all: a name that stands for nothing
+        found = ((sql, rows(sql)) for sql in members) if len(members) > 1 else ()
+        answers = [(sql, answer) for sql, answer in found if answer is not None]
         shared += len(answers) > 1
         for sql, answer in answers[1:]:
             assert answer == answers[0][1], f"{answers[0][0]} ||| {sql}"
-    assert shared, "some queries must share a form, or this tests nothing"
+    assert shared, f"some queries of {grammar} must share a form, or this tests nothing"
 
 
 @pytest.mark.parametrize("grammar", GRAMMARS)

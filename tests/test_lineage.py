@@ -76,3 +76,20 @@ def test_what_is_not_understood_is_left_out(query: str) -> None:
 
 def test_a_table_that_is_not_known_gives_nothing() -> None:
     assert column_lineage("select x from other.place", "duckdb", TABLES) == {"x": ()}
+
+
+def test_quoted_names_are_compared_as_the_engine_compares_them() -> None:
+    tables = {Relation("db", "main", "t"): ["Id", "id", "other"]}
+    query = 'select "Id" as x, id as y, ID as z from main.t'
+    origins = {name: len(found) for name, found in column_lineage(query, "postgres", tables).items()}
+    assert origins == {"x": 1, "y": 1, "z": 1}
+    inner = 'select "A" as x, a as y from (select other as "A", id as a from main.t) as t'
+    found = column_lineage(inner, "postgres", tables)
+    assert found == {"x": ((("db", "main", "t"), "other"),), "y": ((("db", "main", "t"), "id"),)}
+
+
+@pytest.mark.parametrize("dialect", ["snowflake", "bigquery", "mysql"])
+def test_names_without_quotes_are_found_on_any_engine(dialect: str) -> None:
+    stored = ["ID", "AMOUNT"] if dialect == "snowflake" else ["id", "amount"]
+    found = column_lineage("select x.Amount + id as n from main.T as x", dialect, {Relation("db", "main", "t"): stored})
+    assert found == {"n": ((("db", "main", "t"), "amount"), (("db", "main", "t"), "id"))}

@@ -39,7 +39,7 @@ def model_metadata(dagster_project: DagsterProject, result: ModelResult, columns
         "sao/reason": decision.reason.value,
         "sao/because": explain(decision),
         "sao/evidence": dg.MetadataValue.json(plain(decision.evidence)),
-        "dagster/table_name": result.relation.replace('"', ""),
+        "dagster/table_name": dagster_project.project.nodes[result.name].relation.plain,
     }
     if record is None:
         return metadata

@@ -119,7 +119,9 @@ class SaoTranslator:
         return dg.AssetSpec(
             self.get_asset_key(source),
             description=source.description or None,
-            metadata={"dagster/table_name": str(source.relation or source.expression).replace('"', "")},
+            metadata={
+                "dagster/table_name": source.relation.plain if source.relation is not None else source.expression
+            },
             group_name=identifier(str(_dagster_meta(source).get("group") or source.source_name)),
             owners=_owners(source, ()),
             tags={_tag(tag): "" for tag in source.tags},
@@ -133,7 +135,7 @@ class SaoTranslator:
 
     def _metadata(self, project: Project, node: Node) -> dict[str, Any]:
         metadata: dict[str, Any] = {
-            "dagster/table_name": str(node.relation).replace('"', ""),
+            "dagster/table_name": node.relation.plain,
             "dagster/storage_kind": project.dialect,
             "sao/environment": project.environment,
             "sao/materialized": node.materialized.value,

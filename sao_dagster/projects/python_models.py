@@ -20,12 +20,12 @@ from pydantic import BaseModel, ConfigDict
 
 from sao_dagster.core import nodes as core
 from sao_dagster.core.nodes import Source
-from sao_dagster.core.relations import Relation
 from sao_dagster.errors import Location, ProjectError
 from sao_dagster.projects.config import BuildAfterConfig, SourceFreshness, checked
 from sao_dagster.projects.dbt_folder.sources import external_location
 from sao_dagster.projects.declarations import Declarations, NodeDeclaration, TestDeclaration, file_digest
 from sao_dagster.projects.test_entries import parse_entry
+from sao_dagster.sql.dialects import dialect_named
 
 _OWN = str(Path(__file__).parents[1])
 SqlFunction = TypeVar("SqlFunction", bound=Callable[..., str])
@@ -205,7 +205,7 @@ class PythonModels:
         if loaded_at_field and loaded_at_query:
             raise ProjectError(f"{title} has both loaded_at_field and loaded_at_query; keep one", location=where)
         limits: SourceFreshness = checked(SourceFreshness, freshness or {}, title, where)
-        relation = Relation(
+        relation = dialect_named(self.declared.dialect).relation(
             database or self.declared.target["database"], schema or source_name, identifier or table_name
         )
         pattern, expression = external_location(files, self.root) if files else (None, str(relation))

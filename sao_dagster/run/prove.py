@@ -17,12 +17,11 @@ from sao_dagster.core.nodes import DataTest, Materialized, Model, Seed, is_sourc
 from sao_dagster.core.project import Project
 from sao_dagster.core.proofs import Fact, FactKind, Proof
 from sao_dagster.core.records import BuildRecord, Verdict
-from sao_dagster.core.relations import RelationKey
+from sao_dagster.core.relations import RelationKey, quote
 from sao_dagster.errors import WarehouseError
+from sao_dagster.sql.dialects import dialect_named
 from sao_dagster.sql.inference.infer import Properties, TableFacts, accepted_domain, infer
-from sao_dagster.sql.inference.names import stored_name
 from sao_dagster.warehouses.protocol import Catalog, Constraints, Session
-from sao_dagster.warehouses.shared.names import quote
 
 SEED_ROWS = 100_000  # the greatest seed whose content is looked at
 
@@ -77,8 +76,8 @@ class Prover:
 
     @cached_property
     def _is_possible(self) -> bool:
-        """Whether anything can be proven here: no statements that may change what was built, no collations."""
-        if not self.project.proofs.enabled:
+        """Whether anything can be proven here: an engine on which proofs were fuzzed, nothing that may change what was built, no collations."""
+        if not self.project.proofs.enabled or not dialect_named(self.project.dialect).proofs_fuzzed:
             return False
         statements = [*self.project.on_run_start, *self.project.on_run_end]
         for node in self.project.nodes.values():
@@ -122,7 +121,8 @@ class Prover:
                 tables[relation.key] = table
         settings = self.project.proofs
         found = _infer(node.compiled.sql, self.project.dialect, tuple(tables.items()), settings.hashes_are_unique)
-        stored = tuple(stored_name(column, self.project.dialect) for column, _ in record.columns)
+        engine = dialect_named(self.project.dialect)
+        stored = tuple(engine.compared(column, quoted=True) for column, _ in record.columns)
         if found is None or len(stored) != len(found.names):
             return None
         named = all(mine in ("", theirs) for mine, theirs in zip(found.names, stored, strict=True))
@@ -192,7 +192,8 @@ class Prover:
         key = (seed.name, version)
         if key not in self._seeds:
             names = [column for column, _ in record.columns]
-            counts = ", ".join(f"count({quote(each)}), count(distinct {quote(each)})" for each in names)
+            quoted = [quote(each, seed.relation.quotes) for each in names]
+            counts = ", ".join(f"count({each}), count(distinct {each})" for each in quoted)
             row = self.session.query(f"select count(*), {counts} from {seed.relation}").rows[0]
             found = []
             for place, column in enumerate(names):

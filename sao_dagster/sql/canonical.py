@@ -16,8 +16,9 @@ from sqlglot.errors import SqlglotError
 from sqlglot.optimizer.normalize_identifiers import normalize_identifiers
 from sqlglot.optimizer.scope import Scope, traverse_scope
 
+from sao_dagster.sql.dialects import dialect_named
+
 _AMBIGUOUS = (exp.Pivot, exp.MatchRecognize, exp.Lateral, exp.Unnest, exp.UDTF, exp.Values, exp.Into)
-_KEEPS_CASE = ("duckdb", "sqlite", "mysql", "bigquery", "spark", "databricks", "tsql", "")
 
 
 @lru_cache(maxsize=512)
@@ -45,7 +46,7 @@ def canonical_form(sql: str, dialect: str) -> str | None:
 def _form(tree: exp.Query, dialect: str) -> str:
     names = [column.output_name for column in tree.selects]
     tree = _without_noise(normalize_identifiers(tree, dialect=dialect))
-    if dialect not in _KEEPS_CASE:
+    if not dialect_named(dialect).shows_case:
         names = [column.output_name for column in tree.selects]
     if tree.find(*_AMBIGUOUS) is None:
         tree = _without_inner_names(tree)

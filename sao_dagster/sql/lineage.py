@@ -11,11 +11,12 @@ from typing import Any, TypeAlias
 import sqlglot
 from sqlglot import exp
 from sqlglot.errors import SqlglotError
-from sqlglot.optimizer.normalize_identifiers import normalize_identifiers
 from sqlglot.optimizer.qualify import qualify
 from sqlglot.optimizer.scope import Scope, build_scope, find_all_in_scope
+from sqlglot.schema import MappingSchema
 
 from sao_dagster.core.relations import Relation, RelationKey
+from sao_dagster.sql.dialects import dialect_named
 
 Origin: TypeAlias = tuple[RelationKey, str]
 """A column of a relation: `Relation.key` and the column's name in lower case."""
@@ -38,7 +39,7 @@ def column_lineage(sql: str, dialect: str, tables: Mapping[Relation, Sequence[st
     for relation, columns in tables.items():
         database, schema_name, identifier = relation.key
         by_schema = schema.setdefault(database or "_", {}).setdefault(schema_name, {})
-        by_schema[identifier] = dict.fromkeys((name.lower() for name in columns), "unknown")
+        by_schema[identifier] = dict.fromkeys((_compared(name, True, dialect) for name in columns), "unknown")
     by_name = {relation.key: relation.key for relation in tables}
     by_name.update({("", *relation.key[1:]): relation.key for relation in tables})
     try:
@@ -46,7 +47,7 @@ def column_lineage(sql: str, dialect: str, tables: Mapping[Relation, Sequence[st
         _name_databases(query, by_name, dialect)
         qualified = qualify(
             query,
-            schema=schema,
+            schema=MappingSchema(schema, dialect=dialect, normalize=False),
             dialect=dialect,
             validate_qualify_columns=False,
             quote_identifiers=False,
@@ -71,17 +72,21 @@ def column_lineage(sql: str, dialect: str, tables: Mapping[Relation, Sequence[st
 
 
 def _name_databases(query: exp.Expr, by_name: Mapping[RelationKey, RelationKey], dialect: str) -> None:
-    """Write every known table with its database and in lower case, as the schema has it."""
-    for table in query.find_all(exp.Table):
-        key = by_name.get(_key(table))
-        if key is not None:
-            table.set("catalog", exp.to_identifier(key[0] or "_"))
-            table.set("db", exp.to_identifier(key[1]))
-            table.set("this", exp.to_identifier(key[2]))
-    for column in query.find_all(exp.Column):
-        if isinstance(column.this, exp.Identifier):  # DuckDB compares names without regard to case, quoted or not
-            column.this.set("this", column.name.lower())
-    normalize_identifiers(query, dialect=dialect)
+    """Write every name as the dialect compares it, and known tables with their database, as the schema has them."""
+    known = [(table, by_name[_key(table)]) for table in query.find_all(exp.Table) if _key(table) in by_name]
+    for identifier in query.find_all(exp.Identifier):
+        identifier.set("this", _compared(identifier.this, bool(identifier.args.get("quoted")), dialect))
+        identifier.set("quoted", True)
+    for table, (database, schema, name) in known:
+        table.set("catalog", exp.to_identifier(database or "_", quoted=True))
+        table.set("db", exp.to_identifier(schema, quoted=True))
+        table.set("this", exp.to_identifier(name, quoted=True))
+
+
+def _compared(name: str, quoted: bool, dialect: str) -> str:
+    """Return a name as the dialect compares it; where that is not known, case does not count, since lineage is for display."""
+    known = dialect_named(dialect)
+    return known.compared(name, quoted=quoted) if known.compares_names else name.lower()
 
 
 def _key(table: exp.Table) -> RelationKey:
@@ -136,6 +141,6 @@ class _Walk:
             if key is not None:
                 yield key, column.name.lower()
         elif isinstance(source, Scope) and isinstance(source.expression, exp.Query):
-            names = [name.lower() for name in source.expression.named_selects]
-            if column.name.lower() in names:
-                yield from self.origins(source, names.index(column.name.lower()))
+            names = source.expression.named_selects
+            if column.name in names:
+                yield from self.origins(source, names.index(column.name))

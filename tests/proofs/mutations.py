@@ -113,7 +113,7 @@ def two_values_are_one() -> Iterator[None]:
 
 @mutation
 def all_types_compare_alike() -> Iterator[None]:
-    with patch.object(joins, "comparable", _always), patch.object(predicates, "comparable", _always):
+    with patch.object(joins, "can_be_compared", _always), patch.object(predicates, "can_be_compared", _always):
         yield
 
 

@@ -15,7 +15,8 @@ from sao_dagster.core.relations import Relation
 from sao_dagster.core.selection import select
 from sao_dagster.dagster import PostgresResource, definitions
 from sao_dagster.errors import WarehouseError
-from sao_dagster.run.run import Run
+from sao_dagster.run.data_tests import TestSteps
+from sao_dagster.run.materialize import NodeBuilds
 from sao_dagster.state.sql_store import SqlStateStore
 from sao_dagster.warehouses.protocol import comparable
 from tests.deployment import Deployment
@@ -190,36 +191,34 @@ def test_a_build_that_read_a_later_build_records_that_one(shop: PostgresWorld) -
     """Another run builds and records the input after this one decided, before this one reads it."""
     shop.model("report", "select sum(amount) as amount from {{ ref('orders') }}").run()
     shop.sql("insert into raw.orders values (2, 7)")
-    ours = shop.runner()
     theirs = shop.runner()
+    original = NodeBuilds.build
 
-    original = Run._build
-
-    def build(self: Run, name: str, facts: Any, lease: Any) -> Any:
-        if name == "report" and self.runner is not theirs and not self.models.get("done"):
+    def build(self: NodeBuilds, name: str, facts: Any, lease: Any) -> Any:
+        if name == "report":
             theirs.run(select(theirs.project, "orders"))
         return original(self, name, facts, lease)
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(Run, "_build", build)
+        patch.setattr(NodeBuilds, "build", build)
         shop.run("report", mode=_force())
     assert shop.rows("select amount from main.report") == [(12,)]
     assert shop.run().outcomes == {"orders": "reused: no_new_data", "report": "reused: no_new_data"}
-    assert ours
 
 
 def test_a_verdict_about_a_table_that_is_built_meanwhile_is_not_kept(shop: PostgresWorld) -> None:
     shop.write("models/m.yml", "models: [{name: orders, columns: [{name: id, data_tests: [not_null]}]}]").run()
     shop.sql("insert into raw.orders values (2, 7)")
-    original = Run._is_about
+    original = TestSteps._is_about
 
-    def is_about(self: Run, record: Any, before: Any) -> bool:
-        node = self.project.nodes["orders"]
-        self.session.build_model(node, CompiledSql("select null::int as id, 1 as amount"), full_refresh=False)
-        return original(self, record, before)
+    def is_about(self: TestSteps, before: Any) -> bool:
+        node = self.run.project.nodes["orders"]
+        sql = CompiledSql("select null::int as id, 1 as amount")
+        self.run.session.build_model(node, sql, full_refresh=False)  # type: ignore[attr-defined]
+        return original(self, before)
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(Run, "_is_about", is_about)
+        patch.setattr(TestSteps, "_is_about", is_about)
         assert shop.run().tests == {"not_null_orders_id": "ran: pass"}
     stored = store_of(shop).tests(ENVIRONMENT)["not_null_orders_id"]
     assert stored.inputs["orders"] != store_of(shop).builds(ENVIRONMENT)["orders"].data_version

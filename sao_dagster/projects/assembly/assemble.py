@@ -43,6 +43,7 @@ class _Assembly:
             macro_files=(*builtin_macros(), *declared.macro_files),
             variables=declared.variables,
             target=declared.target,
+            dialect=declared.dialect,
             search_order=declared.search_order,
             descriptions=declared.descriptions,
         )
@@ -143,7 +144,7 @@ class _Assembly:
         if not self._naming_is_custom:
             schema = str(target["schema"])
             schema = schema if config.schema_ is None else f"{schema}_{config.schema_.strip()}"
-            return Relation(
+            return self.context.engine.relation(
                 config.database or target["database"],
                 schema,
                 config.alias or _alias(declaration),
@@ -167,7 +168,7 @@ class _Assembly:
         def named(macro: str, value: str | None) -> str:
             return str(naming.call_macro(macro, value, node)).strip()
 
-        return Relation(
+        return self.context.engine.relation(
             named("generate_database_name", config.database),
             named("generate_schema_name", config.schema_),
             named("generate_alias_name", config.alias),

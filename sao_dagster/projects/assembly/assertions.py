@@ -7,9 +7,10 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from sao_dagster.core.proofs import Assertion, FactKind, ProofSettings
+from sao_dagster.core.relations import quote
 from sao_dagster.errors import ProjectError
+from sao_dagster.sql.dialects import dialect_named
 from sao_dagster.sql.fingerprint import sql_digest
-from sao_dagster.sql.inference.names import written_name
 
 PROVE, VERIFY_PROOFS, HASHES_ARE_UNIQUE = "sao_prove_tests", "sao_verify_proofs", "sao_hashes_are_unique"
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
@@ -51,10 +52,11 @@ def assertion_of(
     Assertion(kind=<FactKind.NOT_NULL: 'not_null'>, column='id', values=())
     >>> assertion_of("not_null", "id", {}, "t", "select * from t where id is null and city = 'x'", "duckdb")
     """
-    quoted = column.startswith('"') and column.endswith('"') and '"' not in column[1:-1]
+    engine = dialect_named(dialect)
+    quoted = column == quote(column[1:-1], engine.quotes)
     if not quoted and not _NAME.fullmatch(column):
         return None
-    name = written_name(column[1:-1] if quoted else column, dialect, quoted=quoted)
+    name = engine.compared(column[1:-1] if quoted else column, quoted=quoted)
     known: Assertion | None = None
     texts: tuple[str, ...] = ()  # as this package writes it, and as dbt compiles it
     if kind == "not_null":

@@ -11,7 +11,6 @@ from sao_dagster.core.hashing import digest
 from sao_dagster.core.nodes import DataTest, Materialized, Source, is_source
 from sao_dagster.core.project import unknown
 from sao_dagster.core.proofs import Assertion
-from sao_dagster.core.relations import Relation
 from sao_dagster.errors import NeedsConnectionError, ProjectError, RenderError, UnsupportedError
 from sao_dagster.projects.assembly.assertions import assertion_of
 from sao_dagster.projects.assembly.drafts import Drafts, cte_name
@@ -79,10 +78,11 @@ class TestAssembly:
                 f"there are two data tests called {name!r}; the other one is in {other}; give one a name",
                 location=declared.location,
             )
-        stored = None
+        stored, engine = None, self.drafts.context.engine
         if config.keeps_failures:
             schema = f"{self.drafts.declared.target['schema']}_{config.schema_ or 'dbt_test__audit'}"
-            stored = Relation(config.database or self.drafts.declared.target["database"], schema, config.alias or alias)
+            database = config.database or self.drafts.declared.target["database"]
+            stored = engine.relation(database, schema, config.alias or alias)
         tests[name] = DataTest(
             name=name,
             kind=declared.kind,
@@ -97,7 +97,7 @@ class TestAssembly:
             error_if=config.error_if,
             where=config.where,
             limit=config.limit,
-            shares_statement=config.shares_statement,
+            shares_statement=config.shares_statement and engine.shares_test_statements,
             asserts=self._asserts(declared, config, sql),
             expiry=volatility(sql, self.drafts.declared.dialect).expiry,
             store_failures=stored,
@@ -164,9 +164,7 @@ class TestAssembly:
         source = self._sources.get(tested)
         draft = self.drafts.by_id.get(tested)
         if source is not None:
-            model = RelationValue(
-                source.relation or Relation(None, source.source_name, source.table_name), source.expression
-            )
+            model = RelationValue(self.drafts.place_of(source), source.expression)
         elif draft is not None and draft.materialized is Materialized.EPHEMERAL:
             model = RelationValue(draft.relation, cte_name(tested))
         elif draft is not None:

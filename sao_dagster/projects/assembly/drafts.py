@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
 
-from sao_dagster.core.nodes import Materialized, is_source
+from sao_dagster.core.nodes import Materialized, Source, is_source
 from sao_dagster.core.project import Notice, unknown
 from sao_dagster.core.relations import Relation, RelationKey
 from sao_dagster.errors import Location, ProjectError, SaoError
@@ -105,8 +105,12 @@ class Drafts:
                 if declaration.is_latest:
                     self.context.refs[package, declaration.name, None] = resolved
         for source in self.declared.sources:
-            where = source.relation or Relation(None, source.source_name, source.table_name)
-            self.context.sources[source.source_name, source.table_name] = Resolved(source.id, where, source.expression)
+            place = self.place_of(source)
+            self.context.sources[source.source_name, source.table_name] = Resolved(source.id, place, source.expression)
+
+    def place_of(self, source: Source) -> Relation:
+        """Return the relation that templates see of a source; one of its name where it is read from files."""
+        return source.relation or self.context.engine.relation(None, source.source_name, source.table_name)
 
     def reads(self, trace: RenderTrace, location: Location, name: str) -> tuple[str, ...]:
         """Return the ids that a template reads.

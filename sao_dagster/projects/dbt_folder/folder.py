@@ -11,11 +11,13 @@ from typing import Any
 
 from sao_dagster.core.nodes import Column
 from sao_dagster.core.project import Notice
+from sao_dagster.core.relations import quote
 from sao_dagster.errors import Location, ProjectError, SaoError, UnsupportedError
 from sao_dagster.projects.config import checked
 from sao_dagster.projects.dbt_folder.profiles import load_profile
 from sao_dagster.projects.dbt_folder.project_file import ProjectFile, Settings
 from sao_dagster.projects.dbt_folder.properties_files import (
+    ColumnProperties,
     LoadedYaml,
     ModelProperties,
     PropertiesFile,
@@ -38,6 +40,7 @@ from sao_dagster.projects.declarations import (
 from sao_dagster.projects.templates.jinja import MacroFile
 from sao_dagster.projects.templates.render import Render, RenderSubject, TemplateContext
 from sao_dagster.projects.test_entries import parse_entry
+from sao_dagster.sql.dialects import dialect_named
 from sao_dagster.warehouses.protocol import Warehouse
 
 
@@ -153,6 +156,7 @@ class _Folder:
             project_name=settings.name,
             variables=declared.variables,
             target=declared.target,
+            dialect=declared.dialect,
             descriptions=declared.descriptions,
         )
         subject = RenderSubject(name="dbt_project.yml", path="dbt_project.yml", package=settings.name)
@@ -383,7 +387,7 @@ class _Folder:
             )
             for position, column in enumerate(table.columns):
                 at = ("sources", index, "tables", number, "columns", position)
-                name = f'"{column.name}"' if column.quote else column.name
+                name = self._written(column)
                 self._tests_of(column.all_tests, f"source:{source.name}.{table.name}", name, loaded, at, where)
 
     def _table(
@@ -391,7 +395,16 @@ class _Folder:
     ) -> None:
         target = self.declared.target
         self.declared.sources.append(
-            read_table(self.settings, source, table, config, root=self.root, target=target, where=where)
+            read_table(
+                self.settings,
+                source,
+                table,
+                config,
+                root=self.root,
+                target=target,
+                engine=dialect_named(self.declared.dialect),
+                where=where,
+            )
         )
 
     # ------------------------------------------------------------------ data tests
@@ -405,8 +418,13 @@ class _Folder:
             for name in named.get(key, ()):
                 self._tests_of(patch.all_tests, name, None, loaded, where, at)
                 for number, column in enumerate(patch.columns):
-                    quoted = f'"{column.name}"' if column.quote else column.name
-                    self._tests_of(column.all_tests, name, quoted, loaded, (*where, "columns", number), at)
+                    self._tests_of(
+                        column.all_tests, name, self._written(column), loaded, (*where, "columns", number), at
+                    )
+
+    def _written(self, column: ColumnProperties) -> str:
+        """Return a column as the SQL of its data tests writes it."""
+        return quote(column.name, dialect_named(self.declared.dialect).quotes) if column.quote else column.name
 
     def _tests_of(
         self,
@@ -456,6 +474,7 @@ class _Folder:
                     macro_files=self.declared.macro_files,
                     variables=self.declared.variables,
                     target=self.declared.target,
+                    dialect=self.declared.dialect,
                 ),
                 subject,
                 execute=False,

@@ -9,11 +9,11 @@ from pathlib import Path
 from typing import Any
 
 from sao_dagster.core.nodes import Column, Source
-from sao_dagster.core.relations import Relation
 from sao_dagster.errors import Location, ProjectError
 from sao_dagster.projects.config import SourceFreshness, checked, listed
 from sao_dagster.projects.dbt_folder.project_file import Settings
 from sao_dagster.projects.dbt_folder.properties_files import SourceProperties, TableProperties
+from sao_dagster.sql.dialects import Dialect
 
 
 def read_table(
@@ -24,6 +24,7 @@ def read_table(
     *,
     root: Path,
     target: Mapping[str, Any],
+    engine: Dialect,
     where: Location,
 ) -> Source:
     """Return one table of a source.
@@ -35,6 +36,7 @@ def read_table(
         config: Configuration from broad to specific, merged.
         root: The project's folder.
         target: Where models are built; the database of sources that name none.
+        engine: What the SQL is for, which says how names are quoted.
         where: Its place in the properties file.
 
     Raises:
@@ -75,7 +77,7 @@ def read_table(
     database = settings.text(source.database) if source.database else target["database"]
     schema = settings.text(source.schema_) if source.schema_ else source.name
     identifier = settings.text(table.identifier) if table.identifier else table.name
-    relation, files = Relation(database, schema, identifier), None
+    relation, files = engine.relation(database, schema, identifier), None
     expression = str(relation)
     if external:
         text = str(external).replace("{name}", table.name).replace("{identifier}", identifier)

@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from datetime import date, datetime, timezone
 from typing import Any
 
-from sao_dagster.core.relations import Relation
+from sao_dagster.core.relations import Relation, quote
 from sao_dagster.errors import RenderError, UnsupportedError
 
 
@@ -83,7 +83,7 @@ class RelationValue:
             )
             if wanted and part
         ]
-        return ".".join('"' + str(part).replace('"', '""') + '"' for part in parts)
+        return ".".join(quote(part, self.relation.quotes) for part in parts)
 
     def __getattr__(self, name: str) -> Any:
         if name.startswith("__"):
@@ -94,10 +94,10 @@ class RelationValue:
 class ColumnValue:
     """A column of a relation."""
 
-    def __init__(self, name: str, data_type: str) -> None:
+    def __init__(self, name: str, data_type: str, *, quotes: str) -> None:
         self.name = self.column = name
         self.data_type = self.dtype = data_type
-        self.quoted = '"' + name.replace('"', '""') + '"'
+        self.quoted = quote(name, quotes)
 
     def is_string(self) -> bool:
         """Whether it holds text."""

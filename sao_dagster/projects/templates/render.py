@@ -21,7 +21,7 @@ import yaml
 from jinja2.utils import missing
 
 from sao_dagster.core.nodes import Asking
-from sao_dagster.core.relations import Relation
+from sao_dagster.core.relations import Relation, quote
 from sao_dagster.errors import NeedsConnectionError, RenderError, UnsupportedError
 from sao_dagster.projects.templates.context_objects import (
     ColumnValue,
@@ -32,6 +32,7 @@ from sao_dagster.projects.templates.context_objects import (
     raise_compiler_error,
 )
 from sao_dagster.projects.templates.jinja import BUILTINS, MacroFile, MacroRegistry, MacroReturn, evaluate, render
+from sao_dagster.sql.dialects import Dialect, dialect_named
 
 PINNED_TIME = datetime(2000, 1, 1, tzinfo=timezone.utc)
 PINNED_ID = "00000000-0000-0000-0000-000000000000"
@@ -107,6 +108,7 @@ class TemplateContext:
         macro_files: Macros of the project, of installed packages, and of `dbt`.
         variables: `vars` of the project, global ones and those of packages.
         target: What `target` shows.
+        dialect: sqlglot's name of the SQL dialect, which says how names are quoted.
         search_order: `dispatch` of the project: where macros of a namespace are looked for.
         refs: What `ref` leads to, by package (None: any), name and version (None: the latest).
         sources: What `source` leads to.
@@ -118,6 +120,7 @@ class TemplateContext:
     macro_files: tuple[MacroFile, ...] = ()
     variables: Mapping[str, Any] = field(default_factory=dict)
     target: Mapping[str, Any] = field(default_factory=dict)
+    dialect: str = ""
     search_order: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     refs: dict[tuple[str | None, str, str | None], Resolved] = field(default_factory=dict)
     sources: dict[tuple[str, str], Resolved] = field(default_factory=dict)
@@ -131,6 +134,11 @@ class TemplateContext:
 
     def __getstate__(self) -> dict[str, Any]:
         return {name: value for name, value in self.__dict__.items() if name != "macros"}
+
+    @property
+    def engine(self) -> Dialect:
+        """What is known of the engine that the SQL is for."""
+        return dialect_named(self.dialect)
 
     def resolve_ref(self, package: str | None, name: str, version: str | None) -> Resolved | None:
         """Return what a `ref` leads to, or None."""
@@ -211,9 +219,9 @@ class Render:
             "is_incremental": self._is_incremental,
             "execute": self._execute,
             "target": Namespace("target", self.context.target),
-            "this": RelationValue(subject.this or Relation(None, "unresolved", subject.name)),
+            "this": RelationValue(subject.this or self.context.engine.relation(None, "unresolved", subject.name)),
             "adapter": self._adapter,
-            "api": Namespace("api", {"Relation": Namespace("api.Relation", {"create": _create_relation}), "Column": ColumnValue}),
+            "api": Namespace("api", {"Relation": Namespace("api.Relation", {"create": self._create_relation}), "Column": self._column}),
             "exceptions": Namespace(
                 "exceptions",
                 {
@@ -300,7 +308,7 @@ class Render:
         if found is None:
             if self._execute:
                 raise RenderError(f"ref({', '.join(map(repr, args))}) leads nowhere")
-            return RelationValue(Relation(None, "unresolved", str(name)))
+            return RelationValue(self.context.engine.relation(None, "unresolved", str(name)))
         return RelationValue(found.relation, found.text)
 
     def _source(self, source_name: str, table_name: str) -> RelationValue:
@@ -309,7 +317,7 @@ class Render:
         if found is None:
             if self._execute:
                 raise RenderError(f"source({source_name!r}, {table_name!r}) leads nowhere")
-            return RelationValue(Relation(None, source_name, table_name))
+            return RelationValue(self.context.engine.relation(None, source_name, table_name))
         return RelationValue(found.relation, found.text)
 
     def _env_var(self, name: str, default: str | None = None) -> str:
@@ -384,7 +392,7 @@ class Render:
             "adapter",
             {
                 "dispatch": self._dispatch,
-                "quote": lambda name: '"' + str(name).replace('"', '""') + '"',
+                "quote": lambda name: quote(str(name), self.context.engine.quotes),
                 "type": lambda: self.context.target.get("type", ""),
                 "get_relation": self._get_relation,
                 "get_columns_in_relation": self._get_columns,
@@ -408,20 +416,32 @@ class Render:
             f"no macro for dispatch of {macro_name!r}: looked for {tried} in {', '.join(map(str, order))}"
         )
 
+    def _create_relation(
+        self,
+        database: str | None = None,
+        schema: str = "",
+        identifier: str = "",
+        type: str | None = None,  # noqa: A002 - dbt's name
+    ) -> RelationValue:
+        return RelationValue(self.context.engine.relation(database, schema, identifier), kind=type)
+
+    def _column(self, name: str, data_type: str) -> ColumnValue:
+        return ColumnValue(name, data_type, quotes=self.context.engine.quotes)
+
     def _get_columns(self, relation: RelationValue) -> list[ColumnValue]:
         asking = self._ask()
         if asking is None:
             return []
         found = asking.columns_of(str(relation) if relation.is_written else relation.relation)
-        return [ColumnValue(name, kind) for name, kind in found]
+        return [self._column(name, kind) for name, kind in found]
 
     def _get_relation(
         self, database: str | None = None, schema: str = "", identifier: str = ""
     ) -> RelationValue | None:
         asking = self._ask()
-        relation = Relation(database or self.context.target.get("database"), schema, identifier)
+        relation = self.context.engine.relation(database or self.context.target.get("database"), schema, identifier)
         kind = None if asking is None else asking.kind_of(relation)
-        return None if kind is None else RelationValue(Relation(database, schema, identifier), kind=kind)
+        return None if kind is None else self._create_relation(database, schema, identifier, kind)
 
     def _schema_exists(self, database: str | None, schema: str) -> bool:
         asking = self._ask()
@@ -519,15 +539,6 @@ class _Var:
 
 def _return(value: Any = None) -> Any:
     raise MacroReturn(value)
-
-
-def _create_relation(
-    database: str | None = None,
-    schema: str = "",
-    identifier: str = "",
-    type: str | None = None,  # noqa: A002 - dbt's name
-) -> RelationValue:
-    return RelationValue(Relation(database, schema, identifier), kind=type)
 
 
 def _lenient(parse: Callable[[str], Any]) -> Callable[..., Any]:

@@ -36,7 +36,8 @@ def describe_aggregate(block: QueryBlock, node: exp.Expr) -> ExpressionFacts | i
     domain = inside.rows.domains.get(column) if isinstance(function, functions.PICKS) else None
     found = ExpressionFacts(kind, domain=domain and domain.by("aggregate"))
     reason = inside.rows.not_null_proof(column)
-    if reason is not None and not filtered and block.filled is not None:
+    keeps = functions.aggregate_keeps_not_null(function, block.dialect) and not filtered
+    if reason is not None and keeps and block.filled is not None:
         found = replace(found, not_null=follow("aggregate", reason, block.filled))
     if isinstance(function, functions.PICKS) and block.rows.identity and block.one_grouping:
         unique = inside.rows.key_proof([column], ignoring_nulls=True)
@@ -118,7 +119,8 @@ def describe_window(block: QueryBlock, node: exp.Window) -> ExpressionFacts | in
     kind = rows.type_of(column) if picks else _type(block, function, column)
     domain = rows.domains.get(column) if picks else None
     reason = rows.not_null_proof(column)
-    here = not filtered and _holds_current_row(spec)
+    keeps = first_or_last or functions.aggregate_keeps_not_null(function, block.dialect)
+    here = keeps and not filtered and _holds_current_row(spec)
     return ExpressionFacts(
         kind,
         not_null=follow("window_aggregate", reason) if reason is not None and here else None,

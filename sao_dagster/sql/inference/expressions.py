@@ -9,6 +9,7 @@ from typing import Any
 from sqlglot import exp
 
 from sao_dagster.core.proofs import Proof
+from sao_dagster.sql.dialects import Operation, dialect_named
 from sao_dagster.sql.inference import functions
 from sao_dagster.sql.inference.aggregates import describe_aggregate, describe_window
 from sao_dagster.sql.inference.dependencies import Domain, RowFacts, Value, any_domain, common_type, follow
@@ -23,6 +24,7 @@ from sao_dagster.sql.inference.types import (
     WHOLE_DAYS,
     Kind,
     Type,
+    can_be_compared,
     keeps_apart,
     type_of,
 )
@@ -99,10 +101,22 @@ def _function(block: QueryBlock, node: exp.Expr) -> ExpressionFacts:
     if not pure:
         return ExpressionFacts(kind)
     strict = functions.keeps_not_null(node, block.dialect)
-    if isinstance(node, functions.COMPARISONS) and block.dialect not in ("duckdb", "postgres"):
-        strict = strict and all(block.rows.type_of(each).kind is not Kind.OTHER for each in columns)
+    if isinstance(node, (*functions.COMPARISONS, exp.Between)):
+        strict = strict and _has_verdict(block, columns)
     rejects = tuple(block.intern(each) for each in functions.rejects_null(node))
     return ExpressionFacts(kind, columns, strict=strict, rejects=rejects, rule="strict_function")
+
+
+def _has_verdict(block: QueryBlock, columns: Sequence[int]) -> bool:
+    """Return whether a comparison of values that are not null is not null.
+
+    It may be for nested values that hold nulls, and where one side is cast to the type of the other and cannot be.
+    """
+    engine, types = dialect_named(block.dialect), [block.rows.type_of(each) for each in columns]
+    nested_too = engine.compares_nested or all(each.kind is not Kind.OTHER for each in types)
+    if Operation.CONVERSION in engine.errs:
+        return nested_too
+    return all(can_be_compared(types[0], each) for each in types[1:])
 
 
 def _is_never_null(node: exp.Expr) -> bool:
@@ -132,15 +146,11 @@ def _result_type(block: QueryBlock, node: exp.Expr, columns: Sequence[int]) -> T
 
 
 def _begins_day(block: QueryBlock, node: exp.Expr) -> bool:
-    """Return whether a truncated time is the beginning of a day, of which there is one on each date.
-
-    Times of Snowflake may have zones of their own, and so several beginnings of one date.
-    """
+    """Return whether a truncated time is the beginning of a day, of which there is one on each date."""
     unit = node.args.get("unit")
-    zoned = block.dialect == "snowflake" and block.rows.type_of(block.intern(node.this)).kind is not Kind.DATE
-    return (
-        unit is not None and unit.name.upper() in functions.WHOLE_DAY_UNITS and not zoned and not node.args.get("zone")
-    )
+    if unit is None or unit.name.upper() not in functions.WHOLE_DAY_UNITS or node.args.get("zone"):
+        return False
+    return dialect_named(block.dialect).one_midnight or block.rows.type_of(block.intern(node.this)).kind is Kind.DATE
 
 
 def _connected(block: QueryBlock, node: exp.Expr) -> ExpressionFacts:
@@ -160,7 +170,7 @@ def _shift(block: QueryBlock, node: exp.Expr) -> ExpressionFacts:
     sides = [block.intern(node.this), block.intern(node.expression)]
     kinds = [block.rows.type_of(each).kind for each in sides]
     for variable, constant in ((0, 1), (1, 0)):
-        is_date = kinds[variable] is Kind.DATE and variable == 0 and block.dialect in ("duckdb", "postgres")
+        is_date = kinds[variable] is Kind.DATE and variable == 0 and dialect_named(block.dialect).adds_days
         moved = kinds[variable] is Kind.INTEGER or is_date
         if moved and kinds[constant] is Kind.INTEGER and _is_constant(block, sides[constant]):
             kind = Type(kinds[variable])
@@ -255,7 +265,7 @@ def _cast(block: QueryBlock, node: exp.Cast) -> ExpressionFacts:
     tries = isinstance(node, exp.TryCast)
     apart = keeps_apart(source, target, block.dialect)
     safe = apart or target.kind is Kind.TEXT
-    fails = not tries and block.dialect not in ("spark", "databricks")
+    fails = not tries and Operation.CONVERSION in dialect_named(block.dialect).errs
     return ExpressionFacts(
         target,
         (inner,),
@@ -319,7 +329,7 @@ def _nullif(block: QueryBlock, node: exp.Nullif) -> ExpressionFacts:
 
 def _extreme(block: QueryBlock, node: exp.Expr) -> ExpressionFacts:
     columns = [block.intern(each) for each in (node.this, *node.expressions)]
-    ignores = block.dialect in functions.IGNORE_NULLS_IN_GREATEST
+    ignores = dialect_named(block.dialect).skips_nulls_in_greatest
     return ExpressionFacts(
         common_type(_parts(block, columns)),
         tuple(columns),

@@ -1,12 +1,15 @@
 """What functions do with nulls, by sqlglot's classes of them; a function that is in no table may do anything.
 
 Two things are asked: is the result not null when no argument is (`KEEPS`), and is the first argument not null when the result is
-not (`REJECTS`). Engines differ where something goes wrong: division by zero, invalid dates and infinite ones, failing casts.
+not (`REJECTS`). Engines differ where something goes wrong: division by zero, invalid dates and infinite ones, failing casts. There
+only those give no null of which `sql/dialects.py` says so.
 """
 
 from __future__ import annotations
 
 from sqlglot import exp
+
+from sao_dagster.sql.dialects import Operation, dialect_named
 
 COMPARISONS = (exp.EQ, exp.NEQ, exp.LT, exp.LTE, exp.GT, exp.GTE)
 MATCHES = (exp.Like, exp.ILike, exp.RegexpLike, exp.SimilarTo, exp.Glob, exp.StartsWith)
@@ -39,20 +42,23 @@ REJECTS = (
 )
 """The first argument is not null where the result is not; for what has two sides, neither is."""
 
-_ANYWHERE = (*COMPARISONS, *MATCHES, *ARITHMETIC, *_TEXT, *_TEXT_TO_OTHER, *_NUMBERS, *_BITS)
 NEVER_NULL = (
     exp.CurrentDate, exp.CurrentTimestamp, exp.CurrentTime, exp.CurrentDatetime, exp.Localtimestamp,
     exp.Localtime, exp.Rand, exp.Uuid, exp.NullSafeEQ, exp.NullSafeNEQ, exp.Is, exp.Array, exp.Struct, exp.CurrentUser,
     exp.CurrentSchema,
 )  # fmt: skip
-_ALSO_KEEP = (
-    exp.DPipe, exp.Concat, exp.And, exp.Or, exp.Not, exp.Between, exp.Interval, exp.Translate, exp.Overlay,
-)  # fmt: skip
-PURE = (*REJECTS, *NEVER_NULL, *_ALSO_KEEP)
+_ALSO_OF_TEXT = (exp.DPipe, exp.Concat, exp.Translate, exp.Overlay)
+_LOGIC = (exp.And, exp.Or, exp.Not)
+PURE = (*REJECTS, *NEVER_NULL, *_ALSO_OF_TEXT, *_LOGIC, exp.Between, exp.Interval)
 """Equal for equal arguments."""
-_INFINITE_DATES = ("duckdb", "postgres", "redshift")
-_ERRORS_ON_ZERO = ("postgres", "redshift", "snowflake", "bigquery")
-_NULL_ON_ERROR = ("spark", "databricks")
+_OPERATIONS: tuple[tuple[Operation, tuple[type[exp.Expr], ...]], ...] = (
+    (Operation.ARITHMETIC, (*ARITHMETIC, *_NUMBERS, *_BITS)),
+    (Operation.ROOT, _ROOTS),
+    (Operation.DATE, (*_DATES, exp.Interval)),
+    (Operation.DATE_PART, _PARTS),
+    (Operation.TEXT, (*MATCHES, *_TEXT, *_TEXT_TO_OTHER, *_ALSO_OF_TEXT)),
+)
+"""What is not null for arguments that are not, on engines where such an operation fails if it has no value."""
 
 TEXT_RESULTS = (*_TEXT, exp.MD5, exp.DPipe, exp.Concat, exp.ConcatWs, exp.GroupConcat)
 BOOLEAN_RESULTS = (
@@ -64,14 +70,13 @@ PLAIN_RESULTS = (*_NUMBERS, *_ROOTS, *_DATES, *_PARTS, exp.Sum, exp.Avg, exp.Med
 
 WHOLE_DAY_UNITS = ("DAY", "WEEK", "ISOWEEK", "MONTH", "QUARTER", "YEAR", "ISOYEAR")
 
-IGNORE_NULLS_IN_GREATEST = ("duckdb", "postgres", "redshift")
 HASHES = (exp.MD5, exp.SHA2)
 
 AGGREGATES = (
     exp.Sum, exp.Avg, exp.Min, exp.Max, exp.AnyValue, exp.First, exp.Last, exp.Median, exp.GroupConcat, exp.LogicalAnd,
     exp.LogicalOr, exp.ArrayAgg, exp.Mode, exp.BitwiseAndAgg, exp.BitwiseOrAgg, exp.BitwiseXorAgg,
 )  # fmt: skip
-"""Not null over at least one row whose argument is not null."""
+"""Not null over at least one row whose argument is not null, where what is too great for its type is an error."""
 
 COUNTS = (exp.Count, exp.ApproxDistinct, exp.CountIf)
 PICKS = (exp.Min, exp.Max, exp.AnyValue, exp.First, exp.Last)
@@ -89,25 +94,33 @@ SCALARS = frozenset(
 def keeps_not_null(node: exp.Expr, dialect: str) -> bool:
     """Return whether the result of a function is not null when none of its arguments is.
 
+    Of comparisons it says so of values that are compared as they are; where one is cast first, the cast may give null.
+
     >>> from sqlglot import parse_one
     >>> keeps_not_null(parse_one("lower(a)"), "duckdb"), keeps_not_null(parse_one("a / b"), "duckdb")
     (True, False)
+    >>> keeps_not_null(parse_one("a = b"), "brand new"), keeps_not_null(parse_one("a + b"), "brand new")
+    (True, False)
     """
+    errs = dialect_named(dialect).errs
     if isinstance(node, COMPARISONS):
         return not any(
             isinstance(side, exp.Tuple | exp.Struct | exp.Any | exp.All) for side in (node.this, node.expression)
         )
-    if isinstance(node, _ANYWHERE):
-        return True
     if isinstance(node, DIVISIONS):
-        return dialect in _ERRORS_ON_ZERO or _is_nonzero(node.expression)
-    if isinstance(node, _ROOTS):
-        return dialect not in _NULL_ON_ERROR
-    if isinstance(node, _DATES):
-        return dialect not in _NULL_ON_ERROR
-    if isinstance(node, _PARTS):
-        return dialect not in _NULL_ON_ERROR and dialect not in _INFINITE_DATES
-    return isinstance(node, _ALSO_KEEP)
+        return Operation.ARITHMETIC in errs and (Operation.DIVISION in errs or _is_nonzero(node.expression))
+    if isinstance(node, (*_LOGIC, exp.Between, exp.Like)):
+        return True
+    return any(operation in errs and isinstance(node, kinds) for operation, kinds in _OPERATIONS)
+
+
+def aggregate_keeps_not_null(node: exp.Expr, dialect: str) -> bool:
+    """Return whether an aggregate over at least one row is not null when its argument never is.
+
+    >>> aggregate_keeps_not_null(exp.Min(), "brand new"), aggregate_keeps_not_null(exp.Sum(), "brand new")
+    (True, False)
+    """
+    return isinstance(node, PICKS) or Operation.ARITHMETIC in dialect_named(dialect).errs
 
 
 def rejects_null(node: exp.Expr) -> tuple[exp.Expr, ...]:
@@ -130,7 +143,7 @@ def rejects_null(node: exp.Expr) -> tuple[exp.Expr, ...]:
 
 def never_null_concat(node: exp.Expr, dialect: str) -> bool:
     """Return whether `concat` takes nulls for empty texts."""
-    return bool(node.args.get("coalesce")) and dialect in ("duckdb", "postgres")
+    return bool(node.args.get("coalesce")) and dialect_named(dialect).skips_nulls_in_concat
 
 
 def _is_nonzero(node: exp.Expr) -> bool:

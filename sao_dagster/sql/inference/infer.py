@@ -17,8 +17,9 @@ from sqlglot.errors import SqlglotError
 
 from sao_dagster.core.proofs import INFERRED, Fact, FactKind, Proof
 from sao_dagster.core.relations import RelationKey
+from sao_dagster.sql.dialects import dialect_named
 from sao_dagster.sql.inference.dependencies import Domain, RowFacts, Value, follow
-from sao_dagster.sql.inference.names import NotUnderstoodError, stored_name
+from sao_dagster.sql.inference.names import NotUnderstoodError
 from sao_dagster.sql.inference.output import Output
 from sao_dagster.sql.inference.queries import QueryReader
 from sao_dagster.sql.inference.types import Kind, Type, read_type
@@ -155,6 +156,8 @@ def understand(
     Raises:
         NotUnderstoodError: With what is not understood.
     """
+    if not dialect_named(dialect).compares_names:
+        raise NotUnderstoodError(f"which names are the same in {dialect!r}")
     try:
         statements = [each for each in parse(sql, read=dialect) if each is not None]
     except (SqlglotError, RecursionError) as error:
@@ -188,13 +191,14 @@ class _Tables:
 
     def _output(self, table: TableFacts, ids: count[int]) -> Output:
         row = next(ids)
-        columns = {stored_name(name, self.dialect): next(ids) for name, _ in table.columns}
+        engine = dialect_named(self.dialect)
+        columns = {engine.compared(name, quoted=True): next(ids) for name, _ in table.columns}
         rows = RowFacts.numbered(row, columns.values())
         rows.types = {
-            columns[stored_name(name, self.dialect)]: read_type(text, self.dialect) for name, text in table.columns
+            columns[engine.compared(name, quoted=True)]: read_type(text, self.dialect) for name, text in table.columns
         }
         for fact, inner in (*((fact, None) for fact in table.facts), *table.derived):
-            mine = [columns.get(stored_name(name, self.dialect)) for name in fact.columns]
+            mine = [columns.get(engine.compared(name, quoted=True)) for name in fact.columns]
             about = [column for column in mine if column is not None]
             if len(about) != len(mine):
                 continue

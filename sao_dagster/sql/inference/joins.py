@@ -8,11 +8,12 @@ from dataclasses import dataclass, replace
 from sqlglot import exp
 
 from sao_dagster.core.proofs import Proof
+from sao_dagster.sql.dialects import dialect_named
 from sao_dagster.sql.inference.dependencies import Ids, Implication, RowFacts, follow
 from sao_dagster.sql.inference.names import Names, NotUnderstoodError, name_of, read_only
 from sao_dagster.sql.inference.predicates import Effects, assume, effects
 from sao_dagster.sql.inference.query_block import QueryBlock
-from sao_dagster.sql.inference.types import common, comparable
+from sao_dagster.sql.inference.types import can_be_compared, common
 
 
 @dataclass(frozen=True)
@@ -69,7 +70,10 @@ def join(block: QueryBlock, right: Side, node: exp.Join) -> None:
         chosen = other if side == "RIGHT" else one if side != "FULL" else either
         columns[name] = _in_common(block, meeting, rows, chosen, (one, other))
     block.rows = rows
-    block.names = left.names.joined(right.names, columns, merged_first=block.dialect != "duckdb")
+    merged_first = dialect_named(block.dialect).merges_first
+    if columns and merged_first is None:
+        raise NotUnderstoodError("where `*` gives the columns of a using")
+    block.names = left.names.joined(right.names, columns, merged_first=bool(merged_first))
 
 
 def _in_common(
@@ -139,7 +143,7 @@ def _conditions(
         one, other = next(iter(ones)), next(iter(others))
         merged[name] = (one, other)
         found.not_null.update({one: proof, other: proof})
-        if comparable(meeting.rows.type_of(one), meeting.rows.type_of(other)):
+        if can_be_compared(meeting.rows.type_of(one), meeting.rows.type_of(other)):
             found.equal[frozenset({one, other})] = proof
     return found, merged
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 from sqlglot import exp
 
-_KEEPS_QUOTED_CASE = ("postgres", "redshift", "snowflake")
+from sao_dagster.sql.dialects import dialect_named
 
 
 class NotUnderstoodError(Exception):
@@ -34,21 +34,8 @@ def name_of(identifier: exp.Expr | str | None, dialect: str) -> str:
     if identifier is None:
         return ""
     text = identifier if isinstance(identifier, str) else identifier.name
-    if dialect not in _KEEPS_QUOTED_CASE:
-        return text.lower()
-    if isinstance(identifier, exp.Identifier) and identifier.args.get("quoted"):
-        return text
-    return text.upper() if dialect == "snowflake" else text.lower()
-
-
-def written_name(text: str, dialect: str, *, quoted: bool) -> str:
-    """Return a name that SQL writes with or without quotes as the dialect compares it."""
-    return name_of(exp.to_identifier(text, quoted=quoted), dialect)
-
-
-def stored_name(name: str, dialect: str) -> str:
-    """Return a name that a catalog gives as the dialect compares it."""
-    return name if dialect in _KEEPS_QUOTED_CASE else name.lower()
+    quoted = isinstance(identifier, exp.Identifier) and bool(identifier.args.get("quoted"))
+    return dialect_named(dialect).compared(text, quoted=quoted)
 
 
 @dataclass
@@ -118,7 +105,7 @@ class Names:
         Args:
             other: The right side.
             merged: What `using` merges.
-            merged_first: Whether `*` gives merged columns first, as the SQL standard has it; DuckDB leaves them in place.
+            merged_first: Whether `*` gives merged columns first, as the SQL standard has it, or in the place of the left one.
         """
         left = [(name, merged.get(name, column)) for name, column in self.star]
         right = [(name, column) for name, column in other.star if name not in merged]

@@ -13,7 +13,7 @@ from sao_dagster.core.proofs import Proof
 from sao_dagster.sql.inference import functions
 from sao_dagster.sql.inference.dependencies import Domain, Found, Value, follow
 from sao_dagster.sql.inference.query_block import QueryBlock
-from sao_dagster.sql.inference.types import Kind, comparable
+from sao_dagster.sql.inference.types import Kind, can_be_compared
 
 
 @dataclass
@@ -164,7 +164,7 @@ def _compared(block: QueryBlock, node: exp.Expr, holds: bool) -> Effects:
     one, other = block.intern(node.this), block.intern(node.expression)
     proof = Proof("comparison")
     found = Effects({one: proof, other: proof})
-    if not comparable(block.rows.type_of(one), block.rows.type_of(other)):
+    if not can_be_compared(block.rows.type_of(one), block.rows.type_of(other)):
         return found
     equal = isinstance(node, exp.EQ) == holds and isinstance(node, exp.EQ | exp.NEQ)
     if equal:
@@ -192,7 +192,7 @@ def _rows_equal(block: QueryBlock, one: exp.Expr, other: exp.Expr) -> Effects:
             found = found.both(_rows_equal(block, a, b))
             continue
         left, right = block.intern(a), block.intern(b)
-        if left == right or not comparable(block.rows.type_of(left), block.rows.type_of(right)):
+        if left == right or not can_be_compared(block.rows.type_of(left), block.rows.type_of(right)):
             continue
         _equate(block, found, left, right)
         for column, source in ((left, right), (right, left)):
@@ -260,7 +260,7 @@ def _distinct_from(block: QueryBlock, node: exp.Expr, holds: bool) -> Effects:
     if isinstance(node.expression, exp.Null) or isinstance(node.this, exp.Null):
         column = other if isinstance(node.this, exp.Null) else one
         return Effects(nulls={column: Proof("is_null")}) if same else Effects({column: Proof("is_null")})
-    if one != other and same and comparable(block.rows.type_of(one), block.rows.type_of(other)):
+    if one != other and same and can_be_compared(block.rows.type_of(one), block.rows.type_of(other)):
         found.equal[frozenset({one, other})] = Proof("equality")
     return found
 
@@ -318,7 +318,7 @@ def _between(block: QueryBlock, node: exp.Between, holds: bool) -> Effects:
     if not holds:
         return Effects({column: proof})
     found = Effects({column: proof, low: proof, high: proof})
-    if low == high and comparable(block.rows.type_of(column), block.rows.type_of(low)):
+    if low == high and can_be_compared(block.rows.type_of(column), block.rows.type_of(low)):
         _equate(block, found, column, low)
     return found
 

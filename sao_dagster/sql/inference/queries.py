@@ -9,6 +9,7 @@ from itertools import count
 from sqlglot import exp
 
 from sao_dagster.core.proofs import Proof
+from sao_dagster.sql.dialects import dialect_named
 from sao_dagster.sql.inference.dependencies import RowFacts, follow
 from sao_dagster.sql.inference.expressions import describe
 from sao_dagster.sql.inference.joins import Side, join
@@ -171,7 +172,8 @@ class QueryReader:
                 rows.add_dependency({column}, rows.identity, proof, {column})
         if len(lines) == 1:
             rows.add_dependency((), ids, proof)
-        names = [f"col{place}" if self.dialect == "duckdb" else f"column{place + 1}" for place in range(width)]
+        prefix, first = dialect_named(self.dialect).values_columns or ("", 0)
+        names = [f"{prefix}{place + first}" if prefix else "" for place in range(width)]
         return Output(names, ids, rows, copies=dict(block.copies))
 
     def _set_operation(self, node: exp.SetOperation, outer: QueryBlock | None, ctes: dict[str, Output]) -> Output:

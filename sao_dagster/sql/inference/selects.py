@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from sqlglot import exp
 
 from sao_dagster.core.proofs import Proof
+from sao_dagster.sql.dialects import dialect_named
 from sao_dagster.sql.inference import functions
 from sao_dagster.sql.inference.aggregates import unwrapped
 from sao_dagster.sql.inference.dependencies import RowFacts, follow
@@ -201,7 +202,7 @@ class Selecting:
 
     def _group_column(self, part: exp.Expr) -> int:
         block = self.block
-        if block.dialect not in ("duckdb", "postgres") and self._is_hidden(part):
+        if not dialect_named(block.dialect).groups_by_columns and self._is_hidden(part):
             raise NotUnderstoodError("a name in group by that is both a column and an alias")
         return block.intern(part)
 

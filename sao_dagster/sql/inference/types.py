@@ -9,6 +9,8 @@ from functools import lru_cache
 from sqlglot import exp
 from sqlglot.errors import SqlglotError
 
+from sao_dagster.sql.dialects import Operation, TextSize, dialect_named
+
 
 class Kind(Enum):
     """A family of types whose values are compared in one way."""
@@ -73,7 +75,7 @@ _NUMBERS = {Kind.INTEGER, Kind.DECIMAL, Kind.FLOAT, Kind.PLAIN}
 _TEXTS = {_D.TEXT, _D.VARCHAR, _D.NVARCHAR}
 
 
-def comparable(one: Type, other: Type) -> bool:
+def can_be_compared(one: Type, other: Type) -> bool:
     """Return whether `=` between the two types is one equivalence over both, so that equal values stand for each other.
 
     `1 = '01'` and `9007199254740993 = 9007199254740992.0` hold in many engines; such comparisons are none.
@@ -114,18 +116,18 @@ def type_of(found: exp.Expr, dialect: str) -> Type:
     """Return the type that a `DataType` node stands for."""
     if not isinstance(found, exp.DataType):
         return UNKNOWN
-    name = found.this
+    name, engine = found.this, dialect_named(dialect)
     if name in _INTEGERS:
-        return Type(Kind.INTEGER, 64 if dialect in ("snowflake", "bigquery") else _INTEGERS[name])
+        return Type(Kind.INTEGER, _INTEGERS[name] if engine.sized_integers else None)
     if name is _D.DECIMAL:
         return Type(Kind.DECIMAL)
     if name is _D.FLOAT:
-        return Type(Kind.FLOAT, 64 if dialect in ("postgres", "snowflake", "bigquery") else 32)
+        return Type(Kind.FLOAT, engine.float_bits)
     if name is _D.DOUBLE:
         return Type(Kind.FLOAT, 64)
     if name in _TEXTS:
-        length = bool(found.expressions) or (dialect == "redshift")
-        return Type(Kind.TEXT, sized=length and dialect != "duckdb")
+        written = bool(found.expressions) and engine.text_size is TextSize.WRITTEN
+        return Type(Kind.TEXT, sized=written or engine.text_size is TextSize.ALWAYS)
     return _OTHERS.get(name, UNKNOWN)
 
 
@@ -157,8 +159,8 @@ def keeps_apart(source: Type, target: Type, dialect: str) -> bool:
             Kind.INTEGER, Kind.TEXT, Kind.DATE, Kind.BOOLEAN, Kind.UUID,
         }  # fmt: skip
     if source.kind is Kind.INTEGER and target.kind is Kind.INTEGER:
-        wraps = dialect in ("spark", "databricks")
-        return not wraps or (source.bits is not None and target.bits is not None and source.bits <= target.bits)
+        fails = Operation.CONVERSION in dialect_named(dialect).errs  # others wrap, or cut off
+        return fails or (source.bits is not None and target.bits is not None and source.bits <= target.bits)
     if source.kind is Kind.INTEGER and target.kind is Kind.FLOAT:
         return source.bits is not None and source.bits <= 32 and target.bits == 64
     if source.kind is Kind.TIMESTAMP and target.kind is Kind.TIMESTAMP:

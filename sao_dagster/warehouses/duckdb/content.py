@@ -10,11 +10,11 @@ from sqlglot import exp, parse_one
 from sqlglot.errors import SqlglotError
 
 from sao_dagster.core.hashing import digest
-from sao_dagster.core.relations import Relation, RelationKey
+from sao_dagster.core.relations import Relation, RelationKey, quote
 from sao_dagster.sql.volatile import volatility
 from sao_dagster.warehouses.protocol import Catalog
 from sao_dagster.warehouses.shared.contents import ViewSources
-from sao_dagster.warehouses.shared.names import quote, without_quotes
+from sao_dagster.warehouses.shared.names import without_quotes
 
 
 def content_sql(table: str, columns: Sequence[tuple[str, str]], omitted: Collection[str]) -> str:

@@ -17,7 +17,7 @@ import duckdb
 
 from sao_dagster.core.hashing import JSON, digest
 from sao_dagster.core.nodes import CompiledSql, Materialized, Model, Seed
-from sao_dagster.core.relations import Relation, RelationKey
+from sao_dagster.core.relations import Relation, RelationKey, quote
 from sao_dagster.errors import WarehouseError
 from sao_dagster.warehouses.duckdb.content import content_sql, content_token, view_sources
 from sao_dagster.warehouses.protocol import (
@@ -32,7 +32,7 @@ from sao_dagster.warehouses.protocol import (
 )
 from sao_dagster.warehouses.shared.contents import ContentReader, CountedTable
 from sao_dagster.warehouses.shared.incremental import Statements, add_increment, by_name
-from sao_dagster.warehouses.shared.names import bare, literal, quote, sql_name
+from sao_dagster.warehouses.shared.names import bare, literal, sql_name
 from sao_dagster.warehouses.shared.native import NativeMaterializer
 from sao_dagster.warehouses.shared.seed_files import described, seed_query
 

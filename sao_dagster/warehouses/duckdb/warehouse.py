@@ -12,10 +12,11 @@ from typing import Any
 
 import duckdb
 
+from sao_dagster.core.relations import quote
 from sao_dagster.errors import WarehouseBusyError, WarehouseError
 from sao_dagster.warehouses.duckdb.session import DuckDBSession, words
 from sao_dagster.warehouses.protocol import Capabilities, VersionsBy
-from sao_dagster.warehouses.shared.names import literal, quote
+from sao_dagster.warehouses.shared.names import literal
 
 
 @dataclass(frozen=True, kw_only=True)

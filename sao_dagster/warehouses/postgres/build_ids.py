@@ -12,8 +12,7 @@ from typing import Any
 
 from psycopg import Connection
 
-from sao_dagster.core.relations import Relation
-from sao_dagster.warehouses.shared.names import quote
+from sao_dagster.core.relations import Relation, quote
 
 NAME = "sao_build_ids"
 # a table that somebody makes anew is another one; a view that somebody changes has another rule

@@ -9,9 +9,9 @@ from typing import Any
 from psycopg import Connection
 
 from sao_dagster.core.hashing import digest
-from sao_dagster.core.relations import RelationKey
+from sao_dagster.core.relations import RelationKey, quote
 from sao_dagster.errors import WarehouseError
-from sao_dagster.warehouses.shared.names import literal, quote
+from sao_dagster.warehouses.shared.names import literal
 
 _SETTINGS = {
     "timezone": "UTC",

@@ -9,9 +9,8 @@ import duckdb
 from psycopg import Connection
 
 from sao_dagster.core.nodes import Seed
-from sao_dagster.core.relations import Relation
+from sao_dagster.core.relations import Relation, quote
 from sao_dagster.errors import WarehouseError
-from sao_dagster.warehouses.shared.names import quote
 from sao_dagster.warehouses.shared.seed_files import described, seed_query
 
 _ROWS = 10_000  # at a time

@@ -9,8 +9,8 @@ from typing import Any, TypeAlias, cast
 
 import psycopg
 
+from sao_dagster.core.relations import quote
 from sao_dagster.errors import WarehouseError
-from sao_dagster.warehouses.shared.names import quote
 
 Connection: TypeAlias = psycopg.Connection[tuple[Any, ...]]
 

@@ -13,10 +13,10 @@ from typing import Any
 import psycopg
 from psycopg import Connection
 
-from sao_dagster.core.relations import Relation, RelationKey
+from sao_dagster.core.relations import Relation, RelationKey, quote
 from sao_dagster.errors import WarehouseError
 from sao_dagster.warehouses.postgres.build_ids import BuildIds, one_at_a_time
-from sao_dagster.warehouses.shared.names import literal, quote
+from sao_dagster.warehouses.shared.names import literal
 
 _KINDS = {"r": "table", "p": "table", "v": "view", "m": "materialized view", "f": "foreign table"}
 

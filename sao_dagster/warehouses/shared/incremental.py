@@ -7,8 +7,9 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from sao_dagster.core.nodes import IncrementalStrategy, Model, OnSchemaChange
+from sao_dagster.core.relations import quote
 from sao_dagster.errors import WarehouseError
-from sao_dagster.warehouses.shared.names import bare, quote
+from sao_dagster.warehouses.shared.names import bare
 
 _INCOMING = "__sao_incoming"
 

@@ -4,14 +4,9 @@ from __future__ import annotations
 
 import re
 
-from sao_dagster.core.relations import RelationKey
+from sao_dagster.core.relations import RelationKey, quote
 
 _QUOTED = re.compile(r"""'(?:[^']|'')*'|"((?:[^"]|"")*)\"""")
-
-
-def quote(name: str) -> str:
-    """Return a name as a quoted identifier."""
-    return '"' + name.replace('"', '""') + '"'
 
 
 def sql_name(key: RelationKey) -> str:

@@ -7,7 +7,8 @@ from collections.abc import Mapping
 import duckdb
 
 from sao_dagster.core.nodes import Seed
-from sao_dagster.warehouses.shared.names import literal, quote
+from sao_dagster.core.relations import quote
+from sao_dagster.warehouses.shared.names import literal
 
 
 def seed_query(cursor: duckdb.DuckDBPyConnection, seed: Seed, column_types: Mapping[str, str]) -> str:

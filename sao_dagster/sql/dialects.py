@@ -1,0 +1,239 @@
+"""What is known of each engine by name: how it writes and compares names, what fails and what gives null, and what was checked on it.
+
+Nothing else in the package asks for an engine by name. What is said here is a list of what is allowed: for an engine that is not in
+`DIALECTS`, and in each field that an entry leaves out, the humblest is assumed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from enum import Enum
+
+from sao_dagster.core.relations import Relation
+
+
+class Case(Enum):
+    """How a name is compared."""
+
+    LOWER = "in lower case"
+    UPPER = "in upper case"
+    KEPT = "as it is written"
+
+
+class Operation(Enum):
+    """What goes wrong in one engine with an error and in another one with a null."""
+
+    CONVERSION = "casts, and those that comparisons make by themselves"
+    ARITHMETIC = "sums, differences, products, rounding and bits of numbers, and aggregates that add up"
+    DIVISION = "divisions by zero"
+    ROOT = "roots, logarithms and powers"
+    DATE = "times that are moved or truncated"
+    DATE_PART = "parts of times, infinite ones too"
+    TEXT = "functions of texts"
+
+
+class TextSize(Enum):
+    """When a type of text cuts values off, or refuses them."""
+
+    NEVER = "a length is ignored"
+    WRITTEN = "where a length is written"
+    ALWAYS = "a length is there even if none is written"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Dialect:
+    """An engine. The defaults are those of an engine of which nothing is known.
+
+    Attributes:
+        name: sqlglot's name of its dialect.
+        quotes: The character around a quoted name, or the opening and the closing one.
+        unquoted: How a name without quotes is compared; None where that is not known, and then no query is understood.
+        quoted: How a quoted name is compared, and one that a catalog gives; None likewise.
+        shows_case: Whether the case of an output column can be seen in the result, so that changing it is no cosmetic edit.
+        errs: Operations that give a value or an error, and never null, for arguments that are not null.
+        compares_nested: Whether `=` of arrays and records with nulls in them is true or false.
+        skips_nulls_in_greatest: Whether `greatest` and `least` are null only if all arguments are.
+        skips_nulls_in_concat: Whether `concat` takes nulls for empty texts.
+        merges_first: Whether `*` gives the columns of a `using` first, as the SQL standard has it, or in the place of the left one;
+            None where that is not known, and then no `using` is understood.
+        values_columns: What the columns of `values` are called, and the number of the first; None where they have no known names.
+        groups_by_columns: Whether a name in `group by` that is a column and the alias of something else means the column.
+        adds_days: Whether a date and a whole number are a date that many days later.
+        one_midnight: Whether there is one beginning of a day on each date; not so where times have zones of their own.
+        sized_integers: Whether `smallint`, `integer` and `bigint` have 16, 32 and 64 bits.
+        float_bits: The width of `float`; None where that is not known.
+        text_size: When a type of text has a greatest length.
+        proofs_fuzzed: Whether proofs were held against its results by random queries (`tests/proofs/fuzz.py`), each rule at least once
+            in the way that the other fields say. Data tests are proven on no other engine.
+        cosmetic_checked: Whether queries that are called the same were executed on it and gave the same (`tests/test_equivalent.py`).
+            On other engines each edit of the text counts, but for comments and white space.
+        shares_test_statements: Whether several data tests were run there as branches of one `union all`, with the verdicts that they
+            have alone (`tests/test_aggregation.py`). A `union all` of counts is standard SQL, but engines differ in whether a
+            branch may begin with `with` or end in `order by`, in how many branches they take, in the type of a column whose
+            branches are counts and sums, and in what else stops when one branch fails. On other engines each test runs alone.
+
+    >>> dialect_named("duckdb").proofs_fuzzed, dialect_named("snowflake").proofs_fuzzed, dialect_named("brand new").errs
+    (True, False, frozenset())
+    """
+
+    name: str
+    quotes: str = '"'
+    unquoted: Case | None = None
+    quoted: Case | None = None
+    shows_case: bool = True
+    errs: frozenset[Operation] = frozenset()
+    compares_nested: bool = False
+    skips_nulls_in_greatest: bool = False
+    skips_nulls_in_concat: bool = False
+    merges_first: bool | None = None
+    values_columns: tuple[str, int] | None = None
+    groups_by_columns: bool = False
+    adds_days: bool = False
+    one_midnight: bool = False
+    sized_integers: bool = False
+    float_bits: int | None = None
+    text_size: TextSize = TextSize.ALWAYS
+    proofs_fuzzed: bool = False
+    cosmetic_checked: bool = False
+    shares_test_statements: bool = False
+
+    @property
+    def compares_names(self) -> bool:
+        """Whether it is known which names are the same."""
+        return self.unquoted is not None and self.quoted is not None
+
+    def compared(self, name: str, *, quoted: bool) -> str:
+        """Return a name as it is compared; as it is written where nothing is known.
+
+        >>> [dialect_named("postgres").compared("Id", quoted=quoted) for quoted in (False, True)]
+        ['id', 'Id']
+        """
+        case = self.quoted if quoted else self.unquoted
+        return name if case is None else _FOLDS[case](name)
+
+    def relation(self, database: str | None, schema: str, identifier: str) -> Relation:
+        """Return a table or view, written as the engine quotes names.
+
+        >>> str(dialect_named("bigquery").relation("shop", "main", "orders"))
+        '`shop`.`main`.`orders`'
+        """
+        return Relation(database, schema, identifier, self.quotes)
+
+
+_FOLDS: dict[Case, Callable[[str], str]] = {Case.LOWER: str.lower, Case.UPPER: str.upper, Case.KEPT: str}
+
+_DUCKDB = Dialect(
+    name="duckdb",
+    unquoted=Case.LOWER,
+    quoted=Case.LOWER,
+    errs=frozenset(Operation) - {Operation.DIVISION, Operation.DATE_PART},
+    compares_nested=True,
+    skips_nulls_in_greatest=True,
+    skips_nulls_in_concat=True,
+    merges_first=False,
+    values_columns=("col", 0),
+    groups_by_columns=True,
+    adds_days=True,
+    one_midnight=True,
+    sized_integers=True,
+    float_bits=32,
+    text_size=TextSize.NEVER,
+    proofs_fuzzed=True,
+    cosmetic_checked=True,
+    shares_test_statements=True,
+)
+_POSTGRES = Dialect(
+    name="postgres",
+    unquoted=Case.LOWER,
+    quoted=Case.KEPT,
+    shows_case=False,
+    errs=frozenset(Operation) - {Operation.DATE_PART},
+    compares_nested=True,
+    skips_nulls_in_greatest=True,
+    skips_nulls_in_concat=True,
+    merges_first=True,
+    values_columns=("column", 1),
+    groups_by_columns=True,
+    adds_days=True,
+    one_midnight=True,
+    sized_integers=True,
+    float_bits=64,
+    text_size=TextSize.WRITTEN,
+    proofs_fuzzed=True,
+    cosmetic_checked=True,
+    shares_test_statements=True,
+)
+# What follows is from the engines' manuals, and was not held against the engines: proofs are made on none of them.
+_REDSHIFT = Dialect(
+    name="redshift",
+    unquoted=Case.LOWER,
+    quoted=Case.KEPT,
+    shows_case=False,
+    errs=frozenset(Operation) - {Operation.DATE_PART},
+    skips_nulls_in_greatest=True,
+    merges_first=True,
+    one_midnight=True,
+    sized_integers=True,
+)
+_SNOWFLAKE = Dialect(
+    name="snowflake",
+    unquoted=Case.UPPER,
+    quoted=Case.KEPT,
+    shows_case=False,
+    errs=frozenset(Operation),
+    merges_first=True,
+    values_columns=("COLUMN", 1),
+    float_bits=64,
+    text_size=TextSize.WRITTEN,
+)
+_BIGQUERY = Dialect(
+    name="bigquery",
+    quotes="`",
+    unquoted=Case.LOWER,
+    quoted=Case.LOWER,
+    errs=frozenset(Operation),
+    merges_first=True,
+    one_midnight=True,
+    float_bits=64,
+    text_size=TextSize.WRITTEN,
+)
+_SPARK = Dialect(
+    name="spark",
+    quotes="`",
+    unquoted=Case.LOWER,
+    quoted=Case.LOWER,
+    errs=frozenset({Operation.TEXT}),  # whether others fail is a setting (`spark.sql.ansi.enabled`)
+    merges_first=True,
+    values_columns=("col", 1),
+    one_midnight=True,
+    sized_integers=True,
+    float_bits=32,
+    text_size=TextSize.WRITTEN,
+)
+_DATABRICKS = replace(_SPARK, name="databricks")
+
+DIALECTS = {
+    each.name: each
+    for each in (
+        _DUCKDB,
+        _POSTGRES,
+        _REDSHIFT,
+        _SNOWFLAKE,
+        _BIGQUERY,
+        _SPARK,
+        _DATABRICKS,
+        Dialect(name="mysql", quotes="`"),
+        Dialect(name="tsql", quotes="[]"),
+    )
+}
+"""The engines of which something is known, by sqlglot's name."""
+
+
+def dialect_named(name: str) -> Dialect:
+    """Return what is known of an engine; of one that is not in the table, nothing.
+
+    >>> dialect_named("brand new") == Dialect(name="brand new")
+    True
+    """
+    return DIALECTS.get(name) or Dialect(name=name)
