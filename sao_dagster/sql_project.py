@@ -29,10 +29,11 @@ from sao_dagster.errors import Location, ProjectError
 from sao_dagster.projects.assembly.assemble import assemble
 from sao_dagster.projects.assembly.assembled import AssembledProject
 from sao_dagster.projects.cache import MADE_BY, save
-from sao_dagster.projects.config import BuildAfterConfig, PolicyRule, SourceFreshness, checked
+from sao_dagster.projects.config import SourceFreshness, checked
 from sao_dagster.projects.dbt_folder.folder import read_folder
 from sao_dagster.projects.dbt_folder.sources import external_location
 from sao_dagster.projects.declarations import Declarations, NodeDeclaration, TestDeclaration, file_digest
+from sao_dagster.projects.policies import POLICY_RULE, BuildAfterConfig, PolicyRule, policy_config
 from sao_dagster.projects.python_models import Column, DataTests, SqlFunction, call_function
 from sao_dagster.projects.test_entries import parse_entry
 from sao_dagster.state.location import (
@@ -133,8 +134,11 @@ class SqlProject:
         opened.__dict__["assembled"] = saved.assembled
         return opened
 
-    def with_policies(self, rules: Sequence[PolicyRule | Mapping[str, Any]]) -> SqlProject:
+    def with_policies(self, rules: Sequence[Mapping[str, Any]]) -> SqlProject:
         """Return the project with policies on top of its own; a later rule wins over an earlier one.
+
+        Args:
+            rules: Each has `select`, and policies as `model` takes them.
 
         Raises:
             ProjectError: A rule is wrong, or selects what is not there.
@@ -144,7 +148,7 @@ class SqlProject:
         nodes = dict(self.project.nodes)
         for number, each in enumerate(rules):
             where = Location(f"policies[{number}]")
-            rule: PolicyRule = checked(PolicyRule, each, None, where)
+            rule: PolicyRule = checked(POLICY_RULE, each, None, where)
             for name in select(self.project, rule.select).nodes:
                 nodes[name] = replace(nodes[name], policy=rule.over(nodes[name].policy))
         changed = copy(self)
@@ -229,10 +233,6 @@ class SqlProject:
             "tags": list(tags) or None,
             "group": group,
             "meta": dict(meta) if meta else None,
-            "volatile": volatile,
-            "inherit_from_children": inherit_from_children,
-            "on_test_failure": on_test_failure,
-            "max_age": max_age,
             "unique_key": unique_key,
             "incremental_strategy": incremental_strategy,
             "on_schema_change": on_schema_change,
@@ -240,12 +240,15 @@ class SqlProject:
             "post_hook": post_hook,
             **(config or {}),
         }
-        settings = {key: value for key, value in given.items() if value is not None}
-        if build_after is not None:
-            rule: BuildAfterConfig = checked(BuildAfterConfig, build_after, name, where)
-            settings["freshness"] = {"build_after": rule.model_dump(exclude_none=True, mode="json")}
-        if lag_tolerance is not None:
-            settings["state"] = {"lag_tolerance": lag_tolerance}
+        policies = {
+            "build_after": None if build_after is None else checked(BuildAfterConfig, build_after, name, where),
+            "lag_tolerance": lag_tolerance,
+            "volatile": volatile,
+            "inherit_from_children": inherit_from_children,
+            "on_test_failure": on_test_failure,
+            "max_age": max_age,
+        }
+        settings = {**{key: value for key, value in given.items() if value is not None}, **policy_config(policies)}
 
         def declare(model: str, text: str, location: Location, about: str) -> None:
             self._declare_node(

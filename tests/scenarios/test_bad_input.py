@@ -12,7 +12,7 @@ import pytest
 
 from sao_dagster import DuckDBWarehouse, SqlProject, load_project, select
 from sao_dagster.errors import ProjectErrors, SaoError, SelectionError, StateError, WarehouseBusyError
-from sao_dagster.projects.config import BuildAfterConfig
+from sao_dagster.projects.policies import BuildAfterConfig
 from tests.world import World
 
 
