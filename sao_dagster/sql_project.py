@@ -14,7 +14,7 @@ import inspect
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from copy import copy
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from functools import cached_property
 from pathlib import Path
@@ -35,13 +35,9 @@ from sao_dagster.projects.dbt_folder.sources import external_location
 from sao_dagster.projects.declarations import Declarations, NodeDeclaration, TestDeclaration, file_digest
 from sao_dagster.projects.policies import POLICY_RULE, BuildAfterConfig, PolicyRule, policy_config
 from sao_dagster.projects.python_models import Column, DataTests, SqlFunction, call_function
+from sao_dagster.projects.sao_file import OnStateError, Settings, read_settings
 from sao_dagster.projects.test_entries import parse_entry
-from sao_dagster.state.location import (
-    OnStateError,
-    default_on_state_error,
-    default_retention,
-    default_state_url,
-)
+from sao_dagster.state.location import default_state_url
 from sao_dagster.state.protocol import StateStore
 from sao_dagster.warehouses.protocol import Warehouse
 
@@ -74,11 +70,17 @@ class SqlProject:
         target: The target of the profile.
         variables: Values for `var`, over those of the folder.
         state_url: An SQLAlchemy URL of the shared state; see `state_url` below for the default.
-        on_state_error: Whether a run whose state cannot be reached fails, or builds everything; `SAO_ON_STATE_ERROR` by default.
-        retention: For how long runs and their decisions are kept; `SAO_RETENTION_DAYS` by default, else 90 days.
+        on_state_error: Whether a run whose state cannot be reached fails, or builds everything.
+        retention_days: For how long runs and their decisions are kept.
+        prove_tests: Whether data tests that are proven to pass are not run.
+        verify_proofs: One in so many proven tests is run all the same, by chance.
+        hashes_are_unique: Whether hashes of different texts are taken to be different, in proofs.
+
+    Attributes:
+        settings: What is set; an argument wins over an environment variable, and that over `sao.yml`.
 
     Raises:
-        ProjectError: The folder is no project, or there is neither a folder nor a warehouse.
+        ProjectError: The folder is no project, or there is neither a folder nor a warehouse; or a setting means nothing.
     """
 
     def __init__(
@@ -91,10 +93,11 @@ class SqlProject:
         variables: Mapping[str, Any] | None = None,
         state_url: str | None = None,
         on_state_error: OnStateError | None = None,
-        retention: timedelta | None = None,
+        retention_days: float | None = None,
+        prove_tests: bool | None = None,
+        verify_proofs: int | None = None,
+        hashes_are_unique: bool | None = None,
     ) -> None:
-        self.on_state_error = on_state_error or default_on_state_error()
-        self.retention = retention or default_retention()
         if folder is not None:
             self._declared, self.warehouse = read_folder(
                 folder, target=target, variables=variables, warehouse=warehouse
@@ -104,12 +107,21 @@ class SqlProject:
                 raise ProjectError("a project without a folder needs a name and a warehouse")
             root = Path(_caller().path).parent.resolve()
             self._declared, self.warehouse = _empty(name, root, warehouse, variables or {}), warehouse
-        self._state_url = state_url
+        given = {
+            "state_url": state_url,
+            "on_state_error": on_state_error,
+            "retention_days": retention_days,
+            "prove_tests": prove_tests,
+            "verify_proofs": verify_proofs,
+            "hashes_are_unique": hashes_are_unique,
+        }
+        self.settings: Settings = read_settings(self.root, str(self._declared.target["name"]), given)
 
     @cached_property
     def project(self) -> Project:
         """What was declared, put together. Declaring more afterwards starts anew."""
-        return self.assembled.project
+        assembled, proofs = self.assembled.project, self.settings.proofs
+        return assembled if assembled.proofs == proofs else replace(assembled, proofs=proofs)
 
     @cached_property
     def assembled(self) -> AssembledProject:
@@ -129,8 +141,7 @@ class SqlProject:
         """Return the project that was saved, to be built in a warehouse."""
         opened = cls.__new__(cls)
         opened._declared, opened.warehouse = saved.declared, warehouse
-        opened._state_url = None
-        opened.on_state_error, opened.retention = default_on_state_error(), default_retention()
+        opened.settings = read_settings(opened.root, str(saved.declared.target["name"]))
         opened.__dict__["assembled"] = saved.assembled
         return opened
 
@@ -143,8 +154,6 @@ class SqlProject:
         Raises:
             ProjectError: A rule is wrong, or selects what is not there.
         """
-        from dataclasses import replace
-
         nodes = dict(self.project.nodes)
         for number, each in enumerate(rules):
             where = Location(f"policies[{number}]")
@@ -164,16 +173,16 @@ class SqlProject:
     def state_url(self) -> str:
         """Where the shared state is.
 
-        What was given; else see `default_state_url`.
+        What is set; else see `default_state_url`.
         """
-        return self._state_url or default_state_url(self.root)
+        return self.settings.state_url or default_state_url(self.root)
 
     @cached_property
     def store(self) -> StateStore:
         """The shared state, opened."""
         from sao_dagster.state.sql_store import SqlStateStore
 
-        return SqlStateStore(self.state_url, self.retention)
+        return SqlStateStore(self.state_url, self.settings.retention)
 
     def runner(self) -> Runner:
         """Return what plans and runs this project."""
@@ -183,7 +192,7 @@ class SqlProject:
             project=self.project,
             warehouse=self.warehouse,
             open_store=lambda: self.store,
-            build_without_state=self.on_state_error == "build",
+            build_without_state=self.settings.on_state_error == "build",
         )
 
     # ------------------------------------------------------------------ declarations

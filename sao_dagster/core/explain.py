@@ -98,7 +98,7 @@ def describe_refuted(test: DataTest, decision: TestDecision) -> str:
     facts = ", ".join(f"{each['fact']} ({each['because']})" for each in evidence.get("facts", ())) or "no facts"
     return (
         f"A PROOF WAS WRONG: {test.name} of {test.tested} was proven to pass and does not. It rested on {facts}, by the rules "
-        f"{', '.join(map(str, evidence.get('rules', ())))}. Set the variable sao_prove_tests to false, and report this with "
+        f"{', '.join(map(str, evidence.get('rules', ())))}. Set prove_tests: false in sao.yml, and report this with "
         f"the SQL of {test.tested}."
     )
 
