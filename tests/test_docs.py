@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import re
 import subprocess
 import sys
 from enum import Enum
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
@@ -20,10 +22,12 @@ from sao_dagster.core.decide_test import TestReason
 from sao_dagster.core.policy import POLICY_KEYS, PolicyKey
 from sao_dagster.projects.config import KEYS_BY_USE, NODE_CONFIG, ConfigUse, SourceFreshness, TestConfig
 from sao_dagster.projects.policies import BuildAfterConfig
+from sao_dagster.projects.sao_file import SaoFile, Settings, variable_of
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text()
 DAGSTER = (ROOT / "docs/dagster.md").read_text()
+SCHEMA = ROOT / "sao_dagster/sao.schema.json"
 CONFIGURATION = (ROOT / "docs/configuration.md").read_text()
 
 
@@ -78,7 +82,39 @@ def keys_without_effect() -> str:
     )
 
 
-SECTIONS = {"policy keys": policy_keys, "keys without effect": keys_without_effect}
+def settings() -> str:
+    """Return the table of settings."""
+    words = {"boolean": "`true`, `false`", "number": "a number", "integer": "a whole number", "string": "a text"}
+
+    def values(part: dict[str, Any]) -> str:
+        options = ", ".join(f"`{each}`" for each in part.get("enum", ()))
+        return options or words[part.get("type") or part["anyOf"][0]["type"]]
+
+    def default(value: Any) -> str:
+        return "" if value is None else f"`{str(value).lower()}`"
+
+    rows = [
+        f"| `{name}` | {values(part)} | {default(part['default'])} | {part['description']} | `{variable_of(name)}` |"
+        for name, part in Settings.model_json_schema()["properties"].items()
+    ]
+    return "\n".join(
+        ["| setting | values | default | meaning | environment variable |", "|---|---|---|---|---|", *rows]
+    )
+
+
+def schema() -> str:
+    """Return the schema of `sao.yml` for editors."""
+    return (
+        json.dumps({"$schema": "https://json-schema.org/draft/2020-12/schema", **SaoFile.model_json_schema()}, indent=2)
+        + "\n"
+    )
+
+
+def test_the_schema_of_settings_is_up_to_date() -> None:
+    assert SCHEMA.read_text() == schema(), "run: python -m tests.test_docs"
+
+
+SECTIONS = {"settings": settings, "policy keys": policy_keys, "keys without effect": keys_without_effect}
 
 
 def with_sections(page: str) -> str:
@@ -214,4 +250,5 @@ def test_the_changelog_has_this_version() -> None:
 
 if __name__ == "__main__":
     (ROOT / "docs/reasons.md").write_text(reasons_page())
+    SCHEMA.write_text(schema())
     (ROOT / "docs/configuration.md").write_text(with_sections(CONFIGURATION))
