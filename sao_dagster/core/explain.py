@@ -131,7 +131,7 @@ def describe_policy(policy: RefreshPolicy, now: datetime) -> str:
     >>> describe_policy(RefreshPolicy(), datetime.now(timezone.utc))
     'on any news'
     """
-    return ", ".join(words for key in POLICY_KEYS if (words := key.words(policy, now)))
+    return ", ".join(words for key in POLICY_KEYS if key.words is not None and (words := key.words(policy, now)))
 
 
 def describe_node(project: Project, node: Node, now: datetime) -> dict[str, Any]:

@@ -240,7 +240,7 @@ class PolicyKey:
         path: Where it stands in the configuration of a model.
         kind: The type of its value.
         meaning: What it does: one sentence without a full stop.
-        words: What a policy says by it at a time (UTC); None for nothing.
+        words: What a policy says by it at a time (UTC), None for nothing; None for a key that says nothing of builds.
         example: A value other than the default, as it is written.
         within: The key that it is a part of, if it is.
         from_dbt: Whether it is a key of dbt's.
@@ -251,7 +251,7 @@ class PolicyKey:
     path: str
     kind: type
     meaning: str
-    words: Words
+    words: Words | None
     example: Any
     within: str | None = None
     from_dbt: bool = False
@@ -274,10 +274,6 @@ class PolicyKey:
 
 def _lag(policy: RefreshPolicy, now: datetime) -> str | None:
     return f"news may wait {describe_duration(policy.lag_tolerance)}" if policy.lag_tolerance is not None else None
-
-
-def _age(policy: RefreshPolicy, now: datetime) -> str | None:
-    return f"shown as not fresh after {describe_duration(policy.max_age)}" if policy.max_age is not None else None
 
 
 POLICY_KEYS = (
@@ -338,7 +334,7 @@ POLICY_KEYS = (
         "max_age",
         timedelta,
         "from which age Dagster shows the model as not fresh (a native freshness policy); makes nothing build",
-        _age,
+        None,
         "24h",
     ),
 )
