@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from copy import copy
 from dataclasses import dataclass, replace
-from datetime import timedelta
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -16,17 +15,14 @@ from sao_dagster.errors import Location, ProjectError
 from sao_dagster.projects.assembly.assemble import assemble
 from sao_dagster.projects.assembly.assembled import AssembledProject
 from sao_dagster.projects.cache import MADE_BY, save
-from sao_dagster.projects.config import PolicyRule, checked
+from sao_dagster.projects.config import checked
 from sao_dagster.projects.dbt_folder.folder import read_folder
 from sao_dagster.projects.declarations import Declarations
+from sao_dagster.projects.policies import POLICY_RULE, PolicyRule
 from sao_dagster.projects.python_models import PythonModels, caller
+from sao_dagster.projects.sao_file import OnStateError, Settings, read_settings
 from sao_dagster.run.runner import Runner
-from sao_dagster.state.location import (
-    OnStateError,
-    default_on_state_error,
-    default_retention,
-    default_state_url,
-)
+from sao_dagster.state.location import default_state_url
 from sao_dagster.state.protocol import StateStore
 from sao_dagster.warehouses.protocol import Materializer, Warehouse
 
@@ -55,13 +51,19 @@ class SqlProject(PythonModels):
         warehouse: Where to build; for a folder, what its profile says.
         target: The target of the profile.
         variables: Values for `var`, over those of the folder.
-        state_url: An SQLAlchemy URL of the shared state; see `state_url` below for the default.
-        on_state_error: Whether a run whose state cannot be reached fails, or builds everything; `SAO_ON_STATE_ERROR` by default.
-        retention: For how long what happened is kept; `SAO_RETENTION_DAYS` by default, else 90 days.
         materializer: Who builds; None for the warehouse's own way.
+        state_url: An SQLAlchemy URL of the shared state; see `state_url` below for the default.
+        on_state_error: Whether a run whose state cannot be reached fails, or builds everything.
+        retention_days: For how long what happened is kept.
+        prove_tests: Whether data tests that are proven to pass are not run.
+        verify_proofs: One in so many proven tests is run all the same, by chance.
+        hashes_are_unique: Whether hashes of different texts are taken to be different, in proofs.
+
+    Attributes:
+        settings: What is set; an argument wins over an environment variable, and that over `sao.yml`.
 
     Raises:
-        ProjectError: The folder is no project, or there is neither a folder nor a warehouse.
+        ProjectError: The folder is no project, or there is neither a folder nor a warehouse; or a setting means nothing.
     """
 
     def __init__(
@@ -72,10 +74,13 @@ class SqlProject(PythonModels):
         warehouse: Warehouse | None = None,
         target: str | None = None,
         variables: Mapping[str, Any] | None = None,
+        materializer: Materializer | None = None,
         state_url: str | None = None,
         on_state_error: OnStateError | None = None,
-        retention: timedelta | None = None,
-        materializer: Materializer | None = None,
+        retention_days: float | None = None,
+        prove_tests: bool | None = None,
+        verify_proofs: int | None = None,
+        hashes_are_unique: bool | None = None,
     ) -> None:
         if folder is not None:
             declared, warehouse = read_folder(folder, target=target, variables=variables, warehouse=warehouse)
@@ -83,49 +88,52 @@ class SqlProject(PythonModels):
             raise ProjectError("a project without a folder needs a name and a warehouse")
         else:
             declared = _empty(name, Path(caller().path).parent.resolve(), warehouse, variables or {})
+        given = {
+            "state_url": state_url,
+            "on_state_error": on_state_error,
+            "retention_days": retention_days,
+            "prove_tests": prove_tests,
+            "verify_proofs": verify_proofs,
+            "hashes_are_unique": hashes_are_unique,
+        }
+        self._open(declared, warehouse, materializer, given)
+
+    def _open(
+        self,
+        declared: Declarations,
+        warehouse: Warehouse,
+        materializer: Materializer | None,
+        given: Mapping[str, Any],
+    ) -> None:
         super().__init__(declared)
         self.warehouse = warehouse
-        self.on_state_error = on_state_error or default_on_state_error()
-        self.retention = retention or default_retention()
         self.materializer = materializer
-        self._state_url = state_url
+        self.settings: Settings = read_settings(self.root, str(declared.target["name"]), given)
 
     @classmethod
     def of(
-        cls,
-        declared: Declarations,
-        warehouse: Warehouse,
-        *,
-        state_url: str | None = None,
-        on_state_error: OnStateError | None = None,
-        retention: timedelta | None = None,
-        materializer: Materializer | None = None,
+        cls, declared: Declarations, warehouse: Warehouse, *, materializer: Materializer | None = None, **settings: Any
     ) -> SqlProject:
         """Return the project that declarations mean, whatever they were read from.
 
         Args:
             declared: All that is declared; more can be added in Python.
             warehouse: Where to build.
-            state_url: An SQLAlchemy URL of the shared state.
-            on_state_error: Whether a run whose state cannot be reached fails, or builds everything.
-            retention: For how long what happened is kept.
             materializer: Who builds; None for the warehouse's own way.
+            settings: As arguments of `SqlProject`: `state_url` and so on.
+
+        Raises:
+            ProjectError: A setting is unknown, or means nothing.
         """
-        opened = cls(
-            declared.name,
-            warehouse=warehouse,
-            state_url=state_url,
-            on_state_error=on_state_error,
-            retention=retention,
-            materializer=materializer,
-        )
-        opened.declared = declared
+        opened = cls.__new__(cls)
+        opened._open(declared, warehouse, materializer, settings)
         return opened
 
     @cached_property
     def project(self) -> Project:
         """What was declared, put together. Declaring more afterwards starts anew."""
-        return self.assembled.project
+        assembled, proofs = self.assembled.project, self.settings.proofs
+        return assembled if assembled.proofs == proofs else replace(assembled, proofs=proofs)
 
     @cached_property
     def assembled(self) -> AssembledProject:
@@ -147,8 +155,11 @@ class SqlProject(PythonModels):
         opened.__dict__["assembled"] = saved.assembled
         return opened
 
-    def with_policies(self, rules: Sequence[PolicyRule | Mapping[str, Any]]) -> SqlProject:
+    def with_policies(self, rules: Sequence[Mapping[str, Any]]) -> SqlProject:
         """Return the project with policies on top of its own; a later rule wins over an earlier one.
+
+        Args:
+            rules: Each has `select`, and policies as `model` takes them.
 
         Raises:
             ProjectError: A rule is wrong, or selects what is not there.
@@ -156,7 +167,7 @@ class SqlProject(PythonModels):
         nodes = dict(self.project.nodes)
         for number, each in enumerate(rules):
             where = Location(f"policies[{number}]")
-            rule: PolicyRule = checked(PolicyRule, each, None, where)
+            rule: PolicyRule = checked(POLICY_RULE, each, None, where)
             for name in select(self.project, rule.select).nodes:
                 nodes[name] = replace(nodes[name], policy=rule.over(nodes[name].policy))
         changed = copy(self)
@@ -167,16 +178,16 @@ class SqlProject(PythonModels):
     def state_url(self) -> str:
         """Where the shared state is.
 
-        What was given; else see `default_state_url`.
+        What is set; else see `default_state_url`.
         """
-        return self._state_url or default_state_url(self.root)
+        return self.settings.state_url or default_state_url(self.root)
 
     @cached_property
     def store(self) -> StateStore:
         """The shared state, opened."""
         from sao_dagster.state.sql_store import SqlStateStore  # SQLAlchemy takes its time to import
 
-        return SqlStateStore(self.state_url, self.retention)
+        return SqlStateStore(self.state_url, self.settings.retention)
 
     def runner(self) -> Runner:
         """Return what plans and runs this project."""
@@ -185,7 +196,7 @@ class SqlProject(PythonModels):
             warehouse=self.warehouse,
             open_store=lambda: self.store,
             materializer=self.materializer,
-            build_without_state=self.on_state_error == "build",
+            build_without_state=self.settings.on_state_error == "build",
         )
 
     def declaring(self) -> None:

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from sao_dagster.projects.sao_file import Settings, variable_of
 from tests.postgres import Postgres
 from tests.world import PostgresWorld, World
 
@@ -38,7 +39,7 @@ def world(request: pytest.FixtureRequest, tmp_path: Path) -> World:
 @pytest.fixture(autouse=True)
 def _alone(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """No test sees the state, the profiles or the Dagster home of whoever runs it."""
-    for name in ("DAGSTER_HOME", "SAO_STATE_URL", "DBT_PROFILES_DIR", "DBT_TARGET"):
+    for name in ("DAGSTER_HOME", "DBT_PROFILES_DIR", "DBT_TARGET", *map(variable_of, Settings.model_fields)):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("HOME", str(tmp_path))
 

@@ -2,24 +2,32 @@
 
 from __future__ import annotations
 
+import json
 import re
 import subprocess
 import sys
+from enum import Enum
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
+from pydantic import BaseModel
 from typer.testing import CliRunner
 
 from sao_dagster import __version__
 from sao_dagster.cli import app
 from sao_dagster.core.decide import Mode, Outcome, Reason
 from sao_dagster.core.decide_test import TestReason
-from sao_dagster.projects.config import BuildAfterConfig, NodeConfig, SourceFreshness, StateConfig, TestConfig
+from sao_dagster.core.policy import POLICY_KEYS, PolicyKey
+from sao_dagster.projects.config import KEYS_BY_USE, NODE_CONFIG, ConfigUse, SourceFreshness, TestConfig
+from sao_dagster.projects.policies import BuildAfterConfig
+from sao_dagster.projects.sao_file import SaoFile, Settings, variable_of
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text()
 DAGSTER = (ROOT / "docs/dagster.md").read_text()
+SCHEMA = ROOT / "sao_dagster/sao.schema.json"
 CONFIGURATION = (ROOT / "docs/configuration.md").read_text()
 
 
@@ -47,6 +55,81 @@ def reasons_page() -> str:
     return "\n".join(lines)
 
 
+def policy_keys() -> str:
+    """Return the table of policy keys."""
+
+    def values(key: PolicyKey) -> str:
+        if issubclass(key.kind, Enum):
+            return ", ".join(f"`{each.value}`" for each in key.kind)
+        if key.kind is bool:
+            return "`true`, `false`"
+        return f"such as `{yaml.safe_dump(key.example, default_flow_style=True).splitlines()[0]}`"
+
+    rows = [f"| `{key.path}`{'' if key.from_dbt else ' *'} | {values(key)} | {key.meaning} |" for key in POLICY_KEYS]
+    return "\n".join(["| key | values | meaning |", "|---|---|---|", *rows])
+
+
+def keys_without_effect() -> str:
+    """Return what is accepted and does nothing."""
+
+    def names(wanted: ConfigUse) -> str:
+        return ", ".join(f"`{key}`" for use, keys in KEYS_BY_USE if use is wanted for key in keys)
+
+    return (
+        "Accepted, and without effect here, which a notice says: keys that would change the table elsewhere, and so count as code\n"
+        f"({names(ConfigUse.CODE_ELSEWHERE)}),\nand keys that do not ({names(ConfigUse.NO_EFFECT)}). "
+        f"Without effect and without a notice:\n{names(ConfigUse.HARMLESS)}."
+    )
+
+
+def settings() -> str:
+    """Return the table of settings."""
+    words = {"boolean": "`true`, `false`", "number": "a number", "integer": "a whole number", "string": "a text"}
+
+    def values(part: dict[str, Any]) -> str:
+        options = ", ".join(f"`{each}`" for each in part.get("enum", ()))
+        return options or words[part.get("type") or part["anyOf"][0]["type"]]
+
+    def default(value: Any) -> str:
+        return "" if value is None else f"`{str(value).lower()}`"
+
+    rows = [
+        f"| `{name}` | {values(part)} | {default(part['default'])} | {part['description']} | `{variable_of(name)}` |"
+        for name, part in Settings.model_json_schema()["properties"].items()
+    ]
+    return "\n".join(
+        ["| setting | values | default | meaning | environment variable |", "|---|---|---|---|---|", *rows]
+    )
+
+
+def schema() -> str:
+    """Return the schema of `sao.yml` for editors."""
+    return (
+        json.dumps({"$schema": "https://json-schema.org/draft/2020-12/schema", **SaoFile.model_json_schema()}, indent=2)
+        + "\n"
+    )
+
+
+def test_the_schema_of_settings_is_up_to_date() -> None:
+    assert SCHEMA.read_text() == schema(), "run: python -m tests.test_docs"
+
+
+SECTIONS = {"settings": settings, "policy keys": policy_keys, "keys without effect": keys_without_effect}
+
+
+def with_sections(page: str) -> str:
+    """Return a page in which what stands between a marker and the next `<!-- end -->` is made anew."""
+    for name, make in SECTIONS.items():
+        before, marker, after = page.partition(f"<!-- {name} -->\n")
+        assert marker, name
+        page = before + marker + make() + "\n" + after[after.index("<!-- end -->") :]
+    return page
+
+
+def test_the_page_of_configuration_is_up_to_date() -> None:
+    assert with_sections(CONFIGURATION) == CONFIGURATION, "run: python -m tests.test_docs"
+
+
 def test_the_page_of_reasons_is_up_to_date() -> None:
     assert (ROOT / "docs/reasons.md").read_text() == reasons_page(), "run: python -m tests.test_docs"
 
@@ -58,17 +141,15 @@ def test_the_truth_table_of_the_readme_has_every_reason_in_order() -> None:
     assert shown == expected
 
 
-@pytest.mark.parametrize(
-    "name", sorted({*BuildAfterConfig.model_fields, *StateConfig.model_fields, *SourceFreshness.model_fields})
-)
+@pytest.mark.parametrize("name", sorted({*BuildAfterConfig.model_fields, *SourceFreshness.model_fields}))
 def test_policy_keys_are_documented(name: str) -> None:
-    assert f"`{name}`" in CONFIGURATION
+    assert re.search(rf"[.`]{name}`", CONFIGURATION)
 
 
-@pytest.mark.parametrize("model", [NodeConfig, TestConfig])
-def test_config_keys_are_documented(model: type[NodeConfig]) -> None:
+@pytest.mark.parametrize("model", [NODE_CONFIG, TestConfig])
+def test_config_keys_are_documented(model: type[BaseModel]) -> None:
     for name, field in model.model_fields.items():
-        assert f"`{field.alias or name}`" in CONFIGURATION, name
+        assert re.search(rf"`{field.alias or name}[.`]", CONFIGURATION), name
 
 
 def test_commands_and_modes_are_documented() -> None:
@@ -169,3 +250,5 @@ def test_the_changelog_has_this_version() -> None:
 
 if __name__ == "__main__":
     (ROOT / "docs/reasons.md").write_text(reasons_page())
+    SCHEMA.write_text(schema())
+    (ROOT / "docs/configuration.md").write_text(with_sections(CONFIGURATION))

@@ -103,7 +103,8 @@ class World:
 
     def runner(self, target: str | None = None, **variables: Any) -> Runner:
         opened = load_project(self.root, target=target, variables=variables)
-        opened._state_url = self.state_url or f"sqlite:///{self.root / 'state.db'}"
+        state_url = self.state_url or f"sqlite:///{self.root / 'state.db'}"
+        opened.settings = opened.settings.model_copy(update={"state_url": state_url})
         return replace(opened.runner(), clock=lambda: self.now, **self.options)
 
     def run(

@@ -9,7 +9,7 @@ from typing import Any
 from sao_dagster.core.decide import Decision, Reason
 from sao_dagster.core.decide_test import TestDecision, TestReason
 from sao_dagster.core.nodes import DataTest, Node
-from sao_dagster.core.policy import Period, RefreshPolicy, UpdatesOn, Volatile, describe_duration
+from sao_dagster.core.policy import POLICY_KEYS, Period, RefreshPolicy, describe_duration
 from sao_dagster.core.project import Project
 
 _SHOWN = 3  # names in a sentence; the evidence has them all
@@ -98,7 +98,7 @@ def describe_refuted(test: DataTest, decision: TestDecision) -> str:
     facts = ", ".join(f"{each['fact']} ({each['because']})" for each in evidence.get("facts", ())) or "no facts"
     return (
         f"A PROOF WAS WRONG: {test.name} of {test.tested} was proven to pass and does not. It rested on {facts}, by the rules "
-        f"{', '.join(map(str, evidence.get('rules', ())))}. Set the variable sao_prove_tests to false, and report this with "
+        f"{', '.join(map(str, evidence.get('rules', ())))}. Set prove_tests: false in sao.yml, and report this with "
         f"the SQL of {test.tested}."
     )
 
@@ -131,17 +131,7 @@ def describe_policy(policy: RefreshPolicy, now: datetime) -> str:
     >>> describe_policy(RefreshPolicy(), datetime.now(timezone.utc))
     'on any news'
     """
-    parts = []
-    if policy.build_after is not None:
-        parts.append(f"at most every {policy.build_after.describe(now)}")
-    parts.append("on any news" if policy.updates_on is UpdatesOn.ANY else "when all inputs have news")
-    if policy.lag_tolerance is not None:
-        parts.append(f"news may wait {describe_duration(policy.lag_tolerance)}")
-    if policy.volatile is not Volatile.AUTO:
-        parts.append(f"volatile: {policy.volatile.value}")
-    if policy.inherit_from_children:
-        parts.append("interval inherited from children")
-    return ", ".join(parts)
+    return ", ".join(words for key in POLICY_KEYS if key.words is not None and (words := key.words(policy, now)))
 
 
 def describe_node(project: Project, node: Node, now: datetime) -> dict[str, Any]:

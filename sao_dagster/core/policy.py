@@ -1,7 +1,7 @@
 """Policies: how often a model may be built, and what counts as a reason to build it.
 
-The keys are dbt's (`freshness.build_after`, `updates_on`, `state.lag_tolerance`); `volatile`,
-`inherit_from_children`, `on_test_failure` and `max_age` are this package's own.
+`POLICY_KEYS` is the one table of what can be said: configuration in YAML, SQL and Python, the policies of a Dagster component,
+`describe_policy` and the documentation are made from it.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import Enum
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 from sao_dagster.errors import ProjectError
 
@@ -216,3 +216,126 @@ def describe_duration(duration: timedelta) -> str:
         if amount:
             parts.append(f"{amount} {unit}")
     return " ".join(parts[:2]) or "0 s"
+
+
+class Place(str, Enum):
+    """Where a policy may be written."""
+
+    FOLDER = "dbt_project.yml"
+    PROPERTIES = "properties YAML"
+    CONFIG = "config() in the SQL"
+    PYTHON = "SqlProject.model"
+    COMPONENT = "policies of a component"
+
+
+Words: TypeAlias = Callable[[RefreshPolicy, datetime], str | None]
+
+
+@dataclass(frozen=True)
+class PolicyKey:
+    """One thing that a person can say about when a model is built.
+
+    Attributes:
+        name: The field of `RefreshPolicy`.
+        path: Where it stands in the configuration of a model.
+        kind: The type of its value.
+        meaning: What it does: one sentence without a full stop.
+        words: What a policy says by it at a time (UTC), None for nothing; None for a key that says nothing of builds.
+        example: A value other than the default, as it is written.
+        within: The key that it is a part of, if it is.
+        from_dbt: Whether it is a key of dbt's.
+        places: Where it may be written.
+    """
+
+    name: str
+    path: str
+    kind: type
+    meaning: str
+    words: Words | None
+    example: Any
+    within: str | None = None
+    from_dbt: bool = False
+    places: frozenset[Place] = frozenset(Place)
+
+    @property
+    def config_key(self) -> str:
+        """The key of a model's configuration that it stands in, or is."""
+        return self.path.partition(".")[0]
+
+    @property
+    def argument(self) -> str:
+        """Where it stands in Python and in the policies of a component, which know no blocks.
+
+        >>> [key.argument for key in POLICY_KEYS[:3]]
+        ['build_after', 'build_after.updates_on', 'lag_tolerance']
+        """
+        return f"{self.within}.{self.name}" if self.within else self.name
+
+
+def _lag(policy: RefreshPolicy, now: datetime) -> str | None:
+    return f"news may wait {describe_duration(policy.lag_tolerance)}" if policy.lag_tolerance is not None else None
+
+
+POLICY_KEYS = (
+    PolicyKey(
+        "build_after",
+        "freshness.build_after",
+        BuildAfter,
+        "at most one build in this time, by any job; a change of code does not wait, nor does the first build",
+        lambda policy, now: f"at most every {policy.build_after.describe(now)}" if policy.build_after else None,
+        {"count": 4, "period": "hour"},
+        from_dbt=True,
+    ),
+    PolicyKey(
+        "updates_on",
+        "freshness.build_after.updates_on",
+        UpdatesOn,
+        "whether one input with news is enough, or each must have some; news adds up over runs",
+        lambda policy, now: "on any news" if policy.updates_on is UpdatesOn.ANY else "when all inputs have news",
+        "all",
+        within="build_after",
+        from_dbt=True,
+    ),
+    PolicyKey(
+        "lag_tolerance",
+        "state.lag_tolerance",
+        timedelta,
+        "how old the oldest news may become before the model is built",
+        _lag,
+        "45m",
+        from_dbt=True,
+    ),
+    PolicyKey(
+        "volatile",
+        "volatile",
+        Volatile,
+        "what to do about SQL that depends on the time or on chance",
+        lambda policy, now: f"volatile: {policy.volatile.value}" if policy.volatile is not Volatile.AUTO else None,
+        "hourly",
+    ),
+    PolicyKey(
+        "inherit_from_children",
+        "inherit_from_children",
+        bool,
+        "without an interval of its own, take the smallest of the children's if all have one",
+        lambda policy, now: "interval inherited from children" if policy.inherit_from_children else None,
+        True,
+    ),
+    PolicyKey(
+        "on_test_failure",
+        "on_test_failure",
+        OnTestFailure,
+        "whether a failed `error` test builds the model again although nothing changed",
+        lambda policy, now: "again after a failed test" if policy.on_test_failure is OnTestFailure.REBUILD else None,
+        "rebuild",
+    ),
+    PolicyKey(
+        "max_age",
+        "max_age",
+        timedelta,
+        "from which age Dagster shows the model as not fresh (a native freshness policy); makes nothing build",
+        None,
+        "24h",
+    ),
+)
+"""All that can be said; each is a field of `RefreshPolicy`, and none is a part of a model's code version."""

@@ -6,18 +6,15 @@ https://docs.getdbt.com/reference/node-selection/syntax
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 
-from sao_dagster.core.nodes import DataTest, Materialized
+from sao_dagster.core.nodes import Materialized
 from sao_dagster.core.project import Project
-from sao_dagster.errors import SelectionError
+from sao_dagster.errors import Location, SelectionError
 
 _TERM = re.compile(r"(?P<at>@)?(?:(?P<up>\d*)(?P<plus>\+))?(?P<core>.+?)(?:(?P<down_plus>\+)(?P<down>\d*))?$")
-_METHODS = (
-    "config", "fqn", "group", "name", "package", "path", "resource_type", "source", "tag", "test_name", "test_type",
-)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -111,41 +108,89 @@ def _method(project: Project, text: str) -> set[str]:
     if name not in _METHODS:
         known = ", ".join(_METHODS)
         raise SelectionError(f"{method!r} in {text!r} is no selection method; there are: {known}")
+    return _METHODS[name](project, value, key)
+
+
+def _by_config(project: Project, value: str, key: str) -> set[str]:
+    return {node.name for node in project.nodes.values() if _config(node.config, key.split("."), value)}
+
+
+def _by_fqn(project: Project, value: str, key: str) -> set[str]:
+    found = {node.name for node in project.nodes.values() if _fqn(node.fqn, node.name, value)}
+    return found | {test.name for test in project.tests.values() if _fqn(test.fqn, test.name, value)}
+
+
+def _by_group(project: Project, value: str, key: str) -> set[str]:
+    return {node.name for node in project.nodes.values() if node.group == value}
+
+
+def _by_package(project: Project, value: str, key: str) -> set[str]:
+    wanted = project.name if value == "this" else value
+    return {node.name for node in project.nodes.values() if node.fqn[:1] == (wanted,)}
+
+
+def _by_path(project: Project, value: str, key: str) -> set[str]:
+    """Return what is written below a path; of tests the singular ones, since the others are written with what they test."""
     nodes, sources, tests = project.nodes.values(), project.sources.values(), project.tests.values()
-    if name in ("fqn", "name"):
-        found = {node.name for node in nodes if _fqn(node.fqn, node.name, value)}
-        return found | {test.name for test in tests if _fqn(test.fqn, test.name, value)}
-    if name == "tag":
-        return {
-            *(node.name for node in nodes if any(fnmatchcase(tag, value) for tag in node.tags)),
-            *(source.id for source in sources if any(fnmatchcase(tag, value) for tag in source.tags)),
-            *(test.name for test in tests if any(fnmatchcase(tag, value) for tag in test.tags)),
-        }
-    if name == "path":
-        return {
-            *(node.name for node in nodes if node.location and _under(node.location.path, value)),
-            *(source.id for source in sources if source.location and _under(source.location.path, value)),
-            *(test.name for test in tests if test.kind == "singular" and test.location and _under(test.location.path, value)),
-        }  # fmt: skip
-    if name == "source":
-        wanted = value if "." in value else f"{value}.*"
-        return {source.id for source in sources if fnmatchcase(f"{source.source_name}.{source.table_name}", wanted)}
-    if name == "resource_type":
-        return _of_type(project, value)
-    if name == "config":
-        return {node.name for node in nodes if _config(node.config, key.split("."), value)}
-    if name == "group":
-        return {node.name for node in nodes if node.group == value}
-    if name == "package":
-        wanted = project.name if value == "this" else value
-        return {node.name for node in nodes if node.fqn[:1] == (wanted,)}
-    return {test.name for test in tests if _is_test(test, name, value)}
+    return {
+        *(node.name for node in nodes if _under(node.location, value)),
+        *(source.id for source in sources if _under(source.location, value)),
+        *(test.name for test in tests if test.kind == "singular" and _under(test.location, value)),
+    }
 
 
-def _is_test(test: DataTest, method: str, value: str) -> bool:
-    if method == "test_name":
-        return test.kind == value
-    return value in ("data", "singular" if test.kind == "singular" else "generic")
+def _by_resource_type(project: Project, value: str, key: str) -> set[str]:
+    if value == "source":
+        return set(project.sources)
+    if value in ("test", "data_test"):
+        return set(project.tests)
+    if value in ("model", "seed"):
+        return {node.name for node in project.nodes.values() if node.resource_type == value}
+    raise SelectionError(f"resource_type:{value} is unknown; there are model, seed, source, test")
+
+
+def _by_source(project: Project, value: str, key: str) -> set[str]:
+    wanted = value if "." in value else f"{value}.*"
+    sources = project.sources.values()
+    return {source.id for source in sources if fnmatchcase(f"{source.source_name}.{source.table_name}", wanted)}
+
+
+def _by_tag(project: Project, value: str, key: str) -> set[str]:
+    nodes, sources, tests = project.nodes.values(), project.sources.values(), project.tests.values()
+    return {
+        *(node.name for node in nodes if _tagged(node.tags, value)),
+        *(source.id for source in sources if _tagged(source.tags, value)),
+        *(test.name for test in tests if _tagged(test.tags, value)),
+    }
+
+
+def _by_test_name(project: Project, value: str, key: str) -> set[str]:
+    return {test.name for test in project.tests.values() if test.kind == value}
+
+
+def _by_test_type(project: Project, value: str, key: str) -> set[str]:
+    wanted = {"data": (True, False), "singular": (True,), "generic": (False,)}.get(value, ())
+    return {test.name for test in project.tests.values() if (test.kind == "singular") in wanted}
+
+
+_METHODS: Mapping[str, Callable[[Project, str, str], set[str]]] = {
+    "config": _by_config,
+    "fqn": _by_fqn,
+    "group": _by_group,
+    "name": _by_fqn,
+    "package": _by_package,
+    "path": _by_path,
+    "resource_type": _by_resource_type,
+    "source": _by_source,
+    "tag": _by_tag,
+    "test_name": _by_test_name,
+    "test_type": _by_test_type,
+}
+"""What stands before the colon -> what it selects, given what stands after it and, for `config.`, the key between."""
+
+
+def _tagged(tags: Iterable[str], wanted: str) -> bool:
+    return any(fnmatchcase(tag, wanted) for tag in tags)
 
 
 def _fqn(fqn: tuple[str, ...], name: str, wanted: str) -> bool:
@@ -160,8 +205,10 @@ def _fqn(fqn: tuple[str, ...], name: str, wanted: str) -> bool:
     return False
 
 
-def _under(path: str, wanted: str) -> bool:
-    wanted = wanted.rstrip("/")
+def _under(location: Location | None, wanted: str) -> bool:
+    if location is None:
+        return False
+    path, wanted = location.path, wanted.rstrip("/")
     return path == wanted or path.startswith(wanted + "/") or fnmatchcase(path, wanted)
 
 
@@ -174,13 +221,3 @@ def _config(config: object, keys: list[str], wanted: str) -> bool:
         return any(str(value) == wanted for value in config)
     text = str(config).lower() if isinstance(config, bool) else str(config)
     return text == wanted
-
-
-def _of_type(project: Project, value: str) -> set[str]:
-    if value == "source":
-        return set(project.sources)
-    if value in ("test", "data_test"):
-        return set(project.tests)
-    if value in ("model", "seed"):
-        return {node.name for node in project.nodes.values() if node.resource_type == value}
-    raise SelectionError(f"resource_type:{value} is unknown; there are model, seed, source, test")

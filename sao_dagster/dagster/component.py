@@ -4,6 +4,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from datetime import timedelta
 from functools import partial
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -11,10 +12,11 @@ from typing import Annotated, Any, Literal
 import dagster as dg
 from dagster.components import DefsStateConfig, DefsStateConfigArgs, ResolvedDefsStateConfig
 from dagster.components.utils.translation import TranslationFn, TranslationFnResolver
-from pydantic import Field
+from pydantic import Field, create_model
 
 from sao_dagster.core.decide import Mode
 from sao_dagster.core.nodes import Node, Source
+from sao_dagster.core.policy import BuildAfter
 from sao_dagster.core.project import Project
 from sao_dagster.dagster.definitions import definitions
 from sao_dagster.dagster.evaluator import build_evaluator_sensor
@@ -23,6 +25,7 @@ from sao_dagster.dagster.project_view import DagsterProject, Granularity, ReuseE
 from sao_dagster.dagster.scaffolder import SaoProjectScaffolder
 from sao_dagster.dagster.translator import CheckGranularity, SaoTranslator
 from sao_dagster.load import load_project, restore_project
+from sao_dagster.projects.policies import rule_fields
 from sao_dagster.sql_project import SqlProject
 
 ModeName = Literal["state-aware", "force", "full-refresh"]
@@ -32,21 +35,17 @@ class PolicySpec(dg.Model, dg.Resolvable):
     """A refresh policy for a selection of models, on top of what the project says of them."""
 
     select: str = Field(description="Which models, in dbt's selection syntax.", examples=["tag:report", "marts"])
-    build_after: dict[str, Any] | None = Field(
-        default=None,
-        description="At most one build in this time, and how many inputs must have news: {count, period, updates_on}.",
-        examples=[{"count": 4, "period": "hour", "updates_on": "all"}],
-    )
-    lag_tolerance: str | None = Field(default=None, description="How long news may wait.", examples=["30m"])
-    volatile: str | None = Field(
-        default=None, description="What to do about volatile SQL: auto, ignore, always, hourly, daily."
-    )
-    on_test_failure: str | None = Field(default=None, description="keep, or rebuild the model.")
-    max_age: str | None = Field(
-        default=None,
-        description="From which age it is shown as not fresh (a native freshness policy).",
-        examples=["24h"],
-    )
+
+
+_POLICY_SPEC: type[PolicySpec] = create_model(
+    "PolicySpec", __base__=PolicySpec, **rule_fields({BuildAfter: dict[str, Any], timedelta: str})
+)
+
+
+def _policies(context: dg.ResolutionContext, written: Any) -> list[dict[str, Any]]:
+    """Return policies as `SqlProject.with_policies` takes them."""
+    specs = (_POLICY_SPEC.resolve_from_model(context.at_path(index), each) for index, each in enumerate(written))
+    return [spec.model_dump(exclude_none=True) for spec in specs]
 
 
 class EvaluatorSpec(dg.Model, dg.Resolvable):
@@ -112,7 +111,12 @@ class SaoProjectComponent(dg.StateBackedComponent, dg.Resolvable):
     ]
     target: Annotated[str | None, dg.Resolver.default(description="The target of the profile.")] = None
     policies: Annotated[
-        list[PolicySpec], dg.Resolver.default(description="Refresh policies; a later one wins over an earlier one.")
+        list[dict[str, Any]],
+        dg.Resolver(
+            _policies,
+            model_field_type=list[_POLICY_SPEC.model()],
+            description="Refresh policies; a later one wins over an earlier one.",
+        ),
     ] = field(default_factory=list)
     evaluator: Annotated[
         EvaluatorSpec | None, dg.Resolver.default(description="The evaluator sensor; null for none.")
@@ -164,7 +168,7 @@ class SaoProjectComponent(dg.StateBackedComponent, dg.Resolvable):
 
     def _definitions(self, opened: SqlProject) -> dg.Definitions:
         if self.policies:
-            opened = opened.with_policies([each.model_dump(exclude_none=True) for each in self.policies])
+            opened = opened.with_policies(self.policies)
         parts: list[Callable[[DagsterProject], Any]] = []
         if self.evaluator is not None:
             parts.append(partial(_evaluator, spec=self.evaluator))

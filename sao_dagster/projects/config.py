@@ -3,46 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import replace
 from datetime import timedelta
 from difflib import get_close_matches
+from enum import Enum
 from typing import Annotated, Any, Literal
 
-from pydantic import (
-    BaseModel,
-    BeforeValidator,
-    ConfigDict,
-    Field,
-    ValidationError,
-    field_validator,
-    model_validator,
-)
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, create_model, field_validator
 
 from sao_dagster.core.decide_test import parse_condition
 from sao_dagster.core.nodes import NATIVE, IncrementalStrategy, Materialized, OnSchemaChange, Severity
-from sao_dagster.core.policy import (
-    AtTime,
-    BuildAfter,
-    OnTestFailure,
-    Period,
-    RefreshPolicy,
-    UpdatesOn,
-    Volatile,
-    parse_duration,
-)
+from sao_dagster.core.policy import POLICY_KEYS, AtTime, Period, RefreshPolicy
 from sao_dagster.errors import Location, ProjectError, UnsupportedError
-
-# Accepted, and without effect on what is built here; each is named in a notice where it is used.
-_NO_EFFECT = frozenset(
-    {
-        "access", "auto_begin", "batch_size", "begin", "concurrent_batches", "docs", "event_time", "grants", "lookback",
-        "on_configuration_change", "persist_docs", "query_tag", "snowflake_warehouse", "static_analysis", "sync",
-        "copy_grants", "full_access", "labels", "indexes", "unlogged", "partition_by", "cluster_by", "clustered_by",
-        "dist", "sort", "sort_type", "transient", "file_format", "location_root", "buckets", "tblproperties", "format",
-        "options", "partitions", "require_partition_filter", "location", "glue_register",
-    }
-)  # fmt: skip
-_HARMLESS = frozenset({"access", "docs", "on_configuration_change", "query_tag", "static_analysis", "labels"})
+from sao_dagster.projects.policies import Strict, config_fields, policy_of
 
 
 def listed(value: Any) -> list[Any]:
@@ -53,49 +25,9 @@ def listed(value: Any) -> list[Any]:
 
 
 Strings = Annotated[list[str], BeforeValidator(listed)]
-Duration = Annotated[
-    timedelta, BeforeValidator(lambda value: parse_duration(value) if isinstance(value, str) else value)
-]
-"""A duration, written as dbt writes `lag_tolerance`: `4h`."""
 
 
-class _Strict(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-
-class BuildAfterConfig(_Strict):
-    """`build_after`: the least age of the last build, and how many inputs must have news.
-
-    Attributes:
-        count: A whole number, or Jinja that gives one when a decision is taken.
-        period: `minute`, `hour`, `day`, or Jinja that gives one of them.
-        updates_on: `any` or `all`; may stand alone.
-    """
-
-    count: int | str | None = None
-    period: str | None = None
-    updates_on: UpdatesOn | None = None
-
-    @model_validator(mode="after")
-    def _complete(self) -> BuildAfterConfig:
-        if (self.count is None) != (self.period is None):
-            raise ValueError("count and period come together: set both, or neither")
-        if isinstance(self.count, int) and self.count < 0:
-            raise ValueError(f"count must be at least 0, got {self.count}")
-        if isinstance(self.count, str) and "{" not in self.count:
-            raise ValueError(f"count must be a whole number or Jinja, got {self.count!r}")
-        if self.period is not None and "{" not in self.period and self.period not in list(Period):
-            raise ValueError(f"period must be minute, hour or day, got {self.period!r}")
-        return self
-
-
-class ModelFreshness(_Strict):
-    """`freshness` of a model."""
-
-    build_after: BuildAfterConfig | None = None
-
-
-class Threshold(_Strict):
+class Threshold(Strict):
     """An age: `{count: 12, period: hour}`."""
 
     count: int = Field(ge=0)
@@ -107,7 +39,7 @@ class Threshold(_Strict):
         return self.count * self.period.length
 
 
-class SourceFreshness(_Strict):
+class SourceFreshness(Strict):
     """`freshness` of a source."""
 
     warn_after: Threshold | None = None
@@ -120,50 +52,11 @@ class SourceFreshness(_Strict):
         return None if value == {} else value
 
 
-class StateConfig(_Strict):
-    """`state`: dbt State's block, as far as it has a meaning here."""
-
-    lag_tolerance: Duration | None = None
-
-
-class PolicyRule(_Strict):
-    """A policy for a selection of models, on top of what the models say themselves; what is not set stays.
-
-    Attributes:
-        select: In dbt's syntax.
-        build_after: `{count, period, updates_on}`.
-        lag_tolerance: Such as `30m`.
-    """
-
-    select: str
-    build_after: BuildAfterConfig | None = None
-    lag_tolerance: Duration | None = None
-    volatile: Volatile | None = None
-    on_test_failure: OnTestFailure | None = None
-    max_age: Duration | None = None
-
-    def over(self, policy: RefreshPolicy) -> RefreshPolicy:
-        """Return a policy with what this one sets in place of its own."""
-        found: dict[str, Any] = {
-            name: value
-            for name in ("lag_tolerance", "volatile", "on_test_failure", "max_age")
-            if (value := getattr(self, name)) is not None
-        }
-        rule = self.build_after
-        if rule is not None and rule.count is not None and rule.period is not None:
-            if not isinstance(rule.count, int) or "{" in rule.period:
-                raise ProjectError("templates in build_after belong into the project, not into a policy of a component")
-            found["build_after"] = BuildAfter(rule.count, Period(rule.period)) if rule.count else None
-        if rule is not None and rule.updates_on is not None:
-            found["updates_on"] = rule.updates_on
-        return replace(policy, **found)
-
-
 class NodeConfig(BaseModel):
     """Configuration of a model or a seed; dbt's keys, and this package's own.
 
-    Unknown keys are kept: they may be meant for people or for other tools. Keys that look like a slip of the pen
-    are refused by `parse_config`.
+    What is read is `NODE_CONFIG`: this, and the policy keys. Unknown keys are kept: they may be meant for people or for other
+    tools. Keys that look like a slip of the pen are refused by `parse_config`.
     """
 
     model_config = ConfigDict(extra="allow", frozen=True)
@@ -186,12 +79,6 @@ class NodeConfig(BaseModel):
     merge_exclude_columns: Strings = []
     on_schema_change: OnSchemaChange = OnSchemaChange.IGNORE
     full_refresh: bool | None = None
-    freshness: ModelFreshness | None = None
-    state: StateConfig | None = None
-    volatile: Volatile = Volatile.AUTO
-    inherit_from_children: bool = False
-    on_test_failure: OnTestFailure = OnTestFailure.KEEP
-    max_age: Duration | None = None
     column_types: dict[str, str] = {}
     delimiter: str = ","
     quote_columns: bool | None = None
@@ -257,24 +144,7 @@ class NodeConfig(BaseModel):
         Args:
             timed: Makes an expression of a Jinja text, for counts and periods that depend on the time.
         """
-        rule = self.freshness.build_after if self.freshness else None
-        build_after = None
-        if rule is not None and rule.count is not None and rule.period is not None:
-            build_after = BuildAfter(
-                rule.count if isinstance(rule.count, int) else timed(rule.count),
-                timed(rule.period) if "{" in rule.period else Period(rule.period),
-            )
-            if build_after.count == 0:
-                build_after = None
-        return RefreshPolicy(
-            build_after=build_after,
-            updates_on=(rule.updates_on if rule else None) or UpdatesOn.ANY,
-            lag_tolerance=self.state.lag_tolerance if self.state else None,
-            volatile=self.volatile,
-            inherit_from_children=self.inherit_from_children,
-            on_test_failure=self.on_test_failure,
-            max_age=self.max_age,
-        )
+        return policy_of(self, timed)
 
     def refuse_unsupported(self) -> None:
         """Refuse what would change the result and is not done here.
@@ -289,7 +159,77 @@ class NodeConfig(BaseModel):
 
     def without_effect(self) -> list[str]:
         """Return the keys that are set and have no effect here."""
-        return sorted(key for key in self.model_extra or {} if key in _NO_EFFECT - _HARMLESS)
+        return sorted(key for key in self.model_extra or {} if key in CONFIG_KEYS and CONFIG_KEYS[key].is_noticed)
+
+
+NODE_CONFIG: type[NodeConfig] = create_model("NodeConfig", __base__=NodeConfig, **config_fields())
+"""`NodeConfig` with the policy keys."""
+
+
+class ConfigUse(Enum):
+    """What a key of a node's configuration is for, and so whether it is a part of the node's code version."""
+
+    CODE = "it can change the stored result"
+    CODE_ELSEWHERE = "it could change the stored result in another warehouse; it counts, and has no effect here"
+    NAMING = "it says where the node is, which is a part of the code version by itself"
+    POLICY = "it says when the node is built"
+    RUN = "it says whether the node is there, or how a run goes about it"
+    PEOPLE = "it is for people, or for selections"
+    NO_EFFECT = "it has no effect here, which one should know"
+    HARMLESS = "it has no effect here, and none is missed"
+
+    @property
+    def is_code(self) -> bool:
+        """Whether another value is another code version."""
+        return self in (ConfigUse.CODE, ConfigUse.CODE_ELSEWHERE)
+
+    @property
+    def is_noticed(self) -> bool:
+        """Whether a notice says that it has no effect."""
+        return self in (ConfigUse.CODE_ELSEWHERE, ConfigUse.NO_EFFECT)
+
+
+KEYS_BY_USE: tuple[tuple[ConfigUse, tuple[str, ...]], ...] = (
+    (
+        ConfigUse.CODE,
+        (
+            "materialized", "pre_hook", "post_hook", "unique_key", "incremental_strategy", "incremental_predicates", "predicates",
+            "merge_update_columns", "merge_exclude_columns", "on_schema_change", "column_types", "delimiter", "quote_columns",
+            "contract", "sql_header",
+        ),
+    ),
+    (
+        ConfigUse.CODE_ELSEWHERE,
+        (
+            "auto_begin", "batch_size", "begin", "concurrent_batches", "lookback", "snowflake_warehouse", "sync", "copy_grants",
+            "full_access", "indexes", "unlogged", "partition_by", "cluster_by", "clustered_by", "dist", "sort", "sort_type",
+            "transient", "file_format", "location_root", "buckets", "tblproperties", "format", "options", "partitions",
+            "require_partition_filter", "location", "glue_register",
+        ),
+    ),
+    (ConfigUse.NAMING, ("schema", "database", "alias")),
+    (ConfigUse.POLICY, tuple(dict.fromkeys(key.config_key for key in POLICY_KEYS))),
+    (ConfigUse.RUN, ("enabled", "full_refresh")),
+    (ConfigUse.PEOPLE, ("tags", "meta", "group", "description")),
+    (ConfigUse.NO_EFFECT, ("event_time", "grants", "persist_docs")),
+    (
+        ConfigUse.HARMLESS,
+        (
+            "access", "docs", "labels", "on_configuration_change", "query_tag", "severity", "static_analysis", "store_failures",
+        ),
+    ),
+)  # fmt: skip
+CONFIG_KEYS: Mapping[str, ConfigUse] = {key: use for use, keys in KEYS_BY_USE for key in keys}
+"""What is known of a node's configuration, each key once. Another key counts as code: what it means is not known."""
+
+
+def is_code(key: str) -> bool:
+    """Return whether a key of a node's configuration is a part of its code version.
+
+    >>> is_code("unique_key"), is_code("lag_tolerance"), is_code("state")
+    (True, True, False)
+    """
+    return CONFIG_KEYS.get(key, ConfigUse.CODE).is_code
 
 
 def _hook(value: Any) -> str:
@@ -300,7 +240,7 @@ def _hook(value: Any) -> str:
     return str(value)
 
 
-class TestConfig(_Strict):
+class TestConfig(Strict):
     """Configuration of a data test; dbt's keys with dbt's meaning."""
 
     __test__ = False
@@ -315,8 +255,8 @@ class TestConfig(_Strict):
     store_failures: bool | None = None
     store_failures_as: Literal["table", "view", "ephemeral"] | None = None
     aggregate: Literal["default", "all"] = "default"
-    tags: Strings = []
-    meta: dict[str, Any] = {}
+    tags: Strings = Field(default_factory=list)
+    meta: dict[str, Any] = Field(default_factory=dict)
     group: str | None = None
     schema_: str | None = Field(default=None, alias="schema")
     database: str | None = None
@@ -365,11 +305,11 @@ def parse_config(values: Mapping[str, Any], name: str, location: Location | None
         ProjectError: A value is wrong, or a key looks like a slip of the pen.
     """
     keyed = {key.replace("-", "_") if key in ("pre-hook", "post-hook") else key: value for key, value in values.items()}
-    known = _names(NodeConfig)
+    known = _names(NODE_CONFIG)
     for key in keyed:
-        if key not in known and key not in _NO_EFFECT and (close := get_close_matches(key, known, n=1, cutoff=0.8)):
+        if key not in CONFIG_KEYS and (close := get_close_matches(key, known, n=1, cutoff=0.8)):
             raise ProjectError(f"unknown config {key!r}; did you mean {close[0]!r}?", name=name, location=location)
-    config: NodeConfig = checked(NodeConfig, keyed, name, location)
+    config: NodeConfig = checked(NODE_CONFIG, keyed, name, location)
     return config
 
 

@@ -21,9 +21,10 @@ from pydantic import BaseModel, ConfigDict
 from sao_dagster.core import nodes as core
 from sao_dagster.core.nodes import Source
 from sao_dagster.errors import Location, ProjectError
-from sao_dagster.projects.config import BuildAfterConfig, SourceFreshness, checked
+from sao_dagster.projects.config import SourceFreshness, checked
 from sao_dagster.projects.dbt_folder.sources import external_location
 from sao_dagster.projects.declarations import Declarations, NodeDeclaration, TestDeclaration, file_digest
+from sao_dagster.projects.policies import BuildAfterConfig, policy_config
 from sao_dagster.projects.test_entries import parse_entry
 from sao_dagster.sql.dialects import dialect_named
 
@@ -109,10 +110,6 @@ class PythonModels:
             "tags": list(tags) or None,
             "group": group,
             "meta": dict(meta) if meta else None,
-            "volatile": volatile,
-            "inherit_from_children": inherit_from_children,
-            "on_test_failure": on_test_failure,
-            "max_age": max_age,
             "unique_key": unique_key,
             "incremental_strategy": incremental_strategy,
             "on_schema_change": on_schema_change,
@@ -120,12 +117,15 @@ class PythonModels:
             "post_hook": post_hook,
             **(config or {}),
         }
-        settings = {key: value for key, value in given.items() if value is not None}
-        if build_after is not None:
-            rule: BuildAfterConfig = checked(BuildAfterConfig, build_after, name, where)
-            settings["freshness"] = {"build_after": rule.model_dump(exclude_none=True, mode="json")}
-        if lag_tolerance is not None:
-            settings["state"] = {"lag_tolerance": lag_tolerance}
+        policies = {
+            "build_after": None if build_after is None else checked(BuildAfterConfig, build_after, name, where),
+            "lag_tolerance": lag_tolerance,
+            "volatile": volatile,
+            "inherit_from_children": inherit_from_children,
+            "on_test_failure": on_test_failure,
+            "max_age": max_age,
+        }
+        settings = {**{key: value for key, value in given.items() if value is not None}, **policy_config(policies)}
 
         def declare(model: str, text: str, location: Location, about: str) -> None:
             self._declare_node(

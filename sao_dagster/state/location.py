@@ -1,12 +1,11 @@
-"""The shared state of a deployment, if nobody says: where it is, for how long it remembers, what happens without it."""
+"""Where the shared state of a deployment is, if nobody says."""
 
 from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from datetime import timedelta
 from pathlib import Path
-from typing import Any, Literal, TypeAlias
+from typing import Any
 from urllib.parse import quote, urlencode
 
 import yaml
@@ -14,43 +13,13 @@ import yaml
 from sao_dagster.errors import StateError
 
 SQLITE_FILE = "sao_state.db"
-OnStateError: TypeAlias = Literal["fail", "build"]
-"""Whether a run whose state cannot be reached fails, or builds everything."""
-
-
-def default_on_state_error() -> OnStateError:
-    """Return what `SAO_ON_STATE_ERROR` says; `fail` if it says nothing.
-
-    Raises:
-        StateError: It says something else than `fail` or `build`.
-    """
-    value = os.environ.get("SAO_ON_STATE_ERROR") or "fail"
-    if value not in ("fail", "build"):
-        raise StateError(f"SAO_ON_STATE_ERROR is {value!r}; it may be fail or build")
-    return "build" if value == "build" else "fail"
-
-
-def default_retention() -> timedelta:
-    """Return for how long runs and their decisions are kept: `SAO_RETENTION_DAYS`, 90 days if it says nothing.
-
-    Raises:
-        StateError: It is no number of days.
-    """
-    value = os.environ.get("SAO_RETENTION_DAYS") or "90"
-    try:
-        days = float(value)
-    except ValueError:
-        days = -1.0
-    if not 0 < days < 36_500:
-        raise StateError(f"SAO_RETENTION_DAYS is {value!r}; it must be a number of days greater than 0")
-    return timedelta(days=days)
 
 
 def default_state_url(root: Path) -> str:
     """Return the URL of the state of a project.
 
-    The first of: `SAO_STATE_URL`; the database of the Dagster instance, if that is PostgreSQL; a file in `DAGSTER_HOME`; a
-    file in the project's folder.
+    The first of: the database of the Dagster instance, if that is PostgreSQL; a file in `DAGSTER_HOME`; a file in the project's
+    folder.
 
     Args:
         root: The project's folder.
@@ -58,8 +27,6 @@ def default_state_url(root: Path) -> str:
     Raises:
         StateError: `dagster.yaml` cannot be read, or needs an environment variable that is not set.
     """
-    if os.environ.get("SAO_STATE_URL"):
-        return os.environ["SAO_STATE_URL"]
     home = os.environ.get("DAGSTER_HOME")
     if not home:
         return f"sqlite:///{root / '.sao' / 'state.db'}"

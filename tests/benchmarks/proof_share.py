@@ -104,7 +104,7 @@ class Stopwatch:
             self.asked += 1
 
 
-def run(folder: Path, **variables: Any) -> tuple[dict[str, Any], Stopwatch, float]:
+def run(folder: Path, **settings: Any) -> tuple[dict[str, Any], Stopwatch, float]:
     """Run a project, and return the summary, what proofs took, and the seconds of the run."""
     watch = Stopwatch()
 
@@ -113,8 +113,9 @@ def run(folder: Path, **variables: Any) -> tuple[dict[str, Any], Stopwatch, floa
 
     Prover.prove = timed  # type: ignore[method-assign]
     try:
-        opened = load_project(folder, variables=variables)
-        opened._state_url = f"sqlite:///{folder / 'state.db'}"
+        opened = load_project(folder)
+        settings["state_url"] = f"sqlite:///{folder / 'state.db'}"
+        opened.settings = opened.settings.model_copy(update=settings)
         result = opened.runner().run(select(opened.project))
     finally:
         Prover.prove = watch.own  # type: ignore[method-assign]
@@ -123,14 +124,13 @@ def run(folder: Path, **variables: Any) -> tuple[dict[str, Any], Stopwatch, floa
 
 def shares(name: str, folder: Path, news: str, table: Shown) -> None:
     """Add the rows of one project to a table."""
-    steps: list[tuple[str, dict[str, Any]]] = [("first run", {}), ("nothing new", {}), ("news from one source", {})]
-    for step, variables in steps:
+    for step in ("first run", "nothing new", "news from one source"):
         if step.startswith("news"):
             with duckdb.connect(str(next(folder.glob("*.duckdb")))) as connection:
                 connection.execute(news)
-        _row(table, name, step, *run(folder, **variables))
+        _row(table, name, step, *run(folder))
     (folder / "state.db").unlink()
-    _row(table, name, "first run, without proofs", *run(folder, sao_prove_tests=False))
+    _row(table, name, "first run, without proofs", *run(folder, prove_tests=False))
 
 
 def _row(table: Shown, name: str, step: str, summary: dict[str, Any], watch: Stopwatch, seconds: float) -> None:

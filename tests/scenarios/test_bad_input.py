@@ -12,7 +12,7 @@ import pytest
 
 from sao_dagster import DuckDBWarehouse, SqlProject, load_project, select
 from sao_dagster.errors import ProjectErrors, SaoError, SelectionError, StateError, WarehouseBusyError
-from sao_dagster.projects.config import BuildAfterConfig
+from sao_dagster.projects.policies import BuildAfterConfig
 from tests.world import World
 
 
@@ -168,10 +168,10 @@ def test_state_that_cannot_be_reached(world: World, tmp_path: Path) -> None:
     broken = tmp_path / "broken.db"
     broken.write_text("this is no database, and long enough to be looked at as one" * 20)
     opened = load_project(world.root)
-    opened._state_url = f"sqlite:///{broken}"
+    opened.settings = opened.settings.model_copy(update={"state_url": f"sqlite:///{broken}"})
     with pytest.raises(StateError, match="state cannot be"):
         opened.runner().run(select(opened.project))
-    opened.on_state_error = "build"
+    opened.settings = opened.settings.model_copy(update={"on_state_error": "build"})
     result = opened.runner().run(select(opened.project))
     assert [each.decision.reason.value for each in result.models] == ["state_unreachable"]
 
@@ -210,7 +210,7 @@ def test_interrupted_in_the_middle_of_a_build(world: World) -> None:
     code = textwrap.dedent(f"""
         from sao_dagster import load_project, select
         project = load_project({str(world.root)!r})
-        project._state_url = "sqlite:///{world.root / "state.db"}"
+        project.settings = project.settings.model_copy(update={{"state_url": "sqlite:///{world.root / "state.db"}"}})
         project.runner().run(select(project.project), on_event=lambda event: print(type(event).__name__, flush=True))
     """)
     running = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True)

@@ -223,16 +223,18 @@ def test_no_proof_without_need_or_where_it_is_not_wanted(shop: World) -> None:
     shop.run()
     assert shop.run(mode=Mode.FORCE).tests["unique_joined_order_id"] == "ran: pass"
     shop.sql("insert into raw.orders values (4, 9, 'placed')")
-    assert shop.run(variables={"sao_prove_tests": False}).tests["unique_joined_order_id"] == "ran: pass"
+    shop.write("sao.yml", "prove_tests: false")
+    assert shop.run().tests["unique_joined_order_id"] == "ran: pass"
 
 
 def test_settings_that_mean_nothing_are_refused(shop: World) -> None:
-    with pytest.raises(ProjectError, match="sao_verify_proofs is a whole number"):
-        shop.run(variables={"sao_verify_proofs": "often"})
+    shop.write("sao.yml", "verify_proofs: often")
+    with pytest.raises(ProjectError, match=r"sao\.yml:1: verify_proofs: Input should be a valid integer, got 'often'"):
+        shop.run()
 
 
 def test_proofs_can_be_verified(shop: World) -> None:
-    run = shop.run(variables={"sao_verify_proofs": 1})
+    run = shop.write("sao.yml", "verify_proofs: 1").run()
     assert run.tests["unique_joined_order_id"] == "ran: pass"
     assert run.test("unique_joined_order_id").reason.value == "proof_verified"
 
@@ -240,7 +242,7 @@ def test_proofs_can_be_verified(shop: World) -> None:
 def test_a_wrong_proof_is_said_loudly_and_the_test_fails(shop: World, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Properties, "not_null", lambda self, place: Proof("a_wrong_rule"))
     said: list[Event] = []
-    run = shop.run(variables={"sao_verify_proofs": 1}, events=said)
+    run = shop.write("sao.yml", "verify_proofs: 1").run(events=said)
     assert run.tests["not_null_joined_order_id"] == "ran: fail"
     assert run.test("not_null_joined_order_id").evidence["refuted"] is True
     (message,) = [each.text for each in said if isinstance(each, Message)]

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
 from pathlib import Path
 
 import pytest
 
 from sao_dagster.errors import StateError
-from sao_dagster.state.location import default_on_state_error, default_retention, default_state_url
+from sao_dagster.state.location import default_state_url
 
 EACH_BY_ITSELF = """
 run_storage:
@@ -29,12 +28,10 @@ def test_beside_the_project_without_dagster(tmp_path: Path) -> None:
     assert default_state_url(tmp_path) == f"sqlite:///{tmp_path}/.sao/state.db"
 
 
-def test_beside_the_instance(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_beside_the_instance(home: Path) -> None:
     assert default_state_url(Path("/p")) == f"sqlite:///{home}/sao_state.db"
     (home / "dagster.yaml").write_text("telemetry: {enabled: false}\n")
     assert default_state_url(Path("/p")) == f"sqlite:///{home}/sao_state.db"
-    monkeypatch.setenv("SAO_STATE_URL", "sqlite:////elsewhere.db")
-    assert default_state_url(Path("/p")) == "sqlite:////elsewhere.db"
 
 
 @pytest.mark.parametrize(
@@ -69,19 +66,3 @@ def test_what_is_missing_is_named(home: Path) -> None:
     (home / "dagster.yaml").write_text("storage: {postgres: [")
     with pytest.raises(StateError, match=r"dagster\.yaml cannot be read"):
         default_state_url(Path("/p"))
-
-
-def test_how_long_it_remembers_and_what_happens_without_it(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    assert (default_retention(), default_on_state_error()) == (timedelta(days=90), "fail")
-    monkeypatch.setenv("SAO_RETENTION_DAYS", "7.5")
-    monkeypatch.setenv("SAO_ON_STATE_ERROR", "build")
-    assert (default_retention(), default_on_state_error()) == (timedelta(days=7.5), "build")
-    for name, value, ask in (
-        ("SAO_RETENTION_DAYS", "a week", default_retention),
-        ("SAO_RETENTION_DAYS", "-1", default_retention),
-        ("SAO_RETENTION_DAYS", "nan", default_retention),
-        ("SAO_ON_STATE_ERROR", "ignore", default_on_state_error),
-    ):
-        monkeypatch.setenv(name, value)
-        with pytest.raises(StateError, match=f"{name} is '{value}'"):
-            ask()

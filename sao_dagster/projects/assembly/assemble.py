@@ -14,12 +14,12 @@ from sao_dagster.core.project import Notice, Project
 from sao_dagster.core.relations import Relation
 from sao_dagster.errors import ProjectError, SaoError
 from sao_dagster.projects.assembly.assembled import AssembledProject, cached_assembly
-from sao_dagster.projects.assembly.assertions import proof_settings
 from sao_dagster.projects.assembly.data_tests import TestAssembly
 from sao_dagster.projects.assembly.drafts import Draft, Drafts
 from sao_dagster.projects.assembly.models import ModelAssembly, plain_config
 from sao_dagster.projects.config import NodeConfig, parse_config
 from sao_dagster.projects.declarations import Declarations, NodeDeclaration, merge_layers
+from sao_dagster.projects.sao_file import moved_variables
 from sao_dagster.projects.templates.context_objects import Namespace
 from sao_dagster.projects.templates.jinja import builtin_macros
 from sao_dagster.projects.templates.render import Render, RenderSubject, RenderTrace, TemplateContext
@@ -85,8 +85,7 @@ class _Assembly:
             tests=tests,
             on_run_start=self._operations(self.declared.on_run_start, "on-run-start"),
             on_run_end=self._operations(self.declared.on_run_end, "on-run-end"),
-            proofs=proof_settings(self.declared.variables),
-            notices=tuple(self.drafts.notices),
+            notices=(*moved_variables(self.declared.variables), *self.drafts.notices),
             errors=tuple(self.drafts.errors),
         )
 

@@ -6,33 +6,12 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from sao_dagster.core.proofs import Assertion, FactKind, ProofSettings
+from sao_dagster.core.proofs import Assertion, FactKind
 from sao_dagster.core.relations import quote
-from sao_dagster.errors import ProjectError
 from sao_dagster.sql.dialects import dialect_named
 from sao_dagster.sql.fingerprint import sql_digest
 
-PROVE, VERIFY_PROOFS, HASHES_ARE_UNIQUE = "sao_prove_tests", "sao_verify_proofs", "sao_hashes_are_unique"
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
-
-
-def proof_settings(variables: Mapping[str, Any]) -> ProofSettings:
-    """Return what the variables of a project say about proofs.
-
-    Raises:
-        ProjectError: One of them has a value that means nothing.
-
-    >>> proof_settings({"sao_verify_proofs": 20}).verify_every
-    20
-    """
-    enabled, unique = variables.get(PROVE, True), variables.get(HASHES_ARE_UNIQUE, False)
-    every = variables.get(VERIFY_PROOFS)
-    for name, value in ((PROVE, enabled), (HASHES_ARE_UNIQUE, unique)):
-        if not isinstance(value, bool):
-            raise ProjectError(f"the variable {name} is true or false, got {value!r}")
-    if every is not None and (type(every) is not int or every < 1):
-        raise ProjectError(f"the variable {VERIFY_PROOFS} is a whole number from 1, got {every!r}")
-    return ProofSettings(enabled, every, unique)
 
 
 def assertion_of(

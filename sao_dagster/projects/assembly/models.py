@@ -11,20 +11,11 @@ from sao_dagster.core.hashing import digest
 from sao_dagster.core.nodes import Asking, CodeVersion, CompiledSql, Materialized, Model, Node, Seed
 from sao_dagster.errors import NeedsConnectionError, ProjectError, RenderError, UnsupportedError
 from sao_dagster.projects.assembly.drafts import Draft, Drafts
-from sao_dagster.projects.config import NodeConfig
+from sao_dagster.projects.config import NodeConfig, is_code
 from sao_dagster.projects.templates.render import Render, RenderSubject, RenderTrace, TemplateContext, TimedExpression
 from sao_dagster.sql.ctes import prepend_ctes
 from sao_dagster.sql.fingerprint import sql_digest
 from sao_dagster.sql.volatile import Volatility, volatility
-
-# Configuration that cannot change the stored result, or is counted as another part of the code version.
-_NOT_CODE = frozenset(
-    {
-        "enabled", "tags", "meta", "group", "docs", "access", "description", "freshness", "state", "volatile",
-        "inherit_from_children", "on_test_failure", "max_age", "schema", "database", "alias", "persist_docs", "full_refresh",
-        "query_tag", "labels", "static_analysis", "severity", "store_failures", "grants", "event_time",
-    }
-)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -167,9 +158,7 @@ class ModelAssembly:
 
     def _code(self, draft: Draft, parts: dict[str, str]) -> CodeVersion:
         counted = {
-            key: value
-            for key, value in draft.merged.items()
-            if key not in _NOT_CODE and value not in (None, [], {}, ())
+            key: value for key, value in draft.merged.items() if is_code(key) and value not in (None, [], {}, ())
         }
         counted["materialized"] = draft.materialized.value
         counted["pre_hook"], counted["post_hook"] = list(draft.pre_hooks), list(draft.post_hooks)

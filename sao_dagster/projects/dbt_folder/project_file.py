@@ -9,6 +9,7 @@ from typing import Annotated, Any
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
+from sao_dagster.core.policy import POLICY_KEYS
 from sao_dagster.core.project import Notice
 from sao_dagster.projects.config import Strings, listed
 from sao_dagster.projects.dbt_folder.properties_files import LoadedYaml
@@ -17,7 +18,12 @@ from sao_dagster.projects.templates.render import Render
 
 Paths = Annotated[list[str], BeforeValidator(listed)]
 # Keys of a node's configuration that are mappings, so that they are not taken for folders.
-_MAPPING_KEYS = frozenset({"meta", "freshness", "state", "column_types", "docs", "grants", "contract", "persist_docs"})
+_MAPPING_KEYS = frozenset(
+    {
+        *("meta", "column_types", "docs", "grants", "contract", "persist_docs"),
+        *(key.config_key for key in POLICY_KEYS if "." in key.path),
+    }
+)
 _DEFERRED = frozenset({"freshness", "pre-hook", "post-hook", "pre_hook", "post_hook"})
 
 

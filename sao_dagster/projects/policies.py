@@ -1,0 +1,175 @@
+"""Policies as people write them: in the configuration of a model, in Python, and for a selection. Made from `POLICY_KEYS`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from datetime import timedelta
+from typing import Annotated, Any
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, create_model, model_validator
+
+from sao_dagster.core.policy import (
+    POLICY_KEYS,
+    AtTime,
+    BuildAfter,
+    Period,
+    PolicyKey,
+    RefreshPolicy,
+    UpdatesOn,
+    parse_duration,
+)
+from sao_dagster.errors import ProjectError
+
+Duration = Annotated[
+    timedelta, BeforeValidator(lambda value: parse_duration(value) if isinstance(value, str) else value)
+]
+"""A duration, written as dbt writes `lag_tolerance`: `4h`."""
+
+
+class Strict(BaseModel):
+    """Something that a person writes, in which an unknown key is a mistake."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class BuildAfterConfig(Strict):
+    """`build_after`: the least age of the last build, and how many inputs must have news.
+
+    Attributes:
+        count: A whole number, or Jinja that gives one when a decision is taken.
+        period: `minute`, `hour`, `day`, or Jinja that gives one of them.
+        updates_on: `any` or `all`; may stand alone.
+    """
+
+    count: int | str | None = None
+    period: str | None = None
+    updates_on: UpdatesOn | None = None
+
+    @model_validator(mode="after")
+    def _complete(self) -> BuildAfterConfig:
+        if (self.count is None) != (self.period is None):
+            raise ValueError("count and period come together: set both, or neither")
+        if isinstance(self.count, int) and self.count < 0:
+            raise ValueError(f"count must be at least 0, got {self.count}")
+        if isinstance(self.count, str) and "{" not in self.count:
+            raise ValueError(f"count must be a whole number or Jinja, got {self.count!r}")
+        if self.period is not None and "{" not in self.period and self.period not in list(Period):
+            raise ValueError(f"period must be minute, hour or day, got {self.period!r}")
+        return self
+
+
+_WRITTEN: Mapping[type, Any] = {BuildAfter: BuildAfterConfig, timedelta: Duration}  # others are written as they are
+
+
+def _field(key: PolicyKey) -> Any:
+    """Return pydantic's type and default of a key in the configuration of a model."""
+    written, default = _WRITTEN.get(key.kind, key.kind), getattr(RefreshPolicy(), key.name)
+    return (written | None, None) if default is None else (written, default)
+
+
+def config_fields() -> dict[str, Any]:
+    """Return the fields that the table of policy keys makes in the configuration of a model, as `create_model` takes them.
+
+    Keys that stand in a block (`freshness`, `state`) make one field, a model of its own.
+    """
+    fields: dict[str, Any] = {}
+    blocks: dict[str, dict[str, Any]] = {}
+    for key in POLICY_KEYS:
+        if key.within is None:
+            into = fields if key.path == key.name else blocks.setdefault(key.config_key, {})
+            into[key.name] = _field(key)
+    for name, inner in blocks.items():
+        fields[name] = (create_model(name, __base__=Strict, **inner) | None, None)
+    return fields
+
+
+def policy_config(arguments: Mapping[str, Any]) -> dict[str, Any]:
+    """Return arguments for policies as the configuration of a model; what is None is left out.
+
+    >>> policy_config({"lag_tolerance": "45m", "volatile": None})
+    {'state': {'lag_tolerance': '45m'}}
+    """
+    config: dict[str, Any] = {}
+    for key in POLICY_KEYS:
+        value = arguments.get(key.argument)
+        if value is not None:
+            written = value.model_dump(exclude_none=True, mode="json") if isinstance(value, BaseModel) else value
+            if key.path == key.name:
+                config[key.name] = written
+            else:
+                config.setdefault(key.config_key, {})[key.name] = written
+    return config
+
+
+def policy_of(config: BaseModel, timed: Callable[[str], AtTime]) -> RefreshPolicy:
+    """Return the policy that the configuration of a model says.
+
+    Args:
+        config: A model with the fields of `config_fields`.
+        timed: Makes an expression of a Jinja text, for counts and periods that depend on the time.
+    """
+    return RefreshPolicy(**_said(config, lambda key: key.path, timed))
+
+
+def _said(config: BaseModel, place: Callable[[PolicyKey], str], timed: Callable[[str], AtTime]) -> dict[str, Any]:
+    """Return what is said, by the fields of `RefreshPolicy`; an interval of 0 is said, and is none."""
+    found: dict[str, Any] = {}
+    for key in POLICY_KEYS:
+        value: Any = config
+        for part in place(key).split("."):
+            value = getattr(value, part, None)
+        if isinstance(value, BuildAfterConfig):
+            if value.count is not None and value.period is not None:
+                found[key.name] = _build_after(value.count, value.period, timed)
+        elif value is not None:
+            found[key.name] = value
+    return found
+
+
+def _build_after(count: int | str, period: str, timed: Callable[[str], AtTime]) -> BuildAfter | None:
+    if count == 0:
+        return None
+    return BuildAfter(
+        count if isinstance(count, int) else timed(count), timed(period) if "{" in period else Period(period)
+    )
+
+
+class PolicyRule(Strict):
+    """A policy for a selection of models, on top of what the models say themselves; what is not set stays.
+
+    What is read is `POLICY_RULE`: this, and the policy keys.
+
+    Attributes:
+        select: In dbt's syntax.
+    """
+
+    select: str
+
+    def over(self, policy: RefreshPolicy) -> RefreshPolicy:
+        """Return a policy with what this one sets in place of its own."""
+        return replace(policy, **_said(self, lambda key: key.argument, _no_templates))
+
+
+def _no_templates(text: str) -> AtTime:
+    raise ProjectError("templates in build_after belong into the project, not into a policy of a component")
+
+
+def rule_fields(kinds: Mapping[type, Any]) -> dict[str, Any]:
+    """Return the fields that the table of policy keys makes in a policy for a selection, as `create_model` takes them.
+
+    Args:
+        kinds: What is written for a type; other types are written as they are.
+    """
+    return {
+        key.name: (
+            kinds.get(key.kind, key.kind) | None,
+            Field(default=None, description=key.meaning, examples=[key.example]),
+        )
+        for key in POLICY_KEYS
+        if key.within is None
+    }
+
+
+POLICY_RULE: type[PolicyRule] = create_model("PolicyRule", __base__=PolicyRule, **rule_fields(_WRITTEN))
+"""`PolicyRule` with the policy keys."""

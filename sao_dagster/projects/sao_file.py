@@ -1,0 +1,165 @@
+"""`sao.yml`: settings of this package that belong to no node, beside `dbt_project.yml`, which dbt does not read.
+
+`Settings` is the one table of them: name, type, default and meaning. The environment variables (`SAO_` and the name), the schema for
+editors and the documentation are made from it.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Mapping
+from datetime import timedelta
+from pathlib import Path
+from typing import Any, Literal, TypeAlias
+
+from pydantic import Field, ValidationError, field_validator
+
+from sao_dagster.core.project import Notice
+from sao_dagster.core.proofs import ProofSettings
+from sao_dagster.errors import ProjectError
+from sao_dagster.projects.config import checked, describe_error
+from sao_dagster.projects.dbt_folder.properties_files import LoadedYaml, load_yaml
+from sao_dagster.projects.policies import Strict
+
+FILE = "sao.yml"
+OnStateError: TypeAlias = Literal["fail", "build"]
+"""Whether a run whose state cannot be reached fails, or builds everything."""
+
+
+class Settings(Strict):
+    """Settings that belong to no model."""
+
+    state_url: str | None = Field(
+        default=None,
+        description="where the shared state is, as an SQLAlchemy URL; a relative path of SQLite starts at the project's folder",
+    )
+    on_state_error: OnStateError = Field(
+        default="fail", description="whether a run whose state cannot be reached fails, or builds everything"
+    )
+    retention_days: float = Field(
+        default=90, gt=0, lt=36_500, allow_inf_nan=False, description="for how long runs and their decisions are kept"
+    )
+    prove_tests: bool = Field(default=True, description="whether data tests that are proven to pass are not run")
+    verify_proofs: int | None = Field(
+        default=None, ge=1, description="one in so many proven tests is run all the same, by chance"
+    )
+    hashes_are_unique: bool = Field(
+        default=False, description="whether hashes of different texts are taken to be different, in proofs"
+    )
+
+    @field_validator("state_url")
+    @classmethod
+    def _plain(cls, value: str | None) -> str | None:
+        if value is not None and "{{" in value:
+            raise ValueError(f"it is not rendered; what is secret belongs into {variable_of('state_url')}")
+        return value
+
+    @property
+    def retention(self) -> timedelta:
+        """For how long runs and their decisions are kept."""
+        return timedelta(days=self.retention_days)
+
+    @property
+    def proofs(self) -> ProofSettings:
+        """What is set about proofs of data tests."""
+        return ProofSettings(self.prove_tests, self.verify_proofs, self.hashes_are_unique)
+
+
+class SaoFile(Settings):
+    """Settings of sao_dagster that belong to no model; those of a target win over those at the top."""
+
+    targets: dict[str, Settings] = Field(
+        default_factory=dict, description="settings for single targets of the profile, by name"
+    )
+
+
+def variable_of(setting: str) -> str:
+    """Return the environment variable of a setting.
+
+    >>> variable_of("state_url")
+    'SAO_STATE_URL'
+    """
+    return f"SAO_{setting.upper()}"
+
+
+def read_settings(root: Path, target: str, given: Mapping[str, Any] | None = None) -> Settings:
+    """Return the settings of a project: what is given, else the environment variables, else `sao.yml`, else the defaults.
+
+    Args:
+        root: The project's folder.
+        target: The name of the target in use.
+        given: Settings by name; None stands for nothing.
+
+    Raises:
+        ProjectError: A key is unknown, or a value means nothing; names the file and the line, or the variable.
+    """
+    found = {**_of_file(root, target), **_of_environment()}
+    found |= {name: value for name, value in (given or {}).items() if value is not None}
+    settings: Settings = checked(Settings, found, None, None)
+    return settings
+
+
+def _of_file(root: Path, target: str) -> dict[str, Any]:
+    """Return what `sao.yml` sets for a target; nothing where there is no such file."""
+    file = root / FILE
+    if not file.is_file():
+        return {}
+    loaded = load_yaml(file, FILE)
+    written = {} if loaded.values is None else loaded.values
+    if not isinstance(written, Mapping):
+        raise ProjectError("it is a mapping with keys such as state_url", location=loaded.location())
+    try:
+        parsed = SaoFile.model_validate(written, strict=True)
+    except ValidationError as error:
+        raise _in_file(error, loaded) from error
+    found = parsed.model_dump(exclude_unset=True, exclude={"targets"})
+    if target in parsed.targets:
+        found |= parsed.targets[target].model_dump(exclude_unset=True)
+    if found.get("state_url"):
+        found["state_url"] = _from(root, found["state_url"])
+    return found
+
+
+def _in_file(error: ValidationError, loaded: LoadedYaml) -> ProjectError:
+    first = error.errors()[0]
+    message = describe_error(SaoFile, first, loaded.values)
+    got = f", got {first['input']!r}" if first["type"] != "extra_forbidden" else ""
+    return ProjectError(message + got, location=loaded.location(*first["loc"]))
+
+
+def _of_environment() -> dict[str, Any]:
+    """Return what the environment variables set; one that is empty sets nothing."""
+    found: dict[str, Any] = {}
+    for name in Settings.model_fields:
+        text = os.environ.get(variable_of(name))
+        if text:
+            try:
+                found[name] = getattr(Settings.model_validate({name: text}), name)
+            except ValidationError as error:
+                why = describe_error(Settings, error.errors()[0], {}).partition(": ")[2]
+                raise ProjectError(f"{variable_of(name)} is {text!r}; {why[:1].lower()}{why[1:]}") from error
+    return found
+
+
+def _from(root: Path, url: str) -> str:
+    """Return a URL in which the path of an SQLite file that is relative starts at a folder.
+
+    >>> _from(Path("/shop"), "sqlite:///state.db"), _from(Path("/shop"), "sqlite:////var/state.db")
+    ('sqlite:////shop/state.db', 'sqlite:////var/state.db')
+    """
+    scheme, slashes, path = url.partition(":///")
+    return f"{scheme}{slashes}{root / path}" if scheme.startswith("sqlite") and path else url
+
+
+def moved_variables(names: Iterable[str]) -> list[Notice]:
+    """Return notices about variables of a project that are settings, and so have no effect as variables.
+
+    >>> print(*moved_variables(["sao_prove_tests", "region"]))
+    the variable sao_prove_tests has no effect; write prove_tests in sao.yml
+    """
+    settings = [name.removeprefix("sao_") for name in names if name.startswith("sao_")]
+    return [
+        Notice(f"the variable sao_{name} has no effect; write {name} in {FILE}")
+        for name in settings
+        if name in Settings.model_fields
+    ]
