@@ -13,8 +13,8 @@ from typer.testing import CliRunner
 
 from sao_dagster import __version__
 from sao_dagster.cli import app
-from sao_dagster.core.decide import Mode, Outcome, Reason
 from sao_dagster.core.decide_test import TestReason
+from sao_dagster.core.reasons import Mode, Outcome, Reason
 from sao_dagster.projects.config import BuildAfterConfig, NodeConfig, SourceFreshness, StateConfig, TestConfig
 
 ROOT = Path(__file__).parents[1]

@@ -10,8 +10,9 @@ from typing import Any
 import duckdb
 from psycopg.conninfo import conninfo_to_dict
 
-from sao_dagster.core.decide import Decision, Mode
+from sao_dagster.core.decide import Decision
 from sao_dagster.core.decide_test import TestDecision
+from sao_dagster.core.reasons import Mode
 from sao_dagster.core.selection import select
 from sao_dagster.load import load_project
 from sao_dagster.run.events import Event

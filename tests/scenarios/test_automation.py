@@ -11,10 +11,12 @@ from dagster._core.definitions.sensor_definition import SensorType
 
 from sao_dagster import load_project
 from sao_dagster.core.conditions import Condition, conditions_of
-from sao_dagster.core.decide import Reason, ResolvedPolicy, decide
+from sao_dagster.core.decide import decide
 from sao_dagster.core.facts import Existence, Observed
 from sao_dagster.core.policy import BuildAfter, Expiry, Period, RefreshPolicy, UpdatesOn
+from sao_dagster.core.reasons import Reason
 from sao_dagster.core.records import BuildRecord, Lease
+from sao_dagster.core.situation import ResolvedPolicy
 from sao_dagster.dagster import DagsterProject, automation, build_evaluator_sensor, evaluator
 from tests.deployment import Deployment, deploy, write_shop
 from tests.world import World
