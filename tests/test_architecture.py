@@ -149,13 +149,17 @@ def test_questions_for_an_engine_are_noticed(code: str, expected: bool) -> None:
 
 
 def test_there_is_one_way_to_reused() -> None:
-    """Only `_reused` of decide.py makes the outcome."""
-    makers = [
-        (path.name, line)
+    """Only the walk over the rows of the truth table gives a model an outcome, but for a build that failed."""
+    from sao_dagster.core.reasons import Outcome
+    from sao_dagster.core.truth_table import Kind
+
+    makers = {
+        (path.name, keyword and ast.unparse(keyword.value))
         for path in FILES
-        for line in path.read_text().splitlines()
-        if "outcome=Outcome.REUSED" in line
-    ]
-    assert makers == [
-        ("decide.py", "    return Decision(model=model, outcome=Outcome.REUSED, reason=reason, evidence=evidence)")
-    ]
+        for call in ast.walk(ast.parse(path.read_text()))
+        if isinstance(call, ast.Call) and isinstance(call.func, ast.Name) and call.func.id in ("Decision", "replace")
+        for keyword in ([each for each in call.keywords if each.arg == "outcome"] or [None])
+        if keyword or call.func.id == "Decision"
+    }
+    assert makers == {("decide.py", "row.kind.outcome"), ("run.py", "Outcome.FAILED")}
+    assert {kind for kind in Kind if kind.outcome is Outcome.REUSED} == {Kind.NOTHING, Kind.HELD}

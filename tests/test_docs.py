@@ -17,9 +17,11 @@ from typer.testing import CliRunner
 
 from sao_dagster import __version__
 from sao_dagster.cli import app
-from sao_dagster.core.decide import Mode, Outcome, Reason
-from sao_dagster.core.decide_test import TestReason
+from sao_dagster.core.decide_test import TEST_ROWS
+from sao_dagster.core.evidence import KEYS
 from sao_dagster.core.policy import POLICY_KEYS, PolicyKey
+from sao_dagster.core.reasons import Mode, Outcome
+from sao_dagster.core.truth_table import TRUTH_TABLE, Kind, TruthTable
 from sao_dagster.projects.config import KEYS_BY_USE, NODE_CONFIG, ConfigUse, SourceFreshness, TestConfig
 from sao_dagster.projects.policies import BuildAfterConfig
 from sao_dagster.projects.sao_file import SaoFile, Settings, variable_of
@@ -31,8 +33,8 @@ SCHEMA = ROOT / "sao_dagster/sao.schema.json"
 CONFIGURATION = (ROOT / "docs/configuration.md").read_text()
 
 
-def reasons_page() -> str:
-    """Return the page that the enums make; `python -m tests.test_docs` writes it."""
+def reasons_page(table: TruthTable = TRUTH_TABLE) -> str:
+    """Return the page that the truth tables and the keys of evidence make."""
     lines = [
         "# Reasons",
         "",
@@ -43,13 +45,22 @@ def reasons_page() -> str:
         "",
         "| reason | meaning |",
         "|---|---|",
-        *(f"| `{reason.value}` | {reason.meaning} |" for reason in Reason),
+        *(f"| `{row.reason.value}` | {row.meaning} |" for row in table),
         "",
         "## Data tests",
         "",
         "| reason | meaning |",
         "|---|---|",
-        *(f"| `{reason.value}` | {reason.meaning} |" for reason in TestReason),
+        *(f"| `{row.reason.value}` | {row.meaning} |" for row in TEST_ROWS),
+        "",
+        "## Evidence",
+        "",
+        "What a decision rests on, in `--json` and in the metadata `sao/evidence`. Times are ISO 8601 in UTC, spans are seconds. What moves with",
+        "the clock may differ from one look to the next although there is the same to do.",
+        "",
+        "| key | meaning | moves with the clock |",
+        "|---|---|---|",
+        *(f"| `{name}` | {key.meaning} | {'yes' if key.moves_with_the_clock else ''} |" for name, key in KEYS.items()),
         "",
     ]
     return "\n".join(lines)
@@ -114,31 +125,61 @@ def test_the_schema_of_settings_is_up_to_date() -> None:
     assert SCHEMA.read_text() == schema(), "run: python -m tests.test_docs"
 
 
-SECTIONS = {"settings": settings, "policy keys": policy_keys, "keys without effect": keys_without_effect}
+def truth_table(table: TruthTable = TRUTH_TABLE) -> str:
+    """Return the truth table of models; what the run itself says is one row in three forms."""
+    lines = ["| # | what holds | reason | outcome |", "|---|---|---|---|"]
+    number, before = 0, None
+    for row in table:
+        if row.kind is Kind.ERROR:
+            continue
+        repeated = row.kind is before is Kind.RUN
+        number += not repeated
+        shown = " " if repeated else number
+        lines.append(f"| {shown} | {row.meaning} | `{row.reason.value}` | `{row.kind.outcome.value}` |")
+        before = row.kind
+    return "\n".join(lines)
 
 
-def with_sections(page: str) -> str:
-    """Return a page in which what stands between a marker and the next `<!-- end -->` is made anew."""
-    for name, make in SECTIONS.items():
-        before, marker, after = page.partition(f"<!-- {name} -->\n")
-        assert marker, name
-        page = before + marker + make() + "\n" + after[after.index("<!-- end -->") :]
-    return page
+def kinds_table(table: TruthTable = TRUTH_TABLE) -> str:
+    """Return the kinds of rows with their reasons."""
+    lines = ["| kind of row | outcome | reasons |", "|---|---|---|"]
+    for kind in Kind:
+        reasons = ", ".join(f"`{row.reason.value}`" for row in table if row.kind is kind)
+        lines.append(f"| {kind.words} | `{kind.outcome.value}` | {reasons} |")
+    return "\n".join(lines)
 
 
-def test_the_page_of_configuration_is_up_to_date() -> None:
-    assert with_sections(CONFIGURATION) == CONFIGURATION, "run: python -m tests.test_docs"
+MADE = {  # what is made from the code, by page and marker
+    ("README.md", "truth table"): truth_table,
+    ("docs/concepts.md", "kinds of rows"): kinds_table,
+    ("docs/configuration.md", "settings"): settings,
+    ("docs/configuration.md", "policy keys"): policy_keys,
+    ("docs/configuration.md", "keys without effect"): keys_without_effect,
+}
+
+
+def with_made(text: str, marker: str, made: str) -> str:
+    """Return a page in which what stands between two markers is replaced."""
+    begin, end = f"<!-- {marker}: made by python -m tests.test_docs -->\n", f"\n<!-- end of {marker} -->"
+    return text[: text.index(begin) + len(begin)] + made + text[text.index(end) :]
+
+
+def write_pages() -> None:
+    """Write all that is made from the code."""
+    (ROOT / "docs/reasons.md").write_text(reasons_page())
+    SCHEMA.write_text(schema())
+    for (page, marker), make in MADE.items():
+        (ROOT / page).write_text(with_made((ROOT / page).read_text(), marker, make()))
 
 
 def test_the_page_of_reasons_is_up_to_date() -> None:
     assert (ROOT / "docs/reasons.md").read_text() == reasons_page(), "run: python -m tests.test_docs"
 
 
-def test_the_truth_table_of_the_readme_has_every_reason_in_order() -> None:
-    table = README[README.index("| # |") : README.index("## Configuration")]
-    shown = [Reason(name) for name in re.findall(r"\| `(\w+)` \| `(?:built|reused|skipped)` \|", table)]
-    expected = [reason for reason in Reason if reason not in (Reason.BUILD_ERROR, Reason.STATE_UNREACHABLE)]
-    assert shown == expected
+@pytest.mark.parametrize(("page", "marker"), MADE)
+def test_tables_in_pages_are_up_to_date(page: str, marker: str) -> None:
+    text = (ROOT / page).read_text()
+    assert text == with_made(text, marker, MADE[page, marker]()), "run: python -m tests.test_docs"
 
 
 @pytest.mark.parametrize("name", sorted({*BuildAfterConfig.model_fields, *SourceFreshness.model_fields}))
@@ -249,6 +290,4 @@ def test_the_changelog_has_this_version() -> None:
 
 
 if __name__ == "__main__":
-    (ROOT / "docs/reasons.md").write_text(reasons_page())
-    SCHEMA.write_text(schema())
-    (ROOT / "docs/configuration.md").write_text(with_sections(CONFIGURATION))
+    write_pages()

@@ -10,8 +10,10 @@ from typing import Any
 import duckdb
 from psycopg.conninfo import conninfo_to_dict
 
-from sao_dagster.core.decide import Decision, Mode
+from sao_dagster.core.decide import Decision
 from sao_dagster.core.decide_test import TestDecision
+from sao_dagster.core.evidence import KEYS, keys_in
+from sao_dagster.core.reasons import Mode
 from sao_dagster.core.selection import select
 from sao_dagster.load import load_project
 from sao_dagster.run.events import Event
@@ -168,9 +170,13 @@ class PostgresWorld(World):
 
 @dataclass(frozen=True)
 class Run:
-    """The result of a run, in a form that is short to assert on."""
+    """The result of a run, in a form that is short to assert on; its evidence is what the table of keys says."""
 
     result: RunResult
+
+    def __post_init__(self) -> None:
+        for each in (*self.result.models, *self.result.tests):
+            assert KEYS.keys() >= {*keys_in(each.decision.evidence)}, each.decision
 
     @property
     def outcomes(self) -> dict[str, str]:

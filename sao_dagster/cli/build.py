@@ -37,9 +37,9 @@ from sao_dagster.cli.common import (
     run_command,
     selection_of,
 )
-from sao_dagster.core.decide import Mode, Outcome
 from sao_dagster.core.decide_test import TestOutcome
 from sao_dagster.core.explain import explain
+from sao_dagster.core.reasons import Mode, Outcome
 from sao_dagster.core.selection import Selection
 from sao_dagster.run.events import Event, Message, ModelResult, Started, TestResult
 from sao_dagster.run.report import RunResult, plan_to_json

@@ -15,7 +15,7 @@ import yaml
 from rich.console import Console
 from rich.markup import escape
 
-from sao_dagster.core.decide import Mode
+from sao_dagster.core.reasons import Mode
 from sao_dagster.core.selection import Selection, select
 from sao_dagster.errors import ProjectErrors, SaoError, SelectionError
 

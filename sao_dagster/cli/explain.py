@@ -23,6 +23,7 @@ from sao_dagster.cli.common import (
     print_json,
     run_command,
 )
+from sao_dagster.core.evidence import Evidence, as_json
 from sao_dagster.core.explain import describe_node, explain, explain_test
 from sao_dagster.core.selection import select
 from sao_dagster.sql.inference.rules import RULES
@@ -76,7 +77,7 @@ def _explain_model(opened: SqlProject, runner: Runner, name: str) -> dict[str, A
             "outcome": decision.outcome.value,
             "reason": decision.reason.value,
             "because": explain(decision),
-            "evidence": dict(decision.evidence),
+            "evidence": as_json(decision.evidence),
         },
         **describe_node(project, node, planned.taken_at),
         "last_build": None
@@ -109,7 +110,7 @@ def _explain_test(opened: SqlProject, runner: Runner, name: str) -> dict[str, An
             "outcome": decision.outcome.value,
             "reason": decision.reason.value,
             "because": explain_test(decision),
-            "evidence": dict(decision.evidence),
+            "evidence": as_json(decision.evidence),
         },
         "proof": _proof(decision.evidence),
         "kind": test.kind,
@@ -133,7 +134,7 @@ def _explain_test(opened: SqlProject, runner: Runner, name: str) -> dict[str, An
     }
 
 
-def _proof(evidence: Mapping[str, Any]) -> list[str]:
+def _proof(evidence: Evidence) -> list[str]:
     """Return a proof line by line: what it rests on, and by which rules."""
     facts = [f"{each['fact']}, from {each['because']}, at {each['version']}" for each in evidence.get("facts", ())]
     return [*facts, *(f"{rule}: {RULES.get(rule, '')}" for rule in evidence.get("rules", ()))]

@@ -8,11 +8,12 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import Enum
+from functools import cached_property
 
-from sao_dagster.core.decide import Mode
-from sao_dagster.core.hashing import JSON
+from sao_dagster.core.evidence import Evidence, describe_names
 from sao_dagster.core.nodes import DataTest, Severity
 from sao_dagster.core.proofs import Proof
+from sao_dagster.core.reasons import Mode
 from sao_dagster.core.records import TestRecord, Verdict
 
 
@@ -28,41 +29,24 @@ class TestOutcome(str, Enum):
 
 
 class TestReason(str, Enum):
-    """Why a data test was run, reused, proven or skipped. The values are stored; they are never renamed."""
+    """Why a data test was run, reused, proven or skipped: one for each row of `TEST_ROWS`, which says what it means.
+
+    The values are stored; they are never renamed.
+    """
 
     __test__ = False
 
     UPSTREAM_FAILED = "upstream_failed"
     FORCED = "forced"
-    NEVER_RUN = "never_run"
     TEST_CHANGED = "test_changed"
     FAILED_BEFORE = "failed_before"
     INPUT_UNKNOWN = "input_unknown"
+    PROOF_VERIFIED = "proof_verified"
+    PROVEN = "proven"
+    NEVER_RUN = "never_run"
     NEW_DATA = "new_data"
     VOLATILE_EXPIRED = "volatile_expired"
     NO_NEW_DATA = "no_new_data"
-    PROVEN = "proven"
-    PROOF_VERIFIED = "proof_verified"
-
-    @property
-    def meaning(self) -> str:
-        """One sentence for people; the reference in `docs/reasons.md` is made from it."""
-        return _MEANINGS[self]
-
-
-_MEANINGS = {
-    TestReason.UPSTREAM_FAILED: "Something it reads failed or was skipped in this run.",
-    TestReason.FORCED: "The run was told to run everything it selects.",
-    TestReason.NEVER_RUN: "There is no verdict in this environment.",
-    TestReason.TEST_CHANGED: "The test, or its settings, differ from the one that was run.",
-    TestReason.FAILED_BEFORE: "The last verdict was a failure; a failure is never reused.",
-    TestReason.INPUT_UNKNOWN: "The version of a relation it reads could not be read; what is unknown is run.",
-    TestReason.NEW_DATA: "A relation it reads differs from what the last verdict was about.",
-    TestReason.VOLATILE_EXPIRED: "Its SQL depends on the time, and the last verdict has expired.",
-    TestReason.NO_NEW_DATA: "Same test, same content of every relation it reads: the verdict stands.",
-    TestReason.PROVEN: "It must pass: that follows from the SQL of its model and from what is known of what the model was built from.",
-    TestReason.PROOF_VERIFIED: "It is proven to pass, and run all the same to verify the proof.",
-}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -74,7 +58,206 @@ class TestDecision:
     test: str
     outcome: TestOutcome
     reason: TestReason
-    evidence: Mapping[str, JSON] = field(default_factory=dict)
+    evidence: Evidence = field(default_factory=Evidence)
+
+
+@dataclass(frozen=True)
+class TestSituation:
+    """One data test at the time of a decision; each fact is worked out once, when it is first asked.
+
+    Attributes:
+        test: The test.
+        now: The time of the decision (UTC).
+        record: Its last verdict in this environment.
+        versions: Current data version of every relation it reads; None where it cannot be read.
+        pending: Relations that are going to be built before the test, in a plan.
+        blocked_by: Relations that failed or were skipped in this run.
+        mode: Whether the run goes by the state at all.
+        prove: Returns why the test must pass, if that can be proven.
+        verify: Whether to run it even if it is proven to pass.
+    """
+
+    __test__ = False
+
+    test: DataTest
+    now: datetime
+    record: TestRecord | None
+    versions: Mapping[str, str | None]
+    pending: frozenset[str]
+    blocked_by: tuple[str, ...]
+    mode: Mode
+    prove: Callable[[], Proof | None]
+    verify: bool
+
+    @property
+    def last(self) -> TestRecord:
+        """The last verdict, where there is one."""
+        if self.record is None:
+            raise AssertionError("there is no verdict to compare with")
+        return self.record
+
+    @property
+    def unknown(self) -> list[str]:
+        """The relations whose version cannot be read."""
+        return [name for name in self.test.reads if name not in self.pending and self.versions.get(name) is None]
+
+    @cached_property
+    def changed(self) -> list[str]:
+        """The relations that differ from what its last verdict was about."""
+        known, pending = self.last.inputs, self.pending
+        return [name for name in self.test.reads if name in pending or self.versions.get(name) != known.get(name)]
+
+    @property
+    def news(self) -> Evidence:
+        """The relations that differ, as evidence."""
+        found: Evidence = {"inputs": self.changed}
+        return {**found, "tentative": True} if self.pending.issuperset(self.changed) else found
+
+    @cached_property
+    def proven(self) -> Evidence | None:
+        """The evidence that it must pass, if only missing or changed rows would make it run; or None.
+
+        Nothing is proven of what is going to be built first, nor of what depends on the time.
+        """
+        if self.test.expiry is not None or (self.record is not None and not self.changed):
+            return None
+        if not self.pending.isdisjoint(self.test.reads if self.record is None else self.changed):
+            return None
+        proof = self.prove()
+        if proof is None:
+            return None
+        instead_of = TestReason.NEVER_RUN if self.record is None else TestReason.NEW_DATA
+        return {**proof.evidence(), "instead_of": instead_of.value}
+
+    @property
+    def expired(self) -> Evidence | None:
+        """The evidence that its last verdict has expired, or None."""
+        if self.test.expiry is None:
+            return None
+        at = self.test.expiry.after(self.last.run_at)
+        return {"expired_at": at.isoformat()} if at <= self.now else None
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class TestRow:
+    """One row of the truth table of data tests.
+
+    Attributes:
+        reason: Its name, which is stored.
+        outcome: What becomes of the test.
+        meaning: What holds, in a sentence for the documentation.
+        holds: Whether it decides, asked where no row above it does.
+        evidence: The facts behind a decision of it.
+        sentence: What is said of a decision of it.
+    """
+
+    __test__ = False
+
+    reason: TestReason
+    outcome: TestOutcome
+    meaning: str
+    holds: Callable[[TestSituation], bool]
+    evidence: Callable[[TestSituation], Evidence] = lambda it: {}
+    sentence: Callable[[Evidence], str]
+
+
+def _proof(evidence: Evidence) -> str:
+    """Return what a proof rests on, in words."""
+    because = list(dict.fromkeys(each["because"] for each in evidence.get("facts", ())))
+    return f"proven from the SQL{' and ' + describe_names(because) if because else ' alone'}"
+
+
+TEST_ROWS = (
+    TestRow(
+        reason=TestReason.UPSTREAM_FAILED,
+        outcome=TestOutcome.SKIPPED,
+        meaning="Something it reads failed or was skipped in this run.",
+        holds=lambda it: bool(it.blocked_by),
+        evidence=lambda it: {"inputs": list(it.blocked_by)},
+        sentence=lambda evidence: f"{describe_names(evidence.get('inputs', ()))} failed",
+    ),
+    TestRow(
+        reason=TestReason.FORCED,
+        outcome=TestOutcome.RAN,
+        meaning="The run was told to run everything it selects.",
+        holds=lambda it: it.mode is not Mode.STATE_AWARE,
+        sentence=lambda evidence: "the run runs all it selects",
+    ),
+    TestRow(
+        reason=TestReason.TEST_CHANGED,
+        outcome=TestOutcome.RAN,
+        meaning="The test, or its settings, differ from the one that was run.",
+        holds=lambda it: it.record is not None and it.last.version != it.test.version,
+        sentence=lambda evidence: "the test changed",
+    ),
+    TestRow(
+        reason=TestReason.FAILED_BEFORE,
+        outcome=TestOutcome.RAN,
+        meaning="The last verdict was a failure; a failure is never reused.",
+        holds=lambda it: it.record is not None and not it.last.verdict.stands,
+        evidence=lambda it: {"verdict": it.last.verdict.value, "failures": it.last.failures},
+        sentence=lambda evidence: "it failed the last time",
+    ),
+    TestRow(
+        reason=TestReason.INPUT_UNKNOWN,
+        outcome=TestOutcome.RAN,
+        meaning="The version of a relation it reads could not be read; what is unknown is run.",
+        holds=lambda it: it.record is not None and bool(it.unknown),
+        evidence=lambda it: {"unknown": it.unknown},
+        sentence=lambda evidence: f"the version of {describe_names(evidence.get('unknown', ()))} cannot be read",
+    ),
+    TestRow(
+        reason=TestReason.PROOF_VERIFIED,
+        outcome=TestOutcome.RAN,
+        meaning="It is proven to pass, and run all the same to verify the proof.",
+        holds=lambda it: it.verify and it.proven is not None,
+        evidence=lambda it: it.proven or {},
+        sentence=lambda evidence: f"{_proof(evidence)}; run to verify that",
+    ),
+    TestRow(
+        reason=TestReason.PROVEN,
+        outcome=TestOutcome.PROVEN,
+        meaning="It must pass: that follows from the SQL of its model and from what is known of what the model was built from.",
+        holds=lambda it: it.proven is not None,
+        evidence=lambda it: it.proven or {},
+        sentence=_proof,
+    ),
+    TestRow(
+        reason=TestReason.NEVER_RUN,
+        outcome=TestOutcome.RAN,
+        meaning="There is no verdict in this environment.",
+        holds=lambda it: it.record is None,
+        sentence=lambda evidence: "never run here before",
+    ),
+    TestRow(
+        reason=TestReason.NEW_DATA,
+        outcome=TestOutcome.RAN,
+        meaning="A relation it reads differs from what the last verdict was about.",
+        holds=lambda it: bool(it.changed),
+        evidence=lambda it: it.news,
+        sentence=lambda evidence: (
+            f"news from {describe_names(evidence['inputs'])}" if evidence.get("inputs") else "looked at in every run"
+        ),
+    ),
+    TestRow(
+        reason=TestReason.VOLATILE_EXPIRED,
+        outcome=TestOutcome.RAN,
+        meaning="Its SQL depends on the time, and the last verdict has expired.",
+        holds=lambda it: it.expired is not None,
+        evidence=lambda it: it.expired or {},
+        sentence=lambda evidence: "its SQL depends on the time; the last verdict expired",
+    ),
+    TestRow(
+        reason=TestReason.NO_NEW_DATA,
+        outcome=TestOutcome.REUSED,
+        meaning="Same test, same content of every relation it reads: the verdict stands.",
+        holds=lambda it: True,
+        evidence=lambda it: {"run_id": it.last.run_id, "run_at": it.last.run_at.isoformat()},
+        sentence=lambda evidence: "nothing it reads changed",
+    ),
+)
+"""The truth table of data tests: read from the top, the first row that holds decides."""
+TEST_ROWS_BY_REASON = {row.reason: row for row in TEST_ROWS}
 
 
 def decide_test(
@@ -102,53 +285,9 @@ def decide_test(
         prove: Returns why the test must pass, if that can be proven; asked only where it would be run otherwise.
         verify: Whether to run it even if it is proven to pass.
     """
-
-    def ran(reason: TestReason, **evidence: JSON) -> TestDecision:
-        return TestDecision(test=test.name, outcome=TestOutcome.RAN, reason=reason, evidence=evidence)
-
-    if blocked_by:
-        return TestDecision(
-            test=test.name,
-            outcome=TestOutcome.SKIPPED,
-            reason=TestReason.UPSTREAM_FAILED,
-            evidence={"inputs": list(blocked_by)},
-        )
-    if mode is not Mode.STATE_AWARE:
-        return ran(TestReason.FORCED)
-
-    def unless_proven(reason: TestReason, **evidence: JSON) -> TestDecision:
-        proof = None if test.expiry is not None else prove()
-        if proof is None:
-            return ran(reason, **evidence)
-        shown: dict[str, JSON] = {**proof.evidence(), "instead_of": reason.value}
-        if verify:
-            return ran(TestReason.PROOF_VERIFIED, **shown)
-        return TestDecision(test=test.name, outcome=TestOutcome.PROVEN, reason=TestReason.PROVEN, evidence=shown)
-
-    if record is None:
-        if not pending.isdisjoint(test.reads):
-            return ran(TestReason.NEVER_RUN)
-        return unless_proven(TestReason.NEVER_RUN)
-    if record.version != test.version:
-        return ran(TestReason.TEST_CHANGED)
-    if not record.verdict.stands:
-        return ran(TestReason.FAILED_BEFORE, verdict=record.verdict.value, failures=record.failures)
-    if unknown := [name for name in test.reads if name not in pending and versions.get(name) is None]:
-        return ran(TestReason.INPUT_UNKNOWN, unknown=unknown)
-    changed = [name for name in test.reads if name in pending or versions[name] != record.inputs.get(name)]
-    if changed:
-        foreseen: dict[str, JSON] = {"tentative": True} if set(changed) <= pending else {}
-        if not pending.isdisjoint(changed):
-            return ran(TestReason.NEW_DATA, inputs=changed, **foreseen)
-        return unless_proven(TestReason.NEW_DATA, inputs=changed)
-    if test.expiry is not None and test.expiry.after(record.run_at) <= now:
-        return ran(TestReason.VOLATILE_EXPIRED, expired_at=test.expiry.after(record.run_at).isoformat())
-    return TestDecision(
-        test=test.name,
-        outcome=TestOutcome.REUSED,
-        reason=TestReason.NO_NEW_DATA,
-        evidence={"run_id": record.run_id, "run_at": record.run_at.isoformat()},
-    )
+    situation = TestSituation(test, now, record, versions, pending, blocked_by, mode, prove, verify)
+    row = next(row for row in TEST_ROWS if row.holds(situation))
+    return TestDecision(test=test.name, outcome=row.outcome, reason=row.reason, evidence=row.evidence(situation))
 
 
 _OPERATORS = {

@@ -7,15 +7,17 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import partial
 
-from sao_dagster.core.decide import Decision, Mode, Outcome, ResolvedPolicy, decide
+from sao_dagster.core.decide import Decision, decide
 from sao_dagster.core.decide_test import TestDecision, TestOutcome, decide_test
 from sao_dagster.core.facts import Existence, Facts, Observed
 from sao_dagster.core.nodes import DataTest, Materialized, Model, Node, Severity
 from sao_dagster.core.policy import BuildAfter, RefreshPolicy, describe_duration
 from sao_dagster.core.project import Project
 from sao_dagster.core.proofs import Proof
+from sao_dagster.core.reasons import Mode, Outcome
 from sao_dagster.core.records import BuildRecord
 from sao_dagster.core.selection import Selection
+from sao_dagster.core.situation import ResolvedPolicy
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import Enum
 
-from sao_dagster.core.hashing import JSON
+from sao_dagster.core.evidence import Evidence
 
 
 class FactKind(str, Enum):
@@ -114,7 +114,7 @@ class Proof:
         """The names of the rules it uses, from the conclusion down."""
         return tuple(dict.fromkeys(proof.rule for proof in self.walk()))
 
-    def evidence(self) -> dict[str, JSON]:
+    def evidence(self) -> Evidence:
         """Return what it rests on and how, as plain data for people."""
         return {
             "facts": [

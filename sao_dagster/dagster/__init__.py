@@ -1,6 +1,6 @@
 """The public names of the Dagster dagster_project. Importing this imports Dagster."""
 
-from sao_dagster.core.decide import Mode
+from sao_dagster.core.reasons import Mode
 from sao_dagster.dagster.assets import (
     RunConfig,
     build_assets,

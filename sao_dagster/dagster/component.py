@@ -14,10 +14,10 @@ from dagster.components import DefsStateConfig, DefsStateConfigArgs, ResolvedDef
 from dagster.components.utils.translation import TranslationFn, TranslationFnResolver
 from pydantic import Field, create_model
 
-from sao_dagster.core.decide import Mode
 from sao_dagster.core.nodes import Node, Source
 from sao_dagster.core.policy import BuildAfter
 from sao_dagster.core.project import Project
+from sao_dagster.core.reasons import Mode
 from sao_dagster.dagster.definitions import definitions
 from sao_dagster.dagster.evaluator import build_evaluator_sensor
 from sao_dagster.dagster.jobs import build_job, build_schedule

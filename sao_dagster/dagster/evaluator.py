@@ -14,11 +14,12 @@ from datetime import datetime, timedelta, timezone
 import dagster as dg
 
 from sao_dagster.core.conditions import Condition, conditions_of
-from sao_dagster.core.decide import Outcome
 from sao_dagster.core.decide_test import TestOutcome
+from sao_dagster.core.evidence import timeless
 from sao_dagster.core.explain import explain
 from sao_dagster.core.hashing import JSON, digest
 from sao_dagster.core.plan import Plan, resolve_policy
+from sao_dagster.core.reasons import Outcome
 from sao_dagster.core.selection import Selection
 from sao_dagster.dagster.automation import as_evaluator, purge_evaluations, sensor_result, trees_of
 from sao_dagster.dagster.project_view import EVALUATOR_TAG, MODE_TAG, PLAN_TAG, WAREHOUSE_KEY, DagsterProject
@@ -39,7 +40,6 @@ LOGGED = 100  # models that the log of a tick names
 SOURCES_A_TICK = 100  # sources that one tick tells of
 SHOWN_AGAIN = timedelta(days=14)  # after which an unchanged decision is shown again, so that none is purged
 KEPT = timedelta(days=30)  # how long Dagster keeps evaluations, too
-_TIMES = ("_at", "_seconds", "since")  # evidence that moves with the clock, and makes no plan another one
 
 
 def build_evaluator_sensor(
@@ -176,7 +176,7 @@ class _Evaluator:
         marks = {}
         for name in sorted(plan.decisions, key=lambda each: plan.decisions[each].outcome is not Outcome.BUILT):
             decision = plan.decisions[name]
-            facts: list[JSON] = [decision.outcome.value, decision.reason.value, _timeless(decision.evidence)]
+            facts: list[JSON] = [decision.outcome.value, decision.reason.value, timeless(decision.evidence)]
             mark = digest([*facts, *([building[name]] if name in building else [])])
             was, _, day = known.get(name, "").partition(" ")
             if was != mark or day < again or (requested and decision.outcome is Outcome.BUILT):
@@ -202,20 +202,12 @@ class _Evaluator:
 def plan_digest(plan: Plan) -> str:
     """Return a digest of the work that a plan has to do, the same for as long as that is the same work."""
     work: dict[str, JSON] = {
-        name: [plan.decisions[name].reason.value, _timeless(plan.decisions[name].evidence)] for name in plan.to_build
+        name: [plan.decisions[name].reason.value, timeless(plan.decisions[name].evidence)] for name in plan.to_build
     }
     tests: dict[str, JSON] = {
-        name: [plan.tests[name].reason.value, _timeless(plan.tests[name].evidence)] for name in plan.to_test
+        name: [plan.tests[name].reason.value, timeless(plan.tests[name].evidence)] for name in plan.to_test
     }
     return digest([work, tests])
-
-
-def _timeless(evidence: object) -> JSON:
-    if isinstance(evidence, Mapping):
-        return {key: _timeless(value) for key, value in evidence.items() if not key.endswith(_TIMES)}
-    if isinstance(evidence, list | tuple):
-        return [_timeless(value) for value in evidence]
-    return str(evidence)
 
 
 def nothing_to_do(plan: Plan) -> str:

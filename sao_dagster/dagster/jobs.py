@@ -7,7 +7,7 @@ from typing import Any
 
 import dagster as dg
 
-from sao_dagster.core.decide import Mode
+from sao_dagster.core.reasons import Mode
 from sao_dagster.dagster.evaluator import nothing_to_do
 from sao_dagster.dagster.project_view import MODE_TAG, WAREHOUSE_KEY, DagsterProject
 from sao_dagster.dagster.resources import WarehouseResource

@@ -7,11 +7,11 @@ from typing import Any
 
 import dagster as dg
 
-from sao_dagster.core.decide import Outcome
 from sao_dagster.core.decide_test import TestDecision
 from sao_dagster.core.explain import describe_refuted, explain, explain_test
 from sao_dagster.core.nodes import Model
 from sao_dagster.core.plan import Plan
+from sao_dagster.core.reasons import Outcome
 from sao_dagster.core.relations import Relation, RelationKey
 from sao_dagster.dagster.project_view import DagsterProject
 from sao_dagster.run.events import ModelResult, TestResult
@@ -112,8 +112,8 @@ def check_metadata(result: TestResult) -> dict[str, Any]:
     if result.decision.evidence.get("refuted"):
         metadata["sao/proof_refuted"] = describe_refuted(result.test, result.decision)
     if "age_seconds" in result.decision.evidence:
-        metadata["sao/age_seconds"] = float(str(result.decision.evidence["age_seconds"]))
-        metadata["sao/loaded_at"] = str(result.decision.evidence["loaded_at"])
+        metadata["sao/age_seconds"] = result.decision.evidence["age_seconds"]
+        metadata["sao/loaded_at"] = result.decision.evidence["loaded_at"]
     return metadata
 
 

@@ -10,11 +10,11 @@ from functools import cached_property
 
 import dagster as dg
 
-from sao_dagster.core.decide import Mode
 from sao_dagster.core.explain import describe_policy
 from sao_dagster.core.nodes import Materialized, is_source
 from sao_dagster.core.plan import Plan
 from sao_dagster.core.project import Project
+from sao_dagster.core.reasons import Mode
 from sao_dagster.core.selection import Selection, select
 from sao_dagster.dagster.automation import with_marker
 from sao_dagster.dagster.resources import WarehouseResource

@@ -7,9 +7,9 @@ from typing import Any
 
 import dagster as dg
 
-from sao_dagster.core.decide import Mode, Outcome
 from sao_dagster.core.decide_test import TestOutcome
 from sao_dagster.core.explain import explain
+from sao_dagster.core.reasons import Mode, Outcome
 from sao_dagster.core.selection import Selection
 from sao_dagster.dagster.check_results import CheckReports, repeat
 from sao_dagster.dagster.metadata import model_metadata, plan_table, savings_metadata

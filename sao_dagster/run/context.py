@@ -7,9 +7,9 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime
 
-from sao_dagster.core.decide import Mode
 from sao_dagster.core.nodes import DataTest
 from sao_dagster.core.project import Project
+from sao_dagster.core.reasons import Mode
 from sao_dagster.run.events import Event
 from sao_dagster.run.lease_queue import LeaseQueue
 from sao_dagster.run.run_facts import RunFacts

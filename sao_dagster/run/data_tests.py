@@ -8,12 +8,12 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from functools import partial
 
-from sao_dagster.core.decide import Mode
 from sao_dagster.core.decide_test import TestDecision, TestOutcome, TestReason, decide_test, verdict_of
 from sao_dagster.core.explain import describe_refuted
 from sao_dagster.core.hashing import JSON, digest
 from sao_dagster.core.nodes import DataTest, Materialized
 from sao_dagster.core.project import Project
+from sao_dagster.core.reasons import Mode
 from sao_dagster.core.records import TestRecord, Verdict
 from sao_dagster.errors import WarehouseError
 from sao_dagster.run.context import RunContext

@@ -7,11 +7,12 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import TypeAlias
 
-from sao_dagster.core.decide import Decision, Outcome, Reason
+from sao_dagster.core.decide import Decision
 from sao_dagster.core.decide_test import TestDecision
 from sao_dagster.core.hashing import JSON
 from sao_dagster.core.nodes import DataTest, Source
 from sao_dagster.core.plan import Plan
+from sao_dagster.core.reasons import Outcome, Reason
 from sao_dagster.core.records import BuildRecord, TestRecord, Verdict
 from sao_dagster.run.observe import Observation
 

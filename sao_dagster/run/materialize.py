@@ -11,11 +11,11 @@ import time
 import uuid
 from dataclasses import dataclass, field, replace
 
-from sao_dagster.core.decide import Mode
 from sao_dagster.core.facts import Facts, Observed
 from sao_dagster.core.hashing import digest
 from sao_dagster.core.nodes import CompiledSql, Model, Node, is_source
 from sao_dagster.core.plan import node_facts
+from sao_dagster.core.reasons import Mode
 from sao_dagster.core.records import BuildRecord, Lease
 from sao_dagster.run.context import RunContext
 from sao_dagster.run.observe import kept_sql

@@ -6,12 +6,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 
-from sao_dagster.core.decide import Decision, Mode, Outcome
+from sao_dagster.core.decide import Decision
 from sao_dagster.core.decide_test import TestDecision, TestOutcome
+from sao_dagster.core.evidence import as_json
 from sao_dagster.core.hashing import JSON
 from sao_dagster.core.nodes import DataTest
 from sao_dagster.core.plan import Plan
 from sao_dagster.core.project import Project
+from sao_dagster.core.reasons import Mode, Outcome
 from sao_dagster.core.records import BuildRecord
 from sao_dagster.run.events import ModelResult, TestResult
 from sao_dagster.run.observe import Observation
@@ -149,7 +151,7 @@ def _model_json(
         "name": decision.model,
         "outcome": decision.outcome.value,
         "reason": decision.reason.value,
-        "evidence": dict(decision.evidence),
+        "evidence": as_json(decision.evidence),
         "relation": relation,
         "data_version": version,
         "rows": record.rows if record else None,
@@ -190,7 +192,7 @@ def record_run(store: StateStore, result: RunResult) -> None:
                 model=each.name,
                 outcome=each.decision.outcome.value,
                 reason=each.decision.reason.value,
-                evidence=each.decision.evidence,
+                evidence=as_json(each.decision.evidence),
                 decided_at=each.decided_at,
                 seconds=each.seconds,
                 seconds_saved=each.seconds_saved,
@@ -202,7 +204,7 @@ def record_run(store: StateStore, result: RunResult) -> None:
                 model=each.test.name,
                 outcome=each.decision.outcome.value,
                 reason=each.decision.reason.value,
-                evidence={**each.decision.evidence, "verdict": each.verdict.value if each.verdict else None},
+                evidence={**as_json(each.decision.evidence), "verdict": each.verdict.value if each.verdict else None},
                 decided_at=result.started_at,
                 seconds=each.seconds,
                 seconds_saved=each.record.seconds if each.record else 0.0,

@@ -14,10 +14,11 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from datetime import datetime
 
-from sao_dagster.core.decide import Decision, Outcome, Reason
+from sao_dagster.core.decide import Decision
 from sao_dagster.core.nodes import Node
 from sao_dagster.core.plan import decide_node
 from sao_dagster.core.policy import BuildAfter
+from sao_dagster.core.reasons import Outcome, Reason
 from sao_dagster.core.records import BuildRecord, Lease
 from sao_dagster.errors import LeaseLostError, LeaseTimeoutError, SaoError
 from sao_dagster.run.context import RunContext

@@ -10,10 +10,10 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any
 
-from sao_dagster.core.decide import Mode
 from sao_dagster.core.facts import Facts
 from sao_dagster.core.plan import Plan, make_plan
 from sao_dagster.core.project import Project
+from sao_dagster.core.reasons import Mode
 from sao_dagster.core.selection import Selection
 from sao_dagster.errors import ProjectErrors, StateError
 from sao_dagster.gc_pause import no_collection

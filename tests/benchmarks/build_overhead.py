@@ -26,8 +26,8 @@ from rich.console import Console
 from rich.table import Table
 
 import sao_dagster
-from sao_dagster.core.decide import Mode
 from sao_dagster.core.nodes import Model
+from sao_dagster.core.reasons import Mode
 from tests.benchmarks.generate import generate
 
 ROOT = Path(__file__).parents[2]

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from sao_dagster import select
-from sao_dagster.core.decide import Mode
+from sao_dagster.core.reasons import Mode
 from sao_dagster.run.report import RunResult
 from sao_dagster.warehouses.postgres import session as postgres_session
 from tests.fleet import faults

@@ -15,9 +15,9 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, rule
 
 from sao_dagster import Column, DuckDBWarehouse, SqlProject, select
-from sao_dagster.core.decide import Mode, Outcome, Reason
 from sao_dagster.core.nodes import Materialized
 from sao_dagster.core.project import Project
+from sao_dagster.core.reasons import Mode, Outcome, Reason
 from sao_dagster.run.events import ModelResult
 from sao_dagster.run.report import RunResult
 from sao_dagster.warehouses.protocol import Warehouse

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import datetime, timedelta, timezone
+from datetime import datetime, timedelta
 from typing import Any
 
 import dagster as dg
@@ -11,42 +11,23 @@ from dagster._core.definitions.sensor_definition import SensorType
 
 from sao_dagster import load_project
 from sao_dagster.core.conditions import Condition, conditions_of
-from sao_dagster.core.decide import Reason, ResolvedPolicy, decide
-from sao_dagster.core.facts import Existence, Observed
 from sao_dagster.core.policy import BuildAfter, Expiry, Period, RefreshPolicy, UpdatesOn
-from sao_dagster.core.records import BuildRecord, Lease
+from sao_dagster.core.reasons import Outcome
+from sao_dagster.core.records import Lease
+from sao_dagster.core.situation import ResolvedPolicy
+from sao_dagster.core.truth_table import TRUTH_TABLE, Kind
 from sao_dagster.dagster import DagsterProject, automation, build_evaluator_sensor, evaluator
 from tests.deployment import Deployment, deploy, write_shop
+from tests.situations import NOON, Case, cases, seen_as
 from tests.world import World
 
-NOON = datetime(2026, 1, 1, 12, tzinfo=timezone.utc)
-RECORD = BuildRecord(
-    model="m",
-    relation="m",
-    code_version="c",
-    code_parts={"sql": "1"},
-    definition="c",
-    sql_id="",
-    inputs={"a": "1", "b": "1"},
-    definitions={},
-    data_version="v",
-    columns=(),
-    rows=1,
-    observed_at=NOON - timedelta(hours=1),
-    built_at=NOON - timedelta(hours=1),
-    seconds=1.0,
-    run_id="r",
-)
 NO_RULES = ResolvedPolicy()
 WAITS = RefreshPolicy(updates_on=UpdatesOn.ALL)
 PATIENT = ResolvedPolicy(configured=WAITS, build_after=BuildAfter(4, Period.HOUR))
 
 
-def tree(
-    policy: ResolvedPolicy = NO_RULES, record: BuildRecord | None = RECORD, **seen: Any
-) -> tuple[str, dict[str, bool | None]]:
-    observed = Observed(**{"code": {"sql": "1"}, "exists": Existence.YES, "inputs": {"a": "1", "b": "1"}, **seen})
-    decision = decide("m", now=NOON, policy=policy, record=record, seen=observed)
+def tree(policy: ResolvedPolicy = NO_RULES, **seen: Any) -> tuple[str, dict[str, bool | None]]:
+    decision = Case(policy, seen_as(**seen)).decision()
     found = conditions_of(decision, policy)
     return f"{decision.outcome.value}: {found.children[0].label}", {each.name: each.holds for each in found.walk()}
 
@@ -101,38 +82,23 @@ def follows(condition: Condition) -> bool:
 
 
 def test_every_tree_is_logically_what_it_says() -> None:
-    """Over all combinations of policies and news: each node follows from its children, the root is the outcome."""
-    from itertools import product
-
+    """Over all situations, in which every row is met: each node follows from its children, the root is the outcome."""
     reasons = set()
-    for interval, tolerance, updates_on, expiry, a, b, code, record in product(
-        (None, BuildAfter(4, Period.HOUR), BuildAfter(1, Period.MINUTE)),
-        (None, timedelta(minutes=1), timedelta(hours=2)),
-        UpdatesOn,
-        (None, Expiry.HOUR, Expiry.DAY),
-        ("1", "2", None),
-        ("1", "2"),
-        ("1", "2"),
-        (RECORD, None),
-    ):
-        configured = RefreshPolicy(build_after=interval, lag_tolerance=tolerance, updates_on=updates_on)
-        policy = ResolvedPolicy(configured=configured, build_after=interval, expiry=expiry)
-        seen = Observed(
-            code={"sql": code},
-            exists=Existence.YES,
-            inputs={"a": a, "b": b},
-            changed_since={"a": NOON - timedelta(minutes=5), "b": NOON - timedelta(minutes=7)},
-        )
-        decision = decide("m", now=NOON, policy=policy, record=record, seen=seen)
-        found = conditions_of(decision, policy)
-        assert found.holds is (decision.outcome.value == "built")
+    for case in cases():
+        decision = case.decision()
+        found = conditions_of(decision, case.policy)
+        builds = decision.outcome is Outcome.BUILT
+        assert found.holds is builds
+        assert any(each.holds for each in found.children[1:]) is builds, "also without the sentence"
         assert follows(found), (decision, found)
-        leased = conditions_of(decision, policy, built_by="r")
+        names = [each.name for each in found.walk()]
+        assert len(names) == len(set(names)), names
+        assert all(each.label for each in found.walk())
+        leased = conditions_of(decision, case.policy, built_by="r")
         assert leased.holds is False
         assert follows(leased)
         reasons.add(decision.reason)
-    assert len(reasons) == 9, reasons
-    assert Reason.WAITING_FOR_INPUTS in reasons
+    assert reasons == {row.reason for row in TRUTH_TABLE if row.kind is not Kind.ERROR}, "see tests/situations.py"
 
 
 @pytest.fixture

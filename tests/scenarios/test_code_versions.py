@@ -264,7 +264,7 @@ def test_volatile(shop: World, sql: str, setting: str, hours: int, expected: str
 def test_bare_volatile_columns_are_no_part_of_the_data_version(shop: World) -> None:
     shop.model("orders", "select id, amount, random() as row_id, now() as loaded_at from {{ source('raw', 'orders') }}")
     shop.model("below", "select id, amount from {{ ref('orders') }}").run()
-    from sao_dagster.core.decide import Mode
+    from sao_dagster.core.reasons import Mode
 
     shop.run("orders", mode=Mode.FORCE)
     assert shop.run().outcomes == {"orders": "reused: no_new_data", "below": "reused: no_new_data"}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from sao_dagster.core.decide import Mode
+from sao_dagster.core.reasons import Mode
 from tests.world import World
 
 WAREHOUSES = ("duckdb", "postgres")

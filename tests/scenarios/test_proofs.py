@@ -6,8 +6,8 @@ import json
 
 import pytest
 
-from sao_dagster.core.decide import Mode
 from sao_dagster.core.proofs import Proof
+from sao_dagster.core.reasons import Mode
 from sao_dagster.core.selection import select
 from sao_dagster.errors import ProjectError
 from sao_dagster.run.events import Event, Message

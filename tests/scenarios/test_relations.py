@@ -8,7 +8,7 @@ import time
 import duckdb
 import pytest
 
-from sao_dagster.core.decide import Mode
+from sao_dagster.core.reasons import Mode
 from tests.world import World
 
 WAREHOUSES = ("duckdb", "postgres")

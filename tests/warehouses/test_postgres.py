@@ -498,7 +498,7 @@ def test_two_processes_that_are_in_each_others_way_try_again(shop: PostgresWorld
 
 
 def _force() -> Any:
-    from sao_dagster.core.decide import Mode
+    from sao_dagster.core.reasons import Mode
 
     return Mode.FORCE
 

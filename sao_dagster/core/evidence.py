@@ -1,0 +1,159 @@
+"""The evidence of decisions: each key once, with its type, what it means, and whether its value moves with the clock.
+
+Times are ISO 8601 in UTC, spans are seconds. The keys are stored and shown (`--json`, `sao/evidence`), so they are
+not renamed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Annotated, TypedDict, cast, get_type_hints
+
+from sao_dagster.core.hashing import JSON
+
+
+@dataclass(frozen=True)
+class Key:
+    """What is to be known of a key of evidence.
+
+    Attributes:
+        meaning: For people; the reference in `docs/reasons.md` is made from it.
+        moves_with_the_clock: Whether its value may differ between two looks at the same work, only because time has
+            passed or somebody has built the same again. Such values make no plan another one.
+    """
+
+    meaning: str
+    moves_with_the_clock: bool = False
+
+
+class InputNews(TypedDict, total=False):
+    """An input that differs from what the last build saw."""
+
+    input: Annotated[str, Key("The input that has news.")]
+    old: Annotated[str | None, Key("Its version that the last build saw, if that is known.")]
+    new: Annotated[str, Key("Its version now; `pending` where it is going to be built first.")]
+    since: Annotated[str, Key("When the oldest change that was not consumed appeared.", moves_with_the_clock=True)]
+
+
+class ProvenFact(TypedDict):
+    """A fact that a proof rests on."""
+
+    fact: Annotated[str, Key("What holds, such as `unique(customers.id)`.")]
+    because: Annotated[str, Key("Why: the data test that passed, or where else it was read.")]
+    version: Annotated[str | None, Key("The data version that it was found for.")]
+
+
+class Evidence(TypedDict, total=False):
+    """The facts behind a decision about a model or a data test, as plain data."""
+
+    inputs: Annotated[Sequence[str], Key("What failed above it; of a data test, the relations with news.")]
+    relation: Annotated[str, Key("The relation that is gone, or was changed by someone else.")]
+    parts: Annotated[Sequence[str], Key("The parts of its definition that changed.")]
+    views: Annotated[Sequence[str], Key("The views it reads through whose definition changed.")]
+    cosmetic: Annotated[bool, Key("Its SQL was edited in a way that no result can show.")]
+    tentative: Annotated[bool, Key("Foreseen: what is above it is going to be built, and may give nothing new.")]
+    news: Annotated[Sequence[InputNews], Key("The inputs with news.")]
+    unknown: Annotated[Sequence[str], Key("The inputs whose version cannot be read.")]
+    waiting_for: Annotated[Sequence[str], Key("The inputs that have no news yet.")]
+    built_at: Annotated[str, Key("When it was built last.", moves_with_the_clock=True)]
+    age_seconds: Annotated[float, Key("The age of its last build, or of a source.", moves_with_the_clock=True)]
+    window: Annotated[str, Key("Its interval, in words.")]
+    window_seconds: Annotated[float, Key("Its interval.")]
+    next_build_at: Annotated[str, Key("When its interval is over.", moves_with_the_clock=True)]
+    lag_seconds: Annotated[float, Key("The age of the oldest news.", moves_with_the_clock=True)]
+    tolerance: Annotated[str, Key("Its `lag_tolerance`, in words.")]
+    tolerance_seconds: Annotated[float, Key("Its `lag_tolerance`.")]
+    builds_at: Annotated[str, Key("When the news is no longer tolerated.", moves_with_the_clock=True)]
+    expiry: Annotated[str, Key("How its result expires: `always`, `hour` or `day`.")]
+    expired_at: Annotated[str, Key("When its last result, or verdict, expired.", moves_with_the_clock=True)]
+    error: Annotated[str, Key("What the warehouse or the template said.")]
+    file: Annotated[str | None, Key("The file that the error is about.")]
+    because: Annotated[str, Key("Why the build that failed was tried.")]
+    run_id: Annotated[str, Key("The run that gave the verdict.")]
+    run_at: Annotated[str, Key("When the verdict was given.", moves_with_the_clock=True)]
+    verdict: Annotated[str, Key("The last verdict.")]
+    failures: Annotated[int, Key("How many failures the last verdict counted.")]
+    loaded_at: Annotated[str, Key("The newest row of a source.", moves_with_the_clock=True)]
+    facts: Annotated[Sequence[ProvenFact], Key("What a proof rests on.")]
+    through: Annotated[Sequence[str], Key("What was inferred on the way of a proof.")]
+    rules: Annotated[Sequence[str], Key("The rules that a proof uses.")]
+    instead_of: Annotated[str, Key("Why the test would be run if it were not proven.")]
+    refuted: Annotated[bool, Key("The test failed although it was proven to pass.")]
+
+
+def _keys_of(kind: type, within: str = "") -> dict[str, Key]:
+    hints = get_type_hints(kind, include_extras=True)
+    return {within + name: key for name, hint in hints.items() for key in hint.__metadata__ if isinstance(key, Key)}
+
+
+KEYS: Mapping[str, Key] = {
+    **_keys_of(Evidence),
+    **_keys_of(InputNews, "news."),
+    **_keys_of(ProvenFact, "facts."),
+}
+"""All keys, in order; those of what stands in a list are named with the list's key (`news.since`)."""
+_MOVING = frozenset(name for name, key in KEYS.items() if key.moves_with_the_clock)
+
+
+def as_json(evidence: Evidence) -> dict[str, JSON]:
+    """Return evidence as plain data, for what stores or prints it."""
+    return cast(dict[str, JSON], dict(evidence))
+
+
+def keys_in(evidence: Evidence) -> Iterator[str]:
+    """Yield the keys that are in some evidence, named as in `KEYS`.
+
+    >>> list(keys_in({"news": [{"input": "a"}], "tentative": True}))
+    ['news', 'news.input', 'tentative']
+    """
+    for name, value in evidence.items():
+        yield name
+        if isinstance(value, list | tuple):
+            yield from (f"{name}.{inner}" for each in value if isinstance(each, Mapping) for inner in each)
+
+
+def timeless(evidence: Evidence) -> dict[str, JSON]:
+    """Return evidence without what moves with the clock: equal for as long as there is the same to do, and why.
+
+    >>> timeless({"news": [{"input": "a", "old": "1", "new": "2", "since": "2026-01-01"}], "age_seconds": 60.0})
+    {'news': [{'input': 'a', 'old': '1', 'new': '2'}]}
+    """
+    return _timeless(as_json(evidence), "")
+
+
+def _timeless(values: Mapping[str, JSON], within: str) -> dict[str, JSON]:
+    kept: dict[str, JSON] = {}
+    for name, value in values.items():
+        if within + name in _MOVING:
+            continue
+        if isinstance(value, list | tuple):
+            kept[name] = [_timeless(each, f"{name}.") if isinstance(each, Mapping) else each for each in value]
+        else:
+            kept[name] = value
+    return kept
+
+
+_SHOWN = 3  # names in a sentence; the evidence has them all
+
+
+def describe_names(names: Sequence[str]) -> str:
+    """Return the first of some names, and how many more there are.
+
+    >>> describe_names(["source:raw.a", "b", "c", "d"])
+    'raw.a, b, c and 1 more'
+    """
+    shown = [name.removeprefix("source:") for name in names[:_SHOWN]]
+    more = f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else ""
+    return ", ".join(shown) + more
+
+
+def describe_news(evidence: Evidence) -> str:
+    """Return the inputs with news, and those that cannot be read, in words; empty if there are none.
+
+    >>> describe_news({"news": [{"input": "orders"}], "unknown": ["source:raw.rates"]})
+    'orders, raw.rates (unknown)'
+    """
+    names = [each["input"] for each in evidence.get("news", ())]
+    unknown = [f"{name} (unknown)" for name in evidence.get("unknown", ())]
+    return describe_names([*names, *unknown])

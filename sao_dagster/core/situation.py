@@ -1,0 +1,217 @@
+"""What the rows of the truth table ask about one model: each fact is worked out once, when it is first asked."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from functools import cached_property
+
+from sao_dagster.core.evidence import Evidence, InputNews
+from sao_dagster.core.facts import Observed
+from sao_dagster.core.policy import BuildAfter, Expiry, RefreshPolicy, UpdatesOn, describe_duration
+from sao_dagster.core.reasons import Mode, Reason
+from sao_dagster.core.records import BuildRecord
+
+
+@dataclass(frozen=True, kw_only=True)
+class ResolvedPolicy:
+    """What holds for one model at the time of the decision: its policy, resolved.
+
+    Attributes:
+        configured: The policy as configured.
+        build_after: Its interval, own or inherited.
+        expiry: When its result stops being true by itself.
+    """
+
+    configured: RefreshPolicy = field(default_factory=RefreshPolicy)
+    build_after: BuildAfter | None = None
+    expiry: Expiry | None = None
+
+
+@dataclass(frozen=True)
+class Situation:
+    """One model at the time of a decision.
+
+    Attributes:
+        now: The time of the decision (UTC).
+        policy: What holds for the model.
+        record: Its last successful build in this environment.
+        seen: What is there now.
+        mode: Whether the run goes by the state at all.
+        signs: What may be new, by the reason to build for it; each returns its evidence, or None if there is none.
+    """
+
+    now: datetime
+    policy: ResolvedPolicy
+    record: BuildRecord | None
+    seen: Observed
+    mode: Mode
+    signs: Mapping[Reason, Callable[[Situation], Evidence | None]]
+
+    @property
+    def built(self) -> BuildRecord:
+        """The last build; asked only below the row for a model that was never built."""
+        if self.record is None:
+            raise AssertionError("there is no build to compare with")
+        return self.record
+
+    @cached_property
+    def new(self) -> Mapping[Reason, Evidence]:
+        """All that asks for a build as far as nothing holds it back, with its evidence."""
+        found = {}
+        for reason, sign in self.signs.items():
+            evidence = sign(self)
+            if evidence is not None:
+                found[reason] = evidence
+        return found
+
+    @property
+    def findings(self) -> Evidence:
+        """What was found when the model was compared with its last build: the evidence of all that is new."""
+        found: Evidence = {"cosmetic": True} if self.seen.equivalent else {}
+        for evidence in self.new.values():
+            found = {**found, **evidence}
+        return found
+
+    # ------------------------------------------------------------------ the definition
+
+    @property
+    def code(self) -> Evidence:
+        """Which parts of the definition changed, empty if none did.
+
+        The definition of a view that is looked through is part of the query that reads it.
+        """
+        seen, built = self.seen, self.built
+        if seen.code == built.code_parts and not seen.definitions:
+            return {}
+        parts = {name for name in {*seen.code, *built.code_parts} if seen.code.get(name) != built.code_parts.get(name)}
+        if seen.equivalent:
+            parts -= {"sql"}
+        views = sorted(view for view, version in seen.definitions.items() if version != built.definitions.get(view))
+        found: Evidence = {}
+        if parts or views:
+            found["parts"] = [*sorted(parts), *(["views"] if views else [])]
+        if views:
+            found["views"] = views
+            if not parts and seen.pending.issuperset(views):
+                found["tentative"] = True
+        return found
+
+    # ------------------------------------------------------------------ the inputs, against what the last build saw
+
+    @property
+    def unknown(self) -> tuple[str, ...]:
+        """The inputs whose version cannot be read; one that is going to be built first is not among them."""
+        pending = self.seen.pending
+        return tuple([name for name, version in self.seen.inputs.items() if version is None and name not in pending])
+
+    @cached_property
+    def changed(self) -> Mapping[str, str]:
+        """The inputs with news, by their version now; `pending` for those that are going to be built first."""
+        known, pending = self.built.inputs, self.seen.pending
+        found = {}
+        for name, version in self.seen.inputs.items():
+            if name in pending:
+                found[name] = "pending"
+            elif version is not None and version != known.get(name):
+                found[name] = version
+        return found
+
+    @property
+    def unchanged(self) -> tuple[str, ...]:
+        """The inputs without news."""
+        return tuple([name for name in self.seen.inputs if name not in self.changed and name not in self.unknown])
+
+    @property
+    def news(self) -> Evidence | None:
+        """The inputs with news as evidence, or None if there are none."""
+        if not self.changed:
+            return None
+        items = []
+        for name, new in self.changed.items():
+            item: InputNews = {"input": name, "old": self.built.inputs.get(name), "new": new}
+            if name in self.seen.changed_since:
+                item["since"] = self.seen.changed_since[name].isoformat()
+            items.append(item)
+        found: Evidence = {"news": items}
+        if self.seen.pending.issuperset(self.changed):
+            found["tentative"] = True
+        return found
+
+    @property
+    def is_incomplete(self) -> bool:
+        """Whether all inputs must have news, and some have none."""
+        return self.policy.configured.updates_on is UpdatesOn.ALL and bool(self.unchanged)
+
+    @property
+    def inputs_suffice(self) -> bool:
+        """Whether the news of inputs would build the model for itself."""
+        return bool(self.changed) and not self.is_incomplete
+
+    @property
+    def only_inputs_are_new(self) -> bool:
+        """Whether nothing asks for a build but the news of inputs, which is all that may wait for more of it."""
+        return list(self.new) == [Reason.NEW_DATA]
+
+    @cached_property
+    def tolerated(self) -> Evidence | None:
+        """The evidence that all news is younger than `lag_tolerance`, or None.
+
+        News that is only foreseen counts as appearing now. News of which nobody knows when it appeared is not tolerated.
+        """
+        seen, tolerance = self.seen, self.policy.configured.lag_tolerance
+        appeared = [self.now if name in seen.pending else seen.changed_since.get(name) for name in self.changed]
+        known = [when for when in appeared if when is not None]
+        if tolerance is None or not known or len(known) < len(appeared):
+            return None
+        lag = max(timedelta(0), self.now - min(known))
+        if lag >= tolerance:
+            return None
+        return {
+            "lag_seconds": lag.total_seconds(),
+            "tolerance_seconds": tolerance.total_seconds(),
+            "tolerance": describe_duration(tolerance),
+            "builds_at": (min(known) + tolerance).isoformat(),
+        }
+
+    # ------------------------------------------------------------------ the time
+
+    @cached_property
+    def age(self) -> timedelta:
+        """How long ago it was built; nothing where the clock went back."""
+        return max(timedelta(0), self.now - self.built.built_at)
+
+    @cached_property
+    def held_by_interval(self) -> Evidence | None:
+        """The evidence that its last build is younger than its interval, or None."""
+        if self.policy.build_after is None:
+            return None
+        age = max(timedelta(0), self.now - self.built.built_at)  # nothing where the clock went back
+        window = self.policy.build_after.interval(self.now)
+        if age >= window:
+            return None
+        return {
+            "age_seconds": age.total_seconds(),
+            "window_seconds": window.total_seconds(),
+            "window": self.policy.build_after.describe(self.now),
+            "next_build_at": (self.built.built_at + window).isoformat(),
+        }
+
+    @property
+    def expired(self) -> Evidence | None:
+        """The evidence that its last result is no longer true, since its SQL depends on the time; or None."""
+        expiry = self.policy.expiry
+        if expiry is None:
+            return None
+        at = expiry.after(self.built.built_at)
+        return {"expiry": expiry.value, "expired_at": at.isoformat()} if at <= self.now else None
+
+    @property
+    def interval_elapsed(self) -> Evidence | None:
+        """The evidence that its interval has elapsed, if nothing else says when to build it: it reads nothing; or None."""
+        build_after = self.policy.build_after
+        if build_after is None or self.seen.inputs or self.seen.definitions or self.expired is not None:
+            return None
+        elapsed = self.built.built_at + build_after.interval(self.now) <= self.now
+        return {"window": build_after.describe(self.now)} if elapsed else None
