@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -46,20 +47,16 @@ class RunResult:
         return not failed and not any(each.blocks for each in self.tests)
 
     def summary(self) -> dict[str, JSON]:
-        """Return the counts and times that SPEC and command line call the summary."""
-        outcomes = [each.decision.outcome for each in self.models]
-        tested = [each.decision.outcome for each in self.tests]
+        """Return counts by outcome and times, as they are stored and printed."""
         saved = sum(each.seconds_saved for each in self.models)
         saved += sum(each.record.seconds for each in self.tests if each.record is not None)
-        return {
-            **{outcome.value: outcomes.count(outcome) for outcome in Outcome},
-            "tests_ran": tested.count(TestOutcome.RAN),
-            "tests_reused": tested.count(TestOutcome.REUSED),
-            "tests_proven": tested.count(TestOutcome.PROVEN),
-            "test_statements": len({each.statement for each in self.tests if each.statement}),
-            "seconds": round(self.seconds, 3),
-            "seconds_saved": round(saved - self.deciding_seconds, 3) if saved else 0.0,
-        }
+        return _summary(
+            (each.decision.outcome for each in self.models),
+            (each.decision.outcome for each in self.tests),
+            statements=len({each.statement for each in self.tests if each.statement}),
+            seconds=self.seconds,
+            seconds_saved=saved - self.deciding_seconds if saved else 0.0,
+        )
 
     def to_json(self) -> dict[str, JSON]:
         """Return the run as the command line prints it."""
@@ -117,8 +114,6 @@ def foreseen_reuse(project: Project, plan: Plan, seen: Observation, run_id: str,
 
 def plan_to_json(project: Project, plan: Plan, seconds: float, records: Mapping[str, BuildRecord]) -> dict[str, JSON]:
     """Return a plan in the shape of a run: what is foreseen, with nothing measured."""
-    outcomes = [each.outcome for each in plan.decisions.values()]
-    tested = [each.outcome for each in plan.tests.values()]
     models: list[JSON] = []
     for name, decision in plan.decisions.items():
         record = records.get(name) if decision.outcome is Outcome.REUSED else None
@@ -131,16 +126,28 @@ def plan_to_json(project: Project, plan: Plan, seconds: float, records: Mapping[
         "finished_at": plan.taken_at.isoformat(),
         "models": models,
         "tests": [_test_json(project.tests[name], decision, None) for name, decision in plan.tests.items()],
-        "summary": {
-            **{outcome.value: outcomes.count(outcome) for outcome in Outcome},
-            "tests_ran": tested.count(TestOutcome.RAN),
-            "tests_reused": tested.count(TestOutcome.REUSED),
-            "tests_proven": tested.count(TestOutcome.PROVEN),
-            "test_statements": 0,
-            "seconds": round(seconds, 3),
-            "seconds_saved": 0.0,
-        },
+        "summary": _summary(
+            (each.outcome for each in plan.decisions.values()),
+            (each.outcome for each in plan.tests.values()),
+            statements=0,
+            seconds=seconds,
+            seconds_saved=0.0,
+        ),
         "warnings": list(plan.warnings),
+    }
+
+
+def _summary(
+    models: Iterable[Outcome], tests: Iterable[TestOutcome], *, statements: int, seconds: float, seconds_saved: float
+) -> dict[str, JSON]:
+    """Return counts by outcome and times, under the names that are stored and printed."""
+    built, tested = Counter(models), Counter(tests)
+    return {
+        **{outcome.value: built[outcome] for outcome in Outcome},
+        **{f"tests_{outcome.value}": tested[outcome] for outcome in TestOutcome if outcome is not TestOutcome.SKIPPED},
+        "test_statements": statements,
+        "seconds": round(seconds, 3),
+        "seconds_saved": round(seconds_saved, 3),
     }
 
 

@@ -10,6 +10,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from sao_dagster.core.nodes import DataTest
+from sao_dagster.sql.text import embeddable
 
 BRANCHES = 30  # tests in one statement; each `unique` holds a hash table while it runs
 
@@ -53,7 +54,7 @@ def alone_statement(test: DataTest) -> Statement:
 
 def _union(tests: Sequence[DataTest]) -> str:
     return " union all ".join(
-        f"select {number} as test, {test.fail_calc} as failures from ({_closed(source(test))}) as t"
+        f"select {number} as test, {test.fail_calc} as failures from ({embeddable(source(test))}) as t"
         for number, test in enumerate(tests)
     )
 
@@ -61,8 +62,3 @@ def _union(tests: Sequence[DataTest]) -> str:
 def source(test: DataTest) -> str:
     """Return what a test counts: its query, or the relation that its failing rows are kept in."""
     return f"select * from {test.store_failures}" if test.store_failures else test.sql
-
-
-def _closed(sql: str) -> str:
-    """Return a query that a bracket may follow, even after a comment at its end."""
-    return f"{sql}\n" if "--" in sql.rsplit("\n", 1)[-1] else sql

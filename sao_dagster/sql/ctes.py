@@ -9,6 +9,7 @@ from sqlglot.errors import SqlglotError
 from sqlglot.tokenizer_core import TokenType
 
 from sao_dagster.errors import RenderError
+from sao_dagster.sql.text import embeddable
 
 
 def prepend_ctes(sql: str, ctes: Sequence[tuple[str, str]], dialect: str) -> str:
@@ -31,17 +32,10 @@ def prepend_ctes(sql: str, ctes: Sequence[tuple[str, str]], dialect: str) -> str
         tokens = Dialect.get_or_raise(dialect).tokenize(sql)
     except SqlglotError as error:
         raise RenderError(f"this is not SQL that can be read: {error}") from error
-    block = ", ".join(f"{name} as ({_without_semicolon(query)})" for name, query in ctes)
+    block = ", ".join(f"{name} as ({embeddable(query)})" for name, query in ctes)
     if tokens and tokens[0].token_type is TokenType.WITH:
         recursive = len(tokens) > 1 and tokens[1].token_type is TokenType.RECURSIVE
         end = tokens[1 if recursive else 0].end + 1
         return f"{sql[:end]} {block},{sql[end:]}"
     start = tokens[0].start if tokens else 0
     return f"{sql[:start]}with {block} {sql[start:]}"
-
-
-def _without_semicolon(query: str) -> str:
-    """Return the query so that a bracket can follow it, even after a comment that runs to the end of its line."""
-    text = query.strip().removesuffix(";").rstrip()
-    last = text.rsplit("\n", 1)[-1]
-    return f"{text}\n" if "--" in last else text

@@ -22,6 +22,7 @@ from sao_dagster.projects.templates.render import Render, RenderSubject, RenderT
 from sao_dagster.projects.test_entries import default_names, is_expression, verdict_settings
 from sao_dagster.sql.ctes import prepend_ctes
 from sao_dagster.sql.fingerprint import sql_digest
+from sao_dagster.sql.text import embeddable
 from sao_dagster.sql.volatile import volatility
 
 
@@ -69,7 +70,7 @@ class TestAssembly:
                 location=declared.location,
             )
         ctes = {cte: text for read in reads if compiled is None for cte, text in self._ephemeral_of(read)}
-        sql = prepend_ctes(sql.strip().rstrip(";"), tuple(ctes.items()), self.drafts.declared.dialect)
+        sql = prepend_ctes(embeddable(sql), tuple(ctes.items()), self.drafts.declared.dialect)
         if config.limit is not None:
             sql = f"select * from ({sql}\n) as dbt_internal_test limit {config.limit}"
         if name in tests:

@@ -19,6 +19,7 @@ from sao_dagster.core.hashing import JSON, digest
 from sao_dagster.core.nodes import CompiledSql, Materialized, Model, Seed
 from sao_dagster.core.relations import Relation, RelationKey, quote
 from sao_dagster.errors import WarehouseError
+from sao_dagster.sql.text import embeddable
 from sao_dagster.warehouses.duckdb.content import content_sql, content_token, view_sources
 from sao_dagster.warehouses.protocol import (
     Built,
@@ -32,7 +33,7 @@ from sao_dagster.warehouses.protocol import (
 )
 from sao_dagster.warehouses.shared.contents import ContentReader, CountedTable
 from sao_dagster.warehouses.shared.incremental import Statements, add_increment, by_name
-from sao_dagster.warehouses.shared.names import bare, literal, sql_name
+from sao_dagster.warehouses.shared.names import literal, sql_name
 from sao_dagster.warehouses.shared.native import NativeMaterializer
 from sao_dagster.warehouses.shared.seed_files import described, seed_query
 
@@ -197,7 +198,7 @@ class DuckDBSession(Session):
     def keep_rows(self, relation: Relation, sql: str, *, as_view: bool) -> None:
         """Put the rows of a query into a table or view, in place of what is there."""
         self.ensure_schemas([relation])
-        self.execute(f"create or replace {'view' if as_view else 'table'} {relation} as {bare(sql)}")
+        self.execute(f"create or replace {'view' if as_view else 'table'} {relation} as {embeddable(sql)}")
 
     def materializer(self) -> NativeMaterializer:
         """Return what builds natively in this session."""
@@ -209,7 +210,7 @@ class DuckDBSession(Session):
         """Build a model in one transaction."""
 
         def make(cursor: duckdb.DuckDBPyConnection, is_view: bool | None) -> bool:
-            sql = bare(compiled.sql)
+            sql = embeddable(compiled.sql)
             if model.materialized is Materialized.VIEW:
                 cursor.execute(f"create or replace view {model.relation} as {sql}")
                 return True

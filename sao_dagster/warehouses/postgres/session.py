@@ -22,6 +22,7 @@ from sqlalchemy.pool import QueuePool
 from sao_dagster.core.nodes import CompiledSql, Materialized, Model, Seed
 from sao_dagster.core.relations import Relation
 from sao_dagster.errors import WarehouseError
+from sao_dagster.sql.text import embeddable
 from sao_dagster.warehouses.postgres.build_ids import BuildIds, ensure_schemas
 from sao_dagster.warehouses.postgres.catalog import (
     columns_of,
@@ -36,7 +37,7 @@ from sao_dagster.warehouses.postgres.swap import put_in_place
 from sao_dagster.warehouses.protocol import Built, Catalog, Columns, Constraints, QueryResult, Session
 from sao_dagster.warehouses.shared.contents import ContentReader, CountedTable
 from sao_dagster.warehouses.shared.incremental import Statements, add_increment, by_name
-from sao_dagster.warehouses.shared.names import bare, literal
+from sao_dagster.warehouses.shared.names import literal
 from sao_dagster.warehouses.shared.native import NativeMaterializer
 
 R = TypeVar("R")
@@ -197,7 +198,7 @@ class PostgresSession(Session):
             if model.materialized is Materialized.VIEW:
                 if is_view:
                     self._build_ids.hold_for_change(connection, [target])
-                return _make_view(connection, target, made, bare(compiled.sql), changeable=bool(is_view))
+                return _make_view(connection, target, made, embeddable(compiled.sql), changeable=bool(is_view))
             if model.materialized is Materialized.INCREMENTAL and is_view is False and not full_refresh:
                 self._build_ids.hold_for_change(connection, [target])
                 statements = Statements(
@@ -205,7 +206,7 @@ class PostgresSession(Session):
                 )
                 add_increment(statements, model, compiled.incremental_sql or compiled.sql)
                 return False
-            connection.execute(f"create table {made} as {bare(compiled.sql)}".encode())
+            connection.execute(f"create table {made} as {embeddable(compiled.sql)}".encode())
             return True
 
         return self._replace(model, compiled.pre_hooks, compiled.post_hooks, reads, make)
@@ -225,7 +226,7 @@ class PostgresSession(Session):
 
         def work(connection: Connection) -> None:
             made = _beside(relation)
-            connection.execute(f"create {'view' if as_view else 'table'} {made} as {bare(sql)}".encode())
+            connection.execute(f"create {'view' if as_view else 'table'} {made} as {embeddable(sql)}".encode())
             put_in_place(connection, made, relation, self._build_ids)
 
         self._attempted(work)

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from sao_dagster.core.nodes import IncrementalStrategy, Model, OnSchemaChange
 from sao_dagster.core.relations import quote
 from sao_dagster.errors import WarehouseError
-from sao_dagster.warehouses.shared.names import bare
+from sao_dagster.sql.text import embeddable
 
 _INCOMING = "__sao_incoming"
 
@@ -30,7 +30,7 @@ class Statements:
 def add_increment(run: Statements, model: Model, sql: str) -> None:
     """Bring the rows of `sql` into a table that is there, in the model's way."""
     target = str(model.relation)
-    run.execute(f"create temporary table {_INCOMING} as {bare(sql)}")
+    run.execute(f"create temporary table {_INCOMING} as {embeddable(sql)}")
     columns = _reconcile_columns(run, model)
     names = ", ".join(quote(name) for name in columns)
     keys = [quote(key) if re.fullmatch(r"\w+", key) else key for key in model.unique_key]

@@ -21,11 +21,6 @@ def literal(value: object) -> str:
     return "'" + str(value).replace("'", "''") + "'"
 
 
-def bare(sql: str) -> str:
-    """Return a statement that may stand inside another one."""
-    return sql.strip().rstrip(";").rstrip()
-
-
 def without_quotes(sql: str) -> str:
     """Return a definition without the quotes around plain words, in which catalogs are not steady.
 

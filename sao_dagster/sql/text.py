@@ -1,0 +1,13 @@
+"""SQL as text."""
+
+from __future__ import annotations
+
+
+def embeddable(sql: str) -> str:
+    r"""Return a statement so that it may stand inside another one, even before a bracket, and after a comment at its end.
+
+    >>> embeddable("select 1;"), embeddable("select 1 -- one")
+    ('select 1', 'select 1 -- one\n')
+    """
+    text = sql.strip().rstrip("; \t\r\n")
+    return f"{text}\n" if "--" in text.rsplit("\n", 1)[-1] else text
