@@ -206,12 +206,13 @@ class SqlProject(PythonModels):
 
 
 def _empty(name: str, root: Path, warehouse: Warehouse, variables: Mapping[str, Any]) -> Declarations:
-    target = warehouse.target
     return Declarations(
         name=name,
-        environment=f"{name}.{target['name']}",
+        environment=f"{name}.{warehouse.name}",
         dialect=warehouse.dialect,
         root=str(root),
-        target={"profile_name": name, **target},
+        database=warehouse.database,
+        schema=warehouse.schema,
+        target={"profile_name": name, **warehouse.target},
         variables=variables,
     )

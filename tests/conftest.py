@@ -7,7 +7,7 @@ import pytest
 
 from sao_dagster.projects.sao_file import Settings, variable_of
 from tests.postgres import Postgres
-from tests.world import PostgresWorld, World
+from tests.world import WORLDS, World
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
@@ -21,19 +21,16 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
-    """Scenarios of a module with `WAREHOUSES` run on each of them, besides those that are about one."""
-    if "world" in metafunc.fixturenames and hasattr(metafunc.module, "WAREHOUSES"):
-        own = metafunc.definition.get_closest_marker("warehouse")
-        metafunc.parametrize("world", own.args if own else metafunc.module.WAREHOUSES, indirect=True)
+    """Scenarios run on the warehouses that they, or else their modules, are marked with; those without a mark on DuckDB."""
+    marked = metafunc.definition.get_closest_marker("warehouse")
+    if "world" in metafunc.fixturenames and marked:
+        metafunc.parametrize("world", marked.args, indirect=True)
 
 
 @pytest.fixture
 def world(request: pytest.FixtureRequest, tmp_path: Path) -> World:
-    """An empty project with a schema `raw`; on DuckDB, or on what a test module is parametrized with."""
-    if getattr(request, "param", "duckdb") == "postgres":
-        server: Postgres = request.getfixturevalue("postgres")
-        return PostgresWorld(tmp_path / "shop", url=server.database())
-    return World(tmp_path / "shop")
+    """An empty project with a schema `raw`, on the warehouse that the test is marked with."""
+    return WORLDS[getattr(request, "param", "duckdb")](tmp_path / "shop", request)
 
 
 @pytest.fixture(autouse=True)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import ast
+import subprocess
+import sys
 from collections.abc import Iterator
 from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
@@ -163,3 +165,46 @@ def test_there_is_one_way_to_reused() -> None:
     }
     assert makers == {("decide.py", "row.kind.outcome"), ("run.py", "Outcome.FAILED")}
     assert {kind for kind in Kind if kind.outcome is Outcome.REUSED} == {Kind.NOTHING, Kind.HELD}
+
+
+def loaded_by(code: str) -> set[str]:
+    """Return the modules that a process of its own has imported after some code."""
+    script = f"{code}\nimport sys\nprint(*sys.modules)"
+    ran = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    return set(ran.stdout.split())
+
+
+def test_the_package_imports_nothing_before_it_is_used() -> None:
+    assert not loaded_by("import sao_dagster") & set(FOREIGN)
+    assert not loaded_by("from sao_dagster import PostgresWarehouse") & {"dagster", "duckdb", "psycopg"}
+
+
+@pytest.mark.parametrize(
+    ("profile", "others"),
+    [
+        ("{type: duckdb, path: ':memory:'}", {"dagster", "psycopg"}),
+        ("{type: postgres, host: nowhere, user: u, dbname: d, schema: s}", {"dagster", "duckdb", "psycopg"}),
+    ],
+)
+def test_a_project_imports_only_the_warehouse_it_builds_into(tmp_path: Path, profile: str, others: set[str]) -> None:
+    (tmp_path / "dbt_project.yml").write_text("name: shop\nprofile: shop\n")
+    (tmp_path / "profiles.yml").write_text(f"shop: {{target: dev, outputs: {{dev: {profile}}}}}")
+    (tmp_path / "models").mkdir()
+    (tmp_path / "models/a.sql").write_text("select 1 as x")
+    found = loaded_by(f"from sao_dagster import load_project\nload_project({str(tmp_path)!r}).runner()")
+    assert "sao_dagster.run.runner" in found
+    assert not found & others
+
+
+def test_a_session_on_postgres_needs_no_duckdb() -> None:
+    assert "duckdb" not in loaded_by("import sao_dagster.warehouses.postgres.session")
+
+
+def test_every_public_name_is_there() -> None:
+    import sao_dagster
+
+    assert dir(sao_dagster) == sorted(sao_dagster.__all__)
+    for name in sao_dagster.__all__:
+        assert getattr(sao_dagster, name) is not None
+    with pytest.raises(AttributeError, match="no attribute 'Nothing'"):
+        _ = sao_dagster.Nothing

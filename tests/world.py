@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
 from typing import Any
 
 import duckdb
+import pytest
 from psycopg.conninfo import conninfo_to_dict
 
 from sao_dagster.core.decide import Decision
@@ -200,3 +202,13 @@ class Run:
 
     def test(self, name: str) -> TestDecision:
         return next(each.decision for each in self.result.tests if each.test.name == name)
+
+
+WORLDS: dict[str, Callable[[Path, pytest.FixtureRequest], World]] = {
+    "duckdb": lambda folder, _: World(folder),
+    "postgres": lambda folder, request: PostgresWorld(folder, url=request.getfixturevalue("postgres").database()),
+}
+"""How a scenario gets an empty project on each warehouse. All that is said of warehouses in tests for all of them is said here."""
+
+on_each_warehouse = pytest.mark.warehouse(*WORLDS)
+"""The `pytestmark` of a module whose scenarios run on each of them, besides those with a mark of their own."""

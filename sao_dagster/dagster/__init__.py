@@ -1,4 +1,4 @@
-"""The public names of the Dagster dagster_project. Importing this imports Dagster."""
+"""The public names for Dagster. Importing this imports Dagster."""
 
 from sao_dagster.core.reasons import Mode
 from sao_dagster.dagster.assets import (
@@ -14,12 +14,20 @@ from sao_dagster.dagster.definitions import definitions
 from sao_dagster.dagster.evaluator import build_evaluator_sensor
 from sao_dagster.dagster.jobs import build_job, build_schedule
 from sao_dagster.dagster.project_view import DagsterProject, Granularity, ReuseEvent
-from sao_dagster.dagster.resources import DuckDBResource, PostgresResource, ProjectWarehouse, WarehouseResource
+from sao_dagster.dagster.resources import (
+    DeployedWarehouse,
+    DuckDBResource,
+    PostgresResource,
+    ProjectWarehouse,
+    WarehouseResource,
+    resource_for,
+)
 from sao_dagster.dagster.translator import CheckGranularity, SaoTranslator
 
 __all__ = [
     "CheckGranularity",
     "DagsterProject",
+    "DeployedWarehouse",
     "DuckDBResource",
     "Granularity",
     "Mode",
@@ -38,5 +46,6 @@ __all__ = [
     "build_source_checks",
     "build_sources",
     "definitions",
+    "resource_for",
     "state_aware_assets",
 ]

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from dataclasses import replace
+from typing import Any, ClassVar, Optional
 
 import dagster as dg
+from pydantic import Field, create_model
 
 from sao_dagster.errors import WarehouseError
-from sao_dagster.warehouses.duckdb.warehouse import DuckDBWarehouse
-from sao_dagster.warehouses.postgres.warehouse import PostgresWarehouse
 from sao_dagster.warehouses.protocol import Warehouse
+from sao_dagster.warehouses.registry import profile_of
 
 
 class WarehouseResource(dg.ConfigurableResource, ABC):  # type: ignore[type-arg]
@@ -33,38 +33,52 @@ class ProjectWarehouse(WarehouseResource):
         return declared
 
 
-class DuckDBResource(WarehouseResource):
-    """A DuckDB file in place of the project's; it has the same name, since relations are qualified with it.
+class DeployedWarehouse(WarehouseResource):
+    """Another way to the project's warehouse, for those of one type: what is set takes the place of what the profile says.
+
+    Database and schema are those of the project, since its SQL was rendered with them.
 
     Attributes:
-        path: The file.
-        threads: How many models are built at once; None for the project's setting.
-        wait_seconds: How long to wait for a file that another process holds.
+        kind: The type.
     """
 
-    path: str
-    threads: int | None = None
-    wait_seconds: float = 300.0
+    kind: ClassVar[str]
 
     def warehouse(self, declared: Warehouse) -> Warehouse:
-        """Return the project's warehouse at another path."""
-        if not isinstance(declared, DuckDBWarehouse):
-            raise WarehouseError(f"the project builds into {declared.dialect}, and the resource is for DuckDB")
-        changed = replace(
-            declared, path=self.path, threads=self.threads or declared.threads, wait_seconds=self.wait_seconds
-        )
+        """Return the project's warehouse, reached in this way."""
+        profile = profile_of(self.kind)
+        if declared.type != self.kind:
+            raise WarehouseError(
+                f"the project builds into {declared.type}, and the resource is for {profile.title or self.kind}"
+            )
+        given = {name: value for name in profile.deployment if (value := getattr(self, name)) is not None}
+        changed = profile.deployed(declared, given)
         if changed.database != declared.database:
             raise WarehouseError(
-                f"the file of the resource is called {changed.database!r} and the project's {declared.database!r}; "
+                f"the resource leads to a database {changed.database!r}, and that of the project is {declared.database!r}; "
                 f"relations are qualified with that name, so the two must be the same"
             )
         return changed
 
 
-class PostgresResource(WarehouseResource):
-    """Another way to the project's PostgreSQL database: what is not set stays as the profile has it.
+class DuckDBResource(DeployedWarehouse):
+    """A DuckDB file in place of the project's; it has the same name, since relations are qualified with it.
 
-    Database and schema are those of the project, since its SQL was rendered with them.
+    Attributes:
+        path: The file.
+        threads: How many models are built at once; None for the project's setting.
+        wait_seconds: How long to wait for a file that another process holds; None for the project's setting.
+    """
+
+    kind: ClassVar[str] = "duckdb"
+
+    path: str
+    threads: int | None = None
+    wait_seconds: float | None = None
+
+
+class PostgresResource(DeployedWarehouse):
+    """Another way to the project's PostgreSQL database: what is not set stays as the profile has it.
 
     Attributes:
         host: Where the server is.
@@ -74,15 +88,34 @@ class PostgresResource(WarehouseResource):
         threads: How many models are built at once.
     """
 
+    kind: ClassVar[str] = "postgres"
+
     host: str | None = None
     port: int | None = None
     user: str | None = None
     password: str | None = None
     threads: int | None = None
 
-    def warehouse(self, declared: Warehouse) -> Warehouse:
-        """Return the project's warehouse, reached in this way."""
-        if not isinstance(declared, PostgresWarehouse):
-            raise WarehouseError(f"the project builds into {declared.dialect}, and the resource is for PostgreSQL")
-        given = {name: getattr(self, name) for name in ("host", "port", "user", "password", "threads")}
-        return replace(declared, **{name: value for name, value in given.items() if value is not None})
+
+def resource_for(kind: str) -> type[DeployedWarehouse]:
+    """Return the resource for warehouses of a type, made from the fields that its profile has for deployments.
+
+    For warehouses of other packages; `DuckDBResource` and `PostgresResource` are written out.
+
+        SQLiteResource = resource_for("sqlite")
+        defs = definitions(project, warehouse=SQLiteResource(path=EnvVar("SHOP_FILE")))
+
+    Raises:
+        UnsupportedError: There is no such type.
+    """
+    profile = profile_of(kind)
+    fields: dict[str, Any] = {}
+    for name in profile.deployment:
+        field = profile.model_fields[name]
+        fields[name] = (Optional[field.annotation], Field(default=None, description=field.description))  # noqa: UP045 - made of a value
+    made = create_model(f"{profile.__name__.removesuffix('Profile')}Resource", __base__=DeployedWarehouse, **fields)
+    made.kind = kind
+    made.__doc__ = (
+        f"Another way to the project's {profile.title or kind} warehouse; what is not set stays as the profile has it."
+    )
+    return made

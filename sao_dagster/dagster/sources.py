@@ -38,12 +38,11 @@ def build_source_observations(dagster_project: DagsterProject, name: str) -> dg.
             version = seen.facts.versions.get(each)
             if version is None:
                 context.log.warning(f"the data version of {each} cannot be read")
-            else:
-                yield dg.ObserveResult(
-                    asset_key=dagster_project.keys[each],
-                    data_version=dg.DataVersion(version),
-                    metadata=_metadata(seen, each),
-                )
+            yield dg.ObserveResult(  # also without a version: Dagster skips what is below a source that was not observed
+                asset_key=dagster_project.keys[each],
+                data_version=None if version is None else dg.DataVersion(version),
+                metadata=_metadata(seen, each),
+            )
 
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", category=dg.BetaWarning)

@@ -121,6 +121,9 @@ class Declarations:
         name: The project's name.
         environment: The place that is built into.
         root: The project's folder, absolute.
+        database: The database of what names none.
+        schema: The schema of models, where nothing else is said.
+        target: What templates see as `target`.
         native: Whether models are built by this package itself; else any materialization is taken as it is.
         group_owners: Owners by group.
         test_layers: Configuration of data tests, by folder path below the project.
@@ -130,6 +133,8 @@ class Declarations:
     environment: str
     dialect: str
     root: str
+    database: str | None
+    schema: str
     target: Mapping[str, Any]
     native: bool = True
     variables: Mapping[str, Any] = field(default_factory=dict)

@@ -206,7 +206,7 @@ class PythonModels:
             raise ProjectError(f"{title} has both loaded_at_field and loaded_at_query; keep one", location=where)
         limits: SourceFreshness = checked(SourceFreshness, freshness or {}, title, where)
         relation = dialect_named(self.declared.dialect).relation(
-            database or self.declared.target["database"], schema or source_name, identifier or table_name
+            database or self.declared.database, schema or source_name, identifier or table_name
         )
         pattern, expression = external_location(files, self.root) if files else (None, str(relation))
         self.declaring()

@@ -215,15 +215,31 @@ class Session(Protocol):
 
 
 class Warehouse(Protocol):
-    """A place to build into."""
+    """A place to build into; `sao_dagster.warehouses.registry` says how one is found."""
+
+    @property
+    def type(self) -> str:
+        """The `type` that a profile names it by."""
+
+    @property
+    def name(self) -> str:
+        """The name of the target."""
+
+    @property
+    def database(self) -> str | None:
+        """The database that models are built in if nothing else is said; None where names have two parts only."""
+
+    @property
+    def schema(self) -> str:
+        """The schema that models are built in if nothing else is said."""
+
+    @property
+    def threads(self) -> int:
+        """How many models are built at once, at least 1."""
 
     @property
     def dialect(self) -> str:
         """Sqlglot's name of the SQL dialect."""
-
-    @property
-    def threads(self) -> int:
-        """How many steps of a run go on at once, if nobody says otherwise."""
 
     @property
     def capabilities(self) -> Capabilities:
@@ -231,7 +247,7 @@ class Warehouse(Protocol):
 
     @property
     def target(self) -> Mapping[str, Any]:
-        """What Jinja's `target` shows: type, name, schema, database, threads; no secrets."""
+        """What Jinja's `target` shows, and nothing else: as with dbt's adapter of that type, without secrets."""
 
     def session(
         self,

@@ -68,6 +68,7 @@ def errors(world: World) -> str:
         ("dbt_project.yml", "name: shop\nprofile: shopp", ["profiles.yml", "no profile 'shopp'", "shop"]),
         ("profiles.yml", "shop: {target: prod, outputs: {dev: {type: duckdb}}}", ["no target 'prod'", "dev"]),
         ("profiles.yml", "shop: {target: dev, outputs: {dev: {type: oracle}}}", ["'oracle'", "duckdb"]),
+        ("profiles.yml", "shop: {target: dev, outputs: {dev: {path: x}}}", ["profiles.yml: dev: it has no type", "duckdb, postgres"]),
         ("profiles.yml", "shop: {target: dev, outputs: {dev: {type: duckdb, pth: x}}}", ["did you mean 'path'"]),
         ("tests/t.sql", "select 1", ["the test t reads nothing"]),
     ],

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from tests.world import World
+from tests.world import World, on_each_warehouse
 
-WAREHOUSES = ("duckdb", "postgres")
+pytestmark = on_each_warehouse
 
 
 @pytest.fixture

@@ -7,7 +7,7 @@ from datetime import datetime, timedelta, timezone
 import dagster as dg
 import pytest
 
-from tests.deployment import Deployment, deploy, write_shop
+from tests.deployment import Deployment, deploy, names, write_shop
 from tests.world import World
 
 
@@ -110,3 +110,18 @@ def test_a_source_that_another_asset_produces_is_theirs(shop: World) -> None:
     assert ran == ["loader"]
     assert shop.rows("select count(*) from main.orders") == [(2,)], "the models read what it loaded"
     assert {each.asset_key.to_user_string() for each in deployed.tick().asset_events} <= {"crm/customers"}
+
+
+def test_models_are_built_below_a_source_whose_version_cannot_be_read(shop: World) -> None:
+    """In a job with sources and models, Dagster skips what is below an observation that does not come."""
+    shop.sql("create view raw.clock as select 1 as x where now() > current_date")
+    shop.write("models/clocks.yml", "sources: [{name: clocks, schema: raw, tables: [{name: clock}]}]")
+    shop.model("shown", "select * from {{ source('clocks', 'clock') }}")
+    deployed = deploy(shop)
+    for _ in range(2):
+        result = deployed.run()
+        assert result.success
+        assert "shown" in names(result, "ASSET_MATERIALIZATION")
+    records = deployed.instance.fetch_observations(dg.AssetKey(["clocks", "clock"]), limit=10).records
+    assert len(records) == 2
+    assert all("dagster/data_version" not in record.asset_observation.tags for record in records)  # type: ignore[union-attr]

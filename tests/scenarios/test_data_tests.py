@@ -8,9 +8,9 @@ import json
 import pytest
 
 from sao_dagster.core.reasons import Mode
-from tests.world import World
+from tests.world import World, on_each_warehouse
 
-WAREHOUSES = ("duckdb", "postgres")
+pytestmark = on_each_warehouse
 
 
 @pytest.fixture

@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 
 from sao_dagster.core.reasons import Mode
-from tests.world import World
+from tests.world import World, on_each_warehouse
 
-WAREHOUSES = ("duckdb", "postgres")
+pytestmark = on_each_warehouse
 
 
 def shop(world: World) -> World:

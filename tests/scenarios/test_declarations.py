@@ -36,6 +36,8 @@ def declared(path: Path, *nodes: NodeDeclaration, **more: Any) -> Declarations:
         environment="shop.dev",
         dialect="duckdb",
         root=str(path),
+        database=warehouse.database,
+        schema=warehouse.schema,
         target=warehouse.target,
         nodes=list(nodes),
         **more,

@@ -12,9 +12,9 @@ from sao_dagster.core.selection import select
 from sao_dagster.errors import ProjectError
 from sao_dagster.run.events import Event, Message
 from sao_dagster.sql.inference.infer import Properties
-from tests.world import World
+from tests.world import World, on_each_warehouse
 
-WAREHOUSES = ("duckdb", "postgres")
+pytestmark = on_each_warehouse
 
 KEYS = """
 models:

@@ -13,9 +13,9 @@ from sao_dagster.cli import app
 from sao_dagster.dagster import definitions
 from sao_dagster.state.sql_store import SqlStateStore
 from tests.deployment import Deployment
-from tests.world import PostgresWorld, World
+from tests.world import PostgresWorld, World, on_each_warehouse
 
-WAREHOUSES = ("duckdb", "postgres")
+pytestmark = on_each_warehouse
 NASTY = """o"; drop table raw.orders; --'"""
 SECRET = "swordfish-9 1/2"
 

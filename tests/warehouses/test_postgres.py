@@ -22,7 +22,7 @@ from sao_dagster.warehouses.protocol import comparable
 from tests.deployment import Deployment
 from tests.world import PostgresWorld
 
-WAREHOUSES = ("postgres",)
+pytestmark = pytest.mark.warehouse("postgres")
 ENVIRONMENT = "shop.dev"
 
 

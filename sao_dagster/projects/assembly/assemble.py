@@ -43,6 +43,7 @@ class _Assembly:
             macro_files=(*builtin_macros(), *declared.macro_files),
             variables=declared.variables,
             target=declared.target,
+            database=declared.database,
             dialect=declared.dialect,
             search_order=declared.search_order,
             descriptions=declared.descriptions,
@@ -139,12 +140,11 @@ class _Assembly:
         """Return where a node lives, by the project's own naming macros if it has any."""
         if declaration.relation is not None:
             return declaration.relation
-        target = self.declared.target
         if not self._naming_is_custom:
-            schema = str(target["schema"])
+            schema = self.declared.schema
             schema = schema if config.schema_ is None else f"{schema}_{config.schema_.strip()}"
             return self.context.engine.relation(
-                config.database or target["database"],
+                config.database or self.declared.database,
                 schema,
                 config.alias or _alias(declaration),
             )

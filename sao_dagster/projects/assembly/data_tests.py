@@ -81,8 +81,8 @@ class TestAssembly:
             )
         stored, engine = None, self.drafts.context.engine
         if config.keeps_failures:
-            schema = f"{self.drafts.declared.target['schema']}_{config.schema_ or 'dbt_test__audit'}"
-            database = config.database or self.drafts.declared.target["database"]
+            schema = f"{self.drafts.declared.schema}_{config.schema_ or 'dbt_test__audit'}"
+            database = config.database or self.drafts.declared.database
             stored = engine.relation(database, schema, config.alias or alias)
         tests[name] = DataTest(
             name=name,

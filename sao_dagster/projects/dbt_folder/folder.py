@@ -66,6 +66,8 @@ def read_folder(
         environment=f"{settings.name}.{opening.target}",
         dialect=opening.warehouse.dialect,
         root=str(opening.root),
+        database=opening.warehouse.database,
+        schema=opening.warehouse.schema,
         target={
             "profile_name": settings.profile or settings.name,
             **opening.warehouse.target,
@@ -129,7 +131,7 @@ def open_folder(
             )
         name, warehouse = load_profile(root, settings.profile, target, given)
     else:
-        name = target or str(warehouse.target["name"])
+        name = target or warehouse.name
     return OpenedFolder(root, settings, loaded, name, warehouse, given)
 
 
@@ -393,7 +395,7 @@ class _Folder:
     def _table(
         self, source: SourceProperties, table: TableProperties, config: Mapping[str, Any], where: Location
     ) -> None:
-        target = self.declared.target
+        database = self.declared.database
         self.declared.sources.append(
             read_table(
                 self.settings,
@@ -401,7 +403,7 @@ class _Folder:
                 table,
                 config,
                 root=self.root,
-                target=target,
+                database=database,
                 engine=dialect_named(self.declared.dialect),
                 where=where,
             )

@@ -5,55 +5,15 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
-from pydantic import AliasChoices, BaseModel, ConfigDict, Field
-
-from sao_dagster.errors import Location, ProjectError, UnsupportedError
+from sao_dagster.errors import Location, ProjectError
 from sao_dagster.projects.config import checked
 from sao_dagster.projects.dbt_folder.properties_files import load_yaml
 from sao_dagster.projects.templates.context_objects import Namespace
 from sao_dagster.projects.templates.jinja import render
 from sao_dagster.warehouses.protocol import Warehouse
-
-
-class DuckDBOutput(BaseModel):
-    """An output of `type: duckdb`, as dbt-duckdb writes it."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    type: Literal["duckdb"]
-    path: str = ":memory:"
-    schema_: str = Field(default="main", alias="schema")
-    database: str | None = None
-    threads: int = Field(default=4, ge=1)
-    extensions: list[str] = []
-    settings: dict[str, Any] = {}
-    attach: list[dict[str, Any]] = []
-
-
-class PostgresOutput(BaseModel):
-    """An output of `type: postgres`, as dbt-postgres writes it."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, coerce_numbers_to_str=True)
-
-    type: Literal["postgres"]
-    host: str
-    user: str
-    password: str | None = Field(default=None, validation_alias=AliasChoices("password", "pass"), repr=False)
-    port: int = 5432
-    dbname: str = Field(validation_alias=AliasChoices("dbname", "database"))
-    schema_: str = Field(alias="schema")
-    threads: int = Field(default=4, ge=1)
-    role: str | None = None
-    search_path: str | None = None
-    connect_timeout: int = Field(default=10, ge=1)
-    keepalives_idle: int = 0
-    retries: int = Field(default=1, ge=0)
-    sslmode: str | None = None
-    sslcert: str | None = None
-    sslkey: str | None = None
-    sslrootcert: str | None = None
+from sao_dagster.warehouses.registry import WarehouseProfile, known, profile_of
 
 
 def load_profile(root: Path, profile: str, target: str | None, variables: Mapping[str, Any]) -> tuple[str, Warehouse]:
@@ -120,49 +80,11 @@ def _env_var(name: str, default: str | None = None) -> str:
 
 def _warehouse(root: Path, name: str, output: Any, where: Location) -> Warehouse:
     kind = output.get("type") if isinstance(output, Mapping) else None
-    if kind == "duckdb":
-        return _duckdb(root, name, checked(DuckDBOutput, output, name, where))
-    if kind == "postgres":
-        return _postgres(name, checked(PostgresOutput, output, name, where))
-    raise UnsupportedError(f"the target {name!r} is of type {kind!r}; there are: duckdb, postgres", location=where)
-
-
-def _duckdb(root: Path, name: str, read: DuckDBOutput) -> Warehouse:
-    from sao_dagster.warehouses.duckdb.warehouse import DuckDBWarehouse
-
-    def absolute(path: str) -> str:
-        return path if path == ":memory:" or "://" in path or path.startswith("md:") else str(root / path)
-
-    return DuckDBWarehouse(
-        path=absolute(read.path),
-        schema=read.schema_,
-        name=name,
-        threads=read.threads,
-        extensions=tuple(read.extensions),
-        settings=read.settings,
-        attach=tuple({**each, "path": absolute(str(each["path"]))} for each in read.attach),
-    )
-
-
-def _postgres(name: str, read: PostgresOutput) -> Warehouse:
-    from sao_dagster.warehouses.postgres.warehouse import PostgresWarehouse
-
-    given = {key: getattr(read, key) for key in ("sslmode", "sslcert", "sslkey", "sslrootcert")}
-    options = {key: value for key, value in given.items() if value is not None}
-    if read.keepalives_idle:
-        options["keepalives_idle"] = str(read.keepalives_idle)
-    return PostgresWarehouse(
-        host=read.host,
-        port=read.port,
-        user=read.user,
-        password=read.password,
-        dbname=read.dbname,
-        schema=read.schema_,
-        name=name,
-        threads=read.threads,
-        role=read.role,
-        search_path=read.search_path,
-        retries=read.retries,
-        connect_timeout=read.connect_timeout,
-        options=options,
-    )
+    if kind is None:
+        raise ProjectError(f"it has no type; there are: {', '.join(known())}", name=name, location=where)
+    try:
+        model = profile_of(str(kind))
+    except ProjectError as error:
+        raise type(error)(error.message, name=name, location=where) from error
+    profile: WarehouseProfile = checked(model, output, name, where)
+    return profile.warehouse(name, root)

@@ -23,7 +23,7 @@ def read_table(
     config: Mapping[str, Any],
     *,
     root: Path,
-    target: Mapping[str, Any],
+    database: str | None,
     engine: Dialect,
     where: Location,
 ) -> Source:
@@ -35,7 +35,7 @@ def read_table(
         table: What is said of the table itself; it wins over its group.
         config: Configuration from broad to specific, merged.
         root: The project's folder.
-        target: Where models are built; the database of sources that name none.
+        database: The database of sources that name none.
         engine: What the SQL is for, which says how names are quoted.
         where: Its place in the properties file.
 
@@ -74,7 +74,7 @@ def read_table(
         **(table.config.get("meta") or {}),
     }
     external = meta.get("external_location") or config.get("external_location")
-    database = settings.text(source.database) if source.database else target["database"]
+    database = settings.text(source.database) if source.database else database
     schema = settings.text(source.schema_) if source.schema_ else source.name
     identifier = settings.text(table.identifier) if table.identifier else table.name
     relation, files = engine.relation(database, schema, identifier), None

@@ -108,6 +108,7 @@ class TemplateContext:
         macro_files: Macros of the project, of installed packages, and of `dbt`.
         variables: `vars` of the project, global ones and those of packages.
         target: What `target` shows.
+        database: The database of relations that name none.
         dialect: sqlglot's name of the SQL dialect, which says how names are quoted.
         search_order: `dispatch` of the project: where macros of a namespace are looked for.
         refs: What `ref` leads to, by package (None: any), name and version (None: the latest).
@@ -120,6 +121,7 @@ class TemplateContext:
     macro_files: tuple[MacroFile, ...] = ()
     variables: Mapping[str, Any] = field(default_factory=dict)
     target: Mapping[str, Any] = field(default_factory=dict)
+    database: str | None = None
     dialect: str = ""
     search_order: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     refs: dict[tuple[str | None, str, str | None], Resolved] = field(default_factory=dict)
@@ -439,7 +441,7 @@ class Render:
         self, database: str | None = None, schema: str = "", identifier: str = ""
     ) -> RelationValue | None:
         asking = self._ask()
-        relation = self.context.engine.relation(database or self.context.target.get("database"), schema, identifier)
+        relation = self.context.engine.relation(database or self.context.database, schema, identifier)
         kind = None if asking is None else asking.kind_of(relation)
         return None if kind is None else self._create_relation(database, schema, identifier, kind)
 

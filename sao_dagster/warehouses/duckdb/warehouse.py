@@ -42,6 +42,7 @@ class DuckDBWarehouse:
     settings: Mapping[str, Any] = field(default_factory=dict)
     attach: tuple[Mapping[str, Any], ...] = ()
     wait_seconds: float = 300.0
+    type: str = field(default="duckdb", init=False)
     dialect: str = field(default="duckdb", init=False)
     _memory: dict[str, duckdb.DuckDBPyConnection] = field(default_factory=dict, init=False, repr=False, compare=False)
 
@@ -67,7 +68,7 @@ class DuckDBWarehouse:
     def target(self) -> Mapping[str, Any]:
         """What Jinja's `target` shows."""
         return {
-            "type": "duckdb",
+            "type": self.type,
             "name": self.name,
             "target_name": self.name,
             "schema": self.schema,

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import duckdb
 from psycopg import Connection
 
 from sao_dagster.core.nodes import Seed
 from sao_dagster.core.relations import Relation, quote
 from sao_dagster.errors import WarehouseError
 from sao_dagster.warehouses.shared.seed_files import described, seed_query
+
+if TYPE_CHECKING:
+    import duckdb
 
 _ROWS = 10_000  # at a time
 _TYPES = {
@@ -30,6 +32,8 @@ def load_file(connection: Connection[Any], seed: Seed, table: Relation) -> None:
     Raises:
         WarehouseError: The file cannot be read.
     """
+    import duckdb
+
     with duckdb.connect(":memory:") as reader:
         try:
             query = seed_query(

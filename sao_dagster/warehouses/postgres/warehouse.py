@@ -46,7 +46,13 @@ class PostgresWarehouse:
     retries: int = 1
     connect_timeout: int = 10
     options: Mapping[str, str] = field(default_factory=dict)
+    type: str = field(default="postgres", init=False)
     dialect: str = field(default="postgres", init=False)
+
+    @property
+    def database(self) -> str:
+        """The database, under the name that all warehouses have for it."""
+        return self.dbname
 
     @property
     def capabilities(self) -> Capabilities:
@@ -62,7 +68,7 @@ class PostgresWarehouse:
     def target(self) -> Mapping[str, Any]:
         """What Jinja's `target` shows."""
         return {
-            "type": "postgres",
+            "type": self.type,
             "name": self.name,
             "target_name": self.name,
             "schema": self.schema,

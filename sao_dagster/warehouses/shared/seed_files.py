@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-
-import duckdb
+from typing import TYPE_CHECKING
 
 from sao_dagster.core.nodes import Seed
 from sao_dagster.core.relations import quote
 from sao_dagster.warehouses.shared.names import literal
+
+if TYPE_CHECKING:
+    import duckdb
 
 
 def seed_query(cursor: duckdb.DuckDBPyConnection, seed: Seed, column_types: Mapping[str, str]) -> str:
