@@ -178,11 +178,6 @@ class Situation:
     # ------------------------------------------------------------------ the time
 
     @cached_property
-    def age(self) -> timedelta:
-        """How long ago it was built; nothing where the clock went back."""
-        return max(timedelta(0), self.now - self.built.built_at)
-
-    @cached_property
     def held_by_interval(self) -> Evidence | None:
         """The evidence that its last build is younger than its interval, or None."""
         if self.policy.build_after is None:
