@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from enum import Enum
 
+from sao_dagster.core.data_version import DataVersion
+
 LONGEST_NAME = 255
 """The greatest length of a name of a model, a test or an environment in the shared state."""
 
@@ -25,7 +27,7 @@ class BuildRecord:
         sql_id: Under which the SQL itself is kept, to compare it with later SQL.
         inputs: Data version by input, read before the build; no entry where it could not be read.
         definitions: Definition by view looked through, as it was in the warehouse before the build.
-        data_version: Token of the content that was built.
+        data_version: The version of the content that was built.
         columns: Names and types, in order.
         rows: How many rows; None for a view.
         observed_at: When the inputs were read (UTC).
@@ -41,9 +43,9 @@ class BuildRecord:
     code_parts: Mapping[str, str]
     definition: str
     sql_id: str
-    inputs: Mapping[str, str]
+    inputs: Mapping[str, DataVersion]
     definitions: Mapping[str, str]
-    data_version: str
+    data_version: DataVersion
     columns: tuple[tuple[str, str], ...]
     rows: int | None
     observed_at: datetime
@@ -74,7 +76,7 @@ class TestRecord:
     Attributes:
         test: The name of the test.
         version: Fingerprint of the test as it was run.
-        inputs: Data version of every relation it read.
+        inputs: Data version of every relation it read, as far as it was known.
         verdict: What it said.
         failures: How many failures it counted.
         run_at: When (UTC).
@@ -86,7 +88,7 @@ class TestRecord:
 
     test: str
     version: str
-    inputs: Mapping[str, str]
+    inputs: Mapping[str, DataVersion]
     verdict: Verdict
     failures: int
     run_at: datetime

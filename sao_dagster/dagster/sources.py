@@ -41,7 +41,7 @@ def build_source_observations(dagster_project: DagsterProject, name: str) -> dg.
             else:
                 yield dg.ObserveResult(
                     asset_key=dagster_project.keys[each],
-                    data_version=dg.DataVersion(version),
+                    data_version=dg.DataVersion(str(version)),
                     metadata=_metadata(seen, each),
                 )
 
@@ -90,7 +90,8 @@ def news_of_sources(
 
 
 def _versions(seen: Observation, chosen: set[str]) -> dict[str, str]:
-    return {name: version for name, version in seen.facts.versions.items() if version is not None and name in chosen}
+    found = seen.facts.versions.items()
+    return {name: str(version) for name, version in found if version is not None and name in chosen}
 
 
 def _metadata(seen: Observation, name: str) -> dict[str, Any]:

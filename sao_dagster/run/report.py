@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 
+from sao_dagster.core.data_version import DataVersion
 from sao_dagster.core.decide import Decision
 from sao_dagster.core.decide_test import TestDecision, TestOutcome
 from sao_dagster.core.evidence import as_json
@@ -145,7 +146,7 @@ def plan_to_json(project: Project, plan: Plan, seconds: float, records: Mapping[
 
 
 def _model_json(
-    decision: Decision, relation: str, version: str | None, record: BuildRecord | None, seconds: float
+    decision: Decision, relation: str, version: DataVersion | None, record: BuildRecord | None, seconds: float
 ) -> dict[str, JSON]:
     return {
         "name": decision.model,
@@ -153,7 +154,7 @@ def _model_json(
         "reason": decision.reason.value,
         "evidence": as_json(decision.evidence),
         "relation": relation,
-        "data_version": version,
+        "data_version": None if version is None else str(version),
         "rows": record.rows if record else None,
         "seconds": round(seconds, 4),
         "warnings": list(decision.warnings),

@@ -7,6 +7,7 @@ from dataclasses import asdict
 from datetime import datetime, timezone
 from typing import Any
 
+from sao_dagster.core.data_version import DataVersion
 from sao_dagster.core.records import BuildRecord, TestRecord, Verdict
 from sao_dagster.errors import StateError
 from sao_dagster.state.protocol import StateStore
@@ -49,13 +50,16 @@ def import_state(store: StateStore, environment: str, data: Mapping[str, Any]) -
 
 def _plain(record: BuildRecord | TestRecord) -> dict[str, Any]:
     values = asdict(record)
+    values["inputs"] = {name: str(version) for name, version in record.inputs.items()}
+    if isinstance(record, BuildRecord):
+        values["data_version"] = str(record.data_version)
     return {key: value.isoformat() if isinstance(value, datetime) else value for key, value in values.items()}
 
 
 def _build(values: Mapping[str, Any]) -> BuildRecord:
     times = {key: datetime.fromisoformat(values[key]) for key in ("observed_at", "built_at")}
     columns = tuple((str(name), str(kind)) for name, kind in values["columns"])
-    return BuildRecord(**{**values, **times, "columns": columns})
+    return BuildRecord(**{**values, **times, "columns": columns, **_versions(values)})
 
 
 def _test(values: Mapping[str, Any]) -> TestRecord:
@@ -64,5 +68,13 @@ def _test(values: Mapping[str, Any]) -> TestRecord:
             **values,
             "verdict": Verdict(values["verdict"]),
             "run_at": datetime.fromisoformat(values["run_at"]),
+            **_versions(values),
         }
     )
+
+
+def _versions(values: Mapping[str, Any]) -> dict[str, Any]:
+    found: dict[str, Any] = {"inputs": {name: DataVersion.parse(text) for name, text in values["inputs"].items()}}
+    if "data_version" in values:
+        found["data_version"] = DataVersion.parse(values["data_version"])
+    return found

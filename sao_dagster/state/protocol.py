@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Protocol
 
+from sao_dagster.core.data_version import DataVersion
 from sao_dagster.core.hashing import JSON
 from sao_dagster.core.records import BuildRecord, Lease, QueuePosition, TestRecord
 
@@ -61,7 +62,9 @@ class StateStore(Protocol):
     def tests(self, environment: str) -> dict[str, TestRecord]:
         """Return the last verdicts by test."""
 
-    def history(self, environment: str, relations: Collection[str]) -> dict[str, tuple[tuple[str, datetime], ...]]:
+    def history(
+        self, environment: str, relations: Collection[str]
+    ) -> dict[str, tuple[tuple[DataVersion, datetime], ...]]:
         """Return by relation the versions that were seen, with the time each was first seen, oldest first."""
 
     def sql(self, ids: Collection[str]) -> dict[str, str]:
@@ -109,13 +112,13 @@ class StateStore(Protocol):
     def record_tests(self, environment: str, records: Sequence[TestRecord]) -> None:
         """Replace the last verdicts of tests, in one transaction."""
 
-    def note_versions(self, environment: str, versions: Mapping[str, str], seen_at: datetime) -> None:
+    def note_versions(self, environment: str, versions: Mapping[str, DataVersion], seen_at: datetime) -> None:
         """Note when versions were first seen; a version that is the latest already is left alone."""
 
-    def contents(self, environment: str, stamp: str) -> dict[str, str]:
+    def contents(self, environment: str, stamp: str) -> dict[str, DataVersion]:
         """Return the content versions that were kept under a stamp of the warehouse; none for another stamp."""
 
-    def keep_contents(self, environment: str, stamp: str, contents: Mapping[str, str]) -> None:
+    def keep_contents(self, environment: str, stamp: str, contents: Mapping[str, DataVersion]) -> None:
         """Keep content versions under a stamp, in place of those of any other stamp."""
 
     def marks(self, environment: str, scope: str) -> dict[str, str]:

@@ -14,6 +14,7 @@ from typing import Any
 from sqlalchemy import Connection, Table, delete, func, insert, select
 from sqlalchemy.dialects import postgresql, sqlite
 
+from sao_dagster.core.data_version import DataVersion
 from sao_dagster.core.records import BuildRecord, Lease, QueuePosition, TestRecord, Verdict
 from sao_dagster.state import leases, tables
 from sao_dagster.state.connection import StateConnection, ridden_out
@@ -73,9 +74,11 @@ class SqlStateStore:
             return {row.test: _to_test(row) for row in rows}
 
     @ridden_out
-    def history(self, environment: str, relations: Collection[str]) -> dict[str, tuple[tuple[str, datetime], ...]]:
+    def history(
+        self, environment: str, relations: Collection[str]
+    ) -> dict[str, tuple[tuple[DataVersion, datetime], ...]]:
         """Return by relation the versions that were seen, with the time each was first seen, oldest first."""
-        found: dict[str, list[tuple[str, datetime]]] = {}
+        found: dict[str, list[tuple[DataVersion, datetime]]] = {}
         with self._database.transaction() as connection:
             for names in _chunks(relations):
                 query = (
@@ -84,7 +87,7 @@ class SqlStateStore:
                     .order_by(tables.versions.c.id)
                 )
                 for row in connection.execute(query):
-                    found.setdefault(row.relation, []).append((row.version, _time(row.seen_at)))
+                    found.setdefault(row.relation, []).append((DataVersion.parse(row.version), _time(row.seen_at)))
         return {name: tuple(versions) for name, versions in found.items()}
 
     @ridden_out
@@ -113,7 +116,7 @@ class SqlStateStore:
             "sql_id": record.sql_id,
             "inputs": _dump(record.inputs),
             "definitions": _dump(record.definitions),
-            "data_version": record.data_version,
+            "data_version": str(record.data_version),
             "columns": _dump(record.columns),
             "row_count": record.rows,
             "observed_at": record.observed_at.isoformat(),
@@ -159,24 +162,23 @@ class SqlStateStore:
                 _put(connection, tables.tests, rows)
 
     @ridden_out
-    def note_versions(self, environment: str, versions: Mapping[str, str], seen_at: datetime) -> None:
+    def note_versions(self, environment: str, versions: Mapping[str, DataVersion], seen_at: datetime) -> None:
         """Note when versions were first seen; a version that is the latest already is left alone."""
         with self._database.transaction(write=True) as connection:
             _note(connection, environment, versions, seen_at)
 
     @ridden_out
-    def contents(self, environment: str, stamp: str) -> dict[str, str]:
+    def contents(self, environment: str, stamp: str) -> dict[str, DataVersion]:
         """Return the content versions that were kept under a stamp of the warehouse; none for another stamp."""
         query = select(tables.contents.c.contents).where(
             tables.contents.c.environment == environment, tables.contents.c.stamp == stamp
         )
         with self._database.transaction() as connection:
             found = connection.execute(query).scalar_one_or_none()
-        kept: dict[str, str] = json.loads(found) if found else {}
-        return kept
+        return _versions(found) if found else {}
 
     @ridden_out
-    def keep_contents(self, environment: str, stamp: str, contents: Mapping[str, str]) -> None:
+    def keep_contents(self, environment: str, stamp: str, contents: Mapping[str, DataVersion]) -> None:
         """Keep content versions under a stamp, in place of those of any other stamp."""
         values = {"environment": environment, "stamp": stamp, "contents": _dump(contents)}
         with self._database.transaction(write=True) as connection:
@@ -356,7 +358,7 @@ def _puts(inserting: Any) -> dict[str, Any]:
 _PUTS = {"sqlite": _puts(sqlite.insert), "postgresql": _puts(postgresql.insert)}
 
 
-def _note(connection: Connection, environment: str, versions: Mapping[str, str], seen_at: datetime) -> None:
+def _note(connection: Connection, environment: str, versions: Mapping[str, DataVersion], seen_at: datetime) -> None:
     latest: dict[str, str] = {}
     for names in _chunks(versions):
         query = (
@@ -366,9 +368,9 @@ def _note(connection: Connection, environment: str, versions: Mapping[str, str],
         )
         latest.update((row.relation, row.version) for row in connection.execute(query))
     rows = [
-        {"environment": environment, "relation": name, "version": version, "seen_at": seen_at.isoformat()}
+        {"environment": environment, "relation": name, "version": str(version), "seen_at": seen_at.isoformat()}
         for name, version in versions.items()
-        if latest.get(name) != version
+        if latest.get(name) != str(version)
     ]
     if rows:
         connection.execute(insert(tables.versions), rows)
@@ -392,9 +394,9 @@ def _to_build(row: Any) -> BuildRecord:
         code_parts=json.loads(row.code_parts),
         definition=row.definition,
         sql_id=row.sql_id,
-        inputs=json.loads(row.inputs),
+        inputs=_versions(row.inputs),
         definitions=json.loads(row.definitions),
-        data_version=row.data_version,
+        data_version=DataVersion.parse(row.data_version),
         columns=tuple((name, kind) for name, kind in json.loads(row.columns)),
         rows=row.row_count,
         observed_at=_time(row.observed_at),
@@ -409,13 +411,17 @@ def _to_test(row: Any) -> TestRecord:
     return TestRecord(
         test=row.test,
         version=row.version,
-        inputs=json.loads(row.inputs),
+        inputs=_versions(row.inputs),
         verdict=Verdict(row.verdict),
         failures=row.failures,
         run_at=_time(row.run_at),
         seconds=row.seconds,
         run_id=row.run_id,
     )
+
+
+def _versions(text: str) -> dict[str, DataVersion]:
+    return {name: DataVersion.parse(version) for name, version in json.loads(text).items()}
 
 
 def _added(one: Mapping[str, Any], other: Mapping[str, Any]) -> dict[str, Any]:

@@ -15,6 +15,7 @@ from pathlib import Path
 import pytest
 import sqlalchemy as sa
 
+from sao_dagster.core.data_version import DataVersion
 from sao_dagster.core.records import BuildRecord, Lease, TestRecord, Verdict
 from sao_dagster.errors import LeaseLostError, StateError
 from sao_dagster.state import tables
@@ -32,9 +33,9 @@ RECORD = BuildRecord(
     code_parts={"sql": "1"},
     definition="c",
     sql_id="s",
-    inputs={"source:raw.orders": "1"},
+    inputs={"source:raw.orders": DataVersion("loaded_at", "2026-01-01 12:00:00")},
     definitions={},
-    data_version="content:1",
+    data_version=DataVersion("content", "1"),
     columns=(("id", "INTEGER"),),
     rows=1,
     observed_at=AT,
@@ -50,7 +51,7 @@ def test_records_come_back_as_they_went(state_url: str) -> None:
     test = TestRecord(
         test="t",
         version="v",
-        inputs={"orders": "1"},
+        inputs={"orders": DataVersion("content", "1")},
         verdict=Verdict.WARN,
         failures=3,
         run_at=AT,
@@ -62,9 +63,9 @@ def test_records_come_back_as_they_went(state_url: str) -> None:
     assert store.builds("shop.prod") == {}
     assert store.tests("shop.dev") == {"t": test}
     assert store.sql(["s"]) == {"s": "select 1"}
-    assert store.history("shop.dev", ["orders"]) == {"orders": (("content:1", AT),)}
-    store.keep_contents("shop.dev", "stamp", {"a": "1"})
-    assert store.contents("shop.dev", "stamp") == {"a": "1"}
+    assert store.history("shop.dev", ["orders"]) == {"orders": ((DataVersion("content", "1"), AT),)}
+    store.keep_contents("shop.dev", "stamp", {"a": DataVersion("content", "1")})
+    assert store.contents("shop.dev", "stamp") == {"a": DataVersion("content", "1")}
     assert store.contents("shop.dev", "other") == {}
     store.keep_marks("shop.dev", "shown", {"a": "1", "b": "2"})
     store.keep_marks("shop.dev", "shown", {"b": "3"})
@@ -218,10 +219,10 @@ def test_a_long_outage_is_a_clear_failure(postgres: Postgres, monkeypatch: pytes
 def test_names_cannot_inject(state_url: str) -> None:
     store = SqlStateStore(state_url)
     nasty = "x'; drop table sao_builds; --\"\\%s"
-    store.record_build(nasty, replace(RECORD, model=nasty, inputs={nasty: nasty}), nasty)
+    store.record_build(nasty, replace(RECORD, model=nasty, inputs={nasty: DataVersion("nasty", nasty)}), nasty)
     store.take_lease(nasty, nasty, "h", nasty, 60)
     store.keep_marks(nasty, nasty, {nasty: nasty})
-    assert store.builds(nasty)[nasty].inputs == {nasty: nasty}
+    assert store.builds(nasty)[nasty].inputs == {nasty: DataVersion("nasty", nasty)}
     assert store.history(nasty, [nasty])[nasty]
     assert [each.model for each in store.leases(nasty)] == [nasty]
 
