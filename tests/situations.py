@@ -11,6 +11,7 @@ from typing import Any
 from sao_dagster.core.data_version import DataVersion
 from sao_dagster.core.decide import Decision, decide
 from sao_dagster.core.facts import Existence, Observed
+from sao_dagster.core.nodes import CODE_SCHEME
 from sao_dagster.core.policy import BuildAfter, Expiry, OnTestFailure, Period, RefreshPolicy, UpdatesOn
 from sao_dagster.core.reasons import Mode
 from sao_dagster.core.records import BuildRecord
@@ -23,6 +24,7 @@ RECORD = BuildRecord(
     model="m",
     relation="m",
     code_version="c",
+    code_scheme=CODE_SCHEME,
     code_parts={"sql": "1"},
     definition="c",
     sql_id="",
@@ -44,6 +46,7 @@ BEFORE_THE_DATA: tuple[dict[str, Any], ...] = (  # what is asked above the data,
     {"exists": Existence.NO},
     {"altered": True},
     {"code": {"sql": "2"}},
+    {"code_scheme": CODE_SCHEME + 1},
     {"code": {"sql": "2"}, "equivalent": True},
     {"definitions": {"v": "2"}},
     {"definitions": {"v": "2"}, "pending": frozenset({"a", "v"})},

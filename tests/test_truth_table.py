@@ -13,7 +13,7 @@ from sao_dagster.core.decide import Decision, Trace
 from sao_dagster.core.decide_test import TEST_ROWS, TestDecision, TestReason, decide_test
 from sao_dagster.core.evidence import KEYS, Evidence, keys_in, timeless
 from sao_dagster.core.explain import explain, explain_test
-from sao_dagster.core.nodes import DataTest
+from sao_dagster.core.nodes import CODE_SCHEME, DataTest
 from sao_dagster.core.policy import BuildAfter, Expiry, Period, RefreshPolicy, UpdatesOn
 from sao_dagster.core.proofs import Fact, FactKind, Proof
 from sao_dagster.core.reasons import Mode, Outcome, Reason
@@ -155,8 +155,8 @@ def test_a_row_without_a_case_is_noticed() -> None:
 def test_every_row_of_data_tests_is_met() -> None:
     proof = Proof("grouped", (Proof("fact", fact=Fact(FactKind.UNIQUE, "r", ("c",), "content", V1)),))
     decisions: list[tuple[TestDecision, TestDecision]] = []
-    for version, a, b, verdict, expiry, pending, blocked, mode, proven, verify in product(
-        ("1", "2"),
+    for (version, scheme), a, b, verdict, expiry, pending, blocked, mode, proven, verify in product(
+        (("1", CODE_SCHEME), ("2", CODE_SCHEME), ("2", CODE_SCHEME - 1)),
         (V1, V2, OTHER, None),
         (V1, V2),
         (None, Verdict.PASS, Verdict.FAIL),
@@ -171,6 +171,7 @@ def test_every_row_of_data_tests_is_met() -> None:
         record = verdict and TestRecord(
             test="t",
             version="1",
+            code_scheme=scheme,
             inputs={"a": V1, "b": V1},
             verdict=verdict,
             failures=0,

@@ -11,8 +11,8 @@ from enum import Enum
 from functools import cached_property
 
 from sao_dagster.core.data_version import DataVersion
-from sao_dagster.core.evidence import Evidence, InputSchemes, describe_names, describe_unknown
-from sao_dagster.core.nodes import DataTest, Severity
+from sao_dagster.core.evidence import OTHER_SCHEME, Evidence, InputSchemes, describe_names, describe_unknown
+from sao_dagster.core.nodes import CODE_SCHEME, DataTest, Severity
 from sao_dagster.core.proofs import Proof
 from sao_dagster.core.reasons import Mode
 from sao_dagster.core.records import TestRecord, Verdict
@@ -201,7 +201,8 @@ TEST_ROWS = (
         outcome=TestOutcome.RAN,
         meaning="The test, or its settings, differ from the one that was run.",
         holds=lambda it: it.record is not None and it.last.version != it.test.version,
-        sentence=lambda evidence: "the test changed",
+        evidence=lambda it: {"parts": ["scheme"]} if it.last.code_scheme != CODE_SCHEME else {},
+        sentence=lambda evidence: OTHER_SCHEME if evidence.get("parts") else "the test changed",
     ),
     TestRow(
         reason=TestReason.FAILED_BEFORE,

@@ -57,7 +57,12 @@ class Evidence(TypedDict, total=False):
 
     inputs: Annotated[Sequence[str], Key("What failed above it; of a data test, the relations with news.")]
     relation: Annotated[str, Key("The relation that is gone, or was changed by someone else.")]
-    parts: Annotated[Sequence[str], Key("The parts of its definition that changed.")]
+    parts: Annotated[
+        Sequence[str],
+        Key(
+            "The parts of its definition that changed; `scheme` where it was recorded in a way that cannot be compared."
+        ),
+    ]
     views: Annotated[Sequence[str], Key("The views it reads through whose definition changed.")]
     cosmetic: Annotated[bool, Key("Its SQL was edited in a way that no result can show.")]
     tentative: Annotated[bool, Key("Foreseen: what is above it is going to be built, and may give nothing new.")]
@@ -156,6 +161,10 @@ def describe_names(names: Sequence[str]) -> str:
     shown = [name.removeprefix("source:") for name in names[:_SHOWN]]
     more = f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else ""
     return ", ".join(shown) + more
+
+
+OTHER_SCHEME = "this version of sao_dagster compares definitions in another way than the one that recorded it"
+"""What is said where the recorded version of a definition has another scheme, which happens once after an update."""
 
 
 def describe_unknown(evidence: Evidence) -> str:

@@ -9,7 +9,7 @@ from datetime import datetime
 from enum import Enum
 
 from sao_dagster.core.data_version import DataVersion, view_version
-from sao_dagster.core.nodes import Materialized, Node
+from sao_dagster.core.nodes import CODE_SCHEME, RELATION, Materialized, Node
 from sao_dagster.core.project import Project
 from sao_dagster.core.records import BuildRecord, TestRecord
 
@@ -80,9 +80,12 @@ class Facts:
         record = self.records.get(node.name)
         if record is None:
             return node.code.version
-        changed = set(node.code.changed_parts(record.code_parts))
-        unchanged = not changed or (changed == {"sql"} and node.name in self.equivalent)
-        return record.definition if unchanged else node.code.version
+        return node.code.version if self.code_changed(node, record) else record.definition
+
+    def code_changed(self, node: Node, record: BuildRecord) -> bool:
+        """Return whether a node means something else than what was built; where it is, and how its SQL looks, do not matter."""
+        changed = set(node.code.changed_parts(*record.code)) - {RELATION}
+        return bool(changed - {"sql"} if node.name in self.equivalent else changed)
 
 
 def _version_of_view(
@@ -112,6 +115,7 @@ class Observed:
 
     Attributes:
         code: Digest by named part of the definition as it is now.
+        code_scheme: The way in which these were made.
         equivalent: The SQL differs from the recorded one, but only cosmetically.
         exists: Whether the relation is there.
         altered: Whether someone else changed it since our build; None where that is not known.
@@ -124,6 +128,7 @@ class Observed:
     """
 
     code: Mapping[str, str]
+    code_scheme: int = CODE_SCHEME
     equivalent: bool = False
     exists: Existence = Existence.UNKNOWN
     altered: bool | None = None

@@ -173,6 +173,7 @@ def node_facts(
     record = facts.records.get(node.name)
     return Observed(
         code=node.code.parts,
+        code_scheme=node.code.scheme,
         equivalent=node.name in facts.equivalent,
         exists=facts.exists.get(node.name, Existence.UNKNOWN),
         altered=facts.altered.get(node.name),

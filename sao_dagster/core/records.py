@@ -21,6 +21,7 @@ class BuildRecord:
         model: The name of the model or seed.
         relation: Where it was built, as SQL writes it.
         code_version: One digest of the definition.
+        code_scheme: The way in which the definition was fingerprinted; see `CODE_SCHEME`.
         code_parts: The digest of each named part of it.
         definition: What models that look through this one compare: the code version of the first of a series
             of builds that differ only cosmetically.
@@ -40,6 +41,7 @@ class BuildRecord:
     model: str
     relation: str
     code_version: str
+    code_scheme: int
     code_parts: Mapping[str, str]
     definition: str
     sql_id: str
@@ -53,6 +55,11 @@ class BuildRecord:
     seconds: float
     run_id: str
     build_id: str | None = None
+
+    @property
+    def code(self) -> tuple[int, Mapping[str, str]]:
+        """What `CodeVersion.changed_parts` compares."""
+        return self.code_scheme, self.code_parts
 
 
 class Verdict(str, Enum):
@@ -76,6 +83,7 @@ class TestRecord:
     Attributes:
         test: The name of the test.
         version: Fingerprint of the test as it was run.
+        code_scheme: The way in which it was made; see `CODE_SCHEME`.
         inputs: Data version of every relation it read, as far as it was known.
         verdict: What it said.
         failures: How many failures it counted.
@@ -88,6 +96,7 @@ class TestRecord:
 
     test: str
     version: str
+    code_scheme: int
     inputs: Mapping[str, DataVersion]
     verdict: Verdict
     failures: int

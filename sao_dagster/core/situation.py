@@ -9,6 +9,7 @@ from functools import cached_property
 
 from sao_dagster.core.evidence import Evidence, InputNews, InputSchemes
 from sao_dagster.core.facts import Observed
+from sao_dagster.core.nodes import CodeVersion
 from sao_dagster.core.policy import BuildAfter, Expiry, RefreshPolicy, UpdatesOn, describe_duration
 from sao_dagster.core.reasons import Mode, Reason
 from sao_dagster.core.records import BuildRecord
@@ -78,14 +79,16 @@ class Situation:
 
     @property
     def code(self) -> Evidence:
-        """Which parts of the definition changed, empty if none did.
+        """Which parts of the definition changed, empty if none did; `scheme` where it was recorded in a way that cannot be compared.
 
         The definition of a view that is looked through is part of the query that reads it.
         """
         seen, built = self.seen, self.built
+        if seen.code_scheme != built.code_scheme:
+            return {"parts": ["scheme"]}
         if seen.code == built.code_parts and not seen.definitions:
             return {}
-        parts = {name for name in {*seen.code, *built.code_parts} if seen.code.get(name) != built.code_parts.get(name)}
+        parts = set(CodeVersion(seen.code, seen.code_scheme).changed_parts(*built.code))
         if seen.equivalent:
             parts -= {"sql"}
         views = sorted(view for view, version in seen.definitions.items() if version != built.definitions.get(view))

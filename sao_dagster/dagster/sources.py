@@ -31,7 +31,7 @@ def build_source_observations(dagster_project: DagsterProject, name: str) -> dg.
         selection = Selection((), (), tuple(each for each in dagster_project.own_sources if each in chosen))
         try:
             _, seen = dagster_project.runner(resource).plan(selection)
-            dagster_project.opened.store.keep_marks(dagster_project.project.environment, SCOPE, _versions(seen, chosen))
+            dagster_project.opened.store.keep_shown(dagster_project.project.environment, SCOPE, _versions(seen, chosen))
         except SaoError as error:
             raise failure(error) from error
         for each in selection.sources:
@@ -70,7 +70,7 @@ def news_of_sources(
         store: Where it is kept what Dagster was told.
         limit: The most sources to tell of; the others are told of the next time.
     """
-    known = store.marks(dagster_project.project.environment, SCOPE)
+    known = store.shown(dagster_project.project.environment, SCOPE)
     versions = _versions(seen, set(dagster_project.own_sources))
     news = [name for name in versions if known.get(name) != versions[name]][:limit]
     events: list[SourceEvent] = []
@@ -85,7 +85,7 @@ def news_of_sources(
         events.append(dg.AssetObservation(**facts))
         if source.error_after is not None:
             events.append(dg.AssetMaterialization(**facts))
-    store.keep_marks(dagster_project.project.environment, SCOPE, {name: versions[name] for name in news})
+    store.keep_shown(dagster_project.project.environment, SCOPE, {name: versions[name] for name in news})
     return events
 
 

@@ -12,7 +12,7 @@ from sao_dagster.core.data_version import DataVersion
 from sao_dagster.core.decide_test import TestDecision, TestOutcome, TestReason, decide_test, verdict_of
 from sao_dagster.core.explain import describe_refuted
 from sao_dagster.core.hashing import JSON, digest
-from sao_dagster.core.nodes import DataTest, Materialized
+from sao_dagster.core.nodes import CODE_SCHEME, DataTest, Materialized
 from sao_dagster.core.project import Project
 from sao_dagster.core.reasons import Mode
 from sao_dagster.core.records import TestRecord, Verdict
@@ -256,6 +256,7 @@ def _record(answer: TestAnswer, versions: Mapping[str, DataVersion | None], now:
     return TestRecord(
         test=answer.test.name,
         version=answer.test.version,
+        code_scheme=CODE_SCHEME,
         inputs={read: version for read, version in versions.items() if version is not None},
         verdict=answer.verdict,
         failures=answer.failures,

@@ -64,12 +64,13 @@ class NodeBuilds:
         if run.store is not None and not run.capabilities.transactional_ddl:  # a crash may leave half a relation
             run.store.clear(run.project.environment, [name], ())
         built = self._materialize(node, before)
-        kept = kept_sql(node.compiled if isinstance(node, Model) else CompiledSql(""))
+        kept = kept_sql(node.compiled if isinstance(node, Model) else CompiledSql(""), run.project.dialect)
         counted = data_version if node.materialized.holds_data else schema_version
         record = BuildRecord(
             model=name,
             relation=str(node.relation),
             code_version=node.code.version,
+            code_scheme=node.code.scheme,
             code_parts=dict(node.code.parts),
             definition=facts.definition_if_built(node),
             sql_id=digest(kept),

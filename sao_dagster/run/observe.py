@@ -19,7 +19,7 @@ from sao_dagster.core.records import BuildRecord
 from sao_dagster.core.relations import Relation
 from sao_dagster.core.selection import Selection
 from sao_dagster.errors import WarehouseError
-from sao_dagster.sql.fingerprint import equivalent
+from sao_dagster.sql.fingerprint import equivalent, with_ids
 from sao_dagster.state.protocol import StateStore
 from sao_dagster.warehouses.protocol import (
     Capabilities,
@@ -172,7 +172,7 @@ def stored_facts(project: Project, selection: Selection, store: StateStore) -> t
     edited: dict[str, BuildRecord] = {}
     for name in selection.nodes:
         node, record = project.nodes[name], records.get(name)
-        if record is not None and isinstance(node, Model) and node.code.parts["sql"] != record.code_parts.get("sql"):
+        if record is not None and isinstance(node, Model) and "sql" in node.code.changed_parts(*record.code):
             edited[name] = record
     kept = store.sql({record.sql_id for record in edited.values()}) if edited else {}
     same = {
@@ -184,16 +184,17 @@ def stored_facts(project: Project, selection: Selection, store: StateStore) -> t
     return facts, sequence
 
 
-def kept_sql(compiled: CompiledSql) -> str:
-    """Return the text under which the SQL of a build is kept in the state."""
-    return json.dumps([compiled.sql, compiled.incremental_sql])
+def kept_sql(compiled: CompiledSql, dialect: str) -> str:
+    """Return the text under which the SQL of a build is kept in the state; relations are no part of it."""
+    both = (compiled.sql, compiled.incremental_sql)
+    return json.dumps([None if each is None else with_ids(each, dialect, compiled.names) for each in both])
 
 
 def _is_cosmetic(project: Project, name: str, kept: str) -> bool:
     node = project.nodes[name]
     if not isinstance(node, Model) or "macros" in node.code.parts:
         return False
-    before, after = json.loads(kept), [node.compiled.sql, node.compiled.incremental_sql]
+    before, after = json.loads(kept), json.loads(kept_sql(node.compiled, project.dialect))
     return all(
         old == new or (old is not None and new is not None and equivalent(old, new, project.dialect))
         for old, new in zip(before, after, strict=True)

@@ -100,7 +100,7 @@ class Prover:
         record = facts.records.get(name)
         if not isinstance(node, Model) or record is None or not _is_query(node):
             return None
-        if record.code_version != node.code.version and name not in facts.equivalent:
+        if facts.code_changed(node, record):
             return None
         version = facts.version(self.project, name)
         changed = node.materialized.holds_data and version != record.data_version

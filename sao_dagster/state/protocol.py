@@ -121,10 +121,10 @@ class StateStore(Protocol):
     def keep_contents(self, environment: str, stamp: str, contents: Mapping[str, DataVersion]) -> None:
         """Keep content versions under a stamp, in place of those of any other stamp."""
 
-    def marks(self, environment: str, scope: str) -> dict[str, str]:
+    def shown(self, environment: str, scope: str) -> dict[str, str]:
         """Return what was last told about each name in a scope, such as the decisions that an evaluator has shown."""
 
-    def keep_marks(self, environment: str, scope: str, marks: Mapping[str, str]) -> None:
+    def keep_shown(self, environment: str, scope: str, shown: Mapping[str, str]) -> None:
         """Replace what was last told about names in a scope; losing it means only that it is told again."""
 
     def record_run(self, run: RunRecord, decisions: Sequence[DecisionRecord]) -> None:

@@ -111,6 +111,7 @@ class SqlStateStore:
             "model": record.model,
             "relation": record.relation,
             "code_version": record.code_version,
+            "code_scheme": record.code_scheme,
             "code_parts": _dump(record.code_parts),
             "definition": record.definition,
             "sql_id": record.sql_id,
@@ -148,6 +149,7 @@ class SqlStateStore:
                 "environment": environment,
                 "test": record.test,
                 "version": record.version,
+                "code_scheme": record.code_scheme,
                 "inputs": _dump(record.inputs),
                 "verdict": record.verdict.value,
                 "failures": record.failures,
@@ -185,22 +187,21 @@ class SqlStateStore:
             _put(connection, tables.contents, values)
 
     @ridden_out
-    def marks(self, environment: str, scope: str) -> dict[str, str]:
+    def shown(self, environment: str, scope: str) -> dict[str, str]:
         """Return what was last told about each name in a scope, such as the decisions that an evaluator has shown."""
-        query = select(tables.marks).where(tables.marks.c.environment == environment, tables.marks.c.scope == scope)
+        query = select(tables.shown).where(tables.shown.c.environment == environment, tables.shown.c.scope == scope)
         with self._database.transaction() as connection:
-            return {row.name: row.mark for row in connection.execute(query)}
+            return {row.name: row.told for row in connection.execute(query)}
 
     @ridden_out
-    def keep_marks(self, environment: str, scope: str, marks: Mapping[str, str]) -> None:
+    def keep_shown(self, environment: str, scope: str, shown: Mapping[str, str]) -> None:
         """Replace what was last told about names in a scope; losing it means only that it is told again."""
-        if not marks:
+        if not shown:
             return
-        rows = [
-            {"environment": environment, "scope": scope, "name": name, "mark": marks[name]} for name in sorted(marks)
-        ]
+        where = {"environment": environment, "scope": scope, "told_at": datetime.now(timezone.utc).isoformat()}
+        rows = [{**where, "name": name, "told": told} for name, told in sorted(shown.items())]
         with self._database.transaction(write=True) as connection:
-            _put(connection, tables.marks, rows)
+            _put(connection, tables.shown, rows)
 
     @ridden_out
     def record_run(self, run: RunRecord, decisions: Sequence[DecisionRecord]) -> None:
@@ -347,7 +348,7 @@ def _put(connection: Connection, table: Table, rows: Mapping[str, object] | Sequ
 def _puts(inserting: Any) -> dict[str, Any]:
     """Return the statements of one kind of database, made once, since making them is what takes the time."""
     found = {}
-    for table in (tables.builds, tables.tests, tables.contents, tables.runs, tables.sql, tables.marks):
+    for table in (tables.builds, tables.tests, tables.contents, tables.runs, tables.sql, tables.shown):
         statement = inserting(table)
         keys = [column.name for column in table.primary_key]
         others = {column.name: statement.excluded[column.name] for column in table.columns if column.name not in keys}
@@ -391,6 +392,7 @@ def _to_build(row: Any) -> BuildRecord:
         model=row.model,
         relation=row.relation,
         code_version=row.code_version,
+        code_scheme=row.code_scheme,
         code_parts=json.loads(row.code_parts),
         definition=row.definition,
         sql_id=row.sql_id,
@@ -411,6 +413,7 @@ def _to_test(row: Any) -> TestRecord:
     return TestRecord(
         test=row.test,
         version=row.version,
+        code_scheme=row.code_scheme,
         inputs=_versions(row.inputs),
         verdict=Verdict(row.verdict),
         failures=row.failures,

@@ -110,14 +110,14 @@ def prepare_state(folder: Path) -> None:
         node = project.nodes[name]
         version = content[node.relation]
         assert version is not None
-        kept = kept_sql(node.compiled)  # type: ignore[attr-defined]
+        kept = kept_sql(node.compiled, project.dialect)  # type: ignore[attr-defined]
         inputs = {
             key: value
             for key, value in node_facts(project, name, Facts(records=records, versions=facts.versions)).inputs.items()
             if value
         }
         records[name] = BuildRecord(
-            model=name, relation=str(node.relation), code_version=node.code.version, code_parts=dict(node.code.parts),
+            model=name, relation=str(node.relation), code_version=node.code.version, code_scheme=node.code.scheme, code_parts=dict(node.code.parts),
             definition=node.code.version, sql_id=digest(kept), inputs=inputs, definitions={},
             data_version=version, columns=(("id", "INTEGER"), ("v", "INTEGER")), rows=1,
             observed_at=now, built_at=now, seconds=0.01, run_id="prepared",

@@ -30,6 +30,7 @@ RECORD = BuildRecord(
     model="orders",
     relation='"shop"."main"."orders"',
     code_version="c",
+    code_scheme=2,
     code_parts={"sql": "1"},
     definition="c",
     sql_id="s",
@@ -51,6 +52,7 @@ def test_records_come_back_as_they_went(state_url: str) -> None:
     test = TestRecord(
         test="t",
         version="v",
+        code_scheme=2,
         inputs={"orders": DataVersion("content", "1")},
         verdict=Verdict.WARN,
         failures=3,
@@ -67,9 +69,9 @@ def test_records_come_back_as_they_went(state_url: str) -> None:
     store.keep_contents("shop.dev", "stamp", {"a": DataVersion("content", "1")})
     assert store.contents("shop.dev", "stamp") == {"a": DataVersion("content", "1")}
     assert store.contents("shop.dev", "other") == {}
-    store.keep_marks("shop.dev", "shown", {"a": "1", "b": "2"})
-    store.keep_marks("shop.dev", "shown", {"b": "3"})
-    assert store.marks("shop.dev", "shown") == {"a": "1", "b": "3"}
+    store.keep_shown("shop.dev", "shown", {"a": "1", "b": "2"})
+    store.keep_shown("shop.dev", "shown", {"b": "3"})
+    assert store.shown("shop.dev", "shown") == {"a": "1", "b": "3"}
     run = RunRecord(
         run_id="r",
         environment="shop.dev",
@@ -163,11 +165,13 @@ def test_a_state_without_migrations_is_taken_over(tmp_path: Path) -> None:
     url = f"sqlite:///{tmp_path / 'state.db'}"
     engine = sa.create_engine(url)
     old = [
-        each for name, each in tables.metadata.tables.items() if name not in ("sao_leases", "sao_waiters", "sao_marks")
+        each for name, each in tables.metadata.tables.items() if name not in ("sao_leases", "sao_waiters", "sao_shown")
     ]
     tables.metadata.create_all(engine, tables=old)
     with engine.begin() as connection:
-        connection.execute(sa.text("alter table sao_builds drop column build_id"))  # migration 0003 added it
+        connection.execute(sa.text("alter table sao_builds drop column build_id"))  # later migrations added these
+        connection.execute(sa.text("alter table sao_builds drop column code_scheme"))
+        connection.execute(sa.text("alter table sao_tests drop column code_scheme"))
     with engine.begin() as connection:
         connection.execute(sa.text("insert into sao_sql values ('s', 'select 1')"))
     engine.dispose()
@@ -221,7 +225,7 @@ def test_names_cannot_inject(state_url: str) -> None:
     nasty = "x'; drop table sao_builds; --\"\\%s"
     store.record_build(nasty, replace(RECORD, model=nasty, inputs={nasty: DataVersion("nasty", nasty)}), nasty)
     store.take_lease(nasty, nasty, "h", nasty, 60)
-    store.keep_marks(nasty, nasty, {nasty: nasty})
+    store.keep_shown(nasty, nasty, {nasty: nasty})
     assert store.builds(nasty)[nasty].inputs == {nasty: DataVersion("nasty", nasty)}
     assert store.history(nasty, [nasty])[nasty]
     assert [each.model for each in store.leases(nasty)] == [nasty]
