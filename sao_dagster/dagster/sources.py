@@ -13,7 +13,7 @@ from sao_dagster.dagster.project_view import WAREHOUSE_KEY, DagsterProject, fail
 from sao_dagster.dagster.resources import WarehouseResource
 from sao_dagster.errors import SaoError
 from sao_dagster.run.observe import Observation
-from sao_dagster.state.protocol import StateStore
+from sao_dagster.state.protocol import ShownStore
 
 SCOPE = "dagster_sources"
 SourceEvent: TypeAlias = dg.AssetObservation | dg.AssetMaterialization
@@ -58,7 +58,7 @@ def build_source_observations(dagster_project: DagsterProject, name: str) -> dg.
 
 
 def news_of_sources(
-    dagster_project: DagsterProject, seen: Observation, store: StateStore, limit: int | None = None
+    dagster_project: DagsterProject, seen: Observation, store: ShownStore, limit: int | None = None
 ) -> list[SourceEvent]:
     """Return events about the sources whose data version differs from the one that Dagster was told last.
 

@@ -192,7 +192,7 @@ def kept_sql(compiled: CompiledSql, dialect: str) -> str:
 
 def _is_cosmetic(project: Project, name: str, kept: str) -> bool:
     node = project.nodes[name]
-    if not isinstance(node, Model) or "macros" in node.code.parts:
+    if not kept or not isinstance(node, Model) or "macros" in node.code.parts:
         return False
     before, after = json.loads(kept), json.loads(kept_sql(node.compiled, project.dialect))
     return all(

@@ -18,7 +18,7 @@ from sao_dagster.core.reasons import Mode, Outcome
 from sao_dagster.core.records import BuildRecord
 from sao_dagster.run.events import ModelResult, TestResult
 from sao_dagster.run.observe import Observation
-from sao_dagster.state.protocol import DecisionRecord, RunRecord, StateStore
+from sao_dagster.state.protocol import DecisionRecord, HistoryStore, RunRecord
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -177,7 +177,7 @@ def _test_json(test: DataTest, decision: TestDecision, result: TestResult | None
     }
 
 
-def record_run(store: StateStore, result: RunResult) -> None:
+def record_run(store: HistoryStore, result: RunResult) -> None:
     """Keep a run, its summary and its decisions."""
     store.record_run(
         RunRecord(

@@ -1,4 +1,4 @@
-"""The store in each kind of database: records, marks, migrations, and many processes at once."""
+"""The store in each kind of database: records, retention, migrations, and many processes at once."""
 
 from __future__ import annotations
 
@@ -90,28 +90,28 @@ def test_records_come_back_as_they_went(state_url: str) -> None:
     assert abs(store.now() - datetime.now(timezone.utc)) < timedelta(minutes=1)
 
 
-def test_changes_are_told_from_a_mark_on(state_url: str) -> None:
+def test_changes_are_told_from_a_sequence_on(state_url: str) -> None:
     store = SqlStateStore(state_url)
     store.record_build("e", RECORD, "")
-    found, mark = store.changes("e", 0)
+    found, sequence = store.changes("e", 0)
     assert set(found) == {"orders"}
     store.record_build("e", replace(RECORD, model="customers"), "")
-    found, later = store.changes("e", mark)
+    found, later = store.changes("e", sequence)
     assert set(found) == {"customers"}
     assert store.changes("e", later) == ({}, later)
 
 
 def test_no_change_is_missed_while_many_write(state_url: str) -> None:
-    """A reader that always goes on from its last mark has seen everything in the end."""
+    """A reader that always goes on from its last sequence has seen everything in the end."""
     store = SqlStateStore(state_url)
     done = threading.Event()
     seen: set[str] = set()
 
     def read() -> None:
-        mark = 0
+        sequence = 0
         while True:
             last = done.is_set()
-            found, mark = store.changes("e", mark)
+            found, sequence = store.changes("e", sequence)
             seen.update(found)
             if last:
                 return
@@ -124,6 +124,43 @@ def test_no_change_is_missed_while_many_write(state_url: str) -> None:
     done.set()
     reader.join()
     assert seen == {f"m{number}" for number in range(80)}
+
+
+def test_everything_that_is_history_goes_by_one_retention(state_url: str) -> None:
+    store = SqlStateStore(state_url, retention=timedelta(days=1))
+    days = [AT + timedelta(days=day) for day in range(4)]
+    store.note_versions("e", {"quiet": DataVersion("content", "only")}, AT)
+    store.note_versions("e", {"was_loud": DataVersion("content", "0")}, AT)
+    store.note_versions("e", {"was_loud": DataVersion("content", "1")}, AT + timedelta(hours=1))
+    for number, day in enumerate(days):
+        store.note_versions("e", {"loud": DataVersion("content", str(number))}, day)
+        store.record_build("e", replace(RECORD, sql_id=f"s{number}", built_at=day), f"select {number}")
+        run = RunRecord(run_id=f"r{number}", environment="e", mode="force", started_at=day, finished_at=day, summary={})
+        store.record_run(run, [DecisionRecord(model="orders", outcome="built", reason="forced", decided_at=day)])
+    kept = store.history("e", ["quiet", "was_loud", "loud"])
+    assert {name: [version.token for version, _ in seen] for name, seen in kept.items()} == {
+        "quiet": ["only"],  # the latest version is never forgotten
+        "was_loud": ["1"],
+        "loud": ["2", "3"],
+    }
+    assert [each.run_id for each in store.runs("e")] == ["r3", "r2"]
+    assert [each.decided_at for each in store.decisions("e", "orders", 9)] == [days[3], days[2]]
+    assert store.sql([f"s{number}" for number in range(4)]) == {"s3": "select 3"}
+
+
+def test_what_was_told_is_forgotten_too_and_a_time_of_the_future_forgets_nothing(state_url: str) -> None:
+    day = timedelta(days=1)
+    store = SqlStateStore(state_url, retention=day)
+    store.keep_shown("e", "scope", {"a": "1"})
+    now = datetime.now(timezone.utc)
+    run = RunRecord(run_id="r", environment="e", mode="force", started_at=now, finished_at=now, summary={})
+    store.record_run(run, [])
+    store.record_run(replace(run, run_id="tried out", finished_at=now + 1000 * day), [])
+    assert store.shown("e", "scope") == {"a": "1"}
+    assert len(store.runs("e")) == 2
+    SqlStateStore(state_url, retention=-day).record_run(run, [])
+    if state_url != "sqlite://":  # where each store has a database of its own
+        assert store.shown("e", "scope") == {}
 
 
 def test_migrations_give_the_tables_of_the_code(state_url: str) -> None:
