@@ -204,8 +204,9 @@ class SqlStateStore:
         connection.execute(delete(tables.decisions).where(tables.decisions.c.decided_at < oldest))
         connection.execute(delete(tables.runs).where(tables.runs.c.finished_at < oldest))
         connection.execute(delete(tables.shown).where(tables.shown.c.told_at < oldest))
-        connection.execute(delete(tables.versions).where(*_superseded(oldest)))
+        # in the order in which a build is recorded, so that the two are never in each other's way
         connection.execute(delete(tables.sql).where(tables.sql.c.id.not_in(select(tables.builds.c.sql_id))))
+        connection.execute(delete(tables.versions).where(*_superseded(oldest)))
 
     @ridden_out
     def runs(self, environment: str, limit: int | None = None) -> list[RunRecord]:
