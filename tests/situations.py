@@ -8,8 +8,10 @@ from datetime import datetime, timedelta, timezone
 from itertools import product
 from typing import Any
 
+from sao_dagster.core.data_version import DataVersion
 from sao_dagster.core.decide import Decision, decide
 from sao_dagster.core.facts import Existence, Observed
+from sao_dagster.core.nodes import CODE_SCHEME
 from sao_dagster.core.policy import BuildAfter, Expiry, OnTestFailure, Period, RefreshPolicy, UpdatesOn
 from sao_dagster.core.reasons import Mode
 from sao_dagster.core.records import BuildRecord
@@ -17,16 +19,18 @@ from sao_dagster.core.situation import ResolvedPolicy
 from sao_dagster.core.truth_table import TRUTH_TABLE, TruthTable
 
 NOON = datetime(2026, 1, 1, 12, tzinfo=timezone.utc)
+V1, V2, OTHER = DataVersion("content", "1"), DataVersion("content", "2"), DataVersion("other", "1")
 RECORD = BuildRecord(
     model="m",
     relation="m",
     code_version="c",
+    code_scheme=CODE_SCHEME,
     code_parts={"sql": "1"},
     definition="c",
     sql_id="",
-    inputs={"a": "1", "b": "1"},
+    inputs={"a": V1, "b": V1},
     definitions={},
-    data_version="v",
+    data_version=V1,
     columns=(),
     rows=1,
     observed_at=NOON - timedelta(hours=1),
@@ -42,6 +46,7 @@ BEFORE_THE_DATA: tuple[dict[str, Any], ...] = (  # what is asked above the data,
     {"exists": Existence.NO},
     {"altered": True},
     {"code": {"sql": "2"}},
+    {"code_scheme": CODE_SCHEME + 1},
     {"code": {"sql": "2"}, "equivalent": True},
     {"definitions": {"v": "2"}},
     {"definitions": {"v": "2"}, "pending": frozenset({"a", "v"})},
@@ -52,7 +57,7 @@ BEFORE_THE_DATA: tuple[dict[str, Any], ...] = (  # what is asked above the data,
 
 def seen_as(**facts: Any) -> Observed:
     """Return what is seen of a model of which nothing changed, but for some facts."""
-    return Observed(**{"code": {"sql": "1"}, "exists": Existence.YES, "inputs": {"a": "1", "b": "1"}, **facts})
+    return Observed(**{"code": {"sql": "1"}, "exists": Existence.YES, "inputs": {"a": V1, "b": V1}, **facts})
 
 
 @dataclass(frozen=True)
@@ -87,9 +92,9 @@ def policies() -> Iterator[ResolvedPolicy]:
 
 
 def cases() -> Iterator[Case]:
-    """Yield some nine thousand situations."""
+    """Yield some twelve thousand situations."""
     since = {"a": NOON - timedelta(minutes=5), "b": NOON - timedelta(minutes=7)}
-    for policy, a, b, before in product(policies(), ("1", "2", None), ("1", "2"), BEFORE_THE_DATA):
+    for policy, a, b, before in product(policies(), (V1, V2, OTHER, None), (V1, V2), BEFORE_THE_DATA):
         given = {"inputs": {"a": a, "b": b}, "changed_since": since, **before}
         record = given.pop("record", RECORD)
         mode = given.pop("mode", Mode.STATE_AWARE)

@@ -13,14 +13,14 @@ from sao_dagster.core.decide import Decision, Trace
 from sao_dagster.core.decide_test import TEST_ROWS, TestDecision, TestReason, decide_test
 from sao_dagster.core.evidence import KEYS, Evidence, keys_in, timeless
 from sao_dagster.core.explain import explain, explain_test
-from sao_dagster.core.nodes import DataTest
+from sao_dagster.core.nodes import CODE_SCHEME, DataTest
 from sao_dagster.core.policy import BuildAfter, Expiry, Period, RefreshPolicy, UpdatesOn
 from sao_dagster.core.proofs import Fact, FactKind, Proof
 from sao_dagster.core.reasons import Mode, Outcome, Reason
 from sao_dagster.core.records import TestRecord, Verdict
 from sao_dagster.core.situation import ResolvedPolicy
 from sao_dagster.core.truth_table import TRUTH_TABLE, Kind, Row, TruthTable
-from tests.situations import NOON, Case, cases, seen_as
+from tests.situations import NOON, OTHER, V1, V2, Case, cases, seen_as
 from tests.test_docs import kinds_table, reasons_page, truth_table
 
 IN_A_MOMENT = NOON + timedelta(seconds=20)
@@ -71,7 +71,7 @@ def test_what_moves_with_the_clock_is_known_as_that() -> None:
 def test_a_trace_says_what_was_asked() -> None:
     trace = Case(seen=seen_as(code={"sql": "2"})).decision().trace
     assert trace == Trace((False,) * 7 + (True,), None), "the data was not looked at"
-    trace = Case(seen=seen_as(inputs={"a": "2", "b": None})).decision().trace
+    trace = Case(seen=seen_as(inputs={"a": V2, "b": None})).decision().trace
     assert trace.new == (Reason.INPUT_UNKNOWN, Reason.NEW_DATA)
     assert trace.said[-3:] == (False, None, True), "no tolerance for what is unknown"
 
@@ -121,7 +121,7 @@ def test_a_new_reason_decides_by_its_row_alone() -> None:
 
 
 def test_a_new_reason_to_build_is_held_back_by_the_interval_and_by_nothing_else() -> None:
-    news = seen_as(inputs={"a": "2", "b": "1"}, changed_since={"a": NOON})
+    news = seen_as(inputs={"a": V2, "b": V1}, changed_since={"a": NOON})
     patient = RefreshPolicy(max_age=OLD.max_age, updates_on=UpdatesOn.ALL, lag_tolerance=timedelta(days=1))
     assert Case(ResolvedPolicy(configured=patient), news).decision().reason is Reason.WITHIN_TOLERANCE
     assert Case(ResolvedPolicy(configured=patient), news).decision(table=WITH_TOO_OLD).reason is Imagined.TOO_OLD
@@ -153,12 +153,12 @@ def test_a_row_without_a_case_is_noticed() -> None:
 
 
 def test_every_row_of_data_tests_is_met() -> None:
-    proof = Proof("grouped", (Proof("fact", fact=Fact(FactKind.UNIQUE, "r", ("c",), "content", "v")),))
+    proof = Proof("grouped", (Proof("fact", fact=Fact(FactKind.UNIQUE, "r", ("c",), "content", V1)),))
     decisions: list[tuple[TestDecision, TestDecision]] = []
-    for version, a, b, verdict, expiry, pending, blocked, mode, proven, verify in product(
-        ("1", "2"),
-        ("1", "2", None),
-        ("1", "2"),
+    for (version, scheme), a, b, verdict, expiry, pending, blocked, mode, proven, verify in product(
+        (("1", CODE_SCHEME), ("2", CODE_SCHEME), ("2", CODE_SCHEME - 1)),
+        (V1, V2, OTHER, None),
+        (V1, V2),
         (None, Verdict.PASS, Verdict.FAIL),
         (None, Expiry.HOUR),
         (frozenset(), frozenset("a"), frozenset("ab")),
@@ -171,7 +171,8 @@ def test_every_row_of_data_tests_is_met() -> None:
         record = verdict and TestRecord(
             test="t",
             version="1",
-            inputs={"a": "1", "b": "1"},
+            code_scheme=scheme,
+            inputs={"a": V1, "b": V1},
             verdict=verdict,
             failures=0,
             run_at=NOON - timedelta(hours=1),

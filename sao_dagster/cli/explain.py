@@ -87,9 +87,9 @@ def _explain_model(opened: SqlProject, runner: Runner, name: str) -> dict[str, A
             "run_id": record.run_id,
             "seconds": record.seconds,
             "rows": record.rows,
-            "data_version": record.data_version,
+            "data_version": str(record.data_version),
             "code_parts": dict(record.code_parts),
-            "inputs": dict(record.inputs),
+            "inputs": {name: str(version) for name, version in record.inputs.items()},
         },
         "decided_before": [
             {"at": each.decided_at.isoformat(), "outcome": each.outcome, "reason": each.reason} for each in history
@@ -129,7 +129,7 @@ def _explain_test(opened: SqlProject, runner: Runner, name: str) -> dict[str, An
             "verdict": record.verdict.value,
             "failures": record.failures,
             "run_at": record.run_at.isoformat(),
-            "inputs": dict(record.inputs),
+            "inputs": {name: str(version) for name, version in record.inputs.items()},
         },
     }
 

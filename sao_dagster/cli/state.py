@@ -52,7 +52,7 @@ def state_show(
                     "rows": each.rows,
                     "seconds": each.seconds,
                     "code_version": each.code_version,
-                    "data_version": each.data_version,
+                    "data_version": str(each.data_version),
                     "run_id": each.run_id,
                 }
                 for name, each in sorted(records.items())
@@ -83,7 +83,7 @@ def state_show(
                 each.built_at.isoformat(timespec="seconds"),
                 rows_text,
                 f"{each.seconds:.2f}",
-                each.data_version[-12:],
+                each.data_version.token[-12:],
                 each.run_id[:8],
             )
         Console(highlight=False).print(table)

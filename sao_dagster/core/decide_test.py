@@ -10,8 +10,9 @@ from datetime import datetime
 from enum import Enum
 from functools import cached_property
 
-from sao_dagster.core.evidence import Evidence, describe_names
-from sao_dagster.core.nodes import DataTest, Severity
+from sao_dagster.core.data_version import DataVersion
+from sao_dagster.core.evidence import OTHER_SCHEME, Evidence, InputSchemes, describe_names, describe_unknown
+from sao_dagster.core.nodes import CODE_SCHEME, DataTest, Severity
 from sao_dagster.core.proofs import Proof
 from sao_dagster.core.reasons import Mode
 from sao_dagster.core.records import TestRecord, Verdict
@@ -82,7 +83,7 @@ class TestSituation:
     test: DataTest
     now: datetime
     record: TestRecord | None
-    versions: Mapping[str, str | None]
+    versions: Mapping[str, DataVersion | None]
     pending: frozenset[str]
     blocked_by: tuple[str, ...]
     mode: Mode
@@ -96,10 +97,22 @@ class TestSituation:
             raise AssertionError("there is no verdict to compare with")
         return self.record
 
-    @property
-    def unknown(self) -> list[str]:
-        """The relations whose version cannot be read."""
-        return [name for name in self.test.reads if name not in self.pending and self.versions.get(name) is None]
+    @cached_property
+    def unknown(self) -> Evidence | None:
+        """The relations whose version cannot be read, or not be compared, as evidence; None if there are none."""
+        names: list[str] = []
+        schemes: list[InputSchemes] = []
+        for name in self.test.reads:
+            now, recorded = self.versions.get(name), self.last.inputs.get(name)
+            if name in self.pending:
+                continue
+            if now is None:
+                names.append(name)
+            elif recorded is not None and not now.comparable(recorded):
+                names.append(name)
+                schemes.append({"input": name, "old": recorded.scheme, "new": now.scheme})
+        found: Evidence = {"unknown": names}
+        return ({**found, "schemes": schemes} if schemes else found) if names else None
 
     @cached_property
     def changed(self) -> list[str]:
@@ -188,7 +201,8 @@ TEST_ROWS = (
         outcome=TestOutcome.RAN,
         meaning="The test, or its settings, differ from the one that was run.",
         holds=lambda it: it.record is not None and it.last.version != it.test.version,
-        sentence=lambda evidence: "the test changed",
+        evidence=lambda it: {"parts": ["scheme"]} if it.last.code_scheme != CODE_SCHEME else {},
+        sentence=lambda evidence: OTHER_SCHEME if evidence.get("parts") else "the test changed",
     ),
     TestRow(
         reason=TestReason.FAILED_BEFORE,
@@ -201,10 +215,10 @@ TEST_ROWS = (
     TestRow(
         reason=TestReason.INPUT_UNKNOWN,
         outcome=TestOutcome.RAN,
-        meaning="The version of a relation it reads could not be read; what is unknown is run.",
-        holds=lambda it: it.record is not None and bool(it.unknown),
-        evidence=lambda it: {"unknown": it.unknown},
-        sentence=lambda evidence: f"the version of {describe_names(evidence.get('unknown', ()))} cannot be read",
+        meaning="The version of a relation it reads could not be read, or not be compared with the recorded one; what is unknown is run.",
+        holds=lambda it: it.record is not None and it.unknown is not None,
+        evidence=lambda it: it.unknown or {},
+        sentence=describe_unknown,
     ),
     TestRow(
         reason=TestReason.PROOF_VERIFIED,
@@ -265,7 +279,7 @@ def decide_test(
     *,
     now: datetime,
     record: TestRecord | None,
-    versions: Mapping[str, str | None],
+    versions: Mapping[str, DataVersion | None],
     pending: frozenset[str] = frozenset(),
     blocked_by: tuple[str, ...] = (),
     mode: Mode = Mode.STATE_AWARE,

@@ -36,6 +36,14 @@ class InputNews(TypedDict, total=False):
     since: Annotated[str, Key("When the oldest change that was not consumed appeared.", moves_with_the_clock=True)]
 
 
+class InputSchemes(TypedDict):
+    """An input whose version was made in another way than the one that was recorded, so that the two cannot be compared."""
+
+    input: Annotated[str, Key("The input that cannot be compared.")]
+    old: Annotated[str, Key("How the version was made that was recorded.")]
+    new: Annotated[str, Key("How its version is made now.")]
+
+
 class ProvenFact(TypedDict):
     """A fact that a proof rests on."""
 
@@ -49,12 +57,18 @@ class Evidence(TypedDict, total=False):
 
     inputs: Annotated[Sequence[str], Key("What failed above it; of a data test, the relations with news.")]
     relation: Annotated[str, Key("The relation that is gone, or was changed by someone else.")]
-    parts: Annotated[Sequence[str], Key("The parts of its definition that changed.")]
+    parts: Annotated[
+        Sequence[str],
+        Key(
+            "The parts of its definition that changed; `scheme` where it was recorded in a way that cannot be compared."
+        ),
+    ]
     views: Annotated[Sequence[str], Key("The views it reads through whose definition changed.")]
     cosmetic: Annotated[bool, Key("Its SQL was edited in a way that no result can show.")]
     tentative: Annotated[bool, Key("Foreseen: what is above it is going to be built, and may give nothing new.")]
     news: Annotated[Sequence[InputNews], Key("The inputs with news.")]
-    unknown: Annotated[Sequence[str], Key("The inputs whose version cannot be read.")]
+    unknown: Annotated[Sequence[str], Key("The inputs whose version cannot be read, or not be compared.")]
+    schemes: Annotated[Sequence[InputSchemes], Key("Those of them that cannot be compared.")]
     waiting_for: Annotated[Sequence[str], Key("The inputs that have no news yet.")]
     built_at: Annotated[str, Key("When it was built last.", moves_with_the_clock=True)]
     age_seconds: Annotated[float, Key("The age of its last build, or of a source.", moves_with_the_clock=True)]
@@ -90,6 +104,7 @@ def _keys_of(kind: type, within: str = "") -> dict[str, Key]:
 KEYS: Mapping[str, Key] = {
     **_keys_of(Evidence),
     **_keys_of(InputNews, "news."),
+    **_keys_of(InputSchemes, "schemes."),
     **_keys_of(ProvenFact, "facts."),
 }
 """All keys, in order; those of what stands in a list are named with the list's key (`news.since`)."""
@@ -146,6 +161,25 @@ def describe_names(names: Sequence[str]) -> str:
     shown = [name.removeprefix("source:") for name in names[:_SHOWN]]
     more = f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else ""
     return ", ".join(shown) + more
+
+
+OTHER_SCHEME = "this version of sao_dagster compares definitions in another way than the one that recorded it"
+"""What is said where the recorded version of a definition has another scheme, which happens once after an update."""
+
+
+def describe_unknown(evidence: Evidence) -> str:
+    """Return which versions cannot be read, and which cannot be compared because they are made in another way.
+
+    >>> describe_unknown({"unknown": ["a", "b"], "schemes": [{"input": "b", "old": "files/1", "new": "files/2"}]})
+    'the version of a cannot be read, and that of b cannot be compared (files/1, now files/2)'
+    """
+    other = {each["input"]: f"{each['old']}, now {each['new']}" for each in evidence.get("schemes", ())}
+    unread = [name for name in evidence.get("unknown", ()) if name not in other]
+    said = f"the version of {describe_names(unread)} cannot be read" if unread or not other else ""
+    if not other:
+        return said
+    compared = f"{describe_names(list(other))} cannot be compared ({next(iter(other.values()))})"
+    return f"{said}, and that of {compared}" if said else f"the version of {compared}"
 
 
 def describe_news(evidence: Evidence) -> str:

@@ -8,8 +8,8 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from enum import Enum
 
-from sao_dagster.core.hashing import digest
-from sao_dagster.core.nodes import Materialized, Node
+from sao_dagster.core.data_version import DataVersion, view_version
+from sao_dagster.core.nodes import CODE_SCHEME, RELATION, Materialized, Node
 from sao_dagster.core.project import Project
 from sao_dagster.core.records import BuildRecord, TestRecord
 
@@ -24,7 +24,7 @@ class Facts:
         exists: Existence by model.
         altered: Models by whether someone else changed them since our build.
         versions: Data version by source, and by model whose content was read from the warehouse itself.
-        schemas: Token of column names and types by relation (models and sources).
+        schemas: Version of column names and types by relation (models and sources).
         equivalent: Models whose SQL differs from the recorded one, but only cosmetically.
         history: By relation, each data version that was seen, with the time it was first seen, oldest first.
     """
@@ -33,12 +33,12 @@ class Facts:
     test_records: Mapping[str, TestRecord] = field(default_factory=dict)
     exists: Mapping[str, Existence] = field(default_factory=dict)
     altered: Mapping[str, bool] = field(default_factory=dict)
-    versions: Mapping[str, str | None] = field(default_factory=dict)
-    schemas: Mapping[str, str | None] = field(default_factory=dict)
+    versions: Mapping[str, DataVersion | None] = field(default_factory=dict)
+    schemas: Mapping[str, DataVersion | None] = field(default_factory=dict)
     equivalent: AbstractSet[str] = frozenset()
-    history: Mapping[str, tuple[tuple[str, datetime], ...]] = field(default_factory=dict)
+    history: Mapping[str, tuple[tuple[DataVersion, datetime], ...]] = field(default_factory=dict)
 
-    def version(self, project: Project, name: str) -> str | None:
+    def version(self, project: Project, name: str) -> DataVersion | None:
         """Return the data version of a relation, or None if it is not known.
 
         A view's is made of its definition and of the versions of what it reads.
@@ -52,9 +52,9 @@ class Facts:
         inputs = project.graph.inputs(name)
         below = {each: self.version(project, each) for each in inputs.data}
         definitions = {each: self.definition(each) for each in (name, *inputs.views)}
-        return _view_token(node, below, definitions)
+        return _version_of_view(node, below, definitions)
 
-    def version_read(self, project: Project, reader: str, name: str) -> str | None:
+    def version_read(self, project: Project, reader: str, name: str) -> DataVersion | None:
         """Return the data version of a relation that the last build of a model has read; None where it is not known.
 
         A view holds no result, so it reads what is there now.
@@ -68,7 +68,7 @@ class Facts:
             return record.inputs.get(name)
         inputs = project.graph.inputs(name)
         below = {each: record.inputs.get(each) for each in inputs.data}
-        return _view_token(node, below, {each: record.definitions.get(each) for each in (name, *inputs.views)})
+        return _version_of_view(node, below, {each: record.definitions.get(each) for each in (name, *inputs.views)})
 
     def definition(self, name: str) -> str | None:
         """Return the definition of a model as it is in the warehouse, or None if it is not known."""
@@ -80,18 +80,25 @@ class Facts:
         record = self.records.get(node.name)
         if record is None:
             return node.code.version
-        changed = set(node.code.changed_parts(record.code_parts))
-        unchanged = not changed or (changed == {"sql"} and node.name in self.equivalent)
-        return record.definition if unchanged else node.code.version
+        return node.code.version if self.code_changed(node, record) else record.definition
+
+    def code_changed(self, node: Node, record: BuildRecord) -> bool:
+        """Return whether a node means something else than what was built; where it is, and how its SQL looks, do not matter."""
+        changed = set(node.code.changed_parts(*record.code)) - {RELATION}
+        return bool(changed - {"sql"} if node.name in self.equivalent else changed)
 
 
-def _view_token(node: Node, below: Mapping[str, str | None], definitions: dict[str, str | None]) -> str | None:
+def _version_of_view(
+    node: Node, below: Mapping[str, DataVersion | None], definitions: Mapping[str, str | None]
+) -> DataVersion | None:
     """Return the data version of a view, made of the versions of what it reads and of how it is defined."""
     if node.materialized is Materialized.EPHEMERAL:
-        definitions[node.name] = node.code.version
-    if None in below.values() or None in definitions.values():
+        definitions = {**definitions, node.name: node.code.version}
+    versions = {name: version for name, version in below.items() if version is not None}
+    defined = {name: definition for name, definition in definitions.items() if definition is not None}
+    if len(versions) < len(below) or len(defined) < len(definitions):
         return None
-    return f"view:{digest([below, definitions])}"
+    return view_version(defined, versions)
 
 
 class Existence(str, Enum):
@@ -108,6 +115,7 @@ class Observed:
 
     Attributes:
         code: Digest by named part of the definition as it is now.
+        code_scheme: The way in which these were made.
         equivalent: The SQL differs from the recorded one, but only cosmetically.
         exists: Whether the relation is there.
         altered: Whether someone else changed it since our build; None where that is not known.
@@ -120,10 +128,11 @@ class Observed:
     """
 
     code: Mapping[str, str]
+    code_scheme: int = CODE_SCHEME
     equivalent: bool = False
     exists: Existence = Existence.UNKNOWN
     altered: bool | None = None
-    inputs: Mapping[str, str | None] = field(default_factory=dict)
+    inputs: Mapping[str, DataVersion | None] = field(default_factory=dict)
     definitions: Mapping[str, str | None] = field(default_factory=dict)
     pending: frozenset[str] = frozenset()
     changed_since: Mapping[str, datetime] = field(default_factory=dict)

@@ -91,26 +91,43 @@ class Severity(str, Enum):
     WARN = "warn"
 
 
+CODE_SCHEME = 2
+"""The number of the way in which definitions are fingerprinted, raised when it changes: then nothing recorded is comparable."""
+RELATION = "relation"
+"""The part of a code version that says where a node is, and a view where what it reads is; it means nothing in other environments."""
+
+
 @dataclass(frozen=True)
 class CodeVersion:
     """The fingerprint of a definition, in parts that can be named when one of them changes.
 
+    Attributes:
+        parts: Digests by the name of the part.
+        scheme: The way in which they were made.
+
     >>> one = CodeVersion({"sql": "a", "config": "b"})
-    >>> one.changed_parts({"sql": "a", "config": "c", "macros": "d"})
+    >>> one.changed_parts(CODE_SCHEME, {"sql": "a", "config": "c", "macros": "d"})
     ('config', 'macros')
+    >>> one.changed_parts(CODE_SCHEME - 1, {"sql": "a", "config": "b"})
+    ('scheme',)
     """
 
     parts: Mapping[str, str]
+    scheme: int = CODE_SCHEME
 
     @cached_property
     def version(self) -> str:
-        """One digest over all the parts."""
-        return digest(dict(self.parts))
+        """One digest over all parts that mean the same in every environment."""
+        return digest([self.scheme, {name: part for name, part in self.parts.items() if name != RELATION}])
 
-    def changed_parts(self, other: Mapping[str, str]) -> tuple[str, ...]:
-        """Return the names of the parts in which `other` differs, sorted."""
-        names = {*self.parts, *other}
-        return tuple(sorted(name for name in names if self.parts.get(name) != other.get(name)))
+    def changed_parts(self, scheme: int, recorded: Mapping[str, str]) -> tuple[str, ...]:
+        """Return the names of the parts in which what was recorded differs, sorted; `scheme` where the two cannot be compared.
+
+        A part that was not recorded counts as unchanged: the version of this package that built did not know it.
+        """
+        if scheme != self.scheme:
+            return ("scheme",)
+        return tuple(sorted(name for name, part in recorded.items() if self.parts.get(name) != part))
 
 
 @dataclass(frozen=True)
@@ -131,12 +148,14 @@ class CompiledSql:
         incremental_sql: The query when the table is there already; None where that is no incremental model.
         pre_hooks: Statements to run before, in the same transaction.
         post_hooks: Statements to run after, in the same transaction.
+        names: Ids of the nodes and sources that the statements name, by how they are named.
     """
 
     sql: str
     incremental_sql: str | None = None
     pre_hooks: tuple[str, ...] = ()
     post_hooks: tuple[str, ...] = ()
+    names: Mapping[str, str] = field(default_factory=dict)
 
 
 class Answer(Protocol):
@@ -351,7 +370,7 @@ class DataTest:
         column: The column it is about, if it is about one.
         sql: Selects the failing rows; `where` and `limit` are applied.
         reads: All nodes and sources it reads.
-        version: Fingerprint of the SQL and of the settings that turn rows into a verdict.
+        version: Fingerprint of the SQL and of the settings that turn rows into a verdict, by `CODE_SCHEME`.
         fail_calc: The aggregate over the failing rows that gives the number of failures.
         warn_if: A condition on the number of failures, such as `>10`.
         error_if: The same for an error.

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import partial
 
+from sao_dagster.core.data_version import DataVersion
 from sao_dagster.core.decide import Decision, decide
 from sao_dagster.core.decide_test import TestDecision, TestOutcome, decide_test
 from sao_dagster.core.facts import Existence, Facts, Observed
@@ -157,7 +158,7 @@ def node_facts(
     """Return what the facts say of one node; a build that starts now is recorded with these versions."""
     node = project.nodes[name]
     definitions: dict[str, str | None]
-    inputs: dict[str, str | None]
+    inputs: dict[str, DataVersion | None]
     if isinstance(node, Model) and node.materialized is Materialized.VIEW:
         # the rows of a view are those of its inputs; only their columns are frozen into it
         inputs = {name: facts.schemas.get(name) for name in project.graph.relations_read(node.name)}
@@ -172,6 +173,7 @@ def node_facts(
     record = facts.records.get(node.name)
     return Observed(
         code=node.code.parts,
+        code_scheme=node.code.scheme,
         equivalent=node.name in facts.equivalent,
         exists=facts.exists.get(node.name, Existence.UNKNOWN),
         altered=facts.altered.get(node.name),

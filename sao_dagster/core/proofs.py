@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import Enum
 
+from sao_dagster.core.data_version import DataVersion
 from sao_dagster.core.evidence import Evidence
 
 
@@ -37,7 +38,7 @@ class Fact:
     relation: str
     columns: tuple[str, ...]
     because: str
-    version: str | None = None
+    version: DataVersion | None = None
     values: tuple[str | int, ...] = ()
 
     def __str__(self) -> str:
@@ -118,7 +119,11 @@ class Proof:
         """Return what it rests on and how, as plain data for people."""
         return {
             "facts": [
-                {"fact": str(fact), "because": fact.because, "version": fact.version}
+                {
+                    "fact": str(fact),
+                    "because": fact.because,
+                    "version": None if fact.version is None else str(fact.version),
+                }
                 for fact in self.facts
                 if fact.because != INFERRED
             ],

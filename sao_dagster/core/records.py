@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from enum import Enum
 
+from sao_dagster.core.data_version import DataVersion
+
 LONGEST_NAME = 255
 """The greatest length of a name of a model, a test or an environment in the shared state."""
 
@@ -19,13 +21,14 @@ class BuildRecord:
         model: The name of the model or seed.
         relation: Where it was built, as SQL writes it.
         code_version: One digest of the definition.
+        code_scheme: The way in which the definition was fingerprinted; see `CODE_SCHEME`.
         code_parts: The digest of each named part of it.
         definition: What models that look through this one compare: the code version of the first of a series
             of builds that differ only cosmetically.
         sql_id: Under which the SQL itself is kept, to compare it with later SQL.
         inputs: Data version by input, read before the build; no entry where it could not be read.
         definitions: Definition by view looked through, as it was in the warehouse before the build.
-        data_version: Token of the content that was built.
+        data_version: The version of the content that was built.
         columns: Names and types, in order.
         rows: How many rows; None for a view.
         observed_at: When the inputs were read (UTC).
@@ -38,12 +41,13 @@ class BuildRecord:
     model: str
     relation: str
     code_version: str
+    code_scheme: int
     code_parts: Mapping[str, str]
     definition: str
     sql_id: str
-    inputs: Mapping[str, str]
+    inputs: Mapping[str, DataVersion]
     definitions: Mapping[str, str]
-    data_version: str
+    data_version: DataVersion
     columns: tuple[tuple[str, str], ...]
     rows: int | None
     observed_at: datetime
@@ -51,6 +55,11 @@ class BuildRecord:
     seconds: float
     run_id: str
     build_id: str | None = None
+
+    @property
+    def code(self) -> tuple[int, Mapping[str, str]]:
+        """What `CodeVersion.changed_parts` compares."""
+        return self.code_scheme, self.code_parts
 
 
 class Verdict(str, Enum):
@@ -74,7 +83,8 @@ class TestRecord:
     Attributes:
         test: The name of the test.
         version: Fingerprint of the test as it was run.
-        inputs: Data version of every relation it read.
+        code_scheme: The way in which it was made; see `CODE_SCHEME`.
+        inputs: Data version of every relation it read, as far as it was known.
         verdict: What it said.
         failures: How many failures it counted.
         run_at: When (UTC).
@@ -86,7 +96,8 @@ class TestRecord:
 
     test: str
     version: str
-    inputs: Mapping[str, str]
+    code_scheme: int
+    inputs: Mapping[str, DataVersion]
     verdict: Verdict
     failures: int
     run_at: datetime

@@ -7,8 +7,9 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from functools import cached_property
 
-from sao_dagster.core.evidence import Evidence, InputNews
+from sao_dagster.core.evidence import Evidence, InputNews, InputSchemes
 from sao_dagster.core.facts import Observed
+from sao_dagster.core.nodes import CodeVersion
 from sao_dagster.core.policy import BuildAfter, Expiry, RefreshPolicy, UpdatesOn, describe_duration
 from sao_dagster.core.reasons import Mode, Reason
 from sao_dagster.core.records import BuildRecord
@@ -78,14 +79,16 @@ class Situation:
 
     @property
     def code(self) -> Evidence:
-        """Which parts of the definition changed, empty if none did.
+        """Which parts of the definition changed, empty if none did; `scheme` where it was recorded in a way that cannot be compared.
 
         The definition of a view that is looked through is part of the query that reads it.
         """
         seen, built = self.seen, self.built
+        if seen.code_scheme != built.code_scheme:
+            return {"parts": ["scheme"]}
         if seen.code == built.code_parts and not seen.definitions:
             return {}
-        parts = {name for name in {*seen.code, *built.code_parts} if seen.code.get(name) != built.code_parts.get(name)}
+        parts = set(CodeVersion(seen.code, seen.code_scheme).changed_parts(*built.code))
         if seen.equivalent:
             parts -= {"sql"}
         views = sorted(view for view, version in seen.definitions.items() if version != built.definitions.get(view))
@@ -100,11 +103,31 @@ class Situation:
 
     # ------------------------------------------------------------------ the inputs, against what the last build saw
 
-    @property
+    @cached_property
+    def schemes(self) -> list[InputSchemes]:
+        """The inputs whose version was recorded in another way than it is read now."""
+        known, found = self.built.inputs, list[InputSchemes]()
+        for name, version in self.seen.inputs.items():
+            recorded = known.get(name)
+            if version is not None and recorded is not None and not version.comparable(recorded):
+                found.append({"input": name, "old": recorded.scheme, "new": version.scheme})
+        return found
+
+    @cached_property
     def unknown(self) -> tuple[str, ...]:
-        """The inputs whose version cannot be read; one that is going to be built first is not among them."""
-        pending = self.seen.pending
-        return tuple([name for name, version in self.seen.inputs.items() if version is None and name not in pending])
+        """The inputs whose version cannot be read, or not be compared; one that is going to be built first is not among them."""
+        pending, other = self.seen.pending, {each["input"] for each in self.schemes}
+        read = self.seen.inputs.items()
+        return tuple([name for name, version in read if (version is None or name in other) and name not in pending])
+
+    @property
+    def not_known(self) -> Evidence | None:
+        """The inputs of which nobody knows whether they have news as evidence, or None if there are none."""
+        if not self.unknown:
+            return None
+        found: Evidence = {"unknown": list(self.unknown)}
+        schemes = [each for each in self.schemes if each["input"] in self.unknown]
+        return {**found, "schemes": schemes} if schemes else found
 
     @cached_property
     def changed(self) -> Mapping[str, str]:
@@ -114,8 +137,8 @@ class Situation:
         for name, version in self.seen.inputs.items():
             if name in pending:
                 found[name] = "pending"
-            elif version is not None and version != known.get(name):
-                found[name] = version
+            elif version != known.get(name) and name not in self.unknown:
+                found[name] = str(version)
         return found
 
     @property
@@ -130,7 +153,8 @@ class Situation:
             return None
         items = []
         for name, new in self.changed.items():
-            item: InputNews = {"input": name, "old": self.built.inputs.get(name), "new": new}
+            old = self.built.inputs.get(name)
+            item: InputNews = {"input": name, "old": None if old is None else str(old), "new": new}
             if name in self.seen.changed_since:
                 item["since"] = self.seen.changed_since[name].isoformat()
             items.append(item)

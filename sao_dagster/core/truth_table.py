@@ -12,7 +12,7 @@ from datetime import timedelta
 from enum import Enum
 from functools import cached_property
 
-from sao_dagster.core.evidence import Evidence, describe_names, describe_news
+from sao_dagster.core.evidence import OTHER_SCHEME, Evidence, describe_names, describe_news, describe_unknown
 from sao_dagster.core.facts import Existence
 from sao_dagster.core.policy import OnTestFailure, UpdatesOn, describe_duration
 from sao_dagster.core.reasons import Mode, Outcome, Reason
@@ -130,6 +130,8 @@ def _altered(it: Situation) -> str:
 
 
 def _changed_code(evidence: Evidence) -> str:
+    if "scheme" in evidence.get("parts", ()):
+        return OTHER_SCHEME
     parts = ", ".join(evidence.get("parts", ()))
     views = f", through {describe_names(evidence['views'])}" if evidence.get("views") else ""
     return f"its definition changed ({parts}{views})"
@@ -261,11 +263,11 @@ ROWS = (
     Row(
         reason=Reason.INPUT_UNKNOWN,
         kind=Kind.NEW,
-        meaning="The version of an input could not be read; what is unknown builds.",
-        sign=lambda it: {"unknown": list(it.unknown)} if it.unknown else None,
+        meaning="The version of an input could not be read, or not be compared with the recorded one; what is unknown builds.",
+        sign=lambda it: it.not_known,
         holds=lambda it: bool(it.unknown),
         evidence=lambda it: it.findings,
-        sentence=lambda evidence: f"the version of {describe_names(evidence.get('unknown', ()))} cannot be read",
+        sentence=describe_unknown,
         label=lambda _, evidence: (
             f"unknown: {describe_news(evidence)}" if evidence.get("unknown") else "an input cannot be read"
         ),

@@ -170,18 +170,18 @@ class _Evaluator:
             self.dagster_project.project.environment,
             f"shown by {self.name}",
         )
-        known = store.marks(environment, scope)
+        known = store.shown(environment, scope)
         today = now.date().isoformat()
         again = (now - SHOWN_AGAIN).date().isoformat()
-        marks = {}
+        told = {}
         for name in sorted(plan.decisions, key=lambda each: plan.decisions[each].outcome is not Outcome.BUILT):
             decision = plan.decisions[name]
             facts: list[JSON] = [decision.outcome.value, decision.reason.value, timeless(decision.evidence)]
-            mark = digest([*facts, *([building[name]] if name in building else [])])
+            said = digest([*facts, *([building[name]] if name in building else [])])
             was, _, day = known.get(name, "").partition(" ")
-            if was != mark or day < again or (requested and decision.outcome is Outcome.BUILT):
-                marks[name] = f"{mark} {today}"
-            if len(marks) == TREES_A_TICK:
+            if was != said or day < again or (requested and decision.outcome is Outcome.BUILT):
+                told[name] = f"{said} {today}"
+            if len(told) == TREES_A_TICK:
                 break
         intervals = self.dagster_project.project.graph.intervals(now)
         shown = {
@@ -190,12 +190,12 @@ class _Evaluator:
                 resolve_policy(self.dagster_project.project, self.dagster_project.project.nodes[name], intervals),
                 building.get(name),
             )
-            for name in marks
+            for name in told
         }
         if known.get("") != today:  # no model has that name
             purge_evaluations(context.instance, now - KEPT)
-            marks[""] = today
-        store.keep_marks(environment, scope, marks)
+            told[""] = today
+        store.keep_shown(environment, scope, told)
         return shown
 
 

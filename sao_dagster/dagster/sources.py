@@ -13,7 +13,7 @@ from sao_dagster.dagster.project_view import WAREHOUSE_KEY, DagsterProject, fail
 from sao_dagster.dagster.resources import WarehouseResource
 from sao_dagster.errors import SaoError
 from sao_dagster.run.observe import Observation
-from sao_dagster.state.protocol import StateStore
+from sao_dagster.state.protocol import ShownStore
 
 SCOPE = "dagster_sources"
 SourceEvent: TypeAlias = dg.AssetObservation | dg.AssetMaterialization
@@ -31,7 +31,7 @@ def build_source_observations(dagster_project: DagsterProject, name: str) -> dg.
         selection = Selection((), (), tuple(each for each in dagster_project.own_sources if each in chosen))
         try:
             _, seen = dagster_project.runner(resource).plan(selection)
-            dagster_project.opened.store.keep_marks(dagster_project.project.environment, SCOPE, _versions(seen, chosen))
+            dagster_project.opened.store.keep_shown(dagster_project.project.environment, SCOPE, _versions(seen, chosen))
         except SaoError as error:
             raise failure(error) from error
         for each in selection.sources:
@@ -40,7 +40,7 @@ def build_source_observations(dagster_project: DagsterProject, name: str) -> dg.
                 context.log.warning(f"the data version of {each} cannot be read")
             yield dg.ObserveResult(  # also without a version: Dagster skips what is below a source that was not observed
                 asset_key=dagster_project.keys[each],
-                data_version=None if version is None else dg.DataVersion(version),
+                data_version=None if version is None else dg.DataVersion(str(version)),
                 metadata=_metadata(seen, each),
             )
 
@@ -57,7 +57,7 @@ def build_source_observations(dagster_project: DagsterProject, name: str) -> dg.
 
 
 def news_of_sources(
-    dagster_project: DagsterProject, seen: Observation, store: StateStore, limit: int | None = None
+    dagster_project: DagsterProject, seen: Observation, store: ShownStore, limit: int | None = None
 ) -> list[SourceEvent]:
     """Return events about the sources whose data version differs from the one that Dagster was told last.
 
@@ -69,7 +69,7 @@ def news_of_sources(
         store: Where it is kept what Dagster was told.
         limit: The most sources to tell of; the others are told of the next time.
     """
-    known = store.marks(dagster_project.project.environment, SCOPE)
+    known = store.shown(dagster_project.project.environment, SCOPE)
     versions = _versions(seen, set(dagster_project.own_sources))
     news = [name for name in versions if known.get(name) != versions[name]][:limit]
     events: list[SourceEvent] = []
@@ -84,12 +84,13 @@ def news_of_sources(
         events.append(dg.AssetObservation(**facts))
         if source.error_after is not None:
             events.append(dg.AssetMaterialization(**facts))
-    store.keep_marks(dagster_project.project.environment, SCOPE, {name: versions[name] for name in news})
+    store.keep_shown(dagster_project.project.environment, SCOPE, {name: versions[name] for name in news})
     return events
 
 
 def _versions(seen: Observation, chosen: set[str]) -> dict[str, str]:
-    return {name: version for name, version in seen.facts.versions.items() if version is not None and name in chosen}
+    found = seen.facts.versions.items()
+    return {name: str(version) for name, version in found if version is not None and name in chosen}
 
 
 def _metadata(seen: Observation, name: str) -> dict[str, Any]:

@@ -149,7 +149,7 @@ class Step:
         # a reused model on which another step waits is materialized, or Dagster would silently skip that step
         told = self._edge.reuse_event
         if outcome is Outcome.BUILT or told is ReuseEvent.MATERIALIZATION or self._is_needed_below(key):
-            version = dg.DataVersion(result.data_version) if result.data_version else None
+            version = dg.DataVersion(str(result.data_version)) if result.data_version else None
             yield dg.MaterializeResult(**facts, data_version=version)
         elif told is ReuseEvent.OBSERVATION:
             yield dg.AssetObservation(**facts, description=f"Reused: {explain(result.decision)}")

@@ -37,7 +37,11 @@ class Settings(Strict):
         default="fail", description="whether a run whose state cannot be reached fails, or builds everything"
     )
     retention_days: float = Field(
-        default=90, gt=0, lt=36_500, allow_inf_nan=False, description="for how long runs and their decisions are kept"
+        default=90,
+        gt=0,
+        lt=36_500,
+        allow_inf_nan=False,
+        description="for how long all that is history is kept: runs, decisions, versions that others followed",
     )
     prove_tests: bool = Field(default=True, description="whether data tests that are proven to pass are not run")
     verify_proofs: int | None = Field(

@@ -8,10 +8,11 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from functools import partial
 
+from sao_dagster.core.data_version import DataVersion
 from sao_dagster.core.decide_test import TestDecision, TestOutcome, TestReason, decide_test, verdict_of
 from sao_dagster.core.explain import describe_refuted
 from sao_dagster.core.hashing import JSON, digest
-from sao_dagster.core.nodes import DataTest, Materialized
+from sao_dagster.core.nodes import CODE_SCHEME, DataTest, Materialized
 from sao_dagster.core.project import Project
 from sao_dagster.core.reasons import Mode
 from sao_dagster.core.records import TestRecord, Verdict
@@ -135,7 +136,7 @@ class TestSteps:
         run, now = self.run, self.run.now()
         results: list[TestResult] = []
         to_run: dict[str, TestDecision] = {}
-        versions: dict[str, dict[str, str | None]] = {}
+        versions: dict[str, dict[str, DataVersion | None]] = {}
         for test in step.tests:
             versions[test.name] = {read: run.run_facts.version(read) for read in test.reads}
             decision = self._decide(test, versions[test.name], now)
@@ -160,7 +161,7 @@ class TestSteps:
             run.run_facts.add_verdicts(kept)
         return results
 
-    def _decide(self, test: DataTest, versions: Mapping[str, str | None], now: datetime) -> TestDecision:
+    def _decide(self, test: DataTest, versions: Mapping[str, DataVersion | None], now: datetime) -> TestDecision:
         run = self.run
         return decide_test(
             test,
@@ -180,7 +181,7 @@ class TestSteps:
             every is not None and int(digest([self.run.run_id, test.name])[:12], 16) % every == 0
         )
 
-    def _is_about(self, before: Mapping[str, str | None]) -> bool:
+    def _is_about(self, before: Mapping[str, DataVersion | None]) -> bool:
         """Return whether no other run has built anew what a test was reading; else nobody knows what its verdict is about."""
         facts = self.run.run_facts
         return all(facts.version(read) == version for read, version in before.items()) and facts.is_as_recorded(before)
@@ -251,10 +252,11 @@ def _without_run(test: DataTest, decision: TestDecision, record: TestRecord | No
     )
 
 
-def _record(answer: TestAnswer, versions: Mapping[str, str | None], now: datetime, run_id: str) -> TestRecord:
+def _record(answer: TestAnswer, versions: Mapping[str, DataVersion | None], now: datetime, run_id: str) -> TestRecord:
     return TestRecord(
         test=answer.test.name,
         version=answer.test.version,
+        code_scheme=CODE_SCHEME,
         inputs={read: version for read, version in versions.items() if version is not None},
         verdict=answer.verdict,
         failures=answer.failures,

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import TypeAlias
 
+from sao_dagster.core.data_version import DataVersion
 from sao_dagster.core.decide import Decision
 from sao_dagster.core.decide_test import TestDecision
 from sao_dagster.core.hashing import JSON
@@ -33,7 +34,7 @@ class ModelResult:
     decision: Decision
     relation: str
     record: BuildRecord | None
-    data_version: str | None
+    data_version: DataVersion | None
     seconds: float
     decided_at: datetime
 

@@ -11,7 +11,7 @@ from datetime import timedelta
 from sao_dagster.core.policy import describe_duration
 from sao_dagster.core.records import Lease, QueuePosition
 from sao_dagster.errors import LeaseTimeoutError, StateError
-from sao_dagster.state.protocol import StateStore
+from sao_dagster.state.protocol import LeaseStore
 
 
 @dataclass(frozen=True)
@@ -50,7 +50,7 @@ class LeaseQueue:
     """
 
     def __init__(
-        self, store: StateStore, environment: str, run_id: str, lease_seconds: float, queue_seconds: float
+        self, store: LeaseStore, environment: str, run_id: str, lease_seconds: float, queue_seconds: float
     ) -> None:
         self.holder = uuid.uuid4().hex
         self._store = store

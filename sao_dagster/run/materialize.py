@@ -11,6 +11,7 @@ import time
 import uuid
 from dataclasses import dataclass, field, replace
 
+from sao_dagster.core.data_version import DataVersion, build_version
 from sao_dagster.core.facts import Facts, Observed
 from sao_dagster.core.hashing import digest
 from sao_dagster.core.nodes import CompiledSql, Model, Node, is_source
@@ -20,7 +21,7 @@ from sao_dagster.core.records import BuildRecord, Lease
 from sao_dagster.run.context import RunContext
 from sao_dagster.run.observe import kept_sql
 from sao_dagster.run.run_facts import data_version, schema_version
-from sao_dagster.warehouses.protocol import BuildRequest, Built, VersionsBy, view_version
+from sao_dagster.warehouses.protocol import BuildRequest, Built, VersionsBy
 
 VERSION_SECONDS = 600.0  # for reading the version of one relation that was just built
 
@@ -63,12 +64,13 @@ class NodeBuilds:
         if run.store is not None and not run.capabilities.transactional_ddl:  # a crash may leave half a relation
             run.store.clear(run.project.environment, [name], ())
         built = self._materialize(node, before)
-        kept = kept_sql(node.compiled if isinstance(node, Model) else CompiledSql(""))
+        kept = kept_sql(node.compiled if isinstance(node, Model) else CompiledSql(""), run.project.dialect)
         counted = data_version if node.materialized.holds_data else schema_version
         record = BuildRecord(
             model=name,
             relation=str(node.relation),
             code_version=node.code.version,
+            code_scheme=node.code.scheme,
             code_parts=dict(node.code.parts),
             definition=facts.definition_if_built(node),
             sql_id=digest(kept),
@@ -76,7 +78,7 @@ class NodeBuilds:
             definitions=run.run_facts.versions_read(
                 before.definitions, built.read, lambda each: each.definition, run.stopping
             ),
-            data_version=built.data_version or f"build:{uuid.uuid4().hex}",
+            data_version=built.data_version or build_version(uuid.uuid4().hex),
             columns=built.columns or (),
             rows=built.rows,
             observed_at=observed_at,
@@ -129,7 +131,7 @@ class NodeBuilds:
             built = replace(built, data_version=self._version_now(node))
         return built
 
-    def _version_now(self, node: Node) -> str | None:
+    def _version_now(self, node: Node) -> DataVersion | None:
         """Return the version of what is there now; None where that cannot be told."""
         session = self.run.session
         catalog = session.catalog()
@@ -137,7 +139,7 @@ class NodeBuilds:
         if info is None or self.run.capabilities.model_versions is VersionsBy.NONE:
             return None
         if info.is_view:
-            return view_version(info)
+            return info.definition_version
         return session.versions(catalog, {node.relation: node.volatile_columns}, VERSION_SECONDS).get(node.relation)
 
     # ------------------------------------------------------------------ hooks of the project

@@ -11,6 +11,7 @@ from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import date, datetime, timezone
 
+from sao_dagster.core.data_version import DataVersion, columns_version, loaded_at_version
 from sao_dagster.core.facts import Existence, Facts
 from sao_dagster.core.nodes import CompiledSql, Materialized, Model, Node, Source, is_source
 from sao_dagster.core.project import Project
@@ -18,16 +19,13 @@ from sao_dagster.core.records import BuildRecord
 from sao_dagster.core.relations import Relation
 from sao_dagster.core.selection import Selection
 from sao_dagster.errors import WarehouseError
-from sao_dagster.sql.fingerprint import equivalent
+from sao_dagster.sql.fingerprint import equivalent, with_ids
 from sao_dagster.state.protocol import StateStore
 from sao_dagster.warehouses.protocol import (
     Capabilities,
     Catalog,
     Session,
     VersionsBy,
-    comparable,
-    schema_token,
-    view_version,
 )
 from sao_dagster.warehouses.shared.files import files_version
 
@@ -47,7 +45,7 @@ class Observation:
     """
 
     facts: Facts
-    contents: Mapping[str, str] = field(default_factory=dict)
+    contents: Mapping[str, DataVersion] = field(default_factory=dict)
     sequence: int = 0
     catalog: Catalog = field(default_factory=dict)
     columns: Mapping[str, tuple[tuple[str, str], ...]] = field(default_factory=dict)
@@ -143,10 +141,10 @@ class _CachedContents:
 
     session: Session
     catalog: Catalog
-    known: dict[str, str]
+    known: dict[str, DataVersion]
     give_up: float
 
-    def read(self, omit: Mapping[Relation, tuple[str, ...]]) -> dict[Relation, str | None]:
+    def read(self, omit: Mapping[Relation, tuple[str, ...]]) -> dict[Relation, DataVersion | None]:
         """Return the versions of relations, given with the columns that do not count."""
         keys = {relation: content_key(relation, omitted) for relation, omitted in omit.items()}
         missing = {relation: omitted for relation, omitted in omit.items() if keys[relation] not in self.known}
@@ -174,7 +172,7 @@ def stored_facts(project: Project, selection: Selection, store: StateStore) -> t
     edited: dict[str, BuildRecord] = {}
     for name in selection.nodes:
         node, record = project.nodes[name], records.get(name)
-        if record is not None and isinstance(node, Model) and node.code.parts["sql"] != record.code_parts.get("sql"):
+        if record is not None and isinstance(node, Model) and "sql" in node.code.changed_parts(*record.code):
             edited[name] = record
     kept = store.sql({record.sql_id for record in edited.values()}) if edited else {}
     same = {
@@ -186,16 +184,17 @@ def stored_facts(project: Project, selection: Selection, store: StateStore) -> t
     return facts, sequence
 
 
-def kept_sql(compiled: CompiledSql) -> str:
-    """Return the text under which the SQL of a build is kept in the state."""
-    return json.dumps([compiled.sql, compiled.incremental_sql])
+def kept_sql(compiled: CompiledSql, dialect: str) -> str:
+    """Return the text under which the SQL of a build is kept in the state; relations are no part of it."""
+    both = (compiled.sql, compiled.incremental_sql)
+    return json.dumps([None if each is None else with_ids(each, dialect, compiled.names) for each in both])
 
 
 def _is_cosmetic(project: Project, name: str, kept: str) -> bool:
     node = project.nodes[name]
-    if not isinstance(node, Model) or "macros" in node.code.parts:
+    if not kept or not isinstance(node, Model) or "macros" in node.code.parts:
         return False
-    before, after = json.loads(kept), [node.compiled.sql, node.compiled.incremental_sql]
+    before, after = json.loads(kept), json.loads(kept_sql(node.compiled, project.dialect))
     return all(
         old == new or (old is not None and new is not None and equivalent(old, new, project.dialect))
         for old, new in zip(before, after, strict=True)
@@ -223,18 +222,20 @@ def _source_versions(
     capabilities: Capabilities,
     reader: _CachedContents,
     give_up: float,
-) -> tuple[dict[str, str | None], dict[str, datetime]]:
-    versions: dict[str, str | None] = {}
+) -> tuple[dict[str, DataVersion | None], dict[str, datetime]]:
+    versions: dict[str, DataVersion | None] = {}
     loaded_at: dict[str, datetime] = {}
     content: dict[str, Relation] = {}
     for source in sources:
         if source.loaded_at_query or source.loaded_at_field:
             value = _loaded_at(source, session) if time.monotonic() < give_up else None
-            versions[source.id] = value and f"loaded_at:{value[0]}"
+            versions[source.id] = (
+                loaded_at_version(value[0], table=source.expression, column=source.loaded_at_field) if value else None
+            )
             if value and value[1]:
                 loaded_at[source.id] = value[1]
         elif source.files is not None:
-            versions[source.id] = files_version(source.files, project.root)
+            versions[source.id] = files_version(source, project.root)
         elif capabilities.source_versions is VersionsBy.NONE:
             versions[source.id] = None
         elif source.relation is not None and source.relation.key in reader.catalog:
@@ -273,7 +274,7 @@ def _as_time(value: object) -> datetime | None:
     return None
 
 
-def _contents(project: Project, names: Iterable[str], reader: _CachedContents) -> dict[str, str | None]:
+def _contents(project: Project, names: Iterable[str], reader: _CachedContents) -> dict[str, DataVersion | None]:
     """Return the content versions of models that hold data, as they are in the warehouse."""
     relations: dict[str, Relation] = {}
     omit: dict[Relation, tuple[str, ...]] = {}
@@ -289,7 +290,7 @@ def _contents(project: Project, names: Iterable[str], reader: _CachedContents) -
 
 
 def _is_altered(
-    project: Project, name: str, record: BuildRecord, found: Mapping[str, str | None], catalog: Catalog
+    project: Project, name: str, record: BuildRecord, found: Mapping[str, DataVersion | None], catalog: Catalog
 ) -> bool | None:
     """Return whether a relation differs from what was built, or None where that is not known."""
     node = project.nodes[name]
@@ -299,15 +300,15 @@ def _is_altered(
     if record.build_id is not None:
         return info.build_id != record.build_id
     if node.materialized is Materialized.VIEW:
-        now: str | None = view_version(info) if info.is_view else None
+        now: DataVersion | None = info.definition_version if info.is_view else None
         was_view = record.rows is None
-        if not was_view or (now is not None and not comparable(now, record.data_version)):
+        if not was_view or (now is not None and not now.comparable(record.data_version)):
             return None
         return now != record.data_version
     if info.is_view:
         return record.rows is not None
     now = found.get(name)
-    if now is None or not comparable(now, record.data_version):
+    if now is None or not now.comparable(record.data_version):
         return None
     return now != record.data_version
 
@@ -341,9 +342,9 @@ def _existence(
     return found
 
 
-def _schemas(project: Project, selection: Selection, catalog: Catalog) -> dict[str, str | None]:
-    """Return tokens of the columns that the selected views were made over."""
-    found: dict[str, str | None] = {}
+def _schemas(project: Project, selection: Selection, catalog: Catalog) -> dict[str, DataVersion | None]:
+    """Return the versions of the columns that the selected views were made over."""
+    found: dict[str, DataVersion | None] = {}
     for name in selection.nodes:
         if project.nodes[name].materialized is not Materialized.VIEW:
             continue
@@ -351,13 +352,13 @@ def _schemas(project: Project, selection: Selection, catalog: Catalog) -> dict[s
             if is_source(read):
                 source = project.sources[read]
                 if source.files is not None:
-                    found[read] = files_version(source.files, project.root)
+                    found[read] = files_version(source, project.root)
                     continue
                 key = source.relation.key if source.relation else ("", "", "")
             else:
                 key = project.nodes[read].relation.key
             info = catalog.get(key)
-            found[read] = schema_token(info.columns) if info else None
+            found[read] = columns_version(info.columns) if info else None
     return found
 
 
@@ -373,7 +374,9 @@ def _columns(project: Project, selection: Selection, catalog: Catalog) -> dict[s
     return found
 
 
-def _history(project: Project, selection: Selection, store: StateStore) -> dict[str, tuple[tuple[str, datetime], ...]]:
+def _history(
+    project: Project, selection: Selection, store: StateStore
+) -> dict[str, tuple[tuple[DataVersion, datetime], ...]]:
     """Return when versions appeared, for the inputs of models that tolerate a lag."""
     wanted = {
         read

@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 from functools import cached_property, lru_cache
 
+from sao_dagster.core.data_version import DataVersion
 from sao_dagster.core.facts import Facts
 from sao_dagster.core.nodes import DataTest, Materialized, Model, Seed, is_source
 from sao_dagster.core.project import Project
@@ -49,8 +50,8 @@ class Prover:
     facts: Callable[[], Facts]
     catalog: Catalog
     exclusive: bool
-    _seeds: dict[tuple[str, str], tuple[Fact, ...]] = field(default_factory=dict)
-    _known: dict[tuple[str, str, str], Properties | None] = field(default_factory=dict)
+    _seeds: dict[tuple[str, DataVersion], tuple[Fact, ...]] = field(default_factory=dict)
+    _known: dict[tuple[str, str, DataVersion], Properties | None] = field(default_factory=dict)
 
     def prove(self, test: DataTest) -> Proof | None:
         """Return why a data test must pass; None where that cannot be proven."""
@@ -99,7 +100,7 @@ class Prover:
         record = facts.records.get(name)
         if not isinstance(node, Model) or record is None or not _is_query(node):
             return None
-        if record.code_version != node.code.version and name not in facts.equivalent:
+        if facts.code_changed(node, record):
             return None
         version = facts.version(self.project, name)
         changed = node.materialized.holds_data and version != record.data_version
@@ -130,7 +131,7 @@ class Prover:
 
     # ------------------------------------------------------------------ what a model has read
 
-    def _table(self, name: str, version: str | None) -> TableFacts | None:
+    def _table(self, name: str, version: DataVersion | None) -> TableFacts | None:
         """Return the columns of a relation, and what holds for the content that it has in a version."""
         facts = self.facts()
         node = self.project.nodes.get(name)
@@ -154,7 +155,7 @@ class Prover:
             derived = tuple(self._inferred(name, version))
         return TableFacts(columns, tuple(dict.fromkeys(found)), derived)
 
-    def _tested(self, name: str, version: str) -> Iterator[Fact]:
+    def _tested(self, name: str, version: DataVersion) -> Iterator[Fact]:
         """Yield what data tests that passed on a version say of it.
 
         Where others write at the same time, a source may have changed between its test and what was built from it.
@@ -176,7 +177,7 @@ class Prover:
             if record.verdict is Verdict.PASS and record.failures == 0 and record.inputs.get(name) == version:
                 yield Fact(test.asserts.kind, name, (test.asserts.column,), test.name, version, test.asserts.values)
 
-    def _enforced(self, name: str, version: str) -> Iterator[Fact]:
+    def _enforced(self, name: str, version: DataVersion) -> Iterator[Fact]:
         relation = self.project.relation(name)
         if relation is None:
             return
@@ -185,7 +186,7 @@ class Prover:
         for columns in self._constraints.unique.get(relation.key, ()):
             yield Fact(FactKind.UNIQUE, name, columns, "constraint", version)
 
-    def _content(self, seed: Seed, record: BuildRecord, version: str) -> tuple[Fact, ...]:
+    def _content(self, seed: Seed, record: BuildRecord, version: DataVersion) -> tuple[Fact, ...]:
         """Return what holds for the rows of a seed, looked up once for each version of it."""
         if record.data_version != version or record.rows is None or record.rows > SEED_ROWS:
             return ()
@@ -206,7 +207,7 @@ class Prover:
             self._seeds[key] = tuple(found) if same else ()
         return self._seeds[key]
 
-    def _inferred(self, name: str, version: str) -> Iterator[tuple[Fact, Proof]]:
+    def _inferred(self, name: str, version: DataVersion) -> Iterator[tuple[Fact, Proof]]:
         """Yield what the SQL of a model proves of its columns, as facts for what reads it."""
         if name not in self.project.nodes:
             return

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 
+from sao_dagster.core.data_version import DataVersion
 from sao_dagster.core.decide import Decision
 from sao_dagster.core.decide_test import TestDecision, TestOutcome
 from sao_dagster.core.evidence import as_json
@@ -18,7 +19,7 @@ from sao_dagster.core.reasons import Mode, Outcome
 from sao_dagster.core.records import BuildRecord
 from sao_dagster.run.events import ModelResult, TestResult
 from sao_dagster.run.observe import Observation
-from sao_dagster.state.protocol import DecisionRecord, RunRecord, StateStore
+from sao_dagster.state.protocol import DecisionRecord, HistoryStore, RunRecord
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -152,7 +153,7 @@ def _summary(
 
 
 def _model_json(
-    decision: Decision, relation: str, version: str | None, record: BuildRecord | None, seconds: float
+    decision: Decision, relation: str, version: DataVersion | None, record: BuildRecord | None, seconds: float
 ) -> dict[str, JSON]:
     return {
         "name": decision.model,
@@ -160,7 +161,7 @@ def _model_json(
         "reason": decision.reason.value,
         "evidence": as_json(decision.evidence),
         "relation": relation,
-        "data_version": version,
+        "data_version": None if version is None else str(version),
         "rows": record.rows if record else None,
         "seconds": round(seconds, 4),
         "warnings": list(decision.warnings),
@@ -183,7 +184,7 @@ def _test_json(test: DataTest, decision: TestDecision, result: TestResult | None
     }
 
 
-def record_run(store: StateStore, result: RunResult) -> None:
+def record_run(store: HistoryStore, result: RunResult) -> None:
     """Keep a run, its summary and its decisions."""
     store.record_run(
         RunRecord(

@@ -6,7 +6,9 @@ import threading
 import time
 from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import replace
+from typing import TypeVar
 
+from sao_dagster.core.data_version import DataVersion, columns_version
 from sao_dagster.core.facts import Existence, Facts
 from sao_dagster.core.nodes import Node
 from sao_dagster.core.project import Project
@@ -14,7 +16,9 @@ from sao_dagster.core.records import BuildRecord, TestRecord
 from sao_dagster.core.relations import Relation, RelationKey
 from sao_dagster.run.observe import Observation, content_key_of
 from sao_dagster.state.protocol import StateStore
-from sao_dagster.warehouses.protocol import Session, schema_token
+from sao_dagster.warehouses.protocol import Session
+
+V = TypeVar("V")
 
 SYNC_SECONDS = 0.2  # how old the state may be that a reuse rests on; a build always looks again
 RECORD_SECONDS, RECORD_PAUSE = 3.0, 0.02  # how long, and how often, to look for the record of a build that was read
@@ -74,11 +78,11 @@ class RunFacts:
         self._lock = threading.Lock()
 
     @property
-    def contents(self) -> Mapping[str, str]:
+    def contents(self) -> Mapping[str, DataVersion]:
         """Content versions of relations, as far as they are known; see `content_key`."""
         return self._contents
 
-    def version(self, name: str) -> str | None:
+    def version(self, name: str) -> DataVersion | None:
         """Return the data version of a relation, None if it is not known."""
         return self.facts.version(self._project, name)
 
@@ -161,18 +165,18 @@ class RunFacts:
         self._exists[name] = Existence.YES
         self._altered.pop(name, None)
         self._versions.pop(name, None)
-        self._schemas[name] = schema_token(record.columns)
+        self._schemas[name] = columns_version(record.columns)
         self._equivalent.discard(name)
 
     # ------------------------------------------------------------------ what was read
 
     def versions_read(
         self,
-        decided_on: Mapping[str, str | None],
+        decided_on: Mapping[str, V | None],
         builds: Mapping[Relation, str | None],
-        version: Callable[[BuildRecord], str],
+        version: Callable[[BuildRecord], V],
         stopping: threading.Event,
-    ) -> dict[str, str]:
+    ) -> dict[str, V]:
         """Return the versions of what a build has read, without those that nobody knows.
 
         Where other processes build in the warehouse at the same time, it may have read a later build than it was decided
@@ -222,11 +226,11 @@ class RunFacts:
             self.sync(name, exact=True)
 
 
-def data_version(record: BuildRecord) -> str:
+def data_version(record: BuildRecord) -> DataVersion:
     """Return the version of a relation for what holds data made of it."""
     return record.data_version
 
 
-def schema_version(record: BuildRecord) -> str:
+def schema_version(record: BuildRecord) -> DataVersion:
     """Return the version of a relation for a view over it, which depends on its columns alone."""
-    return schema_token(record.columns)
+    return columns_version(record.columns)

@@ -6,9 +6,17 @@ digests differ does `equivalent` compare the two queries as canonical trees, in 
 of common table expressions, redundant parentheses and quoting do not count. What cannot be parsed counts as
 changed; so does everything that is not known to be harmless, such as constant folding, whose rules are the
 engine's and not sqlglot's; and on an engine where nobody held such comparisons against results, every edit of the tokens.
+
+What `ref`, `source` and `this` give counts as the id of the node: where a relation lives is no part of what a query means, so one
+model has one code version in every environment.
 """
 
 from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import lru_cache
+from types import MappingProxyType
+from typing import TypeAlias
 
 from sqlglot.dialects.dialect import Dialect
 from sqlglot.errors import SqlglotError
@@ -18,7 +26,12 @@ from sao_dagster.core.hashing import digest
 from sao_dagster.sql.canonical import canonical_form
 from sao_dagster.sql.dialects import dialect_named
 
+Names: TypeAlias = Mapping[str, str]
+"""Ids of nodes and sources by what SQL reads them from: a relation as it is written, or a table function over files."""
+NO_NAMES: Names = MappingProxyType({})
+
 _UNQUOTED = {TokenType.VAR}
+_NAMES = {TokenType.VAR, TokenType.IDENTIFIER}
 _LITERALS = {
     TokenType.STRING,
     TokenType.IDENTIFIER,
@@ -30,26 +43,115 @@ _LITERALS = {
     TokenType.HEX_STRING,
     TokenType.BIT_STRING,
 }
+_TEXTS = _LITERALS - {TokenType.IDENTIFIER}
 
 
-def sql_digest(sql: str, dialect: str) -> str:
+def sql_digest(sql: str, dialect: str, names: Names = NO_NAMES) -> str:
     r"""Return a digest in which comments, white space, keyword case and a last semicolon do not count.
 
     Optimizer hints (`/*+ ... */`) are comments to most tokenizers; they count all the same.
+
+    Args:
+        sql: A statement.
+        dialect: Sqlglot's name of its dialect.
+        names: What stands for the id of a node, not for itself. Where the name of a relation is used once more, perhaps to
+            say which column is meant, that name counts, too.
 
     >>> sql_digest("select a from t -- why", "duckdb") == sql_digest("SELECT a\nFROM t;", "duckdb")
     True
     >>> sql_digest("select 'A'", "duckdb") == sql_digest("select 'a'", "duckdb")
     False
+    >>> here = sql_digest('select a from "dev"."orders"', "duckdb", {'"dev"."orders"': "orders"})
+    >>> here == sql_digest('select a from "prod"."orders"', "duckdb", {'"prod"."orders"': "orders"})
+    True
     """
     try:
         tokens = Dialect.get_or_raise(dialect).tokenize(sql)
     except SqlglotError:
         return digest(["text", sql])
-    stream = [part for token in tokens for part in _parts(token)]
+    found = _named(tokens, dialect, names)
+    inside = {place for start, (size, _) in found.items() for place in range(start, start + size)}
+    others = {
+        token.text.lower()
+        for place, token in enumerate(tokens)
+        if place not in inside and token.token_type not in _TEXTS
+    }
+    stream: list[str] = []
+    for place, token in enumerate(tokens):
+        if place not in inside:
+            stream += _parts(token)
+        elif place in found:
+            size, name = found[place]
+            last = tokens[place + size - 1]
+            stream.append(f"node:{name}")
+            if last.token_type in _NAMES and last.text.lower() in others:
+                stream.append(f"known as:{last.text}")
+            stream += [hint for each in tokens[place : place + size] for hint in _parts(each)[1:]]
     while stream and stream[-1] == TokenType.SEMICOLON.name:
         stream.pop()
     return digest(stream)
+
+
+def with_ids(sql: str, dialect: str, names: Names) -> str:
+    """Return a statement that names nodes by digests of their ids; it is compared with others, and never executed.
+
+    The last part of a relation's name stays, since columns may be qualified by it.
+
+    >>> with_ids('select orders.a from "dev"."orders"', "duckdb", {'"dev"."orders"': "orders"})
+    'select orders.a from nf5e9e2cba6806884936ddd42."orders"'
+    """
+    try:
+        tokens = Dialect.get_or_raise(dialect).tokenize(sql)
+    except SqlglotError:
+        return sql
+    written, done = [], 0
+    for start, (size, name) in sorted(_named(tokens, dialect, names).items()):
+        last = tokens[start + size - 1]
+        kept = f".{sql[last.start : last.end + 1]}" if last.token_type in _NAMES else ""
+        written.append(f"{sql[done : tokens[start].start]}n{digest(name)}{kept}")
+        done = last.end + 1
+    return "".join([*written, sql[done:]])
+
+
+def _named(tokens: list[Token], dialect: str, names: Names) -> dict[int, tuple[int, str]]:
+    """Return where tokens stand for a node: by the place of the first, how many they are, and the id."""
+    patterns: dict[str, list[tuple[tuple[str, ...], str]]] = {}
+    for text, name in names.items():
+        pattern = _pattern(text, dialect)
+        if pattern:
+            patterns.setdefault(pattern[0], []).append((pattern, name))
+    if not patterns:
+        return {}
+    for known in patterns.values():
+        known.sort(key=lambda each: -len(each[0]))
+    keys = [_parts(token)[0] for token in tokens]
+    found: dict[int, tuple[int, str]] = {}
+    place = 0
+    while place < len(tokens):
+        for pattern, name in patterns.get(keys[place], ()):
+            if tuple(keys[place : place + len(pattern)]) == pattern and _is_relation(tokens, place, len(pattern)):
+                found[place] = (len(pattern), name)
+                place += len(pattern) - 1
+                break
+        place += 1
+    return found
+
+
+def _is_relation(tokens: list[Token], place: int, size: int) -> bool:
+    """Return whether tokens that look like a relation are one: no part of a longer name, and no value."""
+    before = tokens[place - 1].token_type if place else None
+    if size == 1 and tokens[place].token_type in _TEXTS:
+        return before in (TokenType.FROM, TokenType.JOIN)
+    return before is not TokenType.DOT
+
+
+@lru_cache(maxsize=65536)
+def _pattern(text: str, dialect: str) -> tuple[str, ...]:
+    """Return the tokens of what stands for a node; empty where it has none."""
+    try:
+        return tuple(_parts(token)[0] for token in Dialect.get_or_raise(dialect).tokenize(text))
+    except SqlglotError:
+        return ()
 
 
 def _hints(sql: str, dialect: str) -> list[str]:

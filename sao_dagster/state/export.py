@@ -3,66 +3,49 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict
 from datetime import datetime, timezone
 from typing import Any
 
-from sao_dagster.core.records import BuildRecord, TestRecord, Verdict
+from sao_dagster.core.records import BuildRecord, TestRecord
 from sao_dagster.errors import StateError
-from sao_dagster.state.protocol import StateStore
+from sao_dagster.state.convert import from_plain, to_plain
+from sao_dagster.state.older import record_values
+from sao_dagster.state.protocol import RecordStore
 
-FORMAT = 1
+FORMAT = 2
 
 
-def export_state(store: StateStore, environment: str) -> dict[str, Any]:
+def export_state(store: RecordStore, environment: str) -> dict[str, Any]:
     """Return builds, verdicts and kept SQL of an environment, as plain data."""
     builds = store.builds(environment)
     return {
         "format": FORMAT,
         "environment": environment,
         "exported_at": datetime.now(timezone.utc).isoformat(),
-        "builds": [_plain(record) for _, record in sorted(builds.items())],
-        "tests": [_plain(record) for _, record in sorted(store.tests(environment).items())],
+        "builds": [to_plain(record) for _, record in sorted(builds.items())],
+        "tests": [to_plain(record) for _, record in sorted(store.tests(environment).items())],
         "sql": store.sql({record.sql_id for record in builds.values()}),
     }
 
 
-def import_state(store: StateStore, environment: str, data: Mapping[str, Any]) -> int:
+def import_state(store: RecordStore, environment: str, data: Mapping[str, Any]) -> int:
     """Write exported builds and verdicts into an environment, over what it has; return how many.
 
+    Format 1 is that of older versions. What it says is kept, and what cannot be compared any more is built once.
+
     Raises:
-        StateError: The data is not an export of this format; nothing is written.
+        StateError: The data is not an export; nothing is written.
     """
-    if data.get("format") != FORMAT:
-        raise StateError(f"this is not an export of format {FORMAT} (format: {data.get('format')!r})")
+    if data.get("format") not in (1, FORMAT):
+        raise StateError(f"this is not an export of format {FORMAT} or older (format: {data.get('format')!r})")
     try:
-        builds = [_build(values) for values in data["builds"]]
-        tests = [_test(values) for values in data["tests"]]
-        kept = {record.sql_id: str(data["sql"][record.sql_id]) for record in builds}
-    except (KeyError, TypeError, ValueError) as error:
+        read = record_values if data["format"] == 1 else dict[str, Any]
+        builds = [from_plain(BuildRecord, read(values)) for values in data["builds"]]
+        tests = [from_plain(TestRecord, read(values)) for values in data["tests"]]
+        kept = {record.sql_id: str(data["sql"].get(record.sql_id, "")) for record in builds}
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
         raise StateError(f"the export is incomplete: {type(error).__name__}: {error}") from error
     for record in builds:
         store.record_build(environment, record, kept[record.sql_id])
     store.record_tests(environment, tests)
     return len(builds) + len(tests)
-
-
-def _plain(record: BuildRecord | TestRecord) -> dict[str, Any]:
-    values = asdict(record)
-    return {key: value.isoformat() if isinstance(value, datetime) else value for key, value in values.items()}
-
-
-def _build(values: Mapping[str, Any]) -> BuildRecord:
-    times = {key: datetime.fromisoformat(values[key]) for key in ("observed_at", "built_at")}
-    columns = tuple((str(name), str(kind)) for name, kind in values["columns"])
-    return BuildRecord(**{**values, **times, "columns": columns})
-
-
-def _test(values: Mapping[str, Any]) -> TestRecord:
-    return TestRecord(
-        **{
-            **values,
-            "verdict": Verdict(values["verdict"]),
-            "run_at": datetime.fromisoformat(values["run_at"]),
-        }
-    )

@@ -1,4 +1,10 @@
-"""What a state store does, and what a run leaves in it."""
+"""What a state store does, and what a run leaves in it.
+
+Four ports, one for each thing that is kept: `RecordStore` (what decisions are taken from), `LeaseStore` (who may build), `HistoryStore` (what
+was seen and decided), `ShownStore` (what others were told). `StateStore` is all of them. Losing the last two costs no build.
+
+All methods raise `sao_dagster.errors.StateError` where the state cannot be reached or read. All times are UTC.
+"""
 
 from __future__ import annotations
 
@@ -7,6 +13,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Protocol
 
+from sao_dagster.core.data_version import DataVersion
 from sao_dagster.core.hashing import JSON
 from sao_dagster.core.records import BuildRecord, Lease, QueuePosition, TestRecord
 
@@ -36,7 +43,16 @@ class DecisionRecord:
 
 @dataclass(frozen=True, kw_only=True)
 class RunRecord:
-    """One run: when, how, and its summary as the command line prints it."""
+    """One run.
+
+    Attributes:
+        run_id: The run.
+        environment: Where.
+        mode: How it decided: a value of `Mode`.
+        started_at: When it began (UTC).
+        finished_at: When it ended (UTC).
+        summary: Its numbers, as the command line prints them.
+    """
 
     run_id: str
     environment: str
@@ -46,29 +62,20 @@ class RunRecord:
     summary: Mapping[str, JSON]
 
 
-class StateStore(Protocol):
-    """The shared state of all environments of a deployment.
-
-    All methods raise `sao_dagster.errors.StateError` where the state cannot be reached or read. All times are UTC.
-    """
+class RecordStore(Protocol):
+    """The last builds, the last verdicts, and what else decisions are taken from."""
 
     def builds(self, environment: str) -> dict[str, BuildRecord]:
         """Return the last builds by model."""
 
     def changes(self, environment: str, since: int) -> tuple[dict[str, BuildRecord], int]:
-        """Return the builds that were recorded after a mark, by any run, and the mark to ask with the next time."""
+        """Return the builds that were recorded after a sequence, by any run, and the sequence to ask with the next time."""
 
     def tests(self, environment: str) -> dict[str, TestRecord]:
         """Return the last verdicts by test."""
 
-    def history(self, environment: str, relations: Collection[str]) -> dict[str, tuple[tuple[str, datetime], ...]]:
-        """Return by relation the versions that were seen, with the time each was first seen, oldest first."""
-
     def sql(self, ids: Collection[str]) -> dict[str, str]:
         """Return kept SQL by id."""
-
-    def now(self) -> datetime:
-        """Return the time of the store, on which all machines agree (UTC)."""
 
     def record_build(self, environment: str, record: BuildRecord, sql: str, lease: Lease | None = None) -> None:
         """Replace the record of a model, keep its SQL, and note its data version, in one transaction.
@@ -78,6 +85,25 @@ class StateStore(Protocol):
         Raises:
             LeaseLostError: Somebody has; nothing was recorded.
         """
+
+    def record_tests(self, environment: str, records: Sequence[TestRecord]) -> None:
+        """Replace the last verdicts of tests, in one transaction."""
+
+    def contents(self, environment: str, stamp: str) -> dict[str, DataVersion]:
+        """Return the content versions that were kept under a stamp of the warehouse; none for another stamp."""
+
+    def keep_contents(self, environment: str, stamp: str, contents: Mapping[str, DataVersion]) -> None:
+        """Keep content versions under a stamp, in place of those of any other stamp."""
+
+    def clear(self, environment: str, models: Collection[str] | None, tests: Collection[str] | None) -> int:
+        """Forget the builds of models and the verdicts of tests (None: all); return how many rows went."""
+
+
+class LeaseStore(Protocol):
+    """The rights to build, and the queues for them, by the clock on which all machines agree."""
+
+    def now(self) -> datetime:
+        """Return the time of the store, on which all machines agree (UTC)."""
 
     def take_lease(
         self, environment: str, model: str, holder: str, run_id: str, seconds: float
@@ -106,26 +132,20 @@ class StateStore(Protocol):
     def leases(self, environment: str) -> list[Lease]:
         """Return the leases that are held now."""
 
-    def record_tests(self, environment: str, records: Sequence[TestRecord]) -> None:
-        """Replace the last verdicts of tests, in one transaction."""
 
-    def note_versions(self, environment: str, versions: Mapping[str, str], seen_at: datetime) -> None:
+class HistoryStore(Protocol):
+    """What was seen and what was decided, for as long as the retention says."""
+
+    def history(
+        self, environment: str, relations: Collection[str]
+    ) -> dict[str, tuple[tuple[DataVersion, datetime], ...]]:
+        """Return by relation the versions that were seen, with the time each was first seen, oldest first."""
+
+    def note_versions(self, environment: str, versions: Mapping[str, DataVersion], seen_at: datetime) -> None:
         """Note when versions were first seen; a version that is the latest already is left alone."""
 
-    def contents(self, environment: str, stamp: str) -> dict[str, str]:
-        """Return the content versions that were kept under a stamp of the warehouse; none for another stamp."""
-
-    def keep_contents(self, environment: str, stamp: str, contents: Mapping[str, str]) -> None:
-        """Keep content versions under a stamp, in place of those of any other stamp."""
-
-    def marks(self, environment: str, scope: str) -> dict[str, str]:
-        """Return what was last told about each name in a scope, such as the decisions that an evaluator has shown."""
-
-    def keep_marks(self, environment: str, scope: str, marks: Mapping[str, str]) -> None:
-        """Replace what was last told about names in a scope; losing it means only that it is told again."""
-
     def record_run(self, run: RunRecord, decisions: Sequence[DecisionRecord]) -> None:
-        """Keep a run and its decisions, and forget what is older than the retention."""
+        """Keep a run and its decisions, and forget everything that is older than the retention."""
 
     def runs(self, environment: str, limit: int | None = None) -> list[RunRecord]:
         """Return runs, newest first."""
@@ -133,8 +153,19 @@ class StateStore(Protocol):
     def decisions(self, environment: str, model: str, limit: int) -> list[DecisionRecord]:
         """Return the decisions about one model or data test, newest first."""
 
-    def clear(self, environment: str, models: Collection[str] | None, tests: Collection[str] | None) -> int:
-        """Forget the builds of models and the verdicts of tests (None: all); return how many rows went."""
+
+class ShownStore(Protocol):
+    """What others were told last, so that it is not told again; losing it means only that it is."""
+
+    def shown(self, environment: str, scope: str) -> dict[str, str]:
+        """Return what was last told about each name in a scope, such as the decisions that an evaluator has shown."""
+
+    def keep_shown(self, environment: str, scope: str, shown: Mapping[str, str]) -> None:
+        """Replace what was last told about names in a scope."""
+
+
+class StateStore(RecordStore, LeaseStore, HistoryStore, ShownStore, Protocol):
+    """The shared state of all environments of a deployment."""
 
     def close(self) -> None:
         """Let go of connections."""

@@ -14,9 +14,11 @@ from typing import Any
 from sqlalchemy import Connection, Table, delete, func, insert, select
 from sqlalchemy.dialects import postgresql, sqlite
 
-from sao_dagster.core.records import BuildRecord, Lease, QueuePosition, TestRecord, Verdict
+from sao_dagster.core.data_version import DataVersion
+from sao_dagster.core.records import BuildRecord, Lease, QueuePosition, TestRecord
 from sao_dagster.state import leases, tables
 from sao_dagster.state.connection import StateConnection, ridden_out
+from sao_dagster.state.convert import dump, from_row, to_row, versions_from_plain, versions_to_plain
 from sao_dagster.state.migrate import migrate
 from sao_dagster.state.protocol import DecisionRecord, RunRecord
 
@@ -29,7 +31,7 @@ class SqlStateStore:
 
     Args:
         url: An SQLAlchemy URL; `sqlite://` alone lives in memory, for tests.
-        retention: How long runs and their decisions are kept.
+        retention: How long everything that is history is kept: runs, decisions, versions that others followed, what was told.
 
     Raises:
         StateError: The database cannot be opened, or was written by a newer version of this package.
@@ -57,25 +59,29 @@ class SqlStateStore:
 
     @ridden_out
     def changes(self, environment: str, since: int) -> tuple[dict[str, BuildRecord], int]:
-        """Return the builds that were recorded after a mark, by any run, and the mark to ask with the next time."""
+        """Return the builds that were recorded after a sequence, by any run, and the sequence to ask with the next time."""
         query = select(tables.builds).where(
             tables.builds.c.environment == environment, tables.builds.c.sequence > since
         )
         with self._database.transaction() as connection:
             rows = connection.execute(query).all()
-        return {row.model: _to_build(row) for row in rows}, max((row.sequence for row in rows), default=since)
+        return {row.model: from_row(BuildRecord, row) for row in rows}, max(
+            (row.sequence for row in rows), default=since
+        )
 
     @ridden_out
     def tests(self, environment: str) -> dict[str, TestRecord]:
         """Return the last verdicts by test."""
         with self._database.transaction() as connection:
             rows = connection.execute(select(tables.tests).where(tables.tests.c.environment == environment))
-            return {row.test: _to_test(row) for row in rows}
+            return {row.test: from_row(TestRecord, row) for row in rows}
 
     @ridden_out
-    def history(self, environment: str, relations: Collection[str]) -> dict[str, tuple[tuple[str, datetime], ...]]:
+    def history(
+        self, environment: str, relations: Collection[str]
+    ) -> dict[str, tuple[tuple[DataVersion, datetime], ...]]:
         """Return by relation the versions that were seen, with the time each was first seen, oldest first."""
-        found: dict[str, list[tuple[str, datetime]]] = {}
+        found: dict[str, list[tuple[DataVersion, datetime]]] = {}
         with self._database.transaction() as connection:
             for names in _chunks(relations):
                 query = (
@@ -84,7 +90,9 @@ class SqlStateStore:
                     .order_by(tables.versions.c.id)
                 )
                 for row in connection.execute(query):
-                    found.setdefault(row.relation, []).append((row.version, _time(row.seen_at)))
+                    found.setdefault(row.relation, []).append(
+                        (DataVersion.parse(row.version), datetime.fromisoformat(row.seen_at))
+                    )
         return {name: tuple(versions) for name, versions in found.items()}
 
     @ridden_out
@@ -103,25 +111,7 @@ class SqlStateStore:
 
         Under a lease, that is done only while nobody has taken it over, and the lease is given back with it.
         """
-        values: dict[str, object] = {
-            "environment": environment,
-            "model": record.model,
-            "relation": record.relation,
-            "code_version": record.code_version,
-            "code_parts": _dump(record.code_parts),
-            "definition": record.definition,
-            "sql_id": record.sql_id,
-            "inputs": _dump(record.inputs),
-            "definitions": _dump(record.definitions),
-            "data_version": record.data_version,
-            "columns": _dump(record.columns),
-            "row_count": record.rows,
-            "observed_at": record.observed_at.isoformat(),
-            "built_at": record.built_at.isoformat(),
-            "seconds": record.seconds,
-            "run_id": record.run_id,
-            "build_id": record.build_id,
-        }
+        values = {"environment": environment, **to_row(record)}
         latest = select(func.coalesce(func.max(tables.builds.c.sequence), 0)).where(
             tables.builds.c.environment == environment
         )
@@ -135,108 +125,88 @@ class SqlStateStore:
             values["sequence"] = connection.execute(latest).scalar_one() + 1
             _put(connection, tables.builds, values)
             _put(connection, tables.sql, {"id": record.sql_id, "text": sql})
-            _note(connection, environment, {record.model: record.data_version}, record.built_at)
+            versions = {record.model: record.data_version}
+            _note(connection, environment, versions, record.built_at, self._oldest(record.built_at))
 
     @ridden_out
     def record_tests(self, environment: str, records: Sequence[TestRecord]) -> None:
         """Replace the last verdicts of tests, in one transaction."""
         rows = [
-            {
-                "environment": environment,
-                "test": record.test,
-                "version": record.version,
-                "inputs": _dump(record.inputs),
-                "verdict": record.verdict.value,
-                "failures": record.failures,
-                "run_at": record.run_at.isoformat(),
-                "seconds": record.seconds,
-                "run_id": record.run_id,
-            }
-            for record in sorted(records, key=lambda each: each.test)
+            {"environment": environment, **to_row(record)} for record in sorted(records, key=lambda each: each.test)
         ]
         if rows:
             with self._database.transaction(write=True) as connection:
                 _put(connection, tables.tests, rows)
 
     @ridden_out
-    def note_versions(self, environment: str, versions: Mapping[str, str], seen_at: datetime) -> None:
+    def note_versions(self, environment: str, versions: Mapping[str, DataVersion], seen_at: datetime) -> None:
         """Note when versions were first seen; a version that is the latest already is left alone."""
         with self._database.transaction(write=True) as connection:
-            _note(connection, environment, versions, seen_at)
+            _note(connection, environment, versions, seen_at, self._oldest(seen_at))
 
     @ridden_out
-    def contents(self, environment: str, stamp: str) -> dict[str, str]:
+    def contents(self, environment: str, stamp: str) -> dict[str, DataVersion]:
         """Return the content versions that were kept under a stamp of the warehouse; none for another stamp."""
         query = select(tables.contents.c.contents).where(
             tables.contents.c.environment == environment, tables.contents.c.stamp == stamp
         )
         with self._database.transaction() as connection:
             found = connection.execute(query).scalar_one_or_none()
-        kept: dict[str, str] = json.loads(found) if found else {}
-        return kept
+        return versions_from_plain(json.loads(found)) if found else {}
 
     @ridden_out
-    def keep_contents(self, environment: str, stamp: str, contents: Mapping[str, str]) -> None:
+    def keep_contents(self, environment: str, stamp: str, contents: Mapping[str, DataVersion]) -> None:
         """Keep content versions under a stamp, in place of those of any other stamp."""
-        values = {"environment": environment, "stamp": stamp, "contents": _dump(contents)}
+        values = {"environment": environment, "stamp": stamp, "contents": dump(versions_to_plain(contents))}
         with self._database.transaction(write=True) as connection:
             _put(connection, tables.contents, values)
 
     @ridden_out
-    def marks(self, environment: str, scope: str) -> dict[str, str]:
+    def shown(self, environment: str, scope: str) -> dict[str, str]:
         """Return what was last told about each name in a scope, such as the decisions that an evaluator has shown."""
-        query = select(tables.marks).where(tables.marks.c.environment == environment, tables.marks.c.scope == scope)
+        query = select(tables.shown).where(tables.shown.c.environment == environment, tables.shown.c.scope == scope)
         with self._database.transaction() as connection:
-            return {row.name: row.mark for row in connection.execute(query)}
+            return {row.name: row.told for row in connection.execute(query)}
 
     @ridden_out
-    def keep_marks(self, environment: str, scope: str, marks: Mapping[str, str]) -> None:
+    def keep_shown(self, environment: str, scope: str, shown: Mapping[str, str]) -> None:
         """Replace what was last told about names in a scope; losing it means only that it is told again."""
-        if not marks:
+        if not shown:
             return
-        rows = [
-            {"environment": environment, "scope": scope, "name": name, "mark": marks[name]} for name in sorted(marks)
-        ]
+        where = {"environment": environment, "scope": scope, "told_at": datetime.now(timezone.utc).isoformat()}
+        rows = [{**where, "name": name, "told": told} for name, told in sorted(shown.items())]
         with self._database.transaction(write=True) as connection:
-            _put(connection, tables.marks, rows)
+            _put(connection, tables.shown, rows)
 
     @ridden_out
     def record_run(self, run: RunRecord, decisions: Sequence[DecisionRecord]) -> None:
         """Keep a run and its decisions, and forget what is older than the retention."""
-        values = {
-            "run_id": run.run_id,
-            "environment": run.environment,
-            "mode": run.mode,
-            "started_at": run.started_at.isoformat(),
-            "finished_at": run.finished_at.isoformat(),
-            "summary": _dump(run.summary),
-        }
-        rows = [
-            {
-                "run_id": run.run_id,
-                "environment": run.environment,
-                "model": each.model,
-                "outcome": each.outcome,
-                "reason": each.reason,
-                "evidence": _dump(each.evidence),
-                "decided_at": each.decided_at.isoformat(),
-                "seconds": each.seconds,
-                "seconds_saved": each.seconds_saved,
-            }
-            for each in decisions
-        ]
-        oldest = (run.finished_at - self._retention).isoformat()
+        values = to_row(run)
+        rows = [{"run_id": run.run_id, "environment": run.environment, **to_row(each)} for each in decisions]
         with self._database.transaction(write=True) as connection:
             self._database.take_turns(connection, f"sao run {run.run_id}")  # its steps may end at the same moment
             before = connection.execute(select(tables.runs).where(tables.runs.c.run_id == run.run_id)).one_or_none()
             if before is not None:  # a run of several steps, each of which tells what it did
                 values["started_at"] = min(before.started_at, values["started_at"])
-                values["summary"] = _dump(_added(json.loads(before.summary), run.summary))
+                values["summary"] = dump(_added(json.loads(before.summary), run.summary))
             _put(connection, tables.runs, values)
             if rows:
                 connection.execute(insert(tables.decisions), rows)
-            connection.execute(delete(tables.decisions).where(tables.decisions.c.decided_at < oldest))
-            connection.execute(delete(tables.runs).where(tables.runs.c.finished_at < oldest))
+            self._forget(connection, self._oldest(run.finished_at))
+
+    def _oldest(self, now: datetime) -> str:
+        """Return since when history is kept; a time of the future, tried out or of another clock, makes nothing older."""
+        return (min(now, datetime.now(timezone.utc)) - self._retention).isoformat()
+
+    @staticmethod
+    def _forget(connection: Connection, oldest: str) -> None:
+        """Remove what is older than the retention from all tables that keep history, and SQL that no record speaks of."""
+        connection.execute(delete(tables.decisions).where(tables.decisions.c.decided_at < oldest))
+        connection.execute(delete(tables.runs).where(tables.runs.c.finished_at < oldest))
+        connection.execute(delete(tables.shown).where(tables.shown.c.told_at < oldest))
+        # in the order in which a build is recorded, so that the two are never in each other's way
+        connection.execute(delete(tables.sql).where(tables.sql.c.id.not_in(select(tables.builds.c.sql_id))))
+        connection.execute(delete(tables.versions).where(*_superseded(oldest)))
 
     @ridden_out
     def runs(self, environment: str, limit: int | None = None) -> list[RunRecord]:
@@ -247,17 +217,7 @@ class SqlStateStore:
             .order_by(tables.runs.c.started_at.desc())
         )
         with self._database.transaction() as connection:
-            return [
-                RunRecord(
-                    run_id=row.run_id,
-                    environment=row.environment,
-                    mode=row.mode,
-                    started_at=_time(row.started_at),
-                    finished_at=_time(row.finished_at),
-                    summary=json.loads(row.summary),
-                )
-                for row in connection.execute(query.limit(limit))
-            ]
+            return [from_row(RunRecord, row) for row in connection.execute(query.limit(limit))]
 
     @ridden_out
     def decisions(self, environment: str, model: str, limit: int) -> list[DecisionRecord]:
@@ -269,18 +229,7 @@ class SqlStateStore:
             .limit(limit)
         )
         with self._database.transaction() as connection:
-            return [
-                DecisionRecord(
-                    model=row.model,
-                    outcome=row.outcome,
-                    reason=row.reason,
-                    evidence=json.loads(row.evidence),
-                    decided_at=_time(row.decided_at),
-                    seconds=row.seconds,
-                    seconds_saved=row.seconds_saved,
-                )
-                for row in connection.execute(query)
-            ]
+            return [from_row(DecisionRecord, row) for row in connection.execute(query)]
 
     @ridden_out
     def clear(self, environment: str, models: Collection[str] | None, tests: Collection[str] | None) -> int:
@@ -345,7 +294,7 @@ def _put(connection: Connection, table: Table, rows: Mapping[str, object] | Sequ
 def _puts(inserting: Any) -> dict[str, Any]:
     """Return the statements of one kind of database, made once, since making them is what takes the time."""
     found = {}
-    for table in (tables.builds, tables.tests, tables.contents, tables.runs, tables.sql, tables.marks):
+    for table in (tables.builds, tables.tests, tables.contents, tables.runs, tables.sql, tables.shown):
         statement = inserting(table)
         keys = [column.name for column in table.primary_key]
         others = {column.name: statement.excluded[column.name] for column in table.columns if column.name not in keys}
@@ -356,7 +305,10 @@ def _puts(inserting: Any) -> dict[str, Any]:
 _PUTS = {"sqlite": _puts(sqlite.insert), "postgresql": _puts(postgresql.insert)}
 
 
-def _note(connection: Connection, environment: str, versions: Mapping[str, str], seen_at: datetime) -> None:
+def _note(
+    connection: Connection, environment: str, versions: Mapping[str, DataVersion], seen_at: datetime, oldest: str
+) -> None:
+    """Add versions that are not the latest already, and forget those of the same relations that are too old."""
     latest: dict[str, str] = {}
     for names in _chunks(versions):
         query = (
@@ -366,69 +318,31 @@ def _note(connection: Connection, environment: str, versions: Mapping[str, str],
         )
         latest.update((row.relation, row.version) for row in connection.execute(query))
     rows = [
-        {"environment": environment, "relation": name, "version": version, "seen_at": seen_at.isoformat()}
-        for name, version in versions.items()
-        if latest.get(name) != version
+        {"environment": environment, "relation": name, "version": text, "seen_at": seen_at.isoformat()}
+        for name, text in versions_to_plain(versions).items()
+        if latest.get(name) != text
     ]
     if rows:
         connection.execute(insert(tables.versions), rows)
-        oldest = (seen_at - RETENTION).isoformat()
-        names = [row["relation"] for row in rows]
-        for chunk in _chunks(names):  # only what has a newer version: the latest one is never forgotten
-            connection.execute(
-                delete(tables.versions).where(
-                    tables.versions.c.environment == environment,
-                    tables.versions.c.relation.in_(chunk),
-                    tables.versions.c.seen_at < oldest,
-                )
-            )
+        for names in _chunks(row["relation"] for row in rows):
+            mine = (tables.versions.c.environment == environment, tables.versions.c.relation.in_(names))
+            connection.execute(delete(tables.versions).where(*mine, *_superseded(oldest)))
 
 
-def _to_build(row: Any) -> BuildRecord:
-    return BuildRecord(
-        model=row.model,
-        relation=row.relation,
-        code_version=row.code_version,
-        code_parts=json.loads(row.code_parts),
-        definition=row.definition,
-        sql_id=row.sql_id,
-        inputs=json.loads(row.inputs),
-        definitions=json.loads(row.definitions),
-        data_version=row.data_version,
-        columns=tuple((name, kind) for name, kind in json.loads(row.columns)),
-        rows=row.row_count,
-        observed_at=_time(row.observed_at),
-        built_at=_time(row.built_at),
-        seconds=row.seconds,
-        run_id=row.run_id,
-        build_id=row.build_id,
+def _superseded(oldest: str) -> tuple[Any, ...]:
+    """Return the conditions for versions that were seen before a time and are not the latest of their relation."""
+    newer = tables.versions.alias()
+    there = select(newer.c.id).where(
+        newer.c.environment == tables.versions.c.environment,
+        newer.c.relation == tables.versions.c.relation,
+        newer.c.id > tables.versions.c.id,
     )
-
-
-def _to_test(row: Any) -> TestRecord:
-    return TestRecord(
-        test=row.test,
-        version=row.version,
-        inputs=json.loads(row.inputs),
-        verdict=Verdict(row.verdict),
-        failures=row.failures,
-        run_at=_time(row.run_at),
-        seconds=row.seconds,
-        run_id=row.run_id,
-    )
+    return tables.versions.c.seen_at < oldest, there.exists()
 
 
 def _added(one: Mapping[str, Any], other: Mapping[str, Any]) -> dict[str, Any]:
     """Return the sums of two summaries."""
     return {name: round(one.get(name, 0) + other.get(name, 0), 3) for name in {**one, **other}}
-
-
-def _time(text: str) -> datetime:
-    return datetime.fromisoformat(text).astimezone(timezone.utc)
-
-
-def _dump(value: object) -> str:
-    return json.dumps(value, sort_keys=True, separators=(",", ":"), default=str)
 
 
 def _chunks(names: Iterable[str]) -> Iterator[list[str]]:

@@ -14,6 +14,7 @@ builds = Table(
     Column("model", String(LONGEST_NAME), primary_key=True),
     Column("relation", Text, nullable=False),
     Column("code_version", String(64), nullable=False),
+    Column("code_scheme", Integer, nullable=False),
     Column("code_parts", Text, nullable=False),
     Column("definition", String(64), nullable=False),
     Column("sql_id", String(64), nullable=False),
@@ -42,6 +43,7 @@ tests = Table(
     Column("environment", String(LONGEST_NAME), primary_key=True),
     Column("test", String(LONGEST_NAME), primary_key=True),
     Column("version", String(64), nullable=False),
+    Column("code_scheme", Integer, nullable=False),
     Column("inputs", Text, nullable=False),
     Column("verdict", String(16), nullable=False),
     Column("failures", Integer, nullable=False),
@@ -64,13 +66,14 @@ sql = Table(
     Column("id", String(64), primary_key=True),
     Column("text", Text, nullable=False),
 )
-marks = Table(
-    "sao_marks",
+shown = Table(
+    "sao_shown",
     metadata,
     Column("environment", String(LONGEST_NAME), primary_key=True),
     Column("scope", String(LONGEST_NAME), primary_key=True),
     Column("name", String(LONGEST_NAME), primary_key=True),
-    Column("mark", String(LONGEST_NAME), nullable=False),
+    Column("told", Text, nullable=False),
+    Column("told_at", String(40), nullable=False),
 )
 runs = Table(
     "sao_runs",

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from enum import Enum
 from typing import Any, Protocol, TypeAlias
 
-from sao_dagster.core.hashing import digest
+from sao_dagster.core.data_version import DataVersion, definition_version
 from sao_dagster.core.nodes import CompiledSql, Node
 from sao_dagster.core.relations import Relation, RelationKey
 from sao_dagster.errors import UnsupportedError, WarehouseError
@@ -30,6 +30,11 @@ class RelationInfo:
     columns: tuple[tuple[str, str], ...]
     definition: str | None = None
     build_id: str | None = None
+
+    @property
+    def definition_version(self) -> DataVersion:
+        """The version by which a view that someone else replaced is recognised."""
+        return definition_version(None if self.definition is None else without_quotes(self.definition))
 
 
 class VersionsBy(str, Enum):
@@ -91,7 +96,7 @@ class Built:
     """What a build left behind; what is left out is looked up, or not known.
 
     Attributes:
-        data_version: Token of the content, read in the build's own transaction.
+        data_version: The version of the content, read in the build's own transaction.
         columns: Names and types, in order.
         rows: How many rows; None for a view, and where they were not counted.
         seconds: How long the statements took, without reading the version; None where the whole call is to be timed.
@@ -100,7 +105,7 @@ class Built:
         dropped: Views that could not stay over the new relation, because they read what it no longer has.
     """
 
-    data_version: str | None = None
+    data_version: DataVersion | None = None
     columns: Columns | None = None
     rows: int | None = None
     seconds: float | None = None
@@ -188,7 +193,7 @@ class Session(Protocol):
 
     def versions(
         self, catalog: Catalog, omit: Mapping[Relation, Collection[str]], seconds: float
-    ) -> Mapping[Relation, str | None]:
+    ) -> Mapping[Relation, DataVersion | None]:
         """Return the data version of each relation; None where it cannot be read within the time.
 
         Args:
@@ -266,27 +271,3 @@ class Warehouse(Protocol):
         Raises:
             WarehouseBusyError: It did not become free in time.
         """
-
-
-def comparable(one: str, other: str) -> bool:
-    """Return whether two data versions were made in the same way, so that a difference means other content.
-
-    >>> comparable("content:duckdb-1.4:aa", "content:duckdb-2.0:aa")
-    False
-    """
-    return one.rpartition(":")[0] == other.rpartition(":")[0]
-
-
-def schema_token(columns: Sequence[tuple[str, str]]) -> str:
-    """Return a token of column names and types; equal tokens mean that a view need not be made anew."""
-    return f"schema:{digest([list(column) for column in columns])}"
-
-
-def view_version(info: RelationInfo) -> str:
-    """Return the token by which a view that someone else replaced is recognised.
-
-    Where the catalog does not say how the view is defined, the token is comparable with no other.
-    """
-    if info.definition is None:
-        return "definition-unknown:"
-    return f"view-definition:{digest(without_quotes(info.definition))}"

@@ -84,6 +84,7 @@ def measure(folder: Path, phase: str) -> dict[str, float]:
 def prepare_state(folder: Path) -> None:
     """Make the relations and the records that a build of everything would have left."""
     import sao_dagster
+    from sao_dagster.core.data_version import DataVersion
     from sao_dagster.core.facts import Facts
     from sao_dagster.core.hashing import digest
     from sao_dagster.core.plan import node_facts
@@ -100,23 +101,25 @@ def prepare_state(folder: Path) -> None:
                 ";".join(f"create table {project.nodes[each].relation} as select 1 as id, 1 as v" for each in names)
             )
         seen = observe(project, sao_dagster.select(project), store=store, session=session, now=now, budget_seconds=600)
-        content: dict[Any, str | None] = session.versions(
+        content: dict[Any, DataVersion | None] = session.versions(
             session.catalog(), {project.nodes[each].relation: () for each in project.graph.order}, 600
         )
     records: dict[str, BuildRecord] = {}
     facts = replace(seen.facts, records=records)
     for name in project.graph.order:
         node = project.nodes[name]
-        kept = kept_sql(node.compiled)  # type: ignore[attr-defined]
+        version = content[node.relation]
+        assert version is not None
+        kept = kept_sql(node.compiled, project.dialect)  # type: ignore[attr-defined]
         inputs = {
             key: value
             for key, value in node_facts(project, name, Facts(records=records, versions=facts.versions)).inputs.items()
             if value
         }
         records[name] = BuildRecord(
-            model=name, relation=str(node.relation), code_version=node.code.version, code_parts=dict(node.code.parts),
+            model=name, relation=str(node.relation), code_version=node.code.version, code_scheme=node.code.scheme, code_parts=dict(node.code.parts),
             definition=node.code.version, sql_id=digest(kept), inputs=inputs, definitions={},
-            data_version=str(content[node.relation]), columns=(("id", "INTEGER"), ("v", "INTEGER")), rows=1,
+            data_version=version, columns=(("id", "INTEGER"), ("v", "INTEGER")), rows=1,
             observed_at=now, built_at=now, seconds=0.01, run_id="prepared",
         )  # fmt: skip
         store.record_build(project.environment, records[name], kept)

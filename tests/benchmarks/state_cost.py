@@ -21,6 +21,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
+from sao_dagster.core.data_version import DataVersion
 from sao_dagster.core.records import Lease
 from sao_dagster.state.sql_store import SqlStateStore
 from tests.postgres import Postgres
@@ -39,7 +40,10 @@ def measure(url: str, models: int) -> dict[str, float]:
         taken = time.perf_counter()
         assert isinstance(lease, Lease)
         store.record_build(
-            "e", replace(RECORD, model=model, sql_id=model, data_version=str(started)), "select 1", lease
+            "e",
+            replace(RECORD, model=model, sql_id=model, data_version=DataVersion("content", str(started))),
+            "select 1",
+            lease,
         )
         return taken - started, time.perf_counter() - taken
 

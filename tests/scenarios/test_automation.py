@@ -18,7 +18,7 @@ from sao_dagster.core.situation import ResolvedPolicy
 from sao_dagster.core.truth_table import TRUTH_TABLE, Kind
 from sao_dagster.dagster import DagsterProject, automation, build_evaluator_sensor, evaluator
 from tests.deployment import Deployment, deploy, write_shop
-from tests.situations import NOON, Case, cases, seen_as
+from tests.situations import NOON, V1, V2, Case, cases, seen_as
 from tests.world import World
 
 NO_RULES = ResolvedPolicy()
@@ -33,30 +33,30 @@ def tree(policy: ResolvedPolicy = NO_RULES, **seen: Any) -> tuple[str, dict[str,
 
 
 def test_the_tree_says_what_was_asked_and_what_it_gave() -> None:
-    label, holds = tree(inputs={"a": "2", "b": "1"})
+    label, holds = tree(inputs={"a": V2, "b": V1})
     assert label == "built: news from a"
     assert holds["state_aware"] and holds["new_data_due"] and holds["input_news"]
     assert not holds["code_changed"]
 
-    label, holds = tree(inputs={"a": "1", "b": "1"})
+    label, holds = tree(inputs={"a": V1, "b": V1})
     assert label == "reused: nothing changed"
     assert holds["state_aware"] is holds["new_data"] is False
 
-    label, holds = tree(code={"sql": "2"}, inputs={"a": "2", "b": None})
+    label, holds = tree(code={"sql": "2"}, inputs={"a": V2, "b": None})
     assert label == "built: its definition changed (sql)"
     assert holds["code_changed"] and holds["input_news"] is None, "the data was not looked at"
     assert holds["relation_missing"] is False
 
 
 def test_what_holds_news_back_is_in_the_tree() -> None:
-    label, holds = tree(PATIENT, inputs={"a": "2", "b": "1"})
+    label, holds = tree(PATIENT, inputs={"a": V2, "b": V1})
     assert label == "reused: built 1 h ago, at most every 4 h; news from a waits"
     assert holds["new_data"] is True
     assert holds["within_interval"] is True
     assert holds["interval_elapsed"] is holds["new_data_due"] is False
     assert holds["waiting_for_inputs"] is None, "the interval had decided"
 
-    label, holds = tree(ResolvedPolicy(configured=WAITS), inputs={"a": "2", "b": "1"})
+    label, holds = tree(ResolvedPolicy(configured=WAITS), inputs={"a": V2, "b": V1})
     assert label == "reused: news from a; waits for b"
     assert holds["all_inputs_have_news"] is False
 
@@ -66,7 +66,7 @@ def test_what_holds_news_back_is_in_the_tree() -> None:
     assert holds["waiting_for_inputs"] is None
 
     tolerant = ResolvedPolicy(configured=RefreshPolicy(lag_tolerance=timedelta(hours=2)))
-    label, holds = tree(tolerant, inputs={"a": "2", "b": "1"}, changed_since={"a": NOON - timedelta(minutes=5)})
+    label, holds = tree(tolerant, inputs={"a": V2, "b": V1}, changed_since={"a": NOON - timedelta(minutes=5)})
     assert label == "reused: news from a is 5 min old, 2 h are tolerated"
     assert holds["tolerance_exceeded"] is False
 

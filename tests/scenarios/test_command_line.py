@@ -47,7 +47,7 @@ def test_build_and_plan_have_one_shape(shop: World) -> None:
     ]
     assert built["models"][0]["relation"] == '"shop"."main"."orders"'
     assert built["models"][0]["rows"] == 1
-    assert built["models"][0]["data_version"].startswith("content:")
+    assert built["models"][0]["data_version"].startswith("duckdb-")
     assert {each["statement"] for each in built["tests"]} == {"orders"}
     assert built["summary"]["built"] == 2
     again = answer(shop, "build")

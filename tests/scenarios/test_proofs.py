@@ -70,7 +70,7 @@ def test_a_proof_names_the_facts_it_rests_on_with_their_versions(shop: World) ->
     evidence = run.test("unique_joined_order_id").evidence
     facts = {each["because"]: each for each in json.loads(json.dumps(evidence["facts"]))}
     assert {"unique_orders_order_id", "unique_customers_customer_id"} <= facts.keys()
-    built = {each.name: each.data_version for each in run.result.models}
+    built = {each.name: str(each.data_version) for each in run.result.models}
     assert facts["unique_orders_order_id"]["version"] == built["orders"]
     assert "at_most_one_match" in evidence["rules"]
 

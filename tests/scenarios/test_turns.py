@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from sao_dagster import select
+from sao_dagster.core.data_version import DataVersion
 from sao_dagster.core.records import BuildRecord, Lease
 from sao_dagster.run.events import Event, Message, ModelResult
 from sao_dagster.run.materialize import NodeBuilds
@@ -94,7 +95,7 @@ def test_what_another_run_has_just_built_is_reused(shop: World) -> None:
     assert outcomes["orders"] == "reused: no_new_data"
 
 
-def versions_of(world: World) -> dict[str, str]:
+def versions_of(world: World) -> dict[str, DataVersion]:
     runner = world.runner()
     _, seen = runner.plan(select(runner.project))
     return {name: version for name, version in seen.facts.versions.items() if version and name.startswith("source:")}
@@ -201,7 +202,9 @@ def test_the_record_of_the_run_that_took_over_does_not_speak_for_what_was_writte
     """The other run builds and records, then this one writes the relation without the right to: it is not reused."""
     shop.run("alone")
     store = store_of(shop)
-    theirs = replace(store.builds(ENVIRONMENT)["alone"], run_id="run-of-others", data_version="content:theirs")
+    theirs = replace(
+        store.builds(ENVIRONMENT)["alone"], run_id="run-of-others", data_version=DataVersion("content", "theirs")
+    )
     shop.model("alone", "select 2 as x")
     code = shop.runner().project.nodes["alone"].code
     build = NodeBuilds.build

@@ -1,4 +1,4 @@
-"""The store in each kind of database: records, marks, migrations, and many processes at once."""
+"""The store in each kind of database: records, retention, migrations, and many processes at once."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from pathlib import Path
 import pytest
 import sqlalchemy as sa
 
+from sao_dagster.core.data_version import DataVersion
 from sao_dagster.core.records import BuildRecord, Lease, TestRecord, Verdict
 from sao_dagster.errors import LeaseLostError, StateError
 from sao_dagster.state import tables
@@ -29,12 +30,13 @@ RECORD = BuildRecord(
     model="orders",
     relation='"shop"."main"."orders"',
     code_version="c",
+    code_scheme=2,
     code_parts={"sql": "1"},
     definition="c",
     sql_id="s",
-    inputs={"source:raw.orders": "1"},
+    inputs={"source:raw.orders": DataVersion("loaded_at", "2026-01-01 12:00:00")},
     definitions={},
-    data_version="content:1",
+    data_version=DataVersion("content", "1"),
     columns=(("id", "INTEGER"),),
     rows=1,
     observed_at=AT,
@@ -50,7 +52,8 @@ def test_records_come_back_as_they_went(state_url: str) -> None:
     test = TestRecord(
         test="t",
         version="v",
-        inputs={"orders": "1"},
+        code_scheme=2,
+        inputs={"orders": DataVersion("content", "1")},
         verdict=Verdict.WARN,
         failures=3,
         run_at=AT,
@@ -62,13 +65,13 @@ def test_records_come_back_as_they_went(state_url: str) -> None:
     assert store.builds("shop.prod") == {}
     assert store.tests("shop.dev") == {"t": test}
     assert store.sql(["s"]) == {"s": "select 1"}
-    assert store.history("shop.dev", ["orders"]) == {"orders": (("content:1", AT),)}
-    store.keep_contents("shop.dev", "stamp", {"a": "1"})
-    assert store.contents("shop.dev", "stamp") == {"a": "1"}
+    assert store.history("shop.dev", ["orders"]) == {"orders": ((DataVersion("content", "1"), AT),)}
+    store.keep_contents("shop.dev", "stamp", {"a": DataVersion("content", "1")})
+    assert store.contents("shop.dev", "stamp") == {"a": DataVersion("content", "1")}
     assert store.contents("shop.dev", "other") == {}
-    store.keep_marks("shop.dev", "shown", {"a": "1", "b": "2"})
-    store.keep_marks("shop.dev", "shown", {"b": "3"})
-    assert store.marks("shop.dev", "shown") == {"a": "1", "b": "3"}
+    store.keep_shown("shop.dev", "shown", {"a": "1", "b": "2"})
+    store.keep_shown("shop.dev", "shown", {"b": "3"})
+    assert store.shown("shop.dev", "shown") == {"a": "1", "b": "3"}
     run = RunRecord(
         run_id="r",
         environment="shop.dev",
@@ -87,28 +90,28 @@ def test_records_come_back_as_they_went(state_url: str) -> None:
     assert abs(store.now() - datetime.now(timezone.utc)) < timedelta(minutes=1)
 
 
-def test_changes_are_told_from_a_mark_on(state_url: str) -> None:
+def test_changes_are_told_from_a_sequence_on(state_url: str) -> None:
     store = SqlStateStore(state_url)
     store.record_build("e", RECORD, "")
-    found, mark = store.changes("e", 0)
+    found, sequence = store.changes("e", 0)
     assert set(found) == {"orders"}
     store.record_build("e", replace(RECORD, model="customers"), "")
-    found, later = store.changes("e", mark)
+    found, later = store.changes("e", sequence)
     assert set(found) == {"customers"}
     assert store.changes("e", later) == ({}, later)
 
 
 def test_no_change_is_missed_while_many_write(state_url: str) -> None:
-    """A reader that always goes on from its last mark has seen everything in the end."""
+    """A reader that always goes on from its last sequence has seen everything in the end."""
     store = SqlStateStore(state_url)
     done = threading.Event()
     seen: set[str] = set()
 
     def read() -> None:
-        mark = 0
+        sequence = 0
         while True:
             last = done.is_set()
-            found, mark = store.changes("e", mark)
+            found, sequence = store.changes("e", sequence)
             seen.update(found)
             if last:
                 return
@@ -121,6 +124,43 @@ def test_no_change_is_missed_while_many_write(state_url: str) -> None:
     done.set()
     reader.join()
     assert seen == {f"m{number}" for number in range(80)}
+
+
+def test_everything_that_is_history_goes_by_one_retention(state_url: str) -> None:
+    store = SqlStateStore(state_url, retention=timedelta(days=1))
+    days = [AT + timedelta(days=day) for day in range(4)]
+    store.note_versions("e", {"quiet": DataVersion("content", "only")}, AT)
+    store.note_versions("e", {"was_loud": DataVersion("content", "0")}, AT)
+    store.note_versions("e", {"was_loud": DataVersion("content", "1")}, AT + timedelta(hours=1))
+    for number, day in enumerate(days):
+        store.note_versions("e", {"loud": DataVersion("content", str(number))}, day)
+        store.record_build("e", replace(RECORD, sql_id=f"s{number}", built_at=day), f"select {number}")
+        run = RunRecord(run_id=f"r{number}", environment="e", mode="force", started_at=day, finished_at=day, summary={})
+        store.record_run(run, [DecisionRecord(model="orders", outcome="built", reason="forced", decided_at=day)])
+    kept = store.history("e", ["quiet", "was_loud", "loud"])
+    assert {name: [version.token for version, _ in seen] for name, seen in kept.items()} == {
+        "quiet": ["only"],  # the latest version is never forgotten
+        "was_loud": ["1"],
+        "loud": ["2", "3"],
+    }
+    assert [each.run_id for each in store.runs("e")] == ["r3", "r2"]
+    assert [each.decided_at for each in store.decisions("e", "orders", 9)] == [days[3], days[2]]
+    assert store.sql([f"s{number}" for number in range(4)]) == {"s3": "select 3"}
+
+
+def test_what_was_told_is_forgotten_too_and_a_time_of_the_future_forgets_nothing(state_url: str) -> None:
+    day = timedelta(days=1)
+    store = SqlStateStore(state_url, retention=day)
+    store.keep_shown("e", "scope", {"a": "1"})
+    now = datetime.now(timezone.utc)
+    run = RunRecord(run_id="r", environment="e", mode="force", started_at=now, finished_at=now, summary={})
+    store.record_run(run, [])
+    store.record_run(replace(run, run_id="tried out", finished_at=now + 1000 * day), [])
+    assert store.shown("e", "scope") == {"a": "1"}
+    assert len(store.runs("e")) == 2
+    SqlStateStore(state_url, retention=-day).record_run(run, [])
+    if state_url != "sqlite://":  # where each store has a database of its own
+        assert store.shown("e", "scope") == {}
 
 
 def test_migrations_give_the_tables_of_the_code(state_url: str) -> None:
@@ -162,11 +202,13 @@ def test_a_state_without_migrations_is_taken_over(tmp_path: Path) -> None:
     url = f"sqlite:///{tmp_path / 'state.db'}"
     engine = sa.create_engine(url)
     old = [
-        each for name, each in tables.metadata.tables.items() if name not in ("sao_leases", "sao_waiters", "sao_marks")
+        each for name, each in tables.metadata.tables.items() if name not in ("sao_leases", "sao_waiters", "sao_shown")
     ]
     tables.metadata.create_all(engine, tables=old)
     with engine.begin() as connection:
-        connection.execute(sa.text("alter table sao_builds drop column build_id"))  # migration 0003 added it
+        connection.execute(sa.text("alter table sao_builds drop column build_id"))  # later migrations added these
+        connection.execute(sa.text("alter table sao_builds drop column code_scheme"))
+        connection.execute(sa.text("alter table sao_tests drop column code_scheme"))
     with engine.begin() as connection:
         connection.execute(sa.text("insert into sao_sql values ('s', 'select 1')"))
     engine.dispose()
@@ -218,10 +260,10 @@ def test_a_long_outage_is_a_clear_failure(postgres: Postgres, monkeypatch: pytes
 def test_names_cannot_inject(state_url: str) -> None:
     store = SqlStateStore(state_url)
     nasty = "x'; drop table sao_builds; --\"\\%s"
-    store.record_build(nasty, replace(RECORD, model=nasty, inputs={nasty: nasty}), nasty)
+    store.record_build(nasty, replace(RECORD, model=nasty, inputs={nasty: DataVersion("nasty", nasty)}), nasty)
     store.take_lease(nasty, nasty, "h", nasty, 60)
-    store.keep_marks(nasty, nasty, {nasty: nasty})
-    assert store.builds(nasty)[nasty].inputs == {nasty: nasty}
+    store.keep_shown(nasty, nasty, {nasty: nasty})
+    assert store.builds(nasty)[nasty].inputs == {nasty: DataVersion("nasty", nasty)}
     assert store.history(nasty, [nasty])[nasty]
     assert [each.model for each in store.leases(nasty)] == [nasty]
 

@@ -8,7 +8,7 @@ from functools import cached_property
 from typing import Any
 
 from sao_dagster.core.hashing import digest
-from sao_dagster.core.nodes import DataTest, Materialized, Source, is_source
+from sao_dagster.core.nodes import CODE_SCHEME, DataTest, Materialized, Source, is_source
 from sao_dagster.core.project import unknown
 from sao_dagster.core.proofs import Assertion
 from sao_dagster.errors import NeedsConnectionError, ProjectError, RenderError, UnsupportedError
@@ -73,6 +73,7 @@ class TestAssembly:
         sql = prepend_ctes(embeddable(sql), tuple(ctes.items()), self.drafts.declared.dialect)
         if config.limit is not None:
             sql = f"select * from ({sql}\n) as dbt_internal_test limit {config.limit}"
+        dialect = self.drafts.declared.dialect
         if name in tests:
             other = tests[name].location
             raise ProjectError(
@@ -91,7 +92,7 @@ class TestAssembly:
             column=declared.column,
             sql=sql,
             reads=reads,
-            version=digest([sql_digest(sql, self.drafts.declared.dialect), verdict_settings(config)]),
+            version=digest([CODE_SCHEME, sql_digest(sql, dialect, self.drafts.names(reads)), verdict_settings(config)]),
             severity=config.severity,
             fail_calc=config.fail_calc,
             warn_if=config.warn_if,

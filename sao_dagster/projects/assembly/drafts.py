@@ -54,6 +54,7 @@ class Drafts:
         self.errors = list(declared.errors)
         self.by_id: dict[str, Draft] = {}
         self.disabled: set[str] = set()
+        self.texts: dict[str, str] = {}  # what SQL reads each node and source from; ephemerals have no relation
 
     def keep_those_that(self, step: Callable[[Draft], None]) -> None:
         """Take a step with every draft; those that fail it are trace and left out."""
@@ -98,6 +99,8 @@ class Drafts:
                     )
                 )
             text = cte_name(draft.id) if ephemeral else str(draft.relation)
+            if not ephemeral:
+                self.texts[draft.id] = text
             resolved = Resolved(draft.id, draft.relation, text)
             declaration = draft.declared
             for package in (None, declaration.package):
@@ -106,6 +109,7 @@ class Drafts:
                     self.context.refs[package, declaration.name, None] = resolved
         for source in self.declared.sources:
             place = self.place_of(source)
+            self.texts[source.id] = source.expression
             self.context.sources[source.source_name, source.table_name] = Resolved(source.id, place, source.expression)
 
     def place_of(self, source: Source) -> Relation:
@@ -156,6 +160,26 @@ class Drafts:
             if each not in there:
                 raise unknown(f"{name} reads {each!r}, which is not there", each, there, location)
         return tuple(dict.fromkeys(ids))
+
+    def relations_read(self, reads: Iterable[str]) -> dict[str, str]:
+        """Return what SQL reads nodes and sources from, by id, with ephemerals replaced by what they read; sorted."""
+        found: dict[str, str] = {}
+        pending, seen = list(reads), set[str]()
+        while pending:
+            name = pending.pop()
+            if name in seen:
+                continue
+            seen.add(name)
+            if name in self.texts:
+                found[name] = self.texts[name]
+            elif name in self.by_id:
+                pending += self.by_id[name].depends_on
+        return dict(sorted(found.items()))
+
+    def names(self, reads: Iterable[str], this: str | None = None) -> dict[str, str]:
+        """Return the ids of what a node reads, and its own, by what SQL reads them from."""
+        ids = {text: name for name, text in reversed(self.relations_read(reads).items())}
+        return {**ids, self.texts[this]: this} if this in self.texts else ids
 
     def ctes(self, draft: Draft) -> tuple[tuple[str, str], ...]:
         """Return the ephemerals that a model needs, each after those it uses."""

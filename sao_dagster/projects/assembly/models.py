@@ -8,7 +8,7 @@ from datetime import datetime, timezone
 from typing import Any
 
 from sao_dagster.core.hashing import digest
-from sao_dagster.core.nodes import Asking, CodeVersion, CompiledSql, Materialized, Model, Node, Seed
+from sao_dagster.core.nodes import RELATION, Asking, CodeVersion, CompiledSql, Materialized, Model, Node, Seed
 from sao_dagster.errors import NeedsConnectionError, ProjectError, RenderError, UnsupportedError
 from sao_dagster.projects.assembly.drafts import Draft, Drafts
 from sao_dagster.projects.config import NodeConfig, is_code
@@ -125,9 +125,9 @@ class ModelAssembly:
             }
             found = volatility(declaration.sql or "", self.drafts.declared.dialect)
         else:
-            sql_parts = [sql_digest(compiled.sql, self.drafts.declared.dialect)]
+            sql_parts = [sql_digest(compiled.sql, self.drafts.declared.dialect, compiled.names)]
             if compiled.incremental_sql is not None:
-                sql_parts.append(sql_digest(compiled.incremental_sql, self.drafts.declared.dialect))
+                sql_parts.append(sql_digest(compiled.incremental_sql, self.drafts.declared.dialect, compiled.names))
             parts = {"sql": digest(sql_parts)}
             found = volatility(compiled.sql, self.drafts.declared.dialect)
         compiler = TemplateCompiler(
@@ -162,9 +162,13 @@ class ModelAssembly:
         }
         counted["materialized"] = draft.materialized.value
         counted["pre_hook"], counted["post_hook"] = list(draft.pre_hooks), list(draft.post_hooks)
+        names = self.drafts.names(draft.depends_on, draft.id)
         for hooks in ("pre_hook", "post_hook"):
-            counted[hooks] = [sql_digest(hook, self.drafts.declared.dialect) for hook in counted[hooks]]
-        return CodeVersion({**parts, "config": digest(counted), "relation": digest(list(draft.relation.key))})
+            counted[hooks] = [sql_digest(hook, self.drafts.declared.dialect, names) for hook in counted[hooks]]
+        # the text of a view, which the warehouse keeps, names where everything is that it reads
+        is_view = draft.materialized is Materialized.VIEW
+        read = self.drafts.relations_read(draft.depends_on) if is_view else {}
+        return CodeVersion({**parts, "config": digest(counted), RELATION: digest([list(draft.relation.key), read])})
 
     def _inline(self, draft: Draft) -> CompiledSql:
         ctes = self.drafts.ctes(draft) if draft.materialized is not Materialized.EPHEMERAL else ()
@@ -176,6 +180,7 @@ class ModelAssembly:
                 else prepend_ctes(draft.incremental_sql, ctes, self.drafts.declared.dialect),
                 pre_hooks=draft.pre_hooks,
                 post_hooks=draft.post_hooks,
+                names=self.drafts.names(draft.depends_on, draft.id),
             )
         except RenderError as error:
             error.name, error.location = draft.id, draft.declared.location

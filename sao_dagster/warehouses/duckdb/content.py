@@ -9,12 +9,15 @@ import duckdb
 from sqlglot import exp, parse_one
 from sqlglot.errors import SqlglotError
 
+from sao_dagster.core.data_version import DataVersion
 from sao_dagster.core.hashing import digest
 from sao_dagster.core.relations import Relation, RelationKey, quote
 from sao_dagster.sql.volatile import volatility
 from sao_dagster.warehouses.protocol import Catalog
 from sao_dagster.warehouses.shared.contents import ViewSources
 from sao_dagster.warehouses.shared.names import without_quotes
+
+_HASHING = 2  # the number of the way that `content_sql` hashes rows
 
 
 def content_sql(table: str, columns: Sequence[tuple[str, str]], omitted: Collection[str]) -> str:
@@ -31,11 +34,11 @@ def content_sql(table: str, columns: Sequence[tuple[str, str]], omitted: Collect
     return f"select count(*) as rows, bit_xor({row}) as mix, sum({row}) as total from {table}"
 
 
-def content_token(row: Sequence[Any], columns: Sequence[tuple[str, str]], omitted: Collection[str]) -> str:
-    """Return the data version; DuckDB does not promise one hash for all its versions, so its version is part of it."""
+def content_version(row: Sequence[Any], columns: Sequence[tuple[str, str]], omitted: Collection[str]) -> DataVersion:
+    """Return the data version; DuckDB does not promise one hash for all its versions, so its version is part of the scheme."""
     shape = [[name, kind] for name, kind in columns]
     numbers = [str(value) for value in row]
-    return f"content:duckdb-{duckdb.__version__}-rows:{digest([shape, sorted(omitted), numbers])}"
+    return DataVersion(f"duckdb-{duckdb.__version__}/{_HASHING}", digest([shape, sorted(omitted), numbers]))
 
 
 def view_sources(relation: Relation, catalog: Catalog) -> ViewSources | None:

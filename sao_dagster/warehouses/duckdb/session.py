@@ -15,12 +15,13 @@ from pathlib import Path
 
 import duckdb
 
+from sao_dagster.core.data_version import DataVersion
 from sao_dagster.core.hashing import JSON, digest
 from sao_dagster.core.nodes import CompiledSql, Materialized, Model, Seed
 from sao_dagster.core.relations import Relation, RelationKey, quote
 from sao_dagster.errors import WarehouseError
 from sao_dagster.sql.text import embeddable
-from sao_dagster.warehouses.duckdb.content import content_sql, content_token, view_sources
+from sao_dagster.warehouses.duckdb.content import content_sql, content_version, view_sources
 from sao_dagster.warehouses.protocol import (
     Built,
     Catalog,
@@ -29,7 +30,6 @@ from sao_dagster.warehouses.protocol import (
     QueryResult,
     RelationInfo,
     Session,
-    view_version,
 )
 from sao_dagster.warehouses.shared.contents import ContentReader, CountedTable
 from sao_dagster.warehouses.shared.incremental import Statements, add_increment, by_name
@@ -172,10 +172,10 @@ class DuckDBSession(Session):
 
     def versions(
         self, catalog: Catalog, omit: Mapping[Relation, Collection[str]], seconds: float
-    ) -> dict[Relation, str | None]:
+    ) -> dict[Relation, DataVersion | None]:
         """Return content versions; views are resolved to the tables they read."""
 
-        def read(tables: Sequence[CountedTable], time_left: float) -> dict[CountedTable, str]:
+        def read(tables: Sequence[CountedTable], time_left: float) -> dict[CountedTable, DataVersion]:
             queries = [
                 f"select {number} as n, * from ({content_sql(sql_name(key), catalog[key].columns, omitted)})"
                 for number, (key, omitted) in enumerate(tables)
@@ -190,7 +190,7 @@ class DuckDBSession(Session):
             found = {}
             for number, *row in rows:
                 key, omitted = tables[number]
-                found[tables[number]] = content_token(row, catalog[key].columns, omitted)
+                found[tables[number]] = content_version(row, catalog[key].columns, omitted)
             return found
 
         return ContentReader(catalog, lambda relation: view_sources(relation, catalog), read).versions(omit, seconds)
@@ -264,7 +264,9 @@ class DuckDBSession(Session):
             self._kinds[node.relation.key] = made_view
         if made_view:  # the catalog shows a view to others, and surely to us, once it is committed
             with self._cursor() as cursor:
-                built = replace(built, data_version=view_version(_view(cursor, node.relation, built.columns or ())))
+                built = replace(
+                    built, data_version=_view(cursor, node.relation, built.columns or ()).definition_version
+                )
         return built
 
 
@@ -329,7 +331,9 @@ def _describe(
         return Built(columns=columns, seconds=seconds)
     row = cursor.execute(content_sql(str(relation), columns, omitted)).fetchone()
     assert row is not None  # noqa: S101 - an aggregate without grouping has one row
-    return Built(data_version=content_token(row, columns, omitted), columns=columns, rows=int(row[0]), seconds=seconds)
+    return Built(
+        data_version=content_version(row, columns, omitted), columns=columns, rows=int(row[0]), seconds=seconds
+    )
 
 
 def _view(cursor: duckdb.DuckDBPyConnection, relation: Relation, columns: tuple[tuple[str, str], ...]) -> RelationInfo:

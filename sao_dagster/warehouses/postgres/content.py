@@ -8,6 +8,7 @@ from typing import Any
 
 from psycopg import Connection
 
+from sao_dagster.core.data_version import DataVersion
 from sao_dagster.core.hashing import digest
 from sao_dagster.core.relations import RelationKey, quote
 from sao_dagster.errors import WarehouseError
@@ -22,6 +23,8 @@ _SETTINGS = {
     "lc_monetary": "C",
     "search_path": "",
 }
+
+_HASHING = 1  # the number of the way that `contents_sql` hashes rows
 
 Shape = tuple[str, Sequence[tuple[str, str]], Collection[str]]
 """A table as SQL writes it, its columns, and those that do not count."""
@@ -53,12 +56,14 @@ def contents_sql(tables: Sequence[Shape]) -> str:
     )
 
 
-def content_of(connection: Connection[Any], table: Shape, row: Sequence[Any]) -> str:
-    """Return the data version; PostgreSQL does not promise one hash for all its versions, so its version is part of it."""
+def content_of(connection: Connection[Any], table: Shape, row: Sequence[Any]) -> DataVersion:
+    """Return the data version; PostgreSQL does not promise one hash for all its versions, so its version is part of the scheme."""
     _, columns, omitted = table
     shape = [[name, kind] for name, kind in columns]
     version = connection.info.server_version // 10000
-    return f"content:postgres-{version}:{digest([shape, sorted(omitted), [str(value) for value in row]])}"
+    return DataVersion(
+        f"postgres-{version}/{_HASHING}", digest([shape, sorted(omitted), [str(value) for value in row]])
+    )
 
 
 def _row_hash(columns: Sequence[tuple[str, str]], omitted: Collection[str]) -> str:

@@ -19,6 +19,7 @@ import psycopg
 from psycopg import errors
 from sqlalchemy.pool import QueuePool
 
+from sao_dagster.core.data_version import DataVersion, build_version
 from sao_dagster.core.nodes import CompiledSql, Materialized, Model, Seed
 from sao_dagster.core.relations import Relation
 from sao_dagster.errors import WarehouseError
@@ -162,13 +163,13 @@ class PostgresSession(Session):
 
     def versions(
         self, catalog: Catalog, omit: Mapping[Relation, Collection[str]], seconds: float
-    ) -> dict[Relation, str | None]:
+    ) -> dict[Relation, DataVersion | None]:
         """Return content versions; views are resolved to the tables they read."""
         give_up = time.monotonic() + seconds
         views = [each.key for each in omit if each.key in catalog and catalog[each.key].is_view]
         below = self._attempted(lambda connection: view_sources(connection, views), changes=False)
 
-        def read(tables: Sequence[CountedTable], time_left: float) -> dict[CountedTable, str]:
+        def read(tables: Sequence[CountedTable], time_left: float) -> dict[CountedTable, DataVersion]:
             with self._transaction() as connection:
                 names = written_names(connection, [key for key, _ in tables])
                 shapes = [(names[key[1:]], catalog[key].columns, omitted) for key, omitted in tables]
@@ -303,9 +304,9 @@ def _described(connection: Connection, node: Model | Seed, place: Relation, buil
     """
     columns = columns_of(connection, str(place))
     if node.materialized is Materialized.VIEW:
-        return Built(data_version=f"build:{build_id}", columns=columns, build_id=build_id)
+        return Built(data_version=build_version(build_id), columns=columns, build_id=build_id)
     if not is_new and _bytes(connection, place) > _CHEAP:
-        return Built(data_version=f"build:{build_id}", columns=columns, build_id=build_id)
+        return Built(data_version=build_version(build_id), columns=columns, build_id=build_id)
     shape = (str(place), columns, node.volatile_columns)
     with plain_text(connection):
         _, *row = connection.execute(contents_sql([shape]).encode()).fetchall()[0]

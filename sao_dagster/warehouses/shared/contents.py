@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 
-from sao_dagster.core.hashing import digest
+from sao_dagster.core.data_version import DataVersion, view_version
 from sao_dagster.core.relations import Relation, RelationKey
 from sao_dagster.errors import WarehouseError
 from sao_dagster.warehouses.protocol import Catalog
@@ -37,9 +37,9 @@ class ContentReader:
 
     catalog: Catalog
     shown: Callable[[Relation], ViewSources | None]
-    read: Callable[[Sequence[CountedTable], float], Mapping[CountedTable, str]]
+    read: Callable[[Sequence[CountedTable], float], Mapping[CountedTable, DataVersion]]
 
-    def versions(self, omit: Mapping[Relation, Collection[str]], seconds: float) -> dict[Relation, str | None]:
+    def versions(self, omit: Mapping[Relation, Collection[str]], seconds: float) -> dict[Relation, DataVersion | None]:
         """Return the version of each relation; None where it cannot be read within the time.
 
         Args:
@@ -48,7 +48,7 @@ class ContentReader:
         """
         give_up = time.monotonic() + seconds
         below = {relation: self._shown(relation) for relation in omit}
-        wanted: dict[CountedTable, str | None] = {}
+        wanted: dict[CountedTable, DataVersion | None] = {}
         for relation, shown in below.items():
             for table in shown.tables if shown else ():
                 wanted[self._counted(relation, table, omit)] = None
@@ -57,7 +57,7 @@ class ContentReader:
             if time.monotonic() >= give_up:
                 break
             wanted.update(self._contents(pending[start : start + _BATCH], give_up))
-        found: dict[Relation, str | None] = {}
+        found: dict[Relation, DataVersion | None] = {}
         for relation, shown in below.items():
             tables = {table: wanted[self._counted(relation, table, omit)] for table in (shown.tables if shown else ())}
             found[relation] = _version(relation, shown, tables) if shown else None
@@ -73,24 +73,23 @@ class ContentReader:
     def _counted(relation: Relation, table: RelationKey, omit: Mapping[Relation, Collection[str]]) -> CountedTable:
         return table, tuple(sorted(omit[relation])) if table == relation.key else ()
 
-    def _contents(self, tables: Sequence[CountedTable], give_up: float) -> Mapping[CountedTable, str | None]:
+    def _contents(self, tables: Sequence[CountedTable], give_up: float) -> Mapping[CountedTable, DataVersion | None]:
         """Return the contents of tables by one statement; one by one where that fails."""
         try:
             return self.read(tables, max(0.001, give_up - time.monotonic()))
         except WarehouseError:
             if len(tables) == 1 or time.monotonic() >= give_up:
                 return dict.fromkeys(tables)
-            found: dict[CountedTable, str | None] = {}
+            found: dict[CountedTable, DataVersion | None] = {}
             for table in tables:
                 found.update(self._contents([table], give_up))
             return found
 
 
-def _version(relation: Relation, shown: ViewSources, versions: Mapping[RelationKey, str | None]) -> str | None:
+def _version(
+    relation: Relation, shown: ViewSources, versions: Mapping[RelationKey, DataVersion | None]
+) -> DataVersion | None:
     if not shown.definitions:
         return versions[relation.key]
-    if None in versions.values():
-        return None
-    return (
-        f"view:{digest([list(shown.definitions), {'.'.join(table): version for table, version in versions.items()}])}"
-    )
+    below = {".".join(table): version for table, version in versions.items() if version is not None}
+    return view_version(shown.definitions, below) if len(below) == len(versions) else None

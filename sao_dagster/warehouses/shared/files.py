@@ -6,17 +6,20 @@ import glob
 import os
 from pathlib import Path
 
+from sao_dagster.core.data_version import DataVersion
 from sao_dagster.core.hashing import JSON, digest
+from sao_dagster.core.nodes import Source
 
 
-def files_version(pattern: str, root: str) -> str | None:
-    """Return a token of the files that a path or glob means; None where none is there or they are remote.
+def files_version(source: Source, root: str) -> DataVersion | None:
+    """Return the version of the files of a source, and of how they are read; None where none is there or they are remote.
 
     Args:
-        pattern: A path or glob, absolute or from `root`.
+        source: The source; its paths start at `root` where they are not absolute.
         root: The project's folder.
     """
-    if "://" in pattern:
+    pattern = source.files
+    if pattern is None or "://" in pattern:
         return None
     names = sorted(glob.glob(os.path.join(root, pattern), recursive=True))  # noqa: PTH118, PTH207 - absolute patterns
     if not names:
@@ -28,4 +31,4 @@ def files_version(pattern: str, root: str) -> str | None:
         except OSError:
             return None
         seen.append([os.path.relpath(name, root), stat.st_size, stat.st_mtime_ns])
-    return f"files:{digest(seen)}"
+    return DataVersion("files/2", digest([source.expression.replace(root, "."), seen]))
