@@ -50,7 +50,7 @@ def _described(result: RunResult) -> dict[str, Any]:
                 "outcome": each.decision.outcome.value,
                 "reason": each.decision.reason.value,
                 "evidence": json.loads(json.dumps(each.decision.evidence, default=str)),
-                "inputs": dict(each.record.inputs) if each.record else None,
+                "inputs": {name: str(version) for name, version in each.record.inputs.items()} if each.record else None,
                 "built_at": each.record.built_at.isoformat() if each.record else None,
             }
             for each in result.models
