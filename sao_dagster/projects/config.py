@@ -49,7 +49,8 @@ class SourceFreshness(Strict):
     @field_validator("warn_after", "error_after", mode="before")
     @classmethod
     def _empty(cls, value: Any) -> Any:
-        return None if value == {} else value
+        nothing = isinstance(value, Mapping) and all(each is None for each in value.values())
+        return None if nothing else value
 
 
 class NodeConfig(BaseModel):

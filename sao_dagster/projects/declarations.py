@@ -25,15 +25,15 @@ class CompiledDeclaration:
         sql: A whole query: ephemerals that it reads are in it.
         depends_on: Ids of the nodes and sources that it reads.
         incremental_sql: The query when the table is there already, where that is another one.
-        pre_hooks: Statements to run before, in the same transaction.
-        post_hooks: Statements to run after, in the same transaction.
+        pre_hooks: Statements to run before, in the same transaction; None for those of the configuration, which are templates.
+        post_hooks: Statements to run after, likewise.
     """
 
     sql: str
     depends_on: tuple[str, ...]
     incremental_sql: str | None = None
-    pre_hooks: tuple[str, ...] = ()
-    post_hooks: tuple[str, ...] = ()
+    pre_hooks: tuple[str, ...] | None = None
+    post_hooks: tuple[str, ...] | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -84,6 +84,7 @@ class NodeDeclaration:
         version: The version, for a versioned model.
         is_latest: Whether `ref` without a version means this one.
         layers: Configuration from the broadest to the most specific, before what `config()` says in the SQL.
+        is_settled: Whether the layers are all of it, because the reader has heard `config()` already.
     """
 
     name: str
@@ -100,6 +101,7 @@ class NodeDeclaration:
     version: str | None = None
     is_latest: bool = True
     layers: tuple[Mapping[str, Any], ...] = ()
+    is_settled: bool = False
     description: str = ""
     columns: tuple[Column, ...] = ()
 

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+import duckdb
 import pytest
 
 from sao_dagster import DuckDBWarehouse, SqlProject, load_project, select
@@ -46,7 +47,7 @@ def declared(path: Path, *nodes: NodeDeclaration, **more: Any) -> Declarations:
 
 def opened(declarations: Declarations, **more: Any) -> SqlProject:
     warehouse = DuckDBWarehouse(path=str(Path(declarations.root) / "shop.duckdb"))
-    return SqlProject.of(declarations, warehouse, state_url="sqlite://", **more)
+    return SqlProject.of(declarations, warehouse, **{"state_url": "sqlite://", **more})
 
 
 def outcomes(project: SqlProject) -> dict[str, str]:
@@ -108,6 +109,64 @@ def test_a_compiled_test_asserts_what_its_kind_says_where_its_sql_is_the_usual_o
 def test_what_compiled_sql_reads_must_be_there(tmp_path: Path) -> None:
     project = opened(declared(tmp_path, node("orders", "select 1 as id", "raw")))
     assert "orders reads 'raw', which is not there" in str(project.project.errors[0])
+
+
+LOG = 'create table if not exists "shop"."main"."log" (note varchar)'
+
+
+def notes(path: Path) -> list[str]:
+    with duckdb.connect(str(path / "shop.duckdb")) as connection:
+        return [note for (note,) in connection.execute("select note from log").fetchall()]
+
+
+def test_hooks_of_the_configuration_are_templates_beside_compiled_sql_too(tmp_path: Path) -> None:
+    """What depends on the run, or asks the warehouse, is rendered in the run, and a changed hook is changed code."""
+
+    def opened_with(text: str) -> SqlProject:
+        config = {
+            "materialized": "table",
+            "pre_hook": [{"sql": LOG, "transaction": True}],
+            "post_hook": [
+                "insert into log values ('{{ this.identifier }} in {{ invocation_id | length }} letters')",
+                "insert into log values ('" + text + " {{ run_query('select 3').columns[0].values()[0] }}')",
+            ],
+        }  # fmt: skip
+        one = node("orders", "select * from range(3) t(i)", layers=(config,))
+        return opened(declared(tmp_path, one), state_url=f"sqlite:///{tmp_path / 'state.db'}")
+
+    assert outcomes(opened_with("asked:")) == {"orders": "built: never_built"}
+    assert notes(tmp_path) == ["orders in 36 letters", "asked: 3"]
+    assert outcomes(opened_with("asked:")) == {"orders": "reused: no_new_data"}
+    assert outcomes(opened_with("now:")) == {"orders": "built: code_changed"}
+    assert notes(tmp_path)[2:] == ["orders in 36 letters", "now: 3"]
+
+
+def test_hooks_that_a_reader_has_compiled_stand_for_those_of_the_configuration(tmp_path: Path) -> None:
+    compiled = CompiledDeclaration(
+        sql="select 1 as id", depends_on=(), pre_hooks=(LOG, "insert into log values ('{{ as it is }}')"), post_hooks=()
+    )
+    hooks = {"materialized": "table", "post_hook": "{{ something_else() }}"}
+    project = opened(declared(tmp_path, replace(node("orders", ""), compiled=compiled, layers=(hooks,))))
+    assert outcomes(project) == {"orders": "built: never_built"}
+    assert notes(tmp_path) == ["{{ as it is }}"]
+
+
+def test_a_seed_has_no_hook_that_asks_the_warehouse(tmp_path: Path) -> None:
+    (tmp_path / "names.csv").write_text("id\n1\n")
+    hook = "insert into log select {{ run_query('select 1').columns[0].values()[0] }}"
+    csv = {"csv": str(tmp_path / "names.csv"), "csv_digest": "1", "resource_type": "seed"}
+    seed = replace(node("names", ""), compiled=None, layers=({"post_hook": hook},), **csv)
+    (error,) = opened(declared(tmp_path, seed)).project.errors
+    assert "hooks of a seed cannot ask the warehouse" in str(error)
+
+
+def test_configuration_that_the_reader_has_settled_is_not_heard_twice(tmp_path: Path) -> None:
+    sql = "{{ config(materialized='table', tags=['a'], pre_hook='select 1') }} select 1 as id"
+    layers = ({"materialized": "table", "tags": ["a"], "pre_hook": ["select 1"]},)
+    for is_settled, times in ((True, 1), (False, 2)):
+        template = replace(node("one", ""), compiled=None, sql=sql, layers=layers, is_settled=is_settled)
+        project = opened(declared(tmp_path, template)).project
+        assert project.nodes["one"].hooks == ("select 1",) * times
 
 
 @dataclass

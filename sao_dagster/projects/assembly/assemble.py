@@ -105,7 +105,8 @@ class _Assembly:
             reading = Render(self.context, subject, execute=False)
             reading.text(declaration.sql)
             trace = reading.trace
-            layers.append(trace.config)
+            if not declaration.is_settled:
+                layers.append(trace.config)
         merged = merge_layers(*layers)
         config = parse_config(merged, name, declaration.location)
         if not config.enabled:

@@ -180,7 +180,7 @@ class TestAssembly:
             )
         if config.where:
             where = rendering.text(config.where)
-            model = RelationValue(model.relation, f"(select * from {model} where {where}) as dbt_subquery")
+            model = RelationValue(model.relation, f"(select * from {model} where {where}) dbt_subquery")
         args = {key: self._argument(rendering, value) for key, value in declared.args.items()}
         if declared.column is not None:
             args["column_name"] = declared.column
@@ -207,9 +207,9 @@ def _names(declared: TestDeclaration) -> tuple[str, str]:
     """Return the name of a test, and what a relation with its failures is called."""
     if declared.name is not None:
         return declared.name, declared.name
-    kind, tested = declared.kind, str(declared.tested)
-    if is_source(tested):
-        kind, tested = f"source_{kind}", tested.removeprefix("source:").replace(".", "_")
+    kind, tested = declared.kind, str(declared.tested).removeprefix("source:").replace(".", "_")
+    if is_source(str(declared.tested)):
+        kind = f"source_{kind}"
     return default_names(kind, tested, declared.column, declared.args)
 
 

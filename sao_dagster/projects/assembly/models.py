@@ -3,19 +3,24 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime, timezone
-from typing import Any
+from typing import Any, TypeAlias
 
 from sao_dagster.core.hashing import digest
 from sao_dagster.core.nodes import RELATION, Asking, CodeVersion, CompiledSql, Materialized, Model, Node, Seed
 from sao_dagster.errors import NeedsConnectionError, ProjectError, RenderError, UnsupportedError
 from sao_dagster.projects.assembly.drafts import Draft, Drafts
 from sao_dagster.projects.config import NodeConfig, is_code
+from sao_dagster.projects.declarations import CompiledDeclaration
 from sao_dagster.projects.templates.render import Render, RenderSubject, RenderTrace, TemplateContext, TimedExpression
 from sao_dagster.sql.ctes import prepend_ctes
 from sao_dagster.sql.fingerprint import sql_digest
 from sao_dagster.sql.volatile import Volatility, volatility
+
+Hooks: TypeAlias = tuple[tuple[str, ...], tuple[str, ...]]
+"""Statements, or their templates, before and after a build."""
 
 
 @dataclass(frozen=True)
@@ -30,42 +35,42 @@ class ModelAssembly:
 
     def compile(self, draft: Draft) -> None:
         """Render a model as it runs; what asks the warehouse is left for the run."""
-        compiled = draft.declared.compiled
+        compiled, sql = draft.declared.compiled, draft.declared.sql
+        draft.pre_hooks, draft.post_hooks = _hook_templates(draft)  # which stay, if they ask the warehouse
+        try:
+            draft.pre_hooks, draft.post_hooks = self._hooks(draft, compiled)
+            if compiled is None and sql is not None:
+                self._render(draft, sql)
+        except NeedsConnectionError:
+            draft.dynamic, draft.trace.needs_run = compiled is None, True
+            draft.sql, draft.incremental_sql = "", None
         if compiled is not None:
             draft.sql, draft.incremental_sql = compiled.sql, compiled.incremental_sql
-            draft.pre_hooks, draft.post_hooks = compiled.pre_hooks, compiled.post_hooks
-        else:
-            self._render(draft)
+        if draft.dynamic and draft.declared.csv is not None:
+            message = "hooks of a seed cannot ask the warehouse while they are rendered"
+            raise UnsupportedError(message, name=draft.id, location=draft.declared.location)
+        if draft.dynamic and draft.materialized is Materialized.EPHEMERAL:
+            message = "an ephemeral model cannot ask the warehouse while it is rendered; make it a view or a table"
+            raise UnsupportedError(message, name=draft.id, location=draft.declared.location)
         if not draft.dynamic and not draft.sql.strip() and draft.declared.csv is None:
             raise ProjectError(f"{draft.id} has no SQL", location=draft.declared.location)
 
-    def _render(self, draft: Draft) -> None:
+    def _hooks(self, draft: Draft, compiled: CompiledDeclaration | None) -> Hooks:
+        """Return the statements before and after."""
+        rendering = Render(self.drafts.context, draft.subject, execute=True)
+        hooks = _statements(_hook_templates(draft), compiled, rendering.text)
+        self._take(draft, rendering.trace)
+        return hooks
+
+    def _render(self, draft: Draft, sql: str) -> None:
         """Render a template in all the ways in which it may run."""
-        pre, post = draft.config.hooks
-        sql = draft.declared.sql
-        try:
-            hooks = Render(self.drafts.context, draft.subject, execute=True)
-            draft.pre_hooks = tuple(text for hook in pre if (text := hooks.text(hook).strip()))
-            draft.post_hooks = tuple(text for hook in post if (text := hooks.text(hook).strip()))
-            self._take(draft, hooks.trace)
-            if sql is None:
-                return
-            if draft.materialized is Materialized.INCREMENTAL:
-                again = Render(self.drafts.context, draft.subject, execute=True, incremental=True)
-                draft.incremental_sql = again.text(sql)
-                self._take(draft, again.trace)
-            first = Render(self.drafts.context, draft.subject, execute=True)
-            draft.sql = first.text(sql)
-            self._take(draft, first.trace)
-        except NeedsConnectionError:
-            draft.dynamic = True
-            draft.sql, draft.incremental_sql = "", None
-        if draft.dynamic and draft.materialized is Materialized.EPHEMERAL:
-            raise UnsupportedError(
-                "an ephemeral model cannot ask the warehouse while it is rendered; make it a view or a table",
-                name=draft.id,
-                location=draft.declared.location,
-            )
+        if draft.materialized is Materialized.INCREMENTAL:
+            again = Render(self.drafts.context, draft.subject, execute=True, incremental=True)
+            draft.incremental_sql = again.text(sql)
+            self._take(draft, again.trace)
+        first = Render(self.drafts.context, draft.subject, execute=True)
+        draft.sql = first.text(sql)
+        self._take(draft, first.trace)
 
     def _take(self, draft: Draft, trace: RenderTrace) -> None:
         """Add what a pass asked for to what was known; `execute` may show more than reading did."""
@@ -134,10 +139,11 @@ class ModelAssembly:
             self.drafts.context,
             draft.subject,
             declaration.sql or "",
-            config.hooks,
+            _hook_templates(draft),
             draft.materialized,
             self.drafts.ctes(draft),
             self.drafts.declared.dialect,
+            declaration.compiled,
         )
         return Model(
             **common,
@@ -221,15 +227,16 @@ class ModelAssembly:
 
 @dataclass(frozen=True)
 class TemplateCompiler:
-    """Renders a model in its run, where its SQL depends on the run or on the warehouse."""
+    """Renders a model in its run, where its SQL, or one of its hooks, depends on the run or on the warehouse."""
 
     context: TemplateContext
     subject: RenderSubject
     template: str
-    hooks: tuple[tuple[str, ...], tuple[str, ...]]
+    hooks: Hooks
     materialized: Materialized
     ctes: tuple[tuple[str, str], ...]
     dialect: str
+    compiled: CompiledDeclaration | None = None
 
     def compile(self, asking: Asking, run_id: str) -> CompiledSql:
         """Return the statements for this run; see `sao_dagster.core.nodes.Compiler`."""
@@ -247,16 +254,37 @@ class TemplateCompiler:
             )
             return pass_.text(text)
 
-        before, after = self.hooks
-        again = None
-        if self.materialized is Materialized.INCREMENTAL:
-            again = prepend_ctes(rendered(self.template, incremental=True), self.ctes, self.dialect)
-        return CompiledSql(
-            sql=prepend_ctes(rendered(self.template), self.ctes, self.dialect),
-            incremental_sql=again,
-            pre_hooks=tuple(text for hook in before if (text := rendered(hook).strip())),
-            post_hooks=tuple(text for hook in after if (text := rendered(hook).strip())),
-        )
+        def query(*, incremental: bool = False) -> str:
+            return prepend_ctes(rendered(self.template, incremental=incremental), self.ctes, self.dialect)
+
+        compiled = self.compiled
+        if compiled is None:
+            again = query(incremental=True) if self.materialized is Materialized.INCREMENTAL else None
+            sql = query()
+        else:
+            sql, again = compiled.sql, compiled.incremental_sql
+        before, after = _statements(self.hooks, compiled, rendered)
+        return CompiledSql(sql=sql, incremental_sql=again, pre_hooks=before, post_hooks=after)
+
+
+def _hook_templates(draft: Draft) -> Hooks:
+    """Return the hooks of the configuration; none where the reader has compiled all of them."""
+    compiled = draft.declared.compiled
+    all_given = compiled is not None and compiled.pre_hooks is not None and compiled.post_hooks is not None
+    return ((), ()) if all_given else draft.config.hooks
+
+
+def _statements(templates: Hooks, compiled: CompiledDeclaration | None, rendered: Callable[[str], str]) -> Hooks:
+    """Return hooks as they were compiled, or else rendered, without those that render to nothing."""
+    given = (None, None) if compiled is None else (compiled.pre_hooks, compiled.post_hooks)
+
+    def statements(texts: tuple[str, ...]) -> tuple[str, ...]:
+        return tuple(text for each in texts if (text := rendered(each).strip()))
+
+    before, after = (
+        statements(texts) if known is None else known for texts, known in zip(templates, given, strict=True)
+    )
+    return before, after
 
 
 def plain_config(config: NodeConfig) -> dict[str, Any]:

@@ -60,22 +60,8 @@ def read_folder(
         ProjectError: The folder is no project, or its profile is missing.
     """
     opening = open_folder(folder, target=target, variables=variables, warehouse=warehouse)
-    settings, given = opening.settings, opening.variables
-    declared = Declarations(
-        name=settings.name,
-        environment=f"{settings.name}.{opening.target}",
-        dialect=opening.warehouse.dialect,
-        root=str(opening.root),
-        database=opening.warehouse.database,
-        schema=opening.warehouse.schema,
-        target={
-            "profile_name": settings.profile or settings.name,
-            **opening.warehouse.target,
-            "name": opening.target,
-        },
-        variables=given,
-    )
-    _Folder(opening.root, settings, opening.loaded, declared).read()
+    declared = opening.declarations()
+    _Folder(opening.root, opening.settings, opening.loaded, declared).read()
     return declared, opening.warehouse
 
 
@@ -106,6 +92,20 @@ class OpenedFolder:
     target: str
     warehouse: Warehouse
     variables: dict[str, Any]
+
+    def declarations(self) -> Declarations:
+        """Return declarations in which nothing is declared yet, for a reader to fill."""
+        name = self.settings.name
+        return Declarations(
+            name=name,
+            environment=f"{name}.{self.target}",
+            dialect=self.warehouse.dialect,
+            root=str(self.root),
+            database=self.warehouse.database,
+            schema=self.warehouse.schema,
+            target={"profile_name": self.settings.profile or name, **self.warehouse.target, "name": self.target},
+            variables=self.variables,
+        )
 
 
 def open_folder(

@@ -1,0 +1,1 @@
+select * from {{ source('files', 'extra') }} union all by name select * from {{ source('files', 'called') }}

@@ -1,0 +1,2 @@
+{{ config(severity='warn') }}
+select * from {{ ref('reads_both') }} where id < {{ var('least') }}
