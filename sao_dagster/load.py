@@ -59,6 +59,7 @@ def restore_project(file: Path, folder: str | Path, *, target: str | None = None
 
 
 def _load(root: Path, target: str | None, variables: Mapping[str, Any] | None, formats: Sequence[Format]) -> SqlProject:
+    """Return the project of the first format that is in a folder, with what its `sao_project.py` declares on top."""
     file = root / PYTHON_FILE
     found = next((each for each in formats if each.is_in(root)), None)
     if found is None and file.is_file():

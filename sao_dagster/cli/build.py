@@ -123,6 +123,7 @@ def test_command(
 
 
 def _run(request: Request, opened: SqlProject, selection: Selection, mode: Mode, *, verify_proofs: bool) -> int:
+    """Run a selection with its progress on standard error, print what it did, and return the exit status."""
     if not request.as_json:
         _tell(opened, ())
     console = people()
@@ -169,6 +170,7 @@ def _line(event: Event) -> str | None:
 
 
 def _summary(result: RunResult) -> None:
+    """Print the last lines of a run for people: counts by outcome, tests by how they were settled, and seconds."""
     summary = result.summary()
     console = people()
     verdicts = [each.verdict.value for each in result.tests if each.verdict]

@@ -63,6 +63,7 @@ def explain_command(
 
 
 def _explain_model(opened: SqlProject, runner: Runner, name: str) -> dict[str, Any]:
+    """Return what is known of a model and its last decisions, as plain data in the order in which it is printed."""
     project = opened.project
     node = project.nodes[name]
     planned, seen = runner.plan(select(project, f"+{name}"))
@@ -98,6 +99,7 @@ def _explain_model(opened: SqlProject, runner: Runner, name: str) -> dict[str, A
 
 
 def _explain_test(opened: SqlProject, runner: Runner, name: str) -> dict[str, Any]:
+    """Return what is known of a data test and its last decisions, as plain data in the order in which it is printed."""
     project = opened.project
     test = project.tests[name]
     above = " ".join(f"+{read}" for read in test.reads)  # what a proof of it would rest on is looked at, too

@@ -59,6 +59,7 @@ def run_tests(session: Session, name: str, tests: Iterable[DataTest]) -> Iterato
 
 
 def _run(session: Session, statement: Statement) -> Iterator[TestAnswer]:
+    """Run one statement and yield an answer for each of its tests; where several share it and it fails, each runs alone."""
     started = time.perf_counter()
     try:
         for test in statement.tests:

@@ -223,6 +223,7 @@ def _source_versions(
     reader: _CachedContents,
     give_up: float,
 ) -> tuple[dict[str, DataVersion | None], dict[str, datetime]]:
+    """Return versions by source, and by source with a `loaded_at` setting the time of its newest data; what is not read is None."""
     versions: dict[str, DataVersion | None] = {}
     loaded_at: dict[str, datetime] = {}
     content: dict[str, Relation] = {}

@@ -125,7 +125,7 @@ class Runner(RunSettings):
         if self.project.errors:
             raise ProjectErrors(self.project.errors)
         started = time.perf_counter()
-        run_id = run_id or uuid.uuid4().hex
+        run_id = run_id or str(uuid.uuid4())
         messages: queue.SimpleQueue[Event] = queue.SimpleQueue()
         with self.warehouse.session(on_wait=lambda text: messages.put(Message(text))) as session:
             yield from _drain(messages)

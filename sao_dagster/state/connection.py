@@ -133,6 +133,7 @@ def _with_driver(url: URL) -> URL:
 
 
 def _open(url: URL) -> Engine:
+    """Return an engine for a URL: SQLite in WAL mode with transactions of our own, or PostgreSQL, which pings before it reuses."""
     if url.get_backend_name() != "sqlite":
         return create_engine(
             url, pool_pre_ping=True, pool_size=5, max_overflow=20, connect_args={"connect_timeout": 10}

@@ -101,6 +101,7 @@ def _queue_up(
     *,
     queued: bool,
 ) -> None:
+    """Keep the place that a holder has in the queue for a model, or give it one at the end."""
     if queued:
         connection.execute(
             update(_waiters)

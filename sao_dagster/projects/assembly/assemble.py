@@ -51,6 +51,7 @@ class _Assembly:
         self.drafts = Drafts(declared, self.context)
 
     def project(self) -> Project:
+        """Return the project: drafts, then references, then SQL, then fingerprints, then data tests; what fails on the way is noted."""
         for file in self.declared.macro_files:
             if file.package == self.declared.name:
                 self.drafts.attempt(self.context.macros.check, file)
@@ -91,6 +92,7 @@ class _Assembly:
         )
 
     def _draft(self, declaration: NodeDeclaration) -> None:
+        """Add the draft of a declaration: its template is read once for what it asks and configures, and its configuration is settled."""
         name, path = declaration.id, declaration.location.path
         subject = RenderSubject(
             name=declaration.name,

@@ -138,6 +138,7 @@ class TestAssembly:
             raise _asks(name, declared) from error
 
     def _generic(self, declared: TestDeclaration, config: TestConfig, name: str) -> tuple[str, RenderTrace]:
+        """Return the SQL of a generic test, rendered by its macro with the tested relation and its arguments, and what that asked for."""
         tested = str(declared.tested)
         subject = RenderSubject(name=name, path=declared.location.path, package=declared.package, resource_type="test")
         rendering = Render(self.drafts.context, subject, execute=True)

@@ -90,6 +90,7 @@ class ModelAssembly:
         nodes[draft.id] = self._node(draft)
 
     def _node(self, draft: Draft) -> Node:
+        """Return the node of a draft: a seed, or a model with its fingerprint, its volatility and, where it is rendered in each run, its compiler."""
         declaration, config = draft.declared, draft.config
         common: dict[str, Any] = {
             "name": draft.id,

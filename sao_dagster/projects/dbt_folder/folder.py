@@ -146,6 +146,7 @@ class _Folder:
     versioned: dict[str, tuple[str, VersionProperties]] = field(default_factory=dict)
 
     def read(self) -> None:
+        """Read all files of the folder into the declarations: macros, docs, properties, models, seeds, sources and data tests, in this order."""
         settings, declared = self.file, self.declared
         declared.macro_files = tuple(self._macro_files())
         declared.search_order = {
@@ -326,6 +327,7 @@ class _Folder:
     def _node(
         self, path: Path, name: str, folders: Iterable[str], kind: str, version: VersionProperties | None
     ) -> None:
+        """Declare the node of a file, once for each of its versions, with what properties files say of it."""
         fqn = self._fqn(path, folders)
         patch, loaded, _ = self.patches.get(f"{kind}.{name}", (None, None, None))
         layers = [self.settings.layer(kind, fqn)]
@@ -437,6 +439,7 @@ class _Folder:
         where: tuple[str | int, ...],
         fallback: Location,
     ) -> None:
+        """Declare the data tests that properties list for a model, seed or source, and for its columns."""
         for entry in entries:
             location = loaded.location(*where)
             try:
@@ -463,6 +466,7 @@ class _Folder:
             )
 
     def _singular(self, path: Path) -> None:
+        """Declare the data test of a SQL file, with the `config()` and the properties that it has."""
         fqn = self._fqn(path, self.file.test_paths)
         patch = self.test_patches.get(path.stem, {})
         text = path.read_text(encoding="utf-8")

@@ -190,6 +190,7 @@ class _Tables:
         return self._output(found[0], ids) if len(found) == 1 else None
 
     def _output(self, table: TableFacts, ids: count[int]) -> Output:
+        """Return the columns of a table, with what its facts and what was derived for it say of them."""
         row = next(ids)
         engine = dialect_named(self.dialect)
         columns = {engine.compared(name, quoted=True): next(ids) for name, _ in table.columns}

@@ -213,6 +213,7 @@ def _are_all(node: exp.Join, merged: Mapping[str, tuple[int, int]]) -> bool:
 def _full(
     block: QueryBlock, meeting: QueryBlock, left: Side, right: Side, found: Effects, only_equal: bool
 ) -> RowFacts:
+    """Join two sides of which either may be padded with nulls: a row is known by the rows of both sides, as far as they met."""
     proof = Proof("outer_join")
     first, one = left.rows.padded(block.context.ids, left.names.ids, proof)
     second, other = right.rows.padded(block.context.ids, right.names.ids, proof)

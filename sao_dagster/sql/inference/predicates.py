@@ -266,6 +266,7 @@ def _distinct_from(block: QueryBlock, node: exp.Expr, holds: bool) -> Effects:
 
 
 def _in(block: QueryBlock, node: exp.In, holds: bool) -> Effects:
+    """Return what holds where `x in (...)` does, or does not: `x` is not null, and its values are among those of the list or query."""
     if node.args.get("unnest") or node.args.get("field"):
         return Effects()
     if isinstance(node.this, exp.Tuple):

@@ -79,6 +79,7 @@ class QueryReader:
     # ------------------------------------------------------------------ common table expressions
 
     def _ctes(self, node: exp.Expr, outer: QueryBlock | None, around: dict[str, Output]) -> dict[str, Output]:
+        """Return what is known of each common table expression of a query; later ones may read earlier ones."""
         with_ = node.args.get("with_") or node.args.get("with")
         found: dict[str, Output] = {}
         if with_ is None:
@@ -149,6 +150,7 @@ class QueryReader:
     # ------------------------------------------------------------------ values and set operations
 
     def _values(self, node: exp.Values, outer: QueryBlock | None, ctes: dict[str, Output]) -> Output:
+        """Return what is known of written rows: of each column its values, and whether rows or columns are all different."""
         read_only(node, "expressions", "with_", "with", "order", "limit", "offset", *_OF_RELATIONS)
         block = QueryBlock(self.context, outer=outer, ctes=ctes)
         lines = [each.expressions if isinstance(each, exp.Tuple) else [each] for each in node.expressions]

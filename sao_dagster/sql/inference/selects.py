@@ -141,6 +141,7 @@ class Selecting:
         return name in self.block.aliases and bool(self.block.names.find(name))
 
     def _group(self, items: list[tuple[str, exp.Expr | int]]) -> None:
+        """Pass from rows to groups: the columns grouped by are the identity from then on, and everything else is an aggregate."""
         group = self.node.args.get("group")
         block = self.block
         if group is None:

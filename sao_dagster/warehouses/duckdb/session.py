@@ -271,6 +271,7 @@ class DuckDBSession(Session):
 
 
 def _catalog(cursor: duckdb.DuckDBPyConnection) -> dict[RelationKey, RelationInfo]:
+    """Return all tables and views of all attached databases, with their columns and the SQL of views."""
     columns: dict[RelationKey, list[tuple[str, str]]] = {}
     for database, schema, table, column, kind in cursor.execute(
         "select database_name, schema_name, table_name, column_name, data_type from duckdb_columns() "

@@ -109,6 +109,7 @@ class DuckDBWarehouse:
     def _connect(
         self, *, read_only: bool, on_wait: Callable[[str], None] | None, limit: float
     ) -> duckdb.DuckDBPyConnection:
+        """Return a connection to the file, after waiting for another process that holds it, for `limit` seconds at most."""
         path = Path(self.path)
         if read_only and not path.exists():  # nothing is there, and nothing is to be made
             return duckdb.connect(":memory:")
