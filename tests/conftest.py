@@ -10,16 +10,6 @@ from tests.postgres import Postgres
 from tests.world import WORLDS, World
 
 
-def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Leave slow suites out, unless they are asked for with `-m slow`."""
-    if "slow" in str(config.getoption("markexpr")):
-        return
-    slow = [item for item in items if item.get_closest_marker("slow")]
-    if slow:
-        config.hook.pytest_deselected(items=slow)
-        items[:] = [item for item in items if item not in slow]
-
-
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     """Scenarios run on the warehouses that they, or else their modules, are marked with; those without a mark on DuckDB."""
     marked = metafunc.definition.get_closest_marker("warehouse")

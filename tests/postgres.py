@@ -16,6 +16,7 @@ import psycopg
 from psycopg.conninfo import conninfo_to_dict
 
 from sao_dagster import PostgresWarehouse
+from tests.waiting import PATIENCE
 
 if TYPE_CHECKING:
     from typing_extensions import Self
@@ -94,7 +95,17 @@ class Postgres:
         """Start the server, and wait until it answers."""
         options = f"-p {self.port} -c listen_addresses=127.0.0.1 -c unix_socket_directories='' -c fsync=off -c max_connections=300"
         self._call(
-            "pg_ctl", "-D", str(self.place), "-w", "-t", "60", "-l", str(self.place / "log"), "-o", options, "start"
+            "pg_ctl",
+            "-D",
+            str(self.place),
+            "-w",
+            "-t",
+            f"{PATIENCE:g}",
+            "-l",
+            str(self.place / "log"),
+            "-o",
+            options,
+            "start",
         )
 
     def stop(self) -> None:

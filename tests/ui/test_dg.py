@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 DG = Path(sys.executable).parent / "dg"
-pytestmark = [pytest.mark.ui, pytest.mark.skipif(not DG.exists(), reason="needs dagster-dg-cli")]
+pytestmark = [pytest.mark.slow, pytest.mark.skipif(not DG.exists(), reason="needs dagster-dg-cli")]
 
 PYPROJECT = """
 [project]
