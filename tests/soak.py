@@ -17,7 +17,6 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
-from pathlib import Path
 
 from tests.fleet.fleet import Fleet
 from tests.fleet.test_concurrency import MODELS, run_at_once
@@ -113,7 +112,7 @@ def main() -> int:
     rounds = f"{arguments.count} rounds" if arguments.count else f"{arguments.minutes:g} minutes"
     print(f"{', '.join(names)}: {rounds}, seed {arguments.seed}", flush=True)
     started = time.monotonic()
-    with tempfile.TemporaryDirectory() as place, Postgres(Path(place)) as server:
+    with Postgres() as server:
         for number in range(arguments.count) if arguments.count else itertools.count():
             for name in names:
                 seed = arguments.seed + number

@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import psycopg
 import pytest
 
 from sao_dagster.core.records import Lease
@@ -123,7 +124,7 @@ def test_connections_that_are_cut(fleet: Fleet, postgres: Postgres) -> None:
         worker.start("cut")
         with cutting(fleet, which.rsplit("/", 1)[1]) as cuts:
             answer = worker.answer()
-        assert len(cuts) > 5
+        assert cuts
         if which == fleet.state_url:
             assert "models" in answer, answer
             assert {each["outcome"] for each in answer["models"].values()} <= {"built", "reused"}
@@ -140,18 +141,17 @@ def cutting(fleet: Fleet, database: str) -> Iterator[list[int]]:
     """
     stop = threading.Event()
     cuts: list[int] = []
-    terminate = (
-        f"select pg_terminate_backend(pid) from pg_stat_activity where datname = '{database}' and pid <> pg_backend_pid() "
-        f"and application_name {'=' if fleet.url.endswith(database) else '<>'} 'sao_dagster'"
-    )
+    which = "application_name = 'sao_dagster'" if fleet.url.endswith(database) else "application_name = ''"
+    terminate = f"select pg_terminate_backend(pid) from pg_stat_activity where datname = '{database}' and {which}"
 
     def go_on() -> None:
         last = -1
-        while not stop.wait(0.02):
-            progress = fleet.progress()
-            if progress != last and (cut := len(fleet.rows(terminate))):
-                cuts.append(cut)
-                last = progress
+        with psycopg.connect(fleet.state_url, autocommit=True, application_name="cutter") as connection:
+            while not stop.wait(0.01):
+                progress = fleet.progress(connection)
+                if progress != last and (cut := len(connection.execute(terminate.encode()).fetchall())):
+                    cuts.append(cut)
+                    last = progress
 
     thread = threading.Thread(target=go_on)
     thread.start()
@@ -163,9 +163,9 @@ def cutting(fleet: Fleet, database: str) -> Iterator[list[int]]:
 
 
 @pytest.mark.slow
-def test_a_server_that_is_restarted(tmp_path_factory: pytest.TempPathFactory) -> None:
+def test_a_server_that_is_restarted() -> None:
     with (
-        Postgres(tmp_path_factory.mktemp("own")) as server,
+        Postgres() as server,
         Fleet(server.database(), server.database(), MODELS, SETTINGS) as fleet,
     ):
         (worker,) = fleet.hire()
