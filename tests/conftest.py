@@ -2,12 +2,29 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
+from xdist.scheduler import LoadScopeScheduling
 
 from sao_dagster.projects.sao_file import Settings, variable_of
 from tests.postgres import Postgres
 from tests.world import WORLDS, World
+
+SHARED = ("tests/ui/test_dev.py",)  # modules whose tests share what takes long to start
+
+
+class Scheduling(LoadScopeScheduling):
+    """Each test goes to whoever is free, but those of a shared module to one (xdist's own groups do nothing with pytest 9.2)."""
+
+    def _split_scope(self, nodeid: str) -> str:
+        module = nodeid.partition("::")[0]
+        return module if module in SHARED else nodeid
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Scheduling:
+    return Scheduling(config, log)
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:

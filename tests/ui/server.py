@@ -19,7 +19,8 @@ from tests.waiting import PATIENCE, until
 if TYPE_CHECKING:
     from typing_extensions import Self
 
-EXAMPLE = Path(__file__).parents[2] / "example_project"
+ROOT = Path(__file__).parents[2]
+EXAMPLE = ROOT / "example_project"
 LOCATION = "example_project.definitions"
 ENDED = ("SUCCESS", "FAILURE", "CANCELED")
 
@@ -47,7 +48,7 @@ class Server:
         raise NotImplementedError
 
     def environment(self) -> dict[str, str]:
-        return {**os.environ, "DAGSTER_HOME": str(self.home), "PYTHONPATH": str(self.place)}
+        return {**os.environ, "DAGSTER_HOME": str(self.home), "PYTHONPATH": f"{self.place}{os.pathsep}{ROOT}"}
 
     @property
     def url(self) -> str:
