@@ -91,7 +91,9 @@ class Worker:
     def run(self, run_id: str, **order: Any) -> dict[str, Any]:
         """Let it run something, and return what it did."""
         self.start(run_id, **order)
-        return self.answer()
+        answer = self.answer()
+        assert answer, f"it died:\n{self.errors}"
+        return answer
 
     def signal(self, number: signal.Signals) -> None:
         """Send a signal to the process."""
