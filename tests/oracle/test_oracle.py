@@ -11,18 +11,23 @@ from tests.oracle.on_postgres import PostgresHistory
 from tests.oracle.with_tests import TestedHistory
 from tests.postgres import Postgres
 
-
-def test_what_is_reused_equals_a_rebuild() -> None:
-    explore(History, 200, STEPS)
+HISTORIES = pytest.mark.parametrize("histories", [60, pytest.param(200, marks=pytest.mark.slow)])
 
 
-def test_verdicts_that_were_not_run_for_are_what_a_run_gives() -> None:
+@HISTORIES
+def test_what_is_reused_equals_a_rebuild(histories: int) -> None:
+    explore(History, histories, STEPS)
+
+
+@HISTORIES
+def test_verdicts_that_were_not_run_for_are_what_a_run_gives(histories: int) -> None:
     TestedHistory.outcomes.clear()
-    explore(TestedHistory, 200, STEPS)
+    explore(TestedHistory, histories, STEPS)
     assert min(TestedHistory.outcomes[each] for each in (TestOutcome.RAN, TestOutcome.REUSED, TestOutcome.PROVEN)) > 20
 
 
-def test_histories_on_postgres(postgres: Postgres, monkeypatch: pytest.MonkeyPatch) -> None:
+@HISTORIES
+def test_histories_on_postgres(postgres: Postgres, monkeypatch: pytest.MonkeyPatch, histories: int) -> None:
     """Fewer of them: each is a database of its own."""
     monkeypatch.setattr(PostgresHistory, "server", postgres)
-    explore(PostgresHistory, 20, STEPS)
+    explore(PostgresHistory, histories // 6, STEPS)
