@@ -181,7 +181,7 @@ def main() -> int:
     with ExitStack() as stack:
         server = None
         if given.postgres:
-            server = stack.enter_context(Postgres(Path(stack.enter_context(tempfile.TemporaryDirectory()))))
+            server = stack.enter_context(Postgres())
         problems = [each for project in given.projects for each in compare(project.resolve(), given.dbt, server)]
     for problem in problems:
         print(" ", problem)

@@ -7,6 +7,7 @@ import pwd
 import shutil
 import socket
 import subprocess
+import tempfile
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,6 +17,7 @@ import psycopg
 from psycopg.conninfo import conninfo_to_dict
 
 from sao_dagster import PostgresWarehouse
+from tests.waiting import PATIENCE
 
 if TYPE_CHECKING:
     from typing_extensions import Self
@@ -53,12 +55,12 @@ def fetch(url: str, query: str) -> list[tuple[Any, ...]]:
 class Postgres:
     """A server, from entering to leaving the context.
 
-    Args:
-        place: An empty folder.
+    Its folder is not pytest's, which each session that starts closes to all others; as root, the server is another user's.
     """
 
-    def __init__(self, place: Path) -> None:
-        self.place = place / "data"
+    def __init__(self) -> None:
+        self._folder = tempfile.TemporaryDirectory(prefix="sao-postgres-", ignore_cleanup_errors=True)
+        self.place = Path(self._folder.name) / "data"
         with socket.socket() as free:
             free.bind(("127.0.0.1", 0))
             self.port = free.getsockname()[1]
@@ -81,11 +83,8 @@ class Postgres:
     def __enter__(self) -> Self:
         self.place.mkdir()
         if os.getuid() == 0:
-            for folder in (self.place, *self.place.parents):
-                if folder == Path("/tmp"):
-                    break
-                folder.chmod(0o755)
-            os.chown(self.place, pwd.getpwnam("nobody").pw_uid, -1)
+            for folder in (self.place.parent, self.place):
+                os.chown(folder, pwd.getpwnam("nobody").pw_uid, -1)
         self._call("initdb", "-D", str(self.place), "-U", USER, "--auth=trust", "-E", "UTF8", "--locale=C", "-N")
         self.start()
         return self
@@ -94,7 +93,17 @@ class Postgres:
         """Start the server, and wait until it answers."""
         options = f"-p {self.port} -c listen_addresses=127.0.0.1 -c unix_socket_directories='' -c fsync=off -c max_connections=300"
         self._call(
-            "pg_ctl", "-D", str(self.place), "-w", "-t", "60", "-l", str(self.place / "log"), "-o", options, "start"
+            "pg_ctl",
+            "-D",
+            str(self.place),
+            "-w",
+            "-t",
+            f"{PATIENCE:g}",
+            "-l",
+            str(self.place / "log"),
+            "-o",
+            options,
+            "start",
         )
 
     def stop(self) -> None:
@@ -109,6 +118,7 @@ class Postgres:
 
     def __exit__(self, *_: object) -> None:
         self._call("pg_ctl", "-D", str(self.place), "-w", "-m", "immediate", "stop", check=False)
+        self._folder.cleanup()
 
     def database(self) -> str:
         """Make an empty database, and return its URL."""

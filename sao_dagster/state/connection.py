@@ -25,9 +25,8 @@ from sao_dagster.errors import StateError
 
 PATIENCE = 30.0  # seconds for which a database that cannot be reached is asked again
 BUSY_SECONDS = 30  # how long SQLite waits for another writer
-_TURN = text(
-    "select set_config('idle_in_transaction_session_timeout', '10s', true), pg_advisory_xact_lock(hashtextextended(:what, 0))"
-)
+STOPPED_SECONDS = 10  # after which PostgreSQL ends a transaction whose process does not go on with it
+_TURN = text("select pg_advisory_xact_lock(hashtextextended(:what, 0))")
 P = ParamSpec("P")
 R = TypeVar("R")
 
@@ -90,10 +89,7 @@ class StateConnection:
         return float(connection.execute(text("select extract(epoch from clock_timestamp())")).scalar_one())
 
     def take_turns(self, connection: Connection, what: str) -> None:
-        """Let transactions that write the same thing follow each other; in SQLite all of them do.
-
-        The server ends the transaction of a process that stops in the middle of it, so that the others can go on.
-        """
+        """Let transactions that write the same thing follow each other; in SQLite all of them do."""
         if not self.is_sqlite:
             connection.execute(_TURN, {"what": what})
 
@@ -135,9 +131,17 @@ def _with_driver(url: URL) -> URL:
 def _open(url: URL) -> Engine:
     """Return an engine for a URL: SQLite in WAL mode with transactions of our own, or PostgreSQL, which pings before it reuses."""
     if url.get_backend_name() != "sqlite":
-        return create_engine(
+        engine = create_engine(
             url, pool_pre_ping=True, pool_size=5, max_overflow=20, connect_args={"connect_timeout": 10}
         )
+
+        @event.listens_for(engine, "connect")
+        def _limit(connection: Any, _: object) -> None:
+            # a process that stops in the middle of a transaction, be it a heartbeat, must not hold up the others for good
+            connection.execute(f"set idle_in_transaction_session_timeout = '{STOPPED_SECONDS}s'")
+            connection.commit()
+
+        return engine
     if _is_in_memory(url):
         # one connection, which is the database; threads take turns
         engine = create_engine(

@@ -9,9 +9,7 @@ one sitting: a machine with few cores has nothing to gain from more processes, s
 from __future__ import annotations
 
 import argparse
-import tempfile
 import time
-from pathlib import Path
 
 from rich.console import Console
 from rich.table import Table
@@ -85,7 +83,7 @@ def main() -> None:
     parser.add_argument("--runs", type=int, default=8)
     arguments = parser.parse_args()
     out = Console()
-    with tempfile.TemporaryDirectory() as place, Postgres(Path(place)) as server:
+    with Postgres() as server:
         compare_runs(server, arguments.models, arguments.runs, out)
         compare_builds(server, out)
 

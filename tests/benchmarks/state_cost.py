@@ -77,7 +77,7 @@ def main() -> None:
         if options.postgres:
             urls["PostgreSQL"] = options.postgres
         elif Postgres.programs():
-            urls["PostgreSQL"] = stack.enter_context(Postgres(place)).database()
+            urls["PostgreSQL"] = stack.enter_context(Postgres()).database()
         found = {name: measure(url, options.models) for name, url in urls.items()}
     table = Table("what", *found)
     for row in next(iter(found.values())):

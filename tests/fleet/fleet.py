@@ -16,14 +16,21 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
+import psycopg
+
 if TYPE_CHECKING:
     from typing_extensions import Self
 
 from tests.fleet.project import Draft, drafts, prepare
 from tests.postgres import execute, fetch
+from tests.waiting import PATIENCE, until
 
 ROOT = Path(__file__).parents[2]
-PATIENCE = 40.0  # seconds after which a worker counts as hung
+
+PROGRESS = """
+    select coalesce((select max(id) from sao_versions), 0) + coalesce((select sum(fence) from sao_leases), 0)
+         + coalesce((select max(sequence) from sao_builds), 0)
+"""
 
 
 class HungError(AssertionError):
@@ -63,16 +70,16 @@ class Worker:
         self._process.stdin.write(json.dumps(order) + "\n")
         self._process.stdin.flush()
 
-    def answer(self, patience: float = PATIENCE) -> dict[str, Any]:
+    def answer(self) -> dict[str, Any]:
         """Return the next answer; empty where the process ended instead."""
         try:
-            line = self._answers.get(timeout=patience)
+            line = self._answers.get(timeout=PATIENCE)
         except queue.Empty:
             self.signal(signal.SIGUSR1)
-            time.sleep(1)
-            raise HungError(f"no answer from worker {self._process.pid} within {patience:g} s\n{self.errors}") from None
+            time.sleep(1)  # in which it says where it is
+            raise HungError(f"no answer from worker {self._process.pid} within {PATIENCE:g} s\n{self.errors}") from None
         if line is None:
-            self._process.wait(10)
+            self._process.wait(PATIENCE)
             return {}
         found: dict[str, Any] = json.loads(line)
         return found
@@ -84,7 +91,9 @@ class Worker:
     def run(self, run_id: str, **order: Any) -> dict[str, Any]:
         """Let it run something, and return what it did."""
         self.start(run_id, **order)
-        return self.answer()
+        answer = self.answer()
+        assert answer, f"it died:\n{self.errors}"
+        return answer
 
     def signal(self, number: signal.Signals) -> None:
         """Send a signal to the process."""
@@ -130,6 +139,22 @@ class Fleet:
         for worker in new:
             assert "ready" in worker.answer(), worker.errors
         return new
+
+    def progress(self, connection: psycopg.Connection[Any] | None = None) -> int:
+        """Return a number that grows with each version that is noted, each lease that is given and each build that is recorded.
+
+        Args:
+            connection: To the state, for who asks often.
+        """
+        try:
+            rows = connection.execute(PROGRESS.encode()).fetchall() if connection else fetch(self.state_url, PROGRESS)
+        except psycopg.errors.UndefinedTable:
+            return 0
+        return int(rows[0][0])
+
+    def wait_for_a_step(self, before: int) -> None:
+        """Wait until there is more progress than before."""
+        until("a step of a run", lambda: self.progress() > before)
 
     # ------------------------------------------------------------------ what is in the warehouse
 

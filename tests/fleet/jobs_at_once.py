@@ -13,7 +13,7 @@ opened = fleet_project(os.environ["FLEET_URL"], None, models=30, pause=0.3)
 opened.source("raw", "fragile")
 opened.model(name="fragile", materialized="table", sql="select 12 / v as v from {{ source('raw', 'fragile') }}")
 opened.model(name="below", materialized="table", sql="select v from {{ ref('fragile') }}")
-opened.model(name="slow", materialized="table", sql="select pg_sleep(120)::text as x")
+opened.model(name="slow", materialized="table", sql="select pg_sleep(3600)::text as x")
 
 running = dg.DefaultScheduleStatus.RUNNING
 defs = definitions(

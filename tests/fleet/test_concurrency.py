@@ -6,7 +6,6 @@ that another run has just built it from, exactly as many builds as there are mod
 
 from __future__ import annotations
 
-import os
 import random
 import threading
 from collections.abc import Iterator
@@ -20,11 +19,10 @@ import pytest
 from tests.fleet.fleet import Fleet
 from tests.postgres import Postgres
 
-ROUNDS = int(os.environ.get("SAO_ROUNDS", "4"))
 MODELS = 200
 
 
-@pytest.fixture(params=["postgres", "sqlite"])
+@pytest.fixture(params=["postgres", pytest.param("sqlite", marks=pytest.mark.slow)])
 def fleet(request: pytest.FixtureRequest, postgres: Postgres, tmp_path: Path) -> Any:
     state_url = postgres.database() if request.param == "postgres" else f"sqlite:///{tmp_path / 'state.db'}"
     with Fleet(postgres.database(), state_url, MODELS) as found:
@@ -95,8 +93,12 @@ def succeeded(answers: list[dict[str, Any]]) -> None:
 
 
 def test_runs_at_once_build_the_least_and_build_it_right(fleet: Fleet) -> None:
-    chance = random.Random(os.environ.get("SAO_SEED", "1"))
-    workers = fleet.hire(8 if ROUNDS > 4 else 4)
+    run_at_once(fleet, random.Random("1"), rounds=4, processes=4)
+
+
+def run_at_once(fleet: Fleet, chance: random.Random, rounds: int, processes: int) -> None:
+    """Run at once, in every second round while sources change, and look at what came of it after each round."""
+    workers = fleet.hire(processes)
     consumed: dict[str, tuple[str, ...]] = {}  # what each model was made of when it was last built
     builds: dict[str, list[Made]] = {}
 
@@ -108,7 +110,7 @@ def test_runs_at_once_build_the_least_and_build_it_right(fleet: Fleet) -> None:
                     made = Made(each["built_at"], each["inputs"], each["reason"], each["evidence"])
                     builds.setdefault(name, []).append(made)
 
-    for number in range(ROUNDS):
+    for number in range(rounds):
         crew = workers[: max(2, chance.randint(2, len(workers)))]
         for _ in range(3):
             change(fleet, chance)

@@ -13,6 +13,7 @@ from tests.fleet.fleet import Fleet
 from tests.postgres import Postgres
 
 pytest.importorskip("dagster_postgres")
+pytestmark = pytest.mark.slow
 
 
 @pytest.fixture
@@ -32,7 +33,7 @@ def store(fleet: Fleet) -> Iterator[SqlStateStore]:
 @pytest.mark.parametrize("fleet", [30], indirect=True)
 def test_schedules_and_the_evaluator_at_once(fleet: Fleet, store: SqlStateStore, tmp_path: Path) -> None:
     with Deployment(tmp_path, "jobs_at_once", fleet.state_url, fleet.url) as deployed:
-        deployed.until("the first builds", lambda: len(fleet.builds()) >= 30 and not deployed.going(), 240)
+        deployed.until("the first builds", lambda: len(fleet.builds()) >= 30 and not deployed.going())
         assert set(fleet.builds().values()) == {1}
 
         # there is always news, until a schedule and the evaluator have both fired; builds of one model at once would fail
@@ -40,25 +41,25 @@ def test_schedules_and_the_evaluator_at_once(fleet: Fleet, store: SqlStateStore,
             fleet.sql("update raw.s5 set v = v + 1")
             return {"one", "fleet_evaluator"} <= set(deployed.origins().values())
 
-        deployed.until("runs of a schedule and of the evaluator", both, 240)
-        deployed.until("their end", lambda: fleet.wrong() == [] and not deployed.going(), 240)
+        deployed.until("runs of a schedule and of the evaluator", both)
+        deployed.until("their end", lambda: fleet.wrong() == [] and not deployed.going())
         assert deployed.failed() == []
 
         before = fleet.last_build()
-        fleet.sql("update raw.s3 set v = v + 1", "update raw.s5 set v = v + 1")
+        fleet.sql("update raw.s3 set v = v + 1; update raw.s5 set v = v + 1")  # at once
         runs = len(deployed.origins())
-        deployed.until("what follows from news", lambda: len(deployed.origins()) > runs and not deployed.going(), 240)
-        deployed.until("all of it", lambda: fleet.wrong() == [] and not deployed.going(), 240)
+        deployed.until("what follows from news", lambda: len(deployed.origins()) > runs and not deployed.going())
+        deployed.until("all of it", lambda: fleet.wrong() == [] and not deployed.going())
         assert set(fleet.builds(before).values()) == {1}
 
         # termination in the middle of a build frees the lease, and the statement ends
-        sleeping = "select count(*) from pg_stat_activity where query like '%pg_sleep(120)%' and state = 'active' and pid <> pg_backend_pid()"
+        sleeping = "select count(*) from pg_stat_activity where query like '%pg_sleep(3600)%' and state = 'active' and pid <> pg_backend_pid()"
         slow = deployed.start("slow_job")
         deployed.until("the statement", lambda: fleet.rows(sleeping) == [(1,)])
         assert [each.model for each in store.leases("fleet.dev")] == ["slow"]
         deployed.terminate(slow)
-        deployed.until("the freed lease", lambda: not store.leases("fleet.dev"), 20)
-        deployed.until("the end of the statement", lambda: fleet.rows(sleeping) == [(0,)], 20)
+        deployed.until("the freed lease", lambda: not store.leases("fleet.dev"))
+        deployed.until("the end of the statement", lambda: fleet.rows(sleeping) == [(0,)])
 
         # re-execution from failure builds what is left, and nothing else
         failed = deployed.launch("fragile_job")

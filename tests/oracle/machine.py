@@ -24,6 +24,7 @@ from sao_dagster.warehouses.protocol import Warehouse
 
 HELD = {Reason.WITHIN_INTERVAL, Reason.WITHIN_TOLERANCE, Reason.WAITING_FOR_INPUTS}
 SOURCES = ("s0", "s1")
+STEPS = 25  # of a history, at most
 KINDS = ("table", "table", "view", "ephemeral", "incremental")
 Content = Counter[tuple[Any, ...]]
 

@@ -10,13 +10,11 @@ from __future__ import annotations
 
 import argparse
 import random
-import tempfile
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from itertools import combinations
-from pathlib import Path
 from typing import Any, Protocol
 
 import duckdb
@@ -268,7 +266,7 @@ def main() -> None:
     else:
         from tests.postgres import Postgres as Server
 
-        with tempfile.TemporaryDirectory() as place, Server(Path(place)) as server:
+        with Server() as server:
             report = fuzz(Postgres(server.database()), arguments.seed, arguments.pairs)
     for claim in report.unsound:
         print(f"UNSOUND {claim}")

@@ -13,6 +13,7 @@ import pytest
 from sao_dagster import DuckDBWarehouse, SqlProject, load_project, select
 from sao_dagster.errors import ProjectErrors, SaoError, SelectionError, StateError, WarehouseBusyError
 from sao_dagster.projects.policies import BuildAfterConfig
+from tests.waiting import PATIENCE
 from tests.world import World
 
 
@@ -141,7 +142,7 @@ def test_a_locked_file_is_waited_for_and_given_up(world: World) -> None:
         [
             sys.executable,
             "-c",
-            f"import duckdb, time; c = duckdb.connect({str(world.root / 'shop.duckdb')!r}); print('held', flush=True); time.sleep(60)",
+            f"import duckdb, time; c = duckdb.connect({str(world.root / 'shop.duckdb')!r}); print('held', flush=True); time.sleep(3600)",
         ],
         stdout=subprocess.PIPE,
     )
@@ -155,10 +156,9 @@ def test_a_locked_file_is_waited_for_and_given_up(world: World) -> None:
         ):
             pass
         said: list[str] = []
-        started = time.monotonic()
         holder.kill()
-        with opened.warehouse.session(on_wait=said.append, wait_seconds=30):
-            assert time.monotonic() - started < 30
+        with opened.warehouse.session(on_wait=said.append, wait_seconds=PATIENCE):
+            pass
     finally:
         holder.kill()
         holder.wait()
@@ -209,10 +209,12 @@ def test_interrupted_in_the_middle_of_a_build(world: World) -> None:
     world.model("a", "select 1 as x").run()
     world.model("a", "select count(*) as x from range(100000000000) t(i), range(1000) u(j) where i % 7 = j")
     code = textwrap.dedent(f"""
+        from dataclasses import replace
         from sao_dagster import load_project, select
         project = load_project({str(world.root)!r})
         project.settings = project.settings.model_copy(update={{"state_url": "sqlite:///{world.root / "state.db"}"}})
-        project.runner().run(select(project.project), on_event=lambda event: print(type(event).__name__, flush=True))
+        runner = replace(project.runner(), lease_seconds=2.0)  # after which the next run takes its place
+        runner.run(select(project.project), on_event=lambda event: print(type(event).__name__, flush=True))
     """)
     running = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True)
     assert running.stdout is not None

@@ -171,7 +171,7 @@ def test_a_sensor_tick_skips_while_another_process_holds_the_file(shop: World) -
     import sys
 
     deployed = deploy(shop)
-    code = f"import duckdb, time; c = duckdb.connect({str(shop.root / 'shop.duckdb')!r}); print('held', flush=True); time.sleep(60)"
+    code = f"import duckdb, time; c = duckdb.connect({str(shop.root / 'shop.duckdb')!r}); print('held', flush=True); time.sleep(3600)"
     with subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE) as holder:
         try:
             assert holder.stdout is not None

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import threading
-import time
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
@@ -12,10 +11,11 @@ import pytest
 
 from sao_dagster import select
 from sao_dagster.core.data_version import DataVersion
-from sao_dagster.core.records import BuildRecord, Lease
+from sao_dagster.core.records import BuildRecord, Lease, QueuePosition
 from sao_dagster.run.events import Event, Message, ModelResult
 from sao_dagster.run.materialize import NodeBuilds
 from sao_dagster.state.sql_store import SqlStateStore
+from tests.waiting import until
 from tests.world import World
 
 ENVIRONMENT = "shop.dev"
@@ -114,22 +114,32 @@ def test_a_run_that_need_not_build_any_more_leaves_the_queue(shop: World) -> Non
     def build_it() -> None:
         if behind:
             return
-        while (place := store.take_lease(ENVIRONMENT, "orders", "behind", "run-behind", 60.0)).ahead < 2:  # type: ignore[union-attr]
-            store.leave_queues(ENVIRONMENT, "behind")
-            time.sleep(0.02)
-        behind.append(place)
+        behind.append(until("the place behind the run", second_in_line, 0.02))
         store.record_build(
             ENVIRONMENT, replace(record, inputs=news, run_id="run-of-others", built_at=shop.now), "", lease
         )
-        threading.Timer(1.5, look).start()
+        threading.Thread(target=wait_for_the_turn).start()
 
-    def look() -> None:
-        behind.append(store.take_lease(ENVIRONMENT, "orders", "behind", "run-behind", 60.0))
-        store.release_lease(ENVIRONMENT, other)
+    def ask() -> Lease | QueuePosition:
+        return store.take_lease(ENVIRONMENT, "orders", "behind", "run-behind", 60.0)
+
+    def second_in_line() -> QueuePosition | None:
+        place = ask()
+        assert isinstance(place, QueuePosition)
+        if place.ahead == 2:
+            return place
+        store.leave_queues(ENVIRONMENT, "behind")
+        return None
+
+    def wait_for_the_turn() -> None:
+        try:
+            behind.append(until("the turn", lambda: isinstance(ask(), Lease), 0.2))
+        finally:
+            store.release_lease(ENVIRONMENT, other)  # the run waits for it until then
 
     shop.model("alone", "select 2 as x")
     run(shop, build_it, verify=False)
-    assert isinstance(behind[1], Lease), behind
+    assert behind[1:] == [True], "while the run still went on"
 
 
 def test_waiting_is_bounded_and_says_for_whom(shop: World) -> None:
@@ -150,28 +160,23 @@ def test_the_lease_of_a_dead_run_is_taken_over(shop: World) -> None:
     assert shop.run().outcomes["orders"] == "built: never_built"
 
 
-def test_a_lease_is_kept_by_its_heartbeat(shop: World) -> None:
+def test_a_lease_is_kept_by_its_heartbeat(shop: World, monkeypatch: pytest.MonkeyPatch) -> None:
     """A build that takes longer than the lease is not taken over while its run is alive."""
-    shop.model("slow", "select count(*) as n from range(120000000) t(i), range(8) u(j) where (i * j) % 7 = 3")
     store = store_of(shop)
-    taken: list[object] = []
-    runner = replace(shop.runner(), lease_seconds=0.3)
-    done = threading.Event()
+    build = NodeBuilds.build
+    answers: list[Lease | QueuePosition] = []
 
-    def ask() -> None:
-        while not done.is_set():
-            if any(each.model == "slow" for each in store.leases(ENVIRONMENT)):
-                answer = store.take_lease(ENVIRONMENT, "slow", "someone-else", "run-of-others", 0.2)
-                taken.append(answer) if isinstance(answer, Lease) and not done.is_set() else None
-            time.sleep(0.05)
+    def slow(self: Any, *arguments: Any) -> Any:
+        (given,) = store.leases(ENVIRONMENT)
+        until("the end of the lease as it was given", lambda: store.now() > given.expires_at)
+        answers.append(store.take_lease(ENVIRONMENT, "alone", "someone-else", "run-of-others", 60.0))
+        return build(self, *arguments)
 
-    thread = threading.Thread(target=ask)
-    thread.start()
-    result = runner.run(select(runner.project, "slow"))
-    done.set()
-    thread.join()
-    assert result.succeeded
-    assert not [each for each in taken if isinstance(each, Lease) and each.fence == 1]
+    monkeypatch.setattr(NodeBuilds, "build", slow)
+    runner = replace(shop.runner(), lease_seconds=3.0)
+    assert runner.run(select(runner.project, "alone")).succeeded
+    (answer,) = answers
+    assert isinstance(answer, QueuePosition), "the run still has it"
 
 
 def test_a_run_whose_lease_was_taken_over_records_nothing_and_decides_again(

@@ -6,25 +6,26 @@ fence, the look at who holds, or the queue must make it fail; that is tested, to
 
 from __future__ import annotations
 
-import os
 from dataclasses import replace
 from typing import Any, ClassVar
 
 import pytest
-from hypothesis import HealthCheck, Phase, settings
+from hypothesis import Phase
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule, run_state_machine_as_test
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
 from sao_dagster.core.records import Lease, QueuePosition
 from sao_dagster.errors import LeaseLostError
 from sao_dagster.state import leases
 from sao_dagster.state.connection import StateConnection
 from sao_dagster.state.sql_store import SqlStateStore
+from tests.machines import explore
 from tests.state.test_store import RECORD
 
 HOLDERS = ("h0", "h1", "h2")
 MODELS = ("a", "b")
 SECONDS = 10.0
+STEPS = 40  # of an interleaving, at most
 holders = st.sampled_from(HOLDERS)
 models = st.sampled_from(MODELS)
 
@@ -148,22 +149,8 @@ class Protocol(RuleBasedStateMachine):
         assert there == {model: whose for model, (whose, until) in self.rightful.items() if self._lives(until)}
 
 
-def explore(examples: int, *phases: Phase) -> None:
-    run_state_machine_as_test(
-        Protocol,
-        settings=settings(
-            max_examples=examples,
-            stateful_step_count=40,
-            deadline=None,
-            suppress_health_check=list(HealthCheck),
-            phases=phases or (Phase.generate, Phase.shrink),
-            database=None,
-        ),
-    )
-
-
 def test_the_protocol_holds() -> None:
-    explore(int(os.environ.get("SAO_INTERLEAVINGS", "150")))
+    explore(Protocol, 150, STEPS)
 
 
 def unfenced(*_: Any) -> None:
@@ -191,7 +178,9 @@ TAKE = leases.take
 def test_what_is_taken_out_is_missed(monkeypatch: pytest.MonkeyPatch, name: str, broken: Any) -> None:
     monkeypatch.setattr(leases, name, broken)
     with pytest.raises(AssertionError):
-        explore(10_000, Phase.generate)  # it ends with the first failure, usually within some dozens
+        explore(
+            Protocol, 10_000, STEPS, phases=(Phase.generate,)
+        )  # it ends with the first failure, usually within some dozens
 
 
 def test_the_clock_is_the_stores_own() -> None:

@@ -18,12 +18,13 @@ import sqlalchemy as sa
 from sao_dagster.core.data_version import DataVersion
 from sao_dagster.core.records import BuildRecord, Lease, TestRecord, Verdict
 from sao_dagster.errors import LeaseLostError, StateError
-from sao_dagster.state import tables
-from sao_dagster.state.connection import StateConnection
+from sao_dagster.state import leases, tables
+from sao_dagster.state.connection import StateConnection, StateLostError
 from sao_dagster.state.migrate import HEAD, VERSION_TABLE, VERSIONS
 from sao_dagster.state.protocol import DecisionRecord, RunRecord
 from sao_dagster.state.sql_store import SqlStateStore
 from tests.postgres import Postgres
+from tests.waiting import PATIENCE
 
 AT = datetime(2026, 1, 1, 12, tzinfo=timezone.utc)
 RECORD = BuildRecord(
@@ -193,7 +194,7 @@ def test_processes_that_start_at_once_migrate_once(state_url: str) -> None:
         for _ in range(4)
     ]
     for each in started:
-        out, error = each.communicate(timeout=120)
+        out, error = each.communicate(timeout=PATIENCE)
         assert (out.strip(), each.returncode) == ("0", 0), error
 
 
@@ -234,7 +235,8 @@ def test_a_password_is_in_no_error(monkeypatch: pytest.MonkeyPatch) -> None:
     assert "swordfish" not in str(raised.value)
 
 
-def test_a_short_outage_is_ridden_out(postgres: Postgres) -> None:
+def test_a_short_outage_is_ridden_out(postgres: Postgres, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sao_dagster.state.connection.PATIENCE", PATIENCE)  # a busy machine starts a server slowly
     store = SqlStateStore(postgres.database())
     store.record_build("e", RECORD, "")
     restart = threading.Thread(target=postgres.restart, args=(1.0,))
@@ -255,6 +257,23 @@ def test_a_long_outage_is_a_clear_failure(postgres: Postgres, monkeypatch: pytes
     finally:
         postgres.start()
     assert store.builds("e") == {}
+
+
+def test_a_process_that_stops_in_the_middle_of_a_heartbeat_holds_nobody_up(
+    postgres: Postgres, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("sao_dagster.state.connection.STOPPED_SECONDS", 1)
+    url = postgres.database()
+    stopped, other = SqlStateStore(url), SqlStateStore(url)
+    assert isinstance(stopped.take_lease("e", "orders", "stopped", "run-1", seconds=0.0), Lease)
+
+    def stop_in_the_middle() -> None:
+        with stopped._database.transaction(write=True) as connection:
+            leases.renew(connection, stopped._database.now(connection), "e", "stopped", 0.0)
+            assert isinstance(other.take_lease("e", "orders", "other", "run-2", seconds=60), Lease), "meanwhile"
+
+    with pytest.raises(StateLostError):
+        stop_in_the_middle()
 
 
 def test_names_cannot_inject(state_url: str) -> None:
@@ -312,5 +331,5 @@ def test_only_one_of_many_processes_has_a_lease(state_url: str, tmp_path: Path) 
         for n in range(4)
     ]
     for each in started:
-        out, error = each.communicate(timeout=120)
+        out, error = each.communicate(timeout=PATIENCE)
         assert out.strip() == "done", error

@@ -9,11 +9,14 @@ import subprocess
 import tempfile
 import time
 import urllib.request
+from collections.abc import Callable
 from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from websockets.sync.client import connect
+
+from tests.waiting import PATIENCE, until
 
 if TYPE_CHECKING:
     from typing_extensions import Self
@@ -53,10 +56,7 @@ class Browser:
             stderr=subprocess.DEVNULL,
         )  # fmt: skip
         port_file = Path(self._profile.name) / "DevToolsActivePort"
-        end = time.monotonic() + 60
-        while not (port_file.exists() and "\n" in port_file.read_text()):
-            assert time.monotonic() < end, "the browser does not start"
-            time.sleep(0.1)
+        until("the browser", lambda: port_file.exists() and "\n" in port_file.read_text())
         port = port_file.read_text().splitlines()[0]
         with urllib.request.urlopen(f"http://127.0.0.1:{port}/json") as response:
             page = next(each for each in json.load(response) if each["type"] == "page")
@@ -75,7 +75,7 @@ class Browser:
         self._number += 1
         self._socket.send(json.dumps({"id": self._number, "method": method, "params": parameters}))
         while True:
-            answer = json.loads(self._socket.recv(timeout=60))
+            answer = json.loads(self._socket.recv(timeout=PATIENCE))
             if answer.get("id") == self._number:
                 assert "error" not in answer, answer
                 return answer["result"]
@@ -93,20 +93,20 @@ class Browser:
         self._call("Page.navigate", url=url)
         self.wait_for(*words)
 
-    def wait_for(self, *words: str, seconds: float = 60) -> None:
+    def wait_for(self, *words: str) -> None:
         """Wait until all the words are on the page."""
-        end = time.monotonic() + seconds
-        while missing := [each for each in words if each not in self.text()]:
-            assert time.monotonic() < end, f"{missing} are not on the page:\n{self.text()[:3000]}"
-            time.sleep(0.3)
+        self._until(f"{words} on the page", lambda: all(each in self.text() for each in words))
+
+    def _until(self, what: str, holds: Callable[[], object]) -> None:
+        try:
+            until(what, holds, pause=0.3)
+        except AssertionError as error:
+            raise AssertionError(f"{error}:\n{self.text()[:3000]}") from None
 
     def click(self, text: str) -> None:
         """Click on the innermost visible element with exactly this text."""
         find = _FIND.format(text=json.dumps(text))
-        end = time.monotonic() + 30
-        while not self.evaluate(f"{find} !== null"):
-            assert time.monotonic() < end, f"there is no {text!r} to click on:\n{self.text()[:3000]}"
-            time.sleep(0.3)
+        self._until(f"{text!r} to click on", lambda: self.evaluate(f"{find} !== null"))
         self.evaluate(f"{find}.click()")
 
     def picture(self, file: Path, settle: float = 1.5) -> None:

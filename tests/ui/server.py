@@ -9,16 +9,18 @@ import signal
 import socket
 import subprocess
 import sys
-import time
 import urllib.request
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from tests.waiting import PATIENCE, until
+
 if TYPE_CHECKING:
     from typing_extensions import Self
 
-EXAMPLE = Path(__file__).parents[2] / "example_project"
+ROOT = Path(__file__).parents[2]
+EXAMPLE = ROOT / "example_project"
 LOCATION = "example_project.definitions"
 ENDED = ("SUCCESS", "FAILURE", "CANCELED")
 
@@ -46,7 +48,7 @@ class Server:
         raise NotImplementedError
 
     def environment(self) -> dict[str, str]:
-        return {**os.environ, "DAGSTER_HOME": str(self.home), "PYTHONPATH": str(self.place)}
+        return {**os.environ, "DAGSTER_HOME": str(self.home), "PYTHONPATH": f"{self.place}{os.pathsep}{ROOT}"}
 
     @property
     def url(self) -> str:
@@ -78,7 +80,7 @@ class Server:
             process.send_signal(signal.SIGINT)
         for process in self.processes:
             try:
-                process.wait(40)
+                process.wait(PATIENCE)
             except subprocess.TimeoutExpired:
                 os.killpg(process.pid, signal.SIGKILL)
 
@@ -88,16 +90,17 @@ class Server:
         except OSError:
             return False
 
-    def until(self, what: str, holds: Callable[[], Any], seconds: float = 180) -> Any:
+    def until(self, what: str, holds: Callable[[], Any]) -> Any:
         """Wait until something holds, and return it."""
-        end = time.monotonic() + seconds
-        while time.monotonic() < end:
-            assert all(each.poll() is None for each in self.processes), self.log()
-            found = holds()
-            if found:
-                return found
-            time.sleep(0.5)
-        raise AssertionError(f"waited {seconds} s for {what}:\n{self.log()}")
+
+        def asked() -> Any:
+            assert all(each.poll() is None for each in self.processes), "a process has ended"
+            return holds()
+
+        try:
+            return until(what, asked, pause=0.5)
+        except AssertionError as error:
+            raise AssertionError(f"{error}\n{self.log()}") from error
 
     def log(self) -> str:
         return (self.place / "dev.log").read_text()[-4000:]
@@ -106,7 +109,7 @@ class Server:
         """Return the data that GraphQL answers."""
         body = json.dumps({"query": query, "variables": variables}).encode()
         request = urllib.request.Request(f"{self.url}/graphql", data=body, headers={"content-type": "application/json"})
-        with urllib.request.urlopen(request, timeout=120) as response:
+        with urllib.request.urlopen(request, timeout=PATIENCE) as response:
             answer = json.load(response)
         assert "errors" not in answer, answer["errors"]
         return answer["data"]
@@ -220,12 +223,11 @@ class DevServer(Server):
     def shop(self, *arguments: str) -> None:
         """Change the raw data of the shop; waits while a run or a tick holds the file."""
         script = self.place / "example_project" / "shop_data.py"
-        for _ in range(60):
-            done = subprocess.run([sys.executable, str(script), *arguments], capture_output=True, text=True)
-            if done.returncode == 0:
-                return
-            time.sleep(0.5)
-        raise AssertionError(done.stderr)
+        until(
+            f"shop_data.py {' '.join(arguments)}",
+            lambda: subprocess.run([sys.executable, str(script), *arguments], capture_output=True).returncode == 0,
+            pause=0.5,
+        )
 
     def rest(self) -> None:
         """Wait for the next tick of the evaluator that finds nothing to do and nothing new to show."""

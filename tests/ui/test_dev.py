@@ -13,7 +13,7 @@ import pytest
 from tests.ui.browser import Browser, chromium
 from tests.ui.server import DevServer
 
-pytestmark = [pytest.mark.ui, pytest.mark.xdist_group("dagster dev")]
+pytestmark = pytest.mark.slow
 
 
 @pytest.fixture(scope="module")

@@ -13,7 +13,8 @@ from typing import Any
 import pytest
 
 DG = Path(sys.executable).parent / "dg"
-pytestmark = [pytest.mark.ui, pytest.mark.skipif(not DG.exists(), reason="needs dagster-dg-cli")]
+ROOT = Path(__file__).parents[2]
+pytestmark = [pytest.mark.slow, pytest.mark.skipif(not DG.exists(), reason="needs dagster-dg-cli")]
 
 PYPROJECT = """
 [project]
@@ -51,7 +52,7 @@ def location(tmp_path: Path) -> Path:
 def dg(location: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
     environment = {
         **os.environ,
-        "PYTHONPATH": str(location),
+        "PYTHONPATH": f"{location}{os.pathsep}{ROOT}",
         "DAGSTER_HOME": str(location),
         "VIRTUAL_ENV": str(DG.parents[1]),
         "PATH": f"{DG.parent}{os.pathsep}{os.environ['PATH']}",
@@ -80,7 +81,7 @@ def test_a_scaffolded_component_is_green(location: Path) -> None:
 
 def test_the_example_as_a_component(location: Path) -> None:
     ignored = shutil.ignore_patterns("*.duckdb*", ".sao", "__pycache__")
-    shutil.copytree(Path(__file__).parents[2] / "example_project", location / "shop", ignore=ignored)
+    shutil.copytree(ROOT / "example_project", location / "shop", ignore=ignored)
     done = dg(location, "scaffold", "defs", "sao_dagster.dagster.SaoProjectComponent", "shop", "--project-path", "shop")
     assert done.returncode == 0, done.stdout + done.stderr
     assert dg(location, "check", "defs").returncode == 0

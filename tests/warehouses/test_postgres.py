@@ -20,6 +20,7 @@ from sao_dagster.run.data_tests import TestSteps
 from sao_dagster.run.materialize import NodeBuilds
 from sao_dagster.state.sql_store import SqlStateStore
 from tests.deployment import Deployment
+from tests.waiting import until
 from tests.world import PostgresWorld
 
 pytestmark = pytest.mark.warehouse("postgres")
@@ -440,7 +441,8 @@ def test_a_schema_that_another_process_makes_at_the_same_time_is_there(shop: Pos
     with psycopg.connect(shop.url) as other, ThreadPoolExecutor(1) as pool:
         other.execute("create schema main")  # without a word to us, and not committed yet
         running = pool.submit(runner.run, select(runner.project, "orders"))
-        _wait_for(shop, "select count(*) from pg_stat_activity where wait_event_type = 'Lock'", 1)
+        waiting = "select count(*) from pg_stat_activity where wait_event_type = 'Lock'"
+        until("the run at the schema", lambda: shop.rows(waiting) == [(1,)])
         other.commit()
         assert running.result().succeeded
 
@@ -452,33 +454,17 @@ def test_a_server_that_is_not_there_is_named() -> None:
 
 
 def test_a_run_that_is_stopped_stops_its_statement(shop: PostgresWorld) -> None:
-    shop.model("slow", "select pg_sleep(60)::text as x")
+    shop.model("slow", "select pg_sleep(3600)::text as x")
     runner = shop.runner()
     running = runner.events(select(runner.project, "slow"))
     for event in running:
         if type(event).__name__ == "Started":
             break
-    _wait_for(
-        shop,
-        "select count(*) from pg_stat_activity where query like '%pg_sleep(60)%' and state = 'active' and pid <> pg_backend_pid()",
-        1,
-    )
+    sleeping = "select count(*) from pg_stat_activity where query like '%pg_sleep(3600)%' and state = 'active' and pid <> pg_backend_pid()"
+    until("the statement", lambda: shop.rows(sleeping) == [(1,)])
     running.close()
-    _wait_for(
-        shop,
-        "select count(*) from pg_stat_activity where query like '%pg_sleep(60)%' and state = 'active' and pid <> pg_backend_pid()",
-        0,
-    )
+    until("its end", lambda: shop.rows(sleeping) == [(0,)])
     assert store_of(shop).leases(ENVIRONMENT) == []
-
-
-def _wait_for(world: PostgresWorld, query: str, expected: int) -> None:
-    import time
-
-    give_up = time.monotonic() + 20
-    while world.rows(query) != [(expected,)]:
-        assert time.monotonic() < give_up
-        time.sleep(0.05)
 
 
 def test_two_processes_that_are_in_each_others_way_try_again(shop: PostgresWorld) -> None:
