@@ -288,16 +288,7 @@ def decide_test(
 ) -> TestDecision:
     """Return whether to run a data test or not, since its last verdict stands or it is proven to pass; and why.
 
-    Args:
-        test: The test.
-        now: The time of the decision (UTC).
-        record: Its last verdict in this environment.
-        versions: Current data version of every relation it reads; None where it cannot be read.
-        pending: Relations that are going to be built before the test, in a plan.
-        blocked_by: Relations that failed or were skipped in this run.
-        mode: Whether the run goes by the state at all.
-        prove: Returns why the test must pass, if that can be proven; asked only where it would be run otherwise.
-        verify: Whether to run it even if it is proven to pass.
+    The arguments are the facts of a `TestSituation`. A proof is asked for only where the test would be run otherwise.
     """
     situation = TestSituation(test, now, record, versions, pending, blocked_by, mode, prove, verify)
     row = next(row for row in TEST_ROWS if row.holds(situation))

@@ -271,3 +271,17 @@ class Warehouse(Protocol):
         Raises:
             WarehouseBusyError: It did not become free in time.
         """
+
+
+def shown_target(warehouse: Warehouse, **more: Any) -> dict[str, Any]:
+    """Return what Jinja's `target` shows of any warehouse, as dbt names it, and what is one warehouse's own."""
+    return {
+        "type": warehouse.type,
+        "name": warehouse.name,
+        "target_name": warehouse.name,
+        "schema": warehouse.schema,
+        "database": warehouse.database,
+        "dbname": warehouse.database,
+        "threads": warehouse.threads,
+        **more,
+    }

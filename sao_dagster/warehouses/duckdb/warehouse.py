@@ -15,7 +15,7 @@ import duckdb
 from sao_dagster.core.relations import quote
 from sao_dagster.errors import WarehouseBusyError, WarehouseError
 from sao_dagster.warehouses.duckdb.session import DuckDBSession, words
-from sao_dagster.warehouses.protocol import Capabilities, VersionsBy
+from sao_dagster.warehouses.protocol import Capabilities, VersionsBy, shown_target
 from sao_dagster.warehouses.shared.names import literal
 
 
@@ -67,16 +67,7 @@ class DuckDBWarehouse:
     @property
     def target(self) -> Mapping[str, Any]:
         """What Jinja's `target` shows."""
-        return {
-            "type": self.type,
-            "name": self.name,
-            "target_name": self.name,
-            "schema": self.schema,
-            "database": self.database,
-            "dbname": self.database,
-            "path": self.path,
-            "threads": self.threads,
-        }
+        return shown_target(self, path=self.path)
 
     @contextmanager
     def session(

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from sao_dagster.errors import WarehouseError
-from sao_dagster.warehouses.protocol import Capabilities, VersionsBy
+from sao_dagster.warehouses.protocol import Capabilities, VersionsBy, shown_target
 
 if TYPE_CHECKING:
     from sao_dagster.warehouses.postgres.session import PostgresSession
@@ -67,18 +67,7 @@ class PostgresWarehouse:
     @property
     def target(self) -> Mapping[str, Any]:
         """What Jinja's `target` shows."""
-        return {
-            "type": self.type,
-            "name": self.name,
-            "target_name": self.name,
-            "schema": self.schema,
-            "database": self.dbname,
-            "dbname": self.dbname,
-            "host": self.host,
-            "port": self.port,
-            "user": self.user,
-            "threads": self.threads,
-        }
+        return shown_target(self, host=self.host, port=self.port, user=self.user)
 
     @contextmanager
     def session(
