@@ -44,13 +44,15 @@ def load_project(
 def restore_project(file: Path, folder: str | Path, *, target: str | None = None) -> SqlProject | None:
     """Return the project of a folder as `SqlProject.save` wrote it, or None where that is no longer true of here.
 
-    It is not where another version wrote it, for another place or target, or under other environment variables. Whether
-    the files have changed since is not looked at: that is what it is for.
+    It is not where another version wrote it, for another place or target, or under other environment variables, nor where
+    the project has a materializer of its own. Whether the files have changed since is not looked at: that is what it is for.
     """
     opening = open_folder(folder, target=target)
     with no_collection():
         saved = load(file)
     if not isinstance(saved, SavedProject) or saved.made_by != MADE_BY or not saved.assembled.holds:
+        return None
+    if not saved.is_native:
         return None
     environment = f"{opening.settings.name}.{opening.target}"
     if (saved.declared.root, saved.declared.environment) != (str(opening.root), environment):

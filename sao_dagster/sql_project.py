@@ -35,11 +35,13 @@ class SavedProject:
         made_by: Versions of what made it; another one cannot read it.
         declared: What was declared.
         assembled: What it means.
+        is_native: Whether it is built by the warehouse's own way; a materializer is not in the file.
     """
 
     made_by: str
     declared: Declarations
     assembled: AssembledProject
+    is_native: bool
 
 
 class SqlProject(PythonModels):
@@ -87,7 +89,8 @@ class SqlProject(PythonModels):
         elif name is None or warehouse is None:
             raise ProjectError("a project without a folder needs a name and a warehouse")
         else:
-            declared = _empty(name, Path(caller().path).parent.resolve(), warehouse, variables or {})
+            root = Path(caller().path).parent
+            declared = Declarations.into(warehouse, name=name, root=root, variables=variables)
         given = {
             "state_url": state_url,
             "on_state_error": on_state_error,
@@ -146,7 +149,7 @@ class SqlProject(PythonModels):
         The file is a pickle, as trusted as the code beside it. What the profile says is not in it, and is read
         anew; the values that models take from the environment are.
         """
-        save(file, SavedProject(MADE_BY, self.declared, self.assembled))
+        save(file, SavedProject(MADE_BY, self.declared, self.assembled, self.materializer is None))
 
     @classmethod
     def restored(cls, saved: SavedProject, warehouse: Warehouse) -> SqlProject:
@@ -203,16 +206,3 @@ class SqlProject(PythonModels):
         """Note that something is about to be declared: the project is put together anew when it is asked for."""
         self.__dict__.pop("project", None)
         self.__dict__.pop("assembled", None)
-
-
-def _empty(name: str, root: Path, warehouse: Warehouse, variables: Mapping[str, Any]) -> Declarations:
-    return Declarations(
-        name=name,
-        environment=f"{name}.{warehouse.name}",
-        dialect=warehouse.dialect,
-        root=str(root),
-        database=warehouse.database,
-        schema=warehouse.schema,
-        target={"profile_name": name, **warehouse.target},
-        variables=variables,
-    )

@@ -253,7 +253,8 @@ def test_yaml_blocks_are_yaml(page: str) -> None:
         assert yaml.safe_load(block)
 
 
-PYTHON = [*blocks(README, "python"), *blocks(DAGSTER, "python")]
+EXTENDING = (ROOT / "docs/extending.md").read_text()
+PYTHON = [*blocks(README, "python"), *blocks(DAGSTER, "python"), *blocks(EXTENDING, "python")]
 
 
 @pytest.mark.parametrize("number", range(len(PYTHON)))

@@ -152,6 +152,39 @@ class Declarations:
     notices: list[Notice] = field(default_factory=list)
     errors: list[SaoError] = field(default_factory=list)
 
+    @classmethod
+    def into(
+        cls,
+        warehouse: Warehouse,
+        *,
+        name: str,
+        root: Path,
+        target: str | None = None,
+        profile: str | None = None,
+        variables: Mapping[str, Any] | None = None,
+    ) -> Declarations:
+        """Return declarations in which nothing is declared yet, for a reader to fill.
+
+        Args:
+            warehouse: Where the project is built.
+            name: The project's name.
+            root: The project's folder.
+            target: What the place is called; the name that the warehouse has, if nothing else is said.
+            profile: What templates see as `target.profile_name`; the project's name, if nothing else is said.
+            variables: What `var` gives.
+        """
+        target = target or warehouse.name
+        return cls(
+            name=name,
+            environment=f"{name}.{target}",
+            dialect=warehouse.dialect,
+            root=str(root.resolve()),
+            database=warehouse.database,
+            schema=warehouse.schema,
+            target={"profile_name": profile or name, **warehouse.target, "name": target},
+            variables=variables or {},
+        )
+
 
 @dataclass(frozen=True)
 class Format:

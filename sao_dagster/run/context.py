@@ -60,7 +60,7 @@ class RunContext:
         mode: How it decides.
         settings: How it goes.
         session: The warehouse, open.
-        capabilities: What the warehouse can do.
+        capabilities: What the warehouse can do, with who builds.
         materializer: Who builds.
         store: The shared state; None for a run without.
         leases: Its leases; None for a run without state.

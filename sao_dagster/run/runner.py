@@ -192,13 +192,16 @@ class Runner(RunSettings):
             return self.observe(Selection((name,), (), ()), mode, session, store, self.clock()).facts
 
         run_facts = RunFacts(self.project, run_id, store, session, seen, observe_node)
+        capabilities = self.warehouse.capabilities
+        if self.materializer is not None:  # what another one builds is in no transaction that is known of
+            capabilities = replace(capabilities, transactional_ddl=False)
         context = RunContext(
             project=self.project,
             run_id=run_id,
             mode=mode,
             settings=self,
             session=session,
-            capabilities=self.warehouse.capabilities,
+            capabilities=capabilities,
             materializer=self.materializer or session.materializer(),
             store=store,
             leases=None

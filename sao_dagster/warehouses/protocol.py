@@ -120,7 +120,9 @@ class Materializer(Protocol):
     def build(self, node: Node, request: BuildRequest) -> Built:
         """Build a node: a model of any materialization, a seed, a snapshot.
 
-        Several threads call it at once. What it raises as a `SaoError` is the failure of the node.
+        Several threads call it at once. What it raises as a `SaoError` is the failure of the node. If it fails, or the process
+        stops, anything may be left: the record of the node is forgotten before, unless it is the warehouse's own and builds in one
+        transaction.
         """
 
 

@@ -13,6 +13,7 @@ from sao_dagster import DuckDBWarehouse, SqlProject, load_project, select
 from sao_dagster.core.nodes import Node
 from sao_dagster.core.records import Verdict
 from sao_dagster.errors import Location, ProjectError, WarehouseError
+from sao_dagster.load import restore_project
 from sao_dagster.projects.declarations import (
     CompiledDeclaration,
     Declarations,
@@ -21,6 +22,7 @@ from sao_dagster.projects.declarations import (
     TestDeclaration,
 )
 from sao_dagster.warehouses.protocol import BuildRequest, Built
+from tests.world import World
 
 HERE = Location("somewhere.json")
 
@@ -127,7 +129,7 @@ def test_hooks_of_the_configuration_are_templates_beside_compiled_sql_too(tmp_pa
             "materialized": "table",
             "pre_hook": [{"sql": LOG, "transaction": True}],
             "post_hook": [
-                "insert into log values ('{{ this.identifier }} in {{ invocation_id | length }} letters')",
+                "insert into log values ('{{ this.identifier }} after 2000: {{ run_started_at.year > 2000 }}')",
                 "insert into log values ('" + text + " {{ run_query('select 3').columns[0].values()[0] }}')",
             ],
         }  # fmt: skip
@@ -135,10 +137,10 @@ def test_hooks_of_the_configuration_are_templates_beside_compiled_sql_too(tmp_pa
         return opened(declared(tmp_path, one), state_url=f"sqlite:///{tmp_path / 'state.db'}")
 
     assert outcomes(opened_with("asked:")) == {"orders": "built: never_built"}
-    assert notes(tmp_path) == ["orders in 36 letters", "asked: 3"]
+    assert notes(tmp_path) == ["orders after 2000: True", "asked: 3"]
     assert outcomes(opened_with("asked:")) == {"orders": "reused: no_new_data"}
     assert outcomes(opened_with("now:")) == {"orders": "built: code_changed"}
-    assert notes(tmp_path)[2:] == ["orders in 36 letters", "now: 3"]
+    assert notes(tmp_path)[2:] == ["orders after 2000: True", "now: 3"]
 
 
 def test_hooks_that_a_reader_has_compiled_stand_for_those_of_the_configuration(tmp_path: Path) -> None:
@@ -236,6 +238,24 @@ def test_a_project_may_be_written_in_a_format_of_ones_own(tmp_path: Path) -> Non
         load_project(tmp_path, formats=[lines])
     (tmp_path / "models.txt").write_text("one:select 1 as id\nother:select 2 as id")
     assert list(load_project(tmp_path, formats=[lines]).project.nodes) == ["one", "other"]
+
+
+def test_the_python_of_a_folder_says_who_builds(world: World) -> None:
+    """So the command line and Dagster know it too; what is saved is not used without it."""
+    world.model("orders", "select 1 as id").write(
+        "sao_project.py",
+        "class Refuses:\n"
+        "    def build(self, node, request):\n"
+        "        from sao_dagster.errors import WarehouseError\n"
+        "        raise WarehouseError('not today')\n"
+        "def declare(project):\n"
+        "    project.materializer = Refuses()\n",
+    )
+    run = world.run()
+    assert run.outcomes == {"orders": "failed: build_error"}
+    assert "not today" in str(run.decision("orders").evidence["error"])
+    load_project(world.root).save(world.root / "saved")
+    assert restore_project(world.root / "saved", world.root) is None
 
 
 def test_what_is_declared_after_the_project_was_read_counts() -> None:

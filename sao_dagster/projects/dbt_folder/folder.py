@@ -95,15 +95,12 @@ class OpenedFolder:
 
     def declarations(self) -> Declarations:
         """Return declarations in which nothing is declared yet, for a reader to fill."""
-        name = self.settings.name
-        return Declarations(
-            name=name,
-            environment=f"{name}.{self.target}",
-            dialect=self.warehouse.dialect,
-            root=str(self.root),
-            database=self.warehouse.database,
-            schema=self.warehouse.schema,
-            target={"profile_name": self.settings.profile or name, **self.warehouse.target, "name": self.target},
+        return Declarations.into(
+            self.warehouse,
+            name=self.settings.name,
+            root=self.root,
+            target=self.target,
+            profile=self.settings.profile,
             variables=self.variables,
         )
 
