@@ -111,7 +111,7 @@ class SqlProject(PythonModels):
         super().__init__(declared)
         self.warehouse = warehouse
         self.materializer = materializer
-        self.settings: Settings = read_settings(self.root, str(declared.target["name"]), given)
+        self.settings: Settings = read_settings(self.root, str(declared.target.get("name", warehouse.name)), given)
 
     @classmethod
     def of(

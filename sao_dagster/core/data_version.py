@@ -91,15 +91,14 @@ def definition_version(definition: str | None) -> DataVersion:
     return DataVersion("definition/1", digest(definition))
 
 
-def loaded_at_version(value: str, *, table: str, column: str | None) -> DataVersion:
-    """Return the version of a source that says how new its data is. Times of different tables, or columns, are not compared.
+def loaded_at_version(value: str, *asked: str | None) -> DataVersion:
+    """Return the version of a source that says how new its data is. Answers to different questions are not compared.
 
     Args:
         value: The newest time.
-        table: What SQL reads the source from.
-        column: The column or expression that was asked for; None for a query of the user's own.
+        asked: What was asked: what SQL reads the source from, the column, the filter, or the user's own query.
     """
-    return DataVersion(f"loaded_at/2-{digest([table, column])[:6]}", value)
+    return DataVersion(f"loaded_at/2-{digest(asked)[:6]}", value)
 
 
 def build_version(build_id: str) -> DataVersion:

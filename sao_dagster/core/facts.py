@@ -9,6 +9,7 @@ from datetime import datetime
 from enum import Enum
 
 from sao_dagster.core.data_version import DataVersion, view_version
+from sao_dagster.core.hashing import digest
 from sao_dagster.core.nodes import CODE_SCHEME, RELATION, Materialized, Node
 from sao_dagster.core.project import Project
 from sao_dagster.core.records import BuildRecord, TestRecord
@@ -48,10 +49,11 @@ class Facts:
             if self.versions.get(name) is not None:
                 return self.versions[name]
             record = self.records.get(name)
-            return record.data_version if record else None
+            built_here = record is not None and node is not None and record.relation == str(node.relation)
+            return record.data_version if record is not None and built_here else None
         inputs = project.graph.inputs(name)
         below = {each: self.version(project, each) for each in inputs.data}
-        definitions = {each: self.definition(each) for each in (name, *inputs.views)}
+        definitions = {each: self.definition(project.nodes[each]) for each in (name, *inputs.views)}
         return _version_of_view(node, below, definitions)
 
     def version_read(self, project: Project, reader: str, name: str) -> DataVersion | None:
@@ -70,21 +72,28 @@ class Facts:
         below = {each: record.inputs.get(each) for each in inputs.data}
         return _version_of_view(node, below, {each: record.definitions.get(each) for each in (name, *inputs.views)})
 
-    def definition(self, name: str) -> str | None:
-        """Return the definition of a model as it is in the warehouse, or None if it is not known."""
-        record = self.records.get(name)
-        return record.definition if record else None
+    def definition(self, node: Node) -> str | None:
+        """Return the definition of a model as it is in the warehouse, or None if it is not known; one that moves is not there yet."""
+        record = self.records.get(node.name)
+        return record.definition if record is not None and record.relation == str(node.relation) else None
 
     def definition_if_built(self, node: Node) -> str:
         """Return the definition that a node has once it is built; a cosmetic edit leaves it as it was."""
         record = self.records.get(node.name)
-        if record is None:
-            return node.code.version
-        return node.code.version if self.code_changed(node, record) else record.definition
+        if record is not None and not self.code_changed(node, record):
+            return record.definition
+        if node.materialized is Materialized.VIEW:
+            return digest([node.code.version, node.code.parts.get(RELATION)])
+        return node.code.version
 
     def code_changed(self, node: Node, record: BuildRecord) -> bool:
-        """Return whether a node means something else than what was built; where it is, and how its SQL looks, do not matter."""
-        changed = set(node.code.changed_parts(*record.code)) - {RELATION}
+        """Return whether a node means something else than what was built; how its SQL looks does not matter.
+
+        Nor does it matter where a table is; but the SQL of a view, as the warehouse keeps it, says where everything is that it reads.
+        """
+        changed = set(node.code.changed_parts(*record.code))
+        if node.materialized is not Materialized.VIEW:
+            changed.discard(RELATION)
         return bool(changed - {"sql"} if node.name in self.equivalent else changed)
 
 

@@ -167,7 +167,9 @@ def node_facts(
         reads = project.graph.inputs(node.name)
         inputs = {name: facts.version(project, name) for name in reads.data}
         definitions = {
-            name: facts.definition_if_built(project.nodes[name]) if name in pending else facts.definition(name)
+            name: facts.definition_if_built(project.nodes[name])
+            if name in pending
+            else facts.definition(project.nodes[name])
             for name in reads.views
         }
     record = facts.records.get(node.name)

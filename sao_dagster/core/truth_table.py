@@ -153,7 +153,7 @@ ROWS = (
     Row(
         reason=Reason.UPSTREAM_FAILED,
         kind=Kind.STOPPED,
-        meaning="Something it reads failed, was skipped, or failed an `error` data test in this run.",
+        meaning="Something it reads failed or was skipped, or an `error` data test that reads only what is above it failed, in this run.",
         holds=lambda it: bool(it.seen.blocked_by),
         evidence=lambda it: {"inputs": list(it.seen.blocked_by)},
         sentence=lambda evidence: f"{describe_names(evidence.get('inputs', ()))} failed, or failed a test",

@@ -25,12 +25,12 @@ import jinja2
 from sao_dagster.version import __version__
 
 FOLDER = ".sao"
-_OWN = (Path(__file__).parent, Path(__file__).parents[1] / "core", Path(__file__).parents[1] / "sql")
+_OWN = Path(__file__).parents[1]
 
 
 def _own_files() -> str:
-    """Return what tells this package from another one of the same version: sizes and times of the files that make a project."""
-    files = (file for folder in _OWN for file in sorted(folder.rglob("*")) if file.suffix in (".py", ".sql"))
+    """Return what tells this package from another one of the same version: sizes and times of its files."""
+    files = (file for file in sorted(_OWN.rglob("*")) if file.suffix in (".py", ".sql"))
     found = [(file.name, file.stat()) for file in files]
     return hashlib.blake2b(
         repr([(name, stat.st_size, stat.st_mtime_ns) for name, stat in found]).encode(), digest_size=8

@@ -42,7 +42,7 @@ class TestDeclaration:
 
     Attributes:
         kind: The generic test, or `singular`.
-        tested: `model`, `seed` or `source`, and what it is called; None for a singular test.
+        tested: The id of a node, or of a source (`source:raw.orders`), as in `NodeDeclaration.id`; None for a singular test.
         column: The column, as SQL writes it.
         args: Arguments of a generic test.
         config: Its own configuration, over that of the project.
@@ -128,7 +128,6 @@ class Declarations:
         target: What templates see as `target`.
         native: Whether models are built by this package itself; else any materialization is taken as it is.
         group_owners: Owners by group.
-        test_layers: Configuration of data tests, by folder path below the project.
     """
 
     name: str

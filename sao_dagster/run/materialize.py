@@ -62,7 +62,7 @@ class NodeBuilds:
         observed_at = run.now()
         self._run_start_hooks()
         if run.store is not None and not run.capabilities.transactional_ddl:  # a crash may leave half a relation
-            run.store.clear(run.project.environment, [name], ())
+            run.store.forget_build(run.project.environment, name, lease)
         built = self._materialize(node, before)
         kept = kept_sql(node.compiled if isinstance(node, Model) else CompiledSql(""), run.project.dialect)
         counted = data_version if node.materialized.holds_data else schema_version

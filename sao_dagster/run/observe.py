@@ -231,7 +231,11 @@ def _source_versions(
         if source.loaded_at_query or source.loaded_at_field:
             value = _loaded_at(source, session) if time.monotonic() < give_up else None
             versions[source.id] = (
-                loaded_at_version(value[0], table=source.expression, column=source.loaded_at_field) if value else None
+                loaded_at_version(
+                    value[0], source.expression, source.loaded_at_field, source.filter, source.loaded_at_query
+                )
+                if value
+                else None
             )
             if value and value[1]:
                 loaded_at[source.id] = value[1]

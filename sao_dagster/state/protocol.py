@@ -86,6 +86,13 @@ class RecordStore(Protocol):
             LeaseLostError: Somebody has; nothing was recorded.
         """
 
+    def forget_build(self, environment: str, model: str, lease: Lease | None = None) -> None:
+        """Forget the build of a model that is about to be built anew, where a crash may leave half of it.
+
+        Raises:
+            LeaseLostError: Somebody has taken the lease over; nothing was forgotten.
+        """
+
     def record_tests(self, environment: str, records: Sequence[TestRecord]) -> None:
         """Replace the last verdicts of tests, in one transaction."""
 

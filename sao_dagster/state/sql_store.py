@@ -11,7 +11,7 @@ from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from datetime import datetime, timedelta, timezone
 from typing import Any
 
-from sqlalchemy import Connection, Table, delete, func, insert, select
+from sqlalchemy import Connection, Table, delete, insert, select
 from sqlalchemy.dialects import postgresql, sqlite
 
 from sao_dagster.core.data_version import DataVersion
@@ -112,9 +112,7 @@ class SqlStateStore:
         Under a lease, that is done only while nobody has taken it over, and the lease is given back with it.
         """
         values = {"environment": environment, **to_row(record)}
-        latest = select(func.coalesce(func.max(tables.builds.c.sequence), 0)).where(
-            tables.builds.c.environment == environment
-        )
+        latest = select(tables.sequences.c.last).where(tables.sequences.c.environment == environment)
         with self._database.transaction(write=True) as connection:
             # in the order of their commits, so that whoever reads up to a mark has missed none before it
             self._database.take_turns(connection, f"sao builds {environment}")
@@ -122,7 +120,8 @@ class SqlStateStore:
                 self._database.take_turns(connection, f"sao lease {environment} {record.model}")
                 leases.check(connection, environment, lease)
                 leases.release(connection, environment, lease)
-            values["sequence"] = connection.execute(latest).scalar_one() + 1
+            values["sequence"] = (connection.execute(latest).scalar_one_or_none() or 0) + 1
+            _put(connection, tables.sequences, {"environment": environment, "last": values["sequence"]})
             _put(connection, tables.builds, values)
             _put(connection, tables.sql, {"id": record.sql_id, "text": sql})
             versions = {record.model: record.data_version}
@@ -203,7 +202,6 @@ class SqlStateStore:
         """Remove what is older than the retention from all tables that keep history, and SQL that no record speaks of."""
         connection.execute(delete(tables.decisions).where(tables.decisions.c.decided_at < oldest))
         connection.execute(delete(tables.runs).where(tables.runs.c.finished_at < oldest))
-        connection.execute(delete(tables.shown).where(tables.shown.c.told_at < oldest))
         # in the order in which a build is recorded, so that the two are never in each other's way
         connection.execute(delete(tables.sql).where(tables.sql.c.id.not_in(select(tables.builds.c.sql_id))))
         connection.execute(delete(tables.versions).where(*_superseded(oldest)))
@@ -230,6 +228,16 @@ class SqlStateStore:
         )
         with self._database.transaction() as connection:
             return [from_row(DecisionRecord, row) for row in connection.execute(query)]
+
+    @ridden_out
+    def forget_build(self, environment: str, model: str, lease: Lease | None = None) -> None:
+        """Forget the build of a model that is about to be built anew, where a crash may leave half of it."""
+        with self._database.transaction(write=True) as connection:
+            if lease is not None:
+                self._database.take_turns(connection, f"sao lease {environment} {model}")
+                leases.check(connection, environment, lease)
+            mine = (tables.builds.c.environment == environment, tables.builds.c.model == model)
+            connection.execute(delete(tables.builds).where(*mine))
 
     @ridden_out
     def clear(self, environment: str, models: Collection[str] | None, tests: Collection[str] | None) -> int:
@@ -294,7 +302,15 @@ def _put(connection: Connection, table: Table, rows: Mapping[str, object] | Sequ
 def _puts(inserting: Any) -> dict[str, Any]:
     """Return the statements of one kind of database, made once, since making them is what takes the time."""
     found = {}
-    for table in (tables.builds, tables.tests, tables.contents, tables.runs, tables.sql, tables.shown):
+    for table in (
+        tables.builds,
+        tables.tests,
+        tables.contents,
+        tables.runs,
+        tables.sql,
+        tables.shown,
+        tables.sequences,
+    ):
         statement = inserting(table)
         keys = [column.name for column in table.primary_key]
         others = {column.name: statement.excluded[column.name] for column in table.columns if column.name not in keys}

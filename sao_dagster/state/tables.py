@@ -124,3 +124,9 @@ waiters = Table(
     Column("seconds", Float),
     Index("ix_sao_waiters_place", "environment", "model", "id"),
 )
+sequences = Table(
+    "sao_sequences",
+    metadata,
+    Column("environment", String(LONGEST_NAME), primary_key=True),
+    Column("last", Integer, nullable=False),
+)

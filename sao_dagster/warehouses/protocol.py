@@ -181,8 +181,8 @@ class Session(Protocol):
 
     def has_schema(self, database: str | None, schema: str) -> bool:
         """Return whether a schema is there; as far as the catalog shows it, by what it holds."""
-        keys = self.catalog()
-        return any(key[1] == schema.lower() and database in (None, key[0]) for key in keys)
+        place = (database or "").lower()
+        return any(key[1] == schema.lower() and place in ("", key[0]) for key in self.catalog())
 
     def kind_of(self, relation: Relation) -> str | None:
         """Return whether a relation is a `table` or a `view`; None where it is not there."""

@@ -288,3 +288,45 @@ def test_templates_that_ask_for_the_columns_of_a_relation(shop: World) -> None:
     )
     shop.run()
     assert [name for name, _ in shop.columns("main.wide")] == ["id_1", "note_2"]
+
+
+def test_what_is_built_over_a_view_that_moved_is_built_again(world: World) -> None:
+    """Only the table is built at first, over the view as it still is; then the view moves, and the table follows."""
+    world.sql("create table raw.one as select 1 as x", "create table raw.other as select 2 as x")
+    sources = "sources: [{{name: raw, tables: [{{name: numbers, identifier: {}}}]}}]"
+    world.write("models/sources.yml", sources.format("one"))
+    world.model("shown", "select * from {{ source('raw', 'numbers') }}", materialized="view")
+    world.model("report", "select * from {{ ref('shown') }}")
+    world.write(
+        "models/m.yml",
+        "models: [{name: shown, columns: [{name: x, data_tests: [{accepted_values: {values: [1], quote: false}}]}]}]",
+    )
+    world.run()
+    world.write("models/sources.yml", sources.format("other"))
+    world.run("report")
+    assert world.run("accepted_values_shown_x__False__1").tests["accepted_values_shown_x__False__1"] == "ran: pass"
+    run = world.run()
+    assert run.outcomes["shown"] == "built: code_changed"
+    assert run.tests["accepted_values_shown_x__False__1"] == "ran: fail"
+    world.delete("models/m.yml")
+    world.run()
+    assert world.rows("select x from main.report") == [(2,)]
+
+
+def test_models_that_change_places_are_read_where_they_are(world: World) -> None:
+    """Only what reads one of them is built before they are: what it read is not what they are to be."""
+    world.model("a", "select 1 as x", alias="first").model("b", "select 2 as x", alias="second")
+    world.model("report", "select * from {{ ref('a') }}")
+    world.run()
+    world.model("a", "select 1 as x", alias="second").model("b", "select 2 as x", alias="first")
+    world.run("report")
+    assert world.rows("select x from main.report") == [(2,)]
+    world.run()
+    assert world.rows("select x from main.report") == [(1,)]
+
+
+@pytest.mark.warehouse("postgres")
+def test_an_alias_that_differs_in_case_alone_is_another_relation(world: World) -> None:
+    world.model("a", "select 1 as x", alias="orders").run()
+    assert world.model("a", "select 1 as x", alias="Orders").run().outcomes["a"] == "built: code_changed"
+    assert world.rows('select x from main."Orders"') == [(1,)]

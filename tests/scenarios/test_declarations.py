@@ -21,6 +21,7 @@ from sao_dagster.projects.declarations import (
     NodeDeclaration,
     TestDeclaration,
 )
+from sao_dagster.projects.templates.jinja import MacroFile
 from sao_dagster.warehouses.protocol import BuildRequest, Built
 from tests.world import World
 
@@ -266,3 +267,23 @@ def test_what_is_declared_after_the_project_was_read_counts() -> None:
     assert list(shop.project.nodes) == ["a", "b"]
     shop.test("odd", "select * from {{ ref('a') }} where x = 2")
     assert list(shop.project.tests) == ["odd"]
+
+
+def test_a_macro_that_a_hook_calls_beside_compiled_sql_is_code(tmp_path: Path) -> None:
+    """The hook asks the warehouse, so it is rendered in each run; what it would say is not known before."""
+
+    def opened_with(number: int) -> SqlProject:
+        macro = (
+            "{% macro noting() %}insert into log values ('{{ run_query('select "
+            + str(number)
+            + "').columns[0].values()[0] }}'){% endmacro %}"
+        )
+        config = {"materialized": "table", "pre_hook": [LOG], "post_hook": ["{{ noting() }}"]}
+        one = node("orders", "select 1 as id", layers=(config,))
+        files = (MacroFile("shop", "macros/noting.sql", macro),)
+        return opened(declared(tmp_path, one, macro_files=files), state_url=f"sqlite:///{tmp_path / 'state.db'}")
+
+    assert outcomes(opened_with(1)) == {"orders": "built: never_built"}
+    assert outcomes(opened_with(1)) == {"orders": "reused: no_new_data"}
+    assert outcomes(opened_with(2)) == {"orders": "built: code_changed"}
+    assert notes(tmp_path) == ["1", "2"]

@@ -1,7 +1,7 @@
 """Puts declarations together: configuration settled, references resolved, SQL rendered, fingerprints taken.
 
 Every format ends here, so a model means the same wherever it was written. What is wrong with one model is
-trace and the rest goes on; `Project.errors` has it all.
+noted and the rest goes on; `Project.errors` has it all.
 """
 
 from __future__ import annotations

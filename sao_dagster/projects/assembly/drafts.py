@@ -1,4 +1,4 @@
-"""The workbench on which a project is put together: drafts of models, what names lead to, and what went wrong."""
+"""Drafts: a project on its way, with all that is needed to put it together: drafts of models, what names lead to, and what went wrong."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ class Drafts:
         self.texts: dict[str, str] = {}  # what SQL reads each node and source from; ephemerals have no relation
 
     def keep_those_that(self, step: Callable[[Draft], None]) -> None:
-        """Take a step with every draft; those that fail it are trace and left out."""
+        """Take a step with every draft; those that fail it are noted and left out."""
         for draft in list(self.by_id.values()):
             if not self.attempt(step, draft):
                 del self.by_id[draft.id]

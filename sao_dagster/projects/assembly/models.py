@@ -58,9 +58,10 @@ class ModelAssembly:
     def _hooks(self, draft: Draft, compiled: CompiledDeclaration | None) -> Hooks:
         """Return the statements before and after."""
         rendering = Render(self.drafts.context, draft.subject, execute=True)
-        hooks = _statements(_hook_templates(draft), compiled, rendering.text)
-        self._take(draft, rendering.trace)
-        return hooks
+        try:
+            return _statements(_hook_templates(draft), compiled, rendering.text)
+        finally:  # what they asked for counts, also where they ask the warehouse
+            self._take(draft, rendering.trace)
 
     def _render(self, draft: Draft, sql: str) -> None:
         """Render a template in all the ways in which it may run."""
@@ -135,6 +136,10 @@ class ModelAssembly:
             if compiled.incremental_sql is not None:
                 sql_parts.append(sql_digest(compiled.incremental_sql, self.drafts.declared.dialect, compiled.names))
             parts = {"sql": digest(sql_parts)}
+            if (
+                declaration.compiled is not None and draft.trace.needs_connection
+            ):  # a hook asks, and is rendered in each run
+                parts["macros"] = self._macros_digest(draft)
             found = volatility(compiled.sql, self.drafts.declared.dialect)
         compiler = TemplateCompiler(
             self.drafts.context,
@@ -175,7 +180,8 @@ class ModelAssembly:
         # the text of a view, which the warehouse keeps, names where everything is that it reads
         is_view = draft.materialized is Materialized.VIEW
         read = self.drafts.relations_read(draft.depends_on) if is_view else {}
-        return CodeVersion({**parts, "config": digest(counted), RELATION: digest([list(draft.relation.key), read])})
+        place = [draft.relation.database, draft.relation.schema, draft.relation.identifier]
+        return CodeVersion({**parts, "config": digest(counted), RELATION: digest([place, read])})
 
     def _inline(self, draft: Draft) -> CompiledSql:
         ctes = self.drafts.ctes(draft) if draft.materialized is not Materialized.EPHEMERAL else ()
@@ -202,7 +208,8 @@ class ModelAssembly:
         packages = list(registry.packages())
         pending = list({file.path: file for file in draft.trace.macros.values()}.values())
         texts = {file.path: file.text for file in pending}
-        names = set(re.findall(r"\w+", draft.declared.sql or ""))
+        before, after = _hook_templates(draft)
+        names = set(re.findall(r"\w+", " ".join((draft.declared.sql or "", *before, *after))))
         while True:
             more = [
                 file

@@ -439,10 +439,6 @@ def _opaque(block: QueryBlock, node: exp.Expr) -> ExpressionFacts:
     return ExpressionFacts()
 
 
-def _wrapped(block: QueryBlock, node: exp.Expr) -> ExpressionFacts | int:
-    return block.intern(node.this)
-
-
 Handler = Callable[[QueryBlock, Any], ExpressionFacts | int]
 _HANDLERS: tuple[tuple[Any, Handler], ...] = (
     (exp.Literal, _literal),

@@ -144,7 +144,9 @@ class DuckDBSession(Session):
     def has_schema(self, database: str | None, schema: str) -> bool:
         """Return whether a schema is there."""
         with self._cursor() as cursor:
-            return any(key[1] == schema.lower() and database in (None, key[0]) for key in _schemas(cursor))
+            return any(
+                key[1] == schema.lower() and (database or "").lower() in ("", key[0]) for key in _schemas(cursor)
+            )
 
     def constraints(self) -> Constraints:
         """Return the constraints of all tables."""

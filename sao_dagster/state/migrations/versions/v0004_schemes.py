@@ -1,4 +1,4 @@
-"""Data versions and code versions with a scheme; what was told, by the word for it, and when."""
+"""Data versions and code versions with a scheme; what was told, by the word for it, and when; sequences that only grow."""
 
 import json
 from datetime import datetime, timezone
@@ -28,6 +28,14 @@ def upgrade() -> None:
         sa.Column("name", sa.String(255), primary_key=True),
         sa.Column("told", sa.Text, nullable=False),
         sa.Column("told_at", sa.String(40), nullable=False),
+    )
+    op.create_table(
+        "sao_sequences",
+        sa.Column("environment", sa.String(255), primary_key=True),
+        sa.Column("last", sa.Integer, nullable=False),
+    )
+    connection.execute(
+        sa.text("insert into sao_sequences select environment, max(sequence) from sao_builds group by environment")
     )
     if sa.inspect(connection).has_table("sao_marks"):
         connection.execute(
