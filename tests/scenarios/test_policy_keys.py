@@ -92,7 +92,7 @@ def test_a_policy_is_settable_and_no_code(
     plain = RefreshPolicy()
     differing = [each.name for each in fields(plain) if getattr(after.policy, each.name) != getattr(plain, each.name)]
     assert differing == [key.name]
-    assert after.code.changed_parts(before.code.parts) == ()
+    assert after.code.changed_parts(before.code.scheme, before.code.parts) == ()
     assert (describe_policy(after.policy, NOW) != describe_policy(plain, NOW)) == (key.words is not None)
 
 
@@ -135,5 +135,5 @@ def test_what_is_no_code_changes_no_code_version(world: World, key: str) -> None
 def test_what_would_be_code_elsewhere_counts_and_is_noticed(world: World, key: str) -> None:
     before = load_project(world.model("m", SQL).root).project.nodes["m"].code
     opened = load_project(world.model("m", SQL, **{key: "x"}).root)
-    assert opened.project.nodes["m"].code.changed_parts(before.parts) == ("config",)
+    assert opened.project.nodes["m"].code.changed_parts(before.scheme, before.parts) == ("config",)
     assert [each for each in opened.project.notices if f"{key!r} has no effect" in each.message]
