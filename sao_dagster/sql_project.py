@@ -109,6 +109,7 @@ class SqlProject(PythonModels):
         given: Mapping[str, Any],
     ) -> None:
         super().__init__(declared)
+        self._policies: tuple[PolicyRule, ...] = ()
         self.warehouse = warehouse
         self.materializer = materializer
         self.settings: Settings = read_settings(self.root, str(declared.target.get("name", warehouse.name)), given)
@@ -135,8 +136,14 @@ class SqlProject(PythonModels):
     @cached_property
     def project(self) -> Project:
         """What was declared, put together. Declaring more afterwards starts anew."""
-        assembled, proofs = self.assembled.project, self.settings.proofs
-        return assembled if assembled.proofs == proofs else replace(assembled, proofs=proofs)
+        project, proofs = self.assembled.project, self.settings.proofs
+        if project.proofs != proofs:
+            project = replace(project, proofs=proofs)
+        for rule in self._policies:
+            chosen = {name: project.nodes[name] for name in select(project, rule.select).nodes}
+            changed = {name: replace(node, policy=rule.over(node.policy)) for name, node in chosen.items()}
+            project = replace(project, nodes={**project.nodes, **changed})
+        return project
 
     @cached_property
     def assembled(self) -> AssembledProject:
@@ -167,14 +174,15 @@ class SqlProject(PythonModels):
         Raises:
             ProjectError: A rule is wrong, or selects what is not there.
         """
-        nodes = dict(self.project.nodes)
-        for number, each in enumerate(rules):
-            where = Location(f"policies[{number}]")
-            rule: PolicyRule = checked(POLICY_RULE, each, None, where)
-            for name in select(self.project, rule.select).nodes:
-                nodes[name] = replace(nodes[name], policy=rule.over(nodes[name].policy))
+        checked_rules = [(Location(f"policies[{number}]"), rule) for number, rule in enumerate(rules)]
         changed = copy(self)
-        changed.__dict__["project"] = replace(self.project, nodes=nodes)
+        changed.declared = self.declared.copy()
+        changed._policies = (
+            *self._policies,
+            *(checked(POLICY_RULE, rule, None, where) for where, rule in checked_rules),
+        )
+        changed.__dict__.pop("project", None)
+        _ = changed.project  # so that a rule that selects nothing is told at once
         return changed
 
     @property

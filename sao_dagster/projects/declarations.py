@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -150,6 +150,17 @@ class Declarations:
     on_run_end: tuple[str, ...] = ()
     notices: list[Notice] = field(default_factory=list)
     errors: list[SaoError] = field(default_factory=list)
+
+    def copy(self) -> Declarations:
+        """Return the same declarations, to which more can be added by themselves."""
+        return replace(
+            self,
+            nodes=[*self.nodes],
+            sources=[*self.sources],
+            tests=[*self.tests],
+            notices=[*self.notices],
+            errors=[*self.errors],
+        )
 
     @classmethod
     def into(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -287,3 +288,14 @@ def test_a_macro_that_a_hook_calls_beside_compiled_sql_is_code(tmp_path: Path) -
     assert outcomes(opened_with(1)) == {"orders": "reused: no_new_data"}
     assert outcomes(opened_with(2)) == {"orders": "built: code_changed"}
     assert notes(tmp_path) == ["1", "2"]
+
+
+def test_policies_on_top_stay_when_more_is_declared_and_the_original_knows_of_neither() -> None:
+    shop = SqlProject("shop", warehouse=DuckDBWarehouse(path=":memory:"), state_url="sqlite://")
+    shop.model(name="a", sql="select 1 as x")
+    patient = shop.with_policies([{"select": "a", "lag_tolerance": "1h"}])
+    patient.model(name="b", sql="select 2 as x")
+    assert patient.project.nodes["a"].policy.lag_tolerance == timedelta(hours=1)
+    assert list(patient.project.nodes) == ["a", "b"]
+    assert list(shop.project.nodes) == ["a"]
+    assert shop.project.nodes["a"].policy.lag_tolerance is None
