@@ -298,22 +298,10 @@ class PythonModels:
         self.declared.nodes.append(declaration)
 
     def _declare_tests(self, tested: str, column: str | None, entries: DataTests, where: Location) -> None:
+        fqn = (self.declared.name, tested.removeprefix("source:"))
         for entry in entries:
             test = parse_entry(entry, where)
-            self.declared.tests.append(
-                TestDeclaration(
-                    kind=test.kind,
-                    location=where,
-                    package=self.declared.name,
-                    tested=tested,
-                    column=test.column or column,
-                    args=test.args,
-                    config=test.config,
-                    name=test.name,
-                    description=test.description,
-                    fqn=(self.declared.name, tested.removeprefix("source:")),
-                )
-            )
+            self.declared.tests.append(test.of(tested, column, location=where, package=self.declared.name, fqn=fqn))
 
     def _shown(self, file: str) -> str:
         path = Path(file)

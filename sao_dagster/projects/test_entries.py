@@ -11,6 +11,7 @@ from typing import Any
 from sao_dagster.core.records import LONGEST_NAME
 from sao_dagster.errors import Location, ProjectError
 from sao_dagster.projects.config import TestConfig
+from sao_dagster.projects.declarations import TestDeclaration
 
 _CONFIG_KEYS = frozenset(
     {"severity", "warn_if", "error_if", "fail_calc", "where", "limit", "store_failures", "store_failures_as", "aggregate", "tags", "enabled", "meta"}
@@ -36,6 +37,23 @@ class GenericTest:
     name: str | None = None
     description: str = ""
     column: str | None = None
+
+    def of(
+        self, tested: str, column: str | None, *, location: Location, package: str, fqn: tuple[str, ...]
+    ) -> TestDeclaration:
+        """Return the test of a node or source, or of a column of it, that the entry declares where it stands."""
+        return TestDeclaration(
+            kind=self.kind,
+            location=location,
+            package=package,
+            tested=tested,
+            column=self.column or column,
+            args=self.args,
+            config=self.config,
+            name=self.name,
+            description=self.description,
+            fqn=fqn,
+        )
 
 
 def parse_entry(entry: Any, location: Location) -> GenericTest:

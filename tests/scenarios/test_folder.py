@@ -251,7 +251,7 @@ def test_what_is_kept_of_a_project_outlives_the_byte_code_of_this_package(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "code.py").write_text("x = 1\n")
-    monkeypatch.setattr(cache, "_OWN", (tmp_path,))
+    monkeypatch.setattr(cache, "_OWN", tmp_path)
     before = cache._own_files()
     assert compileall.compile_dir(tmp_path, quiet=1)
     assert cache._own_files() == before

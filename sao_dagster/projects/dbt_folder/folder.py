@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -445,21 +445,10 @@ class _Folder:
                 self.declared.errors.append(error)
                 continue
             fqn = (self.file.name, tested.removeprefix("source:").split(".")[0])
+            config = merge_layers(self.settings.test_layer(fqn), self.settings.rendered(test.config, keep=("where",)))
+            declared = test.of(tested, column, location=location, package=self.file.name, fqn=fqn)
             self.declared.tests.append(
-                TestDeclaration(
-                    kind=test.kind,
-                    location=location,
-                    package=self.file.name,
-                    tested=tested,
-                    column=test.column or column,
-                    args=test.args,
-                    config=merge_layers(
-                        self.settings.test_layer(fqn), self.settings.rendered(test.config, keep=("where",))
-                    ),
-                    name=test.name,
-                    description=self.settings.text(test.description),
-                    fqn=fqn,
-                )
+                replace(declared, config=config, description=self.settings.text(test.description))
             )
 
     def _singular(self, path: Path) -> None:
