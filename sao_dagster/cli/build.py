@@ -60,6 +60,7 @@ def plan(
     request = Request(project_dir, target, variables, now, threads, as_json)
 
     def action() -> int:
+        """Print the plan, and return the exit status."""
         opened = request.open()
         selection = selection_of(opened, select, exclude, tests=not no_tests)
         planned, seen = request.runner(opened).plan(selection, mode_of(force=force, full_refresh=full_refresh))

@@ -37,6 +37,7 @@ def state_show(
     request = Request(project_dir, target, variables, as_json=as_json)
 
     def action() -> int:
+        """Print what there is of the selection, and return the exit status."""
         opened = request.open()
         chosen = set(selection_of(opened, select, None).nodes)
         records = {
