@@ -460,7 +460,7 @@ class _Folder:
         subject = RenderSubject(name=path.stem, path=location.path, package=self.file.name, resource_type="test")
 
         def declare() -> None:
-            """Declare one version of the node, under its own name and with its own properties."""
+            """Read the template once for what it configures, and declare the test."""
             reading = Render(
                 TemplateContext(
                     project_name=self.file.name,
