@@ -69,7 +69,8 @@ def sql_digest(sql: str, dialect: str, names: Names = NO_NAMES) -> str:
         tokens = Dialect.get_or_raise(dialect).tokenize(sql)
     except SqlglotError:
         return digest(["text", sql])
-    found = _named(tokens, dialect, names)
+    parts = [_parts(token) for token in tokens]
+    found = _named(tokens, parts, dialect, names)
     inside = {place for start, (size, _) in found.items() for place in range(start, start + size)}
     others = {
         token.text.lower()
@@ -77,16 +78,16 @@ def sql_digest(sql: str, dialect: str, names: Names = NO_NAMES) -> str:
         if place not in inside and token.token_type not in _TEXTS
     }
     stream: list[str] = []
-    for place, token in enumerate(tokens):
+    for place, part in enumerate(parts):
         if place not in inside:
-            stream += _parts(token)
+            stream += part
         elif place in found:
             size, name = found[place]
             last = tokens[place + size - 1]
             stream.append(f"node:{name}")
             if last.token_type in _NAMES and last.text.lower() in others:
                 stream.append(f"known as:{last.text}")
-            stream += [hint for each in tokens[place : place + size] for hint in _parts(each)[1:]]
+            stream += [hint for each in parts[place : place + size] for hint in each[1:]]
     while stream and stream[-1] == TokenType.SEMICOLON.name:
         stream.pop()
     return digest(stream)
@@ -105,7 +106,7 @@ def with_ids(sql: str, dialect: str, names: Names) -> str:
     except SqlglotError:
         return sql
     written, done = [], 0
-    for start, (size, name) in sorted(_named(tokens, dialect, names).items()):
+    for start, (size, name) in sorted(_named(tokens, [_parts(token) for token in tokens], dialect, names).items()):
         last = tokens[start + size - 1]
         kept = f".{sql[last.start : last.end + 1]}" if last.token_type in _NAMES else ""
         written.append(f"{sql[done : tokens[start].start]}n{digest(name)}{kept}")
@@ -113,7 +114,7 @@ def with_ids(sql: str, dialect: str, names: Names) -> str:
     return "".join([*written, sql[done:]])
 
 
-def _named(tokens: list[Token], dialect: str, names: Names) -> dict[int, tuple[int, str]]:
+def _named(tokens: list[Token], parts: list[list[str]], dialect: str, names: Names) -> dict[int, tuple[int, str]]:
     """Return where tokens stand for a node: by the place of the first, how many they are, and the id."""
     patterns: dict[str, list[tuple[tuple[str, ...], str]]] = {}
     for text, name in names.items():
@@ -124,7 +125,7 @@ def _named(tokens: list[Token], dialect: str, names: Names) -> dict[int, tuple[i
         return {}
     for known in patterns.values():
         known.sort(key=lambda each: -len(each[0]))
-    keys = [_parts(token)[0] for token in tokens]
+    keys = [part[0] for part in parts]
     found: dict[int, tuple[int, str]] = {}
     place = 0
     while place < len(tokens):
