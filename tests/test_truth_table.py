@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
+from datetime import datetime, timedelta
 from enum import Enum
 from itertools import product
 
@@ -150,6 +150,29 @@ def test_a_row_without_a_case_is_noticed() -> None:
 
 
 # ------------------------------------------------------------------ data tests
+
+
+def test_a_verdict_from_the_future_has_expired() -> None:
+    test = DataTest(name="t", kind="unique", tested="m", sql="", reads=("a",), version="1", expiry=Expiry.DAY)
+    record = verdict_at(NOON + timedelta(hours=2))
+    assert [
+        decide_test(test, now=at, record=record, versions={"a": V1}).reason for at in (NOON + timedelta(hours=3), NOON)
+    ] == [TestReason.NO_NEW_DATA, TestReason.VOLATILE_EXPIRED]
+
+
+def verdict_at(time: datetime) -> TestRecord:
+    """Return a verdict of that time about one relation."""
+    return TestRecord(
+        test="t",
+        version="1",
+        code_scheme=CODE_SCHEME,
+        inputs={"a": V1},
+        verdict=Verdict.PASS,
+        failures=0,
+        run_at=time,
+        seconds=1.0,
+        run_id="r",
+    )
 
 
 def test_every_row_of_data_tests_is_met() -> None:

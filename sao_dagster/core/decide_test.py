@@ -147,8 +147,8 @@ class TestSituation:
         """The evidence that its last verdict has expired, or None."""
         if self.test.expiry is None:
             return None
-        at = self.test.expiry.after(self.last.run_at)
-        return {"expired_at": at.isoformat()} if at <= self.now else None
+        at = self.test.expiry.expired_at(self.last.run_at, self.now)
+        return None if at is None else {"expired_at": at.isoformat()}
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

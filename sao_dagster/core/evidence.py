@@ -68,6 +68,7 @@ class Evidence(TypedDict, total=False):
     tentative: Annotated[bool, Key("Foreseen: what is above it is going to be built, and may give nothing new.")]
     news: Annotated[Sequence[InputNews], Key("The inputs with news.")]
     unknown: Annotated[Sequence[str], Key("The inputs whose version cannot be read, or not be compared.")]
+    unrecorded: Annotated[Sequence[str], Key("Those of them whose version the last build did not know.")]
     schemes: Annotated[Sequence[InputSchemes], Key("Those of them that cannot be compared.")]
     waiting_for: Annotated[Sequence[str], Key("The inputs that have no news yet.")]
     built_at: Annotated[str, Key("When it was built last.", moves_with_the_clock=True)]
@@ -168,18 +169,24 @@ OTHER_SCHEME = "this version of sao_dagster compares definitions in another way 
 
 
 def describe_unknown(evidence: Evidence) -> str:
-    """Return which versions cannot be read, and which cannot be compared because they are made in another way.
+    """Return which versions cannot be read, which were not known before, and which cannot be compared because they are made in another way.
 
     >>> describe_unknown({"unknown": ["a", "b"], "schemes": [{"input": "b", "old": "files/1", "new": "files/2"}]})
-    'the version of a cannot be read, and that of b cannot be compared (files/1, now files/2)'
+    'the version of a cannot be read, that of b cannot be compared (files/1, now files/2)'
+    >>> describe_unknown({"unknown": ["a"], "unrecorded": ["a"]})
+    'the version of a that the last build read is not known'
     """
     other = {each["input"]: f"{each['old']}, now {each['new']}" for each in evidence.get("schemes", ())}
-    unread = [name for name in evidence.get("unknown", ()) if name not in other]
-    said = f"the version of {describe_names(unread)} cannot be read" if unread or not other else ""
-    if not other:
-        return said
-    compared = f"{describe_names(list(other))} cannot be compared ({next(iter(other.values()))})"
-    return f"{said}, and that of {compared}" if said else f"the version of {compared}"
+    before = evidence.get("unrecorded", ())
+    unread = [name for name in evidence.get("unknown", ()) if name not in other and name not in before]
+    said = []
+    if unread or not (other or before):
+        said.append(f"{describe_names(unread)} cannot be read")
+    if before:
+        said.append(f"{describe_names(before)} that the last build read is not known")
+    if other:
+        said.append(f"{describe_names(list(other))} cannot be compared ({next(iter(other.values()))})")
+    return f"the version of {', that of '.join(said)}"
 
 
 def describe_news(evidence: Evidence) -> str:

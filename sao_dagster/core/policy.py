@@ -75,6 +75,28 @@ class Expiry(str, Enum):
             return hour + timedelta(hours=1)
         return hour.replace(hour=0) + timedelta(days=1)
 
+    def expired_at(self, built_at: datetime, now: datetime) -> datetime | None:
+        """Return when a result has expired, None where it has not; one from the future has expired whenever it is asked for."""
+        if self is Expiry.ALWAYS or age_of(built_at, now) is None:
+            return min(built_at, now)
+        at = self.after(built_at)
+        return at if at <= now else None
+
+
+AHEAD = timedelta(minutes=1)
+"""How far the clocks of two machines may differ; what was recorded later than that after now is from the future."""
+
+
+def age_of(then: datetime, now: datetime) -> timedelta | None:
+    """Return how old something is; None where it is from the future, since another clock made it: whatever waits for its age waits no longer.
+
+    >>> from datetime import timezone
+    >>> noon = datetime(2026, 3, 1, 12, tzinfo=timezone.utc)
+    >>> age_of(noon - timedelta(hours=1), noon), age_of(noon + AHEAD, noon), age_of(noon + 2 * AHEAD, noon)
+    (datetime.timedelta(seconds=3600), datetime.timedelta(0), None)
+    """
+    return None if then - now > AHEAD else max(timedelta(0), now - then)
+
 
 def soonest(*expiries: Expiry | None) -> Expiry | None:
     """Return the expiry that comes first, or None where none is given.

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from datetime import datetime
 from functools import cached_property
 
 from sao_dagster.core.evidence import Evidence, InputNews, InputSchemes
 from sao_dagster.core.facts import Observed
 from sao_dagster.core.nodes import CodeVersion
-from sao_dagster.core.policy import BuildAfter, Expiry, RefreshPolicy, UpdatesOn, describe_duration
+from sao_dagster.core.policy import BuildAfter, Expiry, RefreshPolicy, UpdatesOn, age_of, describe_duration
 from sao_dagster.core.reasons import Mode, Reason
 from sao_dagster.core.records import BuildRecord
 
@@ -115,10 +115,20 @@ class Situation:
 
     @cached_property
     def unknown(self) -> tuple[str, ...]:
-        """The inputs whose version cannot be read, or not be compared; one that is going to be built first is not among them."""
-        pending, other = self.seen.pending, {each["input"] for each in self.schemes}
+        """The inputs whose version cannot be read, was not known to the last build, or cannot be compared with what that saw.
+
+        One that is going to be built first is not among them.
+        """
+        known, pending = self.built.inputs, self.seen.pending
+        other = {each["input"] for each in self.schemes}
         read = self.seen.inputs.items()
-        return tuple([name for name, version in read if (version is None or name in other) and name not in pending])
+        return tuple(
+            [
+                name
+                for name, version in read
+                if (version is None or name not in known or name in other) and name not in pending
+            ]
+        )
 
     @property
     def not_known(self) -> Evidence | None:
@@ -126,6 +136,9 @@ class Situation:
         if not self.unknown:
             return None
         found: Evidence = {"unknown": list(self.unknown)}
+        unread = [name for name in self.unknown if self.seen.inputs[name] is not None and name not in self.built.inputs]
+        if unread:
+            found["unrecorded"] = unread
         schemes = [each for each in self.schemes if each["input"] in self.unknown]
         return {**found, "schemes": schemes} if schemes else found
 
@@ -189,8 +202,8 @@ class Situation:
         known = [when for when in appeared if when is not None]
         if tolerance is None or not known or len(known) < len(appeared):
             return None
-        lag = max(timedelta(0), self.now - min(known))
-        if lag >= tolerance:
+        ages = [age for when in known if (age := age_of(when, self.now)) is not None]
+        if len(ages) < len(known) or (lag := max(ages)) >= tolerance:
             return None
         return {
             "lag_seconds": lag.total_seconds(),
@@ -206,9 +219,9 @@ class Situation:
         """The evidence that its last build is younger than its interval, or None."""
         if self.policy.build_after is None:
             return None
-        age = max(timedelta(0), self.now - self.built.built_at)  # nothing where the clock went back
+        age = age_of(self.built.built_at, self.now)
         window = self.policy.build_after.interval(self.now)
-        if age >= window:
+        if age is None or age >= window:
             return None
         return {
             "age_seconds": age.total_seconds(),
@@ -223,8 +236,8 @@ class Situation:
         expiry = self.policy.expiry
         if expiry is None:
             return None
-        at = expiry.after(self.built.built_at)
-        return {"expiry": expiry.value, "expired_at": at.isoformat()} if at <= self.now else None
+        at = expiry.expired_at(self.built.built_at, self.now)
+        return None if at is None else {"expiry": expiry.value, "expired_at": at.isoformat()}
 
     @property
     def interval_elapsed(self) -> Evidence | None:
@@ -232,5 +245,6 @@ class Situation:
         build_after = self.policy.build_after
         if build_after is None or self.seen.inputs or self.seen.definitions or self.expired is not None:
             return None
-        elapsed = self.built.built_at + build_after.interval(self.now) <= self.now
+        age = age_of(self.built.built_at, self.now)
+        elapsed = age is None or age >= build_after.interval(self.now)
         return {"window": build_after.describe(self.now)} if elapsed else None

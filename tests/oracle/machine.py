@@ -16,6 +16,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, rule
 
 from sao_dagster import Column, DuckDBWarehouse, SqlProject, select
 from sao_dagster.core.nodes import Materialized
+from sao_dagster.core.policy import age_of
 from sao_dagster.core.project import Project
 from sao_dagster.core.reasons import Mode, Outcome, Reason
 from sao_dagster.run.events import ModelResult
@@ -378,7 +379,8 @@ class History(RuleBasedStateMachine):
         """Something that a build depends on must have changed since the last one."""
         if known is None or not there:
             return
-        expired = decision.reason is Reason.VOLATILE_EXPIRED and self.now.date() > known.at.date()
+        other_day = self.now.date() > known.at.date() or age_of(known.at, self.now) is None
+        expired = decision.reason is Reason.VOLATILE_EXPIRED and other_day
         assert known.meaning != meaning or known.inputs != inputs or expired, f"needless build: {decision}"
 
     def _is_broken(self, project: Project, name: str) -> bool:

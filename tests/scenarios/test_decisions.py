@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
+from sao_dagster.core.explain import explain
 from sao_dagster.core.reasons import Mode
 from tests.world import World, on_each_warehouse
 
@@ -192,7 +195,8 @@ def test_a_window_never_holds_back_the_first_build(world: World) -> None:
     assert world.run("orders").outcomes["orders"] == "built: never_built"
 
 
-def test_a_clock_that_goes_back_holds_within_the_interval(world: World) -> None:
+def test_a_build_from_the_future_has_no_age(world: World) -> None:
+    """Another clock made it, so no window counts from it; a minute is what clocks may differ by."""
     shop(world)
     world.model(
         "orders",
@@ -200,8 +204,38 @@ def test_a_clock_that_goes_back_holds_within_the_interval(world: World) -> None:
         freshness={"build_after": {"count": 1, "period": "hour"}},
     )
     world.run()
-    world.sql("insert into raw.orders values (2, 7, 5)").wait(hours=-5)
+    world.sql("insert into raw.orders values (2, 7, 5)").wait(minutes=-1)
     assert world.run().outcomes["orders"] == "reused: within_interval"
+    assert world.wait(hours=-4).run().outcomes["orders"] == "built: new_data"
+
+
+def test_a_volatile_result_from_the_future_has_expired(world: World) -> None:
+    shop(world)
+    world.model("orders", "select * from {{ source('raw', 'orders') }} where current_date > date '2000-01-01'")
+    world.run()
+    assert world.wait(days=-2).run().outcomes["orders"] == "built: volatile_expired"
+    assert world.run().outcomes["orders"] == "reused: no_new_data"
+
+
+def test_news_that_was_noted_in_the_future_is_tolerated_no_longer(world: World) -> None:
+    shop(world).model("orders", "select * from {{ source('raw', 'orders') }}", state={"lag_tolerance": "9h"})
+    world.run()
+    world.sql("insert into raw.orders values (2, 7, 5)").plan()
+    assert world.wait(hours=1).run().outcomes["orders"] == "reused: within_tolerance"
+    assert world.wait(hours=-5).run().outcomes["orders"] == "built: new_data"
+
+
+def test_what_the_last_build_did_not_know_is_unknown_and_no_news(world: World) -> None:
+    shop(world).run()
+    store = world.runner().open_store()
+    environment = world.runner().project.environment
+    record = store.builds(environment)["orders"]
+    store.record_build(environment, replace(record, inputs={}), "", None)
+    decision = world.run("orders").decision("orders")
+    assert decision.reason.value == "input_unknown"
+    assert (decision.evidence["unknown"], decision.evidence["unrecorded"]) == (["source:raw.orders"],) * 2
+    assert explain(decision) == "the version of raw.orders that the last build read is not known"
+    assert world.run("orders").outcomes["orders"] == "reused: no_new_data"
 
 
 def test_updates_on_all_adds_up_over_runs(world: World) -> None:
