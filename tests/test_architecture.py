@@ -150,6 +150,21 @@ def test_questions_for_an_engine_are_noticed(code: str, expected: bool) -> None:
     assert any(map(asks_for_an_engine, ast.walk(ast.parse(code)))) == expected
 
 
+@pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(PACKAGE)))
+def test_sql_is_read_in_one_place(path: Path) -> None:
+    """`sql/parsing.py` alone calls sqlglot's parser and tokenizer, since only it knows all that they may raise."""
+    if path.relative_to(PACKAGE) == Path("sql/parsing.py"):
+        return
+    nodes = list(ast.walk(ast.parse(path.read_text())))
+    imported = {(each.module, name.name) for each in nodes if isinstance(each, ast.ImportFrom) for name in each.names}
+    called = {ast.unparse(each.func) for each in nodes if isinstance(each, ast.Call)}
+    read = {("sqlglot", name) for name in ("parse", "parse_one", "tokenize")} | {
+        ("sqlglot.dialects.dialect", "Dialect")
+    }
+    assert not imported & read, f"{path} reads SQL by sqlglot itself"
+    assert not called & {"sqlglot.parse", "sqlglot.parse_one", "sqlglot.tokenize", "exp.DataType.build"}, path
+
+
 def test_there_is_one_way_to_reused() -> None:
     """Only the walk over the rows of the truth table gives a model an outcome, but for a build that failed."""
     from sao_dagster.core.reasons import Outcome

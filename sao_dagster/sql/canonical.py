@@ -11,12 +11,13 @@ from __future__ import annotations
 from collections import Counter
 from functools import lru_cache
 
-from sqlglot import exp, parse
+from sqlglot import exp
 from sqlglot.errors import SqlglotError
 from sqlglot.optimizer.normalize_identifiers import normalize_identifiers
 from sqlglot.optimizer.scope import Scope, traverse_scope
 
 from sao_dagster.sql.dialects import dialect_named
+from sao_dagster.sql.parsing import UnreadableSqlError, parse
 
 _AMBIGUOUS = (exp.Pivot, exp.MatchRecognize, exp.Lateral, exp.Unnest, exp.UDTF, exp.Values, exp.Into)
 
@@ -32,8 +33,8 @@ def canonical_form(sql: str, dialect: str) -> str | None:
     False
     """
     try:
-        statements = [tree for tree in parse(sql, read=dialect) if tree is not None]
-    except (SqlglotError, RecursionError):
+        statements = parse(sql, dialect)
+    except UnreadableSqlError:
         return None
     if len(statements) != 1 or not isinstance(statements[0], exp.Query):
         return None

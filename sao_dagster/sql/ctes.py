@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from sqlglot.dialects.dialect import Dialect
-from sqlglot.errors import SqlglotError
 from sqlglot.tokenizer_core import TokenType
 
 from sao_dagster.errors import RenderError
+from sao_dagster.sql.parsing import UnreadableSqlError, tokenize
 from sao_dagster.sql.text import embeddable
 
 
@@ -29,8 +28,8 @@ def prepend_ctes(sql: str, ctes: Sequence[tuple[str, str]], dialect: str) -> str
     if not ctes:
         return sql
     try:
-        tokens = Dialect.get_or_raise(dialect).tokenize(sql)
-    except SqlglotError as error:
+        tokens = tokenize(sql, dialect)
+    except UnreadableSqlError as error:
         raise RenderError(f"this is not SQL that can be read: {error}") from error
     block = ", ".join(f"{name} as ({embeddable(query)})" for name, query in ctes)
     if tokens and tokens[0].token_type is TokenType.WITH:

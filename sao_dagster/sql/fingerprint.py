@@ -18,13 +18,12 @@ from functools import lru_cache
 from types import MappingProxyType
 from typing import TypeAlias
 
-from sqlglot.dialects.dialect import Dialect
-from sqlglot.errors import SqlglotError
 from sqlglot.tokenizer_core import Token, TokenType
 
 from sao_dagster.core.hashing import digest
 from sao_dagster.sql.canonical import canonical_form
 from sao_dagster.sql.dialects import dialect_named
+from sao_dagster.sql.parsing import UnreadableSqlError, tokenize
 
 Names: TypeAlias = Mapping[str, str]
 """Ids of nodes and sources by what SQL reads them from: a relation as it is written, or a table function over files."""
@@ -66,8 +65,8 @@ def sql_digest(sql: str, dialect: str, names: Names = NO_NAMES) -> str:
     True
     """
     try:
-        tokens = Dialect.get_or_raise(dialect).tokenize(sql)
-    except SqlglotError:
+        tokens = tokenize(sql, dialect)
+    except UnreadableSqlError:
         return digest(["text", sql])
     parts = [_parts(token) for token in tokens]
     found = _named(tokens, parts, dialect, names)
@@ -102,8 +101,8 @@ def with_ids(sql: str, dialect: str, names: Names) -> str:
     'select orders.a from nf5e9e2cba6806884936ddd42."orders"'
     """
     try:
-        tokens = Dialect.get_or_raise(dialect).tokenize(sql)
-    except SqlglotError:
+        tokens = tokenize(sql, dialect)
+    except UnreadableSqlError:
         return sql
     written, done = [], 0
     for start, (size, name) in sorted(_named(tokens, [_parts(token) for token in tokens], dialect, names).items()):
@@ -150,16 +149,16 @@ def _is_relation(tokens: list[Token], place: int, size: int) -> bool:
 def _pattern(text: str, dialect: str) -> tuple[str, ...]:
     """Return the tokens of what stands for a node; empty where it has none."""
     try:
-        return tuple(_parts(token)[0] for token in Dialect.get_or_raise(dialect).tokenize(text))
-    except SqlglotError:
+        return tuple(_parts(token)[0] for token in tokenize(text, dialect))
+    except UnreadableSqlError:
         return ()
 
 
 def _hints(sql: str, dialect: str) -> list[str]:
     """Return the optimizer hints of a query, which trees do not keep in all dialects."""
     try:
-        tokens = Dialect.get_or_raise(dialect).tokenize(sql)
-    except SqlglotError:
+        tokens = tokenize(sql, dialect)
+    except UnreadableSqlError:
         return []
     return [comment.strip() for token in tokens for comment in token.comments if comment.startswith("+")]
 

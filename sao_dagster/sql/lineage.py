@@ -8,7 +8,6 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, TypeAlias
 
-import sqlglot
 from sqlglot import exp
 from sqlglot.errors import SqlglotError
 from sqlglot.optimizer.qualify import qualify
@@ -17,6 +16,7 @@ from sqlglot.schema import MappingSchema
 
 from sao_dagster.core.relations import Relation, RelationKey
 from sao_dagster.sql.dialects import dialect_named
+from sao_dagster.sql.parsing import parse_one
 
 Origin: TypeAlias = tuple[RelationKey, str]
 """A column of a relation: `Relation.key` and the column's name in lower case."""
@@ -43,7 +43,7 @@ def column_lineage(sql: str, dialect: str, tables: Mapping[Relation, Sequence[st
     by_name = {relation.key: relation.key for relation in tables}
     by_name.update({("", *relation.key[1:]): relation.key for relation in tables})
     try:
-        query = sqlglot.parse_one(sql, dialect=dialect)
+        query = parse_one(sql, dialect)
         _name_databases(query, by_name, dialect)
         qualified = qualify(
             query,

@@ -7,10 +7,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import lru_cache
 
-from sqlglot import exp, parse_one
-from sqlglot.errors import SqlglotError
+from sqlglot import exp
 
 from sao_dagster.core.policy import Expiry, soonest
+from sao_dagster.sql.parsing import UnreadableSqlError, parse_one
 
 _DAY = {"current_date", "curdate", "today"}
 _HOUR = {
@@ -66,8 +66,8 @@ def volatility(sql: str, dialect: str) -> Volatility:
     if not words:
         return Volatility()
     try:
-        tree = parse_one(sql, read=dialect)
-    except (SqlglotError, RecursionError):
+        tree = parse_one(sql, dialect)
+    except UnreadableSqlError:
         return Volatility(Expiry.DAY if words <= _DAY else Expiry.HOUR)
     bare = dict(_bare_columns(tree))
     found = [expiry for node, expiry in _volatile_nodes(tree) if id(node) not in bare]

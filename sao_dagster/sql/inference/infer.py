@@ -12,8 +12,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from itertools import combinations, count
 
-from sqlglot import exp, parse
-from sqlglot.errors import SqlglotError
+from sqlglot import exp
 
 from sao_dagster.core.proofs import INFERRED, Fact, FactKind, Proof
 from sao_dagster.core.relations import RelationKey
@@ -23,6 +22,7 @@ from sao_dagster.sql.inference.names import NotUnderstoodError
 from sao_dagster.sql.inference.output import Output
 from sao_dagster.sql.inference.queries import QueryReader
 from sao_dagster.sql.inference.types import Kind, Type, read_type
+from sao_dagster.sql.parsing import UnreadableSqlError, parse
 
 
 @dataclass(frozen=True)
@@ -159,8 +159,8 @@ def understand(
     if not dialect_named(dialect).compares_names:
         raise NotUnderstoodError(f"which names are the same in {dialect!r}")
     try:
-        statements = [each for each in parse(sql, read=dialect) if each is not None]
-    except (SqlglotError, RecursionError) as error:
+        statements = parse(sql, dialect)
+    except UnreadableSqlError as error:
         raise NotUnderstoodError("SQL that cannot be parsed") from error
     if len(statements) != 1:
         raise NotUnderstoodError(f"{len(statements)} statements")

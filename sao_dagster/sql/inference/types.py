@@ -7,9 +7,9 @@ from enum import Enum
 from functools import lru_cache
 
 from sqlglot import exp
-from sqlglot.errors import SqlglotError
 
 from sao_dagster.sql.dialects import Operation, TextSize, dialect_named
+from sao_dagster.sql.parsing import UnreadableSqlError, parse_type
 
 
 class Kind(Enum):
@@ -107,8 +107,8 @@ def read_type(text: str, dialect: str) -> Type:
     ('integer', True)
     """
     try:
-        return type_of(exp.DataType.build(text, dialect=dialect), dialect)
-    except (SqlglotError, ValueError):
+        return type_of(parse_type(text, dialect), dialect)
+    except UnreadableSqlError:
         return UNKNOWN
 
 

@@ -6,12 +6,12 @@ from collections.abc import Collection, Sequence
 from typing import Any
 
 import duckdb
-from sqlglot import exp, parse_one
-from sqlglot.errors import SqlglotError
+from sqlglot import exp
 
 from sao_dagster.core.data_version import DataVersion
 from sao_dagster.core.hashing import digest
 from sao_dagster.core.relations import Relation, RelationKey, quote
+from sao_dagster.sql.parsing import UnreadableSqlError, parse_one
 from sao_dagster.sql.volatile import volatility
 from sao_dagster.warehouses.protocol import Catalog
 from sao_dagster.warehouses.shared.contents import ViewSources
@@ -69,8 +69,8 @@ def view_sources(relation: Relation, catalog: Catalog) -> ViewSources | None:
 def _tables_of_view(definition: str, key: RelationKey) -> list[RelationKey] | None:
     """Return the relations a view reads; None for files, functions, and what changes by itself."""
     try:
-        tree = parse_one(definition, read="duckdb")
-    except SqlglotError:
+        tree = parse_one(definition, "duckdb")
+    except UnreadableSqlError:
         return None
     query = tree.expression if isinstance(tree, exp.Create) else tree
     if query is None or volatility(query.sql(dialect="duckdb"), "duckdb").expiry is not None:
