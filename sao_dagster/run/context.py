@@ -12,6 +12,7 @@ from sao_dagster.core.project import Project
 from sao_dagster.core.reasons import Mode
 from sao_dagster.run.events import Event
 from sao_dagster.run.lease_queue import LeaseQueue
+from sao_dagster.run.project_hooks import ProjectHooks
 from sao_dagster.run.run_facts import RunFacts
 from sao_dagster.run.settings import RunSettings
 from sao_dagster.state.protocol import StateStore
@@ -64,6 +65,7 @@ class RunContext:
         materializer: Who builds.
         store: The shared state; None for a run without.
         leases: Its leases; None for a run without state.
+        hooks: The project's own statements before the first build and after the last.
         run_facts: What it knows.
         failures: What failed in it.
         emit: Takes what is to be told to whoever watches; from any thread.
@@ -79,6 +81,7 @@ class RunContext:
     materializer: Materializer
     store: StateStore | None
     leases: LeaseQueue | None
+    hooks: ProjectHooks
     run_facts: RunFacts
     emit: Callable[[Event], None]
     failures: Failures = field(default_factory=Failures)

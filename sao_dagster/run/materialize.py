@@ -6,7 +6,6 @@ none, so the node is built again at worst.
 
 from __future__ import annotations
 
-import threading
 import time
 import uuid
 from dataclasses import dataclass, field, replace
@@ -37,11 +36,9 @@ class NodeBuilds:
 
     run: RunContext
     side_effects: bool = field(init=False)
-    _hooks_ran: bool = field(default=False, init=False)
-    _lock: threading.Lock = field(default_factory=threading.Lock, init=False)
 
     def __post_init__(self) -> None:
-        self.side_effects = bool(self.run.project.on_run_start or self.run.project.on_run_end)
+        self.side_effects = self.run.hooks.are_there
 
     def build(self, name: str, facts: Facts, lease: Lease | None) -> BuildRecord:
         """Build a node and return its record, which is in the shared state by then, if there is one.
@@ -60,7 +57,6 @@ class NodeBuilds:
         before = node_facts(run.project, name, facts)
         run.run_facts.start_build(node)
         observed_at = run.now()
-        self._run_start_hooks()
         if run.store is not None and not run.capabilities.transactional_ddl:  # a crash may leave half a relation
             run.store.forget_build(run.project.environment, name, lease)
         built = self._materialize(node, before)
@@ -142,26 +138,13 @@ class NodeBuilds:
             return info.definition_version
         return session.versions(catalog, {node.relation: node.volatile_columns}, VERSION_SECONDS).get(node.relation)
 
-    # ------------------------------------------------------------------ hooks of the project
-
-    def _run_start_hooks(self) -> None:
-        """Run `on-run-start` once, before the first build of this run."""
-        with self._lock:
-            if self._hooks_ran:
-                return
-            self._hooks_ran = True
-            for statement in self.run.project.on_run_start:
-                self.run.session.execute(statement)
-
     def finish(self, *, anything_done: bool) -> None:
         """Run `on-run-end`, if anything was built; keep what is known of contents for the next observation.
 
         That is kept under the stamp that the warehouse has now, and not where statements of the user's own may have changed anything.
         """
         run = self.run
-        if self._hooks_ran:
-            for statement in run.project.on_run_end:
-                run.session.execute(statement)
+        run.hooks.finish()
         if run.store is None or (self.side_effects and anything_done):
             return
         stamp = run.session.stamp() if run.capabilities.stamp else None

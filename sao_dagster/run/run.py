@@ -184,8 +184,13 @@ class Run:
         )
 
     def _build(self, node: Node, decision: Decision, lease: Lease | None, now: datetime) -> bool:
-        """Build a node with the lease in hand; return False where the lease was lost, so that it is decided again."""
+        """Build a node with the lease in hand; return False where the lease was lost, so that it is decided again.
+
+        Raises:
+            WarehouseError: `on-run-start` failed, which ends the run; any other error is that of the node alone.
+        """
         run = self.context
+        run.hooks.start()
         run.emit(Started(node.name, decision.reason))
         try:
             record = self.builds.build(node.name, run.run_facts.facts, lease)

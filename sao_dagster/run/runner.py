@@ -23,6 +23,7 @@ from sao_dagster.run.events import Event, Message, Planned
 from sao_dagster.run.lease_queue import LeaseQueue
 from sao_dagster.run.materialize import NodeBuilds
 from sao_dagster.run.observe import Observation, observe
+from sao_dagster.run.project_hooks import ProjectHooks
 from sao_dagster.run.prove import Prover
 from sao_dagster.run.report import RunResult, record_run
 from sao_dagster.run.run import Run
@@ -103,7 +104,7 @@ class Runner(RunSettings):
         Raises:
             ProjectErrors: The project has errors; nothing was built.
             StateError: The state cannot be reached.
-            WarehouseError: The warehouse cannot be opened.
+            WarehouseError: The warehouse cannot be opened, or `on-run-start` failed: nothing was built or recorded.
         """
         running = self.events(selection, mode, run_id=run_id)
         while True:
@@ -145,7 +146,10 @@ class Runner(RunSettings):
             deciding = time.perf_counter() - opened
             started_at = runner.clock() - timedelta(seconds=time.perf_counter() - started)
             yield Planned(plan, seen)
-            run = runner._start(selection, mode, run_id, session, store, seen)
+            hooks = ProjectHooks(self.project, session)
+            if plan.to_build:  # so that nothing is tested or recorded either, if they fail
+                hooks.start()
+            run = runner._start(selection, mode, run_id, session, store, seen, hooks)
 
             def result() -> RunResult:
                 return RunResult(
@@ -183,6 +187,7 @@ class Runner(RunSettings):
         session: Session,
         store: StateStore | None,
         seen: Observation,
+        hooks: ProjectHooks,
     ) -> Run:
         """Return a run that is about to go: its facts are what was observed, and all its parts share one context."""
         inbox: queue.SimpleQueue[Any] = queue.SimpleQueue()
@@ -207,6 +212,7 @@ class Runner(RunSettings):
             leases=None
             if store is None
             else LeaseQueue(store, self.project.environment, run_id, self.lease_seconds, self.queue_seconds),
+            hooks=hooks,
             run_facts=run_facts,
             emit=inbox.put,
         )
