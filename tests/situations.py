@@ -10,7 +10,7 @@ from typing import Any
 
 from sao_dagster.core.data_version import DataVersion
 from sao_dagster.core.decide import Decision, decide
-from sao_dagster.core.facts import Existence, Observed
+from sao_dagster.core.facts import Existence, HeldBack, Observed
 from sao_dagster.core.nodes import CODE_SCHEME
 from sao_dagster.core.policy import BuildAfter, Expiry, OnTestFailure, Period, RefreshPolicy, UpdatesOn
 from sao_dagster.core.reasons import Mode
@@ -42,7 +42,9 @@ BEFORE_THE_DATA: tuple[dict[str, Any], ...] = (  # what is asked above the data,
     {},
     *({"mode": mode} for mode in Mode),
     {"record": None},
-    {"blocked_by": ("a",)},
+    {"held": HeldBack(failed=("a",))},
+    {"held": HeldBack(tested=("a",), tests=("t",))},
+    {"held": HeldBack(tested=("a",), standing=("t",))},
     {"exists": Existence.NO},
     {"altered": True},
     {"code": {"sql": "2"}},

@@ -125,7 +125,7 @@ class World:
         runner = self.runner(target, **(variables or {}))
         selection = select(runner.project, include, exclude)
         if not tests:
-            selection = replace(selection, tests=())
+            selection = selection.without_tests()
         return Run(runner.run(selection, mode, on_event=None if events is None else events.append))
 
     def plan(self, include: str | None = None, mode: Mode = Mode.STATE_AWARE) -> dict[str, Decision]:

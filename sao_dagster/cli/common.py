@@ -127,7 +127,7 @@ def selection_of(
 ) -> Selection:
     """Return what the options select."""
     chosen = select(opened.project, " ".join(include or ()) or None, " ".join(exclude or ()) or None)
-    return chosen if tests else replace(chosen, tests=())
+    return chosen if tests else chosen.without_tests()
 
 
 def coloured(text: str, colours: Mapping[str, str], key: str | None = None) -> str:

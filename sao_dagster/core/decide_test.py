@@ -84,11 +84,11 @@ class TestSituation:
     now: datetime
     record: TestRecord | None
     versions: Mapping[str, DataVersion | None]
-    pending: frozenset[str]
-    blocked_by: tuple[str, ...]
-    mode: Mode
-    prove: Callable[[], Proof | None]
-    verify: bool
+    pending: frozenset[str] = frozenset()
+    blocked_by: tuple[str, ...] = ()
+    mode: Mode = Mode.STATE_AWARE
+    prove: Callable[[], Proof | None] = lambda: None
+    verify: bool = False
 
     @property
     def last(self) -> TestRecord:
@@ -149,6 +149,22 @@ class TestSituation:
             return None
         at = self.test.expiry.expired_at(self.last.run_at, self.now)
         return None if at is None else {"expired_at": at.isoformat()}
+
+    @property
+    def stands_as_failed(self) -> bool:
+        """Whether it failed as an `error` the last time, and would fail again: same test, same content of all that it reads.
+
+        A test that could not be run said nothing about the data, so that does not stand.
+        """
+        return (
+            self.record is not None
+            and self.test.severity is Severity.ERROR
+            and self.last.verdict is Verdict.FAIL
+            and self.last.version == self.test.version
+            and self.unknown is None
+            and not self.changed
+            and self.expired is None
+        )
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

@@ -55,7 +55,13 @@ class ProvenFact(TypedDict):
 class Evidence(TypedDict, total=False):
     """The facts behind a decision about a model or a data test, as plain data."""
 
-    inputs: Annotated[Sequence[str], Key("What failed above it; of a data test, the relations with news.")]
+    inputs: Annotated[
+        Sequence[str], Key("What failed above it, or failed a test; of a data test, the relations with news.")
+    ]
+    tests: Annotated[Sequence[str], Key("The data tests above it that failed in this run.")]
+    standing: Annotated[
+        Sequence[str], Key("Those that failed before, whose verdict stands since nothing they read has changed.")
+    ]
     relation: Annotated[str, Key("The relation that is gone, or was changed by someone else.")]
     parts: Annotated[
         Sequence[str],

@@ -119,6 +119,27 @@ class Existence(str, Enum):
 
 
 @dataclass(frozen=True, kw_only=True)
+class HeldBack:
+    """What holds a model back; false where nothing does.
+
+    Attributes:
+        failed: The relations it reads that failed or were skipped in this run.
+        tested: What the tests below are about.
+        tests: The `error` tests above it that failed in this run.
+        standing: Those whose failure stands, though they were not asked for in this run.
+    """
+
+    failed: tuple[str, ...] = ()
+    tested: tuple[str, ...] = ()
+    tests: tuple[str, ...] = ()
+    standing: tuple[str, ...] = ()
+
+    def __bool__(self) -> bool:
+        """Return whether anything holds it back."""
+        return bool(self.failed or self.tests or self.standing)
+
+
+@dataclass(frozen=True, kw_only=True)
 class Observed:
     """What is seen of one model at the time of a decision.
 
@@ -132,7 +153,7 @@ class Observed:
         definitions: Definition by view looked through, as it is in the warehouse; None where unknown.
         pending: Inputs and views that are going to be built before this model, in a plan.
         changed_since: When the oldest change of an input that this model has not consumed appeared.
-        blocked_by: Inputs that failed, were skipped, or failed a test in this run.
+        held: What failed above it.
         test_failed: Whether the last verdict of one of its `error` tests is a failure.
     """
 
@@ -145,5 +166,5 @@ class Observed:
     definitions: Mapping[str, str | None] = field(default_factory=dict)
     pending: frozenset[str] = frozenset()
     changed_since: Mapping[str, datetime] = field(default_factory=dict)
-    blocked_by: tuple[str, ...] = ()
+    held: HeldBack = HeldBack()
     test_failed: bool = False

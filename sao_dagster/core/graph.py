@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import heapq
 from collections.abc import Iterable, Mapping
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from datetime import datetime
 from functools import cached_property
@@ -109,6 +110,14 @@ class Graph:
         below = self.inputs(name)
         itself = (name,) if kind is Materialized.VIEW else ()
         return (*itself, *(each for each in (*below.views, *below.data) if each in self._nodes))
+
+    def is_made_of(self, name: str, others: AbstractSet[str]) -> bool:
+        """Return whether the content of a node or source is that of one of the others: its own, or what a view looks through to."""
+        node = self._nodes.get(name)
+        if node is None or node.materialized.holds_data:
+            return name in others
+        inputs = self.inputs(name)
+        return not others.isdisjoint((name, *inputs.data, *inputs.views))
 
     def relations_read(self, name: str) -> tuple[str, ...]:
         """Return the relations that a node's SQL names, with ephemerals replaced by what they name."""

@@ -10,7 +10,7 @@ from functools import partial
 from sao_dagster.core.data_version import DataVersion
 from sao_dagster.core.decide import Decision, decide
 from sao_dagster.core.decide_test import TestDecision, TestOutcome, decide_test
-from sao_dagster.core.facts import Existence, Facts, Observed
+from sao_dagster.core.facts import Existence, Facts, HeldBack, Observed
 from sao_dagster.core.nodes import DataTest, Materialized, Model, Node, Severity
 from sao_dagster.core.policy import BuildAfter, RefreshPolicy, describe_duration
 from sao_dagster.core.project import Project
@@ -19,6 +19,7 @@ from sao_dagster.core.reasons import Mode, Outcome
 from sao_dagster.core.records import BuildRecord
 from sao_dagster.core.selection import Selection
 from sao_dagster.core.situation import ResolvedPolicy
+from sao_dagster.core.standing import StandingFailures
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -76,9 +77,17 @@ def make_plan(
     pending: set[str] = set()
     decisions: dict[str, Decision] = {}
     intervals = project.graph.intervals(now)
+    standing = StandingFailures.of(project, selection, facts, mode)
     for name in selection.nodes:
         decision = decide_node(
-            project, name, facts, now=now, mode=mode, intervals=intervals, pending=frozenset(pending)
+            project,
+            name,
+            facts,
+            now=now,
+            mode=mode,
+            intervals=intervals,
+            pending=frozenset(pending),
+            held=_foreseen(selection, standing.above(name, facts, now, frozenset(pending))),
         )
         decisions[name] = decision
         if decision.outcome is Outcome.BUILT:
@@ -91,7 +100,7 @@ def make_plan(
             now=now,
             record=facts.test_records.get(name),
             versions={read: facts.version(project, read) for read in test.reads},
-            pending=frozenset(read for read in test.reads if _touched(project, read, pending)),
+            pending=frozenset(read for read in test.reads if project.graph.is_made_of(read, pending)),
             mode=mode,
             prove=partial(prove, test),
         )
@@ -105,13 +114,13 @@ def make_plan(
     )
 
 
-def _touched(project: Project, name: str, pending: set[str]) -> bool:
-    """Return whether a relation will change if all pending builds give something new."""
-    node = project.nodes.get(name)
-    if node is None or node.materialized.holds_data:
-        return name in pending
-    inputs = project.graph.inputs(name)
-    return not pending.isdisjoint((name, *inputs.data, *inputs.views))
+def _foreseen(selection: Selection, failing: tuple[DataTest, ...]) -> HeldBack:
+    """Return what failing tests hold back a node by: those that are asked in the run will fail in it, the others have."""
+    return HeldBack(
+        tested=tuple(dict.fromkeys(test.tested for test in failing)),
+        tests=tuple(test.name for test in failing if test.name in selection.tests),
+        standing=tuple(test.name for test in failing if test.name not in selection.tests),
+    )
 
 
 def decide_node(
@@ -123,7 +132,7 @@ def decide_node(
     mode: Mode,
     intervals: Mapping[str, BuildAfter],
     pending: frozenset[str] = frozenset(),
-    blocked_by: tuple[str, ...] = (),
+    held: HeldBack = HeldBack(),  # noqa: B008 - frozen
 ) -> Decision:
     """Return the decision about one node; the same step for a plan and for the model's turn in a run."""
     node = project.nodes[name]
@@ -132,7 +141,7 @@ def decide_node(
         now=now,
         policy=resolve_policy(project, node, intervals),
         record=facts.records.get(name),
-        seen=node_facts(project, name, facts, pending, blocked_by),
+        seen=node_facts(project, name, facts, pending, held),
         mode=mode,
     )
 
@@ -153,7 +162,7 @@ def node_facts(
     name: str,
     facts: Facts,
     pending: frozenset[str] = frozenset(),
-    blocked_by: tuple[str, ...] = (),
+    held: HeldBack = HeldBack(),  # noqa: B008 - frozen
 ) -> Observed:
     """Return what the facts say of one node; a build that starts now is recorded with these versions."""
     node = project.nodes[name]
@@ -183,7 +192,7 @@ def node_facts(
         definitions=definitions,
         pending=pending & {*inputs, *definitions},
         changed_since=_changed_since(facts, record, tuple(inputs)) if record else {},
-        blocked_by=blocked_by,
+        held=held,
         test_failed=_test_failed(project, node.name, facts),
     )
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
 
 from sao_dagster.core.nodes import Materialized
@@ -25,11 +25,17 @@ class Selection:
         nodes: Models and seeds that are built (no ephemerals), in the order of the graph.
         tests: Data tests, in the order of the project.
         sources: Sources that were selected themselves, for their checks.
+        gated: Whether data tests hold back what is below them.
     """
 
     nodes: tuple[str, ...]
     tests: tuple[str, ...]
     sources: tuple[str, ...]
+    gated: bool = True
+
+    def without_tests(self) -> Selection:
+        """Return the same without data tests: none is asked, and none holds anything back, nor does a verdict of the past."""
+        return replace(self, tests=(), gated=False)
 
 
 def select(project: Project, include: str | None = None, exclude: str | None = None) -> Selection:

@@ -149,14 +149,43 @@ def _within_tolerance(evidence: Evidence) -> str:
     return f"news from {describe_news(evidence)} is {lag} old, {evidence['tolerance']} are tolerated"
 
 
+def _held_back(it: Situation) -> Evidence:
+    held = it.seen.held
+    if held.failed:
+        return {"inputs": list(held.failed)}
+    found: Evidence = {"inputs": list(held.tested)}
+    if held.tests:
+        found["tests"] = list(held.tests)
+    if held.standing:
+        found["standing"] = list(held.standing)
+    return found
+
+
+def _upstream_failed(evidence: Evidence) -> str:
+    inputs = describe_names(evidence.get("inputs", ()))
+    tests, standing = evidence.get("tests", ()), evidence.get("standing", ())
+    if not tests and not standing:
+        return f"{inputs} failed, or was skipped"
+    said = f"{inputs} failed a test: {describe_names([*tests, *standing])}"
+    if tests:
+        return said
+    return (
+        f"{said}; what it reads has not changed since, so that stands; mend the data or the test, or go on with --force or "
+        f"--no-tests (in Dagster the run tag sao/mode: force or sao/tests: false)"
+    )
+
+
 ROWS = (
     Row(
         reason=Reason.UPSTREAM_FAILED,
         kind=Kind.STOPPED,
-        meaning="Something it reads failed or was skipped, or an `error` data test that reads only what is above it failed, in this run.",
-        holds=lambda it: bool(it.seen.blocked_by),
-        evidence=lambda it: {"inputs": list(it.seen.blocked_by)},
-        sentence=lambda evidence: f"{describe_names(evidence.get('inputs', ()))} failed, or failed a test",
+        meaning=(
+            "Something it reads failed or was skipped in this run; or an `error` data test that reads only what is above it "
+            "failed in this run, or failed before and its verdict stands."
+        ),
+        holds=lambda it: bool(it.seen.held),
+        evidence=_held_back,
+        sentence=_upstream_failed,
     ),
     Row(
         reason=Reason.FORCED,

@@ -25,6 +25,7 @@ from sao_dagster.run.runner import Runner
 from sao_dagster.sql_project import SqlProject
 
 MODE_TAG = "sao/mode"
+TESTS_TAG = "sao/tests"  # `false` for a run that asks no data test and is held back by none
 PLAN_TAG = "sao/plan"
 EVALUATOR_TAG = "sao/evaluator"
 WAREHOUSE_KEY = "sao_warehouse"
@@ -231,6 +232,18 @@ def mode_of(tags: Mapping[str, str]) -> Mode | None:
             return mode
     words = ", ".join([*(mode.value for mode in known), DRY_RUN])
     raise dg.Failure(f"the run tag {MODE_TAG} is {value!r}; it may be {words}", allow_retries=False)
+
+
+def selection_by(tags: Mapping[str, str], selection: Selection) -> Selection:
+    """Return what a run with these tags is about: its selection, without data tests where they say so.
+
+    Raises:
+        dg.Failure: The tag has a value that is neither `true` nor `false`.
+    """
+    value = tags.get(TESTS_TAG, "true").lower()
+    if value not in ("true", "false"):
+        raise dg.Failure(f"the run tag {TESTS_TAG} is {value!r}; it may be true or false", allow_retries=False)
+    return selection if value == "true" else selection.without_tests()
 
 
 def checked_project(opened: SqlProject) -> SqlProject:

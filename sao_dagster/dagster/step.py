@@ -22,6 +22,7 @@ from sao_dagster.dagster.project_view import (
     ReuseEvent,
     failure,
     mode_of,
+    selection_by,
 )
 from sao_dagster.dagster.resources import WarehouseResource
 from sao_dagster.dagster.sources import news_of_sources
@@ -44,7 +45,7 @@ class Step:
     def __init__(
         self, context: Any, dagster_project: DagsterProject, selection: Selection, mode: str | None = None
     ) -> None:
-        self.selection = selection
+        self.selection = selection_by(context.run.tags, selection)
         self._context = context
         self._edge = dagster_project
         self._mode = mode

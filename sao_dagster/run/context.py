@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from datetime import datetime
 
+from sao_dagster.core.facts import HeldBack
 from sao_dagster.core.nodes import DataTest
 from sao_dagster.core.project import Project
 from sao_dagster.core.reasons import Mode
@@ -37,18 +38,32 @@ class Failures:
         with self._lock:
             self._tests.append(test)
 
-    def holding_node(self, project: Project, name: str) -> tuple[str, ...]:
-        """Return what holds back a node: the relations it reads that failed, and those above it whose tests did."""
+    def holding_node(self, project: Project, name: str, standing: Iterable[DataTest]) -> HeldBack:
+        """Return what holds back a node: the relations it reads that failed, and the tests above it that did.
+
+        Args:
+            project: The project.
+            name: The node.
+            standing: The tests above it that failed before this run, and were not asked in it.
+        """
         graph = project.graph
         with self._lock:
-            found = [each for each in graph.read(name) if each in self._nodes]
-            found += sorted(test.tested for test in self._tests if graph.is_below_all(name, test.reads))
-        return tuple(dict.fromkeys(found))
+            failed = tuple(each for each in graph.read(name) if each in self._nodes)
+            tests = [test for test in self._tests if graph.is_below_all(name, test.reads)]
+        tests.sort(key=lambda test: (test.tested, test.name))
+        before = [test for test in standing if test not in tests]
+        return HeldBack(
+            failed=failed,
+            tested=tuple(dict.fromkeys(test.tested for test in (*tests, *before))),
+            tests=tuple(test.name for test in tests),
+            standing=tuple(test.name for test in before),
+        )
 
-    def holding_test(self, test: DataTest) -> tuple[str, ...]:
-        """Return what holds back a data test: the relations it reads that failed."""
+    def holding_test(self, project: Project, test: DataTest) -> tuple[str, ...]:
+        """Return what holds back a data test: the relations that failed among those it reads, through views too."""
+        behind = (each for read in test.reads for each in (project.graph.behind(read) if read in project.nodes else ()))
         with self._lock:
-            return tuple(read for read in test.reads if read in self._nodes)
+            return tuple(dict.fromkeys(each for each in behind if each in self._nodes))
 
 
 @dataclass(frozen=True, kw_only=True)

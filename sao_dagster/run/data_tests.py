@@ -169,7 +169,7 @@ class TestSteps:
             now=now,
             record=run.run_facts.facts.test_records.get(test.name),
             versions=versions,
-            blocked_by=run.failures.holding_test(test),
+            blocked_by=run.failures.holding_test(run.project, test),
             mode=run.mode,
             prove=partial(self.prover.prove, test),
             verify=self._verifies(test),

@@ -13,11 +13,12 @@ from datetime import date, datetime, timezone
 
 from sao_dagster.core.data_version import DataVersion, columns_version, loaded_at_version
 from sao_dagster.core.facts import Existence, Facts
-from sao_dagster.core.nodes import CompiledSql, Materialized, Model, Node, Source, is_source
+from sao_dagster.core.nodes import CompiledSql, DataTest, Materialized, Model, Node, Source, is_source
 from sao_dagster.core.project import Project
 from sao_dagster.core.records import BuildRecord
 from sao_dagster.core.relations import Relation
 from sao_dagster.core.selection import Selection
+from sao_dagster.core.standing import StandingFailures
 from sao_dagster.errors import WarehouseError
 from sao_dagster.sql.fingerprint import equivalent, with_ids
 from sao_dagster.state.protocol import StateStore
@@ -83,7 +84,7 @@ def observe(
     started = time.perf_counter()
     give_up = time.monotonic() + budget_seconds
     facts, sequence = stored_facts(project, selection, store)
-    read = _inputs(project, selection)
+    read = _inputs(project, selection, StandingFailures.of(project, selection, facts).tests)
     stamp = session.stamp() if capabilities.stamp else None
     kept = store.contents(project.environment, stamp) if stamp else {}
     reader = _CachedContents(session, session.catalog(), dict(kept), give_up)
@@ -201,14 +202,14 @@ def _is_cosmetic(project: Project, name: str, kept: str) -> bool:
     )
 
 
-def _inputs(project: Project, selection: Selection) -> set[str]:
-    """Return the relations whose versions the decisions of a selection compare."""
+def _inputs(project: Project, selection: Selection, failed: Iterable[DataTest]) -> set[str]:
+    """Return the relations whose versions the decisions of a selection compare, with what tests that failed above it read."""
     found: set[str] = set(selection.sources)
     for name in selection.nodes:
         if project.nodes[name].materialized is not Materialized.VIEW:
             found.update(project.graph.inputs(name).data)
-    for test in selection.tests:
-        for read in project.tests[test].reads:
+    for test in (*(project.tests[name] for name in selection.tests), *failed):
+        for read in test.reads:
             node = project.nodes.get(read)
             holds = node is None or node.materialized.holds_data
             found.update((read,) if holds else project.graph.inputs(read).data)

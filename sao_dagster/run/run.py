@@ -20,6 +20,7 @@ from sao_dagster.core.plan import decide_node
 from sao_dagster.core.policy import BuildAfter
 from sao_dagster.core.reasons import Outcome, Reason
 from sao_dagster.core.records import BuildRecord, Lease
+from sao_dagster.core.standing import StandingFailures
 from sao_dagster.errors import LeaseLostError, LeaseTimeoutError, SaoError
 from sao_dagster.run.context import RunContext
 from sao_dagster.run.data_tests import TestSteps
@@ -54,6 +55,7 @@ class Run:
         builds: Builds nodes.
         data_tests: Runs data tests.
         intervals: The `build_after` of each node that has one, at the time the run began.
+        standing: The tests that failed before and are not asked in the run.
         inbox: What the threads of the run tell: events, steps that are done or wait, and errors that end it.
         models: What became of nodes.
         tests: What became of data tests.
@@ -63,6 +65,7 @@ class Run:
     builds: NodeBuilds
     data_tests: TestSteps
     intervals: Mapping[str, BuildAfter]
+    standing: StandingFailures
     inbox: queue.SimpleQueue[Event | _Done | _Waits | BaseException]
     models: dict[str, ModelResult] = field(default_factory=dict)
     tests: dict[str, TestResult] = field(default_factory=dict)
@@ -180,7 +183,7 @@ class Run:
             now=now,
             mode=run.mode,
             intervals=self.intervals,
-            blocked_by=run.failures.holding_node(run.project, name),
+            held=run.failures.holding_node(run.project, name, self.standing.above(name, run.run_facts.facts, now)),
         )
 
     def _build(self, node: Node, decision: Decision, lease: Lease | None, now: datetime) -> bool:

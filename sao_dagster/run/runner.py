@@ -15,6 +15,7 @@ from sao_dagster.core.plan import Plan, make_plan
 from sao_dagster.core.project import Project
 from sao_dagster.core.reasons import Mode
 from sao_dagster.core.selection import Selection
+from sao_dagster.core.standing import StandingFailures
 from sao_dagster.errors import ProjectErrors, StateError
 from sao_dagster.gc_pause import no_collection
 from sao_dagster.run.context import RunContext
@@ -221,6 +222,7 @@ class Runner(RunSettings):
             builds=NodeBuilds(context),
             data_tests=TestSteps(context, self._prover(session, lambda: run_facts.facts, seen)),
             intervals=self.project.graph.intervals(self.clock()),
+            standing=StandingFailures.of(self.project, selection, seen.facts, mode).without(selection.tests),
             inbox=inbox,
         )
 

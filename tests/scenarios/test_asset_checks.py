@@ -125,3 +125,19 @@ def test_a_proof_is_in_the_metadata_of_the_check(shop: World) -> None:
     assert "proven from the SQL and" in found.description
     because = {each["because"] for each in found.metadata["sao/proof"].value["facts"]}
     assert because == {"unique_orders_id"}
+
+
+def test_a_run_of_exactly_one_model_knows_the_check_that_holds_it_back(shop: World) -> None:
+    """It asks no check; what failed in another run stands, and the step says so and how to go on."""
+    deployed = deploy(shop)
+    deployed.run()
+    shop.sql("insert into raw.orders values (1, 7)")
+    assert not deployed.run(["orders"]).success
+    held = deployed.run(["report"])
+    (failure,) = (each for each in held.all_events if each.event_type_value == "STEP_FAILURE")
+    said = failure.event_specific_data.error_display_string
+    assert "report skipped: orders failed a test: unique_orders_id" in said
+    assert "sao/tests: false" in said
+    assert not deployed.tick().run_requests[0].asset_selection, "the evaluator asks the check alone"
+    assert deployed.run(["report"], **{"sao/tests": "false"}).success
+    assert shop.rows("select amount from main.report") == [(12,)]
