@@ -33,6 +33,7 @@ class InputNews(TypedDict, total=False):
     input: Annotated[str, Key("The input that has news.")]
     old: Annotated[str | None, Key("Its version that the last build saw, if that is known.")]
     new: Annotated[str, Key("Its version now; `pending` where it is going to be built first.")]
+    altered: Annotated[bool, Key("Someone else changed it since it was built.")]
     since: Annotated[str, Key("When the oldest change that was not consumed appeared.", moves_with_the_clock=True)]
 
 
@@ -74,6 +75,9 @@ class Evidence(TypedDict, total=False):
     tentative: Annotated[bool, Key("Foreseen: what is above it is going to be built, and may give nothing new.")]
     news: Annotated[Sequence[InputNews], Key("The inputs with news.")]
     unknown: Annotated[Sequence[str], Key("The inputs whose version cannot be read, or not be compared.")]
+    altered: Annotated[
+        Sequence[str], Key("The inputs that cannot be read, or views, that someone else changed or removed.")
+    ]
     unrecorded: Annotated[Sequence[str], Key("Those of them whose version the last build did not know.")]
     schemes: Annotated[Sequence[InputSchemes], Key("Those of them that cannot be compared.")]
     waiting_for: Annotated[Sequence[str], Key("The inputs that have no news yet.")]
@@ -184,7 +188,11 @@ def describe_unknown(evidence: Evidence) -> str:
     """
     other = {each["input"]: f"{each['old']}, now {each['new']}" for each in evidence.get("schemes", ())}
     before = evidence.get("unrecorded", ())
-    unread = [name for name in evidence.get("unknown", ()) if name not in other and name not in before]
+    unread = [
+        name + " (changed or removed by someone else)" * (name in evidence.get("altered", ()))
+        for name in evidence.get("unknown", ())
+        if name not in other and name not in before
+    ]
     said = []
     if unread or not (other or before):
         said.append(f"{describe_names(unread)} cannot be read")
@@ -195,12 +203,15 @@ def describe_unknown(evidence: Evidence) -> str:
     return f"the version of {', that of '.join(said)}"
 
 
+_BY_HAND = " (changed by someone else)"
+
+
 def describe_news(evidence: Evidence) -> str:
     """Return the inputs with news, and those that cannot be read, in words; empty if there are none.
 
-    >>> describe_news({"news": [{"input": "orders"}], "unknown": ["source:raw.rates"]})
-    'orders, raw.rates (unknown)'
+    >>> describe_news({"news": [{"input": "orders", "altered": True}], "unknown": ["source:raw.rates"]})
+    'orders (changed by someone else), raw.rates (unknown)'
     """
-    names = [each["input"] for each in evidence.get("news", ())]
+    names = [each["input"] + _BY_HAND * bool(each.get("altered")) for each in evidence.get("news", ())]
     unknown = [f"{name} (unknown)" for name in evidence.get("unknown", ())]
     return describe_names([*names, *unknown])

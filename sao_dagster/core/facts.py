@@ -24,7 +24,8 @@ class Facts:
         test_records: Last verdicts by test.
         exists: Existence by model.
         altered: Models by whether someone else changed them since our build.
-        versions: Data version by source, and by model whose content was read from the warehouse itself.
+        versions: Data version by source, and by model that is not as its record says, as the warehouse itself has it; None where
+            it cannot be read.
         schemas: Version of column names and types by relation (models and sources).
         equivalent: Models whose SQL differs from the recorded one, but only cosmetically.
         history: By relation, each data version that was seen, with the time it was first seen, oldest first.
@@ -46,7 +47,7 @@ class Facts:
         """
         node = project.nodes.get(name)
         if node is None or node.materialized.holds_data:
-            if self.versions.get(name) is not None:
+            if name in self.versions:
                 return self.versions[name]
             record = self.records.get(name)
             built_here = record is not None and node is not None and record.relation == str(node.relation)
@@ -73,7 +74,13 @@ class Facts:
         return _version_of_view(node, below, {each: record.definitions.get(each) for each in (name, *inputs.views)})
 
     def definition(self, node: Node) -> str | None:
-        """Return the definition of a model as it is in the warehouse, or None if it is not known; one that moves is not there yet."""
+        """Return the definition of a model as it is in the warehouse, or None if it is not known; one that moves is not there yet.
+
+        A view that somebody else has made is defined by what it shows.
+        """
+        if node.name in self.versions:
+            shown = self.versions[node.name]
+            return None if shown is None else str(shown)
         record = self.records.get(node.name)
         return record.definition if record is not None and record.relation == str(node.relation) else None
 
@@ -151,6 +158,7 @@ class Observed:
         altered: Whether someone else changed it since our build; None where that is not known.
         inputs: Current version by input; None where it cannot be read.
         definitions: Definition by view looked through, as it is in the warehouse; None where unknown.
+        altered_inputs: Inputs and views that someone else changed since our build.
         pending: Inputs and views that are going to be built before this model, in a plan.
         changed_since: When the oldest change of an input that this model has not consumed appeared.
         held: What failed above it.
@@ -164,6 +172,7 @@ class Observed:
     altered: bool | None = None
     inputs: Mapping[str, DataVersion | None] = field(default_factory=dict)
     definitions: Mapping[str, str | None] = field(default_factory=dict)
+    altered_inputs: frozenset[str] = frozenset()
     pending: frozenset[str] = frozenset()
     changed_since: Mapping[str, datetime] = field(default_factory=dict)
     held: HeldBack = HeldBack()

@@ -190,6 +190,7 @@ def node_facts(
         altered=facts.altered.get(node.name),
         inputs=inputs,
         definitions=definitions,
+        altered_inputs=frozenset(each for each in (*inputs, *definitions) if facts.altered.get(each)),
         pending=pending & {*inputs, *definitions},
         changed_since=_changed_since(facts, record, tuple(inputs)) if record else {},
         held=held,

@@ -91,12 +91,18 @@ class Situation:
         parts = set(CodeVersion(seen.code, seen.code_scheme).changed_parts(*built.code))
         if seen.equivalent:
             parts -= {"sql"}
-        views = sorted(view for view, version in seen.definitions.items() if version != built.definitions.get(view))
+        views = sorted(
+            view
+            for view, version in seen.definitions.items()
+            if version is not None and version != built.definitions.get(view)
+        )
         found: Evidence = {}
         if parts or views:
             found["parts"] = [*sorted(parts), *(["views"] if views else [])]
         if views:
             found["views"] = views
+            if altered := seen.altered_inputs.difference(seen.pending).intersection(views):
+                found["altered"] = sorted(altered)
             if not parts and seen.pending.issuperset(views):
                 found["tentative"] = True
         return found
@@ -122,13 +128,9 @@ class Situation:
         known, pending = self.built.inputs, self.seen.pending
         other = {each["input"] for each in self.schemes}
         read = self.seen.inputs.items()
-        return tuple(
-            [
-                name
-                for name, version in read
-                if (version is None or name not in known or name in other) and name not in pending
-            ]
-        )
+        unknown = [name for name, version in read if version is None or name not in known or name in other]
+        unknown += [view for view, definition in self.seen.definitions.items() if definition is None]
+        return tuple([name for name in unknown if name not in pending])
 
     @property
     def not_known(self) -> Evidence | None:
@@ -136,7 +138,10 @@ class Situation:
         if not self.unknown:
             return None
         found: Evidence = {"unknown": list(self.unknown)}
-        unread = [name for name in self.unknown if self.seen.inputs[name] is not None and name not in self.built.inputs]
+        if altered := self.seen.altered_inputs.intersection(self.unknown):
+            found["altered"] = sorted(altered)
+        known, inputs = self.built.inputs, self.seen.inputs
+        unread = [name for name in self.unknown if inputs.get(name) is not None and name not in known]
         if unread:
             found["unrecorded"] = unread
         schemes = [each for each in self.schemes if each["input"] in self.unknown]
@@ -168,6 +173,8 @@ class Situation:
         for name, new in self.changed.items():
             old = self.built.inputs.get(name)
             item: InputNews = {"input": name, "old": None if old is None else str(old), "new": new}
+            if name in self.seen.altered_inputs and name not in self.seen.pending:
+                item["altered"] = True
             if name in self.seen.changed_since:
                 item["since"] = self.seen.changed_since[name].isoformat()
             items.append(item)

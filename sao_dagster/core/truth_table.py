@@ -133,7 +133,8 @@ def _changed_code(evidence: Evidence) -> str:
     if "scheme" in evidence.get("parts", ()):
         return OTHER_SCHEME
     parts = ", ".join(evidence.get("parts", ()))
-    views = f", through {describe_names(evidence['views'])}" if evidence.get("views") else ""
+    altered = " (changed by someone else)" if evidence.get("altered") else ""
+    views = f", through {describe_names(evidence['views'])}{altered}" if evidence.get("views") else ""
     return f"its definition changed ({parts}{views})"
 
 

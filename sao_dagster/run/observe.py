@@ -11,7 +11,7 @@ from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import date, datetime, timezone
 
-from sao_dagster.core.data_version import DataVersion, columns_version, loaded_at_version
+from sao_dagster.core.data_version import DataVersion, build_version, columns_version, loaded_at_version
 from sao_dagster.core.facts import Existence, Facts
 from sao_dagster.core.nodes import CompiledSql, DataTest, Materialized, Model, Node, Source, is_source
 from sao_dagster.core.project import Project
@@ -67,6 +67,9 @@ def observe(
 ) -> Observation:
     """Return what is known of a selection now; only what the selection reads directly is looked at.
 
+    That has the versions of the warehouse now, whoever made it. What is as its record says has the version of the record; what is
+    not, or has no record here, has that of its content, or none where it cannot be read.
+
     Args:
         project: The project.
         selection: What is going to be decided.
@@ -75,7 +78,7 @@ def observe(
         capabilities: What the warehouse can do; what it cannot is not asked.
         now: The time of the observation (UTC).
         budget_seconds: The time for reading data versions; what is not read by then is unknown.
-        verify: Whether the content of built relations is compared with what was built.
+        verify: Whether the content of the selected relations is compared with what was built.
 
     Raises:
         StateError: The state cannot be read.
@@ -91,18 +94,21 @@ def observe(
     catalog = reader.catalog
     sources = [project.sources[name] for name in sorted(read) if is_source(name)]
     versions, loaded_at = _source_versions(project, sources, session, capabilities, reader, give_up)
-    foreign = [
-        name for name in read if not is_source(name) and name not in facts.records and name not in selection.nodes
-    ]
+    beside = _beside(project, selection, read)
     own = [name for name in selection.nodes if name in facts.records] if verify else []
-    by_content = [name for name in own if facts.records[name].build_id is None]
+    kept_builds = [name for name in beside if _is_recorded(project, name, facts.records)]
+    foreign = [name for name in beside if name not in kept_builds]
+    by_content = [name for name in (*own, *kept_builds) if _is_known_by_content(project, name, facts.records)]
     has_versions = capabilities.model_versions is not VersionsBy.NONE
     found = _contents(project, [*foreign, *by_content] if has_versions else [], reader)
-    altered = {name: _is_altered(project, name, facts.records[name], found, catalog) for name in own}
     above = _known_above(project, selection, facts.records, reader) if verify else {}
-    changed = [name for name in own if altered[name]]
-    found.update(_contents(project, [name for name in changed if has_versions and name not in found], reader))
-    versions.update({name: found[name] for name in (*foreign, *changed) if found.get(name)})
+    altered = {name: _is_altered(project, name, facts.records[name], found, catalog) for name in (*own, *kept_builds)}
+    altered.update({name: True for name in kept_builds if project.nodes[name].relation.key not in catalog})
+    not_known = [name for name in kept_builds if altered[name] is None and name in by_content]
+    other = [*foreign, *(name for name, is_other in altered.items() if is_other), *(not_known if has_versions else ())]
+    if has_versions:
+        found.update(_contents(project, [name for name in other if name not in found], reader))
+    versions.update({name: found.get(name) for name in other})
     if stamp and reader.known != kept:
         store.keep_contents(project.environment, stamp, reader.known)
     store.note_versions(
@@ -114,7 +120,7 @@ def observe(
         facts,
         versions=versions,
         exists=_existence(project, selection, catalog, facts.records),
-        altered={name: changed for name, changed in {**above, **altered}.items() if changed is not None},
+        altered={name: known for name, known in {**above, **altered}.items() if known is not None},
         schemas=_schemas(project, selection, catalog),
         history=_history(project, selection, store),
     )
@@ -216,6 +222,33 @@ def _inputs(project: Project, selection: Selection, failed: Iterable[DataTest]) 
     return found
 
 
+def _beside(project: Project, selection: Selection, read: Collection[str]) -> list[str]:
+    """Return the nodes that are not selected and hold what the selection reads, and the views in between."""
+    graph = project.graph
+    views = {
+        view
+        for name in selection.nodes
+        if project.nodes[name].materialized is not Materialized.VIEW
+        for view in graph.inputs(name).views
+    }
+    tested = {each for test in selection.tests for each in project.tests[test].reads if each in project.nodes}
+    views |= {each for name in tested for each in graph.behind(name)}
+    return sorted({name for name in {*read, *views} if not is_source(name)} - set(selection.nodes))
+
+
+def _is_recorded(project: Project, name: str, records: Mapping[str, BuildRecord]) -> bool:
+    """Return whether the record of a node speaks of the relation that the node has now."""
+    record = records.get(name)
+    return record is not None and record.relation == str(project.nodes[name].relation)
+
+
+def _is_known_by_content(project: Project, name: str, records: Mapping[str, BuildRecord]) -> bool:
+    """Return whether its content says whether a node is as its record says."""
+    record = records[name]
+    is_build = record.build_id is not None or record.data_version.comparable(build_version(""))
+    return project.nodes[name].materialized.holds_data and not is_build
+
+
 def _source_versions(
     project: Project,
     sources: Iterable[Source],
@@ -281,13 +314,12 @@ def _as_time(value: object) -> datetime | None:
 
 
 def _contents(project: Project, names: Iterable[str], reader: _CachedContents) -> dict[str, DataVersion | None]:
-    """Return the content versions of models that hold data, as they are in the warehouse."""
+    """Return the content versions of nodes as they are in the warehouse; of views, those of what they show there."""
     relations: dict[str, Relation] = {}
     omit: dict[Relation, tuple[str, ...]] = {}
     for name in names:
         node = project.nodes[name]
-        info = reader.catalog.get(node.relation.key)
-        if not node.materialized.holds_data or info is None or info.is_view:
+        if node.relation.key not in reader.catalog:
             continue
         relations[name] = node.relation
         omit[node.relation] = node.volatile_columns

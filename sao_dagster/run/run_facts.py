@@ -120,7 +120,11 @@ class RunFacts:
     def refresh(self, name: str) -> None:
         """Observe what a node reads, and its relation."""
         seen = self._observe(name)
+        inputs = self._project.graph.inputs(name)
         with self._lock:
+            for each in (*inputs.data, *inputs.views):  # what is as recorded again
+                self._versions.pop(each, None)
+                self._altered.pop(each, None)
             self._versions.update(seen.versions)
             self._exists.update(seen.exists)
             self._schemas.update(seen.schemas)

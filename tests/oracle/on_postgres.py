@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 
 from sao_dagster import PostgresWarehouse
 from sao_dagster.warehouses.protocol import Session, Warehouse
-from tests.oracle.machine import Content, History, Oracle
+from tests.oracle.machine import SOURCES, Content, History, Oracle
 from tests.postgres import Postgres, warehouse_at
 
 
@@ -45,10 +45,14 @@ class PostgresHistory(History):
         return replace(self.warehouse, schema="beside")
 
     def put(self, table: str, query: str) -> None:
+        schema, _, name = table.partition(".")
         self.oracle.execute(f"create table raw.new as {query}")
         self.oracle.execute(
-            f"drop table if exists {table} cascade; alter table raw.new rename to {table.split('.')[1]}"
+            f"drop table if exists {table} cascade; alter table raw.new set schema {schema}; alter table {schema}.new rename to {name}"
         )
+
+    def put_by_hand(self, name: str) -> None:
+        self.put(f"main.{name}", f"select * from raw.{SOURCES[0]}")
 
     def teardown(self) -> None:
         if isinstance(getattr(self, "oracle", None), PostgresOracle):
