@@ -4,7 +4,7 @@
 
 Goes from suite to suite in rounds of a few minutes, each with the next seed, and says what it did. The first thing that is
 wrong ends it. Suites: `oracle` (histories of projects), `concurrency` (processes at once), `soundness` (proofs on random
-queries), `cosmetic` (queries that are called the same), `lease` (interleavings of the lease protocol), and, where it is
+queries), `contents` (values that differ have versions that differ), `cosmetic` (queries that are called the same), `lease` (interleavings of the lease protocol), and, where it is
 named, `mutations` (every rule of the proofs broken once; about an hour).
 """
 
@@ -29,6 +29,8 @@ from tests.proofs import fuzz
 from tests.proofs.mutations import MUTATIONS, noticed
 from tests.state import test_lease_protocol
 from tests.test_equivalent import GRAMMARS, answers_of_duckdb, answers_of_postgres, check
+from tests.warehouses.test_content_types import check_duckdb, check_postgres
+from tests.warehouses.test_duckdb_content import EXCHANGES, exchanges
 
 Suite = Callable[[Postgres, int], Iterator[str]]
 SUITES: dict[str, Suite] = {}
@@ -67,6 +69,14 @@ def soundness(server: Postgres, seed: int) -> Iterator[str]:
         report = fuzz.fuzz(engine, seed, pairs)
         assert report.unsound == []
         yield f"{report.pairs} pairs of query and data on {engine.dialect}, {sum(report.claims.values())} claims"
+
+
+@suite
+def contents(server: Postgres, seed: int) -> Iterator[str]:
+    """Rows that some query tells apart have versions that differ."""
+    yield f"{check_duckdb(seed, 1000)} rows of 1000 tables on duckdb"
+    yield f"{check_postgres(server.database(), seed, 1000)} rows of 1000 tables on postgres"
+    yield f"{exchanges(seed, EXCHANGES)} exchanges between rows on duckdb"
 
 
 @suite

@@ -6,7 +6,16 @@ from dataclasses import dataclass, field
 from typing import TypeAlias
 
 RelationKey: TypeAlias = tuple[str, str, str]
-"""Database, schema and name in lower case, as catalogs compare relations."""
+"""Database, schema and name, as the engine compares them."""
+
+
+def folded(name: str) -> str:
+    """Return a name in lower case, as engines fold names: letters beyond ASCII stay as they are.
+
+    >>> folded("Straße Ä")
+    'straße Ä'
+    """
+    return name.lower() if name.isascii() else "".join(each.lower() if each.isascii() else each for each in name)
 
 
 def quote(name: str, quotes: str = '"') -> str:
@@ -32,6 +41,7 @@ class Relation:
         schema: Its schema.
         identifier: Its name there.
         quotes: How SQL quotes its parts, see `quote`; no part of what it is, so relations are equal whatever it says.
+        folds: Whether the engine compares quoted names without regard to case; likewise.
 
     >>> str(Relation("shop", "main", "orders"))
     '"shop"."main"."orders"'
@@ -43,6 +53,7 @@ class Relation:
     schema: str
     identifier: str
     quotes: str = field(default='"', compare=False, repr=False)
+    folds: bool = field(default=True, compare=False, repr=False)
 
     def __str__(self) -> str:
         parts = [self.database, self.schema, self.identifier]
@@ -55,9 +66,10 @@ class Relation:
 
     @property
     def key(self) -> RelationKey:
-        """The relation without regard to case, as two catalogs can be compared.
+        """The relation as the engine compares it with others.
 
-        Relations of one schema whose names differ in case alone (which PostgreSQL and others can hold, in quotes) have one key: they
-        are taken for one relation, and a project that would build both is refused.
+        >>> Relation("Shop", "main", "Orders").key, Relation("Shop", "main", "Orders", folds=False).key
+        (('shop', 'main', 'orders'), ('Shop', 'main', 'Orders'))
         """
-        return ((self.database or "").lower(), self.schema.lower(), self.identifier.lower())
+        parts = (self.database or "", self.schema, self.identifier)
+        return (folded(parts[0]), folded(parts[1]), folded(parts[2])) if self.folds else parts

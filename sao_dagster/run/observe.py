@@ -297,6 +297,8 @@ def _loaded_at(source: Source, session: Session) -> tuple[str, datetime | None] 
     if not rows:
         return None
     value = rows[0][0]
+    if isinstance(value, datetime) and value.tzinfo is not None:  # a point in time, whatever the zone of the session
+        value = value.astimezone(timezone.utc)
     return str(value), _as_time(value)
 
 

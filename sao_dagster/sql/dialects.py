@@ -118,7 +118,7 @@ class Dialect:
         >>> str(dialect_named("bigquery").relation("shop", "main", "orders"))
         '`shop`.`main`.`orders`'
         """
-        return Relation(database, schema, identifier, self.quotes)
+        return Relation(database, schema, identifier, self.quotes, folds=self.quoted is not Case.KEPT)
 
 
 _FOLDS: dict[Case, Callable[[str], str]] = {Case.LOWER: str.lower, Case.UPPER: str.upper, Case.KEPT: str}

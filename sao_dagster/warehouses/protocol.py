@@ -10,7 +10,7 @@ from typing import Any, Protocol, TypeAlias
 
 from sao_dagster.core.data_version import DataVersion, definition_version
 from sao_dagster.core.nodes import CompiledSql, Node
-from sao_dagster.core.relations import Relation, RelationKey
+from sao_dagster.core.relations import Relation, RelationKey, folded
 from sao_dagster.errors import UnsupportedError, WarehouseError
 from sao_dagster.warehouses.shared.names import without_quotes
 
@@ -181,8 +181,8 @@ class Session(Protocol):
 
     def has_schema(self, database: str | None, schema: str) -> bool:
         """Return whether a schema is there; as far as the catalog shows it, by what it holds."""
-        place = (database or "").lower()
-        return any(key[1] == schema.lower() and place in ("", key[0]) for key in self.catalog())
+        place = folded(database or "")
+        return any(folded(key[1]) == folded(schema) and place in ("", folded(key[0])) for key in self.catalog())
 
     def kind_of(self, relation: Relation) -> str | None:
         """Return whether a relation is a `table` or a `view`; None where it is not there."""

@@ -10,35 +10,37 @@ from sqlglot import exp
 
 from sao_dagster.core.data_version import DataVersion
 from sao_dagster.core.hashing import digest
-from sao_dagster.core.relations import Relation, RelationKey, quote
+from sao_dagster.core.relations import Relation, RelationKey
 from sao_dagster.sql.parsing import UnreadableSqlError, parse_one
 from sao_dagster.sql.volatile import volatility
-from sao_dagster.warehouses.protocol import Catalog
-from sao_dagster.warehouses.shared.contents import ViewSources
+from sao_dagster.warehouses.duckdb.row_hash import UnknownTypeError, is_plain, row_hash
+from sao_dagster.warehouses.protocol import Catalog, Columns
+from sao_dagster.warehouses.shared.contents import ViewSources, without
 from sao_dagster.warehouses.shared.names import without_quotes
 
-_HASHING = 2  # the number of the way that `content_sql` hashes rows
+_HASHING = 2  # the number of the way that rows of plain columns are hashed
+_HASHING_ALL = 3  # and of those that have others
 
 
-def content_sql(table: str, columns: Sequence[tuple[str, str]], omitted: Collection[str]) -> str:
-    """Return a query for the number of rows and two independent sums over their hashes, whatever their order.
-
-    DuckDB makes the hash of a row from those of its columns by a xor in the end, so that values of the last column could
-    change places between rows and leave the xor of all rows as it is; hashed once more, the whole row counts.
-    """
-    left_out = {name.lower() for name in omitted}
-    counted = [quote(name) for name, _ in columns if name.lower() not in left_out]
+def content_sql(table: str, columns: Columns, omitted: Collection[str]) -> str | None:
+    """Return a query for the number of rows and two independent sums over their hashes, whatever their order; None for unknown types."""
+    counted = without(omitted, columns)
     if not counted:
         return f"select count(*) as rows, null as mix, null as total from {table}"
-    row = f"hash(hash({', '.join(counted)}))"
+    try:
+        row = row_hash(counted)
+    except UnknownTypeError:
+        return None
     return f"select count(*) as rows, bit_xor({row}) as mix, sum({row}) as total from {table}"
 
 
-def content_version(row: Sequence[Any], columns: Sequence[tuple[str, str]], omitted: Collection[str]) -> DataVersion:
+def content_version(row: Sequence[Any], columns: Columns, omitted: Collection[str]) -> DataVersion:
     """Return the data version; DuckDB does not promise one hash for all its versions, so its version is part of the scheme."""
+    plain = all(is_plain(kind) for _, kind in without(omitted, columns))
     shape = [[name, kind] for name, kind in columns]
     numbers = [str(value) for value in row]
-    return DataVersion(f"duckdb-{duckdb.__version__}/{_HASHING}", digest([shape, sorted(omitted), numbers]))
+    scheme = f"duckdb-{duckdb.__version__}/{_HASHING if plain else _HASHING_ALL}"
+    return DataVersion(scheme, digest([shape, sorted(omitted), numbers]))
 
 
 def view_sources(relation: Relation, catalog: Catalog) -> ViewSources | None:

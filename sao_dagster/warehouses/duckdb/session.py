@@ -6,6 +6,7 @@ that is held. Inside the process every thread has a connection of its own; each 
 
 from __future__ import annotations
 
+import string
 import threading
 import time
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
@@ -18,7 +19,7 @@ import duckdb
 from sao_dagster.core.data_version import DataVersion
 from sao_dagster.core.hashing import JSON, digest
 from sao_dagster.core.nodes import CompiledSql, Materialized, Model, Seed
-from sao_dagster.core.relations import Relation, RelationKey, quote
+from sao_dagster.core.relations import Relation, RelationKey, folded, quote
 from sao_dagster.errors import WarehouseError
 from sao_dagster.sql.text import embeddable
 from sao_dagster.warehouses.duckdb.content import content_sql, content_version, view_sources
@@ -135,8 +136,8 @@ class DuckDBSession(Session):
             if not isinstance(read, Relation):
                 return described(cursor, f"select * from {read}")
             rows = cursor.execute(
-                "select column_name, data_type from duckdb_columns() where (lower(database_name) = $1 or $1 = '') "
-                "and lower(schema_name) = $2 and lower(table_name) = $3 order by column_index",
+                f"select column_name, data_type from duckdb_columns() where ({_folded('database_name')} = $1 or $1 = '') "
+                f"and {_folded('schema_name')} = $2 and {_folded('table_name')} = $3 order by column_index",
                 list(read.key),
             ).fetchall()
             return tuple((name, kind) for name, kind in rows)
@@ -144,9 +145,7 @@ class DuckDBSession(Session):
     def has_schema(self, database: str | None, schema: str) -> bool:
         """Return whether a schema is there."""
         with self._cursor() as cursor:
-            return any(
-                key[1] == schema.lower() and (database or "").lower() in ("", key[0]) for key in _schemas(cursor)
-            )
+            return any(key[1] == folded(schema) and folded(database or "") in ("", key[0]) for key in _schemas(cursor))
 
     def constraints(self) -> Constraints:
         """Return the constraints of all tables."""
@@ -167,7 +166,7 @@ class DuckDBSession(Session):
         with self._guard_schemas, self._cursor() as cursor:
             there = _schemas(cursor)
             for database, schema in sorted(wanted, key=str):
-                if ((database or "").lower(), schema.lower()) not in there:
+                if (folded(database or ""), folded(schema)) not in there:
                     prefix = f"{quote(database)}." if database else ""
                     cursor.execute(f"create schema if not exists {prefix}{quote(schema)}")
             self._schemas |= wanted
@@ -178,10 +177,13 @@ class DuckDBSession(Session):
         """Return content versions; views are resolved to the tables they read."""
 
         def read(tables: Sequence[CountedTable], time_left: float) -> dict[CountedTable, DataVersion]:
-            queries = [
-                f"select {number} as n, * from ({content_sql(sql_name(key), catalog[key].columns, omitted)})"
+            contents = {
+                number: content_sql(sql_name(key), catalog[key].columns, omitted)
                 for number, (key, omitted) in enumerate(tables)
-            ]
+            }
+            queries = [f"select {number} as n, * from ({sql})" for number, sql in contents.items() if sql]
+            if not queries:
+                return {}
             with self._cursor() as cursor:
                 timer = threading.Timer(time_left, cursor.interrupt)
                 timer.start()
@@ -279,9 +281,9 @@ def _catalog(cursor: duckdb.DuckDBPyConnection) -> dict[RelationKey, RelationInf
         "select database_name, schema_name, table_name, column_name, data_type from duckdb_columns() "
         "where not internal order by database_name, schema_name, table_name, column_index"
     ).fetchall():
-        columns.setdefault((database.lower(), schema.lower(), table.lower()), []).append((column, kind))
+        columns.setdefault((folded(database), folded(schema), folded(table)), []).append((column, kind))
     views = {
-        (database.lower(), schema.lower(), view.lower()): sql
+        (folded(database), folded(schema), folded(view)): sql
         for database, schema, view, sql in cursor.execute(
             "select database_name, schema_name, view_name, sql from duckdb_views() where not internal"
         ).fetchall()
@@ -291,17 +293,22 @@ def _catalog(cursor: duckdb.DuckDBPyConnection) -> dict[RelationKey, RelationInf
     ).fetchall()
     found = {
         key: RelationInfo(is_view=False, columns=tuple(columns.get(key, ())))
-        for key in ((database.lower(), schema.lower(), table.lower()) for database, schema, table in tables)
+        for key in ((folded(database), folded(schema), folded(table)) for database, schema, table in tables)
     }
     for key, sql in views.items():
         found[key] = RelationInfo(is_view=True, columns=tuple(columns.get(key, ())), definition=sql)
     return found
 
 
+def _folded(column: str) -> str:
+    """Return an expression for a name as `sao_dagster.core.relations.folded` has it."""
+    return f"translate({column}, '{string.ascii_uppercase}', '{string.ascii_lowercase}')"
+
+
 def _schemas(cursor: duckdb.DuckDBPyConnection) -> set[tuple[str, str]]:
-    """Return the schemas of all databases, in lower case."""
+    """Return the schemas of all databases, folded."""
     rows = cursor.execute("select database_name, schema_name from duckdb_schemas()").fetchall()
-    return {(database.lower(), schema.lower()) for database, schema in rows}
+    return {(folded(database), folded(schema)) for database, schema in rows}
 
 
 def _constraints(cursor: duckdb.DuckDBPyConnection) -> Constraints:
@@ -310,7 +317,7 @@ def _constraints(cursor: duckdb.DuckDBPyConnection) -> Constraints:
     for database, schema, table, kind, columns in cursor.execute(
         "select database_name, schema_name, table_name, constraint_type, constraint_column_names from duckdb_constraints()"
     ).fetchall():
-        key = (database.lower(), schema.lower(), table.lower())
+        key = (folded(database), folded(schema), folded(table))
         if kind == "NOT NULL":
             not_null.setdefault(key, []).extend(columns)
         elif kind in ("UNIQUE", "PRIMARY KEY"):
@@ -332,10 +339,14 @@ def _describe(
     columns = described(cursor, str(relation))
     if is_view:
         return Built(columns=columns, seconds=seconds)
-    row = cursor.execute(content_sql(str(relation), columns, omitted)).fetchone()
+    sql = content_sql(str(relation), columns, omitted)
+    row = cursor.execute(sql or f"select count(*) from {relation}").fetchone()
     assert row is not None  # noqa: S101 - an aggregate without grouping has one row
     return Built(
-        data_version=content_version(row, columns, omitted), columns=columns, rows=int(row[0]), seconds=seconds
+        data_version=content_version(row, columns, omitted) if sql else None,
+        columns=columns,
+        rows=int(row[0]),
+        seconds=seconds,
     )
 
 
@@ -343,8 +354,8 @@ def _view(cursor: duckdb.DuckDBPyConnection, relation: Relation, columns: tuple[
     """Return a view as the catalog has it."""
     database, schema, name = (literal(part) for part in relation.key)
     sql = cursor.execute(
-        f"select sql from duckdb_views() where lower(view_name) = {name} and lower(schema_name) = {schema}"
-        + (f" and lower(database_name) = {database}" if relation.database else "")
+        f"select sql from duckdb_views() where {_folded('view_name')} = {name} and {_folded('schema_name')} = {schema}"
+        + (f" and {_folded('database_name')} = {database}" if relation.database else "")
     ).fetchone()
     return RelationInfo(is_view=True, columns=columns, definition=sql[0] if sql else None)
 

@@ -13,7 +13,7 @@ from sao_dagster.warehouses.postgres.build_ids import BuildIds
 from sao_dagster.warehouses.protocol import Catalog, Constraints, RelationInfo
 from sao_dagster.warehouses.shared.contents import ViewSources
 
-_KEY = "lower(current_database()), lower(n.nspname), lower(c.relname)"
+_KEY = "current_database()::text, n.nspname::text, c.relname::text"
 _COLUMNS = (
     "(select array_agg(array[a.attname::text, format_type(a.atttypid, a.atttypmod)] order by a.attnum) from pg_attribute a "
     "where a.attrelid = c.oid and a.attnum > 0 and not a.attisdropped)"
@@ -27,17 +27,17 @@ def read_catalog(connection: Connection[Any], build_ids: BuildIds) -> Catalog:
     """
     built = build_ids.everything(connection)
     rows = connection.execute(
-        f"select {_KEY}, n.nspname, c.relname, c.relkind = 'v', {_COLUMNS} from pg_class c join pg_namespace n on n.oid = c.relnamespace "
+        f"select {_KEY}, c.relkind = 'v', {_COLUMNS} from pg_class c join pg_namespace n on n.oid = c.relnamespace "
         f"where c.relkind in ('r', 'p', 'f', 'm', 'v') and n.nspname not in ('pg_catalog', 'information_schema') "
         f"and n.nspname not like 'pg\\_t%'".encode()
     )
     return {
-        (database, lower_schema, lower_name): RelationInfo(
+        (database, schema, name): RelationInfo(
             is_view=is_view,
             columns=tuple((column, kind) for column, kind in columns or ()),
             build_id=built.get((schema, name)),
         )
-        for database, lower_schema, lower_name, schema, name, is_view, columns in rows
+        for database, schema, name, is_view, columns in rows
     }
 
 
@@ -89,7 +89,7 @@ def view_sources(connection: Connection[Any], views: Collection[RelationKey]) ->
             select array[{_KEY}] as view, c.oid, true as is_view
             from pg_class c join pg_namespace n on n.oid = c.relnamespace
             where (n.nspname, c.relname) in (select n2.nspname, c2.relname from pg_class c2 join pg_namespace n2 on n2.oid = c2.relnamespace
-                where c2.relkind = 'v' and (lower(n2.nspname), lower(c2.relname)) in (select * from unnest(%s::text[], %s::text[])))
+                where c2.relkind = 'v' and (n2.nspname::text, c2.relname::text) in (select * from unnest(%s::text[], %s::text[])))
             union
             select reads.view, c.oid, c.relkind = 'v'
             from reads join pg_rewrite r on r.ev_class = reads.oid and reads.is_view

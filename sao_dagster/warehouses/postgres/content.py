@@ -10,8 +10,9 @@ from psycopg import Connection
 
 from sao_dagster.core.data_version import DataVersion
 from sao_dagster.core.hashing import digest
-from sao_dagster.core.relations import RelationKey, quote
-from sao_dagster.errors import WarehouseError
+from sao_dagster.core.relations import quote
+from sao_dagster.warehouses.protocol import Columns
+from sao_dagster.warehouses.shared.contents import without
 from sao_dagster.warehouses.shared.names import literal
 
 _SETTINGS = {
@@ -21,12 +22,21 @@ _SETTINGS = {
     "extra_float_digits": "1",
     "bytea_output": "hex",
     "lc_monetary": "C",
+    "quote_all_identifiers": "off",
     "search_path": "",
 }
+_UNSAID = {
+    "real": "case when {0} = 'NaN' then encode(float4send({0}), 'hex') end",
+    "double precision": "case when {0} = 'NaN' then encode(float8send({0}), 'hex') end",
+    **dict.fromkeys(("real[]", "double precision[]"), "case when {0}::text like '%NaN%' then encode(array_send({0}), 'hex') end"),
+    **dict.fromkeys(("regclass", "regproc", "regoper", "regtype", "regconfig", "regdictionary", "regrole", "regcollation", "regnamespace"), "{0}::oid"),
+}  # fmt: skip
+"""By type, what the text of a value leaves out: the sign of no number, and which of two things had a name when."""
 
 _HASHING = 1  # the number of the way that `contents_sql` hashes rows
+_HASHING_ALL = 2  # and of those with a column whose text leaves something out
 
-Shape = tuple[str, Sequence[tuple[str, str]], Collection[str]]
+Shape = tuple[str, Columns, Collection[str]]
 """A table as SQL writes it, its columns, and those that do not count."""
 
 
@@ -47,7 +57,7 @@ def _set(connection: Connection[Any], values: Iterable[str]) -> None:
 def contents_sql(tables: Sequence[Shape]) -> str:
     """Return a query with a row for each table: its number, its rows, and two sums over their hashes, whatever their order.
 
-    QueryResult are hashed as text, so that values that compare as equal and look different (1.0 and 1.00) are different.
+    Rows are hashed as text, so that values that compare as equal and look different (1.0 and 1.00) are different.
     """
     return " union all ".join(
         f"select {number} as n, count(*) as rows, bit_xor(h) as mix, sum(h) as total from "
@@ -61,30 +71,12 @@ def content_of(connection: Connection[Any], table: Shape, row: Sequence[Any]) ->
     _, columns, omitted = table
     shape = [[name, kind] for name, kind in columns]
     version = connection.info.server_version // 10000
-    return DataVersion(
-        f"postgres-{version}/{_HASHING}", digest([shape, sorted(omitted), [str(value) for value in row]])
-    )
+    hashing = _HASHING_ALL if any(kind in _UNSAID for _, kind in without(omitted, columns)) else _HASHING
+    return DataVersion(f"postgres-{version}/{hashing}", digest([shape, sorted(omitted), [str(value) for value in row]]))
 
 
-def _row_hash(columns: Sequence[tuple[str, str]], omitted: Collection[str]) -> str:
-    left_out = {name.lower() for name in omitted}
-    counted = [quote(name) for name, _ in columns if name.lower() not in left_out]
-    return f"hashtextextended(row({', '.join(counted)})::text, 0)" if counted else "0::bigint"
-
-
-def written_names(connection: Connection[Any], tables: Collection[RelationKey]) -> dict[tuple[str, str], str]:
-    """Return how tables are written, by schema and name as they are compared.
-
-    Raises:
-        WarehouseError: One of them is gone.
-    """
-    rows = connection.execute(
-        "select lower(n.nspname), lower(c.relname), format('%%I.%%I', n.nspname, c.relname) "
-        "from pg_class c join pg_namespace n on n.oid = c.relnamespace where c.relkind in ('r', 'p', 'f', 'm') "
-        "and (lower(n.nspname), lower(c.relname)) in (select * from unnest(%s::text[], %s::text[]))",
-        [[table[1] for table in tables], [table[2] for table in tables]],
-    )
-    found = {(schema, name): written for schema, name, written in rows}
-    if gone := [".".join(table) for table in tables if table[1:] not in found]:
-        raise WarehouseError(f"{', '.join(gone)} is not there any more")
-    return found
+def _row_hash(columns: Columns, omitted: Collection[str]) -> str:
+    counted = without(omitted, columns)
+    said = [quote(name) for name, _ in counted]
+    unsaid = [_UNSAID[kind].format(quote(name)) for name, kind in counted if kind in _UNSAID]
+    return f"hashtextextended(row({', '.join([*said, *unsaid])})::text, 0)" if counted else "0::bigint"

@@ -31,14 +31,14 @@ from sao_dagster.warehouses.postgres.catalog import (
     read_constraints,
     view_sources,
 )
-from sao_dagster.warehouses.postgres.content import content_of, contents_sql, plain_text, written_names
+from sao_dagster.warehouses.postgres.content import content_of, contents_sql, plain_text
 from sao_dagster.warehouses.postgres.seed import load_file
 from sao_dagster.warehouses.postgres.server import Connection, Server, words_of
 from sao_dagster.warehouses.postgres.swap import put_in_place
 from sao_dagster.warehouses.protocol import Built, Catalog, Columns, Constraints, QueryResult, Session
 from sao_dagster.warehouses.shared.contents import ContentReader, CountedTable
 from sao_dagster.warehouses.shared.incremental import Statements, add_increment, by_name
-from sao_dagster.warehouses.shared.names import literal
+from sao_dagster.warehouses.shared.names import literal, sql_name
 from sao_dagster.warehouses.shared.native import NativeMaterializer
 
 R = TypeVar("R")
@@ -148,7 +148,7 @@ class PostgresSession(Session):
 
     def has_schema(self, database: str | None, schema: str) -> bool:
         """Return whether a schema is there."""
-        return bool(self.query(f"select 1 from pg_namespace where lower(nspname) = lower({literal(schema)})").rows)
+        return bool(self.query(f"select 1 from pg_namespace where nspname = {literal(schema)}").rows)
 
     def constraints(self) -> Constraints:
         """Return the constraints of all tables that have no children, whose rows they would not hold for."""
@@ -171,8 +171,7 @@ class PostgresSession(Session):
 
         def read(tables: Sequence[CountedTable], time_left: float) -> dict[CountedTable, DataVersion]:
             with self._transaction() as connection:
-                names = written_names(connection, [key for key, _ in tables])
-                shapes = [(names[key[1:]], catalog[key].columns, omitted) for key, omitted in tables]
+                shapes = [(sql_name(("", *key[1:])), catalog[key].columns, omitted) for key, omitted in tables]
                 connection.execute(f"set local statement_timeout = {max(1, int(time_left * 1000))}".encode())
                 with plain_text(connection):
                     rows = connection.execute(contents_sql(shapes).encode()).fetchall()

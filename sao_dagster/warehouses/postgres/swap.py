@@ -97,7 +97,7 @@ def _views_over(connection: Connection[Any], target: Relation) -> list[_View]:
     rows = connection.execute(
         f"""
         {_OVER}
-        select n.nspname, c.relname, array[lower(current_database()), lower(n.nspname), lower(c.relname)], c.relkind::text,
+        select n.nspname, c.relname, array[current_database()::text, n.nspname::text, c.relname::text], c.relkind::text,
             pg_get_viewdef(c.oid), array_to_string(c.reloptions, ', '), c.relowner::regrole::text, obj_description(c.oid, 'pg_class'),
             (select array_agg(array[case g.grantee when 0 then 'public' else g.grantee::regrole::text end, g.privilege_type, g.is_grantable::text])
                 from aclexplode(c.relacl) g),

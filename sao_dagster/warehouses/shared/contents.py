@@ -7,14 +7,24 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 from sao_dagster.core.data_version import DataVersion, view_version
-from sao_dagster.core.relations import Relation, RelationKey
+from sao_dagster.core.relations import Relation, RelationKey, folded
 from sao_dagster.errors import WarehouseError
-from sao_dagster.warehouses.protocol import Catalog
+from sao_dagster.warehouses.protocol import Catalog, Columns
 
 _BATCH = 50  # tables by statement
 
 CountedTable = tuple[RelationKey, tuple[str, ...]]
 """A table as the catalog calls it, and the columns that do not count."""
+
+
+def without(omitted: Collection[str], columns: Columns) -> Columns:
+    """Return the columns that count.
+
+    >>> without(["Loaded_At"], (("id", "INTEGER"), ("loaded_at", "TIMESTAMP")))
+    (('id', 'INTEGER'),)
+    """
+    left_out = {folded(name) for name in omitted}
+    return tuple((name, kind) for name, kind in columns if folded(name) not in left_out)
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,81 @@
+"""News that the engine's own comparison does not see, and names that only differ in case."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.world import World, on_each_warehouse
+
+pytestmark = on_each_warehouse
+ORDERS = "{{ source('raw', 'orders') }}"
+
+
+def build(world: World, before: str, query: str) -> None:
+    """Build a table over a source with one row."""
+    world.replace("raw.orders", f"select {before}").source("orders").model("m", query).run()
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "query", "rows"),
+    [
+        ("'-0.0'::float8 as x", "'0.0'::float8 as x", f"select cast(x as varchar(9)) as x from {ORDERS}", None),
+        ("interval '30 days' as x", "interval '1 month' as x", f"select (date '2026-01-31' + x)::date as x from {ORDERS}", None),
+        ("interval '24 hours' as x", "interval '1 day' as x", f"select cast(x as varchar(20)) as x from {ORDERS}", None),
+        ("array[1] as a, array[2, 3] as b", "array[1, 2] as a, array[3] as b", f"select a, b from {ORDERS}", [([1, 2], [3])]),
+        ("array[null]::int[] as a", "null::int[] as a", f"select a from {ORDERS}", [(None,)]),
+        ("0::decimal(38,2) as x", "-0.01::decimal(38,2) as x", f"select x < 0 as x from {ORDERS}", [(True,)]),
+        ("'{\"a\":1}'::json as x", "'{\"a\": 1}'::json as x", f"select cast(x as varchar(20)) as x from {ORDERS}", [('{"a": 1}',)]),
+    ],
+)  # fmt: skip
+def test_what_compares_as_equal_is_news(world: World, before: str, after: str, query: str, rows: list[object] | None) -> None:  # fmt: skip
+    """Any two values that a query can tell apart are two contents; without a change, nothing is built."""
+    build(world, before, query)
+    assert world.run().outcomes == {"m": "reused: no_new_data"}
+    kept = world.rows("select * from main.m")
+    run = world.replace("raw.orders", f"select {after}").run()
+    found = world.rows("select * from main.m")
+    assert run.outcomes == {"m": "built: new_data"} and found != kept and rows in (None, found)
+
+
+@pytest.mark.warehouse("duckdb")
+def test_the_case_of_a_text_is_news_under_a_collation_that_does_not_see_it(world: World) -> None:
+    """Texts count by their letters."""
+    world.sql("create table raw.orders (code varchar collate nocase)", "insert into raw.orders values ('A')")
+    world.source("orders").model("m", f"select code || '' as code from {ORDERS}").run()
+    world.sql("update raw.orders set code = 'a'")
+    assert world.run().built == {"m"} and world.rows("select encode(code)::varchar from m") == [("a",)]
+
+
+@pytest.mark.warehouse("duckdb")
+def test_what_hides_its_types_is_built_each_time(world: World) -> None:
+    """A variant has no version, so nobody knows whether there is news in it; below, the build itself is the version."""
+    build(world, "1::variant as v", f"select v from {ORDERS}")
+    world.model("below", "select count(*) as n from {{ ref('m') }}").run()
+    assert world.run().outcomes == {"m": "built: input_unknown", "below": "built: new_data"}
+
+
+@pytest.mark.warehouse("postgres")
+def test_two_tables_whose_names_differ_in_case_are_two(world: World) -> None:
+    """News of the one is not looked for in the other, and a model may stand beside its namesake."""
+    build(world, "1 as id", f"select id from {ORDERS}")
+    world.sql('create table raw."Orders" as select 7 as id').model("n", "select 1 as x").model("N", "select 2 as x")
+    world.run()
+    assert world.run().built == set()
+    world.sql("insert into raw.orders values (2)")
+    assert world.run().outcomes["m"] == "built: new_data"
+    assert world.rows('select x from main."N"') == [(2,)] and world.rows("select x from main.n") == [(1,)]
+
+
+@pytest.mark.parametrize("zone", ["Asia/Tokyo", "America/New_York"])
+def test_a_loaded_at_with_a_zone_is_a_point_in_time(world: World, zone: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The zone in which a session shows it is no news."""
+    world.sql("create table raw.orders as select 1 as id, timestamptz '2026-01-01 10:00+00' as loaded_at")
+    world.write("models/s.yml", "sources: [{name: raw, tables: [{name: orders, loaded_at_field: loaded_at}]}]")
+    world.model("m", f"select id from {ORDERS}").run()
+    if world.warehouse == "postgres":
+        world.sql(f"alter role current_user set timezone = '{zone}'")
+    monkeypatch.setenv("TZ", zone)
+    run = world.run()
+    if world.warehouse == "postgres":
+        world.sql("alter role current_user reset timezone")
+    assert run.decision("m").evidence.get("news") is None
