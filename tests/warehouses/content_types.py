@@ -85,7 +85,7 @@ POSTGRES: Mapping[str, tuple[str, ...]] = {
     "tstzmultirange": ("'{}'", "'{[2026-01-01 00:00+00,)}'"), "datemultirange": ("'{}'", "'{[2026-01-01,)}'"),
     "mood": ("'a'", "'A'"), "pair": ("'(1,a)'", "'(1,)'", "'(,a)'", "'(1,\"\")'"), "price": ("'1.0'", "'1.00'"),
     "oid": ("'0'", "'1'"), "regclass": ("'pg_class'", "'pg_type'"), "regtype": ("'int4'", "'text'"), "regproc": ("'now'", "'pi'"), "regprocedure": ("'now()'", "'pi()'"),
-    "regoper": ("'!~~*'", "'~~*'"), "regoperator": ("'+(int4,int4)'", "'-(int4,int4)'"), "regconfig": ("'simple'", "'english'"), "regdictionary": ("'simple'", "'english_stem'"),
+    "regoper": ("'0'", "'96'", "'97'"), "regoperator": ("'+(int4,int4)'", "'-(int4,int4)'"), "regconfig": ("'simple'", "'english'"), "regdictionary": ("'simple'", "'english_stem'"),
     "regrole": ("'pg_monitor'", "'pg_read_all_data'"), "regnamespace": ("'public'", "'pg_catalog'"), "regcollation": ("'\"C\"'", "'\"POSIX\"'"),
     "tid": ("'(0,1)'", "'(0,2)'"), "xid": ("'1'", "'2'"), "xid8": ("'1'", "'2'"), "cid": ("'1'", "'2'"), "refcursor": ("'a'", "'A'"), "aclitem": ("'=r/pg_monitor'", "'=w/pg_monitor'"),
 }  # fmt: skip
