@@ -102,7 +102,7 @@ class TestSituation:
         """The relations whose version cannot be read, or not be compared, as evidence; None if there are none."""
         names: list[str] = []
         schemes: list[InputSchemes] = []
-        for name in self.test.reads:
+        for name in self.test.inputs:
             now, recorded = self.versions.get(name), self.last.inputs.get(name)
             if name in self.pending:
                 continue
@@ -118,7 +118,7 @@ class TestSituation:
     def changed(self) -> list[str]:
         """The relations that differ from what its last verdict was about."""
         known, pending = self.last.inputs, self.pending
-        return [name for name in self.test.reads if name in pending or self.versions.get(name) != known.get(name)]
+        return [name for name in self.test.inputs if name in pending or self.versions.get(name) != known.get(name)]
 
     @property
     def news(self) -> Evidence:

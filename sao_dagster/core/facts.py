@@ -24,9 +24,9 @@ class Facts:
         test_records: Last verdicts by test.
         exists: Existence by model.
         altered: Models by whether someone else changed them since our build.
-        versions: Data version by source, and by model that is not as its record says, as the warehouse itself has it; None where
-            it cannot be read.
-        schemas: Version of column names and types by relation (models and sources).
+        versions: Data version by source and undeclared input, and by model that is not as its record says, as the warehouse itself
+            has it; None where it cannot be read.
+        schemas: Version of column names and types by relation (models, sources, undeclared tables); what has none has its version here.
         equivalent: Models whose SQL differs from the recorded one, but only cosmetically.
         history: By relation, each data version that was seen, with the time it was first seen, oldest first.
     """

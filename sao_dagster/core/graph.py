@@ -19,7 +19,7 @@ class Inputs:
     """What a model's result depends on.
 
     Attributes:
-        data: The relations that hold data: tables, incrementals, seeds and sources.
+        data: What holds data: tables, incrementals, seeds and sources, and what is read without being declared.
         views: The view models on the way to them; their definitions count, their data is elsewhere.
     """
 
@@ -94,6 +94,7 @@ class Graph:
                 deeper = self.inputs(parent)
                 data.update(dict.fromkeys(deeper.data))
                 views.update(dict.fromkeys(deeper.views))
+            data.update(dict.fromkeys(each.id for each in self._nodes[name].undeclared))
             self._inputs[name] = Inputs(tuple(data), tuple(views))
         return self._inputs[name]
 

@@ -14,6 +14,7 @@ from functools import cached_property
 from typing import Any, ClassVar, Protocol
 
 from sao_dagster.core.hashing import JSON, digest
+from sao_dagster.core.inputs import UndeclaredInput
 from sao_dagster.core.policy import Expiry, RefreshPolicy
 from sao_dagster.core.proofs import Assertion
 from sao_dagster.core.relations import Relation
@@ -213,6 +214,7 @@ class Node:
         config: All of its configuration, as given, for `config.` selection and for display.
         resource_type: `model`, `seed` or `snapshot`, as dbt's selection syntax says it.
         volatile_columns: Columns that hold nothing but a volatile value; no part of the data version.
+        undeclared: What it reads without saying so.
     """
 
     name: str
@@ -232,6 +234,7 @@ class Node:
     config: Mapping[str, JSON] = field(default_factory=dict)
     resource_type: str = "model"
     volatile_columns: tuple[str, ...] = ()
+    undeclared: tuple[UndeclaredInput, ...] = ()
 
     @property
     def hooks(self) -> tuple[str, ...]:
@@ -378,6 +381,7 @@ class DataTest:
         asserts: What it says of the relation it tests when it passes; None where its settings or its SQL are not the usual ones.
         expiry: When a verdict stops standing by itself, because the SQL is volatile.
         store_failures: Where failing rows are kept, if they are.
+        undeclared: What its SQL reads without saying so.
     """
 
     name: str
@@ -402,3 +406,9 @@ class DataTest:
     description: str = ""
     tags: tuple[str, ...] = ()
     fqn: tuple[str, ...] = ()
+    undeclared: tuple[UndeclaredInput, ...] = ()
+
+    @property
+    def inputs(self) -> tuple[str, ...]:
+        """All that its verdict depends on: what it reads, and what it reads without saying so."""
+        return (*self.reads, *(each.id for each in self.undeclared))

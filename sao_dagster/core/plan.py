@@ -99,7 +99,7 @@ def make_plan(
             test,
             now=now,
             record=facts.test_records.get(name),
-            versions={read: facts.version(project, read) for read in test.reads},
+            versions={read: facts.version(project, read) for read in test.inputs},
             pending=frozenset(read for read in test.reads if project.graph.is_made_of(read, pending)),
             mode=mode,
             prove=partial(prove, test),
@@ -170,7 +170,8 @@ def node_facts(
     inputs: dict[str, DataVersion | None]
     if isinstance(node, Model) and node.materialized is Materialized.VIEW:
         # the rows of a view are those of its inputs; only their columns are frozen into it
-        inputs = {name: facts.schemas.get(name) for name in project.graph.relations_read(node.name)}
+        read = (*project.graph.relations_read(node.name), *(each.id for each in node.undeclared))
+        inputs = {name: facts.schemas.get(name) for name in read}
         definitions = {}
     else:
         reads = project.graph.inputs(node.name)

@@ -178,6 +178,8 @@ class RefreshPolicy:
         volatile: What to do about volatile SQL.
         inherit_from_children: Take the smallest interval of the children when all of them have one.
         on_test_failure: Whether a failed data test makes the model build again.
+        inputs: What the model reads besides refs and sources, in place of what is found in its SQL; None for what is found.
+        stable_functions: Functions of the user's own that read nothing and do not change.
         max_age: The age from which the model is shown as not fresh; it makes nothing build.
     """
 
@@ -187,6 +189,8 @@ class RefreshPolicy:
     volatile: Volatile = Volatile.AUTO
     inherit_from_children: bool = False
     on_test_failure: OnTestFailure = OnTestFailure.KEEP
+    inputs: tuple[str, ...] | None = None
+    stable_functions: tuple[str, ...] = ()
     max_age: timedelta | None = None
 
     def expiry(self, detected: Expiry | None) -> Expiry | None:
@@ -350,6 +354,24 @@ POLICY_KEYS = (
         "whether a failed `error` test builds the model again although nothing changed",
         lambda policy, now: "again after a failed test" if policy.on_test_failure is OnTestFailure.REBUILD else None,
         "rebuild",
+    ),
+    PolicyKey(
+        "inputs",
+        "inputs",
+        tuple,
+        "what is read besides refs and sources (nodes, sources, tables, files), in place of what is found in the SQL",
+        lambda policy, now: None if policy.inputs is None else f"also reads {', '.join(policy.inputs) or 'nothing'}",
+        ["raw.rates"],
+        places=frozenset(Place) - {Place.COMPONENT},
+    ),
+    PolicyKey(
+        "stable_functions",
+        "stable_functions",
+        tuple,
+        "functions of your own that read nothing and stay as they are",
+        lambda policy, now: f"stable: {', '.join(policy.stable_functions)}" if policy.stable_functions else None,
+        ["to_euro"],
+        places=frozenset(Place) - {Place.COMPONENT},
     ),
     PolicyKey(
         "max_age",

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 
 from sao_dagster.core.graph import Graph
+from sao_dagster.core.inputs import UndeclaredInput
 from sao_dagster.core.nodes import DataTest, Node, Source, is_source
 from sao_dagster.core.proofs import ProofSettings
 from sao_dagster.core.relations import Relation
@@ -60,6 +61,13 @@ class Project:
     def graph(self) -> Graph:
         """The graph between the nodes."""
         return Graph(self.nodes, self.sources)
+
+    @cached_property
+    def undeclared(self) -> Mapping[str, UndeclaredInput]:
+        """What nodes and data tests read without saying so, by id."""
+        by_nodes = (found for node in self.nodes.values() for found in node.undeclared)
+        by_tests = (found for test in self.tests.values() for found in test.undeclared)
+        return {found.id: found for found in (*by_nodes, *by_tests)}
 
     @cached_property
     def tests_of(self) -> Mapping[str, tuple[DataTest, ...]]:

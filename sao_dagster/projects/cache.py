@@ -30,7 +30,7 @@ _OWN = Path(__file__).parents[1]
 
 def _own_files() -> str:
     """Return what tells this package from another one of the same version: sizes and times of its files."""
-    files = (file for file in sorted(_OWN.rglob("*")) if file.suffix in (".py", ".sql"))
+    files = (file for file in sorted(_OWN.rglob("*")) if file.suffix in (".py", ".sql", ".txt"))
     found = [(file.name, file.stat()) for file in files]
     return hashlib.blake2b(
         repr([(name, stat.st_size, stat.st_mtime_ns) for name, stat in found]).encode(), digest_size=8

@@ -14,6 +14,7 @@ from sao_dagster.core.policy import (
     AtTime,
     BuildAfter,
     Period,
+    Place,
     PolicyKey,
     RefreshPolicy,
     UpdatesOn,
@@ -59,7 +60,14 @@ class BuildAfterConfig(Strict):
         return self
 
 
-_WRITTEN: Mapping[type, Any] = {BuildAfter: BuildAfterConfig, timedelta: Duration}  # others are written as they are
+Names = Annotated[tuple[str, ...], BeforeValidator(lambda value: (value,) if isinstance(value, str) else value)]
+"""Names; one may stand without a list."""
+
+_WRITTEN: Mapping[type, Any] = {
+    BuildAfter: BuildAfterConfig,
+    timedelta: Duration,
+    tuple: Names,
+}  # others are written as they are
 
 
 def _field(key: PolicyKey) -> Any:
@@ -167,7 +175,7 @@ def rule_fields(kinds: Mapping[type, Any]) -> dict[str, Any]:
             Field(default=None, description=key.meaning, examples=[key.example]),
         )
         for key in POLICY_KEYS
-        if key.within is None
+        if key.within is None and Place.COMPONENT in key.places
     }
 
 

@@ -86,6 +86,8 @@ class PythonModels:
         volatile: Literal["auto", "ignore", "always", "hourly", "daily"] | None = None,
         inherit_from_children: bool | None = None,
         on_test_failure: Literal["keep", "rebuild"] | None = None,
+        inputs: str | Sequence[str] | None = None,
+        stable_functions: str | Sequence[str] | None = None,
         max_age: str | timedelta | None = None,
         unique_key: str | Sequence[str] | None = None,
         incremental_strategy: Literal["append", "delete+insert", "merge"] | None = None,
@@ -123,6 +125,8 @@ class PythonModels:
             "volatile": volatile,
             "inherit_from_children": inherit_from_children,
             "on_test_failure": on_test_failure,
+            "inputs": inputs,
+            "stable_functions": stable_functions,
             "max_age": max_age,
         }
         settings = {**{key: value for key, value in given.items() if value is not None}, **policy_config(policies)}

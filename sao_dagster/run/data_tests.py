@@ -139,7 +139,7 @@ class TestSteps:
         to_run: dict[str, TestDecision] = {}
         versions: dict[str, dict[str, DataVersion | None]] = {}
         for test in step.tests:
-            versions[test.name] = {read: run.run_facts.version(read) for read in test.reads}
+            versions[test.name] = {read: run.run_facts.version(read) for read in test.inputs}
             decision = self._decide(test, versions[test.name], now)
             if decision.outcome is TestOutcome.RAN:
                 to_run[test.name] = decision

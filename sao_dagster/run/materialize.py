@@ -13,7 +13,7 @@ from dataclasses import dataclass, field, replace
 from sao_dagster.core.data_version import DataVersion, build_version
 from sao_dagster.core.facts import Facts, Observed
 from sao_dagster.core.hashing import digest
-from sao_dagster.core.nodes import CompiledSql, Model, Node, is_source
+from sao_dagster.core.nodes import CompiledSql, Model, Node
 from sao_dagster.core.plan import node_facts
 from sao_dagster.core.reasons import Mode
 from sao_dagster.core.records import BuildRecord, Lease
@@ -112,7 +112,7 @@ class NodeBuilds:
             reads=tuple(
                 run.project.nodes[each].relation
                 for each in (*before.inputs, *before.definitions)
-                if run.capabilities.build_ids and not is_source(each)
+                if run.capabilities.build_ids and each in run.project.nodes
             ),
             run_id=run.run_id,
             session=run.session,

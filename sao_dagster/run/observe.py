@@ -13,6 +13,7 @@ from datetime import date, datetime, timezone
 
 from sao_dagster.core.data_version import DataVersion, build_version, columns_version, loaded_at_version
 from sao_dagster.core.facts import Existence, Facts
+from sao_dagster.core.inputs import is_undeclared
 from sao_dagster.core.nodes import CompiledSql, DataTest, Materialized, Model, Node, Source, is_source
 from sao_dagster.core.project import Project
 from sao_dagster.core.records import BuildRecord
@@ -20,6 +21,7 @@ from sao_dagster.core.relations import Relation
 from sao_dagster.core.selection import Selection
 from sao_dagster.core.standing import StandingFailures
 from sao_dagster.errors import WarehouseError
+from sao_dagster.run.undeclared import UndeclaredVersions
 from sao_dagster.sql.fingerprint import equivalent, with_ids
 from sao_dagster.state.protocol import StateStore
 from sao_dagster.warehouses.protocol import (
@@ -94,6 +96,10 @@ def observe(
     catalog = reader.catalog
     sources = [project.sources[name] for name in sorted(read) if is_source(name)]
     versions, loaded_at = _source_versions(project, sources, session, capabilities, reader, give_up)
+    undeclared = UndeclaredVersions(
+        session, project.dialect, project.root, lambda relations: reader.read(dict.fromkeys(relations, ())), now
+    )
+    versions.update(undeclared.of(project.undeclared[name] for name in sorted(read) if is_undeclared(name)))
     beside = _beside(project, selection, read)
     own = [name for name in selection.nodes if name in facts.records] if verify else []
     kept_builds = [name for name in beside if _is_recorded(project, name, facts.records)]
@@ -113,7 +119,7 @@ def observe(
         store.keep_contents(project.environment, stamp, reader.known)
     store.note_versions(
         project.environment,
-        {name: version for name, version in versions.items() if version and is_source(name)},
+        {name: version for name, version in versions.items() if version and name not in project.nodes},
         now,
     )
     facts = replace(
@@ -121,7 +127,7 @@ def observe(
         versions=versions,
         exists=_existence(project, selection, catalog, facts.records),
         altered={name: known for name, known in {**above, **altered}.items() if known is not None},
-        schemas=_schemas(project, selection, catalog),
+        schemas=_schemas(project, selection, catalog, undeclared),
         history=_history(project, selection, store),
     )
     return Observation(
@@ -212,10 +218,12 @@ def _inputs(project: Project, selection: Selection, failed: Iterable[DataTest]) 
     """Return the relations whose versions the decisions of a selection compare, with what tests that failed above it read."""
     found: set[str] = set(selection.sources)
     for name in selection.nodes:
-        if project.nodes[name].materialized is not Materialized.VIEW:
+        if project.nodes[name].materialized is Materialized.VIEW:
+            found.update(each.id for each in project.nodes[name].undeclared)
+        else:
             found.update(project.graph.inputs(name).data)
     for test in (*(project.tests[name] for name in selection.tests), *failed):
-        for read in test.reads:
+        for read in test.inputs:
             node = project.nodes.get(read)
             holds = node is None or node.materialized.holds_data
             found.update((read,) if holds else project.graph.inputs(read).data)
@@ -233,7 +241,7 @@ def _beside(project: Project, selection: Selection, read: Collection[str]) -> li
     }
     tested = {each for test in selection.tests for each in project.tests[test].reads if each in project.nodes}
     views |= {each for name in tested for each in graph.behind(name)}
-    return sorted({name for name in {*read, *views} if not is_source(name)} - set(selection.nodes))
+    return sorted({name for name in {*read, *views} if name in project.nodes} - set(selection.nodes))
 
 
 def _is_recorded(project: Project, name: str, records: Mapping[str, BuildRecord]) -> bool:
@@ -382,7 +390,9 @@ def _existence(
     return found
 
 
-def _schemas(project: Project, selection: Selection, catalog: Catalog) -> dict[str, DataVersion | None]:
+def _schemas(
+    project: Project, selection: Selection, catalog: Catalog, undeclared: UndeclaredVersions
+) -> dict[str, DataVersion | None]:
     """Return the versions of the columns that the selected views were made over."""
     found: dict[str, DataVersion | None] = {}
     for name in selection.nodes:
@@ -399,6 +409,12 @@ def _schemas(project: Project, selection: Selection, catalog: Catalog) -> dict[s
                 key = project.nodes[read].relation.key
             info = catalog.get(key)
             found[read] = columns_version(info.columns) if info else None
+        for each in project.nodes[name].undeclared:
+            relation = undeclared.relations.get(each)
+            if relation is not None and relation.key in catalog:
+                found[each.id] = columns_version(catalog[relation.key].columns)
+            else:
+                found.update(undeclared.of([each]))
     return found
 
 

@@ -59,6 +59,8 @@ class Dialect:
             None where that is not known, and then no `using` is understood.
         values_columns: What the columns of `values` are called, and the number of the first; None where they have no known names.
         groups_by_columns: Whether a name in `group by` that is a column and the alias of something else means the column.
+        default_schema: The schema of names that say none; None where a search path says it.
+        file_endings: Endings of names that are read as files where no table is called so; none where files are not read by their name.
         adds_days: Whether a date and a whole number are a date that many days later.
         one_midnight: Whether there is one beginning of a day on each date; not so where times have zones of their own.
         sized_integers: Whether `smallint`, `integer` and `bigint` have 16, 32 and 64 bits.
@@ -89,6 +91,8 @@ class Dialect:
     merges_first: bool | None = None
     values_columns: tuple[str, int] | None = None
     groups_by_columns: bool = False
+    default_schema: str | None = None
+    file_endings: tuple[str, ...] = ()
     adds_days: bool = False
     one_midnight: bool = False
     sized_integers: bool = False
@@ -112,6 +116,15 @@ class Dialect:
         case = self.quoted if quoted else self.unquoted
         return name if case is None else _FOLDS[case](name)
 
+    def is_file(self, name: str) -> bool:
+        """Return whether a name that is no table's is that of files.
+
+        >>> dialect_named("duckdb").is_file("land/*.csv.gz"), dialect_named("postgres").is_file("a.csv")
+        (True, False)
+        """
+        lowered = name.lower().removesuffix(".gz").removesuffix(".zst")
+        return bool(self.file_endings) and ("://" in name or lowered.endswith(self.file_endings))
+
     def relation(self, database: str | None, schema: str, identifier: str) -> Relation:
         """Return a table or view, written as the engine quotes names.
 
@@ -134,6 +147,25 @@ _DUCKDB = Dialect(
     merges_first=False,
     values_columns=("col", 0),
     groups_by_columns=True,
+    default_schema="main",
+    file_endings=(
+        ".csv",
+        ".tsv",
+        ".txt",
+        ".parquet",
+        ".json",
+        ".jsonl",
+        ".ndjson",
+        ".db",
+        ".duckdb",
+        ".avro",
+        ".xlsx",
+        ".arrow",
+        ".shp",
+        ".geojson",
+        ".gpkg",
+        ".parq",
+    ),
     adds_days=True,
     one_midnight=True,
     sized_integers=True,

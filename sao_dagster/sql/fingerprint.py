@@ -196,3 +196,14 @@ def equivalent(old: str, new: str, dialect: str) -> bool:
         return False
     before = canonical_form(old, dialect)
     return before is not None and before == canonical_form(new, dialect)
+
+
+def tokens_with_nodes(sql: str, dialect: str, names: Names) -> tuple[list[Token], dict[int, int]]:
+    """Return the tokens of a statement, and how many of them stand for a node, by the place of the first.
+
+    Raises:
+        UnreadableSqlError: It cannot be split into tokens.
+    """
+    tokens = tokenize(sql, dialect)
+    found = _named(tokens, [_parts(token) for token in tokens], dialect, names)
+    return tokens, {place: size for place, (size, _) in found.items()}

@@ -9,7 +9,9 @@ from enum import Enum
 from typing import Any, Protocol, TypeAlias
 
 from sao_dagster.core.data_version import DataVersion, definition_version
+from sao_dagster.core.inputs import UndeclaredInput
 from sao_dagster.core.nodes import CompiledSql, Node
+from sao_dagster.core.policy import Expiry
 from sao_dagster.core.relations import Relation, RelationKey, folded
 from sao_dagster.errors import UnsupportedError, WarehouseError
 from sao_dagster.warehouses.shared.names import without_quotes
@@ -135,6 +137,21 @@ class QueryResult:
 
 
 @dataclass(frozen=True)
+class FunctionInfo:
+    """A function that somebody made, as the catalog has it; all that have one name are one.
+
+    Attributes:
+        definition: Differs whenever what it does may differ, but for what it reads.
+        queries: The SQL in it, as statements: what they read is read by the function.
+        expiry: When its results stop being true by themselves, as far as the catalog says.
+    """
+
+    definition: str
+    queries: tuple[str, ...] = ()
+    expiry: Expiry | None = None
+
+
+@dataclass(frozen=True)
 class Constraints:
     """What the warehouse itself makes sure of, for every content of a table.
 
@@ -188,6 +205,14 @@ class Session(Protocol):
         """Return whether a relation is a `table` or a `view`; None where it is not there."""
         info = self.catalog().get(relation.key)
         return None if info is None else "view" if info.is_view else "table"
+
+    def resolved(self, tables: Collection[UndeclaredInput]) -> Mapping[UndeclaredInput, Relation]:
+        """Return which relations are meant by names of tables, by the rules of this session; none for what is not there."""
+        return {}
+
+    def functions(self, names: Collection[str]) -> Mapping[str, FunctionInfo]:
+        """Return the functions that somebody made, by their names in lower case; none for those that are not there or not understood."""
+        return {}
 
     def constraints(self) -> Constraints:
         """Return the constraints that the warehouse enforces; by default none, and texts may be compared in any way."""

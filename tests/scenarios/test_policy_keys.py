@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import fields
 from datetime import datetime, timezone
-from typing import Any, get_args, get_type_hints
+from typing import Any, get_args, get_origin, get_type_hints
 
 import pytest
 import yaml
@@ -100,7 +100,7 @@ def test_the_table_has_each_field_once_with_its_type() -> None:
     assert [key.name for key in POLICY_KEYS] == [each.name for each in fields(RefreshPolicy)]
     hints = get_type_hints(RefreshPolicy)
     for key in POLICY_KEYS:
-        assert key.kind in (get_args(hints[key.name]) or (hints[key.name],))
+        assert key.kind in {get_origin(hint) or hint for hint in (hints[key.name], *get_args(hints[key.name]))}
         assert CONFIG_KEYS[key.config_key] is ConfigUse.POLICY
 
 

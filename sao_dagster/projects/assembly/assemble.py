@@ -17,6 +17,7 @@ from sao_dagster.projects.assembly.assembled import AssembledProject, cached_ass
 from sao_dagster.projects.assembly.data_tests import TestAssembly
 from sao_dagster.projects.assembly.drafts import Draft, Drafts
 from sao_dagster.projects.assembly.models import ModelAssembly, plain_config
+from sao_dagster.projects.assembly.undeclared import UndeclaredReads
 from sao_dagster.projects.config import NodeConfig, parse_config
 from sao_dagster.projects.declarations import Declarations, NodeDeclaration, merge_layers
 from sao_dagster.projects.sao_file import moved_variables
@@ -61,6 +62,8 @@ class _Assembly:
         self.drafts.keep_those_that(self._resolve)
         models = ModelAssembly(self.drafts)
         self.drafts.keep_those_that(models.compile)
+        undeclared = UndeclaredReads(self.drafts)
+        self.drafts.keep_those_that(undeclared.find)
         self.drafts.leave_out_dependents()
         nodes: dict[str, Node] = {}
         for draft in self.drafts.by_id.values():
@@ -79,7 +82,7 @@ class _Assembly:
         if self.drafts.attempt(lambda: skeleton.graph.order):
             position = {name: index for index, name in enumerate(skeleton.graph.order)}
         tests: dict[str, DataTest] = {}
-        making = TestAssembly(self.drafts, position)
+        making = TestAssembly(self.drafts, position, undeclared)
         for each in self.declared.tests:
             self.drafts.attempt(making.add, each, tests)
         return replace(
@@ -87,7 +90,7 @@ class _Assembly:
             tests=tests,
             on_run_start=self._operations(self.declared.on_run_start, "on-run-start"),
             on_run_end=self._operations(self.declared.on_run_end, "on-run-end"),
-            notices=(*moved_variables(self.declared.variables), *self.drafts.notices),
+            notices=(*moved_variables(self.declared.variables), *self.drafts.notices, *undeclared.notices()),
             errors=tuple(self.drafts.errors),
         )
 

@@ -14,6 +14,7 @@ from sao_dagster.core.proofs import Assertion
 from sao_dagster.errors import NeedsConnectionError, ProjectError, RenderError, UnsupportedError
 from sao_dagster.projects.assembly.assertions import assertion_of
 from sao_dagster.projects.assembly.drafts import Drafts, cte_name
+from sao_dagster.projects.assembly.undeclared import UndeclaredReads
 from sao_dagster.projects.config import TestConfig, checked
 from sao_dagster.projects.declarations import TestDeclaration
 from sao_dagster.projects.templates.context_objects import RelationValue
@@ -22,6 +23,7 @@ from sao_dagster.projects.templates.render import Render, RenderSubject, RenderT
 from sao_dagster.projects.test_entries import default_names, is_expression, verdict_settings
 from sao_dagster.sql.ctes import prepend_ctes
 from sao_dagster.sql.fingerprint import sql_digest
+from sao_dagster.sql.reads import undeclared_reads
 from sao_dagster.sql.text import embeddable
 from sao_dagster.sql.volatile import volatility
 
@@ -33,12 +35,14 @@ class TestAssembly:
     Attributes:
         drafts: The models, as far as they are put together.
         position: The place of each node in the order of the graph.
+        undeclared: Finds what tests read without saying so.
     """
 
     __test__ = False
 
     drafts: Drafts
     position: Mapping[str, int]
+    undeclared: UndeclaredReads
 
     @cached_property
     def _sources(self) -> Mapping[str, Source]:
@@ -71,6 +75,11 @@ class TestAssembly:
             )
         ctes = {cte: text for read in reads if compiled is None for cte, text in self._ephemeral_of(read)}
         sql = prepend_ctes(embeddable(sql), tuple(ctes.items()), self.drafts.declared.dialect)
+        names = self.drafts.names(reads)
+        named, others = self.undeclared.divide(
+            name, declared.location, undeclared_reads(sql, self.drafts.declared.dialect, names)
+        )
+        reads = tuple(dict.fromkeys((*reads, *named)))
         if config.limit is not None:
             sql = f"select * from ({sql}\n) as dbt_internal_test limit {config.limit}"
         dialect = self.drafts.declared.dialect
@@ -92,7 +101,7 @@ class TestAssembly:
             column=declared.column,
             sql=sql,
             reads=reads,
-            version=digest([CODE_SCHEME, sql_digest(sql, dialect, self.drafts.names(reads)), verdict_settings(config)]),
+            version=digest([CODE_SCHEME, sql_digest(sql, dialect, names), verdict_settings(config)]),
             severity=config.severity,
             fail_calc=config.fail_calc,
             warn_if=config.warn_if,
@@ -108,6 +117,7 @@ class TestAssembly:
             description=declared.description,
             tags=tuple(config.tags),
             fqn=declared.fqn,
+            undeclared=others,
         )
 
     def _asserts(self, declared: TestDeclaration, config: TestConfig, sql: str) -> Assertion | None:

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
 
+from sao_dagster.core.inputs import UndeclaredInput
 from sao_dagster.core.nodes import Materialized, Source, is_source
 from sao_dagster.core.project import Notice, unknown
 from sao_dagster.core.relations import Relation, RelationKey
@@ -27,6 +28,7 @@ class Draft:
     relation: Relation
     materialized: Materialized
     depends_on: tuple[str, ...] = ()
+    undeclared: tuple[UndeclaredInput, ...] = ()
     sql: str = ""
     incremental_sql: str | None = None
     pre_hooks: tuple[str, ...] = ()

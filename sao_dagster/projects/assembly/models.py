@@ -109,6 +109,7 @@ class ModelAssembly:
             "meta": config.meta,
             "config": plain_config(config),
             "resource_type": declaration.resource_type,
+            "undeclared": draft.undeclared,
         }
         if declaration.csv is not None:
             return Seed(

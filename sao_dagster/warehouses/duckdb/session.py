@@ -18,16 +18,19 @@ import duckdb
 
 from sao_dagster.core.data_version import DataVersion
 from sao_dagster.core.hashing import JSON, digest
+from sao_dagster.core.inputs import UndeclaredInput
 from sao_dagster.core.nodes import CompiledSql, Materialized, Model, Seed
 from sao_dagster.core.relations import Relation, RelationKey, folded, quote
 from sao_dagster.errors import WarehouseError
 from sao_dagster.sql.text import embeddable
 from sao_dagster.warehouses.duckdb.content import content_sql, content_version, view_sources
+from sao_dagster.warehouses.duckdb.names import functions, resolve
 from sao_dagster.warehouses.protocol import (
     Built,
     Catalog,
     Columns,
     Constraints,
+    FunctionInfo,
     QueryResult,
     RelationInfo,
     Session,
@@ -141,6 +144,16 @@ class DuckDBSession(Session):
                 list(read.key),
             ).fetchall()
             return tuple((name, kind) for name, kind in rows)
+
+    def resolved(self, tables: Collection[UndeclaredInput]) -> dict[UndeclaredInput, Relation]:
+        """Return which relations are meant by names of tables; see `resolve`."""
+        with self._cursor() as cursor:
+            return resolve(cursor, tables)
+
+    def functions(self, names: Collection[str]) -> dict[str, FunctionInfo]:
+        """Return the macros of those names, and functions of extensions."""
+        with self._cursor() as cursor:
+            return functions(cursor, names)
 
     def has_schema(self, database: str | None, schema: str) -> bool:
         """Return whether a schema is there."""

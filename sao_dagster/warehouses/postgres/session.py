@@ -20,6 +20,7 @@ from psycopg import errors
 from sqlalchemy.pool import QueuePool
 
 from sao_dagster.core.data_version import DataVersion, build_version
+from sao_dagster.core.inputs import UndeclaredInput
 from sao_dagster.core.nodes import CompiledSql, Materialized, Model, Seed
 from sao_dagster.core.relations import Relation
 from sao_dagster.errors import WarehouseError
@@ -32,10 +33,11 @@ from sao_dagster.warehouses.postgres.catalog import (
     view_sources,
 )
 from sao_dagster.warehouses.postgres.content import content_of, contents_sql, plain_text
+from sao_dagster.warehouses.postgres.names import functions, resolve
 from sao_dagster.warehouses.postgres.seed import load_file
 from sao_dagster.warehouses.postgres.server import Connection, Server, words_of
 from sao_dagster.warehouses.postgres.swap import put_in_place
-from sao_dagster.warehouses.protocol import Built, Catalog, Columns, Constraints, QueryResult, Session
+from sao_dagster.warehouses.protocol import Built, Catalog, Columns, Constraints, FunctionInfo, QueryResult, Session
 from sao_dagster.warehouses.shared.contents import ContentReader, CountedTable
 from sao_dagster.warehouses.shared.incremental import Statements, add_increment, by_name
 from sao_dagster.warehouses.shared.names import literal, sql_name
@@ -145,6 +147,14 @@ class PostgresSession(Session):
         with self._connection() as connection:
             described = connection.execute(f"select * from {read} limit 0".encode()).description or ()
             return tuple((column.name, column.type_display) for column in described)
+
+    def resolved(self, tables: Collection[UndeclaredInput]) -> dict[UndeclaredInput, Relation]:
+        """Return which relations are meant by names of tables; see `resolve`."""
+        return self._attempted(lambda connection: resolve(connection, tables), changes=False)
+
+    def functions(self, names: Collection[str]) -> dict[str, FunctionInfo]:
+        """Return the functions of those names that are none of the server's own, as far as they are understood."""
+        return self._attempted(lambda connection: functions(connection, names), changes=False)
 
     def has_schema(self, database: str | None, schema: str) -> bool:
         """Return whether a schema is there."""

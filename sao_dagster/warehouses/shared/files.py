@@ -1,14 +1,23 @@
-"""Versions of sources that are files: names, sizes and times, without reading them."""
+"""Versions of files by what is in them."""
 
 from __future__ import annotations
 
-import glob
+import fnmatch
+import hashlib
 import os
+import re
+import time
+from collections.abc import Iterable, Iterator
+from functools import lru_cache
 from pathlib import Path
 
 from sao_dagster.core.data_version import DataVersion
 from sao_dagster.core.hashing import JSON, digest
 from sao_dagster.core.nodes import Source
+
+_READ = 64 * 2**20  # bytes of a file that is read; of larger ones, size and time count
+_MAGIC = re.compile(r"[*?\[]")
+_SETTLED = 2.0  # seconds after which a file that is written again has another time
 
 
 def files_version(source: Source, root: str) -> DataVersion | None:
@@ -18,17 +27,90 @@ def files_version(source: Source, root: str) -> DataVersion | None:
         source: The source; its paths start at `root` where they are not absolute.
         root: The project's folder.
     """
-    pattern = source.files
-    if pattern is None or "://" in pattern:
+    if not source.files:
         return None
-    names = sorted(glob.glob(os.path.join(root, pattern), recursive=True))  # noqa: PTH118, PTH207 - absolute patterns
-    if not names:
-        return None
+    return version_of_files((os.path.join(root, source.files),), root, source.expression.replace(root, "."))  # noqa: PTH118 - a glob
+
+
+def version_of_files(patterns: Iterable[str], root: str, read_by: str = "") -> DataVersion | None:
+    """Return the version of files: which there are, and what is in them; None where none is there or they are remote.
+
+    A file of more than 64 MB counts by its size and the time it was written.
+
+    Args:
+        patterns: Paths and globs, relative to where this process is, as the engine takes them; `~` is somebody's home.
+        root: The folder from which paths are compared, so that a folder that was moved has the same versions.
+        read_by: How they are read, if that counts.
+    """
     seen: list[JSON] = []
-    for name in names:
-        try:
-            stat = Path(name).stat()
-        except OSError:
+    for pattern in patterns:
+        if "://" in pattern:
             return None
-        seen.append([os.path.relpath(name, root), stat.st_size, stat.st_mtime_ns])
-    return DataVersion("files/2", digest([source.expression.replace(root, "."), seen]))
+        files = matching_files(pattern)
+        if not files:
+            return None
+        for name in files:
+            try:
+                stat = Path(name).stat()
+                known = (os.path.realpath(name), stat.st_size, stat.st_mtime_ns, stat.st_ino)
+                read = stat.st_size <= _READ
+                content: JSON = (
+                    (_kept(*known) if time.time() - stat.st_mtime > _SETTLED else _digest(known[0]))
+                    if read
+                    else [stat.st_size, stat.st_mtime_ns]
+                )
+            except OSError:
+                return None
+            seen.append([os.path.relpath(name, root), content])
+    return DataVersion("files/3", digest([read_by, seen]))
+
+
+def matching_files(pattern: str) -> list[str]:
+    """Return the files that a path or glob of DuckDB names, sorted: `**` is any number of folders, and hidden files count.
+
+    Args:
+        pattern: Absolute, or relative to where this process is; `~` is somebody's home.
+    """
+    path = os.path.expanduser(pattern)  # noqa: PTH111 - a glob is no path
+    if not _MAGIC.search(path):
+        return [path] if Path(path).is_file() else []
+    parts = path.split("/")
+    fixed = next(number for number, part in enumerate(parts) if _MAGIC.search(part))
+    start = "/".join(parts[:fixed]) or ("/" if path.startswith("/") else "")
+    return sorted(set(_matching(start, tuple(parts[fixed:]))))
+
+
+def _matching(folder: str, parts: tuple[str, ...]) -> Iterator[str]:
+    first, rest = parts[0], parts[1:]
+    if first == "**" and rest:
+        yield from _matching(folder, rest)
+    try:
+        entries = sorted(os.scandir(folder or "."), key=lambda entry: entry.name)
+    except OSError:
+        return
+    for entry in entries:
+        name = f"{folder.rstrip('/')}/{entry.name}" if folder else entry.name
+        is_folder = entry.is_dir()
+        if first == "**" and is_folder:
+            yield from _matching(name, parts)
+        elif first == "**" and not rest:
+            yield name
+        elif first != "**" and fnmatch.fnmatchcase(entry.name, first):
+            if rest and is_folder:
+                yield from _matching(name, rest)
+            elif not rest and not is_folder:
+                yield name
+
+
+@lru_cache(maxsize=65536)
+def _kept(path: str, size: int, mtime: int, inode: int) -> str:
+    """Return the digest of a file that has not changed since the last time, going by its size, time and number."""
+    return _digest(path)
+
+
+def _digest(path: str) -> str:
+    found = hashlib.blake2b(digest_size=16)
+    with Path(path).open("rb") as file:
+        while chunk := file.read(1 << 20):
+            found.update(chunk)
+    return found.hexdigest()

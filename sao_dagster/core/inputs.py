@@ -1,0 +1,57 @@
+"""Inputs that nobody declared: tables, files and functions that SQL names without `ref` or `source`, and what a template asked.
+
+They have an id and a data version like any input. Decisions, records and evidence know them by the id, and need no rule of their own.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import Enum
+
+
+class InputKind(str, Enum):
+    """What an undeclared input is; the first part of its id."""
+
+    TABLE = "table"
+    FILE = "file"
+    FUNCTION = "function"
+    ANSWER = "answer"
+    UNKNOWN = "unknown"
+
+
+@dataclass(frozen=True, order=True)
+class UndeclaredInput:
+    """Something that is read and was not declared.
+
+    Attributes:
+        kind: What it is.
+        name: A table or a function as it is compared, its parts joined by dots; a path or glob as it is written; a digest of a
+            statement; of what cannot be followed, what it is in words.
+        written: A table as the SQL writes it; the statement that a template asked; else empty.
+        parts: The parts of a table's name, as they are compared.
+
+    >>> UndeclaredInput(InputKind.TABLE, "raw.orders", "raw.Orders", ("raw", "orders")).id
+    'table:raw.orders'
+    """
+
+    kind: InputKind
+    name: str
+    written: str = ""
+    parts: tuple[str, ...] = ()
+
+    @property
+    def id(self) -> str:
+        """The name by which decisions and records call it."""
+        return f"{self.kind.value}:{self.name}"
+
+
+_PREFIXES = tuple(f"{kind.value}:" for kind in InputKind)
+
+
+def is_undeclared(input_id: str) -> bool:
+    """Return whether an id names an undeclared input.
+
+    >>> is_undeclared("file:prices.csv"), is_undeclared("source:raw.orders"), is_undeclared("orders")
+    (True, False, False)
+    """
+    return input_id.startswith(_PREFIXES)

@@ -1,0 +1,193 @@
+"""What models and data tests read without saying so: found in their SQL, made an edge where it is a node, and told once."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+
+from sao_dagster.core.inputs import InputKind, UndeclaredInput
+from sao_dagster.core.nodes import Materialized, is_source
+from sao_dagster.core.policy import RefreshPolicy
+from sao_dagster.core.project import Notice
+from sao_dagster.core.relations import RelationKey
+from sao_dagster.errors import Location, ProjectError
+from sao_dagster.projects.assembly.drafts import Draft, Drafts
+from sao_dagster.sql.ctes import prepend_ctes
+from sao_dagster.sql.reads import undeclared_reads
+
+_TEMPLATE = re.compile(r"\{\{.*?\}\}|\{%.*?%\}|\{#.*?#\}", re.DOTALL)
+_PLACE = '"__template__"'
+
+
+@dataclass
+class _Told:
+    """Who reads an undeclared input: the first by its name and place, and how many more."""
+
+    reader: str
+    location: Location | None
+    more: int = 0
+
+
+@dataclass
+class UndeclaredReads:
+    """Finds what is read without being declared.
+
+    Attributes:
+        drafts: All drafts, rendered.
+    """
+
+    drafts: Drafts
+    _told: dict[str, _Told] = field(default_factory=dict)
+
+    @cached_property
+    def _ids(self) -> dict[RelationKey, str]:
+        """Nodes and sources by where they are."""
+        found = {each.relation.key: each.id for each in self.drafts.declared.sources if each.relation is not None}
+        for draft in self.drafts.by_id.values():
+            if draft.materialized is not Materialized.EPHEMERAL:
+                found[draft.relation.key] = draft.id
+        return found
+
+    def find(self, draft: Draft) -> None:
+        """Note what a model reads without saying so.
+
+        Raises:
+            ProjectError: Its `inputs` name something that is not there.
+        """
+        if draft.declared.sql is None and draft.declared.compiled is None:
+            return
+        policy = draft.config.policy(lambda text: lambda now: text)
+        if policy.inputs is not None:
+            draft.undeclared = self._said(draft, policy.inputs)
+            return
+        found = self._in_sql(draft) if draft.declared.language == "sql" else ()
+        edges, draft.undeclared = self.divide(draft.id, draft.declared.location, found, policy)
+        draft.depends_on = tuple(dict.fromkeys((*draft.depends_on, *edges)))
+
+    def divide(
+        self,
+        reader: str,
+        location: Location | None,
+        found: Iterable[UndeclaredInput],
+        policy: RefreshPolicy | None = None,
+    ) -> tuple[tuple[str, ...], tuple[UndeclaredInput, ...]]:
+        """Return which nodes and sources undeclared inputs are, and those that are none; each is told once."""
+        edges: dict[str, None] = {}
+        others: list[UndeclaredInput] = []
+        stable = {name.lower() for name in policy.stable_functions} if policy is not None else set()
+        for each in found:
+            if each.kind is InputKind.FUNCTION and each.name in stable:
+                continue
+            node = self._node_of(each)
+            if node is None:
+                self._tell(_described(each), reader, location)
+                others.append(each)
+            elif not is_source(node) and self._is_above(reader, node):
+                self._tell(
+                    f"reads {node} by its name, which is itself or below it: it reads what was there before, and is decided again in the next run",
+                    reader,
+                    location,
+                )
+                others.append(each)
+            else:
+                way = "source()" if is_source(node) else f"ref('{node}')"
+                self._tell(f"reads {each.written} by its name; read it with {way}", reader, location)
+                edges[node] = None
+                if len(each.parts) == 1 and not self.drafts.context.engine.default_schema:
+                    others.append(each)  # what the name means is for the search path to say
+        return tuple(edges), tuple(others)
+
+    def notices(self) -> Iterable[Notice]:
+        """Yield one notice for each undeclared input."""
+        for text, told in self._told.items():
+            more = f" (and so do {told.more} more)" if told.more else ""
+            yield Notice(f"{told.reader} {text}{more}", told.location)
+
+    def _tell(self, text: str, reader: str, location: Location | None) -> None:
+        if text in self._told:
+            self._told[text].more += 1
+        else:
+            self._told[text] = _Told(reader, location)
+
+    def _in_sql(self, draft: Draft) -> tuple[UndeclaredInput, ...]:
+        """Return what the SQL of a model names, in all the ways in which it may run.
+
+        What a statement before it makes is no input, and what that statement reads is. A template that asks the warehouse has no SQL yet:
+        what it says outside of its templates is looked at.
+        """
+        dialect = self.drafts.declared.dialect
+        if draft.dynamic:
+            text = _TEMPLATE.sub(_PLACE, draft.declared.sql or "")
+            return undeclared_reads(text, dialect, {_PLACE: "template"})
+        names = self.drafts.names(draft.depends_on, draft.id)
+        making = [hook for hook in draft.pre_hooks if "create" in hook.lower()]
+        found: dict[UndeclaredInput, None] = {}
+        for sql in (draft.sql, draft.incremental_sql):
+            if sql is not None:
+                whole = prepend_ctes(sql, self.drafts.ctes(draft), dialect)
+                found.update(dict.fromkeys(undeclared_reads(";\n".join((*making, whole)), dialect, names)))
+        return tuple(found)
+
+    def _node_of(self, found: UndeclaredInput) -> str | None:
+        """Return the node or source that a table is, as far as its name says."""
+        if found.kind is not InputKind.TABLE:
+            return None
+        engine, declared = self.drafts.context.engine, self.drafts.declared
+        schema = engine.default_schema or declared.schema
+        places: list[tuple[str | None, str, str]] = []
+        match found.parts:
+            case (name,):
+                places = [(declared.database, schema, name)]
+            case (one, name):
+                places = [(declared.database, one, name), (one, schema, name)]
+            case (database, one, name):
+                places = [(database, one, name)]
+        keys = (engine.relation(*place).key for place in places)
+        return next((self._ids[key] for key in keys if key in self._ids), None)
+
+    def _is_above(self, name: str, other: str) -> bool:
+        """Return whether a node is another one, or above it."""
+        pending, seen = [other], set[str]()
+        while pending:
+            each = pending.pop()
+            if each == name:
+                return True
+            if each not in seen and each in self.drafts.by_id:
+                seen.add(each)
+                pending += self.drafts.by_id[each].depends_on
+        return False
+
+    def _said(self, draft: Draft, inputs: Sequence[str]) -> tuple[UndeclaredInput, ...]:
+        """Return what a configuration says that is read: nodes and sources become edges."""
+        sources = {f"{each.source_name}.{each.table_name}": each.id for each in self.drafts.declared.sources}
+        found: list[UndeclaredInput] = []
+        for text in inputs:
+            node = text if text in self.drafts.by_id else sources.get(text.removeprefix("source:"))
+            if node is not None:
+                if self._is_above(draft.id, node):
+                    raise ProjectError(
+                        f"{draft.id} cannot have {text} among its inputs, which is itself or below it",
+                        location=draft.declared.location,
+                    )
+                draft.depends_on = tuple(dict.fromkeys((*draft.depends_on, node)))
+            elif "/" in text or self.drafts.context.engine.is_file(text):
+                found.append(UndeclaredInput(InputKind.FILE, text))
+            else:
+                found += undeclared_reads(f"select * from {text}", self.drafts.declared.dialect)
+        return tuple(found)
+
+
+def _described(found: UndeclaredInput) -> str:
+    """Return what is told of an input that is read by no declaration, after the name of who reads it."""
+    if found.kind is InputKind.TABLE:
+        return f"reads the table {found.written} by its name, which is an input from now on; declare it as a source, and read it with source()"
+    if found.kind is InputKind.FILE:
+        return f"reads {found.name}, which is an input from now on; declare it as a source with an external_location"
+    if found.kind is InputKind.FUNCTION:
+        return (
+            f"calls {found.name}(), which is none of the engine's own: it is an input as far as the catalog shows what it does, and else "
+            "unknown; `stable_functions: [...]` in the config says that it reads nothing, and `inputs: [...]` what is read"
+        )
+    return f"is built each time, because {found.name} cannot be followed; say what it reads with `inputs: [...]` in its config"

@@ -1,0 +1,120 @@
+"""The versions of undeclared inputs: what their names mean is looked up, and what functions read is followed to its end."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+
+from sao_dagster.core.data_version import DataVersion
+from sao_dagster.core.hashing import digest
+from sao_dagster.core.inputs import InputKind, UndeclaredInput
+from sao_dagster.core.policy import Expiry, soonest
+from sao_dagster.core.relations import Relation
+from sao_dagster.errors import WarehouseError
+from sao_dagster.sql.dialects import dialect_named
+from sao_dagster.sql.reads import undeclared_reads
+from sao_dagster.sql.volatile import volatility
+from sao_dagster.warehouses.protocol import FunctionInfo, Session
+from sao_dagster.warehouses.shared.files import version_of_files
+
+
+@dataclass
+class UndeclaredVersions:
+    """Reads the versions of undeclared inputs as they are now.
+
+    Attributes:
+        session: The warehouse, open.
+        dialect: Sqlglot's name of its dialect.
+        root: The project's folder, which paths are compared from.
+        read: Returns the content versions of relations.
+        now: The time (UTC).
+        relations: Which relations tables turned out to be.
+    """
+
+    session: Session
+    dialect: str
+    root: str
+    read: Callable[[Iterable[Relation]], Mapping[Relation, DataVersion | None]]
+    now: datetime
+    relations: dict[UndeclaredInput, Relation] = field(default_factory=dict)
+    _functions: dict[str, FunctionInfo | None] = field(default_factory=dict)
+
+    def of(self, inputs: Iterable[UndeclaredInput]) -> dict[str, DataVersion | None]:
+        """Return versions by id; None for what cannot be told."""
+        wanted = list(dict.fromkeys(inputs))
+        reached = self._reached(wanted)
+        tables = [each for each in reached if each.kind is InputKind.TABLE]
+        if tables:
+            self.relations.update(self.session.resolved(tables))
+        contents = self.read({self.relations[each] for each in tables if each in self.relations})
+        leaves: dict[UndeclaredInput, DataVersion | None] = {}
+        for each in reached:
+            if each in self.relations:
+                leaves[each] = contents.get(self.relations[each])
+            elif each.kind is InputKind.FILE or (
+                each.kind is InputKind.TABLE and dialect_named(self.dialect).is_file(each.name)
+            ):
+                leaves[each] = version_of_files((each.name,), self.root)
+            elif each.kind is InputKind.ANSWER:
+                leaves[each] = self._answer(each)
+            elif each.kind is not InputKind.FUNCTION:
+                leaves[each] = None
+        return {
+            each.id: self._of_function(each, leaves) if each.kind is InputKind.FUNCTION else leaves[each]
+            for each in wanted
+        }
+
+    def _reached(self, wanted: Iterable[UndeclaredInput]) -> list[UndeclaredInput]:
+        """Return inputs, and all that the functions among them read, at any depth."""
+        reached: dict[UndeclaredInput, None] = {}
+        pending = list(wanted)
+        while pending:
+            reached.update(dict.fromkeys(pending))
+            names = {each.name for each in pending if each.kind is InputKind.FUNCTION} - self._functions.keys()
+            known = self.session.functions(names) if names else {}
+            self._functions.update({name: known.get(name) for name in names})
+            pending = [each for name in names for each in self._read_by(name) if each not in reached]
+        return list(reached)
+
+    def _read_by(self, function: str) -> tuple[UndeclaredInput, ...]:
+        info = self._functions.get(function)
+        queries = info.queries if info is not None else ()
+        return tuple(dict.fromkeys(each for query in queries for each in undeclared_reads(query, self.dialect)))
+
+    def _of_function(
+        self, function: UndeclaredInput, leaves: Mapping[UndeclaredInput, DataVersion | None]
+    ) -> DataVersion | None:
+        """Return a version of all that a function does and reads; of one that changes by itself, one for the time being."""
+        definitions: dict[str, str] = {}
+        below: dict[str, str] = {}
+        expiries = []
+        pending = [function]
+        while pending:
+            each = pending.pop()
+            if each.kind is not InputKind.FUNCTION:
+                version = leaves.get(each)
+                if version is None:
+                    return None
+                below[each.id] = str(version)
+            elif each.name not in definitions:
+                info = self._functions.get(each.name)
+                if info is None:
+                    return None
+                definitions[each.name] = info.definition
+                changing = [volatility(query, self.dialect) for query in info.queries]
+                expiries += [info.expiry, *(Expiry.HOUR if found.columns else found.expiry for found in changing)]
+                pending += self._read_by(each.name)
+        expiry = soonest(*expiries)
+        until = None if expiry is None else expiry.after(self.now).isoformat()
+        return DataVersion("function/1", digest([sorted(definitions.items()), sorted(below.items()), until]))
+
+    def _answer(self, asked: UndeclaredInput) -> DataVersion | None:
+        """Return a version of the rows that a statement gives now."""
+        try:
+            answer = self.session.query(asked.written)
+        except WarehouseError:
+            return None
+        return DataVersion(
+            "answer/1", digest([list(answer.columns), [[str(value) for value in row] for row in answer.rows]])
+        )

@@ -1,0 +1,205 @@
+"""What the tokens of a query tell of what it reads, without parsing it: enough for nearly all queries of a project.
+
+The functions that are called are told exactly as far as they matter: none that is called is left out. Of tables it is only told whether there
+may be some that are neither nodes nor common table expressions; then the query has to be parsed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+from sqlglot.tokenizer_core import Token, TokenType
+
+_ENDS_FROM = frozenset({
+    TokenType.SELECT, TokenType.WHERE, TokenType.GROUP_BY, TokenType.ORDER_BY, TokenType.HAVING, TokenType.QUALIFY, TokenType.LIMIT,
+    TokenType.OFFSET, TokenType.WINDOW, TokenType.UNION, TokenType.EXCEPT, TokenType.INTERSECT, TokenType.SEMICOLON,
+})  # fmt: skip
+_BY_PARSING = frozenset({
+    TokenType.TABLE, TokenType.DESCRIBE, TokenType.SUMMARIZE, TokenType.SHOW, TokenType.COMMAND, TokenType.EXECUTE, TokenType.PIVOT,
+    TokenType.UNPIVOT, TokenType.INTO, TokenType.RECURSIVE,
+})  # fmt: skip
+_VALUES = frozenset({TokenType.STRING, TokenType.NUMBER})
+
+
+@dataclass(frozen=True)
+class Call:
+    """A function that is called.
+
+    Attributes:
+        name: In lower case, without its schema.
+        makes_rows: Whether it stands where a table may stand.
+        texts: The texts that its first argument is or lists; None where that is anything else.
+    """
+
+    name: str
+    makes_rows: bool
+    texts: tuple[str, ...] | None
+
+
+@dataclass
+class _Bracket:
+    """Where the scan is inside one pair of brackets."""
+
+    is_call: bool = False  # of a function, until a query begins in it
+    in_from: bool = False
+    expects: bool = False  # a table comes next
+
+
+@dataclass
+class TokenScan:
+    """One pass over the tokens of a query.
+
+    Args:
+        tokens: All of them.
+        nodes: How many tokens stand for a node, by the place of the first.
+
+    Attributes:
+        calls: The functions that are called.
+        has_tables: Whether there may be tables that are neither nodes nor common table expressions.
+    """
+
+    tokens: Sequence[Token]
+    nodes: Mapping[int, int]
+    calls: list[Call] = field(default_factory=list)
+    has_tables: bool = False
+    _stack: list[_Bracket] = field(default_factory=lambda: [_Bracket()])
+    _ctes: set[str] = field(default_factory=set)  # that are complete, at the top
+    _cte: str | None = None  # that is being defined
+    _cte_begun: bool = False  # its query comes, or has begun
+    _in_with: bool = False
+
+    def run(self) -> TokenScan:
+        """Look at all tokens, and return itself."""
+        place = 0
+        while place < len(self.tokens):
+            size = self.nodes.get(place)
+            if size:
+                self._stack[-1].expects = False
+                place += size
+            else:
+                place = self._token(place)
+        return self
+
+    def _kind(self, place: int) -> TokenType | None:
+        return self.tokens[place].token_type if 0 <= place < len(self.tokens) else None
+
+    def _token(self, place: int) -> int:
+        """Look at one token, or at those of a name, and return the place of the next one."""
+        token, here = self.tokens[place], self._stack[-1]
+        kind = token.token_type
+        if kind is TokenType.L_PAREN:
+            self._open(place, here)
+        elif kind is TokenType.R_PAREN:
+            self._close(place)
+        elif kind is TokenType.COMMA:
+            here.expects = here.in_from
+        elif kind is TokenType.WITH:
+            self._with(place)
+        elif kind is TokenType.FROM:
+            self._from(place, here)
+        elif kind in (TokenType.JOIN, TokenType.STRAIGHT_JOIN):
+            here.in_from = here.expects = True
+        elif kind in _ENDS_FROM:
+            here.in_from = here.expects = False
+            if kind is TokenType.SELECT:
+                here.is_call = False
+                self._in_with = self._in_with and len(self._stack) > 1
+        elif kind in _BY_PARSING:
+            self.has_tables = True
+        elif kind in _VALUES:
+            self.has_tables = self.has_tables or here.expects
+            here.expects = False
+        elif _is_word(token):
+            return self._name(place, here)
+        return place + 1
+
+    def _open(self, place: int, outer: _Bracket) -> None:
+        before = self.tokens[place - 1] if place else None
+        is_call = before is not None and _is_word(before) and before.token_type not in (TokenType.IN, TokenType.ALIAS)
+        self._stack.append(_Bracket(is_call=is_call, in_from=outer.expects, expects=outer.expects))
+        outer.expects = False
+
+    def _close(self, place: int) -> None:
+        if len(self._stack) > 1:
+            self._stack.pop()
+        if len(self._stack) == 1 and self._in_with and self._cte_begun and self._cte is not None:
+            self._ctes.add(self._cte)
+            self._cte, self._cte_begun = None, False
+            self._in_with = self._kind(place + 1) is TokenType.COMMA
+
+    def _with(self, place: int) -> None:
+        following = self.tokens[place + 1].text.lower() if place + 1 < len(self.tokens) else ""
+        if following == "ordinality":
+            return
+        if place == 0:
+            self._in_with = True
+        else:
+            self.has_tables = True  # which names are seen where is a question of scope
+
+    def _from(self, place: int, here: _Bracket) -> None:
+        is_first = self._kind(place - 1) is TokenType.L_PAREN
+        compares = self._kind(place - 1) is TokenType.DISTINCT and self._kind(place - 2) in (
+            TokenType.IS,
+            TokenType.NOT,
+        )
+        if (here.is_call and not is_first) or compares:  # extract(year from x), is distinct from
+            return
+        here.is_call, here.in_from, here.expects = False, True, True
+
+    def _name(self, place: int, here: _Bracket) -> int:
+        """Look at a name, which may have several parts, and return the place after it."""
+        last = place
+        while self._kind(last + 1) is TokenType.DOT and last + 2 < len(self.tokens) and _is_word(self.tokens[last + 2]):
+            last += 2
+        text = self.tokens[last].text.lower()
+        if self._in_with and len(self._stack) == 1:
+            self._in_list_of_ctes(place, text)
+        elif self._kind(last + 1) is TokenType.L_PAREN:
+            if not self._is_alias(place, here) and last not in self.nodes:
+                self.calls.append(Call(text, here.expects, self._texts(last + 2)))
+            here.expects = here.expects and text in ("lateral", "only")
+        elif here.expects:
+            if text == "lateral":
+                return last + 1
+            self.has_tables = self.has_tables or last > place or text not in self._ctes
+            here.expects = False
+        return last + 1
+
+    def _in_list_of_ctes(self, place: int, text: str) -> None:
+        kind, before = self._kind(place), self._kind(place - 1)
+        if before in (TokenType.WITH, TokenType.COMMA):
+            self._cte = text
+        elif self._cte is not None and (kind is TokenType.ALIAS or text in ("not", "materialized")):
+            self._cte_begun = True
+
+    def _is_alias(self, place: int, here: _Bracket) -> bool:
+        """Return whether a name before a bracket is that of a table with names for its columns, or a type."""
+        before = self._kind(place - 1)
+        if before in (TokenType.ALIAS, TokenType.DCOLON):
+            return True
+        named = before in (TokenType.VAR, TokenType.IDENTIFIER, TokenType.R_PAREN)
+        return here.in_from and not here.expects and named
+
+    def _texts(self, place: int) -> tuple[str, ...] | None:
+        """Return the texts that an argument is or lists."""
+        in_list = self._kind(place) is TokenType.L_BRACKET
+        place += in_list
+        found = []
+        while self._kind(place) is TokenType.STRING:
+            found.append(self.tokens[place].text)
+            place += 1
+            if not in_list or self._kind(place) is not TokenType.COMMA:
+                break
+            place += 1
+        if in_list and self._kind(place) is TokenType.R_BRACKET:
+            place += 1
+        ends = self._kind(place) in (TokenType.COMMA, TokenType.R_PAREN)
+        return tuple(found) if found and ends else None
+
+
+def _is_word(token: Token) -> bool:
+    text = token.text
+    return token.token_type is TokenType.IDENTIFIER or (
+        token.token_type not in _VALUES and (text[:1].isalpha() or text[:1] == "_")
+    )

@@ -1,0 +1,81 @@
+"""What names mean in a DuckDB session: relations by the search path, and functions that somebody made."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator
+
+import duckdb
+
+from sao_dagster.core.hashing import JSON, digest
+from sao_dagster.core.inputs import UndeclaredInput
+from sao_dagster.core.policy import Expiry
+from sao_dagster.core.relations import Relation
+from sao_dagster.warehouses.protocol import FunctionInfo
+
+
+def resolve(cursor: duckdb.DuckDBPyConnection, tables: Collection[UndeclaredInput]) -> dict[UndeclaredInput, Relation]:
+    """Return which tables and views are meant by names.
+
+    `a.b` is a table in a schema, or in a database's schema `main`; where both are there, DuckDB refuses it and none is meant. The
+    engine's own views are not among what is found: their rows are not known.
+    """
+    here = cursor.execute("select current_database(), current_schema()").fetchone()
+    assert here is not None  # noqa: S101 - one row
+    there = {
+        (database.lower(), schema.lower(), name.lower()): Relation(database, schema, name)
+        for database, schema, name in cursor.execute(
+            "select database_name, schema_name, table_name from duckdb_tables() where not internal and not temporary "
+            "union all select database_name, schema_name, view_name from duckdb_views() where not internal and not temporary"
+        ).fetchall()
+    }
+    database, schema = here
+    found = {}
+    for table in tables:
+        meant = [there[key] for key in dict.fromkeys(_keys(table, database.lower(), schema.lower())) if key in there]
+        if len(meant) == 1 or (meant and len(table.parts) == 1):
+            found[table] = meant[0]
+    return found
+
+
+def _keys(table: UndeclaredInput, database: str, schema: str) -> Iterator[tuple[str, str, str]]:
+    parts = tuple(part.lower() for part in table.parts)
+    if len(parts) == 1:
+        yield (database, schema, parts[0])
+        yield (database, "main", parts[0])
+    elif len(parts) == 2:
+        yield (database, *parts)
+        yield (parts[0], "main", parts[1])
+    elif len(parts) == 3:
+        yield (parts[0], parts[1], parts[2])
+
+
+def functions(cursor: duckdb.DuckDBPyConnection, names: Collection[str]) -> dict[str, FunctionInfo]:
+    """Return what the macros of those names do, and the extensions that functions of those names come from.
+
+    Not functions in Python, whose code the catalog does not have, nor table functions of extensions, which read what they like.
+    """
+    rows = cursor.execute(
+        "select lower(function_name), function_type, coalesce(parameters, [])::varchar, macro_definition, stability, "
+        "f.extension_name, e.extension_version from duckdb_functions() f left join duckdb_extensions() e using (extension_name) "
+        "where list_contains($1, lower(function_name)) order by all",
+        [list(names)],
+    ).fetchall()
+    known: dict[str, list[JSON]] = {}
+    queries: dict[str, list[str]] = {}
+    expiries: dict[str, Expiry] = {}
+    opaque = set()
+    for name, kind, parameters, body, stability, extension, version in rows:
+        known.setdefault(name, []).append([kind, parameters, body, extension, version])
+        if kind == "macro":
+            queries.setdefault(name, []).append(f"select {body}")
+        elif kind == "table_macro":
+            queries.setdefault(name, []).append(body)
+        elif extension is None or kind == "table":
+            opaque.add(name)
+        elif stability == "VOLATILE":
+            expiries[name] = Expiry.HOUR
+    return {
+        name: FunctionInfo(digest(each), tuple(queries.get(name, ())), expiries.get(name))
+        for name, each in known.items()
+        if name not in opaque
+    }

@@ -1,0 +1,151 @@
+"""What a model reads without saying so: each is found, has a version like any input, and is told once."""
+
+from __future__ import annotations
+
+import pytest
+
+from sao_dagster import load_project
+from sao_dagster.core.reasons import Mode
+from tests.world import World, on_each_warehouse
+
+pytestmark = on_each_warehouse
+duckdb_only = pytest.mark.warehouse("duckdb")
+
+
+def is_current(world: World, query: str) -> None:
+    """What is there after a run is what a forced build gives."""
+    world.run()
+    kept = world.rows(query)
+    world.run(mode=Mode.FORCE)
+    assert sorted(kept) == sorted(world.rows(query))
+
+
+def news(world: World, name: str = "m") -> list[str]:
+    return [each["input"] for each in world.run().decision(name).evidence.get("news", ())]
+
+
+def notices(world: World) -> list[str]:
+    return [each.message for each in load_project(world.root).project.notices]
+
+
+@pytest.fixture
+def shelf(world: World) -> World:
+    return world.sql("create table raw.shelf as select 1 as id")
+
+
+def test_a_table_that_is_read_by_its_name(shelf: World) -> None:
+    shelf.model("m", "select id from raw.shelf").run()
+    assert shelf.run().outcomes == {"m": "reused: no_new_data"}
+    shelf.sql("insert into raw.shelf values (2)")
+    assert news(shelf) == ["table:raw.shelf"]
+    assert any(text.startswith("m reads the table raw.shelf by its name") for text in notices(shelf))
+
+
+def test_a_common_table_expression_hides_a_table_only_where_it_is_seen(shelf: World) -> None:
+    shelf.sql("create table main.shelf as select 1 as id" if shelf.warehouse == "duckdb" else "create schema main")
+    if shelf.warehouse == "postgres":
+        shelf.sql("create table public.shelf as select 1 as id")
+    shelf.model("m", "with shelf as (select id from shelf) select id from shelf").run()
+    shelf.sql(f"insert into {'main' if shelf.warehouse == 'duckdb' else 'public'}.shelf values (2)")
+    assert news(shelf) == ["table:shelf"]
+
+
+def test_what_a_view_or_an_ephemeral_reads_is_read_by_what_is_over_it(shelf: World) -> None:
+    shelf.model("v", "select id from raw.shelf", materialized="view")
+    shelf.model("e", "select id from {{ ref('v') }} union all select id from raw.other", materialized="ephemeral")
+    shelf.sql("create table raw.other as select 5 as id")
+    shelf.model("m", "select id from {{ ref('e') }}").run()
+    assert shelf.run().built == set()
+    shelf.sql("insert into raw.shelf values (2)", "insert into raw.other values (6)")
+    assert sorted(news(shelf)) == ["table:raw.other", "table:raw.shelf"]
+
+
+def test_a_model_that_is_read_by_its_name_is_above(world: World) -> None:
+    world.model("zeroth", "select 1 as id").model("first", "select id from {{ ref('zeroth') }}")
+    world.model("a", "select id from main.first")
+    assert world.run().built == {"zeroth", "first", "a"}
+    world.model("zeroth", "select 2 as id").run()
+    assert world.rows("select id from main.a") == [(2,)]
+    assert any("read it with ref('first')" in text for text in notices(world))
+
+
+def test_a_source_that_is_read_by_its_name_is_that_source(shelf: World) -> None:
+    shelf.source("shelf").model("m", "select id from raw.shelf").run()
+    shelf.sql("insert into raw.shelf values (2)")
+    assert news(shelf) == ["source:raw.shelf"]
+
+
+def test_a_model_below_that_is_read_by_its_name_is_no_edge(world: World) -> None:
+    world.sql("create schema if not exists main", "create table main.below as select 7 as id")
+    world.model("above", "select max(id) as id from main.below").model(
+        "below", "select id + 1 as id from {{ ref('above') }}"
+    )
+    world.run()
+    assert "input" in str(world.run().decision("above").evidence), "what is below was built after it was read"
+    assert any("is itself or below it" in text for text in notices(world))
+
+
+def test_the_body_of_a_function_and_what_it_reads_are_inputs(shelf: World) -> None:
+    body = "create or replace macro main.top() as (select max(id) + {} from raw.shelf)"
+    if shelf.warehouse == "postgres":
+        body = "create or replace function public.top() returns int language sql as $$ select max(id) + {} from raw.shelf $$"
+    shelf.sql(body.format(0)).model("m", "select top() as x").run()
+    assert shelf.run().outcomes == {"m": "reused: no_new_data"}
+    shelf.sql("insert into raw.shelf values (2)")
+    assert news(shelf) == ["function:top"]
+    shelf.sql(body.format(10))
+    assert news(shelf) == ["function:top"]
+    is_current(shelf, "select x from main.m")
+
+
+def test_a_function_that_nobody_understands_is_unknown_until_it_is_said_to_be_stable(world: World) -> None:
+    if world.warehouse == "postgres":
+        world.sql("create function public.lucky() returns int language plpgsql as $$ begin return 7; end $$")
+    else:
+        world.sql("create macro main.lucky() as (select 7 from query('select 1'))")
+    world.model("m", "select lucky() as x").run()
+    assert world.run().outcomes == {"m": "built: input_unknown"}
+    world.model("m", "select lucky() as x", stable_functions=["lucky"])
+    assert world.run().outcomes == {"m": "reused: no_new_data"}
+
+
+def test_what_the_catalog_says_cannot_be_followed_unless_it_is_declared(shelf: World) -> None:
+    sql = "select count(*) as n from information_schema.tables"
+    shelf.model("m", sql).run()
+    assert shelf.run().outcomes == {"m": "built: input_unknown"}
+    shelf.model("m", sql, inputs=["raw.shelf"]).run()
+    assert shelf.run().outcomes == {"m": "reused: no_new_data"}
+    shelf.sql("insert into raw.shelf values (2)")
+    assert news(shelf) == ["table:raw.shelf"]
+
+
+def test_a_verdict_stands_for_what_its_test_reads_by_name(shelf: World) -> None:
+    shelf.model("m", "select 1 as id").write(
+        "tests/t.sql", "select id from {{ ref('m') }} where id not in (select id from raw.shelf)"
+    )
+    assert shelf.run().tests == {"t": "ran: pass"}
+    assert shelf.run().tests == {"t": "reused: pass"}
+    shelf.sql("update raw.shelf set id = 3")
+    assert shelf.run().tests == {"t": "ran: fail"}
+
+
+@duckdb_only
+@pytest.mark.parametrize("read", ["read_csv('{}/*.csv')", "'{}/a.csv'", "read_csv(['{}/a.csv', '{}/.b.csv'])"])
+def test_files_that_are_read(world: World, read: str) -> None:
+    world.write("land/a.csv", "id\n1\n").write("land/.b.csv", "id\n5\n")
+    world.model("m", f"select id from {read.format(world.root / 'land', world.root / 'land')}").run()
+    assert world.run().outcomes == {"m": "reused: no_new_data"}
+    world.write("land/a.csv", "id\n2\n")
+    assert world.run().outcomes == {"m": "built: new_data"}
+    world.write("land/.b.csv", "id\n6\n")
+    is_current(world, "select id from main.m")
+
+
+@duckdb_only
+def test_a_temporary_table_of_a_hook_is_no_input_and_what_it_is_made_of_is(shelf: World) -> None:
+    shelf.model(
+        "m", "select id from copied", pre_hook="create or replace temp table copied as select id from raw.shelf"
+    ).run()
+    assert shelf.run().outcomes == {"m": "reused: no_new_data"}
+    shelf.sql("insert into raw.shelf values (2)")
+    assert news(shelf) == ["table:raw.shelf"]
