@@ -16,6 +16,7 @@ from sao_dagster.run.test_sql import statements_for
 from sao_dagster.sql.dialects import DIALECTS, Dialect, dialect_named
 from sao_dagster.sql.inference.functions import aggregate_keeps_not_null, keeps_not_null
 from sao_dagster.sql.inference.infer import TableFacts, infer
+from sao_dagster.sql.inference.types import INTEGER
 
 
 @dataclass(frozen=True)
@@ -83,7 +84,7 @@ def test_only_where_it_was_fuzzed_is_anything_proven() -> None:
 def test_what_may_be_null_on_an_engine_that_is_not_known_is_not_promised(dialect: str, expression: str) -> None:
     node = parse_one(expression, read="duckdb")
     assert not keeps_not_null(node, dialect)
-    assert not aggregate_keeps_not_null(parse_one("sum(a)"), dialect)
+    assert not aggregate_keeps_not_null(parse_one("sum(a)"), INTEGER, dialect)
 
 
 @pytest.mark.parametrize("expression", ["a = b", "a < b", "a like 'x%'", "a between b and c", "not a", "a and b"])

@@ -22,6 +22,7 @@ from sao_dagster.core.relations import RelationKey, quote
 from sao_dagster.errors import WarehouseError
 from sao_dagster.sql.dialects import dialect_named
 from sao_dagster.sql.inference.infer import Properties, TableFacts, accepted_domain, infer
+from sao_dagster.sql.volatile import Volatility, volatility
 from sao_dagster.warehouses.protocol import Catalog, Constraints, Session
 
 SEED_ROWS = 100_000  # the greatest seed whose content is looked at
@@ -77,13 +78,17 @@ class Prover:
 
     @cached_property
     def _is_possible(self) -> bool:
-        """Whether anything can be proven here: an engine on which proofs were fuzzed, nothing that may change what was built, no collations."""
+        """Whether anything can be proven here.
+
+        It needs an engine on which proofs were fuzzed, whose SQL nobody redefined, and nothing but queries that changes what was built.
+        """
         if not self.project.proofs.enabled or not dialect_named(self.project.dialect).proofs_fuzzed:
             return False
         statements = [*self.project.on_run_start, *self.project.on_run_end]
         for node in self.project.nodes.values():
             statements += node.hooks
-        return all(map(_HARMLESS.fullmatch, statements)) and not self._constraints.collations
+        redefined = self._constraints.collations or self._constraints.overrides
+        return all(map(_HARMLESS.fullmatch, statements)) and not redefined
 
     @cached_property
     def _constraints(self) -> Constraints:
@@ -121,7 +126,8 @@ class Prover:
             if relation is not None and table is not None:
                 tables[relation.key] = table
         settings = self.project.proofs
-        found = _infer(node.compiled.sql, self.project.dialect, tuple(tables.items()), settings.hashes_are_unique)
+        own = self._constraints.functions
+        found = _infer(node.compiled.sql, self.project.dialect, tuple(tables.items()), settings.hashes_are_unique, own)
         engine = dialect_named(self.project.dialect)
         stored = tuple(engine.compared(column, quoted=True) for column, _ in record.columns)
         if found is None or len(stored) != len(found.names):
@@ -158,8 +164,11 @@ class Prover:
     def _tested(self, name: str, version: DataVersion) -> Iterator[Fact]:
         """Yield what data tests that passed on a version say of it.
 
-        Where others write at the same time, a source may have changed between its test and what was built from it.
+        Where others write at the same time, a source may have changed between its test and what was built from it. A view with a
+        clock may have, anywhere.
         """
+        if self._is_volatile_view(name):
+            return
         graph = self.project.graph
         node = self.project.nodes.get(name)
         from_sources = node is None or (
@@ -176,6 +185,24 @@ class Prover:
                 continue  # it is no part of the data version
             if record.verdict is Verdict.PASS and record.failures == 0 and record.inputs.get(name) == version:
                 yield Fact(test.asserts.kind, name, (test.asserts.column,), test.name, version, test.asserts.values)
+
+    def _is_volatile_view(self, name: str) -> bool:
+        """Return whether a relation shows other rows by itself: a view that is volatile, or over one that is."""
+        node = self.project.nodes.get(name)
+        if node is None:
+            relation = self.project.sources[name].relation
+            info = self.catalog.get(relation.key) if relation is not None else None
+            return info is not None and info.is_view and self._has_volatile_views
+        if node.materialized.holds_data:
+            return False
+        viewed = [self.project.nodes[each] for each in (name, *self.project.graph.inputs(name).views)]
+        return any(isinstance(each, Model) and (each.expiry is not None or each.volatile_columns) for each in viewed)
+
+    @cached_property
+    def _has_volatile_views(self) -> bool:
+        """Whether any view in the catalog is volatile; which of them a view of others reads is not known."""
+        definitions = [info.definition for info in self.catalog.values() if info.is_view]
+        return any(each is None or volatility(each, self.project.dialect) != Volatility() for each in definitions)
 
     def _enforced(self, name: str, version: DataVersion) -> Iterator[Fact]:
         relation = self.project.relation(name)
@@ -226,6 +253,10 @@ def _is_query(node: Model) -> bool:
 
 @lru_cache(maxsize=4096)
 def _infer(
-    sql: str, dialect: str, tables: tuple[tuple[RelationKey, TableFacts], ...], hashes_are_unique: bool
+    sql: str,
+    dialect: str,
+    tables: tuple[tuple[RelationKey, TableFacts], ...],
+    hashes_are_unique: bool,
+    own_functions: frozenset[str],
 ) -> Properties | None:
-    return infer(sql, dialect, dict(tables), hashes_are_unique=hashes_are_unique)
+    return infer(sql, dialect, dict(tables), hashes_are_unique=hashes_are_unique, own_functions=own_functions)

@@ -52,7 +52,8 @@ class Dialect:
         quoted: How a quoted name is compared, and one that a catalog gives; None likewise.
         shows_case: Whether the case of an output column can be seen in the result, so that changing it is no cosmetic edit.
         errs: Operations that give a value or an error, and never null, for arguments that are not null.
-        compares_nested: Whether `=` of arrays and records with nulls in them is true or false.
+        hides_no_nulls: Whether no value that is not null becomes one when it is cast by itself for a function or a comparison, as
+            JSON does in DuckDB that is `null`, and whether arrays and records with nulls in them never compare as null.
         skips_nulls_in_greatest: Whether `greatest` and `least` are null only if all arguments are.
         skips_nulls_in_concat: Whether `concat` takes nulls for empty texts.
         merges_first: Whether `*` gives the columns of a `using` first, as the SQL standard has it, or in the place of the left one;
@@ -65,6 +66,7 @@ class Dialect:
         one_midnight: Whether there is one beginning of a day on each date; not so where times have zones of their own.
         sized_integers: Whether `smallint`, `integer` and `bigint` have 16, 32 and 64 bits.
         float_bits: The width of `float`; None where that is not known.
+        unlimited_decimals: Whether a decimal whose size is not written keeps all digits.
         text_size: When a type of text has a greatest length.
         proofs_fuzzed: Whether proofs were held against its results by random queries (`tests/proofs/fuzz.py`), each rule at least once
             in the way that the other fields say. Data tests are proven on no other engine.
@@ -85,7 +87,7 @@ class Dialect:
     quoted: Case | None = None
     shows_case: bool = True
     errs: frozenset[Operation] = frozenset()
-    compares_nested: bool = False
+    hides_no_nulls: bool = False
     skips_nulls_in_greatest: bool = False
     skips_nulls_in_concat: bool = False
     merges_first: bool | None = None
@@ -97,6 +99,7 @@ class Dialect:
     one_midnight: bool = False
     sized_integers: bool = False
     float_bits: int | None = None
+    unlimited_decimals: bool = False
     text_size: TextSize = TextSize.ALWAYS
     proofs_fuzzed: bool = False
     cosmetic_checked: bool = False
@@ -141,7 +144,6 @@ _DUCKDB = Dialect(
     unquoted=Case.LOWER,
     quoted=Case.LOWER,
     errs=frozenset(Operation) - {Operation.DIVISION, Operation.DATE_PART},
-    compares_nested=True,
     skips_nulls_in_greatest=True,
     skips_nulls_in_concat=True,
     merges_first=False,
@@ -181,7 +183,7 @@ _POSTGRES = Dialect(
     quoted=Case.KEPT,
     shows_case=False,
     errs=frozenset(Operation) - {Operation.DATE_PART},
-    compares_nested=True,
+    hides_no_nulls=True,
     skips_nulls_in_greatest=True,
     skips_nulls_in_concat=True,
     merges_first=True,
@@ -191,6 +193,7 @@ _POSTGRES = Dialect(
     one_midnight=True,
     sized_integers=True,
     float_bits=64,
+    unlimited_decimals=True,
     text_size=TextSize.WRITTEN,
     proofs_fuzzed=True,
     cosmetic_checked=True,

@@ -153,17 +153,22 @@ class FunctionInfo:
 
 @dataclass(frozen=True)
 class Constraints:
-    """What the warehouse itself makes sure of, for every content of a table.
+    """What the warehouse itself makes sure of, for every content of a table, and whether its SQL means what it does elsewhere.
 
     Attributes:
         not_null: Columns, by `Relation.key`.
         unique: Sets of columns, by `Relation.key`; rows with a null in one of them do not count.
         collations: Whether there are texts that are compared otherwise than letter by letter.
+        functions: Names of functions, aggregates and macros that users made, in lower case.
+        overrides: Whether users made something that takes the place of what is called without its name, or of a function of the
+            engine's own: an operator, a cast, a macro of the same name.
     """
 
     not_null: Mapping[RelationKey, tuple[str, ...]]
     unique: Mapping[RelationKey, tuple[tuple[str, ...], ...]]
     collations: bool
+    functions: frozenset[str] = frozenset()
+    overrides: bool = False
 
 
 Catalog = Mapping[RelationKey, RelationInfo]

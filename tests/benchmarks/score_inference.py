@@ -3,7 +3,7 @@
     python -m tests.benchmarks.score_inference FILE [--misses N]
 
 Prints by source and kind how much of what is expected is proven, what is missed and why, and every unsound claim: something
-proven here that the data of the file refute. There must be none.
+proven here that the data of the file refute. There must be none: then it exits 1.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from __future__ import annotations
 import argparse
 import json
 import logging
+import sys
 from collections import Counter, defaultdict
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -126,8 +127,8 @@ def _domains(total: Score, case: dict[str, Any], source: str, found: Properties 
         _note(total, source, "domains", case, place, met, reason)
 
 
-def main() -> None:
-    """Score a file, and print it."""
+def main() -> int:
+    """Score a file, print it, and return the exit status."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
     parser.add_argument("file", type=Path)
     parser.add_argument("--misses", type=int, default=1000, help="how many misses of each kind to print")
@@ -150,7 +151,8 @@ def main() -> None:
         f"claims that are neither expected nor refuted: {total.extra['not_null']} not null, {total.extra['unique']} unique"
     )
     print(f"unsound claims: {len(total.unsound)}")
+    return 1 if total.unsound else 0
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

@@ -177,6 +177,81 @@ def test_what_is_not_understood_is_not_proven(query: str) -> None:
     assert infer(query, "duckdb", TABLES) is None
 
 
+NUMBERS = TableFacts(
+    (("huge", "HUGEINT"), ("unsigned", "UHUGEINT"), ("part", "DECIMAL(38,38)"), ("whole", "DECIMAL(38,0)"), ("id", "BIGINT")),
+    tuple(Fact(FactKind.UNIQUE, "n", (each,), "given") for each in ("huge", "unsigned", "part", "whole", "id")),
+)  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("query", "expected"),
+    [
+        ("select a.huge from n a left join n b on a.huge = b.unsigned", "-"),  # compared as floats
+        ("select a.huge from n a left join n b on a.huge = b.id", "#"),
+        ("select a.id from n a left join n b on a.id = b.whole", "#"),
+        ("select a.huge from n a left join n b on a.huge in (b.unsigned)", "-"),
+        ("select coalesce(part, whole) as x from n where part is not null", "!"),  # rounded to whole numbers
+        ("select coalesce(part, part) as x from n where part is not null", "!#"),
+        ("select part from n intersect select whole from n", "#"),
+        ("select nullif(id, cast(0.5 as double)) as x from n", "-"),  # perhaps a float
+        ("select nullif(id, 0) as x from n", "#"),
+        ("select id from n where id = 170141183460469231731687303715884105728", "!#"),
+    ],
+)
+def test_numbers_of_several_types(query: str, expected: str) -> None:
+    """Numbers of two types meet in a third one, in which different ones may be equal."""
+    found = infer(query, "duckdb", {("", "main", "n"): NUMBERS})
+    assert found is not None
+    assert shown(found) == expected
+
+
+def test_a_value_in_json_may_be_null() -> None:
+    table = TableFacts(
+        (("j", "JSON"), ("i", "INTEGER")), tuple(Fact(FactKind.NOT_NULL, "t", (each,), "g") for each in "ij")
+    )
+    for query in ("select j = i from t", "select i + j from t", "select sum(j) over () from t"):
+        found = infer(query, "duckdb", {("", "main", "t"): table})
+        assert found is not None
+        assert shown(found) == "-"
+
+
+TIMES = TableFacts(
+    (("at", "timestamp"), ("s", "text"), ("n", "integer")),
+    tuple(Fact(FactKind.NOT_NULL, "t", (each,), "given") for each in ("at", "s", "n")),
+)
+
+
+@pytest.mark.parametrize(
+    ("query", "expected"),
+    [
+        ("select at::time from t", "-"),  # null for infinity
+        ("select at::date from t", "!"),
+        ("select substring(s from '[0-9]+') from t", "-"),  # null where nothing matches
+        ("select substring(s, s) from t", "-"),
+        ("select substring(s from 2 for 3) from t", "!"),
+        ("select max(n) as top from t where n < 0 group by all rollup (s)", "-"),  # `all` is not DuckDB's
+    ],
+)
+def test_functions_of_postgres(query: str, expected: str) -> None:
+    found = infer(query, "postgres", {("", "public", "t"): TIMES})
+    assert found is not None
+    assert shown(found) == expected
+
+
+@pytest.mark.parametrize("name", ["initcap", "lower", "generate_series", "hash"])
+def test_a_function_of_ones_own_is_not_the_one_of_that_name(name: str) -> None:
+    query = "select initcap(lower(s)) as x, hash(s) as h, only_ours(s) as o from t, generate_series(1, 2)"
+    assert infer(query, "duckdb", TABLES, own_functions={"only_ours", "coalesce"}) is not None
+    assert infer(query, "duckdb", TABLES, own_functions={name}) is None
+
+
+def test_of_long_values_nothing_is_proven() -> None:
+    for rows, expected in ((queries.MOST_VALUES, "!"), (queries.MOST_VALUES + 1, "-")):
+        found = infer(f"select a from (values {', '.join(['(1.5)'] * rows)}) v(a)", "duckdb", TABLES)
+        assert found is not None
+        assert shown(found) == expected
+
+
 def test_of_very_long_queries_keys_are_not_known(monkeypatch: pytest.MonkeyPatch) -> None:
     steps = [f"s{n} as (select p.id, p.s from s{n - 1} p left join u on u.id = p.id)" for n in range(1, 9)]
     query = f"with s0 as (select id, s from t), {', '.join(steps)} select id, s from s8"

@@ -7,9 +7,11 @@ from pathlib import Path
 
 import pytest
 
+from sao_dagster.sql.inference import expressions
 from sao_dagster.sql.inference.rules import RULES
 from tests.benchmarks.score_inference import score
 from tests.postgres import Postgres as Server
+from tests.proofs import by_name
 from tests.proofs.fuzz import DuckDB, Engine, Postgres, fuzz
 from tests.proofs.mutations import noticed
 
@@ -43,6 +45,27 @@ def test_nothing_that_is_proven_is_wrong_on_duckdb() -> None:
 
 def test_nothing_that_is_proven_is_wrong_on_postgres(postgres: Server) -> None:
     _check(Postgres(postgres.database()), PAIRS // 4, 8)
+
+
+def test_functions_by_name() -> None:
+    assert by_name.check(DuckDB(), r"\b(lag|ntile|avg|concat_ws)\(|try_cast.* tinyint").unsound == []
+
+
+def test_functions_by_name_on_postgres(postgres: Server) -> None:
+    assert by_name.check(Postgres(postgres.database()), r"\b(substring|ntile)\(|cast.* time\)").unsound == []
+
+
+@pytest.mark.slow
+def test_all_functions_by_name(postgres: Server) -> None:
+    for engine in (DuckDB(), Postgres(postgres.database())):
+        report = by_name.check(engine)
+        assert report.unsound == []
+        assert report.claimed > 3000
+
+
+def test_a_function_that_gives_null_is_noticed_by_name(postgres: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(expressions, "_has_value", lambda block, node, columns: True)
+    assert any("substring" in each for each in by_name.check(Postgres(postgres.database()), "substring(").unsound)
 
 
 @pytest.mark.parametrize(

@@ -219,6 +219,53 @@ def test_what_somebody_changed_is_no_fact(shop: World) -> None:
     assert shop.run("joined").tests["unique_joined_order_id"] == "ran: fail"
 
 
+def test_a_test_that_a_view_with_a_clock_passed_proves_nothing(shop: World) -> None:
+    shop.model(
+        "seen",
+        "select order_id, case when now() > '2020-01-01' then 'placed' end as status from {{ ref('orders') }}",
+        materialized="view",
+    )
+    shop.model("behind", "select * from {{ ref('seen') }}", materialized="view")
+    shop.model("last", "select order_id, status from {{ ref('behind') }}")
+    tests = "columns: [{name: order_id, data_tests: [not_null]}, {name: status, data_tests: [not_null]}]"
+    shop.write(
+        "models/seen.yml", f"models: [{{name: seen, {tests}}}, {{name: behind, {tests}}}, {{name: last, {tests}}}]"
+    )
+    run = shop.run()
+    assert {run.tests[f"not_null_{name}_status"] for name in ("seen", "behind", "last")} == {"ran: pass"}
+    assert run.tests["not_null_last_order_id"] == "proven: pass"
+
+
+@pytest.mark.parametrize(
+    ("made", "outcome"),
+    [
+        ({"duckdb": "macro initcap(x) as null", "postgres": "function initcap(x varchar) returns text return null"}, "ran: fail"),
+        ({"duckdb": "macro ours(x) as null", "postgres": "function ours(x text) returns text return null"}, "proven: pass"),
+        (
+            {"duckdb": "macro length(x) as null", "postgres": "operator @@@ (leftarg = text, rightarg = text, procedure = texteq)"},
+            "ran: pass",
+        ),
+    ],
+)  # fmt: skip
+def test_what_somebody_redefined_is_not_what_it_was(shop: World, made: dict[str, str], outcome: str) -> None:
+    """A function of that name, one that nothing calls, and one that stands for what the engine calls by itself."""
+    shop.sql(f"create {made[shop.warehouse]}")
+    shop.model(
+        "joined",
+        "select initcap(cast(status as varchar(9))) as customer_id, 1 as order_id, 'placed' as status from {{ ref('orders') }}",
+    )
+    shop.sql("alter table raw.orders alter column status set not null")
+    if shop.warehouse == "duckdb" and "initcap" not in made["duckdb"]:
+        shop.model(
+            "joined", "select upper(status) as customer_id, 1 as order_id, 'placed' as status from {{ ref('orders') }}"
+        )
+    shop.write(
+        "models/keys.yml",
+        KEYS.replace("- name: status\n        data_tests: [", "- name: status\n        data_tests: [not_null, ", 1),
+    )
+    assert shop.run().tests["not_null_joined_customer_id"] == outcome
+
+
 def test_no_proof_without_need_or_where_it_is_not_wanted(shop: World) -> None:
     shop.run()
     assert shop.run(mode=Mode.FORCE).tests["unique_joined_order_id"] == "ran: pass"

@@ -11,7 +11,7 @@ from sao_dagster.sql.inference import functions
 from sao_dagster.sql.inference.dependencies import follow
 from sao_dagster.sql.inference.names import NotUnderstoodError, name_of, read_only
 from sao_dagster.sql.inference.query_block import ExpressionFacts, QueryBlock
-from sao_dagster.sql.inference.types import INTEGER, PLAIN, UNKNOWN, Type, common
+from sao_dagster.sql.inference.types import INTEGER, NUMBER, NUMBER_KINDS, PLAIN, UNKNOWN, Kind, Type, common
 
 
 def describe_aggregate(block: QueryBlock, node: exp.Expr) -> ExpressionFacts | int:
@@ -36,7 +36,7 @@ def describe_aggregate(block: QueryBlock, node: exp.Expr) -> ExpressionFacts | i
     domain = inside.rows.domains.get(column) if isinstance(function, functions.PICKS) else None
     found = ExpressionFacts(kind, domain=domain and domain.by("aggregate"))
     reason = inside.rows.not_null_proof(column)
-    keeps = functions.aggregate_keeps_not_null(function, block.dialect) and not filtered
+    keeps = functions.aggregate_keeps_not_null(function, inside.rows.type_of(column), block.dialect) and not filtered
     if reason is not None and keeps and block.filled is not None:
         found = replace(found, not_null=follow("aggregate", reason, block.filled))
     if isinstance(function, functions.PICKS) and block.rows.identity and block.one_grouping:
@@ -76,7 +76,9 @@ def _type(block: QueryBlock, function: exp.Expr, column: int) -> Type:
         return block.rows.type_of(column)
     if isinstance(function, functions.TEXT_RESULTS):
         return Type(block.rows.type_of(column).kind)
-    return PLAIN if isinstance(function, functions.PLAIN_RESULTS) else UNKNOWN
+    if not isinstance(function, functions.MEANS) or block.rows.type_of(column).kind is Kind.OTHER:
+        return UNKNOWN
+    return NUMBER if block.rows.type_of(column).kind in NUMBER_KINDS else PLAIN
 
 
 # ---------------------------------------------------------------------- windows
@@ -98,7 +100,13 @@ def describe_window(block: QueryBlock, node: exp.Window) -> ExpressionFacts | in
     rows = block.rows
     if isinstance(function, functions.RANKS):
         number = block.new(INTEGER if isinstance(function, exp.RowNumber | exp.Rank | exp.DenseRank) else UNKNOWN)
-        rows.not_null[number] = Proof("window_rank")
+        if isinstance(function.this, exp.Expr):  # `ntile` of null is null
+            reason = rows.not_null_proof(block.intern(function.this))
+            if reason is None:
+                return number
+            rows.not_null[number] = follow("window_rank", reason)
+        else:
+            rows.not_null[number] = Proof("window_rank")
         if isinstance(function, exp.RowNumber):
             rows.numbers |= {number}
             rows.add_dependency({*partition, number}, rows.identity, Proof("row_number"))
@@ -119,7 +127,7 @@ def describe_window(block: QueryBlock, node: exp.Window) -> ExpressionFacts | in
     kind = rows.type_of(column) if picks else _type(block, function, column)
     domain = rows.domains.get(column) if picks else None
     reason = rows.not_null_proof(column)
-    keeps = first_or_last or functions.aggregate_keeps_not_null(function, block.dialect)
+    keeps = first_or_last or functions.aggregate_keeps_not_null(function, rows.type_of(column), block.dialect)
     here = keeps and not filtered and _holds_current_row(spec)
     return ExpressionFacts(
         kind,
@@ -154,13 +162,11 @@ def _holds_current_row(spec: exp.Expr | None) -> bool:
 
 
 def _shifted(block: QueryBlock, function: exp.Expr, outer: exp.Expr) -> ExpressionFacts:
-    """`lag` and `lead`: null beyond the partition, unless there is a default."""
-    column = block.intern(function.this)
-    default = function.args.get("default")
-    kind = block.rows.type_of(column)
-    if default is None or isinstance(outer, exp.IgnoreNulls):
-        return ExpressionFacts(kind)
-    other_column = block.intern(default)
-    reason, other = block.rows.not_null_proof(column), block.rows.not_null_proof(other_column)
-    kind = common(kind, block.rows.type_of(other_column))
-    return ExpressionFacts(kind, not_null=follow("window_shift", reason, other) if reason and other else None)
+    """`lag` and `lead`: null beyond the partition, unless there is a default, and by a distance that is null."""
+    arguments = [function.args[each] for each in ("this", "offset", "default") if function.args.get(each) is not None]
+    columns = [block.intern(each) for each in arguments]
+    if function.args.get("default") is None or isinstance(outer, exp.IgnoreNulls):
+        return ExpressionFacts(block.rows.type_of(columns[0]))
+    reasons = [block.rows.not_null_proof(each) for each in columns]
+    kind = common(block.rows.type_of(columns[0]), block.rows.type_of(columns[-1]))
+    return ExpressionFacts(kind, not_null=None if None in reasons else follow("window_shift", *reasons))

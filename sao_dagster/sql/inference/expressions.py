@@ -18,6 +18,8 @@ from sao_dagster.sql.inference.query_block import ExpressionFacts, QueryBlock, i
 from sao_dagster.sql.inference.types import (
     BOOLEAN,
     INTEGER,
+    NUMBER,
+    NUMBER_KINDS,
     PLAIN,
     TEXT,
     UNKNOWN,
@@ -25,6 +27,8 @@ from sao_dagster.sql.inference.types import (
     Kind,
     Type,
     can_be_compared,
+    holds_all,
+    is_kept,
     keeps_apart,
     type_of,
 )
@@ -49,9 +53,9 @@ def _literal(block: QueryBlock, node: exp.Literal) -> ExpressionFacts:
     proof = Proof("literal")
     if node.is_string:
         return ExpressionFacts(TEXT, (), proof, domain=Domain(frozenset({node.name}), proof))
-    if node.is_int:
+    if node.is_int and int(node.name) < 2**63:
         return ExpressionFacts(INTEGER, (), proof, domain=Domain(frozenset({int(node.name)}), proof))
-    return ExpressionFacts(Type(Kind.DECIMAL) if "e" not in node.name.lower() else UNKNOWN, (), proof)
+    return ExpressionFacts(PLAIN, (), proof)
 
 
 def _boolean(block: QueryBlock, node: exp.Boolean) -> ExpressionFacts:
@@ -100,23 +104,25 @@ def _function(block: QueryBlock, node: exp.Expr) -> ExpressionFacts:
         return ExpressionFacts(kind, columns if pure else None, Proof("never_null"))
     if not pure:
         return ExpressionFacts(kind)
-    strict = functions.keeps_not_null(node, block.dialect)
-    if isinstance(node, (*functions.COMPARISONS, exp.Between)):
-        strict = strict and _has_verdict(block, columns)
+    strict = functions.keeps_not_null(node, block.dialect) and _has_value(block, node, columns)
     rejects = tuple(block.intern(each) for each in functions.rejects_null(node))
     return ExpressionFacts(kind, columns, strict=strict, rejects=rejects, rule="strict_function")
 
 
-def _has_verdict(block: QueryBlock, columns: Sequence[int]) -> bool:
-    """Return whether a comparison of values that are not null is not null.
+def _has_value(block: QueryBlock, node: exp.Expr, columns: Sequence[int]) -> bool:
+    """Return whether arguments of these types that are not null leave a function no way to be null.
 
-    It may be for nested values that hold nulls, and where one side is cast to the type of the other and cannot be.
+    A comparison may be null for nested values that hold nulls, and where one side is cast to the type of the other and cannot be;
+    `substring` by a pattern is where nothing matches.
     """
     engine, types = dialect_named(block.dialect), [block.rows.type_of(each) for each in columns]
-    nested_too = engine.compares_nested or all(each.kind is not Kind.OTHER for each in types)
-    if Operation.CONVERSION in engine.errs:
-        return nested_too
-    return all(can_be_compared(types[0], each) for each in types[1:])
+    if not engine.hides_no_nulls and any(each.kind is Kind.OTHER for each in types):
+        return False
+    if isinstance(node, exp.Substring):
+        return len(types) > 1 and types[1].kind is Kind.INTEGER
+    if isinstance(node, (*functions.COMPARISONS, exp.Between)) and Operation.CONVERSION not in engine.errs:
+        return all(can_be_compared(types[0], each) for each in types[1:])
+    return True
 
 
 def _is_never_null(node: exp.Expr) -> bool:
@@ -131,15 +137,17 @@ def _result_type(block: QueryBlock, node: exp.Expr, columns: Sequence[int]) -> T
         return TEXT
     if isinstance(node, functions.INTEGER_RESULTS):
         return INTEGER
+    if isinstance(node, functions.NUMBER_RESULTS):
+        return NUMBER
     if isinstance(node, (*functions.ARITHMETIC, exp.Neg, exp.Abs)):
         kinds = {block.rows.type_of(each).kind for each in columns}
         if kinds == {Kind.INTEGER}:
             return INTEGER
-        if kinds == {Kind.INTEGER, Kind.DECIMAL} or kinds == {Kind.DECIMAL}:
+        if kinds <= {Kind.INTEGER, Kind.DECIMAL} and dialect_named(block.dialect).unlimited_decimals:
             return Type(Kind.DECIMAL)
-    if isinstance(node, (*functions.ARITHMETIC, *functions.DIVISIONS)):
-        plain = all(block.rows.type_of(each).kind is not Kind.OTHER for each in columns)
-        return PLAIN if plain else UNKNOWN
+    if isinstance(node, (*functions.ARITHMETIC, *functions.DIVISIONS, *functions.NUMBERS)):
+        kinds = {block.rows.type_of(each).kind for each in columns}
+        return NUMBER if kinds <= NUMBER_KINDS else UNKNOWN if Kind.OTHER in kinds else PLAIN
     if isinstance(node, functions.TRUNCATIONS):
         return WHOLE_DAYS if _begins_day(block, node) else PLAIN
     return PLAIN if isinstance(node, functions.PLAIN_RESULTS) else UNKNOWN
@@ -186,6 +194,8 @@ def _is_constant(block: QueryBlock, column: int) -> bool:
 def _join_texts(block: QueryBlock, node: exp.Expr) -> ExpressionFacts:
     """`a || '-' || b` (or `concat`), from which the parts can be read again if no part can hold what separates them."""
     found = _function(block, node)
+    if isinstance(node, exp.ConcatWs):
+        return found
     parts = node.expressions if isinstance(node, exp.Concat) else _flat(node)
     columns = tuple(map(block.intern, parts))
     coalesces = isinstance(node, exp.Concat) and node.args.get("coalesce")
@@ -262,20 +272,25 @@ def _cast(block: QueryBlock, node: exp.Cast) -> ExpressionFacts:
     source, target = block.rows.type_of(inner), type_of(node.to, block.dialect)
     if node.args.get("format") or node.args.get("action") or node.args.get("default"):
         return ExpressionFacts(target)
-    tries = isinstance(node, exp.TryCast)
     apart = keeps_apart(source, target, block.dialect)
-    safe = apart or target.kind is Kind.TEXT
+    tries = isinstance(node, exp.TryCast)
     fails = not tries and Operation.CONVERSION in dialect_named(block.dialect).errs
+    has_value = fails or target.kind is Kind.TEXT or holds_all(target, source)
+    known = source.kind is not Kind.OTHER
+    is_part = source.kind in _TIMES and target.kind is Kind.PLAIN  # an infinite time has no time of the day
     return ExpressionFacts(
         target,
         (inner,),
-        strict=source.kind is not Kind.OTHER and (fails or (safe and not target.sized)),
-        rejects=(inner,) if source.kind is not Kind.OTHER else (),
+        strict=known and has_value and not is_part and (fails or not target.sized),
+        rejects=(inner,) if known else (),
         domain=_cast_domain(block, inner, source, target),
         reveals=(inner,) if apart else (),
         partly=tries,
         rule="cast",
     )
+
+
+_TIMES = (Kind.DATE, Kind.TIMESTAMP, Kind.INSTANT, Kind.PLAIN)
 
 
 def _cast_domain(block: QueryBlock, inner: int, source: Type, target: Type) -> Domain | None:
@@ -321,8 +336,9 @@ def _nullif(block: QueryBlock, node: exp.Nullif) -> ExpressionFacts:
     inner, other = block.intern(node.this), block.intern(node.expression)
     domain, removed = block.rows.domains.get(inner), block.rows.domains.get(other)
     found = block.rows.type_of(inner)
-    same = found.kind is block.rows.type_of(other).kind and _is_constant(block, other)
-    if domain is not None and removed is not None and same:
+    if not is_kept(found, block.rows.type_of(other)):  # it may be cast to the type of the other
+        return ExpressionFacts(UNKNOWN, (inner, other), rejects=(inner,))
+    if domain is not None and removed is not None and _is_constant(block, other):
         domain = Domain(domain.values - removed.values, follow("nullif", domain.proof))
     return ExpressionFacts(found, (inner, other), rejects=(inner,), domain=domain, reveals=(inner,), partly=True)
 

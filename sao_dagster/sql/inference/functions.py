@@ -10,6 +10,7 @@ from __future__ import annotations
 from sqlglot import exp
 
 from sao_dagster.sql.dialects import Operation, dialect_named
+from sao_dagster.sql.inference.types import NUMBER_KINDS, Kind, Type
 
 COMPARISONS = (exp.EQ, exp.NEQ, exp.LT, exp.LTE, exp.GT, exp.GTE)
 MATCHES = (exp.Like, exp.ILike, exp.RegexpLike, exp.SimilarTo, exp.Glob, exp.StartsWith)
@@ -17,14 +18,14 @@ DIVISIONS = (exp.Div, exp.IntDiv, exp.Mod)
 ARITHMETIC = (exp.Add, exp.Sub, exp.Mul)
 _TEXT = (exp.Lower, exp.Upper, exp.Trim, exp.Substring, exp.Replace, exp.Reverse, exp.Left, exp.Right, exp.Initcap)
 _TEXT_TO_OTHER = (exp.Length, exp.StrPosition, exp.MD5, exp.SHA, exp.SHA2, exp.Unicode)
-_NUMBERS = (exp.Neg, exp.Abs, exp.Ceil, exp.Floor, exp.Round, exp.Sign, exp.BitwiseNot)
+NUMBERS = (exp.Neg, exp.Abs, exp.Ceil, exp.Floor, exp.Round, exp.Sign, exp.BitwiseNot)
 _BITS = (exp.BitwiseAnd, exp.BitwiseOr, exp.BitwiseXor)
 _ROOTS = (exp.Sqrt, exp.Exp, exp.Ln, exp.Pow)
 TRUNCATIONS = (exp.DateTrunc, exp.TimestampTrunc)
 _DATES = (*TRUNCATIONS, exp.DateAdd, exp.DateSub, exp.TimestampAdd, exp.TimestampSub)
 _PARTS = (
     exp.Extract, exp.Year, exp.Month, exp.Day, exp.Quarter, exp.Week, exp.DayOfWeek, exp.DayOfMonth, exp.DayOfYear,
-    exp.DateDiff, exp.TimestampDiff, exp.LastDay,
+    exp.DateDiff, exp.TimestampDiff,
 )  # fmt: skip
 
 REJECTS = (
@@ -34,28 +35,29 @@ REJECTS = (
     *ARITHMETIC,
     *_TEXT,
     *_TEXT_TO_OTHER,
-    *_NUMBERS,
+    *NUMBERS,
     *_BITS,
     *_ROOTS,
     *_DATES,
     *_PARTS,
+    exp.LastDay,
 )
 """The first argument is not null where the result is not; for what has two sides, neither is."""
 
-NEVER_NULL = (
-    exp.CurrentDate, exp.CurrentTimestamp, exp.CurrentTime, exp.CurrentDatetime, exp.Localtimestamp,
-    exp.Localtime, exp.Rand, exp.Uuid, exp.NullSafeEQ, exp.NullSafeNEQ, exp.Is, exp.Array, exp.Struct, exp.CurrentUser,
-    exp.CurrentSchema,
+_OF_THE_SESSION = (
+    exp.CurrentDate, exp.CurrentTimestamp, exp.CurrentTime, exp.CurrentDatetime, exp.Localtimestamp, exp.Localtime, exp.Uuid,
+    exp.CurrentUser, exp.CurrentSchema,
 )  # fmt: skip
+NEVER_NULL = (*_OF_THE_SESSION, exp.Rand, exp.NullSafeEQ, exp.NullSafeNEQ, exp.Is, exp.Array, exp.Struct)
 _ALSO_OF_TEXT = (exp.DPipe, exp.Concat, exp.Translate, exp.Overlay)
 _LOGIC = (exp.And, exp.Or, exp.Not)
 PURE = (*REJECTS, *NEVER_NULL, *_ALSO_OF_TEXT, *_LOGIC, exp.Between, exp.Interval)
 """Equal for equal arguments."""
 _OPERATIONS: tuple[tuple[Operation, tuple[type[exp.Expr], ...]], ...] = (
-    (Operation.ARITHMETIC, (*ARITHMETIC, *_NUMBERS, *_BITS)),
+    (Operation.ARITHMETIC, (*ARITHMETIC, *NUMBERS, *_BITS)),
     (Operation.ROOT, _ROOTS),
     (Operation.DATE, (*_DATES, exp.Interval)),
-    (Operation.DATE_PART, _PARTS),
+    (Operation.DATE_PART, (*_PARTS, exp.LastDay)),
     (Operation.TEXT, (*MATCHES, *_TEXT, *_TEXT_TO_OTHER, *_ALSO_OF_TEXT)),
 )
 """What is not null for arguments that are not, on engines where such an operation fails if it has no value."""
@@ -65,8 +67,9 @@ BOOLEAN_RESULTS = (
     *COMPARISONS, *MATCHES, exp.And, exp.Or, exp.Not, exp.Is, exp.Between, exp.NullSafeEQ, exp.NullSafeNEQ,
 )  # fmt: skip
 INTEGER_RESULTS = (exp.Length, exp.StrPosition)
-PLAIN_RESULTS = (*_NUMBERS, *_ROOTS, *_DATES, *_PARTS, exp.Sum, exp.Avg, exp.Median)
-"""A number or a time, of a type that depends on the engine and on the arguments."""
+NUMBER_RESULTS = (*_ROOTS, *_PARTS, exp.Rand, exp.Unicode)
+PLAIN_RESULTS = (*_DATES, *_OF_THE_SESSION, exp.LastDay, exp.Interval)
+"""A time or text, of a type that depends on the engine and on the arguments."""
 
 WHOLE_DAY_UNITS = ("DAY", "WEEK", "ISOWEEK", "MONTH", "QUARTER", "YEAR", "ISOYEAR")
 
@@ -79,6 +82,8 @@ AGGREGATES = (
 """Not null over at least one row whose argument is not null, where what is too great for its type is an error."""
 
 COUNTS = (exp.Count, exp.ApproxDistinct, exp.CountIf)
+MEANS = (exp.Sum, exp.Avg, exp.Median)
+"""Aggregates whose result is a number over numbers, and a time over times, which may be infinite."""
 PICKS = (exp.Min, exp.Max, exp.AnyValue, exp.First, exp.Last)
 """Aggregates whose result is one of the values."""
 
@@ -114,13 +119,16 @@ def keeps_not_null(node: exp.Expr, dialect: str) -> bool:
     return any(operation in errs and isinstance(node, kinds) for operation, kinds in _OPERATIONS)
 
 
-def aggregate_keeps_not_null(node: exp.Expr, dialect: str) -> bool:
-    """Return whether an aggregate over at least one row is not null when its argument never is.
+def aggregate_keeps_not_null(node: exp.Expr, argument: Type, dialect: str) -> bool:
+    """Return whether an aggregate over at least one row is not null when its argument, of a type, never is.
 
-    >>> aggregate_keeps_not_null(exp.Min(), "brand new"), aggregate_keeps_not_null(exp.Sum(), "brand new")
+    >>> aggregate_keeps_not_null(exp.Min(), INTEGER, "brand new"), aggregate_keeps_not_null(exp.Sum(), INTEGER, "brand new")
     (True, False)
     """
-    return isinstance(node, PICKS) or Operation.ARITHMETIC in dialect_named(dialect).errs
+    if isinstance(node, (*PICKS, exp.ArrayAgg)):
+        return True
+    fits = argument.kind in NUMBER_KINDS if isinstance(node, MEANS) else argument.kind is not Kind.OTHER
+    return fits and Operation.ARITHMETIC in dialect_named(dialect).errs
 
 
 def rejects_null(node: exp.Expr) -> tuple[exp.Expr, ...]:

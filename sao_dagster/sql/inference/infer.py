@@ -7,10 +7,12 @@ certain values. A proof holds for every content of the tables that agrees with t
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from functools import cached_property
-from itertools import combinations, count
+from itertools import combinations, count, pairwise
 
 from sqlglot import exp
 
@@ -18,11 +20,12 @@ from sao_dagster.core.proofs import INFERRED, Fact, FactKind, Proof
 from sao_dagster.core.relations import RelationKey
 from sao_dagster.sql.dialects import dialect_named
 from sao_dagster.sql.inference.dependencies import Domain, RowFacts, Value, follow
+from sao_dagster.sql.inference.functions import SCALARS
 from sao_dagster.sql.inference.names import NotUnderstoodError
 from sao_dagster.sql.inference.output import Output
 from sao_dagster.sql.inference.queries import QueryReader
 from sao_dagster.sql.inference.types import Kind, Type, read_type
-from sao_dagster.sql.parsing import UnreadableSqlError, parse
+from sao_dagster.sql.parsing import UnreadableSqlError, parse, tokenize
 
 
 @dataclass(frozen=True)
@@ -126,7 +129,12 @@ class Properties:
 
 
 def infer(
-    sql: str, dialect: str, tables: Mapping[RelationKey, TableFacts], *, hashes_are_unique: bool = False
+    sql: str,
+    dialect: str,
+    tables: Mapping[RelationKey, TableFacts],
+    *,
+    hashes_are_unique: bool = False,
+    own_functions: AbstractSet[str] = frozenset(),
 ) -> Properties | None:
     """Return what holds for the output of a query; None where it is not understood.
 
@@ -135,6 +143,7 @@ def infer(
         dialect: sqlglot's name of its dialect.
         tables: What it reads, by `Relation.key`; nothing is known of other relations.
         hashes_are_unique: Whether hashes (`md5`, `sha256`) of different texts are taken to be different.
+        own_functions: Names of functions that users made, in lower case: none of them is the one that is known here by that name.
 
     >>> fact = Fact(FactKind.UNIQUE, "orders", ("id",), "unique_orders_id")
     >>> tables = {("db", "main", "orders"): TableFacts((("id", "INTEGER"), ("city", "VARCHAR")), (fact,))}
@@ -143,13 +152,18 @@ def infer(
     (True, True, None)
     """
     try:
-        return understand(sql, dialect, tables, hashes_are_unique=hashes_are_unique)
+        return understand(sql, dialect, tables, hashes_are_unique=hashes_are_unique, own_functions=own_functions)
     except Exception:  # noqa: BLE001 - sqlglot raises whatever it meets in a tree; then nothing is proven
         return None
 
 
 def understand(
-    sql: str, dialect: str, tables: Mapping[RelationKey, TableFacts], *, hashes_are_unique: bool = False
+    sql: str,
+    dialect: str,
+    tables: Mapping[RelationKey, TableFacts],
+    *,
+    hashes_are_unique: bool = False,
+    own_functions: AbstractSet[str] = frozenset(),
 ) -> Properties:
     """Return what `infer` returns, or say why it returns nothing.
 
@@ -164,6 +178,8 @@ def understand(
         raise NotUnderstoodError("SQL that cannot be parsed") from error
     if len(statements) != 1:
         raise NotUnderstoodError(f"{len(statements)} statements")
+    if own_functions:
+        _refuse_own(sql, dialect, statements[0], own_functions)
     try:
         output = QueryReader(dialect, _Tables(dialect, tables), hashes_are_unique).read(statements[0])
     except RecursionError as error:
@@ -171,6 +187,20 @@ def understand(
     if output.open:
         raise NotUnderstoodError("a relation whose columns are not known")
     return Properties(output)
+
+
+def _refuse_own(sql: str, dialect: str, tree: exp.Expr, own_functions: AbstractSet[str]) -> None:
+    """Refuse a query that calls a function of the user's own by a name under which another one is known here.
+
+    Raises:
+        NotUnderstoodError: It does.
+    """
+    named = [token.text.lower() for token in tokenize(sql, dialect)] + [""]
+    called = Counter(one for one, after in pairwise(named) if after == "(" and one in own_functions)
+    unknown = Counter(each.name.lower() for each in tree.find_all(exp.Anonymous))
+    for name in called:
+        if name in SCALARS or called[name] > unknown[name]:
+            raise NotUnderstoodError(f"{name}, a function of the user's own")
 
 
 @dataclass(frozen=True)

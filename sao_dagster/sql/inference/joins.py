@@ -12,8 +12,8 @@ from sao_dagster.sql.dialects import dialect_named
 from sao_dagster.sql.inference.dependencies import Ids, Implication, RowFacts, follow
 from sao_dagster.sql.inference.names import Names, NotUnderstoodError, name_of, read_only
 from sao_dagster.sql.inference.predicates import Effects, assume, effects
-from sao_dagster.sql.inference.query_block import QueryBlock
-from sao_dagster.sql.inference.types import can_be_compared, common
+from sao_dagster.sql.inference.query_block import QueryBlock, is_unpredictable
+from sao_dagster.sql.inference.types import can_be_compared, common, is_kept
 
 
 @dataclass(frozen=True)
@@ -81,7 +81,7 @@ def _in_common(
 ) -> int:
     """Return the column that `using` makes of two; one by itself where their types differ, so that values are cast."""
     one, other = map(meeting.rows.type_of, sides)
-    if chosen is not None and one.kind is other.kind and one.certain:
+    if chosen is not None and is_kept(one, other):
         return chosen
     if chosen is not None:
         return rows.recast(chosen, block.context.ids, Proof("using"))
@@ -192,7 +192,9 @@ def _one_sided(
 def _used(meeting: QueryBlock, node: exp.Join, kept: Side) -> Ids:
     """Return the columns of one side that a join condition uses; none where that is not certain."""
     condition = node.args.get("on")
-    if condition is None or condition.find(exp.Query, exp.Subquery, exp.Anonymous):
+    if condition is None or any(
+        is_unpredictable(each) or isinstance(each, exp.Query | exp.Subquery) for each in condition.walk()
+    ):
         return frozenset()
     mine = kept.names.ids
     return frozenset(meeting.column(each) for each in condition.find_all(exp.Column)) & mine

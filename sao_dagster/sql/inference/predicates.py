@@ -306,7 +306,7 @@ def _in(block: QueryBlock, node: exp.In, holds: bool) -> Effects:
             found.domains[column] = Domain(known_domain.values - values, follow("in", known_domain.proof))
         return found
     found.domains[column] = Domain(frozenset(values), proof)
-    if len(elements) == 1:
+    if len(elements) == 1 and can_be_compared(block.rows.type_of(column), block.rows.type_of(elements[0])):
         _equate(block, found, column, elements[0])
     return found
 

@@ -18,10 +18,10 @@ from sao_dagster.sql.inference.output import Output
 from sao_dagster.sql.inference.query_block import Context, QueryBlock
 from sao_dagster.sql.inference.selects import Selecting
 from sao_dagster.sql.inference.series import series_of
-from sao_dagster.sql.inference.types import UNKNOWN, Kind, Type, common
+from sao_dagster.sql.inference.types import UNKNOWN, Kind, Type, common, is_kept
 
 _OF_RELATIONS = ("alias", "sample", "joins", "laterals")  # parts that are read for relations of any kind
-MOST_VALUES = 500  # rows of a `values` that are looked at
+MOST_VALUES = 500  # rows; of a longer `values` nothing is known but that it has rows
 MOST_DEPENDENCIES = 1000  # of a common table expression; some sixty of them with a join each, one upon the other
 
 
@@ -157,20 +157,20 @@ class QueryReader:
         width = len(lines[0]) if lines else 0
         if not lines or any(len(line) != width for line in lines):
             raise NotUnderstoodError("values of different lengths")
-        cells = [[block.intern(cell) for cell in line] for line in lines[:MOST_VALUES]]
         whole = len(lines) <= MOST_VALUES
+        cells = [[block.intern(cell) for cell in line] for line in lines] if whole else []
         ids = [next(self.ids) for _ in range(width)]
         row = next(self.ids)
         proof = Proof("values")
         rows = RowFacts(frozenset({row}) if len(lines) > 1 else frozenset(), not_empty=proof)
         rows.bind(ids, proof)
-        for place, column in enumerate(ids):
+        for place, column in enumerate(ids) if whole else ():
             mine = [line[place] for line in cells]
             rows.choose(column, [(block.rows, each) for each in mine], "values")
             domains = [block.rows.domains.get(each) for each in mine]
             values = [next(iter(each.values)) for each in domains if each is not None and len(each.values) == 1]
             known = all(each is not None and len(each.values) <= 1 for each in domains)
-            if whole and known and len(set(values)) == len(values) and rows.type_of(column).exact:
+            if known and len(set(values)) == len(values) and rows.type_of(column).exact:
                 rows.add_dependency({column}, rows.identity, proof, {column})
         if len(lines) == 1:
             rows.add_dependency((), ids, proof)
@@ -199,7 +199,7 @@ class QueryReader:
     def _in_common(self, rows: RowFacts, column: int, other: Type) -> int:
         """Return a column of the first side as it is in the result, where the other side's type may be a wider one."""
         mine = rows.type_of(column)
-        if mine.kind is other.kind and mine.certain:
+        if is_kept(mine, other):
             return column
         found = rows.recast(column, self.ids, Proof("row"))
         domain = rows.domains.get(column)
@@ -403,7 +403,7 @@ def _intersect(left: Output, right: Output) -> RowFacts:
     proof = Proof("intersect")
     for one, other in zip(left.ids, right.ids, strict=True):
         mine, theirs = left.rows.type_of(one), right.rows.type_of(other)
-        if mine.kind is theirs.kind and mine.certain and mine.kind is not Kind.FLOAT:
+        if is_kept(mine, theirs) and mine.kind is not Kind.FLOAT:
             rows.add_equality(one, other, proof)
         for a, b in ((one, other), (other, one)):
             reason = rows.not_null_proof(a)

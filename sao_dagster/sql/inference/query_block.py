@@ -122,22 +122,28 @@ class QueryBlock:
             NotUnderstoodError: It means none that is known, or perhaps one of several.
         """
         name, table = name_of(node.this, self.dialect), name_of(node.args.get("table"), self.dialect)
+        if node.db and self.names.source(name_of(node.args["db"], self.dialect)) is not None:
+            return self.new()  # `t.s.a`: perhaps a field of a column of `t`
         found = self._local(name, table)
         if found is not None:
             return found
         if not table and name in self.aliases and name not in self.opening:
-            self.opening.add(name)
             if self.outer is not None:
                 raise NotUnderstoodError(f"whether {name} is an alias or a column of the query around")
+            self.opening.add(name)
             try:
                 return self.intern(self.aliases[name])
             finally:
                 self.opening.discard(name)
-        if self.outer is not None:
-            return self.copy(self.outer.column(node))
         if table and self._local(table, "") is not None:  # a field of a column that is a struct
             return self.new()
+        if self.outer is not None:
+            return self.copy(self.outer.column(node))
         raise NotUnderstoodError(f"what {node.sql(self.dialect)} means")
+
+    def is_own(self, node: exp.Column) -> bool:
+        """Return whether a name means a column of the relations here, and is no alias and no column of the query around."""
+        return self._local(name_of(node.this, self.dialect), name_of(node.args.get("table"), self.dialect)) is not None
 
     def _local(self, name: str, table: str) -> int | None:
         if table:

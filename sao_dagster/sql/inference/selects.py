@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 from sqlglot import exp
 
@@ -21,6 +21,23 @@ _KNOWN = (
     "with_", "with", "expressions", "from_", "from", "joins", "where", "group", "having", "qualify", "windows", "distinct", "order",
     "limit", "offset", "hint", "laterals",
 )  # fmt: skip
+
+
+@dataclass
+class _Grouping:
+    """What a `group by` groups by.
+
+    Attributes:
+        always: Columns of each grouping.
+        sometimes: Columns of some of several groupings, as `rollup`, `cube` and `grouping sets` make them.
+        constants: What `group by all` finds and engines leave out, so that one group may be all rows.
+        sets: Whether there are several groupings.
+    """
+
+    always: list[int] = field(default_factory=list)
+    sometimes: list[int] = field(default_factory=list)
+    constants: list[int] = field(default_factory=list)
+    sets: bool = False
 
 
 @dataclass
@@ -148,49 +165,62 @@ class Selecting:
             parts = [each for _, each in items if isinstance(each, exp.Expr)]
             having = self.node.args.get("having")
             if having is not None or any(_aggregates(each) for each in parts):
-                before = self._snapshot()
-                block.before_groups, block.filled = before, before.rows.not_empty
-                block.rows = RowFacts(not_empty=Proof("one_group"))
-                block.memo = {}
-                for mine in block.copies.values():
-                    block.rows.add_dependency((), {mine}, Proof("outer_column"))
+                block.before_groups, block.filled = self._snapshot(), block.rows.not_empty
+                self._one_group()
             return
-        columns, sets = self._group_columns(group, items)
-        block.before_groups, block.filled = self._snapshot(), Proof("group")
-        block.one_grouping = not sets
-        if sets:
-            always = {block.column(each) for each in group.expressions if isinstance(each, exp.Column)}
-            if not always:  # one of the sets may be all rows, of which there may be none
-                block.filled = block.rows.not_empty
-            self._grouping_sets(columns, always)
-        else:
+        found = self._grouping(group, items)
+        block.before_groups, block.one_grouping = self._snapshot(), not found.sets
+        block.filled = (
+            Proof("group") if found.always else block.rows.not_empty
+        )  # else one group may be all rows, or none
+        if found.sets:
+            self._grouping_sets(found)
+        elif found.always or found.constants:
+            columns = [*found.always, *found.constants]
             block.rows.add_dependency(columns, block.rows.identity, Proof("group_by"))
+            if not found.always:
+                block.rows.not_empty = None
+        else:
+            self._one_group()
+
+    def _one_group(self) -> None:
+        """Make one row of all rows, also where there are none."""
+        block = self.block
+        block.rows = RowFacts(not_empty=Proof("one_group"))
+        block.memo = {}
+        for mine in block.copies.values():
+            block.rows.add_dependency((), {mine}, Proof("outer_column"))
 
     def _snapshot(self) -> QueryBlock:
         return replace(self.block, rows=self.block.rows.copy(), memo=dict(self.block.memo), opening=set())
 
-    def _group_columns(self, group: exp.Expr, items: list[tuple[str, exp.Expr | int]]) -> tuple[list[int], bool]:
-        """Return what is grouped by, and whether by several sets of it (`rollup`, `cube`, `grouping sets`)."""
-        block = self.block
+    def _grouping(self, group: exp.Expr, items: list[tuple[str, exp.Expr | int]]) -> _Grouping:
+        """Return what is grouped by.
+
+        Raises:
+            NotUnderstoodError: It is not certain what is.
+        """
+        block, found = self.block, _Grouping()
         read_only(group, "expressions", "all", "rollup", "cube", "grouping_sets")
-        if group.args.get("all"):
-            plain = [each for _, each in items if isinstance(each, int) or not _aggregates(each)]
-            if any(isinstance(each, exp.Expr) and each.find(exp.Window) for each in plain):
-                raise NotUnderstoodError("group by all with a window")
-            return [each if isinstance(each, int) else block.intern(each) for each in plain], False
-        sets = any(group.args.get(each) for each in ("rollup", "cube", "grouping_sets"))
-        parts = list(group.expressions)
+        parts = [(each, False) for each in group.expressions]
         for name in ("rollup", "cube", "grouping_sets"):
             value = group.args.get(name)
-            parts += value if isinstance(value, list) else []
-        columns: list[int] = []
+            found.sets |= bool(value)
+            parts += [(each, True) for each in value] if isinstance(value, list) else []
+        if group.args.get("all") and not parts:
+            return self._group_by_all(items)
         while parts:
-            part = parts.pop(0)
+            part, inside = parts.pop(0)
+            columns = found.sometimes if inside else found.always
+            while isinstance(part, exp.Paren):
+                part = part.this
             if isinstance(part, exp.Rollup | exp.Cube | exp.GroupingSets):
-                sets = True
-                parts += part.expressions
+                found.sets = True
+                parts += [(each, True) for each in part.expressions]
             elif isinstance(part, exp.Tuple):
-                parts += part.expressions
+                parts += [(each, inside) for each in part.expressions]
+            elif isinstance(part, exp.Star):
+                raise NotUnderstoodError("group by *")
             elif isinstance(part, exp.Literal) and part.is_int:
                 place = int(part.name) - 1
                 if not 0 <= place < len(items):
@@ -199,7 +229,20 @@ class Selecting:
                 columns.append(each if isinstance(each, int) else block.intern(each))
             else:
                 columns.append(self._group_column(part))
-        return columns, sets
+        return found
+
+    def _group_by_all(self, items: list[tuple[str, exp.Expr | int]]) -> _Grouping:
+        """Return what `group by all` groups by: all outputs without an aggregate that depend on the row."""
+        found = _Grouping()
+        for _, each in items:
+            if isinstance(each, int):
+                found.always.append(each)
+            elif not _aggregates(each):
+                if each.find(exp.Window):
+                    raise NotUnderstoodError("group by all with a window")
+                of_rows = any(isinstance(part, exp.Column) and self.block.is_own(part) for part in _parts(each))
+                (found.always if of_rows else found.constants).append(self.block.intern(each))
+        return found
 
     def _group_column(self, part: exp.Expr) -> int:
         block = self.block
@@ -207,12 +250,16 @@ class Selecting:
             raise NotUnderstoodError("a name in group by that is both a column and an alias")
         return block.intern(part)
 
-    def _grouping_sets(self, columns: list[int], always: set[int]) -> None:
-        """Several groupings at once: nulls stand for what is not grouped by (but not in `always`), and nothing is a key."""
+    def _grouping_sets(self, found: _Grouping) -> None:
+        """Several groupings at once: nulls stand for what is not grouped by in one of them, and nothing is a key.
+
+        DuckDB leaves a column out of one of them even if it is grouped by a second time, always.
+        """
         block = self.block
         before = block.rows
+        always = set(found.always) - set(found.sometimes)
         block.rows = RowFacts.numbered(next(block.context.ids))
-        self.grouped = {column: block.new(before.type_of(column)) for column in columns}
+        self.grouped = {column: block.new(before.type_of(column)) for column in (*found.always, *found.sometimes)}
         for old, new in self.grouped.items():
             domain = before.domains.get(old)
             reason = before.not_null_proof(old) if old in always else None

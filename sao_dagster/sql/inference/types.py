@@ -24,6 +24,7 @@ class Kind(Enum):
     TIMESTAMP = "timestamp"
     INSTANT = "timestamp with time zone"
     UUID = "uuid"
+    NUMBER = "a number of some type"
     PLAIN = "a number, time or text of some type"
     OTHER = "other"
 
@@ -34,13 +35,15 @@ class Type:
 
     Attributes:
         kind: Its family.
-        bits: Width of an integer or float; None where that is not known.
+        bits: Width of an integer or float, one more for an integer without a sign; None where that is not known.
+        digits: Digits of a decimal, all and those after the point; None where there is no limit.
         sized: Whether a text has a greatest length.
         whole_days: Whether each value is the beginning of a day, so that its date tells it.
     """
 
     kind: Kind
     bits: int | None = None
+    digits: tuple[int, int] | None = None
     sized: bool = False
     whole_days: bool = False
 
@@ -55,11 +58,12 @@ class Type:
     @property
     def certain(self) -> bool:
         """Whether it is known how its values are compared."""
-        return self.kind not in (Kind.PLAIN, Kind.OTHER)
+        return self.kind not in (Kind.NUMBER, Kind.PLAIN, Kind.OTHER)
 
 
 _EXACT = {Kind.INTEGER, Kind.TEXT, Kind.BOOLEAN, Kind.DATE, Kind.TIMESTAMP, Kind.INSTANT, Kind.UUID}
 UNKNOWN = Type(Kind.OTHER)
+NUMBER = Type(Kind.NUMBER)
 PLAIN = Type(Kind.PLAIN)
 WHOLE_DAYS = Type(Kind.PLAIN, whole_days=True)
 INTEGER = Type(Kind.INTEGER)
@@ -69,16 +73,17 @@ BOOLEAN = Type(Kind.BOOLEAN)
 _D = exp.DataType.Type
 _INTEGERS = {
     _D.TINYINT: 8, _D.UTINYINT: 9, _D.SMALLINT: 16, _D.USMALLINT: 17, _D.INT: 32, _D.UINT: 33, _D.MEDIUMINT: 32,
-    _D.BIGINT: 64, _D.UBIGINT: 65, _D.INT128: 128, _D.UINT128: 129, _D.INT256: 256,
+    _D.BIGINT: 64, _D.UBIGINT: 65, _D.INT128: 128,
 }  # fmt: skip
-_NUMBERS = {Kind.INTEGER, Kind.DECIMAL, Kind.FLOAT, Kind.PLAIN}
+NUMBER_KINDS = frozenset({Kind.INTEGER, Kind.DECIMAL, Kind.FLOAT, Kind.NUMBER})
 _TEXTS = {_D.TEXT, _D.VARCHAR, _D.NVARCHAR}
 
 
 def can_be_compared(one: Type, other: Type) -> bool:
     """Return whether `=` between the two types is one equivalence over both, so that equal values stand for each other.
 
-    `1 = '01'` and `9007199254740993 = 9007199254740992.0` hold in many engines; such comparisons are none.
+    `1 = '01'` and `9007199254740993 = 9007199254740992.0` hold in many engines; such comparisons are none. Nor are those of
+    unsigned integers of 128 bits, which DuckDB compares with others as floats.
     """
     numbers = {Kind.INTEGER, Kind.DECIMAL}
     if one.kind in numbers and other.kind in numbers:
@@ -86,6 +91,17 @@ def can_be_compared(one: Type, other: Type) -> bool:
     if one.kind is Kind.FLOAT:
         return one == other and one.bits is not None
     return one.kind is other.kind and one.certain
+
+
+def is_kept(one: Type, other: Type) -> bool:
+    """Return whether values of a type are the same in the type that it has in common with another one.
+
+    Not so for decimals of different sizes, which may be rounded.
+
+    >>> [is_kept(read_type("DECIMAL(38,38)", "duckdb"), read_type(each, "duckdb")) for each in ("DECIMAL(38,38)", "DECIMAL(38,0)")]
+    [True, False]
+    """
+    return one.kind is other.kind and one.certain and (one.kind is not Kind.DECIMAL or one == other)
 
 
 def common(one: Type, other: Type) -> Type:
@@ -96,7 +112,9 @@ def common(one: Type, other: Type) -> Type:
         return Type(Kind.INTEGER, max(one.bits or 128, other.bits or 128))
     if one.kind is other.kind and one.kind is Kind.TEXT:
         return Type(Kind.TEXT, sized=one.sized or other.sized)
-    return PLAIN if {one.kind, other.kind} <= _NUMBERS else UNKNOWN
+    if {one.kind, other.kind} <= NUMBER_KINDS:
+        return NUMBER
+    return PLAIN if {one.kind, other.kind} <= {*NUMBER_KINDS, Kind.PLAIN} else UNKNOWN
 
 
 @lru_cache(maxsize=2048)
@@ -120,7 +138,10 @@ def type_of(found: exp.Expr, dialect: str) -> Type:
     if name in _INTEGERS:
         return Type(Kind.INTEGER, _INTEGERS[name] if engine.sized_integers else None)
     if name is _D.DECIMAL:
-        return Type(Kind.DECIMAL)
+        size = [int(each.name) for each in found.expressions]
+        if not size and not engine.unlimited_decimals:
+            return NUMBER
+        return Type(Kind.DECIMAL, digits=(size[0], size[1] if len(size) > 1 else 0) if size else None)
     if name is _D.FLOAT:
         return Type(Kind.FLOAT, engine.float_bits)
     if name is _D.DOUBLE:
@@ -140,8 +161,23 @@ _OTHERS = {
     _D.TIMESTAMPTZ: Type(Kind.INSTANT),
     _D.UUID: Type(Kind.UUID),
     **dict.fromkeys((_D.TIME, _D.TIMETZ, _D.INTERVAL, _D.TIMESTAMP_S, _D.TIMESTAMP_MS, _D.TIMESTAMP_NS), PLAIN),
-    **dict.fromkeys((_D.CHAR, _D.NCHAR, _D.BPCHAR), PLAIN),
+    **dict.fromkeys((_D.UINT128, _D.INT256, _D.UINT256), NUMBER),
+    **dict.fromkeys((_D.CHAR, _D.NCHAR, _D.BPCHAR, _D.ENUM, _D.BLOB, _D.VARBINARY, _D.BIT), PLAIN),
 }
+
+
+def holds_all(target: Type, source: Type) -> bool:
+    """Return whether each value of one type is a value of another one.
+
+    >>> small, big, unsigned = (read_type(each, "duckdb") for each in ("INTEGER", "BIGINT", "UBIGINT"))
+    >>> holds_all(big, small), holds_all(small, big), holds_all(unsigned, small)
+    (True, False, False)
+    """
+    if source.kind is Kind.INTEGER and target.kind is Kind.INTEGER:
+        if source.bits is None or target.bits is None or source.bits > target.bits:
+            return False
+        return target.bits % 2 == 0 or source.bits % 2 == 1  # no negative number is unsigned
+    return source == target and source.kind in (Kind.TEXT, Kind.BOOLEAN, Kind.DATE, Kind.UUID)
 
 
 def keeps_apart(source: Type, target: Type, dialect: str) -> bool:
@@ -160,7 +196,7 @@ def keeps_apart(source: Type, target: Type, dialect: str) -> bool:
         }  # fmt: skip
     if source.kind is Kind.INTEGER and target.kind is Kind.INTEGER:
         fails = Operation.CONVERSION in dialect_named(dialect).errs  # others wrap, or cut off
-        return fails or (source.bits is not None and target.bits is not None and source.bits <= target.bits)
+        return fails or holds_all(target, source)
     if source.kind is Kind.INTEGER and target.kind is Kind.FLOAT:
         return source.bits is not None and source.bits <= 32 and target.bits == 64
     if source.kind is Kind.TIMESTAMP and target.kind is Kind.TIMESTAMP:

@@ -338,10 +338,15 @@ def _constraints(cursor: duckdb.DuckDBPyConnection) -> Constraints:
     collations = cursor.execute(
         "select current_setting('default_collation') <> '' or exists (select 1 from duckdb_tables() where sql ilike '%collate%')"
     ).fetchone()
+    functions = cursor.execute(
+        "select lower(function_name), bool_or(internal) from duckdb_functions() group by 1 having not bool_and(internal)"
+    ).fetchall()
     return Constraints(
         {key: tuple(columns) for key, columns in not_null.items()},
         {key: tuple(found) for key, found in unique.items()},
         bool(collations and collations[0]),
+        frozenset(name for name, _ in functions),
+        any(internal for _, internal in functions),
     )
 
 

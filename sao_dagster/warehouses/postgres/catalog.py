@@ -42,7 +42,10 @@ def read_catalog(connection: Connection[Any], build_ids: BuildIds) -> Catalog:
 
 
 def read_constraints(connection: Connection[Any]) -> Constraints:
-    """Return what the database enforces: not null, and unique indexes over whole columns and all rows."""
+    """Return what the database enforces: not null, and unique indexes over whole columns and all rows; and what users redefined.
+
+    What an extension brings for types of its own takes the place of nothing.
+    """
     tables = (
         f"select c.oid, array[{_KEY}] as key from pg_class c join pg_namespace n on n.oid = c.relnamespace "
         f"where (c.relkind = 'r' and not c.relhassubclass) or c.relkind = 'p'"
@@ -63,11 +66,27 @@ def read_constraints(connection: Connection[Any]) -> Constraints:
     collations = connection.execute(
         b"select exists (select 1 from pg_attribute a join pg_collation c on c.oid = a.attcollation where not c.collisdeterministic)"
     ).fetchone()
+    functions = connection.execute(
+        f"select distinct lower(p.proname) from pg_proc p where p.oid >= {_FIRST_OF_USERS} and not ({_OF_EXTENSION.format('pg_proc', 'p')} "
+        f"and exists (select from unnest(p.proargtypes::oid[]) t where t >= {_FIRST_OF_USERS}))".encode()
+    ).fetchall()
+    overrides = connection.execute(
+        f"select exists (select from pg_operator o where o.oid >= {_FIRST_OF_USERS} and not {_OF_EXTENSION.format('pg_operator', 'o')}) "
+        f"or exists (select from pg_cast c where c.oid >= {_FIRST_OF_USERS} and not {_OF_EXTENSION.format('pg_cast', 'c')})".encode()
+    ).fetchone()
     return Constraints(
         {tuple(key): tuple(names) for key, names in not_null},
         {key: tuple(sorted(found)) for key, found in unique.items()},
         bool(collations and collations[0]),
+        frozenset(name for (name,) in functions),
+        bool(overrides and overrides[0]),
     )
+
+
+_FIRST_OF_USERS = 16384  # smaller object ids are those of the server's own catalog
+_OF_EXTENSION = (
+    "exists (select from pg_depend d where d.classid = '{0}'::regclass and d.objid = {1}.oid and d.deptype = 'e')"
+)
 
 
 def columns_of(connection: Connection[Any], table: str) -> tuple[tuple[str, str], ...]:
