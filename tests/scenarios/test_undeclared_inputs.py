@@ -149,3 +149,39 @@ def test_a_temporary_table_of_a_hook_is_no_input_and_what_it_is_made_of_is(shelf
     assert shelf.run().outcomes == {"m": "reused: no_new_data"}
     shelf.sql("insert into raw.shelf values (2)")
     assert news(shelf) == ["table:raw.shelf"]
+
+
+def test_a_view_as_a_source_is_what_it_shows(shelf: World) -> None:
+    """Through a view over a view with a common table expression that is called as the table it reads."""
+    shelf.source("v")
+    shelf.sql("create table o as select 1 as id")
+    inner = "create view raw.inner_v as with o as (select id from o where id > 0) select id from o"
+    shelf.sql(inner, "create view raw.v as select id from raw.inner_v")
+    shelf.model("m", "select id from {{ source('raw', 'v') }}").run()
+    assert shelf.run().outcomes == {"m": "reused: no_new_data"}
+    shelf.sql("insert into o values (2)")
+    assert news(shelf) == ["source:raw.v"]
+
+
+@pytest.mark.parametrize(
+    "query", ["select count(*) as id from {catalog}", "select 1 as id, {clock} as at", "select nextval('raw.s') as id"]
+)
+def test_a_view_whose_rows_nobody_can_tell_is_unknown(shelf: World, query: str) -> None:
+    catalog = "pg_class" if shelf.warehouse == "postgres" else "duckdb_tables()"
+    clock = "clock_timestamp()" if shelf.warehouse == "postgres" else "now()"
+    shelf.source("v").sql("create sequence raw.s", "create view raw.v as " + query.format(catalog=catalog, clock=clock))
+    shelf.model("m", "select id from {{ source('raw', 'v') }}").run()
+    assert shelf.run().outcomes == {"m": "built: input_unknown"}
+
+
+@duckdb_only
+def test_a_view_over_a_macro_reads_what_the_macro_reads(shelf: World) -> None:
+    shelf.source("v").sql(
+        "create macro main.top() as (select max(id) from raw.shelf)", "create view raw.v as select top() as id"
+    )
+    shelf.model("m", "select id from {{ source('raw', 'v') }}").run()
+    assert shelf.run().outcomes == {"m": "reused: no_new_data"}
+    shelf.sql("insert into raw.shelf values (2)")
+    assert news(shelf) == ["source:raw.v"]
+    shelf.sql("create or replace macro main.top() as (select min(id) from raw.shelf)")
+    assert news(shelf) == ["source:raw.v"]

@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
-from typing import Any
+from collections.abc import Callable, Collection, Mapping, Sequence
+from typing import Any, NamedTuple
 
 import duckdb
 from sqlglot import exp
 
 from sao_dagster.core.data_version import DataVersion
 from sao_dagster.core.hashing import digest
+from sao_dagster.core.inputs import InputKind
 from sao_dagster.core.relations import Relation, RelationKey
 from sao_dagster.sql.parsing import UnreadableSqlError, parse_one
+from sao_dagster.sql.reads import undeclared_reads
 from sao_dagster.sql.volatile import volatility
+from sao_dagster.warehouses.duckdb.names import relation_keys
 from sao_dagster.warehouses.duckdb.row_hash import UnknownTypeError, is_plain, row_hash
-from sao_dagster.warehouses.protocol import Catalog, Columns
+from sao_dagster.warehouses.protocol import Catalog, Columns, FunctionInfo
 from sao_dagster.warehouses.shared.contents import ViewSources, without
 from sao_dagster.warehouses.shared.names import without_quotes
 
@@ -43,46 +46,82 @@ def content_version(row: Sequence[Any], columns: Columns, omitted: Collection[st
     return DataVersion(scheme, digest([shape, sorted(omitted), numbers]))
 
 
-def view_sources(relation: Relation, catalog: Catalog) -> ViewSources | None:
-    """Return what a view shows, or None where that cannot be told."""
+class _Macro(NamedTuple):
+    """A macro, and database and schema of the view that calls it."""
+
+    name: str
+    called_in: tuple[str, str]
+
+
+def view_sources(
+    relation: Relation, catalog: Catalog, functions: Callable[[Collection[str]], Mapping[str, FunctionInfo]]
+) -> ViewSources | None:
+    """Return what a view shows, through views and macros, or None where that cannot be told.
+
+    Args:
+        relation: The view.
+        catalog: What is in the warehouse.
+        functions: Returns the functions of those names that somebody made.
+    """
     found: dict[RelationKey, None] = {}
-    definitions: list[tuple[RelationKey, str]] = []
-    pending = [relation.key]
-    seen = set()
+    definitions: dict[RelationKey | _Macro, str] = {}
+    pending: list[RelationKey | _Macro] = [relation.key]
     while pending:
-        key = pending.pop()
-        if key in seen:
+        each = pending.pop()
+        if each in definitions:
             continue
-        seen.add(key)
-        info = catalog.get(key)
-        if info is None:
-            return None
-        if not info.is_view:
-            found[key] = None
-            continue
-        below = _tables_of_view(info.definition or "", key)
-        if below is None:
-            return None
-        definitions.append((key, without_quotes(info.definition or "")))
-        pending += below
-    return ViewSources(tuple(definition for _, definition in sorted(definitions)), tuple(sorted(found)))
+        if isinstance(each, _Macro):
+            macro = functions([each.name]).get(each.name)
+            if macro is None or macro.expiry is not None:
+                return None
+            definitions[each] = macro.definition
+            below = [_below(query, each.called_in, catalog) for query in macro.queries]
+        else:
+            info = catalog.get(each)
+            if info is None:
+                return None
+            if not info.is_view:
+                found[each] = None
+                continue
+            definitions[each] = without_quotes(info.definition or "")
+            below = [_below(_query_of(info.definition or ""), each[:2], catalog)]
+        for reads in below:
+            if reads is None:
+                return None
+            pending += reads
+    return ViewSources(tuple(text for _, text in sorted(definitions.items(), key=repr)), tuple(sorted(found)))
 
 
-def _tables_of_view(definition: str, key: RelationKey) -> list[RelationKey] | None:
-    """Return the relations a view reads; None for files, functions, and what changes by itself."""
+def _query_of(definition: str) -> str:
+    """Return the query of a view, whose definition is the statement that made it."""
     try:
         tree = parse_one(definition, "duckdb")
     except UnreadableSqlError:
+        return definition
+    query = tree.expression if isinstance(tree, exp.Create) else None
+    return definition if query is None else query.sql(dialect="duckdb")
+
+
+def _below(query: str, place: tuple[str, str], catalog: Catalog) -> list[RelationKey | _Macro] | None:
+    """Return the relations that a query reads, and the names of macros; None for files, the catalog, and what changes by itself.
+
+    Args:
+        query: Of a view or of a macro.
+        place: Database and schema of the view: names without a schema are looked for there first, those in macros that it calls too.
+        catalog: What is in the warehouse.
+    """
+    changes = volatility(query, "duckdb")
+    if changes.expiry is not None or changes.columns:
         return None
-    query = tree.expression if isinstance(tree, exp.Create) else tree
-    if query is None or volatility(query.sql(dialect="duckdb"), "duckdb").expiry is not None:
-        return None
-    ctes = {cte.alias.lower() for cte in query.find_all(exp.CTE)}
-    found = []
-    for table in query.find_all(exp.Table):
-        if not isinstance(table.this, exp.Identifier) or "." in table.name or "/" in table.name:
+    found: list[RelationKey | _Macro] = []
+    for each in undeclared_reads(query, "duckdb"):
+        if each.kind is InputKind.FUNCTION:
+            found.append(_Macro(each.name, place))
+        elif each.kind is InputKind.TABLE:
+            key = next((key for key in relation_keys(each, *place) if key in catalog), None)
+            if key is None:  # a file, perhaps, or one of the engine's own
+                return None
+            found.append(key)
+        else:
             return None
-        if not table.db and table.name.lower() in ctes:
-            continue
-        found.append(((table.catalog or key[0]).lower(), (table.db or key[1]).lower(), table.name.lower()))
     return found

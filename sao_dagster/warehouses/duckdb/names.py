@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator
+from collections.abc import Collection
 
 import duckdb
 
 from sao_dagster.core.hashing import JSON, digest
 from sao_dagster.core.inputs import UndeclaredInput
 from sao_dagster.core.policy import Expiry
-from sao_dagster.core.relations import Relation
+from sao_dagster.core.relations import Relation, RelationKey, folded
 from sao_dagster.warehouses.protocol import FunctionInfo
 
 
@@ -22,7 +22,7 @@ def resolve(cursor: duckdb.DuckDBPyConnection, tables: Collection[UndeclaredInpu
     here = cursor.execute("select current_database(), current_schema()").fetchone()
     assert here is not None  # noqa: S101 - one row
     there = {
-        (database.lower(), schema.lower(), name.lower()): Relation(database, schema, name)
+        Relation(database, schema, name).key: Relation(database, schema, name)
         for database, schema, name in cursor.execute(
             "select database_name, schema_name, table_name from duckdb_tables() where not internal and not temporary "
             "union all select database_name, schema_name, view_name from duckdb_views() where not internal and not temporary"
@@ -31,22 +31,25 @@ def resolve(cursor: duckdb.DuckDBPyConnection, tables: Collection[UndeclaredInpu
     database, schema = here
     found = {}
     for table in tables:
-        meant = [there[key] for key in dict.fromkeys(_keys(table, database.lower(), schema.lower())) if key in there]
+        meant = [there[key] for key in relation_keys(table, database, schema) if key in there]
         if len(meant) == 1 or (meant and len(table.parts) == 1):
             found[table] = meant[0]
     return found
 
 
-def _keys(table: UndeclaredInput, database: str, schema: str) -> Iterator[tuple[str, str, str]]:
-    parts = tuple(part.lower() for part in table.parts)
-    if len(parts) == 1:
-        yield (database, schema, parts[0])
-        yield (database, "main", parts[0])
-    elif len(parts) == 2:
-        yield (database, *parts)
-        yield (parts[0], "main", parts[1])
-    elif len(parts) == 3:
-        yield (parts[0], parts[1], parts[2])
+def relation_keys(table: UndeclaredInput, database: str, schema: str) -> tuple[RelationKey, ...]:
+    """Return what a name may mean, seen from a schema, in the order in which that is tried; nothing for a name of more than three parts."""
+    here, parts = folded(database), tuple(map(folded, table.parts))
+    match parts:
+        case (name,):
+            keys = [(here, folded(schema), name), (here, "main", name)]
+        case (one, name):
+            keys = [(here, one, name), (one, "main", name)]
+        case (other, one, name):
+            keys = [(other, one, name)]
+        case _:
+            keys = []
+    return tuple(dict.fromkeys(keys))
 
 
 def functions(cursor: duckdb.DuckDBPyConnection, names: Collection[str]) -> dict[str, FunctionInfo]:

@@ -7,6 +7,7 @@ from typing import Any, ClassVar
 
 from pydantic import Field
 
+from sao_dagster.warehouses.duckdb.attached import absolute
 from sao_dagster.warehouses.duckdb.warehouse import DuckDBWarehouse
 from sao_dagster.warehouses.registry import WarehouseProfile
 
@@ -31,17 +32,13 @@ class DuckDBProfile(WarehouseProfile):
 
     def warehouse(self, name: str, root: Path) -> DuckDBWarehouse:
         """Return the warehouse, with paths from the project's folder."""
-
-        def absolute(path: str) -> str:
-            return path if path == ":memory:" or "://" in path or path.startswith("md:") else str(root / path)
-
         return DuckDBWarehouse(
-            path=absolute(self.path),
+            path=absolute(self.path, root),
             schema=self.schema_,
             name=name,
             threads=self.threads,
             extensions=tuple(self.extensions),
             settings=self.settings,
-            attach=tuple({**each, "path": absolute(str(each["path"]))} for each in self.attach),
+            attach=tuple({**each, "path": absolute(str(each["path"]), root)} for each in self.attach),
             wait_seconds=self.wait_seconds,
         )

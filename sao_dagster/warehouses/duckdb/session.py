@@ -6,6 +6,7 @@ that is held. Inside the process every thread has a connection of its own; each 
 
 from __future__ import annotations
 
+import os
 import string
 import threading
 import time
@@ -93,7 +94,7 @@ class DuckDBSession(Session):
         Two writes in one tick of the file system's clock look alike, so a file that was just written is given the
         time to grow older than a tick, or has no stamp where ticks are long.
         """
-        if self._files is None:
+        if self._files is None or self._sees_more():
             return None
         with suppress(WarehouseError):  # open for reading only: there is nothing of ours to write
             self.execute("force checkpoint")
@@ -113,6 +114,12 @@ class DuckDBSession(Session):
                     time.sleep(tick)
                 parts.append([file.name, stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns, stat.st_ino])
         return digest(parts)
+
+    def _sees_more(self) -> bool:
+        """Return whether a database was attached, by a hook perhaps, that is none of the files."""
+        known = {os.path.realpath(file) for file in self._files or ()}
+        rows = self.query("select type, path from duckdb_databases() where not internal").rows
+        return any(kind != "duckdb" or os.path.realpath(path or "") not in known for kind, path in rows)
 
     def query(self, sql: str) -> QueryResult:
         """Return all rows of a query."""
@@ -210,7 +217,9 @@ class DuckDBSession(Session):
                 found[tables[number]] = content_version(row, catalog[key].columns, omitted)
             return found
 
-        return ContentReader(catalog, lambda relation: view_sources(relation, catalog), read).versions(omit, seconds)
+        return ContentReader(catalog, lambda relation: view_sources(relation, catalog, self.functions), read).versions(
+            omit, seconds
+        )
 
     def keep_rows(self, relation: Relation, sql: str, *, as_view: bool) -> None:
         """Put the rows of a query into a table or view, in place of what is there."""

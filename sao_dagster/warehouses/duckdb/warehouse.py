@@ -14,6 +14,7 @@ import duckdb
 
 from sao_dagster.core.relations import quote
 from sao_dagster.errors import WarehouseBusyError, WarehouseError
+from sao_dagster.warehouses.duckdb.attached import alias_of, attach_sql, is_file, is_own_file
 from sao_dagster.warehouses.duckdb.session import DuckDBSession, words
 from sao_dagster.warehouses.protocol import Capabilities, VersionsBy, shown_target
 from sao_dagster.warehouses.shared.names import literal
@@ -30,7 +31,7 @@ class DuckDBWarehouse:
         threads: How many models are built at once.
         extensions: Extensions to load.
         settings: DuckDB settings.
-        attach: Further databases, as dbt-duckdb writes them: `path`, and optionally `alias`, `type`, `read_only`.
+        attach: Further databases, as dbt-duckdb writes them: `path`, and optionally `alias`, `type`, `secret`, `options`, `read_only`.
         wait_seconds: How long to wait for a file that another process holds.
     """
 
@@ -92,17 +93,17 @@ class DuckDBWarehouse:
 
     def _files(self) -> tuple[Path, ...] | None:
         """Return the files that hold all that a session sees, or None if there is more to it than files."""
-        paths = [self.path, *(str(each["path"]) for each in self.attach)]
-        if any("://" in path or ":" in path[1:3] for path in paths) or any(each.get("type") for each in self.attach):
+        databases = [(self.path, None), *((str(each["path"]), each.get("type")) for each in self.attach)]
+        if not all(is_own_file(path, kind) for path, kind in databases):
             return None
-        return tuple(Path(path) for path in paths)
+        return tuple(Path(path) for path, _ in databases)
 
     def _connect(
         self, *, read_only: bool, on_wait: Callable[[str], None] | None, limit: float
     ) -> duckdb.DuckDBPyConnection:
         """Return a connection to the file, after waiting for another process that holds it, for `limit` seconds at most."""
         path = Path(self.path)
-        if read_only and not path.exists():  # nothing is there, and nothing is to be made
+        if read_only and is_file(self.path) and not path.exists():  # nothing is there, and nothing is to be made
             return duckdb.connect(":memory:")
         if not path.parent.exists():
             raise WarehouseError(f"the folder of the DuckDB file {self.path} does not exist; create it first")
@@ -144,11 +145,6 @@ class DuckDBWarehouse:
             connection.execute(f"set {quote(str(name))} = {literal(value)}")
         attached = {row[0] for row in connection.execute("select database_name from duckdb_databases()").fetchall()}
         for database in self.attach:
-            alias = str(database.get("alias") or Path(str(database["path"])).stem)
-            if alias in attached:
-                continue
-            options = [f"type {database['type']}"] if database.get("type") else []
-            options += ["read_only"] if database.get("read_only") or read_only else []
-            suffix = f" ({', '.join(options)})" if options else ""
-            connection.execute(f"attach {literal(database['path'])} as {quote(alias)}{suffix}")
+            if alias_of(database) not in attached:
+                connection.execute(attach_sql(database, read_only=read_only))
         return connection

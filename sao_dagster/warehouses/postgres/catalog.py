@@ -7,13 +7,16 @@ from typing import Any
 
 from psycopg import Connection
 
+from sao_dagster.core.inputs import InputKind
 from sao_dagster.core.relations import RelationKey
+from sao_dagster.sql.reads import undeclared_reads
 from sao_dagster.sql.volatile import volatility
 from sao_dagster.warehouses.postgres.build_ids import BuildIds
 from sao_dagster.warehouses.protocol import Catalog, Constraints, RelationInfo
 from sao_dagster.warehouses.shared.contents import ViewSources
 
 _KEY = "current_database()::text, n.nspname::text, c.relname::text"
+_TABLES = ("r", "p", "f", "m")  # kinds of relations that hold rows
 _COLUMNS = (
     "(select array_agg(array[a.attname::text, format_type(a.atttypid, a.atttypmod)] order by a.attnum) from pg_attribute a "
     "where a.attrelid = c.oid and a.attnum > 0 and not a.attisdropped)"
@@ -97,6 +100,20 @@ def columns_of(connection: Connection[Any], table: str) -> tuple[tuple[str, str]
     return tuple((column, kind) for column, kind in (row[0] or ())) if row else ()
 
 
+def _is_opaque(definition: str) -> bool:
+    """Return whether a view shows what its tables do not say: the server's catalog, a sequence, what changes by itself.
+
+    Args:
+        definition: With the schema of all that is not the server's own.
+    """
+    changes = volatility(definition, "postgres")
+    reads = undeclared_reads(definition, "postgres")
+    own = any(
+        each.kind is not InputKind.TABLE or each.parts[0] == "pg_catalog" or len(each.parts) == 1 for each in reads
+    )
+    return own or changes.expiry is not None or bool(changes.columns)
+
+
 def view_sources(connection: Connection[Any], views: Collection[RelationKey]) -> dict[RelationKey, ViewSources]:
     """Return what each view shows; no entry where that cannot be told: functions, and what changes by itself."""
     if not views:
@@ -105,20 +122,20 @@ def view_sources(connection: Connection[Any], views: Collection[RelationKey]) ->
     rows = connection.execute(
         f"""
         with recursive reads as (
-            select array[{_KEY}] as view, c.oid, true as is_view
+            select array[{_KEY}] as view, c.oid, c.relkind
             from pg_class c join pg_namespace n on n.oid = c.relnamespace
             where (n.nspname, c.relname) in (select n2.nspname, c2.relname from pg_class c2 join pg_namespace n2 on n2.oid = c2.relnamespace
                 where c2.relkind = 'v' and (n2.nspname::text, c2.relname::text) in (select * from unnest(%s::text[], %s::text[])))
             union
-            select reads.view, c.oid, c.relkind = 'v'
-            from reads join pg_rewrite r on r.ev_class = reads.oid and reads.is_view
+            select reads.view, c.oid, c.relkind
+            from reads join pg_rewrite r on r.ev_class = reads.oid and reads.relkind = 'v'
             join pg_depend d on d.classid = 'pg_rewrite'::regclass and d.objid = r.oid and d.refclassid = 'pg_class'::regclass
             join pg_class c on c.oid = d.refobjid and c.oid <> reads.oid
         )
-        select reads.view, array[{_KEY}], reads.is_view, case when reads.is_view then pg_get_viewdef(reads.oid) end,
-            reads.is_view and exists (
+        select reads.view, array[{_KEY}], reads.relkind, case when reads.relkind = 'v' then pg_get_viewdef(reads.oid) end,
+            reads.relkind = 'v' and exists (
                 select 1 from pg_rewrite r join pg_depend d on d.classid = 'pg_rewrite'::regclass and d.objid = r.oid
-                where r.ev_class = reads.oid and d.refclassid = 'pg_proc'::regclass)
+                where r.ev_class = reads.oid and d.refclassid in ('pg_proc'::regclass, 'pg_operator'::regclass))
         from reads join pg_class c on c.oid = reads.oid join pg_namespace n on n.oid = c.relnamespace
         """.encode(),
         [[view[1] for view in views], [view[2] for view in views]],
@@ -126,13 +143,15 @@ def view_sources(connection: Connection[Any], views: Collection[RelationKey]) ->
     tables: dict[RelationKey, set[RelationKey]] = {}
     definitions: dict[RelationKey, list[tuple[RelationKey, str]]] = {}
     opaque = set()
-    for view, name, is_view, definition, calls_functions in rows:
+    for view, name, kind, definition, calls in rows:
         key, below = tuple(view), tuple(name)
-        if not is_view:
+        if kind != "v":
+            if kind not in _TABLES:
+                opaque.add(key)
             tables.setdefault(key, set()).add(below)
             continue
         definitions.setdefault(key, []).append((below, definition))
-        if calls_functions or volatility(definition, "postgres").expiry is not None:
+        if calls or _is_opaque(definition):
             opaque.add(key)
     return {
         key: ViewSources(tuple(definition for _, definition in sorted(found)), tuple(sorted(tables.get(key, ()))))

@@ -1,0 +1,68 @@
+"""Databases beside the DuckDB file: what is no file of DuckDB's own is never taken for one that only we can write."""
+
+from __future__ import annotations
+
+import sqlite3
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from sao_dagster import DuckDBWarehouse
+from sao_dagster.warehouses.registry import profile_of
+
+
+@pytest.mark.parametrize(
+    "database",
+    [
+        {"path": "ducklake:meta.ducklake"},
+        {"path": "ducklake:postgres:dbname=lake"},
+        {"path": "quack:warehouse.example.com"},
+        {"path": "sqlite:crm.db"},
+        {"path": "crm.db", "type": "sqlite"},
+        {"path": "postgres:dbname=crm"},
+        {"path": "dbname=crm", "type": "postgres"},
+        {"path": "md:shop"},
+        {"path": "s3://bucket/shop.duckdb"},
+    ],
+)
+def test_what_is_behind_a_server_or_a_catalog_is_not_ours(database: dict[str, Any], tmp_path: Path) -> None:
+    warehouse = DuckDBWarehouse(path=str(tmp_path / "shop.duckdb"), attach=(database,))
+    assert not warehouse.capabilities.exclusive
+    assert not warehouse.capabilities.stamp
+
+
+def test_a_file_of_another_format_is_not_ours(tmp_path: Path) -> None:
+    """DuckDB looks into a file whose type is not given."""
+    with sqlite3.connect(tmp_path / "crm.db") as connection:
+        connection.execute("create table people (id int)")
+    own, other = tmp_path / "shop.duckdb", {"path": str(tmp_path / "crm.db")}
+    assert not DuckDBWarehouse(path=str(own), attach=(other,)).capabilities.exclusive
+    assert DuckDBWarehouse(path=str(own), attach=({"path": str(tmp_path / "second.duckdb")},)).capabilities.exclusive
+
+
+def test_a_database_that_a_statement_attaches_has_no_stamp(tmp_path: Path) -> None:
+    warehouse = DuckDBWarehouse(path=str(tmp_path / "shop.duckdb"))
+    with warehouse.session() as session:
+        session.execute("create table t (id int)")
+        assert session.stamp() is not None
+        session.execute(f"attach '{tmp_path / 'other.duckdb'}' as other")
+        assert session.stamp() is None
+
+
+def test_attached_databases_stand_in_the_profile_as_dbt_writes_them(tmp_path: Path) -> None:
+    output = {
+        "type": "duckdb",
+        "path": "shop.duckdb",
+        "attach": [
+            {"path": "crm.duckdb", "alias": "crm", "options": {"block_size": 16384}},
+            {"path": "ducklake:meta.db"},
+        ],
+    }
+    warehouse = profile_of("duckdb").model_validate(output).warehouse("dev", tmp_path)
+    assert isinstance(warehouse, DuckDBWarehouse)
+    assert [each["path"] for each in warehouse.attach] == [
+        str(tmp_path / "crm.duckdb"),
+        f"ducklake:{tmp_path}/meta.db",
+    ]
+    assert not warehouse.capabilities.exclusive
