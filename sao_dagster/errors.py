@@ -44,6 +44,15 @@ class SaoError(Exception):
         return (_rebuild, (type(self), self.message, self.name, self.location))
 
 
+def words_of(error: BaseException) -> str:
+    """Return what an error says, without where: its message; for one that this package did not raise on purpose, with its type.
+
+    >>> words_of(SaoError("no", name="orders")), words_of(TypeError("not a number"))
+    ('no', 'TypeError: not a number')
+    """
+    return error.message if isinstance(error, SaoError) else f"{type(error).__name__}: {error}"
+
+
 def _rebuild(kind: type[SaoError], message: str, name: str | None, location: Location | None) -> SaoError:
     return kind(message, name=name, location=location)
 

@@ -178,7 +178,7 @@ def test_there_is_one_way_to_reused() -> None:
         for keyword in ([each for each in call.keywords if each.arg == "outcome"] or [None])
         if keyword or call.func.id == "Decision"
     }
-    assert makers == {("decide.py", "row.kind.outcome"), ("run.py", "Outcome.FAILED")}
+    assert makers == {("decide.py", "row.kind.outcome"), ("plan.py", "Outcome.FAILED")}
     assert {kind for kind in Kind if kind.outcome is Outcome.REUSED} == {Kind.NOTHING, Kind.HELD}
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -15,7 +17,6 @@ from sao_dagster.cli.common import (
     COLOURS,
     FAILED,
     OK,
-    UNUSABLE,
     VERDICTS,
     AsJson,
     Exclude,
@@ -64,25 +65,31 @@ def plan(
         opened = request.open()
         selection = selection_of(opened, select, exclude, tests=not no_tests)
         planned, seen = request.runner(opened).plan(selection, mode_of(force=force, full_refresh=full_refresh))
+        broken = opened.project.broken
+        wrong = [f"{name}: {broken[name]}" for name in (*selection.sources, *selection.tests) if name in broken]
         if as_json:
             shown = plan_to_json(opened.project, planned, seen.seconds, seen.facts.records)
-            print_json({**shown, "errors": [str(error) for error in opened.project.errors]})
+            print_json({**shown, "errors": wrong})
         else:
             table = Table("model", "would be", "because", box=None, header_style="bold")
             for name, decision in planned.decisions.items():
                 table.add_row(name, coloured(decision.outcome.value, COLOURS), escape(explain(decision)))
             Console(highlight=False).print(table)
             tests = [each.outcome for each in planned.tests.values()]
+            counts = Counter(each.outcome for each in planned.decisions.values())
+            bad = "".join(
+                f", {counts[each]} {each.value}" for each in (Outcome.SKIPPED, Outcome.FAILED) if counts[each]
+            )
             people().print(
-                f"{len(planned.to_build)} to build, {len(planned.decisions) - len(planned.to_build)} to reuse; "
+                f"{counts[Outcome.BUILT]} to build, {counts[Outcome.REUSED]} to reuse{bad}; "
                 f"{tests.count(TestOutcome.RAN)} tests to run, {tests.count(TestOutcome.PROVEN)} proven, "
                 f"{tests.count(TestOutcome.REUSED)} to reuse "
                 f"({opened.project.environment})"
             )
-        _tell(opened, planned.warnings)
-        for error in opened.project.errors:
-            people().print(f"[bold red]error[/] {escape(str(error))}", soft_wrap=True)
-        return UNUSABLE if opened.project.errors else OK
+        _tell(opened, selection, planned.warnings)
+        _tell_errors(wrong)
+        fails = any(each.outcome in (Outcome.FAILED, Outcome.SKIPPED) for each in planned.decisions.values())
+        return FAILED if fails or wrong else OK
 
     run_command(request, action)
 
@@ -116,7 +123,9 @@ def test_command(
 
     def action() -> int:
         opened = request.open()
-        selection = replace(selection_of(opened, select, exclude), nodes=())
+        selection = selection_of(opened, select, exclude)
+        broken = tuple(name for name in selection.nodes if name in opened.project.broken)
+        selection = replace(selection, nodes=broken)  # which say why their tests are skipped
         mode = mode_of(force=force, full_refresh=False)
         return _run(request, opened, selection, mode, verify_proofs=verify_proofs)
 
@@ -126,7 +135,7 @@ def test_command(
 def _run(request: Request, opened: SqlProject, selection: Selection, mode: Mode, *, verify_proofs: bool) -> int:
     """Run a selection with its progress on standard error, print what it did, and return the exit status."""
     if not request.as_json:
-        _tell(opened, ())
+        _tell(opened, selection, ())
     console = people()
     with console.status("observing") as status:
         running: dict[str, None] = {}
@@ -171,7 +180,8 @@ def _line(event: Event) -> str | None:
 
 
 def _summary(result: RunResult) -> None:
-    """Print the last lines of a run for people: counts by outcome, tests by how they were settled, and seconds."""
+    """Print the last lines of a run for people: broken sources, counts by outcome, tests by how they were settled, and seconds."""
+    _tell_errors(result.broken_sources)
     summary = result.summary()
     console = people()
     verdicts = [each.verdict.value for each in result.tests if each.verdict]
@@ -195,7 +205,15 @@ def _summary(result: RunResult) -> None:
     )
 
 
-def _tell(opened: SqlProject, warnings: tuple[str, ...]) -> None:
+def _tell(opened: SqlProject, selection: Selection, warnings: tuple[str, ...]) -> None:
+    """Print what the user should know of the project and of a selection, and what is broken outside of it."""
     console = people()
-    for notice in (*(str(each) for each in opened.project.notices), *warnings):
+    selected = {*selection.nodes, *selection.tests, *selection.sources}
+    broken = (f"{name} is broken: {error}" for name, error in opened.project.broken.items() if name not in selected)
+    for notice in (*(str(each) for each in opened.project.notices), *broken, *warnings):
         console.print(f"[yellow]note[/]  {escape(notice)}", soft_wrap=True)
+
+
+def _tell_errors(errors: Iterable[str]) -> None:
+    for error in errors:
+        people().print(f"[bold red]error[/] {escape(error)}", soft_wrap=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
@@ -17,7 +18,7 @@ from rich.markup import escape
 
 from sao_dagster.core.reasons import Mode
 from sao_dagster.core.selection import Selection, select
-from sao_dagster.errors import ProjectErrors, SaoError, SelectionError
+from sao_dagster.errors import ProjectErrors, SaoError, SelectionError, words_of
 
 if TYPE_CHECKING:
     from sao_dagster.run.runner import Runner
@@ -101,6 +102,14 @@ def run_command(request: Request, action: Callable[[], int]) -> None:
         for each in error.errors if isinstance(error, ProjectErrors) else (error,):
             people().print(f"[bold red]error[/] {escape(str(each))}", soft_wrap=True)
         status = UNUSABLE
+    except Exception as error:
+        if os.environ.get("SAO_TRACEBACK"):
+            raise
+        said = f"{words_of(error)} (not foreseen: please report it, with what SAO_TRACEBACK=1 in the environment shows)"
+        if request.as_json:
+            print_json({"error": said, "errors": [said]})
+        people().print(f"[bold red]error[/] {escape(said)}", soft_wrap=True)
+        status = UNUSABLE
     except KeyboardInterrupt:
         people().print("[yellow]stopped; what was built so far is recorded[/]")
         status = 130
@@ -125,7 +134,12 @@ def mode_of(*, force: bool, full_refresh: bool) -> Mode:
 def selection_of(
     opened: SqlProject, include: list[str] | None, exclude: list[str] | None, *, tests: bool = True
 ) -> Selection:
-    """Return what the options select."""
+    """Return what the options select.
+
+    Raises:
+        ProjectErrors: The project as a whole has errors, so that nothing can be selected.
+    """
+    opened.project.check()
     chosen = select(opened.project, " ".join(include or ()) or None, " ".join(exclude or ()) or None)
     return chosen if tests else chosen.without_tests()
 

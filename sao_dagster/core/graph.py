@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import heapq
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from datetime import datetime
@@ -63,18 +63,23 @@ class Graph:
                 if waiting[child] == 0:
                     heapq.heappush(ready, child)
         if len(order) < len(self._nodes):
-            raise CycleError(f"models depend on each other in a circle: {self._cycle(set(order))}")
+            raise self._cycle(set(order))
         return tuple(order)
 
-    def _cycle(self, sorted_names: set[str]) -> str:
+    def _cycle(self, sorted_names: set[str]) -> CycleError:
+        """Return the error that names one circle among what could not be sorted, with the files."""
         stuck = {name for name in self._nodes if name not in sorted_names}
         name = min(stuck)
         path: list[str] = []
         while name not in path:
             path.append(name)
             name = next(parent for parent in self.parents[name] if parent in stuck)
-        circle = [*path[path.index(name) :], name]
-        return " <- ".join(circle)
+        circle = path[path.index(name) :]
+        files = ", ".join(str(place) for each in circle if (place := self._nodes[each].location))
+        return CycleError(
+            f"models depend on each other in a circle: {' <- '.join((*circle, name))}"
+            + (f" ({files})" if files else "")
+        )
 
     def inputs(self, name: str) -> Inputs:
         """Return what the result of a node depends on, looking through views and ephemerals.
@@ -139,10 +144,10 @@ class Graph:
         """Return what lies below the names, at most `depth` steps away, without the names themselves."""
         return self._walk(names, self.children, depth)
 
-    def is_below_all(self, name: str, others: Iterable[str]) -> bool:
-        """Return whether a node lies below each of the others: whether all that they are is above it."""
+    def is_below_all(self, name: str, others: Collection[str]) -> bool:
+        """Return whether a node lies below each of the others: whether all that they are, and there are any, is above it."""
         place = 1 << self._places[name]
-        return all(self._below.get(other, 0) & place for other in others)
+        return bool(others) and all(self._below.get(other, 0) & place for other in others)
 
     @cached_property
     def _places(self) -> dict[str, int]:

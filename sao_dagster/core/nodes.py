@@ -18,7 +18,7 @@ from sao_dagster.core.inputs import UndeclaredInput
 from sao_dagster.core.policy import Expiry, RefreshPolicy
 from sao_dagster.core.proofs import Assertion
 from sao_dagster.core.relations import Relation
-from sao_dagster.errors import Location
+from sao_dagster.errors import Location, SaoError, words_of
 
 
 class Materialized(str):
@@ -132,6 +132,34 @@ class CodeVersion:
 
 
 @dataclass(frozen=True)
+class NodeError:
+    """What is wrong with one node or data test as it is written: it fails with these words, and the rest of the project goes on.
+
+    Attributes:
+        message: What is wrong, and what to do about it.
+        location: Where.
+        is_opaque: Whether its tags, its configuration or what it reads cannot be known for it.
+
+    >>> str(NodeError("'total' is undefined", Location("models/orders.sql", 3)))
+    "models/orders.sql:3: 'total' is undefined"
+    """
+
+    message: str
+    location: Location | None = None
+    is_opaque: bool = False
+
+    def __str__(self) -> str:
+        """Return the place and the words."""
+        return f"{self.location}: {self.message}" if self.location else self.message
+
+    @classmethod
+    def of(cls, error: Exception, location: Location | None, *, is_opaque: bool = False) -> NodeError:
+        """Return an error that was raised as that of a node; `location` is where the node is written, if the error names no place."""
+        place = error.location if isinstance(error, SaoError) else None
+        return cls(words_of(error), place or location, is_opaque)
+
+
+@dataclass(frozen=True)
 class Column:
     """A documented column."""
 
@@ -215,6 +243,7 @@ class Node:
         resource_type: `model`, `seed` or `snapshot`, as dbt's selection syntax says it.
         volatile_columns: Columns that hold nothing but a volatile value; no part of the data version.
         undeclared: What it reads without saying so.
+        error: What is wrong with it as it is written; it is never built, and what else is said of it is as far as it could be read.
     """
 
     name: str
@@ -235,6 +264,7 @@ class Node:
     resource_type: str = "model"
     volatile_columns: tuple[str, ...] = ()
     undeclared: tuple[UndeclaredInput, ...] = ()
+    error: NodeError | None = None
 
     @property
     def hooks(self) -> tuple[str, ...]:
@@ -318,6 +348,7 @@ class Source:
         filter: A condition on the rows that `loaded_at_field` looks at.
         warn_after: Age (of the greatest `loaded_at` value) from which the source is reported as late.
         error_after: Age from which it fails its check.
+        error: What is wrong with it as it is written; what reads it is not built.
     """
 
     source_name: str
@@ -336,6 +367,7 @@ class Source:
     columns: tuple[Column, ...] = ()
     tags: tuple[str, ...] = ()
     meta: Mapping[str, JSON] = field(default_factory=dict)
+    error: NodeError | None = None
 
     @property
     def id(self) -> str:
@@ -382,6 +414,7 @@ class DataTest:
         expiry: When a verdict stops standing by itself, because the SQL is volatile.
         store_failures: Where failing rows are kept, if they are.
         undeclared: What its SQL reads without saying so.
+        error: What is wrong with it as it is written: its verdict is an error, without a look at the warehouse.
     """
 
     name: str
@@ -407,6 +440,7 @@ class DataTest:
     tags: tuple[str, ...] = ()
     fqn: tuple[str, ...] = ()
     undeclared: tuple[UndeclaredInput, ...] = ()
+    error: NodeError | None = None
 
     @property
     def inputs(self) -> tuple[str, ...]:

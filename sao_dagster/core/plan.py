@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from functools import partial
 
 from sao_dagster.core.data_version import DataVersion
 from sao_dagster.core.decide import Decision, decide
 from sao_dagster.core.decide_test import TestDecision, TestOutcome, decide_test
+from sao_dagster.core.evidence import Evidence
 from sao_dagster.core.facts import Existence, Facts, HeldBack, Observed
-from sao_dagster.core.nodes import DataTest, Materialized, Model, Node, Severity
+from sao_dagster.core.nodes import DataTest, Materialized, Model, Node, NodeError, Severity
 from sao_dagster.core.policy import BuildAfter, RefreshPolicy, describe_duration
 from sao_dagster.core.project import Project
 from sao_dagster.core.proofs import Proof
-from sao_dagster.core.reasons import Mode, Outcome
+from sao_dagster.core.reasons import Mode, Outcome, Reason
 from sao_dagster.core.records import BuildRecord
 from sao_dagster.core.selection import Selection
 from sao_dagster.core.situation import ResolvedPolicy
@@ -100,6 +101,7 @@ def make_plan(
             now=now,
             record=facts.test_records.get(name),
             versions={read: facts.version(project, read) for read in test.inputs},
+            blocked_by=project.broken_among(test.reads),
             pending=frozenset(read for read in test.reads if project.graph.is_made_of(read, pending)),
             mode=mode,
             prove=partial(prove, test),
@@ -134,8 +136,15 @@ def decide_node(
     pending: frozenset[str] = frozenset(),
     held: HeldBack = HeldBack(),  # noqa: B008 - frozen
 ) -> Decision:
-    """Return the decision about one node; the same step for a plan and for the model's turn in a run."""
+    """Return the decision about one node; the same step for a plan and for the model's turn in a run.
+
+    One that is broken as it is written fails, and what is below it is skipped; neither the state nor the warehouse has a say in that.
+    """
     node = project.nodes[name]
+    if node.error is not None:
+        return failed(node, node.error)
+    if broken := project.broken_above((name,)):
+        held = replace(held, failed=tuple(dict.fromkeys((*held.failed, *broken))))
     return decide(
         name,
         now=now,
@@ -143,6 +152,18 @@ def decide_node(
         record=facts.records.get(name),
         seen=node_facts(project, name, facts, pending, held),
         mode=mode,
+    )
+
+
+def failed(node: Node, error: NodeError, tried: Decision | None = None) -> Decision:
+    """Return the decision about a node that cannot be built, or whose build, tried for a reason, ended in an error."""
+    evidence: Evidence = {"error": error.message, "file": str(error.location) if error.location else None}
+    return Decision(
+        model=node.name,
+        outcome=Outcome.FAILED,
+        reason=Reason.BUILD_ERROR,
+        evidence=evidence if tried is None else {**evidence, "because": tried.reason.value},
+        warnings=() if tried is None else tried.warnings,
     )
 
 

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 
 from sao_dagster.core.graph import Graph
 from sao_dagster.core.inputs import UndeclaredInput
-from sao_dagster.core.nodes import DataTest, Node, Source, is_source
+from sao_dagster.core.nodes import DataTest, Node, NodeError, Source, is_source
 from sao_dagster.core.proofs import ProofSettings
 from sao_dagster.core.relations import Relation
-from sao_dagster.errors import Location, SaoError, UnknownNodeError
+from sao_dagster.errors import Location, ProjectErrors, SaoError, UnknownNodeError
 
 
 @dataclass(frozen=True)
@@ -41,7 +41,7 @@ class Project:
         on_run_end: Statements to run after it.
         proofs: Whether data tests are proven, and how far proofs are trusted.
         notices: What the user should know.
-        errors: What is wrong with single models; a run refuses to start, a plan shows the rest.
+        errors: What is wrong with the project as a whole: nothing is planned or run. What is wrong with one node is its own `error`.
     """
 
     name: str
@@ -56,6 +56,15 @@ class Project:
     proofs: ProofSettings = field(default_factory=ProofSettings)
     notices: tuple[Notice, ...] = ()
     errors: tuple[SaoError, ...] = ()
+
+    def check(self) -> None:
+        """Refuse what is wrong as a whole.
+
+        Raises:
+            ProjectErrors: All that is.
+        """
+        if self.errors:
+            raise ProjectErrors(self.errors)
 
     @cached_property
     def graph(self) -> Graph:
@@ -76,6 +85,35 @@ class Project:
         for test in self.tests.values():
             grouped.setdefault(test.tested, []).append(test)
         return {name: tuple(tests) for name, tests in grouped.items()}
+
+    @cached_property
+    def broken(self) -> Mapping[str, NodeError]:
+        """What is wrong with single nodes, sources and data tests, by name or id."""
+        everything: Mapping[str, Node | Source | DataTest] = {**self.nodes, **self.sources, **self.tests}
+        return {name: each.error for name, each in everything.items() if each.error is not None}
+
+    def broken_above(self, names: Iterable[str]) -> tuple[str, ...]:
+        """Return the broken nodes and sources above what is named: the nearest ones, since nothing is known beyond them."""
+        return tuple(dict.fromkeys(each for name in names for each in self._broken_above.get(name, ())))
+
+    def broken_among(self, reads: Iterable[str]) -> tuple[str, ...]:
+        """Return the broken ones among nodes and sources that are read, or the nearest ones above them."""
+        return tuple(
+            dict.fromkeys(
+                each for read in reads for each in ((read,) if read in self.broken else self.broken_above((read,)))
+            )
+        )
+
+    @cached_property
+    def _broken_above(self) -> Mapping[str, tuple[str, ...]]:
+        found: dict[str, tuple[str, ...]] = {}
+        for name in self.graph.order if self.broken else ():
+            above: dict[str, None] = {}
+            for parent in self.graph.parents[name]:
+                above.update(dict.fromkeys((parent,) if parent in self.broken else found.get(parent, ())))
+            if above:
+                found[name] = tuple(above)
+        return found
 
     def node(self, name: str) -> Node:
         """Return the model or seed of that name.

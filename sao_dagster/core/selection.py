@@ -6,7 +6,7 @@ https://docs.getdbt.com/reference/node-selection/syntax
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
 
@@ -37,11 +37,21 @@ class Selection:
         """Return the same without data tests: none is asked, and none holds anything back, nor does a verdict of the past."""
         return replace(self, tests=(), gated=False)
 
+    def without(self, names: Collection[str]) -> Selection:
+        """Return the same without some nodes, tests and sources."""
+        kept = (
+            tuple(each for each in selected if each not in names) for selected in (self.nodes, self.tests, self.sources)
+        )
+        nodes, tests, sources = kept
+        return replace(self, nodes=nodes, tests=tests, sources=sources)
+
 
 def select(project: Project, include: str | None = None, exclude: str | None = None) -> Selection:
     """Return what a selection means in a project.
 
-    A data test is selected with any of the things it reads (dbt's `eager` way), or by itself.
+    A data test is selected with any of the things it reads (dbt's `eager` way), or by itself. What is broken and above what is
+    selected is selected too, since it fails what is below it; and what is broken such that its tags, its configuration or what it
+    reads cannot be known, by whatever asks for that.
 
     Args:
         project: The project.
@@ -66,14 +76,35 @@ def select(project: Project, include: str | None = None, exclude: str | None = N
     nodes = [
         name
         for name in project.graph.order
-        if name in kept and project.nodes[name].materialized is not Materialized.EPHEMERAL
+        if name in kept and (project.nodes[name].materialized is not Materialized.EPHEMERAL or name in project.broken)
     ]
-    return Selection(tuple(nodes), tuple(tests), tuple(name for name in project.sources if name in kept))
+    sources = tuple(name for name in project.sources if name in kept)
+    return with_broken(project, Selection(tuple(nodes), tuple(tests), sources))
+
+
+def with_broken(project: Project, selection: Selection) -> Selection:
+    """Return a selection with the broken nodes and sources above what it selects."""
+    read = [each for test in selection.tests for each in project.tests[test].reads]
+    above = {*project.broken_above(selection.nodes), *project.broken_among(read)}
+    if not above:
+        return selection
+    nodes, sources = above.union(selection.nodes), above.union(selection.sources)
+    return replace(
+        selection,
+        nodes=tuple(name for name in project.graph.order if name in nodes),
+        sources=tuple(name for name in project.sources if name in sources),
+    )
 
 
 def _all(project: Project) -> Iterable[str]:
     yield from project.nodes
     yield from project.sources
+    yield from _opaque(project)
+
+
+def _opaque(project: Project) -> set[str]:
+    """Return what is broken such that its tags, its configuration or what it reads cannot be known."""
+    return {name for name, error in project.broken.items() if error.is_opaque}
 
 
 def _union(project: Project, text: str, *, strict: bool) -> set[str]:
@@ -97,11 +128,11 @@ def _term(project: Project, text: str) -> set[str]:
     grown = set(found)
     if match["at"]:
         below = graph.descendants(near)
-        grown |= below | graph.ancestors(near | below)
+        grown |= below | graph.ancestors(near | below) | _opaque(project)
     if match["plus"]:
         grown |= graph.ancestors(near, int(match["up"]) if match["up"] else None)
     if match["down_plus"]:
-        grown |= graph.descendants(near, int(match["down"]) if match["down"] else None)
+        grown |= graph.descendants(near, int(match["down"]) if match["down"] else None) | _opaque(project)
     return grown
 
 
@@ -118,7 +149,8 @@ def _method(project: Project, text: str) -> set[str]:
 
 
 def _by_config(project: Project, value: str, key: str) -> set[str]:
-    return {node.name for node in project.nodes.values() if _config(node.config, key.split("."), value)}
+    nodes = project.nodes.values()
+    return {node.name for node in nodes if _config(node.config, key.split("."), value)} | _opaque(project)
 
 
 def _by_fqn(project: Project, value: str, key: str) -> set[str]:
@@ -167,6 +199,7 @@ def _by_tag(project: Project, value: str, key: str) -> set[str]:
         *(node.name for node in nodes if _tagged(node.tags, value)),
         *(source.id for source in sources if _tagged(source.tags, value)),
         *(test.name for test in tests if _tagged(test.tags, value)),
+        *_opaque(project),
     }
 
 

@@ -176,6 +176,12 @@ def _upstream_failed(evidence: Evidence) -> str:
     )
 
 
+def _error(evidence: Evidence) -> str:
+    """Return the first line of what an error says, with its place."""
+    lines = evidence.get("error", "").splitlines()
+    return f"{evidence['file']}: {lines[0]}" if lines and evidence.get("file") else lines[0] if lines else "failed"
+
+
 ROWS = (
     Row(
         reason=Reason.UPSTREAM_FAILED,
@@ -356,10 +362,11 @@ ROWS = (
     Row(
         reason=Reason.BUILD_ERROR,
         kind=Kind.ERROR,
-        meaning="The warehouse or the template refused the build; the next run tries again.",
+        meaning="It is broken as it is written, or the warehouse or the template refused the build; the next run tries again.",
         holds=lambda it: False,
-        sentence=lambda evidence: evidence["error"].splitlines()[0] if evidence.get("error") else "failed",
+        sentence=_error,
     ),
 )
-"""The rows. `build_error` is what a run makes of a decision to build that it could not carry out; no decision foresees it."""
+"""The rows. `build_error` is what a run makes of a decision to build that it could not carry out, and what is decided of a model that is
+broken as it is written, whatever the other rows say."""
 TRUTH_TABLE = TruthTable(ROWS)

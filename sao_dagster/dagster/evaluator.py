@@ -126,8 +126,9 @@ class _Evaluator:
                 context.log.info(f"and {len(plan.to_build) - LOGGED} more")
         else:
             context.log.info(why_not)
+        keys = self.dagster_project.keys
         trees = trees_of(
-            ((self.dagster_project.keys[name], each) for name, each in shown.items()),
+            ((keys[name], each) for name, each in shown.items() if name in keys),
             started,
             datetime.now(timezone.utc),
         )

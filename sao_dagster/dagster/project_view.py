@@ -15,11 +15,11 @@ from sao_dagster.core.nodes import Materialized, is_source
 from sao_dagster.core.plan import Plan
 from sao_dagster.core.project import Project
 from sao_dagster.core.reasons import Mode
-from sao_dagster.core.selection import Selection, select
+from sao_dagster.core.selection import Selection, select, with_broken
 from sao_dagster.dagster.automation import with_marker
 from sao_dagster.dagster.resources import WarehouseResource
 from sao_dagster.dagster.translator import CheckGranularity, SaoTranslator, as_virtual
-from sao_dagster.errors import ProjectErrors, SaoError
+from sao_dagster.errors import SaoError
 from sao_dagster.run.events import freshness_test
 from sao_dagster.run.runner import Runner
 from sao_dagster.sql_project import SqlProject
@@ -176,15 +176,16 @@ class DagsterProject:
         tests = {name for key in checks for name in self.tests[key] if name in self.project.tests}
         sources = {name for name in wanted if is_source(name)}
         sources |= {name for test in tests for name in self.project.tests[test].reads if is_source(name)}
-        return Selection(
+        selection = Selection(
             nodes=tuple(name for name in self.asset_names if name in nodes),
             tests=tuple(name for name in self.project.tests if name in tests),
             sources=tuple(name for name in self.project.sources if name in sources),
         )
+        return with_broken(self.project, selection)
 
     def asset_selection(self, selection: Selection) -> dg.AssetSelection:
         """Return the assets and checks that a selection means, for jobs and sensors."""
-        assets = dg.AssetSelection.assets(*(self.keys[name] for name in selection.nodes))
+        assets = dg.AssetSelection.assets(*(self.keys[name] for name in selection.nodes if name in self.keys))
         checks = dict.fromkeys(self.check_keys[name] for name in selection.tests if name in self.check_keys)
         checks |= dict.fromkeys(self._freshness_checks(selection.nodes))
         return assets | dg.AssetSelection.checks(*checks)
@@ -201,7 +202,9 @@ class DagsterProject:
         checks = dict.fromkeys(
             self.check_keys[name]
             for name in plan.to_test
-            if name in self.check_keys and not set(self.project.tests[name].reads).intersection(leave_out)
+            if name in self.check_keys
+            and name not in self.project.broken
+            and not set(self.project.tests[name].reads).intersection(leave_out)
         )
         if not assets and not checks:
             return None
@@ -247,13 +250,12 @@ def selection_by(tags: Mapping[str, str], selection: Selection) -> Selection:
 
 
 def checked_project(opened: SqlProject) -> SqlProject:
-    """Return the project, if it has no errors: Dagster shows a code location that cannot be loaded with its error.
+    """Return the project, if it has no errors as a whole: Dagster shows a code location that cannot be loaded with its error.
 
     Raises:
         ProjectErrors: All of them.
     """
-    if opened.project.errors:
-        raise ProjectErrors(opened.project.errors)
+    opened.project.check()
     return opened
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Generator, Iterator, Mapping
 from typing import Any
 
 import dagster as dg
@@ -30,6 +30,9 @@ from sao_dagster.errors import SaoError, StateError
 from sao_dagster.run.events import Event, Message, ModelResult, Planned, Started
 from sao_dagster.run.report import RunResult
 from sao_dagster.run.runner import Runner
+
+TOLD = 50  # models that a failure names; Dagster keeps and shows it as one text
+LONGEST = 300  # characters of what it says of one of them
 
 
 class Step:
@@ -71,15 +74,24 @@ class Step:
                 yield from self._dry_run(runner)
                 return
             running = runner.events(self.selection, mode, run_id=self._context.run.run_id)
-            while True:
-                try:
-                    event = next(running)
-                except StopIteration as stop:
-                    self._conclude(stop.value)
-                    return
-                yield from self._translate(event)
+            result = yield from self._told(running)
         except SaoError as error:
-            raise failure(error) from error
+            raise failure(error) from None
+        self._conclude(result)
+
+    def _told(self, running: Generator[Event, None, RunResult]) -> Generator[Any, None, RunResult]:
+        """Tell Dagster of a run while it goes, and return what it did.
+
+        Whatever is raised while an exception is handled takes it along into Dagster's log, and the one that ends a generator
+        holds the whole result; so that is left behind here.
+        """
+        while True:
+            try:
+                event = next(running)
+            except StopIteration as stop:
+                result: RunResult = stop.value
+                return result
+            yield from self._translate(event)
 
     def _dry_run(self, runner: Runner) -> Iterator[Any]:
         """Show the plan: as run tags, as a table on the savings asset, and in the log."""
@@ -137,9 +149,10 @@ class Step:
                 self._context.log_event(told)
 
     def _model(self, result: ModelResult) -> Iterator[Any]:
-        key, outcome = self._edge.keys[result.name], result.decision.outcome
+        outcome = result.decision.outcome
         if outcome not in (Outcome.BUILT, Outcome.REUSED):
             return
+        key = self._edge.keys[result.name]
         facts: dict[str, Any] = {
             "asset_key": key,
             "metadata": model_metadata(self._edge, result, self._columns),
@@ -182,16 +195,22 @@ class Step:
             outcome: [each for each in result.models if each.decision.outcome is outcome]
             for outcome in (Outcome.FAILED, Outcome.SKIPPED)
         }
-        if not any(wrong.values()):
+        if not any(wrong.values()) and not result.broken_sources:
             return
         lines = [
-            f"{each.name} {outcome.value}: {explain(each.decision)}" for outcome, them in wrong.items() for each in them
+            *result.broken_sources,
+            *(
+                f"{each.name} {outcome.value}: {explain(each.decision)}"
+                for outcome, them in wrong.items()
+                for each in them
+            ),
         ]
+        more = [f"and {len(lines) - TOLD} more"] if len(lines) > TOLD else []
         counted = ", ".join(f"{len(them)} {outcome.value}" for outcome, them in wrong.items())
         raise dg.Failure(
-            description="\n".join([f"models: {counted}", *lines]),
+            description="\n".join([f"models: {counted}", *(line[:LONGEST] for line in lines[:TOLD]), *more]),
             metadata={
-                f"sao/{outcome.value}": dg.MetadataValue.json([each.name for each in them])
+                f"sao/{outcome.value}": dg.MetadataValue.json([each.name for each in them[:TOLD]])
                 for outcome, them in wrong.items()
             },
         )

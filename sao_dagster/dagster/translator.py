@@ -118,7 +118,7 @@ class SaoTranslator:
     def _source_spec(self, project: Project, source: Source) -> dg.AssetSpec:
         return dg.AssetSpec(
             self.get_asset_key(source),
-            description=source.description or None,
+            description=_with_error(source) or None,
             metadata={
                 "dagster/table_name": source.relation.plain if source.relation is not None else source.expression
             },
@@ -213,13 +213,19 @@ def _group(node: Node) -> str:
     return identifier(str(own) if own else ("seeds" if node.resource_type == "seed" else folder))
 
 
+def _with_error(node: Node | Source) -> str:
+    """Return the description, below what is wrong with a node or source that is broken."""
+    error = f"**It cannot be built.** `{node.error}`\n\n" if node.error is not None else ""
+    return error + node.description
+
+
 def _description(node: Node) -> str:
     sql = ""
     if isinstance(node, Model) and node.raw_sql:
         text = node.raw_sql.strip()
         text = text if len(text) <= _DESCRIBED_SQL else text[:_DESCRIBED_SQL] + "\n-- ..."
         sql = f"\n\n#### SQL\n```sql\n{text}\n```"
-    about = node.description
+    about = _with_error(node)
     if isinstance(node, Seed) and not about:
         about = f"Seed from `{Path(node.path).name}`."
     return f"{about}{sql}".strip()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from datetime import timedelta
 from difflib import get_close_matches
 from enum import Enum
@@ -57,7 +57,7 @@ class NodeConfig(BaseModel):
     """Configuration of a model or a seed; dbt's keys, and this package's own.
 
     What is read is `NODE_CONFIG`: this, and the policy keys. Unknown keys are kept: they may be meant for people or for other
-    tools. Keys that look like a slip of the pen are refused by `parse_config`.
+    tools. Those that look like a slip of the pen are named (`unknown_keys`).
     """
 
     model_config = ConfigDict(extra="allow", frozen=True)
@@ -159,8 +159,9 @@ class NodeConfig(BaseModel):
             raise UnsupportedError("sql_header is not supported; use a pre_hook")
 
     def without_effect(self) -> list[str]:
-        """Return the keys that are set and have no effect here."""
-        return sorted(key for key in self.model_extra or {} if key in CONFIG_KEYS and CONFIG_KEYS[key].is_noticed)
+        """Return what to say of the keys that are set and have no effect here."""
+        keys = sorted(key for key in self.model_extra or {} if key in CONFIG_KEYS and CONFIG_KEYS[key].is_noticed)
+        return [f"the config {key!r} has no effect here" for key in keys]
 
 
 NODE_CONFIG: type[NodeConfig] = create_model("NodeConfig", __base__=NodeConfig, **config_fields())
@@ -300,18 +301,44 @@ class TestConfig(Strict):
 
 
 def parse_config(values: Mapping[str, Any], name: str, location: Location | None) -> NodeConfig:
-    """Return checked configuration of a model or seed.
+    """Return checked configuration of a model or seed, with the keys of `merge_layers`.
 
     Raises:
-        ProjectError: A value is wrong, or a key looks like a slip of the pen.
+        ProjectError: A value is wrong.
     """
-    keyed = {key.replace("-", "_") if key in ("pre-hook", "post-hook") else key: value for key, value in values.items()}
-    known = _names(NODE_CONFIG)
-    for key in keyed:
-        if key not in CONFIG_KEYS and (close := get_close_matches(key, known, n=1, cutoff=0.8)):
-            raise ProjectError(f"unknown config {key!r}; did you mean {close[0]!r}?", name=name, location=location)
-    config: NodeConfig = checked(NODE_CONFIG, keyed, name, location)
+    config: NodeConfig = checked(NODE_CONFIG, values, name, location)
     return config
+
+
+def valid_config(values: Mapping[str, Any]) -> NodeConfig:
+    """Return configuration of which some is wrong as far as it is right: with those keys alone whose values are possible.
+
+    >>> config = valid_config({"materialized": 1, "tags": ["daily"]})
+    >>> config.tags, config.materialized
+    (['daily'], None)
+    """
+    kept = {key: value for key, value in values.items() if _is_valid({key: value})}
+    return NODE_CONFIG.model_validate(kept) if _is_valid(kept) else NODE_CONFIG()
+
+
+def _is_valid(values: Mapping[str, Any]) -> bool:
+    try:
+        NODE_CONFIG.model_validate(values)
+    except ValidationError:
+        return False
+    return True
+
+
+def unknown_keys(values: Mapping[str, Any]) -> Iterator[str]:
+    """Yield what to say of keys that are not known and look like a slip of the pen.
+
+    >>> list(unknown_keys({"materialised": "table", "owner_of_it": "me"}))
+    ["unknown config 'materialised' has no effect; did you mean 'materialized'?"]
+    """
+    known = _names(NODE_CONFIG)
+    for key in values:
+        if key not in CONFIG_KEYS and (close := get_close_matches(str(key), known, n=1, cutoff=0.8)):
+            yield f"unknown config {key!r} has no effect; did you mean {close[0]!r}?"
 
 
 def checked(model: type[Any], values: Any, name: str | None, location: Location | None) -> Any:

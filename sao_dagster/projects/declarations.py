@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from sao_dagster.core.nodes import Column, Source
+from sao_dagster.core.nodes import Column, NodeError, Source
 from sao_dagster.core.project import Notice
 from sao_dagster.core.relations import Relation
 from sao_dagster.errors import Location, SaoError
@@ -50,6 +50,7 @@ class TestDeclaration:
         sql: The text of a singular test.
         compiled: The compiled query, in place of that text or of the macro of a generic test; kind, column and arguments still say
             what the test is.
+        error: What the reader found wrong with it.
     """
 
     __test__ = False
@@ -66,6 +67,7 @@ class TestDeclaration:
     compiled: CompiledDeclaration | None = None
     description: str = ""
     fqn: tuple[str, ...] = ()
+    error: NodeError | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -85,6 +87,7 @@ class NodeDeclaration:
         is_latest: Whether `ref` without a version means this one.
         layers: Configuration from the broadest to the most specific, before what `config()` says in the SQL.
         is_settled: Whether the layers are all of it, because the reader has heard `config()` already.
+        error: What the reader found wrong with it; what else is said is as far as it could be read.
     """
 
     name: str
@@ -104,6 +107,7 @@ class NodeDeclaration:
     is_settled: bool = False
     description: str = ""
     columns: tuple[Column, ...] = ()
+    error: NodeError | None = None
 
     @property
     def id(self) -> str:
@@ -128,6 +132,7 @@ class Declarations:
         target: What templates see as `target`.
         native: Whether models are built by this package itself; else any materialization is taken as it is.
         group_owners: Owners by group.
+        errors: What is wrong with the project as a whole; what is wrong with one node is in its declaration.
     """
 
     name: str

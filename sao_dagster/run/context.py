@@ -60,10 +60,11 @@ class Failures:
         )
 
     def holding_test(self, project: Project, test: DataTest) -> tuple[str, ...]:
-        """Return what holds back a data test: the relations that failed among those it reads, through views too."""
+        """Return what holds back a data test: the relations that failed among those it reads, through views too, and what is broken above."""
         behind = (each for read in test.reads for each in (project.graph.behind(read) if read in project.nodes else ()))
         with self._lock:
-            return tuple(dict.fromkeys(each for each in behind if each in self._nodes))
+            found = [each for each in behind if each in self._nodes]
+        return tuple(dict.fromkeys((*found, *project.broken_among(test.reads))))
 
 
 @dataclass(frozen=True, kw_only=True)

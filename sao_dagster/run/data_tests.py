@@ -16,7 +16,7 @@ from sao_dagster.core.nodes import CODE_SCHEME, DataTest, Materialized
 from sao_dagster.core.project import Project
 from sao_dagster.core.reasons import Mode
 from sao_dagster.core.records import TestRecord, Verdict
-from sao_dagster.errors import WarehouseError
+from sao_dagster.errors import WarehouseError, words_of
 from sao_dagster.run.context import RunContext
 from sao_dagster.run.events import Message, TestResult, freshness_test
 from sao_dagster.run.prove import Prover
@@ -35,7 +35,7 @@ class TestAnswer:
         test: The test.
         verdict: What its failures mean.
         failures: How many there are.
-        statement: Which statement it was part of.
+        statement: Which statement it was part of; empty for one that is broken as it is written.
         seconds: Its share of the time of that statement.
         sample: Some failing rows, as text by column.
         error: Why it could not be run.
@@ -54,7 +54,13 @@ class TestAnswer:
 
 def run_tests(session: Session, name: str, tests: Iterable[DataTest]) -> Iterator[TestAnswer]:
     """Run the tests of one step in as few statements as their settings allow; yield an answer for each."""
-    for statement in statements_for(name, tests):
+    tests = list(tests)
+    for test in tests:
+        if test.error is not None:
+            yield TestAnswer(
+                test=test, verdict=Verdict.ERROR, failures=0, statement="", seconds=0.0, error=str(test.error)
+            )
+    for statement in statements_for(name, [test for test in tests if test.error is None]):
         yield from _run(session, statement)
 
 
@@ -65,7 +71,7 @@ def _run(session: Session, statement: Statement) -> Iterator[TestAnswer]:
         for test in statement.tests:
             _keep_failures(session, test)
         counts = {int(number): _count(failures) for number, failures in session.query(statement.sql).rows}
-    except WarehouseError as error:
+    except Exception as error:  # noqa: BLE001 - drivers may raise anything; it is this test that has the error
         if len(statement.tests) > 1:  # so that the error belongs to the test that has it
             for test in statement.tests:
                 yield from _run(session, alone_statement(test))
@@ -76,7 +82,7 @@ def _run(session: Session, statement: Statement) -> Iterator[TestAnswer]:
             failures=0,
             statement=statement.id,
             seconds=time.perf_counter() - started,
-            error=str(error),
+            error=words_of(error),
         )
         return
     share = (time.perf_counter() - started) / len(statement.tests)
@@ -197,7 +203,7 @@ class TestSteps:
             decision=decision,
             verdict=answer.verdict,
             failures=answer.failures,
-            statement=answer.statement,
+            statement=answer.statement or None,
             seconds=answer.seconds,
             sample=answer.sample,
             error=answer.error,

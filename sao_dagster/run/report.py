@@ -17,6 +17,7 @@ from sao_dagster.core.plan import Plan
 from sao_dagster.core.project import Project
 from sao_dagster.core.reasons import Mode, Outcome
 from sao_dagster.core.records import BuildRecord
+from sao_dagster.core.selection import Selection
 from sao_dagster.run.events import ModelResult, TestResult
 from sao_dagster.run.observe import Observation
 from sao_dagster.state.protocol import DecisionRecord, HistoryStore, RunRecord
@@ -28,6 +29,7 @@ class RunResult:
 
     Attributes:
         deciding_seconds: How long observing and planning took.
+        broken_sources: What is wrong with the sources that were selected, or are above what was, in words.
     """
 
     run_id: str
@@ -40,12 +42,13 @@ class RunResult:
     seconds: float
     deciding_seconds: float = 0.0
     warnings: tuple[str, ...] = ()
+    broken_sources: tuple[str, ...] = ()
 
     @property
     def succeeded(self) -> bool:
-        """Whether no model failed and no `error` test failed."""
+        """Whether no model failed, no source is broken, and no `error` test failed."""
         failed = any(each.decision.outcome in (Outcome.FAILED, Outcome.SKIPPED) for each in self.models)
-        return not failed and not any(each.blocks for each in self.tests)
+        return not failed and not self.broken_sources and not any(each.blocks for each in self.tests)
 
     def summary(self) -> dict[str, JSON]:
         """Return counts by outcome and times, as they are stored and printed."""
@@ -73,6 +76,7 @@ class RunResult:
             "tests": [_test_json(each.test, each.decision, each) for each in self.tests],
             "summary": self.summary(),
             "warnings": list(self.warnings),
+            "errors": list(self.broken_sources),
         }
 
 
@@ -111,6 +115,11 @@ def foreseen_reuse(project: Project, plan: Plan, seen: Observation, run_id: str,
         seconds=deciding_seconds,
         deciding_seconds=deciding_seconds,
     )
+
+
+def broken_sources(project: Project, selection: Selection) -> tuple[str, ...]:
+    """Return what is wrong with the sources of a selection, in words."""
+    return tuple(f"{name}: {project.broken[name]}" for name in selection.sources if name in project.broken)
 
 
 def plan_to_json(project: Project, plan: Plan, seconds: float, records: Mapping[str, BuildRecord]) -> dict[str, JSON]:

@@ -15,13 +15,13 @@ from dataclasses import dataclass, field
 from datetime import datetime
 
 from sao_dagster.core.decide import Decision
-from sao_dagster.core.nodes import Node
-from sao_dagster.core.plan import decide_node
+from sao_dagster.core.nodes import Node, NodeError
+from sao_dagster.core.plan import decide_node, failed
 from sao_dagster.core.policy import BuildAfter
-from sao_dagster.core.reasons import Outcome, Reason
+from sao_dagster.core.reasons import Outcome
 from sao_dagster.core.records import BuildRecord, Lease
 from sao_dagster.core.standing import StandingFailures
-from sao_dagster.errors import LeaseLostError, LeaseTimeoutError, SaoError
+from sao_dagster.errors import LeaseLostError, LeaseTimeoutError
 from sao_dagster.run.context import RunContext
 from sao_dagster.run.data_tests import TestSteps
 from sao_dagster.run.events import Event, Message, ModelResult, Started, TestResult
@@ -157,7 +157,7 @@ class Run:
             try:
                 granted = leases.acquire(name)
             except LeaseTimeoutError as error:
-                self._conclude(node, _failed(node, decision, error), now)
+                self._conclude(node, failed(node, NodeError.of(error, node.location), decision), now)
                 return True
             if isinstance(granted, Queued):
                 if granted.message is not None:
@@ -201,9 +201,9 @@ class Run:
             run.emit(Message(f"{error}; it is decided again"))
             run.run_facts.taint(node.name)
             return False
-        except SaoError as error:
+        except Exception as error:  # noqa: BLE001 - whoever builds may raise anything; it is this node that failed
             if not run.stopping.is_set():
-                self._conclude(node, _failed(node, decision, error), now)
+                self._conclude(node, failed(node, NodeError.of(error, node.location), decision), now)
                 self._release(lease)
             return True
         self._conclude(node, decision, now, built=record)
@@ -228,19 +228,3 @@ class Run:
             run.failures.add_node(node.name)
         self.models[node.name] = result
         run.emit(result)
-
-
-def _failed(node: Node, decision: Decision, error: SaoError) -> Decision:
-    """Return the decision about a node whose build, decided on for a reason, ended in an error."""
-    location = error.location or node.location
-    return Decision(
-        model=node.name,
-        outcome=Outcome.FAILED,
-        reason=Reason.BUILD_ERROR,
-        evidence={
-            "error": error.message,
-            "because": decision.reason.value,
-            "file": str(location) if location else None,
-        },
-        warnings=decision.warnings,
-    )

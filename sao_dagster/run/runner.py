@@ -16,7 +16,7 @@ from sao_dagster.core.project import Project
 from sao_dagster.core.reasons import Mode
 from sao_dagster.core.selection import Selection
 from sao_dagster.core.standing import StandingFailures
-from sao_dagster.errors import ProjectErrors, StateError
+from sao_dagster.errors import StateError
 from sao_dagster.gc_pause import no_collection
 from sao_dagster.run.context import RunContext
 from sao_dagster.run.data_tests import TestSteps, source_ages
@@ -26,7 +26,7 @@ from sao_dagster.run.materialize import NodeBuilds
 from sao_dagster.run.observe import Observation, observe
 from sao_dagster.run.project_hooks import ProjectHooks
 from sao_dagster.run.prove import Prover
-from sao_dagster.run.report import RunResult, record_run
+from sao_dagster.run.report import RunResult, broken_sources, record_run
 from sao_dagster.run.run import Run
 from sao_dagster.run.run_facts import RunFacts
 from sao_dagster.run.schedule import steps_of
@@ -57,9 +57,11 @@ class Runner(RunSettings):
         """Return what a run would do now, and what that was decided from. Builds nothing.
 
         Raises:
+            ProjectErrors: The project as a whole has errors.
             StateError: The state cannot be read.
             WarehouseBusyError: The warehouse is held by another process for longer than `wait_seconds`.
         """
+        self.project.check()
         with no_collection(), self.warehouse.session(read_only=True, wait_seconds=wait_seconds) as session:
             store = self.open_store()
             return self._by_the_clock_of(store)._plan(selection, mode, session, store)
@@ -80,10 +82,13 @@ class Runner(RunSettings):
     def observe(
         self, selection: Selection, mode: Mode, session: Session, store: StateStore, now: datetime
     ) -> Observation:
-        """Return what is known of a selection now, by the settings of this runner; see `observe.observe`."""
+        """Return what is known of a selection now, by the settings of this runner; see `observe.observe`.
+
+        Nothing is looked up of what is broken as it is written.
+        """
         return observe(
             self.project,
-            selection,
+            selection.without(self.project.broken),
             store=store,
             session=session,
             capabilities=self.warehouse.capabilities,
@@ -103,7 +108,7 @@ class Runner(RunSettings):
         """Run a selection to its end and return what it did.
 
         Raises:
-            ProjectErrors: The project has errors; nothing was built.
+            ProjectErrors: The project as a whole has errors; nothing was built.
             StateError: The state cannot be reached.
             WarehouseError: The warehouse cannot be opened, or `on-run-start` failed: nothing was built or recorded.
         """
@@ -124,8 +129,7 @@ class Runner(RunSettings):
 
         Closing the iterator stops the run: statements are interrupted, and what was not recorded is not built.
         """
-        if self.project.errors:
-            raise ProjectErrors(self.project.errors)
+        self.project.check()
         started = time.perf_counter()
         run_id = run_id or str(uuid.uuid4())
         messages: queue.SimpleQueue[Event] = queue.SimpleQueue()
@@ -167,6 +171,7 @@ class Runner(RunSettings):
                         *plan.warnings,
                         *(text for each in run.models.values() for text in each.decision.warnings),
                     ),
+                    broken_sources=broken_sources(self.project, selection),
                 )
 
             try:

@@ -240,8 +240,8 @@ def test_what_it_cannot_read_is_named(corners: Path) -> None:
         changed("model.corners.latest", compiled=False)
     config = {"materialized": "snapshot"}
     history = changed("model.corners.latest", resource_type="snapshot", config=config, unrendered_config=config)
-    assert [str(each) for each in history.project.errors] == [
-        "models/latest.sql: latest: materialized: 'snapshot' is not supported; there are table, view, incremental, ephemeral"
-    ]
+    assert {name: str(error) for name, error in history.project.broken.items()} == {
+        "latest": "models/latest.sql: materialized: 'snapshot' is not supported; there are table, view, incremental, ephemeral"
+    }
     asked = changed("model.corners.latest", depends_on={"nodes": ["function.corners.shout"]})
-    assert "latest reads 'shout', which is not there" in str(asked.project.errors[0])
+    assert "latest reads 'shout', which is not there" in str(asked.project.broken["latest"])

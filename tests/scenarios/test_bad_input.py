@@ -18,8 +18,10 @@ from tests.world import World
 
 
 def errors(world: World) -> str:
+    """Return all that is said to be wrong: with the project, with single nodes, and what is only noticed."""
     try:
-        return "\n".join(str(error) for error in world.runner().project.errors)
+        project = world.runner().project
+        return "\n".join(map(str, (*project.errors, *project.broken.values(), *project.notices)))
     except SaoError as error:
         return str(error)
 
@@ -89,15 +91,14 @@ def test_a_cycle_names_its_models(world: World) -> None:
     assert "in a circle: a <- c <- b <- a" in errors(world)
 
 
-def test_errors_stop_a_run_and_leave_a_plan_of_the_rest(world: World) -> None:
-    world.model("good", "select 1 as x").model("bad", "select * from {{ ref('nope') }}").model(
-        "below", "select * from {{ ref('bad') }}"
+def test_what_concerns_all_stops_a_plan_and_a_run(world: World) -> None:
+    world.model("good", "select 1 as x").model("sub/good", "select 2 as x").model(
+        "other", "select 1 as y", alias="good"
     )
-    assert set(world.plan()) == {"good"}
-    with pytest.raises(ProjectErrors, match="nope"):
+    with pytest.raises(ProjectErrors, match="two models or seeds called 'good'"):
+        world.plan()
+    with pytest.raises(ProjectErrors, match=r"would both be built as .*\n?.*"):
         world.run()
-    notices = [str(notice) for notice in world.runner().project.notices]
-    assert any("below is left out: it reads bad" in notice for notice in notices)
 
 
 def test_things_without_effect_are_named(world: World) -> None:

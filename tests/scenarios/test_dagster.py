@@ -278,9 +278,9 @@ def test_the_warehouse_is_a_resource(shop: World) -> None:
     assert not wrong.success
 
 
-def test_a_broken_project_does_not_load_and_says_why(shop: World) -> None:
-    shop.write("models/core/orders.sql", "select * from {{ ref('nope') }}")
-    with pytest.raises(ValueError, match=r"models/core/orders.sql: .*ref\('nope'\)"):
+def test_a_project_that_is_wrong_as_a_whole_does_not_load_and_says_why(shop: World) -> None:
+    shop.write("models/core/orders.sql", "select * from {{ ref('report') }}")
+    with pytest.raises(ValueError, match=r"in a circle: .* \(models/core/orders.sql, models/reports/report.sql\)"):
         deploy(shop)
 
 

@@ -112,7 +112,7 @@ def test_a_compiled_test_asserts_what_its_kind_says_where_its_sql_is_the_usual_o
 
 def test_what_compiled_sql_reads_must_be_there(tmp_path: Path) -> None:
     project = opened(declared(tmp_path, node("orders", "select 1 as id", "raw")))
-    assert "orders reads 'raw', which is not there" in str(project.project.errors[0])
+    assert "orders reads 'raw', which is not there" in str(project.project.broken["orders"])
 
 
 LOG = 'create table if not exists "shop"."main"."log" (note varchar)'
@@ -160,8 +160,7 @@ def test_a_seed_has_no_hook_that_asks_the_warehouse(tmp_path: Path) -> None:
     hook = "insert into log select {{ run_query('select 1').columns[0].values()[0] }}"
     csv = {"csv": str(tmp_path / "names.csv"), "csv_digest": "1", "resource_type": "seed"}
     seed = replace(node("names", ""), compiled=None, layers=({"post_hook": hook},), **csv)
-    (error,) = opened(declared(tmp_path, seed)).project.errors
-    assert "hooks of a seed cannot ask the warehouse" in str(error)
+    assert "hooks of a seed cannot ask the warehouse" in str(opened(declared(tmp_path, seed)).project.broken["names"])
 
 
 def test_configuration_that_the_reader_has_settled_is_not_heard_twice(tmp_path: Path) -> None:

@@ -135,8 +135,7 @@ def test_naming_macros_of_the_project_are_used(world: World) -> None:
 
 def test_disabled_models_are_left_out_and_named_when_they_are_read(world: World) -> None:
     world.model("a", "select 1 as x", enabled=False).model("b", "select * from {{ ref('a') }}")
-    (error,) = world.runner().project.errors
-    assert "which is disabled" in str(error)
+    assert "which is disabled" in str(world.runner().project.broken["b"])
 
 
 def test_profiles_are_rendered_and_found_in_the_usual_places(world: World, monkeypatch: pytest.MonkeyPatch) -> None:

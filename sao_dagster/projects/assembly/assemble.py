@@ -1,7 +1,7 @@
 """Puts declarations together: configuration settled, references resolved, SQL rendered, fingerprints taken.
 
-Every format ends here, so a model means the same wherever it was written. What is wrong with one model is
-noted and the rest goes on; `Project.errors` has it all.
+Every format ends here, so a model means the same wherever it was written. What is wrong with one model is its own
+error (`Node.error`) and the rest goes on; `Project.errors` has what is wrong with all of it.
 """
 
 from __future__ import annotations
@@ -9,21 +9,22 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import replace
 
-from sao_dagster.core.nodes import DataTest, Node
+from sao_dagster.core.nodes import Materialized, NodeError
 from sao_dagster.core.project import Notice, Project
 from sao_dagster.core.relations import Relation
-from sao_dagster.errors import ProjectError, SaoError
+from sao_dagster.errors import CycleError, ProjectError, SaoError
 from sao_dagster.projects.assembly.assembled import AssembledProject, cached_assembly
+from sao_dagster.projects.assembly.broken_macros import BrokenMacros
 from sao_dagster.projects.assembly.data_tests import TestAssembly
-from sao_dagster.projects.assembly.drafts import Draft, Drafts
+from sao_dagster.projects.assembly.drafts import Draft, Drafts, Template, error_in
 from sao_dagster.projects.assembly.models import ModelAssembly, plain_config
 from sao_dagster.projects.assembly.undeclared import UndeclaredReads
-from sao_dagster.projects.config import NodeConfig, parse_config
+from sao_dagster.projects.config import NodeConfig, parse_config, unknown_keys, valid_config
 from sao_dagster.projects.declarations import Declarations, NodeDeclaration, merge_layers
 from sao_dagster.projects.sao_file import moved_variables
 from sao_dagster.projects.templates.context_objects import Namespace
 from sao_dagster.projects.templates.jinja import builtin_macros
-from sao_dagster.projects.templates.render import Render, RenderSubject, RenderTrace, TemplateContext
+from sao_dagster.projects.templates.render import Render, RenderSubject, TemplateContext
 
 
 def assemble(declared: Declarations) -> AssembledProject:
@@ -52,22 +53,20 @@ class _Assembly:
         self.drafts = Drafts(declared, self.context)
 
     def project(self) -> Project:
-        """Return the project: drafts, then references, then SQL, then fingerprints, then data tests; what fails on the way is noted."""
-        for file in self.declared.macro_files:
-            if file.package == self.declared.name:
-                self.drafts.attempt(self.context.macros.check, file)
+        """Return the project: drafts, then references, then SQL, then fingerprints, then data tests; what fails on the way is broken."""
         for declaration in self.declared.nodes:
-            self.drafts.attempt(self._draft, declaration)
+            self._draft(declaration)
         self.drafts.register()
-        self.drafts.keep_those_that(self._resolve)
-        models = ModelAssembly(self.drafts)
-        self.drafts.keep_those_that(models.compile)
-        undeclared = UndeclaredReads(self.drafts)
-        self.drafts.keep_those_that(undeclared.find)
-        self.drafts.leave_out_dependents()
-        nodes: dict[str, Node] = {}
         for draft in self.drafts.by_id.values():
-            self.drafts.attempt(models.finish, draft, nodes)
+            self._resolve(draft)
+        broken = BrokenMacros.among(self.context)
+        self.drafts.notices += broken.notices()
+        self.drafts.take(broken.refuse_calls)
+        models = ModelAssembly(self.drafts)
+        self.drafts.take(models.compile)
+        undeclared = UndeclaredReads(self.drafts)
+        self.drafts.take(undeclared.find)
+        nodes = {name: models.node(draft) for name, draft in self.drafts.by_id.items()}
         sources = {source.id: source for source in self.declared.sources}
         skeleton = Project(
             name=self.declared.name,
@@ -79,12 +78,12 @@ class _Assembly:
             tests={},
         )
         position: dict[str, int] = {}
-        if self.drafts.attempt(lambda: skeleton.graph.order):
+        try:
             position = {name: index for index, name in enumerate(skeleton.graph.order)}
-        tests: dict[str, DataTest] = {}
+        except CycleError as error:
+            self.drafts.errors.append(error)
         making = TestAssembly(self.drafts, position, undeclared)
-        for each in self.declared.tests:
-            self.drafts.attempt(making.add, each, tests)
+        tests = making.tests()
         return replace(
             skeleton,
             tests=tests,
@@ -95,52 +94,70 @@ class _Assembly:
         )
 
     def _draft(self, declaration: NodeDeclaration) -> None:
-        """Add the draft of a declaration: its template is read once for what it asks and configures, and its configuration is settled."""
-        name, path = declaration.id, declaration.location.path
+        """Add the draft of a declaration, broken if the reader found it so or it cannot be read."""
+        drafts, name = self.drafts, declaration.id
         subject = RenderSubject(
             name=declaration.name,
-            path=path,
+            path=declaration.location.path,
             package=declaration.package,
             config=merge_layers(*declaration.layers),
             resource_type=declaration.resource_type,
         )
-        trace = RenderTrace()
-        layers = list(declaration.layers)
-        if declaration.sql is not None and declaration.compiled is None:
-            reading = Render(self.context, subject, execute=False)
-            reading.text(declaration.sql)
-            trace = reading.trace
-            if not declaration.is_settled:
-                layers.append(trace.config)
-        merged = merge_layers(*layers)
-        config = parse_config(merged, name, declaration.location)
-        if not config.enabled:
-            self.drafts.disabled.add(name)
-            return
-        if name in self.drafts.by_id:
-            other = self.drafts.by_id[name].declared.location
-            raise ProjectError(
-                f"there are two models or seeds called {name!r}; the other one is in {other}",
-                location=declaration.location,
-            )
-        try:
-            if self.declared.native:
-                config.refuse_unsupported()
-            materialized = config.materialization(declaration.resource_type, native=self.declared.native)
-        except SaoError as error:
-            error.name, error.location = name, error.location or declaration.location
-            raise
-        for key in config.without_effect():
-            self.drafts.notices.append(Notice(f"{name}: the config {key!r} has no effect here", declaration.location))
-        self.drafts.by_id[name] = Draft(
+        draft = Draft(
             declared=declaration,
-            config=config,
-            merged=merged,
-            trace=trace,
             subject=subject,
-            relation=self._relation(declaration, config),
-            materialized=materialized,
+            relation=declaration.relation
+            or self.context.engine.relation(self.declared.database, self.declared.schema, _alias(declaration)),
+            materialized=Materialized.TABLE if declaration.csv is None else Materialized.SEED,
         )
+        found = self._read(draft)
+        draft.error = declaration.error or found
+        if not draft.config.enabled:
+            drafts.disabled.add(name)
+        elif name in drafts.by_id:
+            message = f"there are two models or seeds called {name!r}; the other one is in {drafts.by_id[name].declared.location}"
+            drafts.errors.append(ProjectError(message, location=declaration.location))
+        else:
+            drafts.by_id[name] = draft
+
+    def _read(self, draft: Draft) -> NodeError | None:
+        """Read the template of a draft once, for what it asks and configures, and settle its configuration; return what is wrong with it."""
+        declaration = draft.declared
+        layers = list(declaration.layers)
+        found: NodeError | None = None
+        if declaration.sql is not None and declaration.compiled is None:
+            reading = Render(self.context, draft.subject, execute=False)
+            draft.trace = reading.trace
+            found = error_in(reading.text, declaration.sql, location=declaration.location)
+            if not declaration.is_settled:
+                layers.append(draft.trace.config)
+        draft.merged = merge_layers(*layers)
+        if found is not None:
+            found = replace(found, is_opaque=True)
+        else:
+            found = error_in(self._settle, draft, location=declaration.location)
+        if found is not None:
+            draft.config = valid_config(draft.merged)
+        return found
+
+    def _settle(self, draft: Draft) -> None:
+        """Settle the configuration of a draft.
+
+        Raises:
+            SaoError: A value is impossible, or needs what is not done here; or a macro that names relations fails.
+        """
+        declaration, name = draft.declared, draft.id
+        config = parse_config(draft.merged, name, declaration.location)
+        if not config.enabled:
+            draft.config = config
+            return
+        if self.declared.native:
+            config.refuse_unsupported()
+        draft.materialized = config.materialization(declaration.resource_type, native=self.declared.native)
+        draft.relation = self._relation(declaration, config)
+        draft.config = config
+        for message in (*unknown_keys(draft.merged), *config.without_effect()):
+            self.drafts.notices.append(Notice(f"{name}: {message}", declaration.location))
 
     def _relation(self, declaration: NodeDeclaration, config: NodeConfig) -> Relation:
         """Return where a node lives, by the project's own naming macros if it has any."""
@@ -187,22 +204,32 @@ class _Assembly:
         )
 
     def _resolve(self, draft: Draft) -> None:
-        compiled = draft.declared.compiled
+        """Find out what a draft reads; of a broken one, what is there of it."""
+        compiled, declared = draft.declared.compiled, draft.declared
+        error = None
         if compiled is None:
-            draft.depends_on = self.drafts.reads(draft.trace, draft.declared.location, draft.id)
+            draft.depends_on = self.drafts.found(draft.trace)
+            template = Template(declared.sql or "", declared.location)
+            error = error_in(self.drafts.reads, draft.trace, template, draft.id, location=declared.location)
         else:
-            draft.depends_on = self.drafts.known(compiled.depends_on, draft.declared.location, draft.id)
+            draft.depends_on = self.drafts.there(compiled.depends_on)
+            error = error_in(
+                self.drafts.known, compiled.depends_on, declared.location, draft.id, location=declared.location
+            )
+        draft.error = draft.error or error
         draft.subject = replace(draft.subject, this=draft.relation, config=plain_config(draft.config))
 
     def _operations(self, templates: Iterable[str], name: str) -> tuple[str, ...]:
+        """Return statements of the project, rendered; what is wrong with one is wrong with the project."""
         subject = RenderSubject(
             name=name, path="dbt_project.yml", package=self.context.project_name, resource_type="operation"
         )
         found: list[str] = []
         for template in templates:
-            self.drafts.attempt(
-                lambda text: found.append(Render(self.context, subject, execute=True).text(text).strip()), template
-            )
+            try:
+                found.append(Render(self.context, subject, execute=True).text(template).strip())
+            except SaoError as error:
+                self.drafts.errors.append(error)
         return tuple(text for text in found if text)
 
 

@@ -59,6 +59,6 @@ def _cached(declared: Declarations, assemble: Assemble, also: str) -> AssembledP
     project, variables = assemble(declared)
     codes.save()
     made = AssembledProject(key, dict(variables), project)
-    if not project.errors:
+    if not project.errors and not project.broken:
         save(file, made)
     return made

@@ -8,12 +8,12 @@ from functools import cached_property
 from typing import Any
 
 from sao_dagster.core.hashing import digest
-from sao_dagster.core.nodes import CODE_SCHEME, DataTest, Materialized, Source, is_source
+from sao_dagster.core.nodes import CODE_SCHEME, DataTest, Materialized, NodeError, Source, is_source
 from sao_dagster.core.project import unknown
 from sao_dagster.core.proofs import Assertion
-from sao_dagster.errors import NeedsConnectionError, ProjectError, RenderError, UnsupportedError
+from sao_dagster.errors import Location, NeedsConnectionError, ProjectError, RenderError, UnsupportedError
 from sao_dagster.projects.assembly.assertions import assertion_of
-from sao_dagster.projects.assembly.drafts import Drafts, cte_name
+from sao_dagster.projects.assembly.drafts import Drafts, Template, cte_name
 from sao_dagster.projects.assembly.undeclared import UndeclaredReads
 from sao_dagster.projects.config import TestConfig, checked
 from sao_dagster.projects.declarations import TestDeclaration
@@ -48,25 +48,65 @@ class TestAssembly:
     def _sources(self) -> Mapping[str, Source]:
         return {source.id: source for source in self.drafts.declared.sources}
 
-    def add(self, declared: TestDeclaration, tests: dict[str, DataTest]) -> None:
-        """Add the test of a declaration to those that are there, unless it is disabled.
+    def tests(self) -> dict[str, DataTest]:
+        """Return the tests of all declarations by name, without those that are disabled; two of one name are an error of the project."""
+        found: dict[str, DataTest] = {}
+        for declared in self.drafts.declared.tests:
+            test = self._made(declared)
+            if test is None:
+                continue
+            if test.name in found:
+                other = found[test.name].location
+                message = f"there are two data tests called {test.name!r}; the other one is in {other}; give one a name"
+                self.drafts.errors.append(ProjectError(message, location=declared.location))
+            found[test.name] = test
+        return found
+
+    def _made(self, declared: TestDeclaration) -> DataTest | None:
+        """Return the test of a declaration, broken if it cannot be made; None where it or what it tests is disabled."""
+        if declared.tested in self.drafts.disabled:
+            return None
+        error = declared.error
+        if error is None:
+            try:
+                return self._test(declared)
+            except Exception as raised:  # noqa: BLE001 - templates may raise anything; it is this test that is broken
+                error = NodeError.of(raised, declared.location)
+        name = _names(declared)[0]
+        is_known = declared.tested in self.drafts.by_id or declared.tested in self._sources
+        reads = (str(declared.tested),) if is_known else ()
+        return DataTest(
+            name=name,
+            kind=declared.kind,
+            tested=declared.tested or name,
+            column=declared.column,
+            sql=declared.sql,
+            reads=reads,
+            version=digest(["broken", str(error)]),
+            shares_statement=False,
+            location=declared.location,
+            description=declared.description,
+            fqn=declared.fqn,
+            error=error if reads else replace(error, is_opaque=True),
+        )
+
+    def _test(self, declared: TestDeclaration) -> DataTest | None:
+        """Return the test of a declaration; None where it is disabled.
 
         Raises:
-            ProjectError: It cannot be made, or there is one of its name.
+            ProjectError: It cannot be made.
         """
         config: TestConfig = checked(TestConfig, declared.config, declared.name or declared.kind, declared.location)
-        if not config.enabled or declared.tested in self.drafts.disabled:
-            return
+        if not config.enabled:
+            return None
         name, alias = _names(declared)
         compiled = declared.compiled
         is_generic = declared.kind != "singular"
-        if is_generic and declared.tested not in self.drafts.by_id and not is_source(str(declared.tested)):
-            return  # its model has an error of its own
         if compiled is not None:
             sql, found = compiled.sql, self.drafts.known(compiled.depends_on, declared.location, name)
         else:
             sql, trace = self._generic(declared, config, name) if is_generic else self._singular(declared)
-            found = self.drafts.reads(trace, declared.location, name)
+            found = self.drafts.reads(trace, Template(declared.sql, declared.location), name)
         reads = tuple(dict.fromkeys((*([declared.tested] if declared.tested else []), *found)))
         if not reads:
             raise ProjectError(
@@ -83,18 +123,12 @@ class TestAssembly:
         if config.limit is not None:
             sql = f"select * from ({sql}\n) as dbt_internal_test limit {config.limit}"
         dialect = self.drafts.declared.dialect
-        if name in tests:
-            other = tests[name].location
-            raise ProjectError(
-                f"there are two data tests called {name!r}; the other one is in {other}; give one a name",
-                location=declared.location,
-            )
         stored, engine = None, self.drafts.context.engine
         if config.keeps_failures:
             schema = f"{self.drafts.declared.schema}_{config.schema_ or 'dbt_test__audit'}"
             database = config.database or self.drafts.declared.database
             stored = engine.relation(database, schema, config.alias or alias)
-        tests[name] = DataTest(
+        return DataTest(
             name=name,
             kind=declared.kind,
             tested=declared.tested or max(reads, key=lambda read: self.position.get(read, -1)),
@@ -146,6 +180,11 @@ class TestAssembly:
             return rendering.text(declared.sql), rendering.trace
         except NeedsConnectionError as error:
             raise _asks(name, declared) from error
+        except RenderError:
+            self.drafts.reads(
+                rendering.trace, Template(declared.sql, declared.location), name
+            )  # says more, if it was that
+            raise
 
     def _generic(self, declared: TestDeclaration, config: TestConfig, name: str) -> tuple[str, RenderTrace]:
         """Return the SQL of a generic test, rendered by its macro with the tested relation and its arguments, and what that asked for."""
@@ -192,7 +231,7 @@ class TestAssembly:
         if config.where:
             where = rendering.text(config.where)
             model = RelationValue(model.relation, f"(select * from {model} where {where}) dbt_subquery")
-        args = {key: self._argument(rendering, value) for key, value in declared.args.items()}
+        args = {key: self._argument(rendering, value, declared.location) for key, value in declared.args.items()}
         if declared.column is not None:
             args["column_name"] = declared.column
         try:
@@ -200,18 +239,24 @@ class TestAssembly:
             text = str(inside.call_macro(f"test_{bare}", model, **args))
         except NeedsConnectionError as error:
             raise _asks(name, declared) from error
-        except (TypeError, RenderError) as error:
-            raise RenderError(f"the test {name} cannot be rendered: {error}", location=declared.location) from error
         rendering.trace.refs.update(inside.trace.refs)
         rendering.trace.sources.update(inside.trace.sources)
         return text, rendering.trace
 
-    def _argument(self, rendering: Render, value: Any) -> Any:
-        if isinstance(value, str) and is_expression(value):
-            return rendering.value(value)
-        if isinstance(value, str) and "{{" in value:
-            return rendering.text(value)
-        return value
+    def _argument(self, rendering: Render, value: Any, location: Location) -> Any:
+        """Return an argument of a generic test, rendered where it is an expression.
+
+        Raises:
+            RenderError: It fails, with the place of the test.
+        """
+        if not isinstance(value, str):
+            return value
+        try:
+            return rendering.value(value) if is_expression(value) else rendering.text(value) if "{{" in value else value
+        except RenderError as error:
+            error.location = location
+            self.drafts.reads(rendering.trace, Template("", location), rendering.subject.name)
+            raise
 
 
 def _names(declared: TestDeclaration) -> tuple[str, str]:

@@ -2,31 +2,58 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from sao_dagster.core.inputs import UndeclaredInput
-from sao_dagster.core.nodes import Materialized, Source, is_source
-from sao_dagster.core.project import Notice, unknown
+from sao_dagster.core.nodes import Materialized, NodeError, Source
+from sao_dagster.core.project import unknown
 from sao_dagster.core.relations import Relation, RelationKey
-from sao_dagster.errors import Location, ProjectError, SaoError
-from sao_dagster.projects.config import NodeConfig
+from sao_dagster.errors import Location, ProjectError
+from sao_dagster.projects.config import NODE_CONFIG, NodeConfig
 from sao_dagster.projects.declarations import Declarations, NodeDeclaration
 from sao_dagster.projects.templates.render import RenderSubject, RenderTrace, Resolved, TemplateContext
 
 
+@dataclass(frozen=True)
+class Template:
+    """A text with Jinja, and where it is written.
+
+    Attributes:
+        text: The text.
+        location: The file it is all of, or the place of which nothing nearer is known.
+    """
+
+    text: str
+    location: Location
+
+    def place_of_call(self, function: str, *args: str) -> Location:
+        """Return the line on which a function is called with these texts; the place of the whole where that is in no line of it.
+
+        >>> Template("select * from {{ ref('orders') }}", Location("models/m.sql")).place_of_call("ref", "orders")
+        Location(path='models/m.sql', line=1)
+        """
+        quoted = r"\s*,\s*".join(rf"['\"]{re.escape(each)}['\"]" for each in args)
+        found = re.search(rf"\b{function}\s*\([^)]*?{quoted}", self.text)
+        if found is None:
+            return self.location
+        return Location(self.location.path, self.text.count("\n", 0, found.end()) + 1)
+
+
 @dataclass
 class Draft:
-    """A model or seed on its way."""
+    """A model or seed on its way; a broken one goes no further than the step that it failed, and stays as that left it."""
 
     declared: NodeDeclaration
-    config: NodeConfig
-    merged: dict[str, Any]
-    trace: RenderTrace
     subject: RenderSubject
     relation: Relation
     materialized: Materialized
+    config: NodeConfig = field(default_factory=NODE_CONFIG)
+    merged: dict[str, Any] = field(default_factory=dict)
+    trace: RenderTrace = field(default_factory=RenderTrace)
+    error: NodeError | None = None
     depends_on: tuple[str, ...] = ()
     undeclared: tuple[UndeclaredInput, ...] = ()
     sql: str = ""
@@ -53,47 +80,24 @@ class Drafts:
         self.declared = declared
         self.context = context
         self.notices = list(declared.notices)
-        self.errors = list(declared.errors)
+        self.errors = list(declared.errors)  # of the project as a whole; those of drafts are theirs
         self.by_id: dict[str, Draft] = {}
         self.disabled: set[str] = set()
         self.texts: dict[str, str] = {}  # what SQL reads each node and source from; ephemerals have no relation
 
-    def keep_those_that(self, step: Callable[[Draft], None]) -> None:
-        """Take a step with every draft; those that fail it are noted and left out."""
-        for draft in list(self.by_id.values()):
-            if not self.attempt(step, draft):
-                del self.by_id[draft.id]
-
-    def leave_out_dependents(self) -> None:
-        """Leave out what reads a model that has an error: nothing true can be said about it."""
-        while True:
-            broken = {
-                draft.id: parent
-                for draft in self.by_id.values()
-                for parent in draft.depends_on
-                if parent not in self.by_id and not is_source(parent)
-            }
-            if not broken:
-                return
-            for name, parent in broken.items():
-                location = self.by_id.pop(name).declared.location
-                self.notices.append(Notice(f"{name} is left out: it reads {parent}, which has an error", location))
-
-    def attempt(self, action: Callable[..., object], *args: Any) -> bool:
-        """Run a step; note the project's error if it has one, and return whether it went well."""
-        try:
-            action(*args)
-        except SaoError as error:
-            self.errors.append(error)
-            return False
-        return True
+    def take(self, step: Callable[[Draft], None]) -> None:
+        """Take a step with every draft; one that fails it is broken, and no further step is taken with it."""
+        for draft in self.by_id.values():
+            if draft.error is None:
+                draft.error = error_in(step, draft, location=draft.declared.location)
 
     def register(self) -> None:
         """Tell templates what every `ref` and `source` leads to."""
         seen: dict[RelationKey, Draft] = {}
         for draft in self.by_id.values():
             ephemeral = draft.materialized is Materialized.EPHEMERAL
-            if not ephemeral and (other := seen.setdefault(draft.relation.key, draft)) is not draft:
+            placed = not ephemeral and draft.error is None
+            if placed and (other := seen.setdefault(draft.relation.key, draft)) is not draft:
                 self.errors.append(
                     ProjectError(
                         f"{draft.id} and {other.id} would both be built as {draft.relation}; give one an alias or a schema",
@@ -118,36 +122,37 @@ class Drafts:
         """Return the relation that templates see of a source; one of its name where it is read from files."""
         return source.relation or self.context.engine.relation(None, source.source_name, source.table_name)
 
-    def reads(self, trace: RenderTrace, location: Location, name: str) -> tuple[str, ...]:
+    def reads(self, trace: RenderTrace, at: Template, name: str) -> tuple[str, ...]:
         """Return the ids that a template reads.
 
         Raises:
-            UnknownNodeError: Something that is not there, or is disabled.
+            UnknownNodeError: Something that is not there.
+            ProjectError: Something that is disabled.
         """
-        found: dict[str, None] = {}
         for key in trace.refs:
-            resolved = self.context.refs.get(key)
-            if resolved is None:
-                package, wanted, version = key
-                shown = wanted if version is None else f"{wanted} version {version}"
-                if wanted in self.disabled:
-                    raise ProjectError(f"{name} reads {shown!r}, which is disabled", location=location)
-                where = f" in package {package!r}" if package else ""
-                raise unknown(f"{name} reads ref({shown!r}){where}, which is not there", wanted, self.by_id, location)
-            found[resolved.id] = None
+            if key in self.context.refs:
+                continue
+            package, wanted, version = key
+            shown = wanted if version is None else f"{wanted} version {version}"
+            location = at.place_of_call("ref", wanted)
+            if wanted in self.disabled:
+                raise ProjectError(f"{name} reads {shown!r}, which is disabled", location=location)
+            where = f" in package {package!r}" if package else ""
+            raise unknown(f"{name} reads ref({shown!r}){where}, which is not there", wanted, self.by_id, location)
         for source_name, table_name in trace.sources:
-            resolved = self.context.sources.get((source_name, table_name))
-            if resolved is None:
-                known = {f"{source.source_name}.{source.table_name}": source for source in self.declared.sources}
-                wanted = f"{source_name}.{table_name}"
-                raise unknown(
-                    f"{name} reads source({source_name!r}, {table_name!r}), which is not there",
-                    wanted,
-                    known,
-                    location,
-                )
-            found[resolved.id] = None
-        return tuple(found)
+            if (source_name, table_name) in self.context.sources:
+                continue
+            known = {f"{source.source_name}.{source.table_name}": source for source in self.declared.sources}
+            message = f"{name} reads source({source_name!r}, {table_name!r}), which is not there"
+            location = at.place_of_call("source", source_name, table_name)
+            raise unknown(message, f"{source_name}.{table_name}", known, location)
+        return self.found(trace)
+
+    def found(self, trace: RenderTrace) -> tuple[str, ...]:
+        """Return the ids that a template reads, without what is not there."""
+        refs = [self.context.refs.get(key) for key in trace.refs]
+        sources = [self.context.sources.get(key) for key in trace.sources]
+        return tuple(dict.fromkeys(each.id for each in (*refs, *sources) if each is not None))
 
     def known(self, ids: Iterable[str], location: Location, name: str) -> tuple[str, ...]:
         """Return ids that compiled SQL names, after looking that all of them are there.
@@ -155,13 +160,19 @@ class Drafts:
         Raises:
             UnknownNodeError: One is not, or is disabled.
         """
-        there = {**self.by_id, **{source.id: source for source in self.declared.sources}}
+        there = set(self.there(ids))
         for each in ids:
             if each in self.disabled:
                 raise ProjectError(f"{name} reads {each!r}, which is disabled", location=location)
             if each not in there:
-                raise unknown(f"{name} reads {each!r}, which is not there", each, there, location)
+                known = dict.fromkeys((*self.by_id, *(source.id for source in self.declared.sources)))
+                raise unknown(f"{name} reads {each!r}, which is not there", each, known, location)
         return tuple(dict.fromkeys(ids))
+
+    def there(self, ids: Iterable[str]) -> tuple[str, ...]:
+        """Return those of some ids that are nodes or sources."""
+        sources = {source.id for source in self.declared.sources}
+        return tuple(dict.fromkeys(each for each in ids if each in self.by_id or each in sources))
 
     def relations_read(self, reads: Iterable[str]) -> dict[str, str]:
         """Return what SQL reads nodes and sources from, by id, with ephemerals replaced by what they read; sorted."""
@@ -189,7 +200,7 @@ class Drafts:
 
         def visit(name: str, path: tuple[str, ...]) -> None:
             each = self.by_id.get(name)
-            if each is None or each.materialized is not Materialized.EPHEMERAL:
+            if each is None or each.materialized is not Materialized.EPHEMERAL or each.error is not None:
                 return
             if name in path:
                 raise ProjectError(
@@ -212,3 +223,15 @@ def cte_name(name: str) -> str:
     '__dbt__cte__base_v2'
     """
     return f"__dbt__cte__{name.replace('.', '_')}"
+
+
+def error_in(action: Callable[..., object], *args: Any, location: Location) -> NodeError | None:
+    """Return what is wrong with a node, as taking a step with it shows; None where the step goes well.
+
+    Templates and libraries may raise anything: what they raise is an error of that node, and of no other.
+    """
+    try:
+        action(*args)
+    except Exception as error:  # noqa: BLE001 - see above
+        return NodeError.of(error, location)
+    return None

@@ -9,9 +9,19 @@ from datetime import datetime, timezone
 from typing import Any, TypeAlias
 
 from sao_dagster.core.hashing import digest
-from sao_dagster.core.nodes import RELATION, Asking, CodeVersion, CompiledSql, Materialized, Model, Node, Seed
+from sao_dagster.core.nodes import (
+    RELATION,
+    Asking,
+    CodeVersion,
+    CompiledSql,
+    Materialized,
+    Model,
+    Node,
+    NodeError,
+    Seed,
+)
 from sao_dagster.errors import NeedsConnectionError, ProjectError, RenderError, UnsupportedError
-from sao_dagster.projects.assembly.drafts import Draft, Drafts
+from sao_dagster.projects.assembly.drafts import Draft, Drafts, Template
 from sao_dagster.projects.config import NodeConfig, is_code
 from sao_dagster.projects.declarations import CompiledDeclaration
 from sao_dagster.projects.templates.render import Render, RenderSubject, RenderTrace, TemplateContext, TimedExpression
@@ -79,26 +89,36 @@ class ModelAssembly:
         draft.trace.needs_connection = draft.trace.needs_connection or trace.needs_connection
         draft.trace.macros.update(trace.macros)
         draft.trace.settings.update(trace.settings)
-        more = self.drafts.reads(trace, draft.declared.location, draft.id)
+        template = Template(draft.declared.sql or "", draft.declared.location)
+        more = self.drafts.reads(trace, template, draft.id)
         draft.depends_on = tuple(dict.fromkeys((*draft.depends_on, *more)))
 
-    def finish(self, draft: Draft, nodes: dict[str, Node]) -> None:
-        """Add the node of a draft to those that are there.
+    def node(self, draft: Draft) -> Node:
+        """Return the node of a draft: as it is built, or as far as it is known what is wrong with it."""
+        if draft.error is None:
+            try:
+                return self._node(draft)
+            except Exception as error:  # noqa: BLE001 - a parser of SQL may raise anything; it is this model that cannot be read
+                draft.error = NodeError.of(error, draft.declared.location)
+        return self._broken(draft)
 
-        Raises:
-            ProjectError: Its configuration contradicts itself, or its SQL cannot be read.
-        """
-        nodes[draft.id] = self._node(draft)
+    def _broken(self, draft: Draft) -> Node:
+        """Return the node of a broken draft, which is never built; its code is its text, so that an edit is another code."""
+        declaration = draft.declared
+        common = {**self._common(draft), "error": draft.error}
+        code = CodeVersion({"broken": digest([declaration.sql, declaration.csv_digest, str(draft.error)])})
+        if declaration.csv is not None:
+            return Seed(**common, code=code, path=declaration.csv)
+        return Model(**common, code=code, raw_sql=declaration.sql or "", compiled=CompiledSql(""))
 
-    def _node(self, draft: Draft) -> Node:
-        """Return the node of a draft: a seed, or a model with its fingerprint, its volatility and, where it is rendered in each run, its compiler."""
+    def _common(self, draft: Draft) -> dict[str, Any]:
+        """Return what models and seeds have in common, whether they can be built or not."""
         declaration, config = draft.declared, draft.config
-        common: dict[str, Any] = {
+        return {
             "name": draft.id,
             "relation": draft.relation,
             "materialized": draft.materialized,
             "depends_on": draft.depends_on,
-            "policy": config.policy(lambda text: TimedExpression(self.drafts.context, draft.subject, text)),
             "fqn": declaration.fqn,
             "location": declaration.location,
             "description": declaration.description,
@@ -111,6 +131,12 @@ class ModelAssembly:
             "resource_type": declaration.resource_type,
             "undeclared": draft.undeclared,
         }
+
+    def _node(self, draft: Draft) -> Node:
+        """Return the node of a draft: a seed, or a model with its fingerprint, its volatility and, where it is rendered in each run, its compiler."""
+        declaration, config = draft.declared, draft.config
+        common = self._common(draft)
+        common["policy"] = config.policy(lambda text: TimedExpression(self.drafts.context, draft.subject, text))
         if declaration.csv is not None:
             return Seed(
                 **common,
@@ -201,29 +227,9 @@ class ModelAssembly:
             raise
 
     def _macros_digest(self, draft: Draft) -> str:
-        """Return a digest of every macro that a template may reach, and of the settings it read.
-
-        Names are followed through the text of the macro files, which errs on the side of too many.
-        """
+        """Return a digest of every macro that a template may reach, and of the settings it read."""
         registry = self.drafts.context.macros
-        packages = list(registry.packages())
-        pending = list({file.path: file for file in draft.trace.macros.values()}.values())
-        texts = {file.path: file.text for file in pending}
-        before, after = _hook_templates(draft)
-        names = set(re.findall(r"\w+", " ".join((draft.declared.sql or "", *before, *after))))
-        while True:
-            more = [
-                file
-                for name in names
-                for package in packages
-                if (file := registry.find(package, name)) and file.path not in texts
-            ]
-            pending += more
-            if not pending:
-                break
-            texts.update({file.path: file.text for file in pending})
-            names = {name for file in pending for name in re.findall(r"\w+", file.text)}
-            pending = []
+        texts = {file.path: file.text for file in registry.reached(templates_of(draft), draft.trace.macros.values())}
         settings = {key: str(value) for key, value in draft.trace.settings.items()}
         return digest([sorted(texts.items()), settings])
 
@@ -274,6 +280,12 @@ class TemplateCompiler:
             sql, again = compiled.sql, compiled.incremental_sql
         before, after = _statements(self.hooks, compiled, rendered)
         return CompiledSql(sql=sql, incremental_sql=again, pre_hooks=before, post_hooks=after)
+
+
+def templates_of(draft: Draft) -> str:
+    """Return all text with Jinja that a draft is made of."""
+    before, after = _hook_templates(draft)
+    return " ".join((draft.declared.sql or "", *before, *after))
 
 
 def _hook_templates(draft: Draft) -> Hooks:

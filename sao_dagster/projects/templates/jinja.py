@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 from types import CodeType
-from typing import Any
+from typing import Any, TypeVar
 
 import jinja2
 from jinja2 import nodes
@@ -21,8 +21,10 @@ from jinja2.parser import Parser
 from jinja2.runtime import Context, Macro
 from jinja2.utils import missing
 
-from sao_dagster.errors import Location, RenderError, SaoError, UnsupportedError
+from sao_dagster.errors import Location, RenderError, SaoError, UnsupportedError, words_of
 from sao_dagster.projects.cache import TemplateCodes
+
+T = TypeVar("T")
 
 _PREFIX = "macro__"  # so that a name in a macro file is looked up here, and not bound to a neighbour by Jinja
 
@@ -188,6 +190,29 @@ class MacroRegistry:
         """
         _macro_template(file.text, file.path)
 
+    def reached(self, text: str, files: Iterable[MacroFile] = ()) -> list[MacroFile]:
+        """Return every file of macros that a template may reach.
+
+        Names are followed through the text of the macro files, which errs on the side of too many.
+
+        Args:
+            text: The template.
+            files: Those that it is known to reach.
+        """
+        packages = list(self.packages())
+        found = {file.path: file for file in files}
+        names = set(re.findall(r"\w+", text)).union(*(re.findall(r"\w+", file.text) for file in found.values()))
+        while names:
+            more = {
+                file.path: file
+                for name in names
+                for package in packages
+                if (file := self.find(package, name)) and file.path not in found
+            }
+            found.update(more)
+            names = {name for file in more.values() for name in re.findall(r"\w+", file.text)}
+        return list(found.values())
+
     def packages(self) -> Iterable[str]:
         """Return the packages that have macros."""
         return self._found
@@ -204,12 +229,13 @@ class MacroRegistry:
         return macro
 
 
-_MACRO_NAME = re.compile(r"\{%-?\s*(?:(macro)|(?:data_)?test)\s+([A-Za-z_]\w*)\s*\(")
+_MACRO_NAME = re.compile(r"\{%-?\s*(macro|(?:data_)?test|materialization)\s+([A-Za-z_]\w*)\s*[(,]")
+_PREFIXES = {"macro": "", "test": "test_", "data_test": "test_", "materialization": "materialization_"}
 
 
 def _names_in(text: str) -> Iterable[str]:
     for kind, name in _MACRO_NAME.findall(text):
-        yield name if kind else f"test_{name}"
+        yield _PREFIXES[kind] + name
 
 
 def render(text: str, path: str, variables: Mapping[str, Any], name: str | None = None) -> str:
@@ -224,7 +250,14 @@ def render(text: str, path: str, variables: Mapping[str, Any], name: str | None 
     Raises:
         RenderError: It is not Jinja, or fails.
     """
-    return _guarded(lambda: _template(text, path).render(dict(variables)), text, path, name)
+
+    def rendered() -> str:
+        try:
+            return _template(text, path).render(dict(variables))
+        except MacroReturn as returned:
+            return "" if returned.value is None else str(returned.value)
+
+    return guarded(rendered, path, name)
 
 
 def evaluate(text: str, path: str, variables: Mapping[str, Any], name: str | None = None) -> Any:
@@ -236,15 +269,23 @@ def evaluate(text: str, path: str, variables: Mapping[str, Any], name: str | Non
     holder: list[Any] = []
     template = "{% do __keep__(" + text + ") %}"
     seen = {**variables, "__keep__": holder.append}
-    _guarded(lambda: _template(template, path).render(seen), text, path, name)
+    guarded(lambda: _template(template, path).render(seen), path, name)
     return holder[0]
 
 
-def _guarded(action: Callable[[], str], text: str, path: str, name: str | None) -> str:
+def guarded(action: Callable[[], T], path: str, name: str | None) -> T:
+    """Return what an action with templates gives.
+
+    Args:
+        action: It renders a template, or calls a macro.
+        path: Where the template is written, for messages.
+        name: What it belongs to, for messages.
+
+    Raises:
+        RenderError: It fails, with the deepest line of a template that it was in.
+    """
     try:
         return action()
-    except MacroReturn as returned:
-        return "" if returned.value is None else str(returned.value)
     except SaoError as error:
         error.name = error.name or name
         error.location = error.location or _place(error, path)
@@ -253,20 +294,27 @@ def _guarded(action: Callable[[], str], text: str, path: str, name: str | None) 
         raise RenderError(str(error.message), name=name, location=_place(error, path)) from error
     except RecursionError as error:
         raise RenderError("a macro calls itself without end", name=name, location=Location(path)) from error
-    except (TypeError, ValueError, AttributeError, KeyError, IndexError, ZeroDivisionError) as error:
-        what = f"{type(error).__name__}: {error}"
-        raise RenderError(f"rendering failed with {what}", name=name, location=_place(error, path)) from error
+    except Exception as error:  # what templates call may raise anything
+        message = f"rendering failed with {words_of(error)}"
+        raise RenderError(message, name=name, location=_place(error, path)) from error
 
 
 def _place(error: BaseException, path: str) -> Location:
-    """Return the deepest line of a template in a traceback; Jinja rewrites tracebacks to name them."""
+    """Return the deepest line of a template in a traceback.
+
+    Jinja rewrites tracebacks of whole templates so that they name lines; those of a macro that was called from here are of the
+    Python that it made.
+    """
     line = None
     where = path
     trace = error.__traceback__
     while trace is not None:
         filename = trace.tb_frame.f_code.co_filename
         if filename == path or filename.endswith((".sql", ".yml", ".yaml")):
+            template = trace.tb_frame.f_globals.get("__jinja_template__")
             where, line = filename, trace.tb_lineno
+            if isinstance(template, jinja2.Template):
+                line = template.get_corresponding_lineno(line)
         trace = trace.tb_next
     return Location(where, line)
 

@@ -31,7 +31,15 @@ from sao_dagster.projects.templates.context_objects import (
     modules,
     raise_compiler_error,
 )
-from sao_dagster.projects.templates.jinja import BUILTINS, MacroFile, MacroRegistry, MacroReturn, evaluate, render
+from sao_dagster.projects.templates.jinja import (
+    BUILTINS,
+    MacroFile,
+    MacroRegistry,
+    MacroReturn,
+    evaluate,
+    guarded,
+    render,
+)
 from sao_dagster.sql.dialects import Dialect, dialect_named
 
 PINNED_TIME = datetime(2000, 1, 1, tzinfo=timezone.utc)
@@ -197,11 +205,12 @@ class Render:
 
         Raises:
             LookupError: There is no such macro.
+            RenderError: It fails.
         """
         macro = self._macro(self.subject.package, name)
         if macro is missing:
             raise LookupError(name)
-        return macro(*args, **kwargs)
+        return guarded(lambda: macro(*args, **kwargs), self.subject.path, self.subject.name)
 
     # ------------------------------------------------------------------ names
 
