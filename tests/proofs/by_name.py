@@ -113,6 +113,9 @@ def calls(engine: Engine) -> Iterator[Call]:
             seen.update(_written(name, kind, mine))
     for text, types in _GRAMMAR:
         yield Call(text, types)
+    for kind in ("integer", "double precision", "numeric", "text", "timestamp", "interval"):
+        for name in ("percentile_cont", "percentile_disc"):
+            yield Call(f"{name}(0.5) within group (order by {{0}})", (kind,), over=True)
     kinds = [each for each in VALUES if engine.dialect == "duckdb" or each not in _ONLY["duckdb"]]
     for one, other in product(kinds, kinds):
         yield Call(f"cast({{0}} as {other})", (one,))
@@ -178,6 +181,8 @@ _GRAMMAR: tuple[tuple[str, tuple[str, ...]], ...] = (
     ("({0}, null) is not null", ("integer",)),
     ("row({0}, {1}, null) = row({0}, {1}, null)", ("integer", "integer")),
     ("array[{0}, null] = array[{1}, null]", ("integer", "integer")),
+    ("({0}, {1}) <= (1, null)", ("integer", "integer")),
+    ("(null, {0}) > ({1}, 1)", ("integer", "integer")),
     ("{0} is distinct from {1}", ("integer", "bigint")),
     ("row({0}, {1})", ("integer", "text")),
     ("array[{0}, {1}]", ("integer", "integer")),
@@ -224,6 +229,10 @@ _GRAMMAR: tuple[tuple[str, tuple[str, ...]], ...] = (
     ("cast({0} as decimal(3, 1))", ("double precision",)),
     ("cast({0} as bit(8))", ("integer",)),
     ("{0} / 2", ("integer",)),
+    ("{0} / cast(0.1 as integer)", ("integer",)),
+    ("{0} / cast(2 as numeric(5, 2))", ("numeric",)),
+    ("{0} // 2", ("bigint",)),
+    ("{0} % -1", ("bigint",)),
     ("{0} / 2.0", ("numeric",)),
     ("{0} / 0.5", ("double precision",)),
     ("{0} % 2", ("integer",)),
@@ -345,6 +354,7 @@ def _questions(call: Call, names: Sequence[str]) -> Iterator[_Question]:
             columns = ["n" if each == place else "a" for each in range(len(names))]
             yield _Question("not_null", written(columns), source(columns))
         if " over " not in call.text:
+            yield _Question("not_null", written(filled), source(filled), " group by x0.o < 3")
             yield _Question("not_null", written(filled), source(filled), " group by x0.o")
         return
     for place in range(len(names)):

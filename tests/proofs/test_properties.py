@@ -164,7 +164,6 @@ def test_engines_differ(query: str, dialect: str, expected: str) -> None:
     [
         "select * from t pivot (max(a) for s in ('x', 'y'))",
         "select * from (values (1, 'x', 3)) v(a, s, n) pivot (max(n) for s in ('x', 'y'))",
-        "select * from unnest([1, 2]) with ordinality",
         "select * from unknown_table",
         "select columns('a|b') from t",
         "select a from t union by name select n as a from u",

@@ -24,6 +24,8 @@ def describe_aggregate(block: QueryBlock, node: exp.Expr) -> ExpressionFacts | i
     inside = block.before_groups or block
     if isinstance(function, functions.COUNTS):
         return ExpressionFacts(INTEGER, not_null=Proof("count"))
+    if isinstance(node, exp.WithinGroup):
+        return _percentile(inside, node, block.filled)
     if not isinstance(function, functions.AGGREGATES) or not isinstance(function.this, exp.Expr):
         return ExpressionFacts()
     if isinstance(function.this, exp.Star) or function.args.get("expressions"):
@@ -46,6 +48,18 @@ def describe_aggregate(block: QueryBlock, node: exp.Expr) -> ExpressionFacts | i
             block.rows.add_dependency({number}, block.rows.identity, follow("picked_key", unique), {number})
             return number
     return found
+
+
+def _percentile(inside: QueryBlock, node: exp.WithinGroup, filled: Proof | None) -> ExpressionFacts:
+    """`percentile_cont(0.5) within group (order by x)`: one of the values, or between two numbers."""
+    function, ordered = node.this, node.expression.expressions
+    known = isinstance(function, exp.PercentileCont | exp.PercentileDisc) and isinstance(function.this, exp.Literal)
+    if not known or len(ordered) != 1:
+        return ExpressionFacts()
+    column = inside.intern(ordered[0].this)
+    reason, kind = inside.rows.not_null_proof(column), inside.rows.type_of(column)
+    fits = kind.kind in NUMBER_KINDS or (isinstance(function, exp.PercentileDisc) and kind.kind is not Kind.OTHER)
+    return ExpressionFacts(not_null=follow("aggregate", reason, filled) if reason and filled and fits else None)
 
 
 def unwrapped(node: exp.Expr) -> tuple[exp.Expr, bool]:

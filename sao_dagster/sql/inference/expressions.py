@@ -18,6 +18,7 @@ from sao_dagster.sql.inference.query_block import ExpressionFacts, QueryBlock, i
 from sao_dagster.sql.inference.types import (
     BOOLEAN,
     INTEGER,
+    NESTED,
     NUMBER,
     NUMBER_KINDS,
     PLAIN,
@@ -49,9 +50,9 @@ def describe(block: QueryBlock, node: exp.Expr) -> ExpressionFacts | int:
 # ---------------------------------------------------------------------- constants
 
 
-def _literal(block: QueryBlock, node: exp.Literal) -> ExpressionFacts:
+def _literal(block: QueryBlock, node: exp.Literal | exp.National) -> ExpressionFacts:
     proof = Proof("literal")
-    if node.is_string:
+    if node.is_string or isinstance(node, exp.National):
         return ExpressionFacts(TEXT, (), proof, domain=Domain(frozenset({node.name}), proof))
     if node.is_int and int(node.name) < 2**63:
         return ExpressionFacts(INTEGER, (), proof, domain=Domain(frozenset({int(node.name)}), proof))
@@ -135,6 +136,8 @@ def _result_type(block: QueryBlock, node: exp.Expr, columns: Sequence[int]) -> T
         return BOOLEAN
     if isinstance(node, functions.TEXT_RESULTS):
         return TEXT
+    if isinstance(node, exp.Array | exp.Struct):
+        return NESTED
     if isinstance(node, functions.INTEGER_RESULTS):
         return INTEGER
     if isinstance(node, functions.NUMBER_RESULTS):
@@ -410,13 +413,29 @@ def _parts(block: QueryBlock, columns: Sequence[int]) -> list[tuple[RowFacts, in
 # ---------------------------------------------------------------------- conditions as values
 
 
+def _compared(block: QueryBlock, node: exp.Expr) -> ExpressionFacts:
+    """A comparison; one of rows is not null where nothing in them is."""
+    if not isinstance(node.this, exp.Tuple) or not isinstance(node.expression, exp.Tuple):
+        return _function(block, node)
+    columns = tuple(block.intern(each) for side in (node.this, node.expression) for each in _leaves(side))
+    return ExpressionFacts(BOOLEAN, columns, strict=_has_value(block, node, columns), rule="comparison")
+
+
+def _leaves(node: exp.Expr) -> list[exp.Expr]:
+    """Return the values in a row that is written out, and in rows in it."""
+    if isinstance(node, exp.Tuple | exp.Paren):
+        parts = node.expressions if isinstance(node, exp.Tuple) else [node.this]
+        return [leaf for each in parts for leaf in _leaves(each)]
+    return [node]
+
+
 def _in(block: QueryBlock, node: exp.In) -> ExpressionFacts:
     if node.args.get("query") is None and node.args.get("unnest") is None and node.args.get("field") is None:
-        columns = tuple(block.intern(each) for each in (node.this, *node.expressions))
         rows_compared = isinstance(node.this, exp.Tuple)
-        return ExpressionFacts(
-            BOOLEAN, columns, strict=not rows_compared, rejects=() if rows_compared else columns[:1], rule="in"
-        )
+        parts = [node.this, *node.expressions]
+        columns = tuple(block.intern(leaf) for each in parts for leaf in (_leaves(each) if rows_compared else [each]))
+        strict = not rows_compared or _has_value(block, node, columns)
+        return ExpressionFacts(BOOLEAN, columns, strict=strict, rejects=() if rows_compared else columns[:1], rule="in")
     inner = None if isinstance(node.this, exp.Tuple) else block.intern(node.this)
     query = node.args.get("query")
     if query is None or inner is None:
@@ -447,8 +466,23 @@ def _subquery(block: QueryBlock, node: exp.Expr) -> ExpressionFacts:
     )
 
 
+def _row(block: QueryBlock, node: exp.Expr) -> ExpressionFacts:
+    """`row(a, b)`, which in PostgreSQL counts as null where all of it is."""
+    columns = tuple(map(block.intern, node.expressions))
+    return ExpressionFacts(NESTED, columns, kept_by=columns, rule="row_of_values")
+
+
+def _json_object(block: QueryBlock, node: exp.JSONObject) -> ExpressionFacts:
+    """`json_object('a', x)`, never null where nothing in it is; PostgreSQL's is null where one of its arrays is."""
+    parts = [part for each in node.expressions for part in _arguments(each)]
+    pairs = all(isinstance(each, exp.JSONKeyValue) for each in node.expressions)
+    return ExpressionFacts(UNKNOWN, tuple(map(block.intern, parts)), strict=pairs, rule="strict_function")
+
+
 def _opaque(block: QueryBlock, node: exp.Expr) -> ExpressionFacts:
     """What has a value that nothing is known of."""
+    if node.name.lower() == "row":
+        return _row(block, node)
     for each in _arguments(node):
         if not isinstance(each, exp.Lambda | exp.Star):
             block.intern(each)
@@ -457,7 +491,7 @@ def _opaque(block: QueryBlock, node: exp.Expr) -> ExpressionFacts:
 
 Handler = Callable[[QueryBlock, Any], ExpressionFacts | int]
 _HANDLERS: tuple[tuple[Any, Handler], ...] = (
-    (exp.Literal, _literal),
+    ((exp.Literal, exp.National), _literal),
     (exp.Boolean, _boolean),
     (exp.Null, _null),
     (exp.Window, describe_window),
@@ -468,6 +502,9 @@ _HANDLERS: tuple[tuple[Any, Handler], ...] = (
     (exp.Exists, _exists),
     ((exp.Subquery, exp.Query), _subquery),
     (exp.In, _in),
+    (functions.COMPARISONS, _compared),
+    (exp.Tuple, _row),
+    (exp.JSONObject, _json_object),
     (exp.Neg, _negative),
     ((exp.And, exp.Or), _connected),
     ((exp.Add, exp.Sub), _shift),

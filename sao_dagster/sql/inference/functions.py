@@ -16,7 +16,10 @@ COMPARISONS = (exp.EQ, exp.NEQ, exp.LT, exp.LTE, exp.GT, exp.GTE)
 MATCHES = (exp.Like, exp.ILike, exp.RegexpLike, exp.SimilarTo, exp.Glob, exp.StartsWith)
 DIVISIONS = (exp.Div, exp.IntDiv, exp.Mod)
 ARITHMETIC = (exp.Add, exp.Sub, exp.Mul)
-_TEXT = (exp.Lower, exp.Upper, exp.Trim, exp.Substring, exp.Replace, exp.Reverse, exp.Left, exp.Right, exp.Initcap)
+_TEXT = (
+    exp.Lower, exp.Upper, exp.Trim, exp.Substring, exp.Replace, exp.Reverse, exp.Left, exp.Right, exp.Initcap, exp.RegexpReplace,
+    exp.Repeat,
+)  # fmt: skip
 _TEXT_TO_OTHER = (exp.Length, exp.StrPosition, exp.MD5, exp.SHA, exp.SHA2, exp.Unicode)
 NUMBERS = (exp.Neg, exp.Abs, exp.Ceil, exp.Floor, exp.Round, exp.Sign, exp.BitwiseNot)
 _BITS = (exp.BitwiseAnd, exp.BitwiseOr, exp.BitwiseXor)
@@ -91,7 +94,7 @@ RANKS = (exp.RowNumber, exp.Rank, exp.DenseRank, exp.PercentRank, exp.CumeDist, 
 SET_RETURNING = (exp.Explode, exp.Unnest, exp.UDTF, exp.ExplodingGenerateSeries, exp.Inline)
 
 SCALARS = frozenset(
-    {"strlen", "hash", "year", "epoch", "printf", "format", "to_char", "strftime", "list_value", "bit_count", "md5_number"}
+    {"row", "strlen", "hash", "year", "epoch", "printf", "format", "to_char", "strftime", "list_value", "bit_count", "md5_number"}
 )  # fmt: skip
 """Names of functions that sqlglot does not know and that give one value for one row."""
 
@@ -155,4 +158,9 @@ def never_null_concat(node: exp.Expr, dialect: str) -> bool:
 
 
 def _is_nonzero(node: exp.Expr) -> bool:
-    return isinstance(node, exp.Literal) and not node.is_string and float(node.name) != 0
+    """Return whether a number is written that is not 0; a cast may round a fraction to it."""
+    cast = False
+    while type(node) is exp.Cast or isinstance(node, exp.Paren):
+        cast = cast or isinstance(node, exp.Cast)
+        node = node.this
+    return isinstance(node, exp.Literal) and not node.is_string and float(node.name) != 0 and (node.is_int or not cast)

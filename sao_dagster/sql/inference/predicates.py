@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from functools import reduce
+from math import inf
 from typing import Any
 
 from sqlglot import exp
@@ -26,6 +27,7 @@ class Effects:
         domains: Possible values.
         nulls: Columns that are null.
         never: Why there are no such rows, if there are none.
+        bounds: Least and greatest values of whole numbers.
     """
 
     not_null: Found = field(default_factory=dict)
@@ -33,9 +35,15 @@ class Effects:
     domains: dict[int, Domain] = field(default_factory=dict)
     nulls: Found = field(default_factory=dict)
     never: Proof | None = None
+    bounds: dict[int, tuple[float, float]] = field(default_factory=dict)
 
     def both(self, other: Effects) -> Effects:
         """Return what holds where two conditions hold."""
+        bounds = dict(self.bounds)
+        for column, (low, high) in other.bounds.items():
+            least, most = bounds.get(column, (low, high))
+            bounds[column] = max(low, least), min(high, most)
+        empty = Proof("contradiction") if any(low > high for low, high in bounds.values()) else None
         domains = dict(self.domains)
         for column, domain in other.domains.items():
             known = domains.get(column)
@@ -45,7 +53,8 @@ class Effects:
             {**self.equal, **other.equal},
             domains,
             {**self.nulls, **other.nulls},
-            self.never or other.never,
+            self.never or other.never or empty,
+            bounds,
         )
 
     def either(self, other: Effects) -> Effects:
@@ -84,6 +93,7 @@ class Effects:
             {column: domain.by("or", reason) for column, domain in self.domains.items()},
             {column: follow("or", proof, reason) for column, proof in self.nulls.items()},
             None if self.never is None else follow("or", self.never, reason),
+            self.bounds,
         )
 
 
@@ -157,7 +167,7 @@ def _value(block: QueryBlock, node: exp.Expr, holds: bool) -> Effects:
 def _compared(block: QueryBlock, node: exp.Expr, holds: bool) -> Effects:
     """`a = b` and the like; neither side is null, whether it holds or not."""
     if any(isinstance(side, exp.Tuple) for side in (node.this, node.expression)):
-        return _rows_equal(block, node.this, node.expression) if isinstance(node, exp.EQ) and holds else Effects()
+        return _rows_compared(block, node) if holds else Effects()
     if isinstance(node.expression, exp.Any | exp.All):
         one = block.intern(node.this)
         return Effects({one: Proof("comparison")}) if holds and isinstance(node.expression, exp.Any) else Effects()
@@ -166,6 +176,7 @@ def _compared(block: QueryBlock, node: exp.Expr, holds: bool) -> Effects:
     found = Effects({one: proof, other: proof})
     if not can_be_compared(block.rows.type_of(one), block.rows.type_of(other)):
         return found
+    found.bounds = _bounds(block, node, one, other, holds=holds)
     equal = isinstance(node, exp.EQ) == holds and isinstance(node, exp.EQ | exp.NEQ)
     if equal:
         _equate(block, found, one, other)
@@ -175,6 +186,53 @@ def _compared(block: QueryBlock, node: exp.Expr, holds: bool) -> Effects:
     else:
         _bound(block, found, node, one, other, holds=holds)
     return found
+
+
+def _bounds(block: QueryBlock, node: exp.Expr, one: int, other: int, *, holds: bool) -> dict[int, tuple[float, float]]:
+    """Return the least and the greatest value of a whole number that is compared with a constant."""
+    found = {}
+    for column, constant, mirrored in ((one, other, False), (other, one, True)):
+        domain = block.rows.domains.get(constant)
+        if (
+            domain is None
+            or len(domain.values) != 1
+            or {block.rows.type_of(each).kind for each in (one, other)} != {Kind.INTEGER}
+        ):
+            continue
+        value = int(next(iter(domain.values)))
+        ranges: dict[type[exp.Expr], tuple[float, float]] = {
+            exp.EQ: (value, value), exp.LT: (-inf, value - 1), exp.LTE: (-inf, value), exp.GT: (value + 1, inf), exp.GTE: (value, inf),
+        }  # fmt: skip
+        kind = type(node) if holds else _OPPOSITE[type(node)]
+        kind = _MIRRORED.get(kind, kind) if mirrored else kind
+        if kind in ranges:
+            found[column] = ranges[kind]
+    return found
+
+
+_MIRRORED: dict[type[exp.Expr], type[exp.Expr]] = {exp.LT: exp.GT, exp.GT: exp.LT, exp.LTE: exp.GTE, exp.GTE: exp.LTE}
+_OPPOSITE: dict[type[exp.Expr], type[exp.Expr]] = {
+    exp.EQ: exp.NEQ,
+    exp.NEQ: exp.EQ,
+    exp.LT: exp.GTE,
+    exp.GTE: exp.LT,
+    exp.LTE: exp.GT,
+    exp.GT: exp.LTE,
+}
+
+
+def _rows_compared(block: QueryBlock, node: exp.Expr) -> Effects:
+    """`(a, b) < (1, 2)`: false or null where `a` is null, which DuckDB takes for the greatest value there."""
+    if isinstance(node, exp.EQ):
+        return _rows_equal(block, node.this, node.expression)
+    less, more = (node.this, node.expression) if isinstance(node, exp.LT | exp.LTE) else (node.expression, node.this)
+    rows = isinstance(less, exp.Tuple) and isinstance(more, exp.Tuple)
+    if not rows or isinstance(node, exp.NEQ) or len(less.expressions) != len(more.expressions):
+        return Effects()
+    one, other = (block.intern(side.expressions[0]) for side in (less, more))
+    reason = block.rows.not_null_proof(other)
+    nested = any(block.rows.type_of(each).kind in (Kind.NESTED, Kind.OTHER) for each in (one, other))
+    return Effects({one: follow("comparison", reason)}) if reason is not None and not nested else Effects()
 
 
 def _rows_equal(block: QueryBlock, one: exp.Expr, other: exp.Expr) -> Effects:
@@ -192,9 +250,11 @@ def _rows_equal(block: QueryBlock, one: exp.Expr, other: exp.Expr) -> Effects:
             found = found.both(_rows_equal(block, a, b))
             continue
         left, right = block.intern(a), block.intern(b)
-        if left == right or not can_be_compared(block.rows.type_of(left), block.rows.type_of(right)):
+        types = block.rows.type_of(left), block.rows.type_of(right)
+        if left == right or any(each.kind is Kind.OTHER for each in types):
             continue
-        _equate(block, found, left, right)
+        if can_be_compared(*types):
+            _equate(block, found, left, right)
         for column, source in ((left, right), (right, left)):
             reason = block.rows.not_null_proof(source)
             if reason is not None:

@@ -15,10 +15,11 @@ from sao_dagster.sql.inference.expressions import describe
 from sao_dagster.sql.inference.joins import Side, join
 from sao_dagster.sql.inference.names import NamedRelation, Names, NotUnderstoodError, name_of, read_only
 from sao_dagster.sql.inference.output import Output
+from sao_dagster.sql.inference.pivots import unpivoted
 from sao_dagster.sql.inference.query_block import Context, QueryBlock
 from sao_dagster.sql.inference.selects import Selecting
 from sao_dagster.sql.inference.series import series_of
-from sao_dagster.sql.inference.types import UNKNOWN, Kind, Type, common, is_kept
+from sao_dagster.sql.inference.types import INTEGER, UNKNOWN, Kind, Type, common, is_kept
 
 _OF_RELATIONS = ("alias", "sample", "joins", "laterals")  # parts that are read for relations of any kind
 MOST_VALUES = 500  # rows; of a longer `values` nothing is known but that it has rows
@@ -210,6 +211,8 @@ class QueryReader:
     # ------------------------------------------------------------------ relations
 
     def _table(self, node: exp.Table, block: QueryBlock) -> Side:
+        if node.args.get("pivots") and not any(node.args.get(each) for each in ("joins", "laterals", "sample")):
+            return self._pivoted(node, block)
         name, output = name_of(node.this, self.dialect), None
         known = ("this", "db", "catalog", *_OF_RELATIONS)
         read = all(not value or each in known for each, value in node.args.items())
@@ -220,6 +223,16 @@ class QueryReader:
         elif read:
             output = self._series(node.this, block, alias)
         return self._side(node, output or _opaque(self.ids), block, alias or name)
+
+    def _pivoted(self, node: exp.Table, block: QueryBlock) -> Side:
+        plain = node.copy()
+        plain.set("pivots", None)
+        (pivot, *others), side = node.args["pivots"], self._table(plain, block)
+        try:
+            output = unpivoted(side, pivot, self.ids, self.dialect) if not others else _opaque(self.ids)
+        except NotUnderstoodError:
+            output = _opaque(self.ids)
+        return self._side(pivot, output, block, _alias(pivot, self.dialect) or _alias(node, self.dialect) or node.name)
 
     def _side(self, node: exp.Expr, output: Output, block: QueryBlock, name: str) -> Side:
         """Return a relation under its name, with the column names and the joins that it has in brackets."""
@@ -273,9 +286,14 @@ class QueryReader:
 
     def _unnest(self, node: exp.Unnest, block: QueryBlock) -> Output:
         """Return what is known of the elements of an array that is written out, or is a series."""
-        read_only(node, "expressions", *_OF_RELATIONS)
+        read_only(node, "expressions", "offset", *_OF_RELATIONS)
         if len(node.expressions) != 1:
             raise NotUnderstoodError("unnest of several arrays")
+        ordinality = node.args.get("offset")
+        if ordinality:
+            plain = node.copy()
+            plain.set("offset", None)
+            return self._numbered(self._unnest(plain, block), block, ordinality)
         (array,) = node.expressions
         series = self._series(array, block, "unnest")
         if series is not None:
@@ -289,6 +307,16 @@ class QueryReader:
         output.rows.domains.pop(output.ids[0], None)
         output.rows.not_empty = Proof("values")
         return output
+
+    def _numbered(self, output: Output, block: QueryBlock, ordinality: exp.Expr | bool) -> Output:
+        """Return rows of an array with their number, which begins at 1 for each row of what comes before it."""
+        number = next(self.ids)
+        output.rows.types[number] = INTEGER
+        output.rows.not_null[number] = Proof("ordinality")
+        output.rows.bind({number}, Proof("row"))
+        output.rows.add_dependency({number, *block.rows.identity}, output.rows.identity, Proof("ordinality"))
+        name = name_of(ordinality, self.dialect) if isinstance(ordinality, exp.Identifier) else "ordinality"
+        return replace(output, names=[*output.names, name], ids=[*output.ids, number])
 
     def _series(self, node: exp.Expr, block: QueryBlock, name: str) -> Output | None:
         """Return what is known of the values of a series, which may be another one for each row of what comes before it."""

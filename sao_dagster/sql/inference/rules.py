@@ -28,6 +28,7 @@ RULES = {
     "equality": "an equality that holds makes its sides equal",
     "is_null": "is null, and is not null",
     "in": "in a list, or in the result of a query",
+    "contradiction": "no number is within bounds that exclude each other",
     "condition": "a value used as a condition holds",
     "or": "each side of an or says so",
     "exists": "what the inner query of exists asks of outer columns",
@@ -62,6 +63,9 @@ RULES = {
     "except": "what is left of the first side",
     "values": "the rows are written out",
     "series": "a series of numbers or days has no value twice, and no nulls",
+    "ordinality": "rows of an array are numbered from 1",
+    "unpivot": "unpivot gives a row for each of some columns, and leaves those with null out",
+    "row_of_values": "a row is not null where one of its values is not",
     "recursive": "it holds for the first rows and, if for some, for the next",
     "select_without_from": "a select without from gives one row",
 }

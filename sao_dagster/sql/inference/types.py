@@ -26,6 +26,7 @@ class Kind(Enum):
     UUID = "uuid"
     NUMBER = "a number of some type"
     PLAIN = "a number, time or text of some type"
+    NESTED = "array, record or map"
     OTHER = "other"
 
 
@@ -58,7 +59,7 @@ class Type:
     @property
     def certain(self) -> bool:
         """Whether it is known how its values are compared."""
-        return self.kind not in (Kind.NUMBER, Kind.PLAIN, Kind.OTHER)
+        return self.kind not in (Kind.NUMBER, Kind.PLAIN, Kind.NESTED, Kind.OTHER)
 
 
 _EXACT = {Kind.INTEGER, Kind.TEXT, Kind.BOOLEAN, Kind.DATE, Kind.TIMESTAMP, Kind.INSTANT, Kind.UUID}
@@ -67,6 +68,7 @@ NUMBER = Type(Kind.NUMBER)
 PLAIN = Type(Kind.PLAIN)
 WHOLE_DAYS = Type(Kind.PLAIN, whole_days=True)
 INTEGER = Type(Kind.INTEGER)
+NESTED = Type(Kind.NESTED)
 TEXT = Type(Kind.TEXT)
 BOOLEAN = Type(Kind.BOOLEAN)
 
@@ -161,6 +163,7 @@ _OTHERS = {
     _D.TIMESTAMPTZ: Type(Kind.INSTANT),
     _D.UUID: Type(Kind.UUID),
     **dict.fromkeys((_D.TIME, _D.TIMETZ, _D.INTERVAL, _D.TIMESTAMP_S, _D.TIMESTAMP_MS, _D.TIMESTAMP_NS), PLAIN),
+    **dict.fromkeys((_D.ARRAY, _D.LIST, _D.STRUCT, _D.MAP), NESTED),
     **dict.fromkeys((_D.UINT128, _D.INT256, _D.UINT256), NUMBER),
     **dict.fromkeys((_D.CHAR, _D.NCHAR, _D.BPCHAR, _D.ENUM, _D.BLOB, _D.VARBINARY, _D.BIT), PLAIN),
 }
