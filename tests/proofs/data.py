@@ -12,11 +12,11 @@ from sao_dagster.sql.inference.infer import TableFacts
 TYPES = {
     "duckdb": {
         "int": "INTEGER", "big": "BIGINT", "text": "VARCHAR", "float": "DOUBLE", "date": "DATE", "bool": "BOOLEAN",
-        "digits": "VARCHAR",
+        "digits": "VARCHAR", "huge": "HUGEINT", "unsigned": "UHUGEINT", "part": "DECIMAL(38,37)",
     },
     "postgres": {
         "int": "integer", "big": "bigint", "text": "text", "float": "double precision", "date": "date", "bool": "boolean",
-        "digits": "text",
+        "digits": "text", "huge": "numeric(39, 0)", "unsigned": "numeric", "part": "numeric(38, 37)",
     },
 }  # fmt: skip
 VALUES: dict[str, list[str]] = {
@@ -27,6 +27,9 @@ VALUES: dict[str, list[str]] = {
     "float": ["'nan'", "'-0.0'", "0.0", "0.4", "1.0", "'infinity'", "9007199254740992.0"],
     "date": ["'2020-01-31'", "'2020-02-29'", "'infinity'", "'1970-01-01'", "'-infinity'"],
     "bool": ["true", "false"],
+    "huge": ["0", "1", "1267650600228229401496703205376", "1267650600228229401496703205377"],
+    "unsigned": ["0", "1", "1267650600228229401496703205376", "1267650600228229401496703205377"],
+    "part": ["0.1", "0.2", "1", "0.5"],
 }
 ACCEPTED: dict[str, list[tuple[str | int, str]]] = {
     "int": [(0, "0"), (1, "1"), (2, "2"), (3, "3"), (-1, "-1")],
@@ -108,7 +111,7 @@ def _table(random_: random.Random, name: str) -> RandomTable:
         "int",
         random_.choice(["int", "big"]),
         "text",
-        random_.choice(["text", "float", "date", "digits"]),
+        random_.choice(["text", "float", "date", "digits", "huge"]),
         random_.choice(list(VALUES)),
     ]
     columns = []

@@ -16,8 +16,14 @@ LITERALS = {
     "date": ["date '2020-01-31'", "date '1970-01-01'"],
     "bool": ["true", "false"],
     "digits": ["'1'", "'01'", "'0'"],
+    "huge": ["cast(1 as numeric(38, 0))", "1267650600228229401496703205376"],
+    "unsigned": ["1", "1267650600228229401496703205377"],
+    "part": ["cast(1 as numeric(38, 0))", "0.1", "0.2"],
 }
-MIXED = {"duckdb": [{"big", "float"}, {"int", "digits"}], "postgres": [{"big", "float"}]}
+MIXED = {
+    "duckdb": [{"big", "float"}, {"int", "digits"}, {"huge", "unsigned"}],
+    "postgres": [{"big", "float"}, {"huge", "unsigned"}],
+}
 """Kinds whose values an engine compares so that different ones are equal to one."""
 NUMBERS = ("int", "big")
 KINDS = {"int": "int", "bigint": "big", "double precision": "float", "text": "text", "date": "date"}
@@ -25,6 +31,7 @@ KINDS = {"int": "int", "bigint": "big", "double precision": "float", "text": "te
 CASTS = {
     "int": ["bigint", "text", "double precision"], "big": ["double precision", "double precision", "text"], "text": ["text"],
     "digits": ["int", "int", "text"], "float": ["int", "text"], "date": ["text"], "bool": ["int", "text"],
+    "huge": ["text", "double precision"], "unsigned": ["text", "double precision"], "part": ["text"],
 }  # fmt: skip
 """Types that values of a kind are cast to."""
 
@@ -119,6 +126,7 @@ class Expressions:
             ]
         second = self.random.choice(refs)
         pair, values = f"({ref.sql}, {second.sql})", f"({self.literal(ref.kind)}, {self.literal(second.kind)})"
+        forms += [f"{pair} < {values}", f"{pair} >= {values}", f"{values} >= {pair}"]
         forms += [f"{pair} = {values}", f"{pair} in ({values}, ({self.literal(ref.kind)}, {second.sql}))"]
         if ref.kind == "text":
             forms += [f"{ref.sql} like 'a%'", f"lower({ref.sql}) = 'a'", f"length({ref.sql}) > 0"]
@@ -195,13 +203,19 @@ class Expressions:
             self.pick(refs, "int"),
             self.pick(refs, "float"),
         )
+        if kind in ("huge", "unsigned", "part"):
+            return [f"coalesce({inner}, {self.pick(refs, 'int')})", f"nullif({inner}, {self.pick(refs, 'int')})"]
         if kind in NUMBERS:
+            tried = ["big", "float", "text"] if self.dialect == "duckdb" else []
             return [
+                *(f"cast(try_cast({self.pick(refs, each)} as smallint) as {'int' if kind == 'int' else 'bigint'})" for each in tried),
                 f"{inner} + 1", f"1 - {inner}", f"-({inner})", f"{inner} + {other}", f"abs({inner})", f"{inner} % 2", f"length({text})",
                 f"cast({whole} as bigint)" if kind == "big" else f"cast(extract(year from {date}) as int)", f"sign({inner})::int", f"cast({floating} as int)", f"extract(year from {date})", f"cast({self.pick(refs, 'digits')} as int)",
             ]  # fmt: skip
         if kind == "text":
+            pattern = "substring({0} from '[a-z]')" if self.dialect == "postgres" else "regexp_extract({0}, '[a-z]')"
             return [
+                pattern.format(inner), f"regexp_replace({inner}, '[a1]', {other})", f"concat_ws({inner}, {other})", f"substring({inner}, 1, {whole})",
                 f"lower({inner})", f"upper({inner})", f"trim({inner})", f"{inner} || 'x'", f"'p' || {inner}", f"{inner} || {other}",
                 f"concat({inner}, 'x')", f"concat({inner}, {other})", f"cast({whole} as text)", f"cast({date} as text)", f"substring({inner}, 1, 1)",
                 f"cast({whole} as text) || '-' || {inner}", f"replace({inner}, 'a', 'b')", f"md5({inner})", f"cast({floating} as text)",
@@ -237,6 +251,8 @@ class Expressions:
         ref = self.random.choice([each for each in refs if each.kind != "bool"] or refs)
         if ref.kind == "bool":
             return Ref(f"bool_and({ref.sql})", "bool")
+        if self.chance(0.1) and ref.kind != "part":
+            return Ref(f"percentile_disc(0.5) within group (order by {ref.sql})", ref.kind)
         functions = ["min", "max", "min", "max"] + (["any_value", "first"] if self.dialect == "duckdb" else [])
         filtered = f" filter (where {self.predicate(refs, 0, 0)})" if self.chance(0.2) else ""
         if ref.kind == "int" and self.chance(0.4):
@@ -257,6 +273,9 @@ class Expressions:
             (f"dense_rank() over ({partition}{order})", "big"),
             (f"count({ref.sql}) over ({partition}{order}{frame})", "big"),
             (f"lag({ref.sql}) over ({partition}{order})", ref.kind),
+            (f"lag({ref.sql}, {self.pick(refs, 'int')}, {self.literal(ref.kind)}) over ({partition}{order})", ref.kind),
+            (f"ntile(case when {self.predicate(refs, 0, 0)} then 2 end) over ({partition}{order})", "big"),
+            (f"ntile(2) over ({partition}{order})", "big"),
             (f"lead({ref.sql}, 1, {self.literal(ref.kind)}) over ({partition}{order})", ref.kind),
             (f"first_value({ref.sql}) over ({partition}{order}{frame})", ref.kind),
         ]

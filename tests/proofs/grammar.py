@@ -31,6 +31,8 @@ class Grammar(Expressions):
             return keyed
         if roll < 0.40:
             return self.times()
+        if roll < 0.42 and (met := self.by_chance()) is not None:
+            return met
         return self.select(depth)
 
     def times(self) -> Made:
@@ -42,6 +44,27 @@ class Grammar(Expressions):
         unit = self.random.choice(["hour", "day", "month"])
         inner = f"select date_trunc('{unit}', {time}) as m from {table.name} {alias} group by 1"
         return Made(f"select cast(m as date) as {name} from ({inner}) {self.fresh('q')}", [Ref(name, "date")])
+
+    def by_chance(self) -> Made | None:
+        """A join on a unique column and on chance, without rows that come twice; None where no table has such a column."""
+        pairs = [
+            (table, one, other, right)
+            for other, right in self.keys
+            for table in self.tables
+            for one in table.columns
+            if one.kind == right.kind
+        ]
+        if not pairs:
+            return None
+        table, one, other, key = self.random.choice(pairs)
+        names = [self.fresh("c"), self.fresh("c")]
+        shown = self.random.choice(other.columns)
+        chance = " and random() < 0.5" if self.chance(0.8) else ""
+        sql = (
+            f"select distinct x.{one.name} as {names[0]}, y.{shown.name} as {names[1]} from {table.name} x "
+            f"left join {other.name} y on x.{one.name} = y.{key.name}{chance}"
+        )
+        return Made(sql, [Ref(names[0], one.kind), Ref(names[1], shown.kind)])
 
     def of_key(self) -> Made | None:
         """An expression of a column that is unique; None where no table has one."""
@@ -201,6 +224,8 @@ class Grammar(Expressions):
         listed = ", ".join(each.sql for each in keys)
         if form < 0.75:
             group = listed
+        elif form < 0.77:
+            group = f"{keys[0].sql}, rollup ({keys[0].sql})"
         elif form < 0.79 and len(keys) == 2:
             group = f"{keys[0].sql}, rollup ({keys[1].sql})"
         elif form < 0.83:
@@ -219,7 +244,13 @@ class Grammar(Expressions):
         """Aggregates over all rows."""
         items = [(self.fresh("c"), self.aggregate(refs)) for _ in range(self.random.randint(1, 2))]
         having = f" having {self.aggregate(refs, numeric=True).sql} > 1" if self.chance(0.2) else ""
-        sql = f"select {', '.join(f'{each.sql} as {name}' for name, each in items)} from {text}{having}"
+        group = ""
+        if self.chance(0.4):
+            group = f" group by {self.random.choice(['()', '(())', 'grouping sets (())'])}"
+            if self.dialect == "duckdb" and self.chance(0.5):
+                group = " group by all"
+                items.append((self.fresh("c"), Ref(self.literal("text"), "text")))
+        sql = f"select {', '.join(f'{each.sql} as {name}' for name, each in items)} from {text}{group}{having}"
         return self.cast_to(Made(sql, [Ref(name, each.kind) for name, each in items]), kinds)
 
     def numbered(self, text: str, refs: list[Ref], kinds: list[str] | None) -> Made:
@@ -264,7 +295,13 @@ class Grammar(Expressions):
         if self.chance(0.03):
             name = self.fresh("c")
             cells = ", ".join(self.literal("int", nulls=0.2) for _ in range(self.random.randint(1, 3)))
+            if self.chance(0.5):
+                place = self.fresh("c")
+                found = [Ref(f"{alias}.{name}", "int"), Ref(f"{alias}.{place}", "big")]
+                return f"unnest(array[{cells}]) with ordinality as {alias}({name}, {place})", found
             return f"unnest(array[{cells}]) as {alias}({name})", [Ref(f"{alias}.{name}", "int")]
+        if self.dialect == "duckdb" and self.chance(0.06):
+            return self.reshaped(alias)
         if self.chance(0.04):
             return self.series(alias)
         if self.chance(0.04):
@@ -276,6 +313,24 @@ class Grammar(Expressions):
             return f"({made.sql}) {alias}", under(alias, made.columns)
         table = self.random.choice(self.tables)
         return f"{table.name} {alias}", under(alias, table.columns)
+
+    def reshaped(self, alias: str) -> tuple[str, list[Ref]]:
+        """Return a table of DuckDB's with columns that became rows, or fields of a record."""
+        table = self.random.choice(self.tables)
+        if self.chance(0.5):
+            kept, fields, inner = self.fresh("c"), [self.fresh("f") for _ in table.columns], self.fresh("x")
+            listed = ", ".join(f"'{name}': {each.name}" for name, each in zip(fields, table.columns, strict=True))
+            refs = [Ref(f"{alias}.{kept}.{name}", each.kind) for name, each in zip(fields, table.columns, strict=True)]
+            return f"(select {{{listed}}} as {kept} from {table.name} {inner}) {alias}", refs
+        turned = [each for each in table.columns if each.kind == "int"][:2]
+        if not turned:
+            return f"{table.name} {alias}", under(alias, table.columns)
+        name, value = self.fresh("c"), self.fresh("c")
+        nulls = self.random.choice(["", "include nulls "])
+        listed = ", ".join(f"{each.name} as '{self.random.choice('xyz')}'" for each in turned)
+        refs = under(alias, [each for each in table.columns if each not in turned])
+        text = f"{table.name} unpivot {nulls}({value} for {name} in ({listed})) as {alias}"
+        return text, [*refs, Ref(f"{alias}.{name}", "text"), Ref(f"{alias}.{value}", "int")]
 
     def series(self, alias: str) -> tuple[str, list[Ref]]:
         """Return a series of numbers or of days."""
@@ -354,6 +409,8 @@ class Grammar(Expressions):
             extra = self.predicate(refs + more, 0)
             word = "or" if self.chance(0.3) and kind != "full join" else "and"
             condition = f"{condition} {word} {extra}" if kind != "full join" else condition
+        elif self.chance(0.05) and kind != "full join":
+            condition += " and random() < 0.5"
         return f"{text} {kind} {other} on {condition}", refs + more
 
     @staticmethod

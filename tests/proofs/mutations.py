@@ -23,6 +23,7 @@ from sao_dagster.sql.inference import (
     expressions,
     functions,
     joins,
+    pivots,
     predicates,
     queries,
     query_block,
@@ -117,6 +118,14 @@ def all_types_compare_alike() -> Iterator[None]:
         yield
 
 
+@mutation
+def unsigned_numbers_are_compared_as_they_are() -> Iterator[None]:
+    types.read_type.cache_clear()
+    with patch.dict(types._INTEGERS, {exp.DataType.Type.UINT128: 129}):
+        yield
+    types.read_type.cache_clear()
+
+
 def _always(one: types.Type, other: types.Type) -> bool:
     return True
 
@@ -128,6 +137,7 @@ replacing(
     "_cast_domain",
     lambda block_, inner, source, target: block_.rows.domains.get(inner),
 )
+replacing("what is tried fits", expressions, "holds_all", lambda target, source: True)
 replacing("equal is always the same", types.Type, "exact", property(lambda self: True))
 replacing("every function keeps not null", functions, "keeps_not_null", lambda node, dialect: True)
 replacing("every function rejects nulls", functions, "rejects_null", lambda node: tuple(node.iter_expressions()))
@@ -222,6 +232,16 @@ def _any_as_equal(block_: Any, node: Any, holds: bool) -> Effects:
 handling("all of no rows rejects nulls", predicates, functions.COMPARISONS, lambda handler: _any_as_equal)
 
 
+replacing(
+    "bounds leave nothing between",
+    predicates,
+    "_bounds",
+    lambda *found, holds, _own=predicates._bounds: {
+        column: (low + 1, high - 1) for column, (low, high) in _own(*found, holds=holds).items()
+    },
+)
+
+
 @mutation
 def the_second_row_counts_as_the_first() -> Iterator[None]:
     own = predicates._bound
@@ -239,6 +259,7 @@ def the_second_row_counts_as_the_first() -> Iterator[None]:
 # ---------------------------------------------------------------------- joins
 
 replacing("each row meets at most one", joins, "_at_most_one_match", lambda meeting, start, goal: WRONG)
+replacing("joins on chance meet alike", joins, "is_unpredictable", lambda node: False)
 replacing("a full join has only equalities", joins, "_are_all", lambda node, merged: True)
 replacing(
     "an anti join is a semi join",
@@ -276,11 +297,33 @@ def a_full_join_keeps_either_side_not_null() -> Iterator[None]:
 # ---------------------------------------------------------------------- selects and sets
 
 
-def _grouped_plainly(self: Any, columns: list[int], always: set[int]) -> None:
-    self.block.rows.add_dependency(columns, self.block.rows.identity, WRONG)
+def _grouped_plainly(self: Any, found: Any) -> None:
+    self.block.rows.add_dependency([*found.always, *found.sometimes], self.block.rows.identity, WRONG)
 
 
 replacing("rollup is group by", selects.Selecting, "_grouping_sets", _grouped_plainly)
+replacing(
+    "rollup keeps what is grouped by twice",
+    selects.Selecting,
+    "_grouping_sets",
+    lambda self, found, _own=selects.Selecting._grouping_sets: _own(
+        self, replace(found, sometimes=[each for each in found.sometimes if each not in found.always])
+    ),
+)
+replacing("group by all groups by constants", query_block.QueryBlock, "is_own", lambda self, node: True)
+replacing(
+    "unpivot keeps rows",
+    queries,
+    "unpivoted",
+    lambda side, pivot, ids, dialect, _own=pivots.unpivoted: _as_many(_own(side, pivot, ids, dialect), side),
+)
+
+
+def _as_many(output: Any, side: Any) -> Any:
+    output.rows.identity = side.rows.identity
+    return output
+
+
 replacing(
     "unnest keeps rows",
     selects.Selecting,
