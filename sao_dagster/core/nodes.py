@@ -341,7 +341,7 @@ class Source:
         source_name: The group it belongs to; the first argument of `source`.
         table_name: The second argument of `source`.
         relation: Where it is, if it is a table or view.
-        files: A path or glob, if it is read from files; relative paths start at the project's folder.
+        files: Paths and globs, if it is read from files; relative paths start at the project's folder.
         expression: What SQL reads from: the relation, or a table function over the files.
         loaded_at_field: A column or expression whose greatest value is the data version.
         loaded_at_query: A query whose single value is the data version.
@@ -355,7 +355,7 @@ class Source:
     table_name: str
     relation: Relation | None
     expression: str
-    files: str | None = None
+    files: tuple[str, ...] = ()
     loaded_at_field: str | None = None
     loaded_at_query: str | None = None
     filter: str | None = None

@@ -212,7 +212,7 @@ class PythonModels:
         relation = dialect_named(self.declared.dialect).relation(
             database or self.declared.database, schema or source_name, identifier or table_name
         )
-        pattern, expression = external_location(files, self.root) if files else (None, str(relation))
+        pattern, expression = external_location(files, self.root) if files else ((), str(relation))
         self.declaring()
         self.declared.sources.append(
             Source(

@@ -281,7 +281,7 @@ def _source_versions(
             )
             if value and value[1]:
                 loaded_at[source.id] = value[1]
-        elif source.files is not None:
+        elif source.relation is None:
             versions[source.id] = files_version(source, project.root)
         elif capabilities.source_versions is VersionsBy.NONE:
             versions[source.id] = None
@@ -401,7 +401,7 @@ def _schemas(
         for read in project.graph.relations_read(name):
             if is_source(read):
                 source = project.sources[read]
-                if source.files is not None:
+                if source.relation is None:
                     found[read] = files_version(source, project.root)
                     continue
                 key = source.relation.key if source.relation else ("", "", "")

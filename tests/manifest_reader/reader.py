@@ -105,14 +105,14 @@ class ManifestReader:
     def source(self, source: Mapping[str, Any]) -> Source:
         """Return a source; of two ways to tell what is new dbt takes the query."""
         relation = self.dialect.relation(source["database"], source["schema"], source["identifier"])
-        written, files = source["relation_name"], None
+        written, files = source["relation_name"], ()
         if written != str(relation):
             files, self.files[written] = external_location(written, self.opened.root)
         late = SourceFreshness(**(source["freshness"] or {}))
         return Source(
             **{key: source[key] for key in ("source_name", "loaded_at_query", "description", "meta")},
             table_name=source["name"],
-            relation=relation if files is None else None,
+            relation=None if files else relation,
             expression=self.files.get(written, written),
             files=files,
             loaded_at_field=None if source["loaded_at_query"] else source["loaded_at_field"],

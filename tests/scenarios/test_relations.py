@@ -109,7 +109,7 @@ def test_a_source_view_is_versioned_by_the_views_below_it(shop: World) -> None:
 
 @pytest.mark.warehouse("duckdb")
 @pytest.mark.parametrize("suffix", ["csv", "parquet", "json"])
-def test_files_are_versioned_by_name_size_and_time(shop: World, suffix: str) -> None:
+def test_files_are_versioned_by_name_and_content(shop: World, suffix: str) -> None:
     folder = shop.root / "landing"
     folder.mkdir()
     duckdb.execute(f"copy (select 1 as id) to '{folder}/a.{suffix}'")
@@ -120,9 +120,13 @@ def test_files_are_versioned_by_name_size_and_time(shop: World, suffix: str) -> 
     duckdb.execute(f"copy (select 2 as id) to '{folder}/b.{suffix}'")
     assert shop.run().outcomes["orders"] == "built: new_data"
     assert shop.rows("select count(*) from main.orders") == [(2,)]
+    seen = (folder / f"b.{suffix}").stat()
     later = time.time() + 10
     os.utime(folder / f"b.{suffix}", (later, later))
-    assert shop.run().outcomes["orders"] == "built: new_data", "a file that was written again counts"
+    assert shop.run().built == set(), "the same rows, written again"
+    duckdb.execute(f"copy (select 3 as id) to '{folder}/b.{suffix}'")
+    os.utime(folder / f"b.{suffix}", ns=(seen.st_atime_ns, seen.st_mtime_ns))
+    assert shop.run().outcomes["orders"] == "built: new_data", "other rows of the same size and time"
     (folder / f"b.{suffix}").unlink()
     assert shop.run().outcomes["orders"] == "built: new_data"
 
@@ -309,3 +313,15 @@ def test_a_view_that_becomes_a_table_of_wrong_sql_fails_once_and_stays(world: Wo
     assert world.rows("select x from main.a") == [(1,)], "the old view is there"
     world.model("a", "select 2 as x", materialized="table")
     assert world.run().outcomes == {"a": "built: code_changed"}
+
+
+@pytest.mark.warehouse("duckdb")
+def test_each_file_of_a_list_and_hidden_ones_are_part_of_a_source(shop: World) -> None:
+    shop.write("in/a.csv", "id\n1\n").write("in/sub/.b.csv", "id\n2\n")
+    sources(shop, "{name: orders, meta: {external_location: \"read_csv(['in/a.csv', 'in/**/.b*.csv'])\"}}")
+    shop.model("orders", "select id from {{ source('raw', 'orders') }}").run()
+    assert shop.run().built == set()
+    for path in ("in/a.csv", "in/sub/.b.csv", "in/sub/deeper/.b2.csv"):
+        shop.write(path, "id\n7\n")
+        assert shop.run().outcomes["orders"] == "built: new_data", path
+    assert shop.rows("select id from main.orders") == [(7,), (7,), (7,)]

@@ -15,6 +15,8 @@ from sao_dagster.projects.dbt_folder.project_file import Settings
 from sao_dagster.projects.dbt_folder.properties_files import SourceProperties, TableProperties
 from sao_dagster.sql.dialects import Dialect
 
+_LITERAL = r"'((?:[^']|'')*)'"
+
 
 def read_table(
     settings: Settings,
@@ -77,7 +79,8 @@ def read_table(
     database = settings.text(source.database) if source.database else database
     schema = settings.text(source.schema_) if source.schema_ else source.name
     identifier = settings.text(table.identifier) if table.identifier else table.name
-    relation, files = engine.relation(database, schema, identifier), None
+    relation = engine.relation(database, schema, identifier)
+    files: tuple[str, ...] = ()
     expression = str(relation)
     if external:
         text = str(external).replace("{name}", table.name).replace("{identifier}", identifier)
@@ -104,9 +107,26 @@ def read_table(
     )
 
 
-def external_location(text: str, root: Path) -> tuple[str, str]:
-    """Return the files that an `external_location` means, and how SQL reads them."""
-    call = re.match(r"\s*\w+\s*\(\s*'([^']+)'", text)
-    pattern = call[1] if call else text.strip().strip("'")
-    absolute = pattern if "://" in pattern or os.path.isabs(pattern) else str(root / pattern)  # noqa: PTH117 - a glob is no path
-    return pattern, text.replace(pattern, absolute) if call else "'" + absolute.replace("'", "''") + "'"
+def external_location(text: str, root: Path) -> tuple[tuple[str, ...], str]:
+    """Return the files that an `external_location` means, and how SQL reads them: the first argument of a function is one text or a list of them.
+
+    >>> external_location("read_csv(['a.csv', 'in/*.csv'], header=true)", Path("/shop"))
+    (('a.csv', 'in/*.csv'), "read_csv(['/shop/a.csv', '/shop/in/*.csv'], header=true)")
+    >>> external_location("in/a.csv", Path("/shop")), external_location("f(x)", Path("/shop"))
+    ((('in/a.csv',), "'/shop/in/a.csv'"), ((), 'f(x)'))
+    """
+    found: list[str] = []
+
+    def absolute(literal: re.Match[str]) -> str:
+        pattern = literal[1].replace("''", "'")
+        found.append(pattern)
+        is_whole = "://" in pattern or pattern.startswith("~") or os.path.isabs(pattern)  # noqa: PTH117 - a glob is no path
+        return "'" + (pattern if is_whole else str(root / pattern)).replace("'", "''") + "'"
+
+    written = text if re.match(r"\s*[\w.]+\s*\(", text) else "'" + text.strip().strip("'").replace("'", "''") + "'"
+    argument = re.match(rf"\s*(?:[\w.]+\s*\(\s*)?(\[\s*(?:{_LITERAL}[\s,]*)+\]|{_LITERAL})", written)
+    if argument is None:
+        return (), written
+    start, end = argument.span(1)
+    expression = written[:start] + re.sub(_LITERAL, absolute, written[start:end]) + written[end:]
+    return tuple(found), expression

@@ -29,7 +29,8 @@ def files_version(source: Source, root: str) -> DataVersion | None:
     """
     if not source.files:
         return None
-    return version_of_files((os.path.join(root, source.files),), root, source.expression.replace(root, "."))  # noqa: PTH118 - a glob
+    patterns = [each if each.startswith("~") else os.path.join(root, each) for each in source.files]  # noqa: PTH118 - a glob
+    return version_of_files(patterns, root, source.expression.replace(root, "."))
 
 
 def version_of_files(patterns: Iterable[str], root: str, read_by: str = "") -> DataVersion | None:
