@@ -12,6 +12,7 @@ from functools import cached_property
 
 from sao_dagster.core.data_version import DataVersion
 from sao_dagster.core.evidence import OTHER_SCHEME, Evidence, InputSchemes, describe_names, describe_unknown
+from sao_dagster.core.inputs import is_function
 from sao_dagster.core.nodes import CODE_SCHEME, DataTest, Severity
 from sao_dagster.core.proofs import Proof
 from sao_dagster.core.reasons import Mode
@@ -117,8 +118,9 @@ class TestSituation:
     @cached_property
     def changed(self) -> list[str]:
         """The relations that differ from what its last verdict was about."""
-        known, pending = self.last.inputs, self.pending
-        return [name for name in self.test.inputs if name in pending or self.versions.get(name) != known.get(name)]
+        known, pending, inputs = self.last.inputs, self.pending, self.test.inputs
+        gone = [name for name in known if is_function(name) and name not in inputs]
+        return [name for name in inputs if name in pending or self.versions.get(name) != known.get(name)] + gone
 
     @property
     def news(self) -> Evidence:

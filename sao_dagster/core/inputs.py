@@ -45,6 +45,11 @@ class UndeclaredInput:
         return f"{self.kind.value}:{self.name}"
 
 
+def is_function(input_id: str) -> bool:
+    """Return whether an id names a function that is none of the engine's own."""
+    return input_id.startswith(f"{InputKind.FUNCTION.value}:")
+
+
 _PREFIXES = tuple(f"{kind.value}:" for kind in InputKind)
 
 

@@ -12,6 +12,7 @@ from sao_dagster.core.decide import Decision, decide
 from sao_dagster.core.decide_test import TestDecision, TestOutcome, decide_test
 from sao_dagster.core.evidence import Evidence
 from sao_dagster.core.facts import Existence, Facts, HeldBack, Observed
+from sao_dagster.core.inputs import is_function
 from sao_dagster.core.nodes import DataTest, Materialized, Model, Node, NodeError, Severity
 from sao_dagster.core.policy import BuildAfter, RefreshPolicy, describe_duration
 from sao_dagster.core.project import Project
@@ -204,6 +205,10 @@ def node_facts(
             for name in reads.views
         }
     record = facts.records.get(node.name)
+    if (
+        record is not None
+    ):  # a function that took the place of one of the engine's own is gone: nobody knows what is called now
+        inputs.update({name: None for name in record.inputs if is_function(name) and name not in inputs})
     return Observed(
         code=node.code.parts,
         code_scheme=node.code.scheme,

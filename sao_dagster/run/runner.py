@@ -31,6 +31,7 @@ from sao_dagster.run.run import Run
 from sao_dagster.run.run_facts import RunFacts
 from sao_dagster.run.schedule import steps_of
 from sao_dagster.run.settings import RunSettings, utc_now
+from sao_dagster.run.undeclared import with_redefined
 from sao_dagster.state.protocol import StateStore
 from sao_dagster.warehouses.protocol import Materializer, Session, Warehouse
 
@@ -64,14 +65,16 @@ class Runner(RunSettings):
         self.project.check()
         with no_collection(), self.warehouse.session(read_only=True, wait_seconds=wait_seconds) as session:
             store = self.open_store()
-            return self._by_the_clock_of(store)._plan(selection, mode, session, store)
+            return self._opened(session, store)._plan(selection, mode, session, store)
 
-    def _by_the_clock_of(self, store: StateStore) -> Runner:
-        """Return the runner with the store's time, on which all machines agree, unless it was given a time of its own."""
-        if self.clock is not utc_now:
-            return self
+    def _opened(self, session: Session, store: StateStore) -> Runner:
+        """Return the runner for an open warehouse, whose functions are inputs of what calls them, and with the store's time.
+
+        All machines agree on that time; a runner that was given a time of its own keeps it.
+        """
         ahead = store.now() - utc_now()
-        return replace(self, clock=lambda: utc_now() + ahead)
+        clock = self.clock if self.clock is not utc_now else lambda: utc_now() + ahead
+        return replace(self, project=with_redefined(self.project, session), clock=clock)
 
     def _plan(self, selection: Selection, mode: Mode, session: Session, store: StateStore) -> tuple[Plan, Observation]:
         now = self.clock()
@@ -140,7 +143,7 @@ class Runner(RunSettings):
             runner = self
             try:
                 store = self.open_store()
-                runner = self._by_the_clock_of(store)
+                runner = self._opened(session, store)
                 plan, seen = runner._plan(selection, mode, session, store)
             except StateError as error:
                 if not self.build_without_state:

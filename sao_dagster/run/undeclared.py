@@ -3,20 +3,47 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 
 from sao_dagster.core.data_version import DataVersion
 from sao_dagster.core.hashing import digest
 from sao_dagster.core.inputs import InputKind, UndeclaredInput
+from sao_dagster.core.nodes import Model, Node
 from sao_dagster.core.policy import Expiry, soonest
+from sao_dagster.core.project import Project
 from sao_dagster.core.relations import Relation
 from sao_dagster.errors import WarehouseError
+from sao_dagster.sql.builtin_functions import builtin_functions
 from sao_dagster.sql.dialects import dialect_named
-from sao_dagster.sql.reads import undeclared_reads
+from sao_dagster.sql.reads import called_functions, undeclared_reads
 from sao_dagster.sql.volatile import volatility
 from sao_dagster.warehouses.protocol import FunctionInfo, Session
 from sao_dagster.warehouses.shared.files import version_of_files
+
+
+def with_redefined(project: Project, session: Session) -> Project:
+    """Return a project in which functions of the user's own that are called like the engine's own are inputs of what calls them."""
+    own = builtin_functions(project.dialect)
+    redefined = session.made_functions() & own.keys() if own is not None else frozenset()
+    if not redefined:
+        return project
+
+    def added(known: tuple[UndeclaredInput, ...], *texts: str | None) -> tuple[UndeclaredInput, ...]:
+        called = {name for text in texts if text for name in called_functions(text, project.dialect)}
+        found = (UndeclaredInput(InputKind.FUNCTION, name) for name in sorted(called & redefined))
+        return tuple(dict.fromkeys((*known, *found)))
+
+    def of_node(node: Node) -> Node:
+        if not isinstance(node, Model) or node.language != "sql" or node.policy.inputs is not None:
+            return node
+        found = added(node.undeclared, node.compiled.sql or node.raw_sql, node.compiled.incremental_sql)
+        kept = tuple(each for each in found if each in node.undeclared or each.name not in node.policy.stable_functions)
+        return node if kept == node.undeclared else replace(node, undeclared=kept)
+
+    nodes = {name: of_node(node) for name, node in project.nodes.items()}
+    tests = {name: replace(test, undeclared=added(test.undeclared, test.sql)) for name, test in project.tests.items()}
+    return replace(project, nodes=nodes, tests=tests)
 
 
 @dataclass
@@ -80,7 +107,13 @@ class UndeclaredVersions:
     def _read_by(self, function: str) -> tuple[UndeclaredInput, ...]:
         info = self._functions.get(function)
         queries = info.queries if info is not None else ()
-        return tuple(dict.fromkeys(each for query in queries for each in undeclared_reads(query, self.dialect)))
+        found = dict.fromkeys(each for query in queries for each in undeclared_reads(query, self.dialect))
+        called = {name for query in queries for name in called_functions(query, self.dialect)}
+        own = builtin_functions(self.dialect) or {}
+        if called & own.keys():
+            redefined = (self.session.made_functions() & called & own.keys()) - {function}
+            found.update(dict.fromkeys(UndeclaredInput(InputKind.FUNCTION, name) for name in sorted(redefined)))
+        return tuple(found)
 
     def _of_function(
         self, function: UndeclaredInput, leaves: Mapping[UndeclaredInput, DataVersion | None]

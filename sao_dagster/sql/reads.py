@@ -46,6 +46,19 @@ def undeclared_reads(sql: str, dialect: str, names: Names = NO_NAMES) -> tuple[U
     return tuple(sorted(found))
 
 
+@lru_cache(maxsize=8192)
+def called_functions(sql: str, dialect: str) -> frozenset[str]:
+    """Return the names of all functions that statements call, the engine's own too, in lower case; none where they cannot be read.
+
+    >>> sorted(called_functions("select upper(x) from range(3)", "duckdb"))
+    ['range', 'upper']
+    """
+    try:
+        return frozenset(call.name for call in TokenScan(*tokens_with_nodes(sql, dialect, NO_NAMES)).run().calls)
+    except UnreadableSqlError:
+        return frozenset()
+
+
 def _of_calls(calls: Iterable[Call], dialect: str) -> Iterator[UndeclaredInput]:
     for call in calls:
         reach = reach_of(call.name, dialect, makes_rows=call.makes_rows)

@@ -219,6 +219,10 @@ class Session(Protocol):
         """Return the functions that somebody made, by their names in lower case; none for those that are not there or not understood."""
         return {}
 
+    def made_functions(self) -> frozenset[str]:
+        """Return the names, in lower case, of all functions that somebody made: a call of one of the engine's own may mean one of them."""
+        return frozenset()
+
     def constraints(self) -> Constraints:
         """Return the constraints that the warehouse enforces; by default none, and texts may be compared in any way."""
         return Constraints({}, {}, collations=True)

@@ -185,3 +185,21 @@ def test_a_view_over_a_macro_reads_what_the_macro_reads(shelf: World) -> None:
     assert news(shelf) == ["source:raw.v"]
     shelf.sql("create or replace macro main.top() as (select min(id) from raw.shelf)")
     assert news(shelf) == ["source:raw.v"]
+
+
+def test_a_function_that_takes_the_place_of_one_of_the_engines_own(world: World) -> None:
+    """Of the engine's own nothing is recorded; one of the user's is there from one run to the next, changes, and goes."""
+    made = "create or replace macro main.abs(x) as x + {}"
+    gone = "drop macro main.abs"
+    if world.warehouse == "postgres":
+        made = "create or replace function public.abs(x text) returns int language sql as $$ select {} $$"
+        gone = "drop function public.abs(text)"
+    world.model("m", "select abs('-1') as x" if world.warehouse == "postgres" else "select abs(-1) as x").run()
+    world.sql(made.format(100))
+    assert world.run().outcomes == {"m": "built: input_unknown"}
+    assert world.run().built == set()
+    world.sql(made.format(200))
+    assert news(world) == ["function:abs"]
+    world.sql(gone)
+    assert world.run().outcomes == {"m": "built: input_unknown"}
+    assert world.run().built == set()

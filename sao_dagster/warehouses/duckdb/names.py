@@ -60,7 +60,8 @@ def functions(cursor: duckdb.DuckDBPyConnection, names: Collection[str]) -> dict
     rows = cursor.execute(
         "select lower(function_name), function_type, coalesce(parameters, [])::varchar, macro_definition, stability, "
         "f.extension_name, e.extension_version from duckdb_functions() f left join duckdb_extensions() e using (extension_name) "
-        "where list_contains($1, lower(function_name)) order by all",
+        "where list_contains($1, lower(function_name)) "
+        "qualify not internal or bool_and(internal) over (partition by lower(function_name)) order by all",
         [list(names)],
     ).fetchall()
     known: dict[str, list[JSON]] = {}

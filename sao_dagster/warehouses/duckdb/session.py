@@ -162,6 +162,11 @@ class DuckDBSession(Session):
         with self._cursor() as cursor:
             return functions(cursor, names)
 
+    def made_functions(self) -> frozenset[str]:
+        """Return the names of all macros, and of functions that Python registered."""
+        rows = self.query("select distinct lower(function_name) from duckdb_functions() where not internal").rows
+        return frozenset(name for (name,) in rows)
+
     def has_schema(self, database: str | None, schema: str) -> bool:
         """Return whether a schema is there."""
         with self._cursor() as cursor:

@@ -156,6 +156,13 @@ class PostgresSession(Session):
         """Return the functions of those names that are none of the server's own, as far as they are understood."""
         return self._attempted(lambda connection: functions(connection, names), changes=False)
 
+    def made_functions(self) -> frozenset[str]:
+        """Return the names of all functions outside of the server's own schemas."""
+        rows = self.query(
+            "select distinct lower(proname) from pg_proc where pronamespace not in ('pg_catalog'::regnamespace, 'information_schema'::regnamespace)"
+        ).rows
+        return frozenset(name for (name,) in rows)
+
     def has_schema(self, database: str | None, schema: str) -> bool:
         """Return whether a schema is there."""
         return bool(self.query(f"select 1 from pg_namespace where nspname = {literal(schema)}").rows)
