@@ -77,6 +77,7 @@ class TestSituation:
         mode: Whether the run goes by the state at all.
         prove: Returns why the test must pass, if that can be proven.
         verify: Whether to run it even if it is proven to pass.
+        version: Its fingerprint, with the settings that it would run under.
     """
 
     __test__ = False
@@ -90,6 +91,7 @@ class TestSituation:
     mode: Mode = Mode.STATE_AWARE
     prove: Callable[[], Proof | None] = lambda: None
     verify: bool = False
+    version: str = field(kw_only=True)
 
     @property
     def last(self) -> TestRecord:
@@ -162,7 +164,7 @@ class TestSituation:
             self.record is not None
             and self.test.severity is Severity.ERROR
             and self.last.verdict is Verdict.FAIL
-            and self.last.version == self.test.version
+            and self.last.version == self.version
             and self.unknown is None
             and not self.changed
             and self.expired is None
@@ -218,7 +220,7 @@ TEST_ROWS = (
         reason=TestReason.TEST_CHANGED,
         outcome=TestOutcome.RAN,
         meaning="The test, or its settings, differ from the one that was run.",
-        holds=lambda it: it.record is not None and it.last.version != it.test.version,
+        holds=lambda it: it.record is not None and it.last.version != it.version,
         evidence=lambda it: {"parts": ["scheme"]} if it.last.code_scheme != CODE_SCHEME else {},
         sentence=lambda evidence: OTHER_SCHEME if evidence.get("parts") else "the test changed",
     ),
@@ -303,12 +305,15 @@ def decide_test(
     mode: Mode = Mode.STATE_AWARE,
     prove: Callable[[], Proof | None] = lambda: None,
     verify: bool = False,
+    version: str | None = None,
 ) -> TestDecision:
     """Return whether to run a data test or not, since its last verdict stands or it is proven to pass; and why.
 
-    The arguments are the facts of a `TestSituation`. A proof is asked for only where the test would be run otherwise.
+    The arguments are the facts of a `TestSituation`; the version is the test's own where no settings are known. A proof is asked for only where the test would be run otherwise.
     """
-    situation = TestSituation(test, now, record, versions, pending, blocked_by, mode, prove, verify)
+    situation = TestSituation(
+        test, now, record, versions, pending, blocked_by, mode, prove, verify, version=version or test.version
+    )
     row = next(row for row in TEST_ROWS if row.holds(situation))
     return TestDecision(test=test.name, outcome=row.outcome, reason=row.reason, evidence=row.evidence(situation))
 

@@ -8,9 +8,10 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from enum import Enum
 
+from sao_dagster.core.connection import NO_SETTINGS, ConnectionSettings
 from sao_dagster.core.data_version import DataVersion, view_version
 from sao_dagster.core.hashing import digest
-from sao_dagster.core.nodes import CODE_SCHEME, RELATION, Materialized, Node
+from sao_dagster.core.nodes import CODE_SCHEME, RELATION, CodeVersion, DataTest, Materialized, Node
 from sao_dagster.core.project import Project
 from sao_dagster.core.records import BuildRecord, TestRecord
 
@@ -29,6 +30,7 @@ class Facts:
         schemas: Version of column names and types by relation (models, sources, undeclared tables); what has none has its version here.
         equivalent: Models whose SQL differs from the recorded one, but only cosmetically.
         history: By relation, each data version that was seen, with the time it was first seen, oldest first.
+        settings: What is set in the connection that builds.
     """
 
     records: Mapping[str, BuildRecord] = field(default_factory=dict)
@@ -39,6 +41,15 @@ class Facts:
     schemas: Mapping[str, DataVersion | None] = field(default_factory=dict)
     equivalent: AbstractSet[str] = frozenset()
     history: Mapping[str, tuple[tuple[DataVersion, datetime], ...]] = field(default_factory=dict)
+    settings: ConnectionSettings = NO_SETTINGS
+
+    def code(self, node: Node) -> CodeVersion:
+        """Return the code version of a node under the settings of the connection."""
+        return node.code.under(self.settings, follows_process=node.follows_process)
+
+    def test_version(self, test: DataTest) -> str:
+        """Return the version of a data test under the settings of the connection."""
+        return self.settings.part(test.version, follows_process=test.follows_process)
 
     def version(self, project: Project, name: str) -> DataVersion | None:
         """Return the data version of a relation, or None if it is not known.
@@ -98,7 +109,7 @@ class Facts:
 
         Nor does it matter where a table is; but the SQL of a view, as the warehouse keeps it, says where everything is that it reads.
         """
-        changed = set(node.code.changed_parts(*record.code))
+        changed = set(self.code(node).changed_parts(*record.code))
         if node.materialized is not Materialized.VIEW:
             changed.discard(RELATION)
         return bool(changed - {"sql"} if node.name in self.equivalent else changed)

@@ -13,6 +13,7 @@ from enum import Enum
 from functools import cached_property
 from typing import Any, ClassVar, Protocol
 
+from sao_dagster.core.connection import ConnectionSettings
 from sao_dagster.core.hashing import JSON, digest
 from sao_dagster.core.inputs import UndeclaredInput
 from sao_dagster.core.policy import Expiry, RefreshPolicy
@@ -96,6 +97,8 @@ CODE_SCHEME = 2
 """The number of the way in which definitions are fingerprinted, raised when it changes: then nothing recorded is comparable."""
 RELATION = "relation"
 """The part of a code version that says where a node is, and a view where what it reads is; it means nothing in other environments."""
+SETTINGS = "settings"
+"""The part of a code version that says what is set, for a node, by statements of the project and in the connection that builds it."""
 
 
 @dataclass(frozen=True)
@@ -120,6 +123,15 @@ class CodeVersion:
     def version(self) -> str:
         """One digest over all parts that mean the same in every environment."""
         return digest([self.scheme, {name: part for name, part in self.parts.items() if name != RELATION}])
+
+    def under(self, settings: ConnectionSettings, *, follows_process: bool) -> CodeVersion:
+        """Return the version that a node has where it is built under some settings.
+
+        >>> CodeVersion({"sql": "a"}).under(ConnectionSettings({"integer_division": "true"}), follows_process=False).parts.keys()
+        dict_keys(['sql', 'settings'])
+        """
+        part = settings.part(self.parts.get(SETTINGS, ""), follows_process=follows_process)
+        return CodeVersion({**self.parts, SETTINGS: part}, self.scheme)
 
     def changed_parts(self, scheme: int, recorded: Mapping[str, str]) -> tuple[str, ...]:
         """Return the names of the parts in which what was recorded differs, sorted; `scheme` where the two cannot be compared.
@@ -244,6 +256,7 @@ class Node:
         volatile_columns: Columns that hold nothing but a volatile value; no part of the data version.
         undeclared: What it reads without saying so.
         error: What is wrong with it as it is written; it is never built, and what else is said of it is as far as it could be read.
+        follows_process: Whether settings of the process that builds it, such as its time zone, may be seen in it.
     """
 
     name: str
@@ -265,6 +278,7 @@ class Node:
     volatile_columns: tuple[str, ...] = ()
     undeclared: tuple[UndeclaredInput, ...] = ()
     error: NodeError | None = None
+    follows_process: bool = True
 
     @property
     def hooks(self) -> tuple[str, ...]:
@@ -412,6 +426,7 @@ class DataTest:
         shares_statement: Whether it runs in one statement with the others of its model.
         asserts: What it says of the relation it tests when it passes; None where its settings or its SQL are not the usual ones.
         expiry: When a verdict stops standing by itself, because the SQL is volatile.
+        follows_process: Whether settings of the process that runs it, such as its time zone, may be seen in the verdict.
         store_failures: Where failing rows are kept, if they are.
         undeclared: What its SQL reads without saying so.
         error: What is wrong with it as it is written: its verdict is an error, without a look at the warehouse.
@@ -433,6 +448,7 @@ class DataTest:
     shares_statement: bool = True
     asserts: Assertion | None = None
     expiry: Expiry | None = None
+    follows_process: bool = True
     store_failures: Relation | None = None
     store_failures_as: Materialized = Materialized.TABLE
     location: Location | None = None

@@ -106,6 +106,7 @@ def make_plan(
             pending=frozenset(read for read in test.reads if project.graph.is_made_of(read, pending)),
             mode=mode,
             prove=partial(prove, test),
+            version=facts.test_version(test),
         )
     return Plan(
         environment=project.environment,
@@ -210,7 +211,7 @@ def node_facts(
     ):  # a function that took the place of one of the engine's own is gone: nobody knows what is called now
         inputs.update({name: None for name in record.inputs if is_function(name) and name not in inputs})
     return Observed(
-        code=node.code.parts,
+        code=facts.code(node).parts,
         code_scheme=node.code.scheme,
         equivalent=node.name in facts.equivalent,
         exists=facts.exists.get(node.name, Existence.UNKNOWN),

@@ -72,4 +72,5 @@ class StandingFailures:
     def _stands(self, test: DataTest, facts: Facts, now: datetime, pending: frozenset[str]) -> bool:
         versions = {read: facts.version(self.project, read) for read in test.inputs}
         touched = frozenset(read for read in test.reads if self.project.graph.is_made_of(read, pending))
-        return TestSituation(test, now, facts.test_records.get(test.name), versions, touched).stands_as_failed
+        record, version = facts.test_records.get(test.name), facts.test_version(test)
+        return TestSituation(test, now, record, versions, touched, version=version).stands_as_failed

@@ -159,7 +159,8 @@ class TestSteps:
         for answer in run_tests(run.session, step.name, [run.project.tests[name] for name in to_run]):
             if run.stopping.is_set():
                 return results
-            records.append(_record(answer, versions[answer.test.name], now, run.run_id))
+            version = run.run_facts.facts.test_version(answer.test)
+            records.append(_record(answer, version, versions[answer.test.name], now, run.run_id))
             results.append(self._tell(self._result(answer, to_run[answer.test.name])))
         if run.store is not None:
             run.run_facts.sync(step.node, exact=True)
@@ -179,6 +180,7 @@ class TestSteps:
             mode=run.mode,
             prove=partial(self.prover.prove, test),
             verify=self._verifies(test),
+            version=run.run_facts.facts.test_version(test),
         )
 
     def _verifies(self, test: DataTest) -> bool:
@@ -259,10 +261,12 @@ def _without_run(test: DataTest, decision: TestDecision, record: TestRecord | No
     )
 
 
-def _record(answer: TestAnswer, versions: Mapping[str, DataVersion | None], now: datetime, run_id: str) -> TestRecord:
+def _record(
+    answer: TestAnswer, version: str, versions: Mapping[str, DataVersion | None], now: datetime, run_id: str
+) -> TestRecord:
     return TestRecord(
         test=answer.test.name,
-        version=answer.test.version,
+        version=version,
         code_scheme=CODE_SCHEME,
         inputs={read: version for read, version in versions.items() if version is not None},
         verdict=answer.verdict,

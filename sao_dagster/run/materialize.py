@@ -54,6 +54,7 @@ class NodeBuilds:
         """
         run = self.run
         node = run.project.nodes[name]
+        code = facts.code(node)
         before = node_facts(run.project, name, facts)
         run.run_facts.start_build(node)
         observed_at = run.now()
@@ -65,9 +66,9 @@ class NodeBuilds:
         record = BuildRecord(
             model=name,
             relation=str(node.relation),
-            code_version=node.code.version,
-            code_scheme=node.code.scheme,
-            code_parts=dict(node.code.parts),
+            code_version=code.version,
+            code_scheme=code.scheme,
+            code_parts=dict(code.parts),
             definition=facts.definition_if_built(node),
             sql_id=digest(kept),
             inputs=run.run_facts.versions_read(before.inputs, built.read, counted, run.stopping),

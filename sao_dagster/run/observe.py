@@ -124,6 +124,7 @@ def observe(
     )
     facts = replace(
         facts,
+        settings=session.settings(),
         versions=versions,
         exists=_existence(project, selection, catalog, facts.records),
         altered={name: known for name, known in {**above, **altered}.items() if known is not None},

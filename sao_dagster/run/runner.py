@@ -151,12 +151,16 @@ class Runner(RunSettings):
                 yield Message(f"{error}; everything is built, and nothing is recorded")
                 mode, store, seen = Mode.WITHOUT_STATE, None, Observation(facts=Facts())
                 plan = make_plan(self.project, selection, seen.facts, self.clock(), mode)
+            hooks = ProjectHooks(self.project, session)
+            if plan.to_build:  # before anything else: if they fail, nothing is tested or recorded either
+                hooks.start()
+                if (
+                    store is not None and self.project.on_run_start
+                ):  # what they have prepared is what is going to be read
+                    plan, seen = runner._plan(selection, mode, session, store)
             deciding = time.perf_counter() - opened
             started_at = runner.clock() - timedelta(seconds=time.perf_counter() - started)
             yield Planned(plan, seen)
-            hooks = ProjectHooks(self.project, session)
-            if plan.to_build:  # so that nothing is tested or recorded either, if they fail
-                hooks.start()
             run = runner._start(selection, mode, run_id, session, store, seen, hooks)
 
             def result() -> RunResult:

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from enum import Enum
 from typing import Any, Protocol, TypeAlias
 
+from sao_dagster.core.connection import NO_SETTINGS, ConnectionSettings
 from sao_dagster.core.data_version import DataVersion, definition_version
 from sao_dagster.core.inputs import UndeclaredInput
 from sao_dagster.core.nodes import CompiledSql, Node
@@ -200,6 +201,10 @@ class Session(Protocol):
     def materializer(self) -> Materializer:
         """Return what builds natively in this session."""
         raise UnsupportedError("nothing is built natively in this warehouse; give the runner a materializer of its own")
+
+    def settings(self) -> ConnectionSettings:
+        """Return what is set in each of its connections that may change results; by default nothing."""
+        return NO_SETTINGS
 
     def has_schema(self, database: str | None, schema: str) -> bool:
         """Return whether a schema is there; as far as the catalog shows it, by what it holds."""

@@ -66,6 +66,21 @@ def test_a_run_that_builds_nothing_does_not_start(shop: World) -> None:
     assert shop.run().built == set()
 
 
+def test_what_the_start_prepares_is_no_news_in_the_next_run(shop: World) -> None:
+    shop.model(
+        "late", "select o.id from {{ ref('orders') }} as o join {{ source('raw', 'prepared') }} as p on p.id = o.id"
+    )
+    shop.source("orders", "prepared")
+    start_with(shop, "drop table if exists raw.prepared", "create table raw.prepared as select 1 as id")
+    assert shop.run().built == {"orders", "late"}
+    assert shop.run().built == set()
+    shop.sql("insert into raw.orders values (2)")
+    start_with(shop, "drop table if exists raw.prepared", "create table raw.prepared as select 2 as id")
+    assert shop.run().built == {"orders", "late"}
+    assert shop.rows("select id from main.late") == [(2,)]
+    assert shop.run().built == set()
+
+
 def test_whoever_asks_again_gets_the_same_failure(shop: World) -> None:
     start_with(shop, "select not_a_function()")
     runner = shop.runner()

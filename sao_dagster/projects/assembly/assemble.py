@@ -25,6 +25,7 @@ from sao_dagster.projects.sao_file import moved_variables
 from sao_dagster.projects.templates.context_objects import Namespace
 from sao_dagster.projects.templates.jinja import builtin_macros
 from sao_dagster.projects.templates.render import Render, RenderSubject, TemplateContext
+from sao_dagster.sql.session import session_effects
 
 
 def assemble(declared: Declarations) -> AssembledProject:
@@ -66,6 +67,10 @@ class _Assembly:
         self.drafts.take(models.compile)
         undeclared = UndeclaredReads(self.drafts)
         self.drafts.take(undeclared.find)
+        on_run_start = self._operations(self.declared.on_run_start, "on-run-start")
+        self.drafts.effects = tuple(
+            effect for text in on_run_start for effect in session_effects(text, self.declared.dialect)
+        )
         nodes = {name: models.node(draft) for name, draft in self.drafts.by_id.items()}
         sources = {source.id: source for source in self.declared.sources}
         skeleton = Project(
@@ -87,7 +92,7 @@ class _Assembly:
         return replace(
             skeleton,
             tests=tests,
-            on_run_start=self._operations(self.declared.on_run_start, "on-run-start"),
+            on_run_start=on_run_start,
             on_run_end=self._operations(self.declared.on_run_end, "on-run-end"),
             notices=(*moved_variables(self.declared.variables), *self.drafts.notices, *undeclared.notices()),
             errors=tuple(self.drafts.errors),

@@ -24,6 +24,7 @@ from sao_dagster.projects.test_entries import default_names, is_expression, verd
 from sao_dagster.sql.ctes import prepend_ctes
 from sao_dagster.sql.fingerprint import sql_digest
 from sao_dagster.sql.reads import undeclared_reads
+from sao_dagster.sql.session import follows_process
 from sao_dagster.sql.text import embeddable
 from sao_dagster.sql.volatile import volatility
 
@@ -128,6 +129,9 @@ class TestAssembly:
             schema = f"{self.drafts.declared.schema}_{config.schema_ or 'dbt_test__audit'}"
             database = config.database or self.drafts.declared.database
             stored = engine.relation(database, schema, config.alias or alias)
+        counted = [sql_digest(sql, dialect, names), verdict_settings(config)]
+        if settings := self.drafts.settings([sql]):
+            counted.append(settings)
         return DataTest(
             name=name,
             kind=declared.kind,
@@ -135,7 +139,7 @@ class TestAssembly:
             column=declared.column,
             sql=sql,
             reads=reads,
-            version=digest([CODE_SCHEME, sql_digest(sql, dialect, names), verdict_settings(config)]),
+            version=digest([CODE_SCHEME, *counted]),
             severity=config.severity,
             fail_calc=config.fail_calc,
             warn_if=config.warn_if,
@@ -144,6 +148,7 @@ class TestAssembly:
             limit=config.limit,
             shares_statement=config.shares_statement and engine.shares_test_statements,
             asserts=self._asserts(declared, config, sql),
+            follows_process=follows_process([sql]),
             expiry=volatility(sql, self.drafts.declared.dialect).expiry,
             store_failures=stored,
             store_failures_as=Materialized(config.store_failures_as or "table"),

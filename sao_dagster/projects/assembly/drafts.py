@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
+from sao_dagster.core.hashing import digest
 from sao_dagster.core.inputs import UndeclaredInput
 from sao_dagster.core.nodes import Materialized, NodeError, Source
 from sao_dagster.core.project import unknown
@@ -15,6 +16,7 @@ from sao_dagster.errors import Location, ProjectError
 from sao_dagster.projects.config import NODE_CONFIG, NodeConfig
 from sao_dagster.projects.declarations import Declarations, NodeDeclaration
 from sao_dagster.projects.templates.render import RenderSubject, RenderTrace, Resolved, TemplateContext
+from sao_dagster.sql.session import SessionEffect, effects_on
 
 
 @dataclass(frozen=True)
@@ -83,6 +85,7 @@ class Drafts:
         self.errors = list(declared.errors)  # of the project as a whole; those of drafts are theirs
         self.by_id: dict[str, Draft] = {}
         self.disabled: set[str] = set()
+        self.effects: tuple[SessionEffect, ...] = ()  # what `on-run-start` leaves behind
         self.texts: dict[str, str] = {}  # what SQL reads each node and source from; ephemerals have no relation
 
     def take(self, step: Callable[[Draft], None]) -> None:
@@ -173,6 +176,13 @@ class Drafts:
         """Return those of some ids that are nodes or sources."""
         sources = {source.id for source in self.declared.sources}
         return tuple(dict.fromkeys(each for each in ids if each in self.by_id or each in sources))
+
+    def settings(self, statements: Iterable[str] | None) -> str:
+        """Return the digest of what `on-run-start` sets or defines for some SQL, or for any where None; empty where that is nothing."""
+        if not self.effects:
+            return ""
+        found = [each.digest for each in self.effects] if statements is None else effects_on(self.effects, statements)
+        return digest([*found]) if found else ""
 
     def relations_read(self, reads: Iterable[str]) -> dict[str, str]:
         """Return what SQL reads nodes and sources from, by id, with ephemerals replaced by what they read; sorted."""

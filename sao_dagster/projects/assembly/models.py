@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from datetime import datetime, timezone
 from typing import Any, TypeAlias
@@ -11,6 +11,7 @@ from typing import Any, TypeAlias
 from sao_dagster.core.hashing import digest
 from sao_dagster.core.nodes import (
     RELATION,
+    SETTINGS,
     Asking,
     CodeVersion,
     CompiledSql,
@@ -27,6 +28,7 @@ from sao_dagster.projects.declarations import CompiledDeclaration
 from sao_dagster.projects.templates.render import Render, RenderSubject, RenderTrace, TemplateContext, TimedExpression
 from sao_dagster.sql.ctes import prepend_ctes
 from sao_dagster.sql.fingerprint import sql_digest
+from sao_dagster.sql.session import follows_process
 from sao_dagster.sql.volatile import Volatility, volatility
 
 Hooks: TypeAlias = tuple[tuple[str, ...], tuple[str, ...]]
@@ -140,7 +142,8 @@ class ModelAssembly:
         if declaration.csv is not None:
             return Seed(
                 **common,
-                code=self._code(draft, {"sql": declaration.csv_digest}),
+                code=self._code(draft, {"sql": declaration.csv_digest}, (*draft.pre_hooks, *draft.post_hooks)),
+                follows_process=bool(config.column_types),
                 path=declaration.csv,
                 column_types=config.column_types,
                 delimiter=config.delimiter,
@@ -178,9 +181,14 @@ class ModelAssembly:
             self.drafts.declared.dialect,
             declaration.compiled,
         )
+        statements = None  # where it is rendered in each run, or is no SQL, nobody knows what it depends on
+        if declaration.language == "sql" and not draft.dynamic:
+            texts = (compiled.sql, compiled.incremental_sql, *compiled.pre_hooks, *compiled.post_hooks)
+            statements = [each for each in texts if each is not None]
         return Model(
             **common,
-            code=self._code(draft, parts),
+            code=self._code(draft, parts, statements),
+            follows_process=statements is None or follows_process(statements),
             raw_sql=declaration.sql or compiled.sql,
             compiled=compiled,
             language=declaration.language,
@@ -195,7 +203,7 @@ class ModelAssembly:
             full_refresh=config.full_refresh,
         )  # fmt: skip
 
-    def _code(self, draft: Draft, parts: dict[str, str]) -> CodeVersion:
+    def _code(self, draft: Draft, parts: dict[str, str], statements: Iterable[str] | None) -> CodeVersion:
         counted = {
             key: value for key, value in draft.merged.items() if is_code(key) and value not in (None, [], {}, ())
         }
@@ -208,7 +216,8 @@ class ModelAssembly:
         is_view = draft.materialized is Materialized.VIEW
         read = self.drafts.relations_read(draft.depends_on) if is_view else {}
         place = [draft.relation.database, draft.relation.schema, draft.relation.identifier]
-        return CodeVersion({**parts, "config": digest(counted), RELATION: digest([place, read])})
+        settings = self.drafts.settings(statements)
+        return CodeVersion({**parts, "config": digest(counted), SETTINGS: settings, RELATION: digest([place, read])})
 
     def _inline(self, draft: Draft) -> CompiledSql:
         ctes = self.drafts.ctes(draft) if draft.materialized is not Materialized.EPHEMERAL else ()

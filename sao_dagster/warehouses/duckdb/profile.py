@@ -27,6 +27,7 @@ class DuckDBProfile(WarehouseProfile):
     database: str | None = None
     extensions: list[str] = Field(default_factory=list)
     settings: dict[str, Any] = Field(default_factory=dict)
+    config_options: dict[str, Any] = Field(default_factory=dict)
     attach: list[dict[str, Any]] = Field(default_factory=list)
     wait_seconds: float = Field(default=300.0, ge=0)
 
@@ -40,5 +41,6 @@ class DuckDBProfile(WarehouseProfile):
             extensions=tuple(self.extensions),
             settings=self.settings,
             attach=tuple({**each, "path": absolute(str(each["path"]), root)} for each in self.attach),
+            config_options=self.config_options,
             wait_seconds=self.wait_seconds,
         )

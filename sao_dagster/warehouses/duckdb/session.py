@@ -12,11 +12,12 @@ import threading
 import time
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import duckdb
 
+from sao_dagster.core.connection import ConnectionSettings
 from sao_dagster.core.data_version import DataVersion
 from sao_dagster.core.hashing import JSON, digest
 from sao_dagster.core.inputs import UndeclaredInput
@@ -42,14 +43,37 @@ from sao_dagster.warehouses.shared.names import literal, sql_name
 from sao_dagster.warehouses.shared.native import NativeMaterializer
 from sao_dagster.warehouses.shared.seed_files import described, seed_query
 
+_ZONE, _UTC = (
+    "timezone",
+    ("Etc/UTC", "Etc/UCT", "Etc/Zulu", "Etc/Universal", "Etc/GMT", "GMT", "UCT", "Zulu", "Universal"),
+)
 _FINE_TICK, _COARSE_TICK = 0.02, 2.0  # seconds; what a file system's clock may take to move on
+
+
+@dataclass(frozen=True)
+class SessionSettings:
+    """What the profile sets.
+
+    Attributes:
+        of_each_cursor: Statements for each new cursor, which is a connection of its own.
+        counted: Names of the settings that may change results.
+    """
+
+    of_each_cursor: tuple[str, ...] = ()
+    counted: tuple[str, ...] = ()
 
 
 class DuckDBSession(Session):
     """An open DuckDB database; see `Session`."""
 
-    def __init__(self, connection: duckdb.DuckDBPyConnection, files: tuple[Path, ...] | None) -> None:
+    def __init__(
+        self,
+        connection: duckdb.DuckDBPyConnection,
+        files: tuple[Path, ...] | None,
+        settings: SessionSettings = SessionSettings(),
+    ) -> None:
         self._connection = connection
+        self._settings = settings
         self._files = files
         self._guard_schemas = threading.Lock()
         self._schemas: set[tuple[str | None, str]] = set()  # those that are known to be there
@@ -63,6 +87,8 @@ class DuckDBSession(Session):
             cursor = self._connection.cursor()
             self._running.add(cursor)
         try:
+            for statement in self._settings.of_each_cursor:
+                cursor.execute(statement)
             yield cursor
         except duckdb.Error as error:
             raise WarehouseError(words(error)) from error
@@ -132,6 +158,21 @@ class DuckDBSession(Session):
         """Run statements that return nothing."""
         with self._cursor() as cursor:
             cursor.execute(sql)
+
+    def settings(self) -> ConnectionSettings:
+        """Return what the profile sets, as DuckDB says it, and the time zone of the process where the profile sets none."""
+        with self._cursor() as cursor:
+
+            def value(name: str) -> str:
+                row = cursor.execute(f"select current_setting({literal(name)})::varchar").fetchone()
+                return str(row[0]) if row else ""
+
+            given = {name.lower(): value(name) for name in self._settings.counted}
+            process = {}
+            if _ZONE not in given:
+                with suppress(duckdb.Error):  # without the extension that knows zones, there is none
+                    process[_ZONE] = value(_ZONE)
+        return ConnectionSettings(_normal(given), _normal(process))
 
     def catalog(self) -> Catalog:
         """Return all tables and views of the attached databases."""
@@ -299,6 +340,11 @@ class DuckDBSession(Session):
                     built, data_version=_view(cursor, node.relation, built.columns or ()).definition_version
                 )
         return built
+
+
+def _normal(values: Mapping[str, str]) -> dict[str, str]:
+    """Return settings with one name for the zone that has many."""
+    return {name: "UTC" if name == _ZONE and value in _UTC else value for name, value in values.items()}
 
 
 def _catalog(cursor: duckdb.DuckDBPyConnection) -> dict[RelationKey, RelationInfo]:

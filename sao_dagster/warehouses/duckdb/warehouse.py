@@ -14,8 +14,9 @@ import duckdb
 
 from sao_dagster.core.relations import quote
 from sao_dagster.errors import WarehouseBusyError, WarehouseError
+from sao_dagster.sql.session import is_harmless_setting
 from sao_dagster.warehouses.duckdb.attached import alias_of, attach_sql, is_file, is_own_file
-from sao_dagster.warehouses.duckdb.session import DuckDBSession, words
+from sao_dagster.warehouses.duckdb.session import DuckDBSession, SessionSettings, words
 from sao_dagster.warehouses.protocol import Capabilities, VersionsBy, shown_target
 from sao_dagster.warehouses.shared.names import literal
 
@@ -30,7 +31,8 @@ class DuckDBWarehouse:
         name: The name of the target.
         threads: How many models are built at once.
         extensions: Extensions to load.
-        settings: DuckDB settings.
+        settings: DuckDB settings, made in every connection.
+        config_options: DuckDB settings that are made when the database is opened.
         attach: Further databases, as dbt-duckdb writes them: `path`, and optionally `alias`, `type`, `secret`, `options`, `read_only`.
         wait_seconds: How long to wait for a file that another process holds.
     """
@@ -41,6 +43,7 @@ class DuckDBWarehouse:
     threads: int = 4
     extensions: tuple[str, ...] = ()
     settings: Mapping[str, Any] = field(default_factory=dict)
+    config_options: Mapping[str, Any] = field(default_factory=dict)
     attach: tuple[Mapping[str, Any], ...] = ()
     wait_seconds: float = 300.0
     type: str = field(default="duckdb", init=False)
@@ -81,15 +84,34 @@ class DuckDBWarehouse:
         """Return an open session; see `Warehouse.session`."""
         if self.path == ":memory:":
             if not self._memory:
-                self._memory["connection"] = self._configure(duckdb.connect(":memory:"), read_only=False)
-            yield DuckDBSession(self._memory["connection"], files=None)
+                self._memory["connection"] = self._configure(self._open(":memory:"), read_only=False)
+            yield self._session(self._memory["connection"], files=None)
             return
         limit = self.wait_seconds if wait_seconds is None else wait_seconds
         connection = self._connect(read_only=read_only, on_wait=on_wait, limit=limit)
         try:
-            yield DuckDBSession(connection, files=self._files())
+            yield self._session(connection, files=self._files())
         finally:
             connection.close()
+
+    def _session(self, connection: duckdb.DuckDBPyConnection, files: tuple[Path, ...] | None) -> DuckDBSession:
+        """Return a session whose cursors, which are connections of their own, have all that was set."""
+        given = {**self.config_options, **self.settings}
+        counted = tuple(name for name in given if not is_harmless_setting(name))
+        return DuckDBSession(connection, files, SessionSettings(self._of_each_cursor(connection), counted))
+
+    def _of_each_cursor(self, connection: duckdb.DuckDBPyConnection) -> tuple[str, ...]:
+        """Return the statements that set what a new cursor does not take over from its connection."""
+
+        def value(of: duckdb.DuckDBPyConnection, name: str) -> object:
+            return of.execute(f"select current_setting({literal(name)})").fetchall()
+
+        with connection.cursor() as fresh:
+            return tuple(
+                _set(name, each)
+                for name, each in self.settings.items()
+                if value(fresh, name) != value(connection, name)
+            )
 
     def _files(self) -> tuple[Path, ...] | None:
         """Return the files that hold all that a session sees, or None if there is more to it than files."""
@@ -104,14 +126,14 @@ class DuckDBWarehouse:
         """Return a connection to the file, after waiting for another process that holds it, for `limit` seconds at most."""
         path = Path(self.path)
         if read_only and is_file(self.path) and not path.exists():  # nothing is there, and nothing is to be made
-            return duckdb.connect(":memory:")
+            return self._set_up(self._open(":memory:"))
         if not path.parent.exists():
             raise WarehouseError(f"the folder of the DuckDB file {self.path} does not exist; create it first")
         give_up = time.monotonic() + limit
         said = False
         while True:
             try:
-                return self._configure(self._open(path, read_only=read_only), read_only=read_only)
+                return self._configure(self._open(str(path), read_only=read_only), read_only=read_only)
             except duckdb.IOException as error:
                 if "lock" not in str(error).lower():
                     raise WarehouseError(f"the DuckDB file {self.path} cannot be opened: {words(error)}") from error
@@ -128,23 +150,32 @@ class DuckDBWarehouse:
             except duckdb.Error as error:
                 raise WarehouseError(f"the DuckDB file {self.path} cannot be opened: {words(error)}") from error
 
-    @staticmethod
-    def _open(path: Path, *, read_only: bool) -> duckdb.DuckDBPyConnection:
+    def _open(self, path: str, *, read_only: bool = False) -> duckdb.DuckDBPyConnection:
+        options = dict(self.config_options)
         try:
-            return duckdb.connect(str(path), read_only=read_only)
+            return duckdb.connect(path, read_only=read_only, config=options)
         except duckdb.ConnectionException:
             if not read_only:
                 raise
-            return duckdb.connect(str(path))  # this process has it open for writing already
+            return duckdb.connect(path, config=options)  # this process has it open for writing already
 
-    def _configure(self, connection: duckdb.DuckDBPyConnection, *, read_only: bool) -> duckdb.DuckDBPyConnection:
+    def _set_up(self, connection: duckdb.DuckDBPyConnection) -> duckdb.DuckDBPyConnection:
+        """Load the extensions, and set what is given."""
         connection.execute("set enable_progress_bar = false")
         for extension in self.extensions:
             connection.load_extension(extension)
         for name, value in self.settings.items():
-            connection.execute(f"set {quote(str(name))} = {literal(value)}")
+            connection.execute(_set(name, value))
+        return connection
+
+    def _configure(self, connection: duckdb.DuckDBPyConnection, *, read_only: bool) -> duckdb.DuckDBPyConnection:
+        self._set_up(connection)
         attached = {row[0] for row in connection.execute("select database_name from duckdb_databases()").fetchall()}
         for database in self.attach:
             if alias_of(database) not in attached:
                 connection.execute(attach_sql(database, read_only=read_only))
         return connection
+
+
+def _set(name: str, value: object) -> str:
+    return f"set {quote(name)} = {literal(value)}"

@@ -61,9 +61,21 @@ class Server:
             prepare_threshold=None,
             **cast("dict[str, Any]", {**path, **self.options}),
         )
+        self._take_on_role(connection)
+        return connection
+
+    def reset(self, connection: Connection) -> bool:
+        """Bring a connection back to what it was when it was made, and return whether that could be done."""
+        try:
+            connection.execute("discard all")
+            self._take_on_role(connection)
+        except psycopg.Error:
+            return False
+        return True
+
+    def _take_on_role(self, connection: Connection) -> None:
         if self.role:
             connection.execute(f"set role {quote(self.role)}".encode())
-        return connection
 
 
 def words_of(error: psycopg.Error) -> str:

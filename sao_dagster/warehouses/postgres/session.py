@@ -19,6 +19,7 @@ import psycopg
 from psycopg import errors
 from sqlalchemy.pool import QueuePool
 
+from sao_dagster.core.connection import ConnectionSettings
 from sao_dagster.core.data_version import DataVersion, build_version
 from sao_dagster.core.inputs import UndeclaredInput
 from sao_dagster.core.nodes import CompiledSql, Materialized, Model, Seed
@@ -36,6 +37,7 @@ from sao_dagster.warehouses.postgres.content import content_of, contents_sql, pl
 from sao_dagster.warehouses.postgres.names import functions, resolve
 from sao_dagster.warehouses.postgres.seed import load_file
 from sao_dagster.warehouses.postgres.server import Connection, Server, words_of
+from sao_dagster.warehouses.postgres.settings import connection_settings
 from sao_dagster.warehouses.postgres.swap import put_in_place
 from sao_dagster.warehouses.protocol import Built, Catalog, Columns, Constraints, FunctionInfo, QueryResult, Session
 from sao_dagster.warehouses.shared.contents import ContentReader, CountedTable
@@ -63,6 +65,7 @@ class PostgresSession(Session):
     """
 
     def __init__(self, server: Server, schema: str, threads: int) -> None:
+        self._server = server
         self._pool: Any = QueuePool(cast("Any", server.connect), pool_size=threads + 1, max_overflow=-1)
         self._guard = threading.Lock()
         self._running: set[Connection] = set()
@@ -76,7 +79,13 @@ class PostgresSession(Session):
         self._pool.dispose()
 
     @contextmanager
-    def _connection(self) -> Iterator[Connection]:
+    def _connection(self, *, is_changed: bool = False) -> Iterator[Connection]:
+        """Lend a connection.
+
+        Args:
+            is_changed: Whether statements of the user's own may set something on it, or make what lives as long as it: the next one
+                to use it is not to find that, as in dbt, where each model has a connection of its own.
+        """
         pooled = self._pool.connect()
         connection: Connection = pooled.dbapi_connection
         with self._guard:
@@ -88,25 +97,26 @@ class PostgresSession(Session):
         finally:
             with self._guard:
                 self._running.discard(connection)
-            if connection.closed:
+            if connection.closed or (is_changed and not self._server.reset(connection)):
                 pooled.invalidate()
             else:
                 pooled.close()
 
     @contextmanager
-    def _transaction(self) -> Iterator[Connection]:
-        with self._connection() as connection, connection.transaction():
+    def _transaction(self, *, is_changed: bool = False) -> Iterator[Connection]:
+        with self._connection(is_changed=is_changed) as connection, connection.transaction():
             connection.execute(f"set local idle_in_transaction_session_timeout = '{_ABANDONED}'".encode())
             yield connection
 
-    def _attempted(self, work: Callable[[Connection], R], *, changes: bool = True) -> R:
+    def _attempted(self, work: Callable[[Connection], R], *, changes: bool = True, sets: bool = False) -> R:
         """Return what `work` gives in a transaction, which is begun anew where another one was in its way.
 
-        Work that changes nothing is also done anew on another connection, where the server has ended the first one.
+        Work that changes nothing is also done anew on another connection, where the server has ended the first one. Work that
+        `sets` something leaves its connection as it was.
         """
         for attempt in range(1, _ATTEMPTS + 1):
             try:
-                with self._transaction() as connection:
+                with self._transaction(is_changed=sets) as connection:
                     return work(connection)
             except WarehouseError as error:
                 is_lost = not changes and isinstance(error.__cause__, psycopg.OperationalError)
@@ -133,8 +143,12 @@ class PostgresSession(Session):
 
     def execute(self, sql: str) -> None:
         """Run statements that return nothing."""
-        with self._connection() as connection:
+        with self._connection(is_changed=True) as connection:
             connection.execute(sql.encode())
+
+    def settings(self) -> ConnectionSettings:
+        """Return what the profile, the role, the database and the server set, and what the environment of this process does."""
+        return self._attempted(connection_settings, changes=False)
 
     def catalog(self) -> Catalog:
         """Return all tables and views of the database."""
@@ -287,7 +301,7 @@ class PostgresSession(Session):
             self._build_ids.keep(connection, node.relation, build_id)
             return replace(described, seconds=seconds, read=read, dropped=dropped)
 
-        return self._attempted(work)
+        return self._attempted(work, sets=bool(before or after))
 
 
 def _is_view(connection: Connection, relation: Relation) -> bool | None:
