@@ -91,6 +91,7 @@ class SqlProject(PythonModels):
         else:
             root = Path(caller().path).parent
             declared = Declarations.into(warehouse, name=name, root=root, variables=variables)
+            declared.has_folder = False
         given = {
             "state_url": state_url,
             "on_state_error": on_state_error,

@@ -126,7 +126,8 @@ class Declarations:
     Attributes:
         name: The project's name.
         environment: The place that is built into.
-        root: The project's folder, absolute.
+        root: The project's folder, absolute; for a project without one, that of the file that declares it.
+        has_folder: Whether the folder is the project's own, so that something may be kept in it between two loads.
         database: The database of what names none.
         schema: The schema of models, where nothing else is said.
         target: What templates see as `target`.
@@ -143,6 +144,7 @@ class Declarations:
     schema: str
     target: Mapping[str, Any]
     native: bool = True
+    has_folder: bool = True
     variables: Mapping[str, Any] = field(default_factory=dict)
     macro_files: tuple[MacroFile, ...] = ()
     search_order: Mapping[str, tuple[str, ...]] = field(default_factory=dict)

@@ -67,6 +67,8 @@ class Dialect:
         sized_integers: Whether `smallint`, `integer` and `bigint` have 16, 32 and 64 bits.
         float_bits: The width of `float`; None where that is not known.
         unlimited_decimals: Whether a decimal whose size is not written keeps all digits.
+        longest_name: How many bytes (in UTF-8) of a name the engine keeps, the rest being cut off without an error; None where it keeps all,
+            or refuses longer ones itself.
         text_size: When a type of text has a greatest length.
         proofs_fuzzed: Whether proofs were held against its results by random queries (`tests/proofs/fuzz.py`), each rule at least once
             in the way that the other fields say. Data tests are proven on no other engine.
@@ -100,6 +102,7 @@ class Dialect:
     sized_integers: bool = False
     float_bits: int | None = None
     unlimited_decimals: bool = False
+    longest_name: int | None = None
     text_size: TextSize = TextSize.ALWAYS
     proofs_fuzzed: bool = False
     cosmetic_checked: bool = False
@@ -135,6 +138,18 @@ class Dialect:
         '`shop`.`main`.`orders`'
         """
         return Relation(database, schema, identifier, self.quotes, folds=self.quoted is not Case.KEPT)
+
+    def cut_off(self, relation: Relation) -> str | None:
+        """Return the first part of a relation's name that the engine would cut off, so that it may be the name of another one; or None.
+
+        >>> dialect_named("postgres").cut_off(Relation("shop", "main", "x" * 63)) is None
+        True
+        >>> dialect_named("postgres").cut_off(Relation("shop", "main", "x" * 64)) is None
+        False
+        """
+        parts = (relation.database, relation.schema, relation.identifier)
+        longest = self.longest_name
+        return next((each for each in parts if each and longest and len(each.encode()) > longest), None)
 
 
 _FOLDS: dict[Case, Callable[[str], str]] = {Case.LOWER: str.lower, Case.UPPER: str.upper, Case.KEPT: str}
@@ -194,6 +209,7 @@ _POSTGRES = Dialect(
     sized_integers=True,
     float_bits=64,
     unlimited_decimals=True,
+    longest_name=63,
     text_size=TextSize.WRITTEN,
     proofs_fuzzed=True,
     cosmetic_checked=True,

@@ -7,6 +7,7 @@ import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from urllib.parse import quote
 
 from sao_dagster.core.project import Project
 from sao_dagster.gc_pause import no_collection
@@ -44,21 +45,25 @@ def cached_assembly(declared: Declarations, assemble: Assemble, also: str) -> As
         assemble: Puts them together; also returns the environment variables that were read, with their values.
         also: What else the result depends on.
     """
-    with no_collection():
-        return _cached(declared, assemble, also)
-
-
-def _cached(declared: Declarations, assemble: Assemble, also: str) -> AssembledProject:
-    folder = Path(declared.root) / FOLDER
-    file = folder / f"{declared.environment}.project"
     key = hashlib.blake2b(f"{MADE_BY} {also} {declared!r}".encode(), digest_size=16).hexdigest()
+    with no_collection():
+        return _cached(declared, assemble, key) if declared.has_folder else _assembled(declared, assemble, key)
+
+
+def _assembled(declared: Declarations, assemble: Assemble, key: str) -> AssembledProject:
+    project, variables = assemble(declared)
+    return AssembledProject(key, dict(variables), project)
+
+
+def _cached(declared: Declarations, assemble: Assemble, key: str) -> AssembledProject:
+    folder = Path(declared.root) / FOLDER
+    file = folder / f"{quote(declared.environment, safe='')}.project"  # a target may be called anything
     kept = load(file)
     if isinstance(kept, AssembledProject) and kept.key == key and kept.holds:
         return kept
     codes = TemplateCodes.open(folder / "templates")
-    project, variables = assemble(declared)
+    made = _assembled(declared, assemble, key)
     codes.save()
-    made = AssembledProject(key, dict(variables), project)
-    if not project.errors and not project.broken:
+    if not made.project.errors and not made.project.broken:
         save(file, made)
     return made

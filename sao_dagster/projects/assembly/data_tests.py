@@ -13,7 +13,7 @@ from sao_dagster.core.project import unknown
 from sao_dagster.core.proofs import Assertion
 from sao_dagster.errors import Location, NeedsConnectionError, ProjectError, RenderError, UnsupportedError
 from sao_dagster.projects.assembly.assertions import assertion_of
-from sao_dagster.projects.assembly.drafts import Drafts, Template, cte_name
+from sao_dagster.projects.assembly.drafts import Drafts, Template
 from sao_dagster.projects.assembly.undeclared import UndeclaredReads
 from sao_dagster.projects.config import TestConfig, checked
 from sao_dagster.projects.declarations import TestDeclaration
@@ -129,6 +129,7 @@ class TestAssembly:
             schema = f"{self.drafts.declared.schema}_{config.schema_ or 'dbt_test__audit'}"
             database = config.database or self.drafts.declared.database
             stored = engine.relation(database, schema, config.alias or alias)
+            self.drafts.refuse_long_names(stored, declared.location)
         counted = [sql_digest(sql, dialect, names), verdict_settings(config)]
         if settings := self.drafts.settings([sql]):
             counted.append(settings)
@@ -174,7 +175,7 @@ class TestAssembly:
         draft = self.drafts.by_id.get(name)
         if draft is None or draft.materialized is not Materialized.EPHEMERAL:
             return ()
-        own = (cte_name(name), draft.sql)
+        own = (self.drafts.cte(name), draft.sql)
         return (*self.drafts.ctes(draft), own)
 
     def _singular(self, declared: TestDeclaration) -> tuple[str, RenderTrace]:
@@ -223,7 +224,7 @@ class TestAssembly:
         if source is not None:
             model = RelationValue(self.drafts.place_of(source), source.expression)
         elif draft is not None and draft.materialized is Materialized.EPHEMERAL:
-            model = RelationValue(draft.relation, cte_name(tested))
+            model = RelationValue(draft.relation, self.drafts.cte(tested))
         elif draft is not None:
             model = RelationValue(draft.relation)
         else:

@@ -11,7 +11,7 @@ from sao_dagster.core.hashing import digest
 from sao_dagster.core.inputs import UndeclaredInput
 from sao_dagster.core.nodes import Materialized, NodeError, Source
 from sao_dagster.core.project import unknown
-from sao_dagster.core.relations import Relation, RelationKey
+from sao_dagster.core.relations import Relation, RelationKey, quote
 from sao_dagster.errors import Location, ProjectError
 from sao_dagster.projects.config import NODE_CONFIG, NodeConfig
 from sao_dagster.projects.declarations import Declarations, NodeDeclaration
@@ -107,7 +107,10 @@ class Drafts:
                         location=draft.declared.location,
                     )
                 )
-            text = cte_name(draft.id) if ephemeral else str(draft.relation)
+            if placed:
+                where = draft.declared.location
+                draft.error = error_in(self.refuse_long_names, draft.relation, where, location=where)
+            text = self.cte(draft.id) if ephemeral else str(draft.relation)
             if not ephemeral:
                 self.texts[draft.id] = text
             resolved = Resolved(draft.id, draft.relation, text)
@@ -120,6 +123,20 @@ class Drafts:
             place = self.place_of(source)
             self.texts[source.id] = source.expression
             self.context.sources[source.source_name, source.table_name] = Resolved(source.id, place, source.expression)
+
+    def refuse_long_names(self, relation: Relation, location: Location) -> None:
+        """Refuse a relation whose name the engine would cut off, and take for that of another one.
+
+        Raises:
+            ProjectError: It would.
+        """
+        long = self.context.engine.cut_off(relation)
+        if long is not None:
+            raise ProjectError(
+                f"{long!r} has {len(long.encode())} bytes, and of the name of a relation only {self.context.engine.longest_name} are kept "
+                f"there; give it a shorter alias or schema",
+                location=location,
+            )
 
     def place_of(self, source: Source) -> Relation:
         """Return the relation that templates see of a source; one of its name where it is read from files."""
@@ -204,6 +221,11 @@ class Drafts:
         ids = {text: name for name, text in reversed(self.relations_read(reads).items())}
         return {**ids, self.texts[this]: this} if this in self.texts else ids
 
+    def cte(self, name: str) -> str:
+        """Return what SQL reads an ephemeral model from; quoted, which dbt does not do, where it has to be."""
+        text = cte_name(name)
+        return text if re.fullmatch(r"\w+", text) else quote(text, self.context.engine.quotes)
+
     def ctes(self, draft: Draft) -> tuple[tuple[str, str], ...]:
         """Return the ephemerals that a model needs, each after those it uses."""
         found: dict[str, str] = {}
@@ -219,7 +241,7 @@ class Drafts:
                 )
             for parent in each.depends_on:
                 visit(parent, (*path, name))
-            found.setdefault(cte_name(name), each.sql)
+            found.setdefault(self.cte(name), each.sql)
 
         for parent in draft.depends_on if draft.declared.compiled is None else ():
             visit(parent, (draft.id,))

@@ -6,6 +6,7 @@ import os
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from sao_dagster.core.project import Notice
 from sao_dagster.core.relations import quote
 from sao_dagster.errors import Location, ProjectError, SaoError, UnsupportedError
 from sao_dagster.projects.config import checked
+from sao_dagster.projects.dbt_folder.files import ProjectFiles
 from sao_dagster.projects.dbt_folder.profiles import load_profile
 from sao_dagster.projects.dbt_folder.project_file import ProjectFile, Settings
 from sao_dagster.projects.dbt_folder.properties_files import (
@@ -119,6 +121,11 @@ def open_folder(
         raise ProjectError(f"there is no dbt_project.yml in {root}; name the project's folder with --project-dir")
     loaded = load_yaml(file, "dbt_project.yml")
     settings: ProjectFile = checked(ProjectFile, loaded.values, None, Location("dbt_project.yml"))
+    if not re.fullmatch(r"[^\W\d]\w*", settings.name):  # dbt's rule; it is part of names of files
+        raise ProjectError(
+            f"the name {settings.name!r} of a project has letters, digits and underscores only, and does not begin with a digit",
+            location=loaded.location("name"),
+        )
     given = {**(settings.vars or {}), **(variables or {})}
     if warehouse is None:
         if settings.profile is None:
@@ -196,13 +203,12 @@ class _Folder:
 
     # ------------------------------------------------------------------ files
 
+    @cached_property
+    def _found(self) -> ProjectFiles:
+        return ProjectFiles(self.root)
+
     def _files(self, folders: Iterable[str], endings: tuple[str, ...]) -> list[Path]:
-        found: list[Path] = []
-        for folder in folders:
-            for place, below, names in os.walk(self.root / folder):
-                below.sort()
-                found += [Path(place) / name for name in sorted(names) if name.endswith(endings)]
-        return found
+        return self._found.find(folders, endings)
 
     def _shown(self, path: Path) -> str:
         """Return a path as the user would write it; with strings, which is what makes many files cheap."""
@@ -219,9 +225,10 @@ class _Folder:
         install = self.root / self.file.packages_install_path
         for package in sorted(install.glob("*/dbt_project.yml")) if install.is_dir() else []:
             name = str((load_yaml(package, self._shown(package)).values or {}).get("name", package.parent.name))
-            for path in sorted((package.parent / "macros").rglob("*.sql")):
+            files = ProjectFiles(package.parent)
+            for path in files.find(["macros"], (".sql",)):
                 yield MacroFile(name, self._shown(path), path.read_text(encoding="utf-8"))
-            if any((package.parent / "models").rglob("*.sql")):
+            if files.find(["models"], (".sql",)):
                 self.declared.notices.append(
                     Notice(
                         f"the package {name} is used for its macros only; its models are not built",
