@@ -171,10 +171,10 @@ def inference(lines: int) -> tuple[float, float]:
         found = infer(f"{query} -- {number}", "duckdb", tables)
         assert found is not None and found.unique([0]) is not None and found.not_null(0) is not None
         first.append(time.process_time() - started)
-    _infer(query, "duckdb", tuple(tables.items()), False)
+    _infer(query, "duckdb", tuple(tables.items()), False, frozenset())
     started = time.process_time()
     for _ in range(100):
-        _infer(query, "duckdb", tuple(tables.items()), False)
+        _infer(query, "duckdb", tuple(tables.items()), False, frozenset())
     return 1000 * statistics.median(first), 10 * (time.process_time() - started)
 
 
