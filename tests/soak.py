@@ -18,6 +18,8 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator
 
+from tests.cosmetic.check import check as check_pairs
+from tests.cosmetic.check import on_engine
 from tests.fleet.fleet import Fleet
 from tests.fleet.test_concurrency import MODELS, run_at_once
 from tests.machines import explore
@@ -81,7 +83,11 @@ def contents(server: Postgres, seed: int) -> Iterator[str]:
 
 @suite
 def cosmetic(server: Postgres, seed: int) -> Iterator[str]:
-    """Queries that are called the same give the same rows."""
+    """Queries that are called the same give the same."""
+    for dialect in ("duckdb", "postgres"):
+        with on_engine(dialect, server) as ask:
+            report = check_pairs(dialect, ask, 10_000, seed, sample=0.02)
+        yield f"{report.pairs} pairs on {dialect}, {report.called_same} called the same, and {report.seen:.0%} of those that are"
     with answers_of_duckdb() as on_duckdb, answers_of_postgres(server.database()) as on_postgres:
         for dialect, queries, rows in (("duckdb", 4000, on_duckdb), ("postgres", 1000, on_postgres)):
             for grammar in GRAMMARS:

@@ -1,173 +1,327 @@
-"""A query as a canonical tree: what is left when names that nobody outside can see, and brackets, are taken away.
+"""A query in the form that only cosmetically different ones share.
 
-Only names are replaced whose meaning is certain without knowing the tables: aliases of tables and subqueries,
-and names of common table expressions. Columns keep their names, so two queries have one form only if they take
-the same columns from the same relations. Where a name is ambiguous (a row used as a value, a pivot, a table
-function's columns), nothing is replaced, and only the plain trees are compared.
+Two queries are the same where one becomes the other by edits of a few kinds, of each of which it is known for this engine that no
+result can tell: names of common table expressions and aliases of what is read; a qualifier where there is one thing to
+read; brackets that group nothing; quotes around a plain name; the case of keywords; `as`, `inner`, `outer`. Everything else counts as
+it is written. The comparison is one of tokens, since a parser's tree forgets what an engine does not: it takes `.5` for
+`0.5`, and binds operators as another engine does.
+
+A name is replaced only if all its uses are certain. One that stands alone anywhere (a whole row used as a value, a column of the same name)
+keeps itself, everywhere in the query. Columns keep their names. What names a column of the result, or a field in it, is kept as
+it is written, and so is all of an expression without an alias where the engine calls the column by its text.
 """
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from functools import lru_cache
 
-from sqlglot import exp
-from sqlglot.errors import SqlglotError
-from sqlglot.optimizer.normalize_identifiers import normalize_identifiers
-from sqlglot.optimizer.scope import Scope, traverse_scope
+from sao_dagster.sql.brackets import Brackets
+from sao_dagster.sql.dialects import Dialect, dialect_named
+from sao_dagster.sql.keywords import KEYWORDS, TYPES
+from sao_dagster.sql.outline import Block, Item, NoOutlineError, Outline, Source, outline
+from sao_dagster.sql.parsing import UnreadableSqlError, tokenize
+from sao_dagster.sql.spelling import hints, is_glued, is_word, lowered, spelled
 
-from sao_dagster.sql.dialects import dialect_named
-from sao_dagster.sql.parsing import UnreadableSqlError, parse
-
-_AMBIGUOUS = (exp.Pivot, exp.MatchRecognize, exp.Lateral, exp.Unnest, exp.UDTF, exp.Values, exp.Into)
+_PLAIN = re.compile(r'"[A-Za-z_][A-Za-z0-9_]*"')
+_PLAIN_LOWER = re.compile(r'"[a-z_][a-z0-9_]*"')
+_WITH_FIELDS = frozenset({"struct", "row", "union", "map", "tuple"})  # types, in whose brackets are names
+_NAMED_AFTER = frozenset({":", ":=", "=>", "->", "."})
 
 
 @lru_cache(maxsize=512)
-def canonical_form(sql: str, dialect: str) -> str | None:
-    """Return a text that only cosmetically different queries share; None for what is not one readable query.
+def canonical_form(sql: str, dialect: str) -> tuple[str, ...] | None:
+    """Return a text that only cosmetically different queries share; None for what is not understood.
 
     >>> one = canonical_form("with a as (select (x) from t as u) select a.x from a", "duckdb")
-    >>> one == canonical_form('with b as (select "x" from t) select b.x as x from b', "duckdb")
+    >>> one == canonical_form('with b as (select "x" from t) select b.x from b', "duckdb")
     True
     >>> one == canonical_form("with b as (select y from t) select b.y as x from b", "duckdb")
     False
     """
     try:
-        statements = parse(sql, dialect)
-    except UnreadableSqlError:
-        return None
-    if len(statements) != 1 or not isinstance(statements[0], exp.Query):
-        return None
-    try:
-        return _form(statements[0], dialect)
-    except Exception:  # noqa: BLE001 - sqlglot raises whatever it meets in a tree; then the query has no form
+        return _Form(sql, dialect_named(dialect)).written()
+    except (NoOutlineError, UnreadableSqlError):
         return None
 
 
-def _form(tree: exp.Query, dialect: str) -> str:
-    names = [column.output_name for column in tree.selects]
-    tree = _without_noise(normalize_identifiers(tree, dialect=dialect))
-    if not dialect_named(dialect).shows_case:
-        names = [column.output_name for column in tree.selects]
-    if tree.find(*_AMBIGUOUS) is None:
-        tree = _without_inner_names(tree)
-    return repr(names) + repr(tree)
+class _Form:
+    """One query on its way to its form; places are those of tokens."""
 
+    def __init__(self, sql: str, engine: Dialect) -> None:
+        tokens = tokenize(sql, engine.name)
+        texts = spelled(sql, tokens, engine.name)
+        while texts and texts[-1] == ";":
+            texts.pop()
+        self._engine = engine
+        self._texts = texts
+        self._glued = {at for at in range(1, len(texts)) if is_glued(sql, tokens[at - 1], tokens[at])}
+        self._hints = {at: found for at in range(len(texts)) if (found := hints(tokens[at]))}
+        self._outline: Outline = outline(texts)
+        self._blocks = self._outline.blocks
+        self._shown = self._places_of_shown_text()
+        self._fields = self._places_of_fields()
+        self._aliases = {item.alias for block in self._blocks for item in block.items if item.alias is not None}
+        self._pinned: set[str] = set()
+        self._owners: dict[int, Source] = {}  # by the place of a qualifier
+        self._cte_of: dict[int, int] = {}  # numbers, by the places where they are named
+        self._dropped: set[int] = set()
+        self._instead: dict[int, str] = {}
 
-def _without_noise(tree: exp.Query) -> exp.Query:
-    """Remove what the grammar allows but the meaning does not need; changes the tree in place."""
-    for node in list(tree.walk()):
-        node.comments = None
-        if isinstance(node, exp.Paren):
-            node.replace(node.this)
-        elif isinstance(node, exp.Identifier):
-            node.set("quoted", None)
-        elif isinstance(node, exp.Join):
-            if node.args.get("kind") == "INNER" or (node.side and node.args.get("kind") == "OUTER"):
-                node.set("kind", None)
-        elif isinstance(node, exp.Ordered) and node.args.get("desc") is False:
-            node.set("desc", None)
-    for alias in list(tree.find_all(exp.Alias)):
-        column = alias.this
-        if isinstance(column, exp.Column) and column.name == alias.alias and isinstance(alias.parent, exp.Select):
-            alias.replace(column)
-    return tree
+    def written(self) -> tuple[str, ...]:
+        """Return the tokens of the form."""
+        self._find_uses()
+        self._number_ctes()
+        after = self._rename_sources()
+        self._drop_qualifiers()
+        self._drop_aliases()
+        self._drop_noise()
+        brackets = Brackets(self._texts, self._outline, self._aliases, self._dropped)
+        self._dropped |= brackets.needless(kept=self._shown)
+        starts = {item.alias for block in self._blocks for item in block.items if item.alias is not None}
+        found: list[str] = []
+        for place in range(len(self._texts)):
+            if place not in self._dropped:
+                if place in starts and self._texts[place - 1].lower() != "as":
+                    found.append("as")
+                if place in self._glued and place - 1 not in self._dropped:
+                    found.append("without a gap:")
+                found.append(self._instead.get(place) or self._spelled(place))
+            found += self._hints.get(place, ())
+            if place in after:
+                found += after[place]
+        return tuple(found)
 
+    # names
 
-def _without_inner_names(tree: exp.Query) -> exp.Query:
-    """Replace aliases and names of common table expressions by numbers; return a copy, or the tree as it was."""
-    original = tree.copy()
-    try:
-        scopes = traverse_scope(tree)
-        renamed = _rename(scopes)
-    except (SqlglotError, RecursionError, KeyError, ValueError):
-        return original
-    return tree if renamed else original
+    def _key(self, place: int) -> str:
+        """Return a name as the engine compares it."""
+        text = self._texts[place]
+        if text.startswith('"'):
+            name = text[1:-1].replace('""', '"')
+            return self._engine.compared(name, quoted=True) if name.isascii() else name
+        return self._engine.compared(text, quoted=False) if text.isascii() else text
 
+    def _is_name(self, place: int) -> bool:
+        return place < len(self._texts) and (is_word(self._texts[place]) or self._texts[place].startswith('"'))
 
-def _rename(scopes: list[Scope]) -> bool:
-    """Rename in place; return False, with the tree half done, where a name is ambiguous."""
-    new_names: dict[int, dict[str, str]] = {}
-    number = 0
-    for scope in scopes:
-        names: dict[str, str] = {}
-        for name in scope.selected_sources:
-            names[name] = f"_{number}"
-            number += 1
-        new_names[id(scope)] = names
-    aliases = {name for names in new_names.values() for name in names}
-    columns: dict[int, tuple[exp.Expr, str | None]] = {}
-    for scope in scopes:
-        for column in scope.columns:
-            if not column.table and column.name in aliases:
-                return False  # a whole row used as a value, or a column that only looks like one
-            owner = _owner(scope, column.table, new_names) if column.table else None
-            columns.setdefault(id(column), (column, owner))
-        for star in scope.stars:
-            qualifier = star.args.get("table")
-            columns.setdefault(id(star), (star, _owner(scope, qualifier.name, new_names) if qualifier else None))
-    plain = _single_sources(scopes)
-    for node, owner in columns.values():
-        if owner is None:
-            continue
-        if id(node) in plain:
-            node.set("table", None)
-        else:
-            node.set("table", exp.to_identifier(owner))
-    _rename_relations(scopes, new_names)
-    return True
+    def _is(self, place: int, *texts: str) -> bool:
+        return 0 <= place < len(self._texts) and self._texts[place] in texts
 
+    def _places_of_shown_text(self) -> set[int]:
+        """Return the places of expressions whose text is the name of a column."""
+        shown: set[int] = set()
+        if self._engine.names_by_text:
+            for block in self._blocks:
+                for item in block.items:
+                    if item.alias is None and self._column(item) is None and not self._is_star(item):
+                        shown.update(range(item.start, item.stop))
+        return shown
 
-def _owner(scope: Scope | None, table: str, new_names: dict[int, dict[str, str]]) -> str | None:
-    """Return the new name of the source that a column's qualifier means, looking outwards."""
-    while scope is not None:
-        found = new_names.get(id(scope), {}).get(table)
-        if found is not None:
-            return found
-        scope = scope.parent
-    return None
+    def _column(self, item: Item) -> int | None:
+        """Return the place of the column that an item is, whatever its alias, brackets and qualifier; None for an expression."""
+        start = item.start
+        stop = item.stop if item.alias is None else item.alias - self._is(item.alias - 1, "as")
+        while self._is(start, "(") and self._outline.partner[start] == stop - 1:
+            start, stop = start + 1, stop - 1
+        if stop - start == 1 and self._is_name(start) and self._texts[start].lower() not in KEYWORDS:
+            return start
+        if stop - start == 3 and self._is_name(start) and self._is(start + 1, ".") and self._is_name(start + 2):
+            return start + 2
+        return None
 
+    def _is_star(self, item: Item) -> bool:
+        return self._texts[item.start : item.stop][-1:] == ["*"] and item.stop - item.start in (1, 3)
 
-def _single_sources(scopes: list[Scope]) -> set[int]:
-    """Return the columns whose qualifier says nothing: there is one source, and no output has that name.
-
-    A column of an outer query inside an inner one belongs to both scopes; its qualifier is what tells it apart.
-    """
-    scopes_of = Counter(id(column) for scope in scopes for column in scope.columns)
-    found: set[int] = set()
-    for scope in scopes:
-        if len(scope.selected_sources) != 1 or not isinstance(scope.expression, exp.Select):
-            continue
-        (name,) = scope.selected_sources
-        outputs = {each.alias for each in scope.expression.selects if isinstance(each, exp.Alias)}
-        found |= {
-            id(column)
-            for column in scope.columns
-            if column.table == name and column.name not in outputs and scopes_of[id(column)] == 1
-        }
-    return found
-
-
-def _rename_relations(scopes: list[Scope], new_names: dict[int, dict[str, str]]) -> None:
-    """Give each source its new alias, and each common table expression a number."""
-    cte_names: dict[int, str] = {}
-    for scope in scopes:
-        for cte in scope.ctes:
-            cte_names.setdefault(id(cte), f"_cte{len(cte_names)}")
-    for scope in scopes:
-        for name, (node, source) in scope.selected_sources.items():
-            alias = exp.to_identifier(new_names[id(scope)][name])
-            # the alias of a derived table is on the brackets around its query
-            holder = node.parent if isinstance(node, exp.Query) and isinstance(node.parent, exp.Subquery) else node
-            table_alias = holder.args.get("alias")
-            if isinstance(table_alias, exp.TableAlias):
-                table_alias.set("this", alias)
+    def _find_uses(self) -> None:
+        """Find what each qualifier means; pin the names that have another use."""
+        defined = {cte.name for cte in self._outline.ctes} | self._outline.tables
+        defined |= {source.name for block in self._blocks for source in block.sources if source.name is not None}
+        place = 0
+        while place < len(self._texts):
+            if self._texts[place].startswith("'"):
+                self._pinned.add(self._texts[place][1:-1].lower())  # a text may be a name to `from` and to functions
+            if place in defined or not self._is_name(place):
+                place += 1
+                continue
+            end = place
+            while self._is(end + 1, ".") and (self._is_name(end + 2) or self._is(end + 2, "*")):
+                end += 2
+            if end == place + 2 and not self._is(end + 1, "("):
+                self._take_qualifier(place)
             else:
-                holder.set("alias", exp.TableAlias(this=alias))
-            if isinstance(node, exp.Table) and isinstance(source, Scope):
-                parent = source.expression.parent
-                if isinstance(parent, exp.CTE):
-                    node.set("this", exp.to_identifier(cte_names[id(parent)]))
-    for scope in scopes:
-        for cte in scope.ctes:
-            cte.args["alias"].set("this", exp.to_identifier(cte_names[id(cte)]))
+                self._pinned.update(self._key(each) for each in range(place, max(end, place + 1), 2))
+            place = end + 1
+        for block in self._blocks:
+            names = Counter(self._key(source.name) for source in block.sources if source.name is not None)
+            self._pinned.update(name for name, times in names.items() if times > 1)
+            self._pinned.update(self._key(each.name) for each in block.sources if each.opaque and each.name is not None)
+
+    def _take_qualifier(self, place: int) -> None:
+        key, block = self._key(place), self._outline.block_of[place]
+        here = block
+        while block >= 0:
+            for source in self._blocks[block].sources:
+                if source.name is not None and self._key(source.name) == key:
+                    self._owners[place] = source
+                    if place in self._shown or (block != here and self._engine.fields_like_columns):
+                        self._pinned.add(key)
+                    return
+            block = self._blocks[block].outer
+        self._pinned.add(key)
+
+    def _number_ctes(self) -> None:
+        """Give each common table expression a number, where it is certain which tables mean it."""
+        by_key: dict[str, list[int]] = {}
+        for number, cte in enumerate(self._outline.ctes):
+            by_key.setdefault(self._key(cte.name), []).append(number)
+        uses: dict[str, list[int]] = {}
+        for block in self._blocks:
+            for source in block.sources:
+                if not source.opaque and self._is_one_name(source):
+                    uses.setdefault(self._key(source.last), []).append(source.last)
+        for key, (number, *others) in by_key.items():
+            cte = self._outline.ctes[number]
+            places = uses.get(key, [])
+            stop = self._outline.partner.get(cte.around, len(self._texts))
+            begin = cte.opening if cte.recursive else cte.closing
+            if not others and key not in self._pinned and all(begin < place < stop for place in places):
+                self._cte_of.update(dict.fromkeys([cte.name, *places], number))
+        self._instead.update({place: f"cte {number}" for place, number in self._cte_of.items()})
+
+    def _is_one_name(self, source: Source) -> bool:
+        last = source.last
+        return last in self._outline.tables and not self._is(last - 1, ".")
+
+    def _rename_sources(self) -> dict[int, list[str]]:
+        """Give each source a number as its alias; return what stands after its last token instead of the alias."""
+        numbers: dict[int, str] = {}
+        after: dict[int, list[str]] = {}
+        sources = [source for block in self._blocks for source in block.sources]
+        for source in sorted(sources, key=lambda each: each.last):
+            pinned = source.name is not None and self._key(source.name) in self._pinned
+            if not source.opaque and not pinned:
+                numbers[id(source)] = f"source {len(numbers)}"
+                after[source.last] = ["as", numbers[id(source)]]
+            elif source.alias and source.name is not None:
+                after[source.last] = ["as", self._spelled(source.name)]
+            if source.alias and source.name is not None:
+                self._dropped.add(source.name)
+                if self._is(source.name - 1, "as"):
+                    self._dropped.add(source.name - 1)
+        for place, source in self._owners.items():
+            if id(source) in numbers:
+                self._instead[place] = numbers[id(source)]
+        return after
+
+    def _drop_qualifiers(self) -> None:
+        """Drop qualifiers in blocks that read one thing and see nothing else, where the bare name means the same column."""
+        if {"->", "lambda"} & set(self._texts):
+            return  # a parameter may have the name of a column
+        other_outputs = [self._other_outputs(block) for block in self._blocks]
+        free: list[bool] = []
+        for block in self._blocks:
+            free.append(block.outer < 0 or (block.first and free[block.outer]))
+        for place, source in self._owners.items():
+            number = self._outline.block_of[place]
+            block, column, others = self._blocks[number], place + 2, other_outputs[number]
+            if place in self._instead and free[number] and block.sources == [source] and self._is_name(column):
+                key = self._key(column)
+                if others is not None and key not in others and key not in KEYWORDS:
+                    self._dropped.update((place, place + 1))
+
+    def _other_outputs(self, block: Block) -> set[str] | None:
+        """Return the names that columns of the result may have without being the column of that name; None for any name."""
+        found: set[str] = set()
+        for item in block.items:
+            if self._is_star(item):
+                continue
+            if item.alias is not None:
+                found |= set() if self._repeats(item) else {self._key(item.alias)}
+            elif self._column(item) is None:
+                if "*" in self._texts[item.start : item.start + 3]:  # `* replace (...)`
+                    return None
+                found |= {self._key(each) for each in range(item.start, item.stop) if self._is_name(each)}
+        return found
+
+    def _repeats(self, item: Item) -> bool:
+        """Return whether the alias of an item is the name of the column that it is."""
+        column = self._column(item)
+        return column is not None and item.alias is not None and self._key(item.alias) == self._key(column)
+
+    def _drop_aliases(self) -> None:
+        """Drop aliases that a column has already, unless its name is shown as the table has it."""
+        if self._engine.shows_case:
+            return
+        for block in self._blocks:
+            for item in block.items:
+                if item.alias is not None and self._repeats(item):
+                    self._dropped.update((item.alias, item.alias - self._is(item.alias - 1, "as")))
+                    self._aliases.discard(item.alias)
+
+    # other words
+
+    def _drop_noise(self) -> None:
+        words = self._texts
+        for place, word in enumerate(words):
+            after = words[place + 1] if place + 1 < len(words) else ""
+            before = words[place - 1] if place else ""
+            joins = (word == "inner" or (word == "outer" and before in ("left", "right", "full"))) and after == "join"
+            ascends = word == "asc" and self._engine.ascends and before not in (".", "as")
+            if place not in self._shown and (joins or ascends):
+                self._dropped.add(place)
+
+    def _spelled(self, place: int) -> str:
+        """Return a token as it is compared."""
+        text = self._texts[place]
+        if text == "!=":
+            return "<>"
+        if place in self._shown:
+            return text
+        if text.startswith('"'):
+            return text[1:-1] if self._is_plain_in_quotes(place) else text
+        return lowered(text) if self._is_grammar(place) else text
+
+    def _is_plain_in_quotes(self, place: int) -> bool:
+        """Return whether a name in quotes is the same without them."""
+        text, pattern = self._texts[place], _PLAIN if self._engine.shows_case else _PLAIN_LOWER
+        after = self._texts[place + 1] if place + 1 < len(self._texts) else ""
+        return (
+            pattern.fullmatch(text) is not None
+            and text[1:-1].lower() not in KEYWORDS
+            and after != "("
+            and not after.startswith("'")
+            and not self._is(place - 1, "::")
+        )
+
+    def _is_grammar(self, place: int) -> bool:
+        """Return whether a word is a keyword or a type, and names nothing that a result shows."""
+        word = self._texts[place].lower()
+        if (
+            not (word in KEYWORDS or (word in TYPES and self._is_type(place)))
+            or place in self._aliases
+            or self._outline.clause_of[place] in ("from", "with")
+        ):
+            return False
+        after = self._texts[place + 1] if place + 1 < len(self._texts) else ""
+        if after in _NAMED_AFTER or self._is(place - 1, "."):
+            return False
+        return place not in self._fields
+
+    def _is_type(self, place: int) -> bool:
+        """Return whether a word stands where a type does: in a cast, or before a text."""
+        after = self._texts[place + 1] if place + 1 < len(self._texts) else ""
+        return (
+            self._is(place - 1, "::")
+            or after.startswith("'")
+            or (self._is(place - 1, "as") and after in (")", "(", "["))
+        )
+
+    def _places_of_fields(self) -> set[int]:
+        """Return the places in the brackets of types with fields."""
+        found: set[int] = set()
+        for opening, closing in self._outline.partner.items():
+            if 0 < opening < closing and opening not in found and self._texts[opening - 1].lower() in _WITH_FIELDS:
+                found.update(range(opening, closing))
+        return found

@@ -51,6 +51,9 @@ class Dialect:
         unquoted: How a name without quotes is compared; None where that is not known, and then no query is understood.
         quoted: How a quoted name is compared, and one that a catalog gives; None likewise.
         shows_case: Whether the case of an output column can be seen in the result, so that changing it is no cosmetic edit.
+        names_by_text: Whether a column without an alias is called by the text of its expression, with names as they are written.
+        fields_like_columns: Whether `x.a` may be the field `a` of a column `x`, in a query inside a query nearer than a table `x`.
+        ascends: Whether `order by a` is always `order by a asc`, whatever is set.
         errs: Operations that give a value or an error, and never null, for arguments that are not null.
         hides_no_nulls: Whether no value that is not null becomes one when it is cast by itself for a function or a comparison, as
             JSON does in DuckDB that is `null`, and whether arrays and records with nulls in them never compare as null.
@@ -88,6 +91,9 @@ class Dialect:
     unquoted: Case | None = None
     quoted: Case | None = None
     shows_case: bool = True
+    names_by_text: bool = True
+    fields_like_columns: bool = True
+    ascends: bool = False
     errs: frozenset[Operation] = frozenset()
     hides_no_nulls: bool = False
     skips_nulls_in_greatest: bool = False
@@ -197,6 +203,9 @@ _POSTGRES = Dialect(
     unquoted=Case.LOWER,
     quoted=Case.KEPT,
     shows_case=False,
+    names_by_text=False,
+    fields_like_columns=False,
+    ascends=True,
     errs=frozenset(Operation) - {Operation.DATE_PART},
     hides_no_nulls=True,
     skips_nulls_in_greatest=True,

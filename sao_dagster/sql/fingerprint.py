@@ -2,10 +2,10 @@
 
 Two comparisons, one cheap and one thorough. `sql_digest` is taken of the token stream each time a project is
 loaded: comments, white space and the case of keywords do not count, everything else does. Only where two
-digests differ does `equivalent` compare the two queries as canonical trees, in which table aliases, the names
-of common table expressions, redundant parentheses and quoting do not count. What cannot be parsed counts as
-changed; so does everything that is not known to be harmless, such as constant folding, whose rules are the
-engine's and not sqlglot's; and on an engine where nobody held such comparisons against results, every edit of the tokens.
+digests differ does `equivalent` compare the two queries in a canonical form, in which table aliases, the names
+of common table expressions, redundant parentheses and quoting do not count. What is not understood counts as
+changed; so does everything that is not known to be harmless, such as another spelling of a number; and on an engine
+where nobody held such comparisons against results, every edit of the tokens.
 
 What `ref`, `source` and `this` give counts as the id of the node: where a relation lives is no part of what a query means, so one
 model has one code version in every environment.
@@ -24,25 +24,14 @@ from sao_dagster.core.hashing import digest
 from sao_dagster.sql.canonical import canonical_form
 from sao_dagster.sql.dialects import dialect_named
 from sao_dagster.sql.parsing import UnreadableSqlError, tokenize
+from sao_dagster.sql.spelling import QUOTED, hints, is_glued, spelled
 
 Names: TypeAlias = Mapping[str, str]
 """Ids of nodes and sources by what SQL reads them from: a relation as it is written, or a table function over files."""
 NO_NAMES: Names = MappingProxyType({})
 
-_UNQUOTED = {TokenType.VAR}
 _NAMES = {TokenType.VAR, TokenType.IDENTIFIER}
-_LITERALS = {
-    TokenType.STRING,
-    TokenType.IDENTIFIER,
-    TokenType.RAW_STRING,
-    TokenType.HEREDOC_STRING,
-    TokenType.NATIONAL_STRING,
-    TokenType.BYTE_STRING,
-    TokenType.UNICODE_STRING,
-    TokenType.HEX_STRING,
-    TokenType.BIT_STRING,
-}
-_TEXTS = _LITERALS - {TokenType.IDENTIFIER}
+_TEXTS = QUOTED - {TokenType.IDENTIFIER}
 
 
 def sql_digest(sql: str, dialect: str, names: Names = NO_NAMES) -> str:
@@ -68,8 +57,8 @@ def sql_digest(sql: str, dialect: str, names: Names = NO_NAMES) -> str:
         tokens = tokenize(sql, dialect)
     except UnreadableSqlError:
         return digest(["text", sql])
-    parts = [_parts(token) for token in tokens]
-    found = _named(tokens, parts, dialect, names)
+    found = _named(tokens, dialect, names)
+    texts = spelled(sql, tokens, dialect)
     inside = {place for start, (size, _) in found.items() for place in range(start, start + size)}
     others = {
         token.text.lower()
@@ -77,17 +66,19 @@ def sql_digest(sql: str, dialect: str, names: Names = NO_NAMES) -> str:
         if place not in inside and token.token_type not in _TEXTS
     }
     stream: list[str] = []
-    for place, part in enumerate(parts):
+    for place, token in enumerate(tokens):
         if place not in inside:
-            stream += part
+            if place and is_glued(sql, tokens[place - 1], token):
+                stream.append("without a gap:")
+            stream += [texts[place], *hints(token)]
         elif place in found:
             size, name = found[place]
             last = tokens[place + size - 1]
             stream.append(f"node:{name}")
             if last.token_type in _NAMES and last.text.lower() in others:
                 stream.append(f"known as:{last.text}")
-            stream += [hint for each in parts[place : place + size] for hint in each[1:]]
-    while stream and stream[-1] == TokenType.SEMICOLON.name:
+            stream += [hint for each in tokens[place : place + size] for hint in hints(each)]
+    while stream and stream[-1] == ";":
         stream.pop()
     return digest(stream)
 
@@ -105,7 +96,7 @@ def with_ids(sql: str, dialect: str, names: Names) -> str:
     except UnreadableSqlError:
         return sql
     written, done = [], 0
-    for start, (size, name) in sorted(_named(tokens, [_parts(token) for token in tokens], dialect, names).items()):
+    for start, (size, name) in sorted(_named(tokens, dialect, names).items()):
         last = tokens[start + size - 1]
         kept = f".{sql[last.start : last.end + 1]}" if last.token_type in _NAMES else ""
         written.append(f"{sql[done : tokens[start].start]}n{digest(name)}{kept}")
@@ -113,7 +104,7 @@ def with_ids(sql: str, dialect: str, names: Names) -> str:
     return "".join([*written, sql[done:]])
 
 
-def _named(tokens: list[Token], parts: list[list[str]], dialect: str, names: Names) -> dict[int, tuple[int, str]]:
+def _named(tokens: list[Token], dialect: str, names: Names) -> dict[int, tuple[int, str]]:
     """Return where tokens stand for a node: by the place of the first, how many they are, and the id."""
     patterns: dict[str, list[tuple[tuple[str, ...], str]]] = {}
     for text, name in names.items():
@@ -124,7 +115,7 @@ def _named(tokens: list[Token], parts: list[list[str]], dialect: str, names: Nam
         return {}
     for known in patterns.values():
         known.sort(key=lambda each: -len(each[0]))
-    keys = [part[0] for part in parts]
+    keys = [_key(token) for token in tokens]
     found: dict[int, tuple[int, str]] = {}
     place = 0
     while place < len(tokens):
@@ -149,29 +140,16 @@ def _is_relation(tokens: list[Token], place: int, size: int) -> bool:
 def _pattern(text: str, dialect: str) -> tuple[str, ...]:
     """Return the tokens of what stands for a node; empty where it has none."""
     try:
-        return tuple(_parts(token)[0] for token in tokenize(text, dialect))
+        return tuple(_key(token) for token in tokenize(text, dialect))
     except UnreadableSqlError:
         return ()
 
 
-def _hints(sql: str, dialect: str) -> list[str]:
-    """Return the optimizer hints of a query, which trees do not keep in all dialects."""
-    try:
-        tokens = tokenize(sql, dialect)
-    except UnreadableSqlError:
-        return []
-    return [comment.strip() for token in tokens for comment in token.comments if comment.startswith("+")]
-
-
-def _parts(token: Token) -> list[str]:
-    hints = [f"hint:{comment.strip()}" for comment in token.comments if comment.startswith("+")]
-    if token.token_type in _LITERALS:
-        return [f"{token.token_type.name}:{token.text}", *hints]
-    if token.token_type in _UNQUOTED:
-        return [token.text, *hints]
-    if token.token_type is TokenType.SEMICOLON:
-        return [TokenType.SEMICOLON.name, *hints]
-    return [token.text.upper(), *hints]
+def _key(token: Token) -> str:
+    """Return what is compared of a token to find relations: their names are made by machine, and stand everywhere alike."""
+    if token.token_type in QUOTED:
+        return f"{token.token_type.name}:{token.text}"
+    return token.text if token.token_type is TokenType.VAR else token.text.upper()
 
 
 def equivalent(old: str, new: str, dialect: str) -> bool:
@@ -192,8 +170,6 @@ def equivalent(old: str, new: str, dialect: str) -> bool:
         return False
     if sql_digest(old, dialect) == sql_digest(new, dialect):
         return True
-    if _hints(old, dialect) != _hints(new, dialect):
-        return False
     before = canonical_form(old, dialect)
     return before is not None and before == canonical_form(new, dialect)
 
@@ -205,5 +181,5 @@ def tokens_with_nodes(sql: str, dialect: str, names: Names) -> tuple[list[Token]
         UnreadableSqlError: It cannot be split into tokens.
     """
     tokens = tokenize(sql, dialect)
-    found = _named(tokens, [_parts(token) for token in tokens], dialect, names)
+    found = _named(tokens, dialect, names)
     return tokens, {place: size for place, (size, _) in found.items()}

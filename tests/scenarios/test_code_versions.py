@@ -49,7 +49,7 @@ def test_what_the_tokens_ignore(shop: World, edited: str) -> None:
         "with o as (select * from {{ source('raw', 'orders') }}) select o.id, o.amount from o where o.amount > 0",
     ],
 )
-def test_what_the_trees_ignore_is_evidence(shop: World, edited: str) -> None:
+def test_what_the_canonical_form_ignores_is_evidence(shop: World, edited: str) -> None:
     original = ORIGINAL if "with" not in edited else edited.replace(" o as", " p as").replace("from o ", "from p as o ")
     shop.model("orders", original).run()
     shop.model("orders", edited)
