@@ -219,6 +219,18 @@ class Format:
     read: Callable[[Path, str | None, Mapping[str, Any] | None], tuple[Declarations, Warehouse]]
 
 
+def error_in(action: Callable[..., object], *args: Any, location: Location) -> NodeError | None:
+    """Return what is wrong with a node, as taking a step with it shows; None where the step goes well.
+
+    Templates and libraries may raise anything: what they raise is an error of that node, and of no other.
+    """
+    try:
+        action(*args)
+    except Exception as error:  # noqa: BLE001 - see above
+        return NodeError.of(error, location)
+    return None
+
+
 def file_digest(path: Path) -> str:
     """Return a fingerprint of a file's content."""
     found = hashlib.blake2b(digest_size=12)

@@ -16,11 +16,11 @@ from sao_dagster.errors import CycleError, ProjectError, SaoError
 from sao_dagster.projects.assembly.assembled import AssembledProject, cached_assembly
 from sao_dagster.projects.assembly.broken_macros import BrokenMacros
 from sao_dagster.projects.assembly.data_tests import TestAssembly
-from sao_dagster.projects.assembly.drafts import Draft, Drafts, Template, error_in
+from sao_dagster.projects.assembly.drafts import Draft, Drafts, Template
 from sao_dagster.projects.assembly.models import ModelAssembly, plain_config
 from sao_dagster.projects.assembly.undeclared import UndeclaredReads
 from sao_dagster.projects.config import NodeConfig, parse_config, unknown_keys, valid_config
-from sao_dagster.projects.declarations import Declarations, NodeDeclaration, merge_layers
+from sao_dagster.projects.declarations import Declarations, NodeDeclaration, error_in, merge_layers
 from sao_dagster.projects.sao_file import moved_variables
 from sao_dagster.projects.templates.context_objects import Namespace
 from sao_dagster.projects.templates.jinja import builtin_macros

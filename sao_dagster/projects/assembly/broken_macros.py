@@ -8,8 +8,9 @@ from dataclasses import dataclass
 from sao_dagster.core.nodes import NodeError
 from sao_dagster.core.project import Notice
 from sao_dagster.errors import Location, RenderError
-from sao_dagster.projects.assembly.drafts import Draft, error_in
+from sao_dagster.projects.assembly.drafts import Draft
 from sao_dagster.projects.assembly.models import templates_of
+from sao_dagster.projects.declarations import error_in
 from sao_dagster.projects.templates.jinja import MacroRegistry
 from sao_dagster.projects.templates.render import TemplateContext
 

@@ -14,7 +14,7 @@ from sao_dagster.core.project import unknown
 from sao_dagster.core.relations import Relation, RelationKey, quote
 from sao_dagster.errors import Location, ProjectError
 from sao_dagster.projects.config import NODE_CONFIG, NodeConfig
-from sao_dagster.projects.declarations import Declarations, NodeDeclaration
+from sao_dagster.projects.declarations import Declarations, NodeDeclaration, error_in
 from sao_dagster.projects.templates.render import RenderSubject, RenderTrace, Resolved, TemplateContext
 from sao_dagster.sql.session import SessionEffect, effects_on
 
@@ -255,15 +255,3 @@ def cte_name(name: str) -> str:
     '__dbt__cte__base_v2'
     """
     return f"__dbt__cte__{name.replace('.', '_')}"
-
-
-def error_in(action: Callable[..., object], *args: Any, location: Location) -> NodeError | None:
-    """Return what is wrong with a node, as taking a step with it shows; None where the step goes well.
-
-    Templates and libraries may raise anything: what they raise is an error of that node, and of no other.
-    """
-    try:
-        action(*args)
-    except Exception as error:  # noqa: BLE001 - see above
-        return NodeError.of(error, location)
-    return None

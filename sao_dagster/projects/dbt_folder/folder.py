@@ -10,11 +10,11 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from sao_dagster.core.nodes import Column
+from sao_dagster.core.nodes import Column, NodeError, Source
 from sao_dagster.core.project import Notice
 from sao_dagster.core.relations import quote
-from sao_dagster.errors import Location, ProjectError, SaoError, UnsupportedError
-from sao_dagster.projects.config import checked
+from sao_dagster.errors import Location, ProjectError, SaoError
+from sao_dagster.projects.config import checked, listed
 from sao_dagster.projects.dbt_folder.files import ProjectFiles
 from sao_dagster.projects.dbt_folder.profiles import load_profile
 from sao_dagster.projects.dbt_folder.project_file import ProjectFile, Settings
@@ -22,13 +22,15 @@ from sao_dagster.projects.dbt_folder.properties_files import (
     ColumnProperties,
     LoadedYaml,
     ModelProperties,
-    PropertiesFile,
+    ParsedProperties,
+    Place,
     SourceProperties,
     TableProperties,
     VersionProperties,
     each,
     load_yaml,
     parse_properties,
+    read_text,
 )
 from sao_dagster.projects.dbt_folder.sources import read_table
 from sao_dagster.projects.declarations import (
@@ -36,12 +38,13 @@ from sao_dagster.projects.declarations import (
     Format,
     NodeDeclaration,
     TestDeclaration,
+    error_in,
     file_digest,
     merge_layers,
 )
 from sao_dagster.projects.templates.jinja import MacroFile
 from sao_dagster.projects.templates.render import Render, RenderSubject, TemplateContext
-from sao_dagster.projects.test_entries import parse_entry
+from sao_dagster.projects.test_entries import GenericTest, parse_entry
 from sao_dagster.sql.dialects import dialect_named
 from sao_dagster.warehouses.protocol import Warehouse
 
@@ -148,6 +151,7 @@ class _Folder:
     patches: dict[str, tuple[ModelProperties, LoadedYaml, tuple[str | int, ...]]] = field(default_factory=dict)
     test_patches: dict[str, dict[str, Any]] = field(default_factory=dict)
     versioned: dict[str, tuple[str, VersionProperties]] = field(default_factory=dict)
+    invalid: dict[str, NodeError] = field(default_factory=dict)  # what properties say wrongly of a model or a seed
 
     def read(self) -> None:
         """Read all files of the folder into the declarations: macros, docs, properties, models, seeds, sources and data tests, in this order."""
@@ -168,19 +172,23 @@ class _Folder:
         )
         subject = RenderSubject(name="dbt_project.yml", path="dbt_project.yml", package=settings.name)
         self.settings = Settings(settings, self.loaded, Render(context, subject, execute=True))
+        self.settings.check()
         self._refuse()
         files = [
             *self._files(settings.model_paths, (".yml", ".yaml")),
             *self._files(settings.seed_paths, (".yml", ".yaml")),
         ]
         files += self._files(settings.test_paths, (".yml", ".yaml"))
-        properties: list[tuple[LoadedYaml, PropertiesFile]] = []
+        properties: list[tuple[LoadedYaml, ParsedProperties]] = []
         for path in dict.fromkeys(files):
             self._noting(self._properties, path, properties)
-        for loaded, parsed in properties:
+        for loaded, found in properties:
+            parsed = found.file
             for kind, table in (("models", parsed.models), ("seeds", parsed.seeds)):
                 for index, node in each(table):
                     self._patch(node, loaded, (kind, index))
+                    if (kind, index) in found.errors:
+                        self.invalid.setdefault(f"{kind}.{node.name}", found.errors[kind, index])
             for entry in (*(parsed.data_tests or ()), *(parsed.tests or ())):
                 self.test_patches[entry.name] = {"config": entry.config, "description": entry.description}
             for _, group in each(parsed.groups):
@@ -192,9 +200,9 @@ class _Folder:
             self._noting(self._model, path)
         for path in self._files(settings.seed_paths, (".csv",)):
             self._noting(self._seed, path)
-        for loaded, parsed in properties:
-            for index, source in each(parsed.sources):
-                self._noting(self._source, source, loaded, index)
+        for loaded, found in properties:
+            for index, source in each(found.file.sources):
+                self._source(source, loaded, index, found.errors)
         for path in self._files(settings.test_paths, (".sql",)):
             if "generic" not in path.relative_to(self.root).parts:
                 self._singular(path)
@@ -227,7 +235,7 @@ class _Folder:
             name = str((load_yaml(package, self._shown(package)).values or {}).get("name", package.parent.name))
             files = ProjectFiles(package.parent)
             for path in files.find(["macros"], (".sql",)):
-                yield MacroFile(name, self._shown(path), path.read_text(encoding="utf-8"))
+                yield MacroFile(name, self._shown(path), read_text(path, self._shown(path)))
             if files.find(["models"], (".sql",)):
                 self.declared.notices.append(
                     Notice(
@@ -242,27 +250,28 @@ class _Folder:
             if "generic" in path.relative_to(self.root).parts
         ]
         for path in own:
-            yield MacroFile(self.file.name, self._shown(path), path.read_text(encoding="utf-8"))
+            yield MacroFile(self.file.name, self._shown(path), read_text(path, self._shown(path)))
 
     def _docs(self) -> Iterator[tuple[str, str]]:
         for path in self._files([*self.file.model_paths, *self.file.macro_paths, *self.file.seed_paths], (".md",)):
-            text = path.read_text(encoding="utf-8")
+            text = read_text(path, self._shown(path))
             for name, body in re.findall(r"\{%-?\s*docs\s+(\w+)\s*-?%\}(.*?)\{%-?\s*enddocs\s*-?%\}", text, re.DOTALL):
                 yield name, body.strip()
 
     def _refuse(self) -> None:
-        """Name what is there and not done here, rather than leaving it out silently."""
+        """Declare what is there and not done here as broken, rather than leaving it out silently."""
         for path in self._files(self.file.model_paths, (".py",)):
-            self.declared.errors.append(
-                UnsupportedError(
-                    "Python models are not supported; make it a Dagster asset of its own, or SQL",
-                    location=Location(self._shown(path)),
-                )
+            message = "Python models are not supported; make it a Dagster asset of its own, or SQL"
+            self._refuse_node(
+                path.stem, "model", message, Location(self._shown(path)), self._fqn(path, self.file.model_paths)
             )
-        for path in self._files(self.file.snapshot_paths, (".sql", ".yml", ".yaml")):
-            self.declared.errors.append(
-                UnsupportedError("snapshots are not supported", location=Location(self._shown(path)))
-            )
+        for path in self._files(self.file.snapshot_paths, (".sql",)):
+            shown = self._shown(path)
+            names = re.findall(r"\{%-?\s*snapshot\s+(\w+)", read_text(path, shown)) or [path.stem]
+            for name in names:
+                self._refuse_node(name, "snapshot", "snapshots are not supported", Location(shown))
+        for path in self._files(self.file.snapshot_paths, (".yml", ".yaml")):
+            self._refuse_listed(load_yaml(path, self._shown(path)))
         for name in ("packages.yml", "dependencies.yml"):
             path = self.root / name
             if (
@@ -277,18 +286,39 @@ class _Folder:
                     )
                 )
 
-    def _properties(self, path: Path, found: list[tuple[LoadedYaml, PropertiesFile]]) -> None:
+    def _properties(self, path: Path, found: list[tuple[LoadedYaml, ParsedProperties]]) -> None:
         loaded = load_yaml(path, self._shown(path))
         parsed = parse_properties(loaded)
-        for key, what in (
-            ("snapshots", "snapshots are not supported"),
-            ("functions", "functions are not supported"),
-        ):
-            if getattr(parsed, key):
-                raise UnsupportedError(what, location=loaded.location(key))
-        if parsed.unit_tests:
+        self.declared.notices += parsed.notices
+        self._refuse_listed(loaded)
+        if parsed.file.unit_tests:
             self.declared.notices.append(Notice("unit tests are not run here", loaded.location("unit_tests")))
         found.append((loaded, parsed))
+
+    def _refuse_listed(self, loaded: LoadedYaml) -> None:
+        """Declare the snapshots and functions that a properties file lists as broken; a snapshot of SQL may be described there, too."""
+        values = loaded.values if isinstance(loaded.values, Mapping) else {}
+        there = {node.name for node in self.declared.nodes}
+        for key in ("snapshots", "functions"):
+            for index, entry in enumerate(listed(values.get(key))):
+                name = entry.get("name") if isinstance(entry, Mapping) else None
+                if str(name) not in there:
+                    place = loaded.location(key, index)
+                    self._refuse_node(str(name), key.removesuffix("s"), f"{key} are not supported", place)
+
+    def _refuse_node(
+        self, name: str, resource_type: str, message: str, location: Location, fqn: tuple[str, ...] | None = None
+    ) -> None:
+        self.declared.nodes.append(
+            NodeDeclaration(
+                name=name,
+                package=self.file.name,
+                location=location,
+                fqn=fqn or (self.file.name, name),
+                resource_type=resource_type,
+                error=NodeError(message, location),
+            )
+        )
 
     # ------------------------------------------------------------------ models and seeds
 
@@ -333,35 +363,49 @@ class _Folder:
     ) -> None:
         """Declare the node of a file, once for each of its versions, with what properties files say of it."""
         fqn = self._fqn(path, folders)
-        patch, loaded, _ = self.patches.get(f"{kind}.{name}", (None, None, None))
+        patch, loaded, where = self.patches.get(f"{kind}.{name}", (None, None, ()))
         layers = [self.settings.layer(kind, fqn)]
-        columns: tuple[Column, ...] = ()
-        description = ""
-        if patch is not None and loaded is not None:
+        columns: list[Column] = []
+        described: list[str] = []
+        texts: list[str] = []
+        location = Location(self._shown(path))
+
+        def describe() -> None:
+            """Add what the properties say."""
+            if patch is None:
+                return
             layers.append(self.settings.rendered(_own_config(patch)))
             if version is not None:
                 layers.append(self.settings.rendered(version.config))
-            columns = tuple(
-                Column(column.name, self.settings.text(column.description), column.data_type)
-                for column in patch.columns
-            )
-            description = self.settings.text(patch.description)
+            described.append(self.settings.text(patch.description))
+            text = self.settings.text
+            columns.extend(Column(each.name, text(each.description), each.data_type) for each in patch.columns)
+
+        def read() -> None:
+            texts.append(file_digest(path) if is_seed else read_text(path, location.path))
+
         is_seed = kind == "seeds"
+        place = location if loaded is None else loaded.location(*where)
+        unread = error_in(read, location=location)
+        error = replace(unread, is_opaque=True) if unread else None
+        error = error or self.invalid.get(f"{kind}.{name}") or error_in(describe, location=place)
+        text = "".join(texts)
         self.declared.nodes.append(
             NodeDeclaration(
                 name=name,
                 package=self.file.name,
-                location=Location(self._shown(path)),
+                location=location,
                 fqn=fqn if version is None else (*fqn[:-1], name, f"v{version.v}"),
-                sql=None if is_seed else path.read_text(encoding="utf-8"),
+                sql=None if is_seed or not texts else text,
                 resource_type="seed" if is_seed else "model",
                 csv=str(path) if is_seed else None,
-                csv_digest=file_digest(path) if is_seed else "",
+                csv_digest=text if is_seed else "",
                 version=None if version is None else str(version.v),
                 is_latest=version is None or patch is None or str(version.v) == str(_latest(patch)),
                 layers=tuple(layers),
-                description=description,
-                columns=columns,
+                description="".join(described),
+                columns=tuple(columns),
+                error=error,
             )
         )
 
@@ -376,43 +420,59 @@ class _Folder:
 
     # ------------------------------------------------------------------ sources
 
-    def _source(self, source: SourceProperties, loaded: LoadedYaml, index: int) -> None:
-        for number, table in enumerate(source.tables):
-            where = loaded.location("sources", index, "tables", number)
-            fqn = (self.file.name, source.name, table.name)
-            layer = self.settings.layer("sources", fqn)
-            layered = merge_layers(layer, self.settings.rendered(source.config), self.settings.rendered(table.config))
-            if layered.get("enabled") is False:
-                continue
-            self._noting(self._table, source, table, layered, where)
-            self._tests_of(
-                table.all_tests,
-                f"source:{source.name}.{table.name}",
-                None,
-                loaded,
-                ("sources", index, "tables", number),
-                where,
-            )
-            for position, column in enumerate(table.columns):
-                at = ("sources", index, "tables", number, "columns", position)
-                name = self._written(column)
-                self._tests_of(column.all_tests, f"source:{source.name}.{table.name}", name, loaded, at, where)
-
-    def _table(
-        self, source: SourceProperties, table: TableProperties, config: Mapping[str, Any], where: Location
+    def _source(
+        self, source: SourceProperties, loaded: LoadedYaml, index: int, errors: Mapping[Place, NodeError]
     ) -> None:
-        database = self.declared.database
-        self.declared.sources.append(
-            read_table(
-                self.settings,
-                source,
-                table,
-                config,
-                root=self.root,
-                database=database,
-                engine=dialect_named(self.declared.dialect),
-                where=where,
-            )
+        """Declare the tables of a source, with their data tests; a table that cannot be read is broken."""
+        for number, table in enumerate(source.tables):
+            place = ("sources", index, "tables", number)
+            where = loaded.location(*place)
+            made: Source | None = None
+            error = errors.get(place) or errors.get(place[:2])
+            try:
+                made = self._table(source, table, where)
+                if made is None:
+                    continue
+            except SaoError as raised:
+                error = error or NodeError.of(raised, where)
+            made = made or self._unread_table(source, table, where)
+            self.declared.sources.append(made if error is None else replace(made, error=error))
+            self._tests_of(table.all_tests, made.id, None, loaded, place, where)
+            for position, column in enumerate(table.columns):
+                name = self._written(column)
+                self._tests_of(column.all_tests, made.id, name, loaded, (*place, "columns", position), where)
+
+    def _table(self, source: SourceProperties, table: TableProperties, where: Location) -> Source | None:
+        """Return a table of a source; None where it is disabled.
+
+        Raises:
+            SaoError: A value is wrong, or a template fails.
+        """
+        layer = self.settings.layer("sources", (self.file.name, source.name, table.name))
+        config = merge_layers(layer, self.settings.rendered(source.config), self.settings.rendered(table.config))
+        if config.get("enabled") is False:
+            return None
+        return read_table(
+            self.settings,
+            source,
+            table,
+            config,
+            root=self.root,
+            database=self.declared.database,
+            engine=dialect_named(self.declared.dialect),
+            where=where,
+        )
+
+    def _unread_table(self, source: SourceProperties, table: TableProperties, where: Location) -> Source:
+        """Return a table of a source of which no more is known than its name."""
+        relation = dialect_named(self.declared.dialect).relation(self.declared.database, source.name, table.name)
+        return Source(
+            source_name=source.name,
+            table_name=table.name,
+            relation=relation,
+            expression=str(relation),
+            fqn=(self.file.name, source.name, table.name),
+            location=where,
         )
 
     # ------------------------------------------------------------------ data tests
@@ -444,57 +504,61 @@ class _Folder:
         fallback: Location,
     ) -> None:
         """Declare the data tests that properties list for a model, seed or source, and for its columns."""
-        for entry in entries:
-            location = loaded.location(*where)
+        location = loaded.location(*where) or fallback
+        fqn = (self.file.name, tested.removeprefix("source:").split(".")[0])
+        for number, entry in enumerate(entries, 1):
             try:
-                test = parse_entry(entry, location or fallback)
-            except SaoError as error:
-                self.declared.errors.append(error)
-                continue
-            fqn = (self.file.name, tested.removeprefix("source:").split(".")[0])
-            config = merge_layers(self.settings.test_layer(fqn), self.settings.rendered(test.config, keep=("where",)))
+                test = parse_entry(entry, location)
+            except SaoError as raised:
+                test = GenericTest("unreadable", name=f"{tested}_{column or ''}_data_test_{number}")
+                error: NodeError | None = NodeError.of(raised, location)
+            else:
+                error = None
             declared = test.of(tested, column, location=location, package=self.file.name, fqn=fqn)
-            self.declared.tests.append(
-                replace(declared, config=config, description=self.settings.text(test.description))
-            )
+            try:
+                config = merge_layers(
+                    self.settings.test_layer(fqn), self.settings.rendered(test.config, keep=("where",))
+                )
+                declared = replace(declared, config=config, description=self.settings.text(test.description))
+            except SaoError as raised:
+                error = NodeError.of(raised, location)
+            self.declared.tests.append(replace(declared, error=error))
 
     def _singular(self, path: Path) -> None:
         """Declare the data test of a SQL file, with the `config()` and the properties that it has."""
         fqn = self._fqn(path, self.file.test_paths)
         patch = self.test_patches.get(path.stem, {})
-        text = path.read_text(encoding="utf-8")
         location = Location(self._shown(path))
         subject = RenderSubject(name=path.stem, path=location.path, package=self.file.name, resource_type="test")
+        context = TemplateContext(
+            project_name=self.file.name,
+            macro_files=self.declared.macro_files,
+            variables=self.declared.variables,
+            target=self.declared.target,
+            dialect=self.declared.dialect,
+        )
+        reading = Render(context, subject, execute=False)
+        texts: list[str] = []
 
-        def declare() -> None:
-            """Read the template once for what it configures, and declare the test."""
-            reading = Render(
-                TemplateContext(
-                    project_name=self.file.name,
-                    macro_files=self.declared.macro_files,
-                    variables=self.declared.variables,
-                    target=self.declared.target,
-                    dialect=self.declared.dialect,
-                ),
-                subject,
-                execute=False,
-            )
-            reading.text(text)
-            own = reading.trace.config
-            self.declared.tests.append(
-                TestDeclaration(
-                    kind="singular",
-                    location=location,
-                    package=self.file.name,
-                    config=merge_layers(self.settings.test_layer(fqn), patch.get("config", {}), own),
-                    name=path.stem,
-                    sql=text,
-                    description=patch.get("description", ""),
-                    fqn=fqn,
-                )
-            )
+        def read() -> None:
+            """Read the template once for what it configures."""
+            texts.append(read_text(path, location.path))
+            reading.text(texts[0])
 
-        self._noting(declare)
+        error = error_in(read, location=location)
+        self.declared.tests.append(
+            TestDeclaration(
+                kind="singular",
+                location=location,
+                package=self.file.name,
+                config=merge_layers(self.settings.test_layer(fqn), patch.get("config", {}), reading.trace.config),
+                name=path.stem,
+                sql="".join(texts),
+                description=patch.get("description", ""),
+                fqn=fqn,
+                error=error,
+            )
+        )
 
 
 def _own_config(patch: ModelProperties) -> dict[str, Any]:

@@ -11,6 +11,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
 from sao_dagster.core.policy import POLICY_KEYS
 from sao_dagster.core.project import Notice
+from sao_dagster.errors import SaoError
 from sao_dagster.projects.config import Strings, listed
 from sao_dagster.projects.dbt_folder.properties_files import LoadedYaml
 from sao_dagster.projects.declarations import merge_layers
@@ -102,6 +103,24 @@ class Settings:
             place = inner
         return merge_layers(*layers)
 
+    def check(self) -> None:
+        """Render all of the configuration once.
+
+        Raises:
+            SaoError: A template fails; with the line of its key.
+        """
+        for kind in ("models", "seeds", "sources", "snapshots", "tests", "data_tests"):
+            for path in _paths(getattr(self.file, kind) or {}):
+                level = getattr(self.file, kind) or {}
+                for part in path:
+                    level = level[part]
+                for key in level:
+                    try:
+                        self._keys({key: level[key]})
+                    except SaoError as error:
+                        error.location = self.loaded.location(kind, *path, key)
+                        raise
+
     def _keys(self, level: Mapping[str, Any]) -> dict[str, Any]:
         """Return the configuration keys of one level: those with a plus, and those that can be no folder."""
         found = {
@@ -124,9 +143,19 @@ class Settings:
                     yield Notice(message, self.loaded.location(kind, *path))
 
     def text(self, value: Any) -> str:
-        """Return a text of a YAML file, rendered."""
+        """Return a text of a YAML file, rendered.
+
+        Raises:
+            SaoError: It fails; where it stands is known to the caller.
+        """
         text = str(value or "")
-        return self.expressions.text(text) if "{{" in text else text
+        if "{{" not in text:
+            return text
+        try:
+            return self.expressions.text(text)
+        except SaoError as error:
+            error.name = error.location = None
+            raise
 
     def rendered(self, values: Mapping[str, Any], keep: tuple[str, ...] = ()) -> dict[str, Any]:
         """Return configuration with its Jinja rendered, except what is rendered later with more at hand."""
@@ -142,7 +171,7 @@ class Settings:
             return [self._value(each) for each in value]
         if not isinstance(value, str) or "{{" not in value:
             return value
-        text = self.expressions.text(value)
+        text = self.text(value)
         plain = {"true": True, "false": False, "none": None, "": None}.get(text.strip().lower(), text)
         return int(text) if isinstance(plain, str) and re.fullmatch(r"-?\d+", text.strip()) else plain
 

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from copy import deepcopy
+from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from sao_dagster.core.nodes import NodeError
+from sao_dagster.core.project import Notice
 from sao_dagster.errors import Location, ProjectError
 from sao_dagster.projects.config import SourceFreshness, Strings, describe_error
 
@@ -186,9 +189,9 @@ def load_yaml(file: Path, shown: str) -> LoadedYaml:
         shown: Its path as the user would write it.
 
     Raises:
-        ProjectError: It is not YAML.
+        ProjectError: It cannot be read, or is not YAML.
     """
-    text = file.read_text(encoding="utf-8")
+    text = read_text(file, shown)
     try:
         values = yaml.load(text, Loader=_Loader)  # noqa: S506 - a safe loader, in C where there is one
     except yaml.YAMLError as error:
@@ -196,27 +199,110 @@ def load_yaml(file: Path, shown: str) -> LoadedYaml:
         problem = getattr(error, "problem", None) or str(error)
         where = Location(shown, mark.line + 1 if mark else None)
         raise ProjectError(f"this is not YAML: {problem}", location=where) from error
+    except (ValueError, TypeError, RecursionError) as error:  # of values such as the 31st of June
+        raise ProjectError(f"this is not YAML: {error}", location=Location(shown)) from error
     return LoadedYaml(shown, values, text)
 
 
-def parse_properties(loaded: LoadedYaml) -> PropertiesFile:
+def read_text(file: Path, shown: str) -> str:
+    """Return the text of a file.
+
+    Raises:
+        ProjectError: It cannot be read, or is no text.
+    """
+    try:
+        return file.read_text(encoding="utf-8")
+    except UnicodeDecodeError as error:
+        line = error.object.count(b"\n", 0, error.start) + 1
+        raise ProjectError("this is not UTF-8; save it in that encoding", location=Location(shown, line)) from error
+    except OSError as error:
+        raise ProjectError(f"this cannot be read: {error.strerror}", location=Location(shown)) from error
+
+
+Place: TypeAlias = tuple[str | int, ...]
+"""Where in a YAML file: keys, and positions in lists."""
+
+
+@dataclass(frozen=True)
+class ParsedProperties:
+    """A properties file, as far as it is right.
+
+    Attributes:
+        file: What it says, without what is wrong.
+        notices: The keys that are not known, which have no effect.
+        errors: What is wrong with single nodes: by the place of a model, a seed, a source, or a table of a source.
+    """
+
+    file: PropertiesFile
+    notices: tuple[Notice, ...] = ()
+    errors: Mapping[Place, NodeError] = field(default_factory=dict)
+
+
+def parse_properties(loaded: LoadedYaml) -> ParsedProperties:
     """Return a properties file, checked.
 
     Raises:
-        ProjectError: A key is unknown or a value is wrong; names the line.
+        ProjectError: Something is wrong that belongs to no node with a name; names the line.
     """
-    if loaded.values is None:
-        return PropertiesFile()
-    if not isinstance(loaded.values, Mapping):
-        raise ProjectError(
-            "a properties file is a mapping with keys such as models and sources", location=loaded.location()
-        )
-    try:
-        return PropertiesFile.model_validate(loaded.values)
-    except ValidationError as error:
-        first = error.errors()[0]
-        where = loaded.location(*first["loc"])
-        raise ProjectError(describe_error(PropertiesFile, first, loaded.values), location=where) from error
+    values: Any = loaded.values
+    if values is None:
+        return ParsedProperties(PropertiesFile())
+    if not isinstance(values, Mapping):
+        message = "a properties file is a mapping with keys such as models and sources"
+        raise ProjectError(message, location=loaded.location())
+    notices: list[Notice] = []
+    errors: dict[Place, NodeError] = {}
+    while True:
+        try:
+            return ParsedProperties(PropertiesFile.model_validate(values), tuple(notices), errors)
+        except ValidationError as error:
+            wrong = error.errors()
+        values = deepcopy(values)
+        for each_ in sorted(wrong, key=_backwards):  # so that positions in lists stay what they are
+            message, location = describe_error(PropertiesFile, each_, loaded.values), loaded.location(*each_["loc"])
+            place = _reached(values, each_["loc"])
+            if each_["type"] == "extra_forbidden":
+                notices.append(Notice(f"{message}; it has no effect", location))
+            elif (owner := _owner_of(place)) is not None:
+                errors.setdefault(owner, NodeError(message, location))
+            else:
+                raise ProjectError(message, location=location)
+            _remove(values, place)
+
+
+def _backwards(error: Any) -> list[tuple[int, str]]:
+    return [(-part, "") if isinstance(part, int) else (0, part) for part in error["loc"]]
+
+
+def _reached(values: Any, place: Place) -> Place:
+    """Return the part of a place that is there: all of it, or the mapping in which a key is missing."""
+    reached: list[str | int] = []
+    for part in place:
+        there = part in values if isinstance(values, Mapping) else isinstance(part, int) and isinstance(values, list)
+        if not there:
+            break
+        values = values[part]
+        reached.append(part)
+    return tuple(reached)
+
+
+def _owner_of(place: Place) -> Place | None:
+    """Return the place of the node that a wrong value inside of it belongs to; None where it belongs to none with a name.
+
+    >>> _owner_of(("models", 0, "columns", 1, "data_type")), _owner_of(("sources", 0, "tables", 2, "freshness"))
+    (('models', 0), ('sources', 0, 'tables', 2))
+    >>> _owner_of(("models", 0, "name"))
+    """
+    depth = 4 if place[:1] == ("sources",) and place[2:3] == ("tables",) else 2
+    if place[:1] not in (("models",), ("seeds",), ("sources",)) or len(place) <= depth or place[depth:] == ("name",):
+        return None
+    return place[:depth]
+
+
+def _remove(values: Any, place: Place) -> None:
+    for part in place[:-1]:
+        values = values[part]
+    del values[place[-1]]
 
 
 def each(items: list[Any] | None) -> Iterator[tuple[int, Any]]:
