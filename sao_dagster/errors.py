@@ -105,6 +105,10 @@ class LeaseTimeoutError(SaoError, TimeoutError):
     """Another run held a model for longer than this one may wait."""
 
 
+class StalledError(SaoError, RuntimeError):
+    """A run cannot go on: what is left of it waits for itself."""
+
+
 class ProjectErrors(ProjectError):  # noqa: N818 - it is several
     """Several errors of one project, found in one pass.
 

@@ -60,14 +60,14 @@ class Condition:
 
 
 def conditions_of(
-    decision: Decision, policy: ResolvedPolicy, built_by: str | None = None, table: TruthTable = TRUTH_TABLE
+    decision: Decision, policy: ResolvedPolicy, waits: str | None = None, table: TruthTable = TRUTH_TABLE
 ) -> Condition:
     """Return the conditions of a model's decision, with their results.
 
     Args:
         decision: What was decided, with its trace.
         policy: What holds for the model; conditions that it does not set are left out.
-        built_by: The run that has the lease on the model and builds it just now.
+        waits: Why a build that is due is not asked for just now, in words: "waits for ...".
         table: The rows that were asked.
 
     >>> from datetime import datetime, timezone
@@ -97,11 +97,10 @@ def conditions_of(
     something = Condition.of("new_data", Kind.NEW.words, "or", *new)
     due = Condition.of("new_data_due", "news that nothing holds back", "and", something, *not_held)
     tree = Condition.of("state_aware", label, "or", because, whatever, due)
-    if built_by is None or not builds:
+    if waits is None or not builds:
         return tree
-    inner = Condition("leased", f"run {built_by} is building it", True)
-    free = Condition.of("not_leased", "no other run is building it", "not", inner)
-    return Condition.of("state_aware", "waits: another run is building it", "and", tree, free)
+    free = Condition.of("nothing_to_wait_for", "nothing has to be waited for", "not", Condition("waits", waits, True))
+    return Condition.of("state_aware", waits, "and", tree, free)
 
 
 def _leaves(decision: Decision, policy: ResolvedPolicy, table: TruthTable) -> list[tuple[Row, Condition]]:

@@ -15,12 +15,13 @@ import dagster as dg
 
 from sao_dagster.core.conditions import Condition, conditions_of
 from sao_dagster.core.decide_test import TestOutcome
-from sao_dagster.core.evidence import timeless
+from sao_dagster.core.evidence import describe_names, timeless
 from sao_dagster.core.explain import explain
 from sao_dagster.core.hashing import JSON, digest
 from sao_dagster.core.plan import Plan, resolve_policy
 from sao_dagster.core.reasons import Outcome
 from sao_dagster.core.selection import Selection
+from sao_dagster.dagster.attempts import Attempts, causes_of, waiting_for_sources
 from sao_dagster.dagster.automation import as_evaluator, purge_evaluations, sensor_result, trees_of
 from sao_dagster.dagster.project_view import EVALUATOR_TAG, MODE_TAG, PLAN_TAG, WAREHOUSE_KEY, DagsterProject
 from sao_dagster.dagster.resources import WarehouseResource
@@ -61,7 +62,7 @@ def build_evaluator_sensor(
         select: What it looks after, in dbt's syntax or as one of Dagster's selections; everything if nothing is said.
         exclude: What it leaves out.
         minimum_interval_seconds: The least time between two ticks.
-        max_attempts: How often the same work is requested while it keeps failing.
+        max_attempts: How often the same work is requested while nothing comes of it.
         tick_seconds: How long a tick reads data versions. What is not read by then is decided in the run, which has
             more time; versions that were read are kept for as long as the warehouse does not change.
         default_status: Whether it runs as soon as it is deployed.
@@ -112,9 +113,20 @@ class _Evaluator:
             plan, seen = runner.plan(self.selection, wait_seconds=0)
             events = news_of_sources(self.dagster_project, seen, self.dagster_project.opened.store, SOURCES_A_TICK)
             leases = self.dagster_project.opened.store.leases(self.dagster_project.project.environment)
+            project, environment = self.dagster_project.project, self.dagster_project.project.environment
             building = {each.model: each.run_id for each in leases}
-            request, why_not = self._request(context, plan, building)
-            shown = self._to_show(context, plan, building, started, requested=request is not None)
+            missing = waiting_for_sources(project, plan, seen.facts, seen.catalog)
+            causes = causes_of(project, plan, seen.facts)
+            attempts = Attempts(self.dagster_project.opened.store, environment, self.name, self.max_attempts, causes)
+            left_out = {
+                **{
+                    name: f"waits for {describe_names(sources)}, which is not there"
+                    for name, sources in missing.items()
+                },
+                **{name: f"waits for run {run_id}, which is building it" for name, run_id in building.items()},
+            }
+            request, why_not = self._request(context, plan, attempts, left_out)
+            shown = self._to_show(context, plan, left_out, started, requested=request is not None)
         except WarehouseBusyError as error:
             return dg.SkipReason(f"another process holds the warehouse: {error}")
         except SaoError as error:
@@ -135,32 +147,40 @@ class _Evaluator:
         return sensor_result([request] if request is not None else [], events, trees, why_not)
 
     def _request(
-        self, context: dg.SensorEvaluationContext, plan: Plan, building: Mapping[str, str]
+        self, context: dg.SensorEvaluationContext, plan: Plan, attempts: Attempts, left_out: Mapping[str, str]
     ) -> tuple[dg.RunRequest | None, str]:
-        """Return what to request, or None and the reason."""
-        mark = plan_digest(plan)
-        tags = {MODE_TAG: "state-aware", EVALUATOR_TAG: self.name, PLAN_TAG: mark, **_reasons(plan)}
-        request = self.dagster_project.request(plan, tags, building)
-        if request is None:
-            waits = [name for name in plan.to_build if name in building]
-            others = f"{', '.join(waits)} wait for the runs that are building them" if waits else nothing_to_do(plan)
-            return None, others
-        failed = context.instance.get_runs(
-            dg.RunsFilter(tags={PLAN_TAG: mark}, statuses=[dg.DagsterRunStatus.FAILURE, dg.DagsterRunStatus.CANCELED]),
-            limit=self.max_attempts,
-        )
-        if len(failed) >= self.max_attempts:
-            return None, (
-                f"the same work failed {len(failed)} times, the last time in run {failed[0].run_id}; "
-                f"it is requested again when its inputs or its code change"
+        """Return what to request, or None and the reason.
+
+        Args:
+            context: Dagster's, of the tick.
+            plan: What is due.
+            attempts: What was requested before.
+            left_out: What is not requested now, and why, in words.
+        """
+        given_up = attempts.given_up(context.instance)
+        idle = {*left_out, *given_up}
+        asked = [name for name in plan.to_build if name not in idle]
+        asked += [
+            name for name in plan.to_test if idle.isdisjoint((name, *self.dagster_project.project.tests[name].reads))
+        ]
+        tags = {MODE_TAG: "state-aware", EVALUATOR_TAG: self.name, PLAN_TAG: attempts.mark(asked), **_reasons(plan)}
+        request = self.dagster_project.request(plan, tags, idle)
+        if request is not None:
+            attempts.note(asked)
+            return request, ""
+        why = [f"{name} {words}" for name, words in left_out.items() if name in attempts.causes]
+        if given_up:
+            why.append(
+                f"nothing came of {self.max_attempts} runs for {describe_names(sorted(given_up))}, which are requested again when their "
+                f"code or what they read changes"
             )
-        return request, ""
+        return None, "; ".join(why) or nothing_to_do(plan)
 
     def _to_show(
         self,
         context: dg.SensorEvaluationContext,
         plan: Plan,
-        building: Mapping[str, str],
+        left_out: Mapping[str, str],
         now: datetime,
         *,
         requested: bool,
@@ -178,7 +198,7 @@ class _Evaluator:
         for name in sorted(plan.decisions, key=lambda each: plan.decisions[each].outcome is not Outcome.BUILT):
             decision = plan.decisions[name]
             facts: list[JSON] = [decision.outcome.value, decision.reason.value, timeless(decision.evidence)]
-            said = digest([*facts, *([building[name]] if name in building else [])])
+            said = digest([*facts, *([left_out[name]] if name in left_out else [])])
             was, _, day = known.get(name, "").partition(" ")
             if was != said or day < again or (requested and decision.outcome is Outcome.BUILT):
                 told[name] = f"{said} {today}"
@@ -189,7 +209,7 @@ class _Evaluator:
             name: conditions_of(
                 plan.decisions[name],
                 resolve_policy(self.dagster_project.project, self.dagster_project.project.nodes[name], intervals),
-                building.get(name),
+                left_out.get(name),
             )
             for name in told
         }
@@ -200,17 +220,6 @@ class _Evaluator:
         return shown
 
 
-def plan_digest(plan: Plan) -> str:
-    """Return a digest of the work that a plan has to do, the same for as long as that is the same work."""
-    work: dict[str, JSON] = {
-        name: [plan.decisions[name].reason.value, timeless(plan.decisions[name].evidence)] for name in plan.to_build
-    }
-    tests: dict[str, JSON] = {
-        name: [plan.tests[name].reason.value, timeless(plan.tests[name].evidence)] for name in plan.to_test
-    }
-    return digest([work, tests])
-
-
 def nothing_to_do(plan: Plan) -> str:
     """Return one sentence that says why a plan builds nothing."""
     reasons: dict[str, int] = {}
@@ -218,6 +227,10 @@ def nothing_to_do(plan: Plan) -> str:
         reasons[decision.reason.value] = reasons.get(decision.reason.value, 0) + 1
     counted = ", ".join(f"{count} {reason}" for reason, count in sorted(reasons.items()))
     reused = sum(each.outcome in (TestOutcome.REUSED, TestOutcome.PROVEN) for each in plan.tests.values())
+    failed = [name for name, each in plan.decisions.items() if each.outcome is Outcome.FAILED]
+    if failed:
+        words = explain(plan.decisions[failed[0]])
+        return f"nothing can be built ({counted}): {failed[0]} has an error, {words}"
     return f"all {len(plan.decisions)} models are reused ({counted}), and {reused} data tests stand"
 
 

@@ -196,7 +196,7 @@ class DagsterProject:
         Args:
             plan: The plan.
             tags: Tags of the run.
-            leave_out: Models that another run is building; tests that read them are left out, too.
+            leave_out: Models and tests that are not asked for now; tests that read such a model are left out, too.
         """
         assets = [self.keys[name] for name in plan.to_build if name not in leave_out]
         checks = dict.fromkeys(
@@ -204,6 +204,7 @@ class DagsterProject:
             for name in plan.to_test
             if name in self.check_keys
             and name not in self.project.broken
+            and name not in leave_out
             and not set(self.project.tests[name].reads).intersection(leave_out)
         )
         if not assets and not checks:

@@ -107,7 +107,7 @@ class Step:
         }
         if self.selection.nodes:
             self._tag({f"sao/would/{name}": count for name, count in counts.items()})
-            self._context.log_event(
+            self._context.op_execution_context.log_event(
                 dg.AssetObservation(
                     asset_key=self._edge.savings_key,
                     description=f"Dry run: {counts['built']} would be built, {counts['reused']} reused",
@@ -146,7 +146,7 @@ class Step:
         self._columns = dict(event.seen.columns)
         if event.plan.mode is not Mode.WITHOUT_STATE:
             for told in news_of_sources(self._edge, event.seen, self._edge.opened.store):
-                self._context.log_event(told)
+                self._context.op_execution_context.log_event(told)
 
     def _model(self, result: ModelResult) -> Iterator[Any]:
         outcome = result.decision.outcome
@@ -184,7 +184,7 @@ class Step:
             whole = self._summary_of_run() or result.summary()
             self._tag({f"sao/{name}": whole[name] for name in shown if whole[name]})
             if self._edge.granularity is Granularity.PROJECT:  # a point for each run, not one for each model
-                self._context.log_event(
+                self._context.op_execution_context.log_event(
                     dg.AssetMaterialization(
                         asset_key=self._edge.savings_key,
                         description=f"{saved['sao/built']} built, {saved['sao/reused']} reused",

@@ -208,8 +208,14 @@ def _is_cosmetic(project: Project, name: str, kept: str) -> bool:
     node = project.nodes[name]
     if not kept or not isinstance(node, Model) or "macros" in node.code.parts:
         return False
-    before, after = json.loads(kept), json.loads(kept_sql(node.compiled, project.dialect))
-    return all(
+    try:
+        before = json.loads(kept)
+    except ValueError:  # what is kept is damaged
+        return False
+    if not isinstance(before, list) or not all(isinstance(each, str | None) for each in before):
+        return False
+    after = json.loads(kept_sql(node.compiled, project.dialect))
+    return len(before) == len(after) and all(
         old == new or (old is not None and new is not None and equivalent(old, new, project.dialect))
         for old, new in zip(before, after, strict=True)
     )

@@ -21,13 +21,13 @@ from sao_dagster.core.policy import BuildAfter
 from sao_dagster.core.reasons import Outcome
 from sao_dagster.core.records import BuildRecord, Lease
 from sao_dagster.core.standing import StandingFailures
-from sao_dagster.errors import LeaseLostError, LeaseTimeoutError
+from sao_dagster.errors import LeaseLostError, LeaseTimeoutError, StalledError
 from sao_dagster.run.context import RunContext
 from sao_dagster.run.data_tests import TestSteps
 from sao_dagster.run.events import Event, Message, ModelResult, Started, TestResult
 from sao_dagster.run.lease_queue import Queued
 from sao_dagster.run.materialize import NodeBuilds
-from sao_dagster.run.schedule import RunStep
+from sao_dagster.run.schedule import RunStep, describe_steps
 
 QUEUE_PAUSE = 0.3  # seconds between two looks at a model that another run builds
 
@@ -78,6 +78,9 @@ class Run:
         Args:
             steps: The steps, each with those it waits for.
             threads: How many are taken at once.
+
+        Raises:
+            StalledError: Nothing is going, no other run is waited for, and steps are left; names them.
         """
         waits = {step: set(needed) for step, needed in steps.items()}
         followers: dict[RunStep, list[RunStep]] = {}
@@ -85,27 +88,38 @@ class Run:
             for each in needed:
                 followers.setdefault(each, []).append(step)
         pool = ThreadPoolExecutor(max_workers=max(1, threads), thread_name_prefix="sao")
+        going: set[RunStep] = set()
+
+        def begin(step: RunStep) -> None:
+            going.add(step)
+            pool.submit(self._take, step)
+
         try:
             for step, needed in waits.items():
                 if not needed:
-                    pool.submit(self._take, step)
-            remaining = len(waits)
+                    begin(step)
             queued: dict[RunStep, float] = {}  # when to look again, on the monotonic clock
-            while remaining:
+            while waits:
+                if not going and not queued:  # nothing is left that could ever say anything
+                    raise StalledError(
+                        f"the run does not go on; what is left waits for itself: {describe_steps(waits)}"
+                    )
                 item = self._next(QUEUE_PAUSE if queued else None)
                 for step in [each for each, due in queued.items() if due <= time.monotonic()]:
                     del queued[step]
-                    pool.submit(self._take, step)
+                    begin(step)
                 if isinstance(item, BaseException):
                     raise item
                 if isinstance(item, _Waits):
+                    going.discard(item.step)
                     queued[item.step] = time.monotonic() + QUEUE_PAUSE
                 elif isinstance(item, _Done):
-                    remaining -= 1
+                    going.discard(item.step)
+                    del waits[item.step]
                     for follower in followers.get(item.step, ()):
                         waits[follower].discard(item.step)
                         if not waits[follower]:
-                            pool.submit(self._take, follower)
+                            begin(follower)
                 elif item is not None:
                     yield item
         finally:

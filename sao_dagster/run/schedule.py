@@ -17,6 +17,7 @@ from graphlib import CycleError, TopologicalSorter
 from sao_dagster.core.nodes import DataTest
 from sao_dagster.core.project import Project
 from sao_dagster.core.selection import Selection
+from sao_dagster.errors import StalledError
 
 
 @dataclass(frozen=True)
@@ -44,7 +45,11 @@ class RunStep:
 
 
 def steps_of(project: Project, selection: Selection) -> dict[RunStep, tuple[RunStep, ...]]:
-    """Return all steps of a run, each with the steps it waits for, in an order in which they can be taken."""
+    """Return all steps of a run, each with the steps it waits for, in an order in which they can be taken.
+
+    Raises:
+        StalledError: There is none, which the rules above exclude.
+    """
     order = _Order(project, frozenset(selection.nodes))
     groups: dict[str, list[list[DataTest]]] = {}
     for name in selection.tests:
@@ -56,8 +61,20 @@ def steps_of(project: Project, selection: Selection) -> dict[RunStep, tuple[RunS
             return {step: waits[step] for step in TopologicalSorter(waits).static_order()}
         except CycleError as error:
             circle: list[RunStep] = error.args[1]
-            for node in {step.node for step in circle if len({test.reads for test in step.tests}) > 1}:
+            divisible = {step.node for step in circle if len({test.reads for test in step.tests}) > 1}
+            if not divisible:
+                raise StalledError(f"steps of the run wait for one another: {describe_steps(circle)}") from error
+            for node in divisible:
                 groups[node] = _by_reads(groups[node])
+
+
+def describe_steps(steps: Iterable[RunStep]) -> str:
+    """Return steps in words.
+
+    >>> describe_steps([RunStep("orders")])
+    'orders'
+    """
+    return ", ".join(f"tests of {step.name}" if step.tests else step.name for step in steps)
 
 
 def _by_reads(groups: Iterable[Iterable[DataTest]]) -> list[list[DataTest]]:

@@ -28,6 +28,8 @@ BUSY_SECONDS = 30  # how long SQLite waits for another writer
 STOPPED_SECONDS = 10  # after which PostgreSQL ends a transaction whose process does not go on with it
 _TURN = text("select pg_advisory_xact_lock(hashtextextended(:what, 0))")
 P = ParamSpec("P")
+DAMAGED = (KeyError, TypeError, ValueError, AttributeError)
+"""What is raised where something stored is not of the form in which it was written."""
 R = TypeVar("R")
 
 
@@ -111,6 +113,11 @@ def ridden_out(method: Callable[Concatenate[Any, P], R]) -> Callable[Concatenate
             except StateLostError:
                 if time.monotonic() + pause > give_up:
                     raise
+            except DAMAGED as error:
+                said = f"the shared state is damaged: {type(error).__name__}: {error}"
+                raise StateError(
+                    f"{said}; restore it from a backup, or remove it and everything is built once"
+                ) from error
             time.sleep(pause)
             pause = min(1.0, pause * 2)
 

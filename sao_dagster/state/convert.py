@@ -6,16 +6,21 @@ A record is a frozen dataclass. What its fields hold is told from their types; `
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
+import logging
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, fields
 from datetime import datetime, timezone
-from functools import lru_cache
+from functools import lru_cache, partial
+from types import UnionType
 from typing import Any, TypeVar, get_args, get_origin, get_type_hints
 
 from sao_dagster.core.data_version import DataVersion
 from sao_dagster.core.records import Verdict
+from sao_dagster.state.connection import DAMAGED
 
 R = TypeVar("R")
+V = TypeVar("V")
+_logger = logging.getLogger("sao_dagster.state")
 
 
 @dataclass(frozen=True)
@@ -31,12 +36,20 @@ def _as_it_is(value: Any) -> Any:
     return value
 
 
+def _of_type(hint: Any, value: Any) -> Any:
+    """Return a value, if it is of a type; a number of seconds may be whole."""
+    if not isinstance(value, hint) and not (hint is float and isinstance(value, int)):
+        raise ValueError(f"{value!r} is no {hint}")
+    return value
+
+
 _PLAIN = _Codec(_as_it_is, _as_it_is)
 _CODECS: Mapping[object, _Codec] = {
     datetime: _Codec(datetime.isoformat, lambda text: datetime.fromisoformat(text).astimezone(timezone.utc)),
     DataVersion: _Codec(str, lru_cache(maxsize=65536)(DataVersion.parse)),
     Verdict: _Codec(lambda verdict: verdict.value, Verdict),
 }
+_PLAIN_TYPES = (str, int, float)
 _COLUMNS = {"rows": "row_count"}  # a word of SQL's own
 _known: dict[Any, tuple[tuple[str, _Codec], ...]] = {}
 
@@ -74,8 +87,38 @@ def to_row(record: Any) -> dict[str, Any]:
     }
 
 
+def readable(kind: type[R], rows: Iterable[Any]) -> Iterator[R]:
+    """Yield the records that rows of their table stand for.
+
+    A damaged one counts as none, which is safe: what it was about is built, or run, as if for the first time. The log says so.
+    """
+    for row in rows:
+        record = understood(f"the record of {row[1]!r} ({kind.__name__})", from_row, kind, row)
+        if record is not None:
+            yield record
+
+
+def understood(what: str, read: Callable[..., V], *args: Any) -> V | None:
+    """Return what reading something of the state gives; None where it is damaged, which the log says.
+
+    >>> understood("what is kept", json.loads, "[1]")
+    [1]
+    """
+    try:
+        return read(*args)
+    except DAMAGED as error:
+        _logger.warning(
+            "%s in the shared state is damaged and counts as none: %s: %s", what, type(error).__name__, error
+        )
+        return None
+
+
 def from_row(kind: type[R], row: Any) -> R:
-    """Return the record that a row of its table stands for."""
+    """Return the record that a row of its table stands for.
+
+    Raises:
+        KeyError, TypeError, ValueError, AttributeError: The row is damaged.
+    """
     values = row._mapping
     return kind(
         **{
@@ -115,12 +158,14 @@ def _codec(hint: Any) -> _Codec:
     if hint in _CODECS:
         return _CODECS[hint]
     origin, inside = get_origin(hint), get_args(hint)
+    if hint in _PLAIN_TYPES or (inside and set(inside) <= {*_PLAIN_TYPES, type(None)} and origin is UnionType):
+        return _Codec(_as_it_is, partial(_of_type, hint))
     if origin is tuple:  # of any length, since records have no others but pairs inside
         return _Codec(lambda rows: [list(row) for row in rows], lambda rows: tuple(map(tuple, rows)), is_nested=True)
     if isinstance(origin, type) and issubclass(origin, Mapping):
         each = _CODECS.get(inside[1])
         if each is None:
-            return _Codec(dict, _as_it_is, is_nested=True)
+            return _Codec(dict, partial(_of_type, dict), is_nested=True)
         write, read = each.plain, each.value
         return _Codec(
             lambda values: {name: write(value) for name, value in values.items()},

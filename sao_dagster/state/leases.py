@@ -42,7 +42,9 @@ def take(
         first = (row.run_id, row.taken_at) if row is not None and held else (ahead[0].run_id, ahead[0].asked_at)
         return QueuePosition(model=model, run_id=first[0], since=_time(first[1]), ahead=len(ahead) + held)
     values = {"holder": holder, "run_id": run_id, "taken_at": now, "expires_at": now + seconds, "seconds": seconds}
-    fence = 1 if row is None else row.fence + 1
+    fence = (
+        row.fence + 1 if row is not None and isinstance(row.fence, int) else 1
+    )  # a damaged one is of a holder that is told apart
     if row is None:
         connection.execute(insert(_leases).values(environment=environment, model=model, fence=fence, **values))
     else:
@@ -128,7 +130,9 @@ def _lives(row: Any, now: float) -> bool:
     One that lasts for much longer than it was given was written before the clock of the database was set back; nobody knows how
     long ago that was, so it may be taken over. If its holder is alive, it notices when it records.
     """
-    return bool(row.expires_at > now) and (row.seconds is None or bool(row.expires_at <= now + 2 * row.seconds))
+    if not isinstance(row.expires_at, int | float) or not isinstance(row.seconds, int | float | None):
+        return False  # damaged
+    return row.expires_at > now and (row.seconds is None or row.expires_at <= now + 2 * row.seconds)
 
 
 def _of(table: Table, environment: str, holder: str, model: str | None = None) -> list[Any]:

@@ -18,7 +18,7 @@ from sao_dagster.core.data_version import DataVersion
 from sao_dagster.core.records import BuildRecord, Lease, QueuePosition, TestRecord
 from sao_dagster.state import leases, tables
 from sao_dagster.state.connection import StateConnection, ridden_out
-from sao_dagster.state.convert import dump, from_row, to_row, versions_from_plain, versions_to_plain
+from sao_dagster.state.convert import dump, readable, to_row, understood, versions_from_plain, versions_to_plain
 from sao_dagster.state.migrate import migrate
 from sao_dagster.state.protocol import DecisionRecord, RunRecord
 
@@ -65,16 +65,15 @@ class SqlStateStore:
         )
         with self._database.transaction() as connection:
             rows = connection.execute(query).all()
-        return {row.model: from_row(BuildRecord, row) for row in rows}, max(
-            (row.sequence for row in rows), default=since
-        )
+        records = {record.model: record for record in readable(BuildRecord, rows)}
+        return records, max((row.sequence for row in rows if isinstance(row.sequence, int)), default=since)
 
     @ridden_out
     def tests(self, environment: str) -> dict[str, TestRecord]:
         """Return the last verdicts by test."""
         with self._database.transaction() as connection:
             rows = connection.execute(select(tables.tests).where(tables.tests.c.environment == environment))
-            return {row.test: from_row(TestRecord, row) for row in rows}
+            return {record.test: record for record in readable(TestRecord, rows)}
 
     @ridden_out
     def history(
@@ -90,9 +89,10 @@ class SqlStateStore:
                     .order_by(tables.versions.c.id)
                 )
                 for row in connection.execute(query):
-                    found.setdefault(row.relation, []).append(
-                        (DataVersion.parse(row.version), datetime.fromisoformat(row.seen_at))
-                    )
+                    version = understood(f"a version of {row.relation!r}", DataVersion.parse, row.version)
+                    seen_at = understood(f"a time of {row.relation!r}", datetime.fromisoformat, row.seen_at)
+                    if version is not None and seen_at is not None:
+                        found.setdefault(row.relation, []).append((version, seen_at))
         return {name: tuple(versions) for name, versions in found.items()}
 
     @ridden_out
@@ -151,7 +151,10 @@ class SqlStateStore:
         )
         with self._database.transaction() as connection:
             found = connection.execute(query).scalar_one_or_none()
-        return versions_from_plain(json.loads(found)) if found else {}
+        if not found:
+            return {}
+        read = understood("what is kept of contents", lambda text: versions_from_plain(json.loads(text)), found)
+        return read or {}
 
     @ridden_out
     def keep_contents(self, environment: str, stamp: str, contents: Mapping[str, DataVersion]) -> None:
@@ -187,7 +190,8 @@ class SqlStateStore:
             before = connection.execute(select(tables.runs).where(tables.runs.c.run_id == run.run_id)).one_or_none()
             if before is not None:  # a run of several steps, each of which tells what it did
                 values["started_at"] = min(before.started_at, values["started_at"])
-                values["summary"] = dump(_added(json.loads(before.summary), run.summary))
+                summary = understood("the summary of this run", json.loads, before.summary)
+                values["summary"] = dump(_added(summary or {}, run.summary))
             _put(connection, tables.runs, values)
             if rows:
                 connection.execute(insert(tables.decisions), rows)
@@ -215,7 +219,7 @@ class SqlStateStore:
             .order_by(tables.runs.c.started_at.desc())
         )
         with self._database.transaction() as connection:
-            return [from_row(RunRecord, row) for row in connection.execute(query.limit(limit))]
+            return list(readable(RunRecord, connection.execute(query.limit(limit))))
 
     @ridden_out
     def decisions(self, environment: str, model: str, limit: int) -> list[DecisionRecord]:
@@ -227,7 +231,7 @@ class SqlStateStore:
             .limit(limit)
         )
         with self._database.transaction() as connection:
-            return [from_row(DecisionRecord, row) for row in connection.execute(query)]
+            return list(readable(DecisionRecord, connection.execute(query)))
 
     @ridden_out
     def forget_build(self, environment: str, model: str, lease: Lease | None = None) -> None:

@@ -94,7 +94,7 @@ def test_every_tree_is_logically_what_it_says() -> None:
         names = [each.name for each in found.walk()]
         assert len(names) == len(set(names)), names
         assert all(each.label for each in found.walk())
-        leased = conditions_of(decision, case.policy, built_by="r")
+        leased = conditions_of(decision, case.policy, waits="waits for raw.orders, which is not there")
         assert leased.holds is False
         assert follows(leased)
         reasons.add(decision.reason)
@@ -214,9 +214,9 @@ def test_what_another_run_is_building_is_left_to_it(shop: World) -> None:
     assert {key.to_user_string() for key in tick.run_requests[0].asset_selection} == {"customers", "report"}
     assert {key.name for key in tick.run_requests[0].asset_check_keys} == {"source_not_null_raw_orders_id"}
     nodes = list(evaluations(tick)["orders"].iter_nodes())
-    assert nodes[0].condition_snapshot.label == "waits: another run is building it"
+    assert nodes[0].condition_snapshot.label == "waits for run run-of-others, which is building it"
     assert nodes[0].true_subset.size == 0
-    assert nodes[-1].condition_snapshot.name == "run run-of-others is building it"
+    assert nodes[-1].condition_snapshot.name == "waits for run run-of-others, which is building it"
     store.release_lease("shop.dev", lease)
     again = deployed.tick()
     assert "orders" in {key.to_user_string() for key in again.run_requests[0].asset_selection}

@@ -12,8 +12,10 @@ import pytest
 from sao_dagster import select
 from sao_dagster.core.data_version import DataVersion
 from sao_dagster.core.records import BuildRecord, Lease, QueuePosition
+from sao_dagster.errors import StalledError
 from sao_dagster.run.events import Event, Message, ModelResult
 from sao_dagster.run.materialize import NodeBuilds
+from sao_dagster.run.schedule import RunStep
 from sao_dagster.state.sql_store import SqlStateStore
 from tests.waiting import until
 from tests.world import World
@@ -242,3 +244,13 @@ def test_a_stopped_run_leaves_no_lease(shop: World) -> None:
     assert isinstance(store_of(shop).take_lease(ENVIRONMENT, "orders", "next", "r", 60), Lease), (
         "nor a place in the queue"
     )
+
+
+def test_a_run_that_waits_for_itself_ends_and_says_what_waits(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    world.model("a", "select 1 as id").model("b", "select 2 as id").model("c", "select 3 as id")
+    one, other = RunStep("a"), RunStep("b")
+    circle = {RunStep("c"): (), one: (other,), other: (one,)}
+    monkeypatch.setattr("sao_dagster.run.runner.steps_of", lambda project, selection: circle)
+    with pytest.raises(StalledError, match="what is left waits for itself: a, b"):
+        world.run()
+    assert world.rows("select id from c") == [(3,)]
