@@ -10,7 +10,7 @@ from typing import Any
 
 from sao_dagster.core.data_version import DataVersion
 from sao_dagster.core.decide import Decision, decide
-from sao_dagster.core.facts import Existence, HeldBack, Observed
+from sao_dagster.core.facts import Existence, HeldBack, Observed, Unsettled
 from sao_dagster.core.nodes import CODE_SCHEME
 from sao_dagster.core.policy import BuildAfter, Expiry, OnTestFailure, Period, RefreshPolicy, UpdatesOn
 from sao_dagster.core.reasons import Mode
@@ -53,6 +53,8 @@ BEFORE_THE_DATA: tuple[dict[str, Any], ...] = (  # what is asked above the data,
     {"definitions": {"v": "2"}},
     {"definitions": {"v": "2"}, "pending": frozenset({"a", "v"})},
     {"test_failed": True},
+    {"unsettled": Unsettled.PART},
+    {"unsettled": Unsettled.NOT_UNDERSTOOD},
     {"inputs": {}},
 )
 

@@ -141,8 +141,8 @@ def test_a_new_reason_is_in_the_tree_for_those_who_set_it() -> None:
 
 def test_a_new_reason_is_in_the_documentation() -> None:
     assert "| `too_old` | Its last build is older than `max_age`. |" in reasons_page(WITH_TOO_OLD)
-    assert "| 15 | Its last build is older than `max_age`. | `too_old` | `built` |" in truth_table(WITH_TOO_OLD)
-    assert "`interval_elapsed`, `too_old`, `new_data`" in kinds_table(WITH_TOO_OLD)
+    assert "| 16 | Its last build is older than `max_age`. | `too_old` | `built` |" in truth_table(WITH_TOO_OLD)
+    assert "`interval_elapsed`, `unsettled`, `too_old`, `new_data`" in kinds_table(WITH_TOO_OLD)
 
 
 def test_a_row_without_a_case_is_noticed() -> None:

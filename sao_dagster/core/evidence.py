@@ -92,6 +92,10 @@ class Evidence(TypedDict, total=False):
     builds_at: Annotated[str, Key("When the news is no longer tolerated.", moves_with_the_clock=True)]
     expiry: Annotated[str, Key("How its result expires: `always`, `hour` or `day`.")]
     expired_at: Annotated[str, Key("When its last result, or verdict, expired.", moves_with_the_clock=True)]
+    takes: Annotated[
+        str,
+        Key("How an incremental model reads itself: `part` where its SQL takes a part at a time, or `not_understood`."),
+    ]
     error: Annotated[str, Key("What the warehouse or the template said.")]
     file: Annotated[str | None, Key("The file that the error is about.")]
     because: Annotated[str, Key("Why the build that failed was tried.")]

@@ -16,6 +16,13 @@ from sao_dagster.core.project import Project
 from sao_dagster.core.records import BuildRecord, TestRecord
 
 
+class Unsettled(str, Enum):
+    """Why one build of an incremental model that reads itself may not be enough."""
+
+    PART = "part"
+    NOT_UNDERSTOOD = "not_understood"
+
+
 @dataclass(frozen=True, kw_only=True)
 class Facts:
     """All that is known of a project's environment at one time; what is missing is unknown.
@@ -29,6 +36,7 @@ class Facts:
             has it; None where it cannot be read.
         schemas: Version of column names and types by relation (models, sources, undeclared tables); what has none has its version here.
         equivalent: Models whose SQL differs from the recorded one, but only cosmetically.
+        unsettled: Incremental models by why one build may not be enough; None where it is.
         history: By relation, each data version that was seen, with the time it was first seen, oldest first.
         settings: What is set in the connection that builds.
     """
@@ -40,6 +48,7 @@ class Facts:
     versions: Mapping[str, DataVersion | None] = field(default_factory=dict)
     schemas: Mapping[str, DataVersion | None] = field(default_factory=dict)
     equivalent: AbstractSet[str] = frozenset()
+    unsettled: Mapping[str, Unsettled | None] = field(default_factory=dict)
     history: Mapping[str, tuple[tuple[DataVersion, datetime], ...]] = field(default_factory=dict)
     settings: ConnectionSettings = NO_SETTINGS
 
@@ -173,6 +182,7 @@ class Observed:
         pending: Inputs and views that are going to be built before this model, in a plan.
         changed_since: When the oldest change of an input that this model has not consumed appeared.
         held: What failed above it.
+        unsettled: Why one build may not be enough; None where it is.
         test_failed: Whether the last verdict of one of its `error` tests is a failure.
     """
 
@@ -187,4 +197,5 @@ class Observed:
     pending: frozenset[str] = frozenset()
     changed_since: Mapping[str, datetime] = field(default_factory=dict)
     held: HeldBack = HeldBack()
+    unsettled: Unsettled | None = None
     test_failed: bool = False

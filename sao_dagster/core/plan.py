@@ -62,6 +62,7 @@ def make_plan(
     now: datetime,
     mode: Mode = Mode.STATE_AWARE,
     prove: Callable[[DataTest], Proof | None] = lambda test: None,
+    patience: timedelta = timedelta(0),
 ) -> Plan:
     """Return what a run over `selection` would do at `now`.
 
@@ -75,6 +76,7 @@ def make_plan(
         now: The time (UTC).
         mode: Whether to go by the state at all.
         prove: Returns why a data test must pass, if that can be proven.
+        patience: How long a model whose use of itself is not understood is left alone after a build that changed it.
     """
     pending: set[str] = set()
     decisions: dict[str, Decision] = {}
@@ -90,6 +92,7 @@ def make_plan(
             intervals=intervals,
             pending=frozenset(pending),
             held=_foreseen(selection, standing.above(name, facts, now, frozenset(pending))),
+            patience=patience,
         )
         decisions[name] = decision
         if decision.outcome is Outcome.BUILT:
@@ -137,6 +140,7 @@ def decide_node(
     intervals: Mapping[str, BuildAfter],
     pending: frozenset[str] = frozenset(),
     held: HeldBack = HeldBack(),  # noqa: B008 - frozen
+    patience: timedelta = timedelta(0),
 ) -> Decision:
     """Return the decision about one node; the same step for a plan and for the model's turn in a run.
 
@@ -150,7 +154,7 @@ def decide_node(
     return decide(
         name,
         now=now,
-        policy=resolve_policy(project, node, intervals),
+        policy=replace(resolve_policy(project, node, intervals), patience=patience),
         record=facts.records.get(name),
         seen=node_facts(project, name, facts, pending, held),
         mode=mode,
@@ -222,6 +226,7 @@ def node_facts(
         pending=pending & {*inputs, *definitions},
         changed_since=_changed_since(facts, record, tuple(inputs)) if record else {},
         held=held,
+        unsettled=facts.unsettled.get(node.name),
         test_failed=_test_failed(project, node.name, facts),
     )
 

@@ -180,6 +180,7 @@ class RefreshPolicy:
         on_test_failure: Whether a failed data test makes the model build again.
         inputs: What the model reads besides refs and sources, in place of what is found in its SQL; None for what is found.
         stable_functions: Functions of the user's own that read nothing and do not change.
+        settled: Whether one build of an incremental model takes all that is new, however it reads itself.
         max_age: The age from which the model is shown as not fresh; it makes nothing build.
     """
 
@@ -191,6 +192,7 @@ class RefreshPolicy:
     on_test_failure: OnTestFailure = OnTestFailure.KEEP
     inputs: tuple[str, ...] | None = None
     stable_functions: tuple[str, ...] = ()
+    settled: bool = False
     max_age: timedelta | None = None
 
     def expiry(self, detected: Expiry | None) -> Expiry | None:
@@ -372,6 +374,14 @@ POLICY_KEYS = (
         lambda policy, now: f"stable: {', '.join(policy.stable_functions)}" if policy.stable_functions else None,
         ["to_euro"],
         places=frozenset(Place) - {Place.COMPONENT},
+    ),
+    PolicyKey(
+        "settled",
+        "settled",
+        bool,
+        "whether one build of an incremental model that reads itself takes all that is new; else it is built until nothing comes any more",
+        lambda policy, now: "one build takes all that is new" if policy.settled else None,
+        True,
     ),
     PolicyKey(
         "max_age",

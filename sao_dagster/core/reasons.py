@@ -48,5 +48,6 @@ class Reason(str, Enum):
     WAITING_FOR_INPUTS = "waiting_for_inputs"
     VOLATILE_EXPIRED = "volatile_expired"
     INTERVAL_ELAPSED = "interval_elapsed"
+    UNSETTLED = "unsettled"
     NEW_DATA = "new_data"
     BUILD_ERROR = "build_error"

@@ -36,6 +36,7 @@ class BuildRecord:
         seconds: How long the build took.
         run_id: Which run built it.
         build_id: The name under which the warehouse itself keeps this build; None where it keeps none.
+        changed: Whether it changed what was there before; None where that is not known.
     """
 
     model: str
@@ -55,6 +56,7 @@ class BuildRecord:
     seconds: float
     run_id: str
     build_id: str | None = None
+    changed: bool | None = None
 
     @property
     def code(self) -> tuple[int, Mapping[str, str]]:

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 from functools import cached_property
 
 from sao_dagster.core.evidence import Evidence, InputNews, InputSchemes
-from sao_dagster.core.facts import Observed
+from sao_dagster.core.facts import Observed, Unsettled
 from sao_dagster.core.nodes import CodeVersion
 from sao_dagster.core.policy import BuildAfter, Expiry, RefreshPolicy, UpdatesOn, age_of, describe_duration
 from sao_dagster.core.reasons import Mode, Reason
@@ -23,11 +23,13 @@ class ResolvedPolicy:
         configured: The policy as configured.
         build_after: Its interval, own or inherited.
         expiry: When its result stops being true by itself.
+        patience: How long it is left alone after a build that changed it, where its use of itself is not understood.
     """
 
     configured: RefreshPolicy = field(default_factory=RefreshPolicy)
     build_after: BuildAfter | None = None
     expiry: Expiry | None = None
+    patience: timedelta = timedelta(0)
 
 
 @dataclass(frozen=True)
@@ -218,6 +220,18 @@ class Situation:
             "tolerance": describe_duration(tolerance),
             "builds_at": (min(known) + tolerance).isoformat(),
         }
+
+    @property
+    def unsettled(self) -> Evidence | None:
+        """The evidence that it reads itself and its last build changed it, so that another one may take more; or None."""
+        why = self.seen.unsettled
+        if why is None or self.policy.configured.settled or self.built.changed is False:
+            return None
+        if why is Unsettled.NOT_UNDERSTOOD:
+            age = age_of(self.built.built_at, self.now)
+            if age is not None and age < self.policy.patience:
+                return None
+        return {"takes": why.value}
 
     # ------------------------------------------------------------------ the time
 

@@ -13,7 +13,7 @@ from enum import Enum
 from functools import cached_property
 
 from sao_dagster.core.evidence import OTHER_SCHEME, Evidence, describe_names, describe_news, describe_unknown
-from sao_dagster.core.facts import Existence
+from sao_dagster.core.facts import Existence, Unsettled
 from sao_dagster.core.policy import OnTestFailure, UpdatesOn, describe_duration
 from sao_dagster.core.reasons import Mode, Outcome, Reason
 from sao_dagster.core.situation import ResolvedPolicy, Situation
@@ -182,6 +182,14 @@ def _error(evidence: Evidence) -> str:
     return f"{evidence['file']}: {lines[0]}" if lines and evidence.get("file") else lines[0] if lines else "failed"
 
 
+def _unsettled(evidence: Evidence) -> str:
+    if evidence.get("takes") == Unsettled.PART.value:
+        return "it takes a part of what is new at a time, and its last build changed it"
+    return (
+        "how it reads itself is not understood, and its last build changed it; `settled: true` says that one is enough"
+    )
+
+
 ROWS = (
     Row(
         reason=Reason.UPSTREAM_FAILED,
@@ -344,6 +352,17 @@ ROWS = (
         sentence=lambda evidence: f"it reads nothing, and {evidence.get('window')} have passed",
         label="it reads nothing, its time has come",
         name="time_has_come",
+        shown_for=_where_it_holds,
+    ),
+    Row(
+        reason=Reason.UNSETTLED,
+        kind=Kind.NEW,
+        meaning="It reads itself, its last build changed it, and its SQL may have left something for another build.",
+        sign=lambda it: it.unsettled,
+        holds=lambda it: it.unsettled is not None and not it.inputs_suffice,
+        evidence=lambda it: it.findings,
+        sentence=_unsettled,
+        label="its last build may have left something",
         shown_for=_where_it_holds,
     ),
     Row(

@@ -39,6 +39,7 @@ UNFINISHED = (
 TREES_A_TICK = 500  # trees that one tick hands over; the others follow with the next ticks
 LOGGED = 100  # models that the log of a tick names
 SOURCES_A_TICK = 100  # sources that one tick tells of
+PATIENCE = timedelta(hours=1)  # between two requests of an incremental model whose use of itself is not understood
 SHOWN_AGAIN = timedelta(days=14)  # after which an unchanged decision is shown again, so that none is purged
 KEPT = timedelta(days=30)  # how long Dagster keeps evaluations, too
 
@@ -109,7 +110,9 @@ class _Evaluator:
         resource: WarehouseResource = getattr(context.resources, WAREHOUSE_KEY)
         started = datetime.now(timezone.utc)
         try:
-            runner = replace(self.dagster_project.runner(resource), observe_seconds=self.tick_seconds)
+            runner = replace(
+                self.dagster_project.runner(resource), observe_seconds=self.tick_seconds, patience=PATIENCE
+            )
             plan, seen = runner.plan(self.selection, wait_seconds=0)
             events = news_of_sources(self.dagster_project, seen, self.dagster_project.opened.store, SOURCES_A_TICK)
             leases = self.dagster_project.opened.store.leases(self.dagster_project.project.environment)

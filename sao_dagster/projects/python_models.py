@@ -88,6 +88,7 @@ class PythonModels:
         on_test_failure: Literal["keep", "rebuild"] | None = None,
         inputs: str | Sequence[str] | None = None,
         stable_functions: str | Sequence[str] | None = None,
+        settled: bool | None = None,
         max_age: str | timedelta | None = None,
         unique_key: str | Sequence[str] | None = None,
         incremental_strategy: Literal["append", "delete+insert", "merge"] | None = None,
@@ -127,6 +128,7 @@ class PythonModels:
             "on_test_failure": on_test_failure,
             "inputs": inputs,
             "stable_functions": stable_functions,
+            "settled": settled,
             "max_age": max_age,
         }
         settings = {**{key: value for key, value in given.items() if value is not None}, **policy_config(policies)}

@@ -56,12 +56,16 @@ class NodeBuilds:
         node = run.project.nodes[name]
         code = facts.code(node)
         before = node_facts(run.project, name, facts)
+        last = facts.records.get(name) if facts.altered.get(name) is not True else None
         run.run_facts.start_build(node)
         observed_at = run.now()
         if run.store is not None and not run.capabilities.transactional_ddl:  # a crash may leave half a relation
             run.store.forget_build(run.project.environment, name, lease)
         built = self._materialize(node, before)
         kept = kept_sql(node.compiled if isinstance(node, Model) else CompiledSql(""), run.project.dialect)
+        version = built.data_version or build_version(uuid.uuid4().hex)
+        if built.changed is False and last is not None:  # what reads it has no news
+            version = last.data_version
         counted = data_version if node.materialized.holds_data else schema_version
         record = BuildRecord(
             model=name,
@@ -75,7 +79,7 @@ class NodeBuilds:
             definitions=run.run_facts.versions_read(
                 before.definitions, built.read, lambda each: each.definition, run.stopping
             ),
-            data_version=built.data_version or build_version(uuid.uuid4().hex),
+            data_version=version,
             columns=built.columns or (),
             rows=built.rows,
             observed_at=observed_at,
@@ -83,6 +87,7 @@ class NodeBuilds:
             seconds=built.seconds or 0.0,
             run_id=run.run_id,
             build_id=built.build_id,
+            changed=last is None or last.relation != str(node.relation) or last.data_version != version,
         )
         if run.store is not None:
             run.store.record_build(run.project.environment, record, kept, lease)

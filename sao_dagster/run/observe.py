@@ -6,13 +6,14 @@ What cannot be read, or not in time, is left out of the facts, and so is unknown
 from __future__ import annotations
 
 import json
+import re
 import time
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import date, datetime, timezone
 
 from sao_dagster.core.data_version import DataVersion, build_version, columns_version, loaded_at_version
-from sao_dagster.core.facts import Existence, Facts
+from sao_dagster.core.facts import Existence, Facts, Unsettled
 from sao_dagster.core.inputs import is_undeclared
 from sao_dagster.core.nodes import CompiledSql, DataTest, Materialized, Model, Node, Source, is_source
 from sao_dagster.core.project import Project
@@ -23,6 +24,7 @@ from sao_dagster.core.standing import StandingFailures
 from sao_dagster.errors import WarehouseError
 from sao_dagster.run.undeclared import UndeclaredVersions
 from sao_dagster.sql.fingerprint import equivalent, with_ids
+from sao_dagster.sql.settled import unsettled
 from sao_dagster.state.protocol import StateStore
 from sao_dagster.warehouses.protocol import (
     Capabilities,
@@ -129,6 +131,7 @@ def observe(
         exists=_existence(project, selection, catalog, facts.records),
         altered={name: known for name, known in {**above, **altered}.items() if known is not None},
         schemas=_schemas(project, selection, catalog, undeclared),
+        unsettled=_unsettled(project, selection, facts.records),
         history=_history(project, selection, store),
     )
     return Observation(
@@ -422,6 +425,26 @@ def _schemas(
                 found[each.id] = columns_version(catalog[relation.key].columns)
             else:
                 found.update(undeclared.of([each]))
+    return found
+
+
+def _unsettled(
+    project: Project, selection: Selection, records: Mapping[str, BuildRecord]
+) -> dict[str, Unsettled | None]:
+    """Return of the selected incremental models whose last build may have changed something whether one build is enough."""
+    found = {}
+    for name in selection.nodes:
+        node, record = project.nodes[name], records.get(name)
+        if not isinstance(node, Model) or node.materialized is not Materialized.INCREMENTAL or node.policy.settled:
+            continue
+        if record is None or record.changed is False:
+            continue
+        if node.compiler is not None:  # how it asks its own table shows only when it is built
+            found[name] = Unsettled.NOT_UNDERSTOOD if re.search(r"\bthis\b", node.raw_sql) else None
+        elif node.compiled.incremental_sql is not None:
+            found[name] = unsettled(
+                node.compiled.sql, node.compiled.incremental_sql, project.dialect, node.relation.key
+            )
     return found
 
 

@@ -55,6 +55,7 @@ class RunFacts:
         self._altered = dict(seen.facts.altered)
         self._versions = dict(seen.facts.versions)
         self._schemas = dict(seen.facts.schemas)
+        self._unsettled = dict(seen.facts.unsettled)
         self._history = dict(seen.facts.history)
         self._test_records = dict(seen.facts.test_records)
         self._equivalent = set(seen.facts.equivalent)
@@ -66,6 +67,7 @@ class RunFacts:
             altered=self._altered,
             versions=self._versions,
             schemas=self._schemas,
+            unsettled=self._unsettled,
             history=self._history,
             equivalent=self._equivalent,
         )
@@ -128,6 +130,7 @@ class RunFacts:
             self._versions.update(seen.versions)
             self._exists.update(seen.exists)
             self._schemas.update(seen.schemas)
+            self._unsettled.update(seen.unsettled)
             self._history.update(seen.history)
             self._altered.pop(name, None)
             self._altered.update(seen.altered)

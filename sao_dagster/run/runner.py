@@ -80,7 +80,7 @@ class Runner(RunSettings):
         now = self.clock()
         seen = self.observe(selection, mode, session, store, now)
         prover = self._prover(session, lambda: seen.facts, seen)
-        return make_plan(self.project, selection, seen.facts, now, mode, prover.prove), seen
+        return make_plan(self.project, selection, seen.facts, now, mode, prover.prove, self.patience), seen
 
     def observe(
         self, selection: Selection, mode: Mode, session: Session, store: StateStore, now: datetime

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import datetime, timezone
+from datetime import datetime, timedelta, timezone
 
 OBSERVE_SECONDS = 60.0
 LEASE_SECONDS = 60.0
@@ -28,6 +28,7 @@ class RunSettings:
         build_without_state: Whether a run whose state cannot be reached builds everything, rather than fail.
         lease_seconds: After what time without a sign of life a model may be taken over from a run.
         queue_seconds: How long a model waits for another run that builds it.
+        patience: How long a plan leaves an incremental model alone after a build that changed it, where its use of itself is not understood.
         verify_proofs: Whether data tests that are proven to pass are run all the same.
     """
 
@@ -38,4 +39,5 @@ class RunSettings:
     build_without_state: bool = False
     lease_seconds: float = LEASE_SECONDS
     queue_seconds: float = QUEUE_SECONDS
+    patience: timedelta = timedelta(0)
     verify_proofs: bool = False

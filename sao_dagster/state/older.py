@@ -41,5 +41,9 @@ def record_values(values: Mapping[str, Any]) -> dict[str, Any]:
     """Return an exported build or verdict of format 1 in the form of today."""
     found = {**values, "inputs": version_texts(values["inputs"]), "code_scheme": OLD_CODE_SCHEME}
     if "data_version" in values:
-        found |= {"data_version": version_text(values["data_version"]), "build_id": values.get("build_id")}
+        found |= {
+            "data_version": version_text(values["data_version"]),
+            "build_id": values.get("build_id"),
+            "changed": None,
+        }
     return found

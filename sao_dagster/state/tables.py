@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from sqlalchemy import Column, Float, Index, Integer, MetaData, String, Table, Text
+from sqlalchemy import Boolean, Column, Float, Index, Integer, MetaData, String, Table, Text
 
 from sao_dagster.core.records import LONGEST_NAME
 
@@ -28,6 +28,7 @@ builds = Table(
     Column("seconds", Float, nullable=False),
     Column("run_id", String(LONGEST_NAME), nullable=False),
     Column("build_id", String(64)),
+    Column("changed", Boolean),
     Column("sequence", Integer, nullable=False, index=True),
 )
 contents = Table(

@@ -104,6 +104,7 @@ class Built:
         rows: How many rows; None for a view, and where they were not counted.
         seconds: How long the statements took, without reading the version; None where the whole call is to be timed.
         build_id: The name under which the warehouse itself keeps this build; None where it keeps none.
+        changed: False where the warehouse knows that an incremental build wrote no row; None where only the version tells.
         read: By relation that was read, which build of it that was; of those that the warehouse keeps.
         dropped: Views that could not stay over the new relation, because they read what it no longer has.
     """
@@ -113,6 +114,7 @@ class Built:
     rows: int | None = None
     seconds: float | None = None
     build_id: str | None = None
+    changed: bool | None = None
     read: Mapping[Relation, str | None] = field(default_factory=dict)
     dropped: tuple[RelationKey, ...] = ()
 

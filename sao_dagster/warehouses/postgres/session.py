@@ -336,7 +336,12 @@ def _described(connection: Connection, node: Model | Seed, place: Relation, buil
     if node.materialized is Materialized.VIEW:
         return Built(data_version=build_version(build_id), columns=columns, build_id=build_id)
     if not is_new and _bytes(connection, place) > _CHEAP:
-        return Built(data_version=build_version(build_id), columns=columns, build_id=build_id)
+        return Built(
+            data_version=build_version(build_id),
+            columns=columns,
+            build_id=build_id,
+            changed=_has_written(connection, place),
+        )
     shape = (str(place), columns, node.volatile_columns)
     with plain_text(connection):
         _, *row = connection.execute(contents_sql([shape]).encode()).fetchall()[0]
@@ -346,6 +351,16 @@ def _described(connection: Connection, node: Model | Seed, place: Relation, buil
 def _bytes(connection: Connection, table: Relation) -> int:
     row = connection.execute("select pg_relation_size(%s::regclass)", [str(table)]).fetchone()
     return int(row[0]) if row else 0
+
+
+def _has_written(connection: Connection, table: Relation) -> bool:
+    """Return whether this transaction has changed rows of a table."""
+    row = connection.execute(
+        "select pg_stat_get_xact_tuples_inserted(t) + pg_stat_get_xact_tuples_updated(t) + pg_stat_get_xact_tuples_deleted(t) "
+        "from (select %s::regclass::oid as t) as named",
+        [str(table)],
+    ).fetchone()
+    return row is None or row[0] > 0
 
 
 def _beside(relation: Relation) -> Relation:

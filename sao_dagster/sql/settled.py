@@ -1,0 +1,193 @@
+"""Whether one build of an incremental model that reads itself takes all that is new.
+
+It does where it asks its own table only for what it has already, and builds from everything else: a lower bound
+(`id > (select max(id) from this)`) or an anti-join (`id not in (select id from this)`). Then what is left of the query without
+that condition is the query of the first build, word for word, and a second build finds nothing. A query with a limit, a sample,
+or an upper bound that it takes from its own table takes a part at a time. What is neither is not understood.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from functools import lru_cache
+
+from sqlglot import exp
+
+from sao_dagster.core.facts import Unsettled
+from sao_dagster.core.relations import RelationKey
+from sao_dagster.sql.parsing import UnreadableSqlError, parse_one
+
+_RANKS = (exp.RowNumber, exp.Rank, exp.DenseRank, exp.Ntile, exp.PercentRank, exp.CumeDist)
+_UPPER = (exp.LT, exp.LTE)
+_LOWER = (exp.GT, exp.GTE)
+
+
+@lru_cache(maxsize=4096)
+def unsettled(full: str, incremental: str, dialect: str, this: RelationKey) -> Unsettled | None:
+    """Return why one build may not be enough; None where it is, also where a query does not read its own table.
+
+    Args:
+        full: The query of a build from the start.
+        incremental: The query of a build that adds to what is there.
+        dialect: Sqlglot's name of their dialect.
+        this: The relation that they build.
+
+    >>> orders = "select id from raw.orders"
+    >>> this = ("", "main", "m")
+    >>> unsettled(orders, f"{orders} where id > (select max(id) from main.m)", "duckdb", this)
+    >>> unsettled(f"{orders} limit 3", f"{orders} where id > (select max(id) from main.m) limit 3", "duckdb", this)
+    <Unsettled.PART: 'part'>
+    >>> unsettled(orders, f"{orders} where (select count(*) from main.m) < 9", "duckdb", this)
+    <Unsettled.NOT_UNDERSTOOD: 'not_understood'>
+    """
+    if this[2] not in incremental.lower():
+        return None
+    try:
+        first, later = parse_one(full, dialect), parse_one(incremental, dialect)
+    except UnreadableSqlError:
+        return Unsettled.NOT_UNDERSTOOD
+    if not any(_own(later, this)):
+        return None
+    if _takes_a_part(first, this) or _takes_a_part(later, this):
+        return Unsettled.PART
+    rest = _without_own(later, this)
+    understood = not any(_own(rest, this)) and rest == first and not _chooses_rows(first)
+    return None if understood else Unsettled.NOT_UNDERSTOOD
+
+
+def _own(tree: exp.Expr, this: RelationKey) -> Iterator[exp.Table]:
+    """Yield the places where a query reads its own table."""
+    for table in tree.find_all(exp.Table):
+        if table.name.lower() == this[2] and table.db.lower() in ("", this[1]):
+            yield table
+
+
+def _reads_only_own(tree: exp.Expr, this: RelationKey) -> bool:
+    own = {id(table) for table in _own(tree, this)}
+    return bool(own) and all(id(table) in own for table in tree.find_all(exp.Table))
+
+
+# ------------------------------------------------------------------ a part
+
+
+def _takes_a_part(tree: exp.Expr, this: RelationKey) -> bool:
+    """Return whether a query visibly leaves some of what is new for later: a limit, a sample, or an upper bound from its own table."""
+    if tree.find(exp.TableSample):
+        return True
+    for limit in tree.find_all(exp.Limit, exp.Fetch):
+        query = limit.parent
+        if query is None or not _reads_only_own(query, this):
+            return True
+    for each in tree.find_all(exp.LT, exp.LTE, exp.GT, exp.GTE):
+        upper = each.expression if isinstance(each, _UPPER) else each.this
+        if any(_own(upper, this)) and not any(_own(each.this if upper is each.expression else each.expression, this)):
+            return True
+    return any(any(_own(each.args["high"], this)) for each in tree.find_all(exp.Between))
+
+
+def _chooses_rows(tree: exp.Expr) -> bool:
+    """Return whether the place of a row among others, or chance, may decide whether it is taken; the first of each group is none of that."""
+    if tree.find(exp.Rand, exp.Offset):
+        return True
+    windows = list(tree.find_all(exp.Window))
+    if any(isinstance(each.this, _RANKS) and not each.args.get("partition_by") for each in windows):
+        return True
+    names = {each.parent.alias.lower() for each in windows if isinstance(each.parent, exp.Alias)}
+    return any(
+        (each.find(exp.Window) or any(column.name.lower() in names for column in each.find_all(exp.Column)))
+        and not (isinstance(each, exp.EQ) and each.expression == exp.Literal.number(1))
+        for each in tree.find_all(exp.Predicate)
+    )
+
+
+# ------------------------------------------------------------------ what is left without its own table
+
+
+def _without_own(tree: exp.Expr, this: RelationKey) -> exp.Expr:
+    """Return a query without the conditions that keep out what its own table has already."""
+    tree = tree.copy()
+    for select in list(tree.find_all(exp.Select)):
+        _drop_anti_join(select, this)
+        where = select.args.get("where")
+        if where is None:
+            continue
+        kept = [each for each in _conjuncts(where.this) if not _keeps_out(each, this)]
+        if len(kept) < len(list(_conjuncts(where.this))):
+            select.set("where", exp.Where(this=exp.and_(*kept, copy=False, wrap=False)) if kept else None)
+    while isinstance(tree, exp.Except) and _reads_only_own(tree.expression, this):
+        tree = tree.this
+    return tree
+
+
+def _conjuncts(condition: exp.Expr) -> Iterator[exp.Expr]:
+    if isinstance(condition, exp.And):
+        yield from _conjuncts(condition.left)
+        yield from _conjuncts(condition.right)
+    else:
+        yield condition
+
+
+def _keeps_out(condition: exp.Expr, this: RelationKey) -> bool:
+    """Return whether a condition is only a lower bound, or one that no row of its own table meets."""
+    if isinstance(condition, exp.Paren):
+        return _keeps_out(condition.this, this)
+    if isinstance(condition, exp.Or):
+        return _keeps_out(condition.left, this) and _keeps_out(condition.right, this)
+    if isinstance(condition, _LOWER):
+        return not any(_own(condition.this, this)) and _is_bound(condition.expression, this)
+    if isinstance(condition, _UPPER):
+        return not any(_own(condition.expression, this)) and _is_bound(condition.this, this)
+    if isinstance(condition, exp.Not):
+        inner = condition.this.unnest()
+        if isinstance(inner, exp.In):
+            query = inner.args.get("query")
+            return query is not None and not any(_own(inner.this, this)) and _reads_only_own(query, this)
+        return isinstance(inner, exp.Exists) and _reads_only_own(inner.this, this)
+    return False
+
+
+def _is_bound(bound: exp.Expr, this: RelationKey) -> bool:
+    """Return whether a value is the greatest of a column of its own table, or less by a constant."""
+    bound = bound.unnest() if isinstance(bound, exp.Paren) else bound
+    if isinstance(bound, exp.Subquery):
+        query = bound.this
+        plain = isinstance(query, exp.Select) and len(query.expressions) == 1 and _reads_only_own(query, this)
+        joins = any(query.args.get(part) for part in ("joins", "group", "having", "qualify", "windows", "limit"))
+        named = {table.alias_or_name for table in query.find_all(exp.Table)}
+        correlated = any(column.table and column.table not in named for column in query.find_all(exp.Column))
+        return plain and not joins and not correlated and _is_greatest(query.expressions[0])
+    if isinstance(bound, exp.Coalesce | exp.Cast | exp.Sub | exp.DateSub | exp.TsOrDsAdd):
+        rest = [each for each in bound.iter_expressions() if each is not bound.this]
+        return _is_bound(bound.this, this) and not any(each.find(exp.Column, exp.Table) for each in rest)
+    return False
+
+
+def _is_greatest(value: exp.Expr) -> bool:
+    if isinstance(value, exp.Max):
+        return True
+    if isinstance(value, exp.Alias | exp.Paren | exp.Coalesce | exp.Cast | exp.Sub | exp.DateSub):
+        rest = [each for each in value.iter_expressions() if each is not value.this]
+        return _is_greatest(value.this) and not any(each.find(exp.Column, exp.Table) for each in rest)
+    return False
+
+
+def _drop_anti_join(select: exp.Select, this: RelationKey) -> None:
+    """Take out `left join this on ... where this.id is null`, where nothing else of its own table is used."""
+    for join in list(select.args.get("joins") or ()):
+        if join.side != "LEFT" or not isinstance(join.this, exp.Table) or not any(_own(join.this, this)):
+            continue
+        name, on, where = join.this.alias_or_name.lower(), join.args.get("on"), select.args.get("where")
+        if on is None or where is None:
+            continue
+        inside = {id(column) for column in on.find_all(exp.Column)}
+        used = [each for each in select.find_all(exp.Column) if each.table.lower() == name and id(each) not in inside]
+        empty = [
+            each
+            for each in _conjuncts(where.this)
+            if isinstance(each, exp.Is) and isinstance(each.expression, exp.Null) and each.this in used
+        ]
+        if len(used) != 1 or len(empty) != 1 or empty[0].this is not used[0]:
+            continue
+        rest = [each for each in _conjuncts(where.this) if each is not empty[0]]
+        select.set("where", exp.Where(this=exp.and_(*rest, copy=False, wrap=False)) if rest else None)
+        select.set("joins", [each for each in select.args["joins"] if each is not join] or None)
