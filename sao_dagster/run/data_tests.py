@@ -16,6 +16,7 @@ from sao_dagster.core.nodes import CODE_SCHEME, DataTest, Materialized
 from sao_dagster.core.project import Project
 from sao_dagster.core.reasons import Mode
 from sao_dagster.core.records import TestRecord, Verdict
+from sao_dagster.core.selection import Selection
 from sao_dagster.errors import WarehouseError, words_of
 from sao_dagster.run.context import RunContext
 from sao_dagster.run.events import Message, TestResult, freshness_test
@@ -164,7 +165,11 @@ class TestSteps:
             results.append(self._tell(self._result(answer, to_run[answer.test.name])))
         if run.store is not None:
             run.run_facts.sync(step.node, exact=True)
-            kept = [each for each in records if self._is_about(versions[each.test])]
+            readers = Selection((), tuple(each.test for each in records), ())
+            unproven = run.run_facts.unproven({each for test in records for each in test.inputs}, readers)
+            kept = [
+                each for each in records if unproven.isdisjoint(each.inputs) and self._is_about(versions[each.test])
+            ]
             run.store.record_tests(run.project.environment, kept)
             run.run_facts.add_verdicts(kept)
         return results

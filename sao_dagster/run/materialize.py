@@ -1,7 +1,7 @@
 """Building one node in a run: with the lease in hand, by whoever builds, versioned and recorded.
 
-The versions of the inputs are those that were read *before* the build. A crash before the record leaves the old record, or
-none, so the node is built again at worst.
+The versions of the inputs are those that were read *before* the build, as far as nothing shows that they have changed until its
+end; else they are unknown. A crash before the record leaves the old record, or none, so the node is built again at worst.
 """
 
 from __future__ import annotations
@@ -17,7 +17,9 @@ from sao_dagster.core.nodes import CompiledSql, Model, Node
 from sao_dagster.core.plan import node_facts
 from sao_dagster.core.reasons import Mode
 from sao_dagster.core.records import BuildRecord, Lease
+from sao_dagster.core.selection import Selection
 from sao_dagster.run.context import RunContext
+from sao_dagster.run.movements import STAMP
 from sao_dagster.run.observe import kept_sql
 from sao_dagster.run.run_facts import data_version, schema_version
 from sao_dagster.warehouses.protocol import BuildRequest, Built, VersionsBy
@@ -36,6 +38,7 @@ class NodeBuilds:
 
     run: RunContext
     side_effects: bool = field(init=False)
+    _built: list[str] = field(default_factory=list, init=False)
 
     def __post_init__(self) -> None:
         self.side_effects = self.run.hooks.are_there
@@ -62,6 +65,9 @@ class NodeBuilds:
         if run.store is not None and not run.capabilities.transactional_ddl:  # a crash may leave half a relation
             run.store.forget_build(run.project.environment, name, lease)
         built = self._materialize(node, before)
+        inputs = before.inputs if node.materialized.holds_data else ()
+        unproven = run.run_facts.unproven(inputs, Selection((name,), (), ()))
+        read = {each: version for each, version in before.inputs.items() if each not in unproven}
         kept = kept_sql(node.compiled if isinstance(node, Model) else CompiledSql(""), run.project.dialect)
         version = built.data_version or build_version(uuid.uuid4().hex)
         if built.changed is False and last is not None:  # what reads it has no news
@@ -75,7 +81,7 @@ class NodeBuilds:
             code_parts=dict(code.parts),
             definition=facts.definition_if_built(node),
             sql_id=digest(kept),
-            inputs=run.run_facts.versions_read(before.inputs, built.read, counted, run.stopping),
+            inputs=run.run_facts.versions_read(read, built.read, counted, run.stopping),
             definitions=run.run_facts.versions_read(
                 before.definitions, built.read, lambda each: each.definition, run.stopping
             ),
@@ -94,6 +100,8 @@ class NodeBuilds:
             if run.leases is not None and lease is not None:
                 run.leases.released(lease)
         run.run_facts.add_build(node, record, built.dropped)
+        run.run_facts.look_at_build(name)
+        self._built.append(name)
         if (isinstance(node, Model) and node.compiler is not None) or node.hooks:
             self.side_effects = True
         return record
@@ -151,6 +159,10 @@ class NodeBuilds:
         """
         run = self.run
         run.hooks.finish()
+        if run.store is not None and run.capabilities.build_ids and self._built:
+            kept = run.store.contents(run.project.environment, STAMP)
+            kept |= run.run_facts.movements_of_builds(self._built)
+            run.store.keep_contents(run.project.environment, STAMP, kept)
         if run.store is None or (self.side_effects and anything_done):
             return
         stamp = run.session.stamp() if run.capabilities.stamp else None

@@ -22,6 +22,7 @@ from sao_dagster.core.relations import Relation
 from sao_dagster.core.selection import Selection
 from sao_dagster.core.standing import StandingFailures
 from sao_dagster.errors import WarehouseError
+from sao_dagster.run.movements import STAMP, Moved, movements_of
 from sao_dagster.run.undeclared import UndeclaredVersions
 from sao_dagster.sql.fingerprint import equivalent, with_ids
 from sao_dagster.sql.settled import unsettled
@@ -43,6 +44,7 @@ class Observation:
         facts: What decisions are taken from.
         sequence: What to ask the state for later changes with.
         contents: Content versions of relations, as far as they are known; see `content_key`.
+        movements: By source and by node, what showed that it was written to (`Session.movements`), before its version was read.
         catalog: What is in the warehouse.
         columns: By relation that is read, and by source, names and types as the warehouse has them.
         loaded_at: By source with a `loaded_at` setting, the time of its newest data (UTC).
@@ -52,6 +54,7 @@ class Observation:
     facts: Facts
     contents: Mapping[str, DataVersion] = field(default_factory=dict)
     sequence: int = 0
+    movements: Mapping[str, str] = field(default_factory=dict)
     catalog: Catalog = field(default_factory=dict)
     columns: Mapping[str, tuple[tuple[str, str], ...]] = field(default_factory=dict)
     loaded_at: Mapping[str, datetime] = field(default_factory=dict)
@@ -97,13 +100,15 @@ def observe(
     reader = _CachedContents(session, session.catalog(), dict(kept), give_up)
     catalog = reader.catalog
     sources = [project.sources[name] for name in sorted(read) if is_source(name)]
+    beside = _beside(project, selection, read)
+    own = [name for name in selection.nodes if name in facts.records] if verify else []
+    holding = [name for name in (*own, *beside) if project.nodes[name].materialized.holds_data]
+    tokens = movements_of(project, session, catalog, [*(each.id for each in sources), *holding])
     versions, loaded_at = _source_versions(project, sources, session, capabilities, reader, give_up)
     undeclared = UndeclaredVersions(
         session, project.dialect, project.root, lambda relations: reader.read(dict.fromkeys(relations, ())), now
     )
     versions.update(undeclared.of(project.undeclared[name] for name in sorted(read) if is_undeclared(name)))
-    beside = _beside(project, selection, read)
-    own = [name for name in selection.nodes if name in facts.records] if verify else []
     kept_builds = [name for name in beside if _is_recorded(project, name, facts.records)]
     foreign = [name for name in beside if name not in kept_builds]
     by_content = [name for name in (*own, *kept_builds) if _is_known_by_content(project, name, facts.records)]
@@ -111,8 +116,17 @@ def observe(
     found = _contents(project, [*foreign, *by_content] if has_versions else [], reader)
     above = _known_above(project, selection, facts.records, reader) if verify else {}
     altered = {name: _is_altered(project, name, facts.records[name], found, catalog) for name in (*own, *kept_builds)}
+    moved_before = store.contents(project.environment, STAMP) if capabilities.build_ids else {}
+    moved = Moved.since(
+        facts.records, moved_before, {name: tokens[name] for name in tokens if altered.get(name) is False}
+    )
+    found.update(_contents(project, moved.to_read, reader))
+    altered.update(moved.altered(found))
+    same = {name: each for name, each in moved.now.items() if altered[name] is False}
+    if same:
+        store.keep_contents(project.environment, STAMP, {**moved_before, **same})
     altered.update({name: True for name in kept_builds if project.nodes[name].relation.key not in catalog})
-    not_known = [name for name in kept_builds if altered[name] is None and name in by_content]
+    not_known = [name for name in kept_builds if altered[name] is None and (name in by_content or name in moved.now)]
     other = [*foreign, *(name for name, is_other in altered.items() if is_other), *(not_known if has_versions else ())]
     if has_versions:
         found.update(_contents(project, [name for name in other if name not in found], reader))
@@ -138,6 +152,7 @@ def observe(
         facts=facts,
         contents=reader.known,
         sequence=sequence,
+        movements=tokens,
         catalog=catalog,
         columns=_columns(project, selection, catalog),
         loaded_at=loaded_at,
@@ -356,7 +371,7 @@ def _is_altered(
     if info is None or record.relation != str(node.relation):
         return None
     if record.build_id is not None:
-        return info.build_id != record.build_id
+        return info.build_id != record.build_id or info.columns != record.columns
     if node.materialized is Materialized.VIEW:
         now: DataVersion | None = info.definition_version if info.is_view else None
         was_view = record.rows is None

@@ -179,7 +179,7 @@ class Run:
                 return False
             lease = granted.lease
             facts.sync(name, exact=True)
-            if facts.is_outdated(name) or granted.waited:
+            if facts.is_outdated(name) or granted.waited or facts.has_moved(name):
                 facts.refresh(name)
             decision = self._decide(name, now)
         if decision.outcome is Outcome.BUILT:

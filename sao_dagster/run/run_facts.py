@@ -9,11 +9,13 @@ from dataclasses import replace
 from typing import TypeVar
 
 from sao_dagster.core.data_version import DataVersion, columns_version
-from sao_dagster.core.facts import Existence, Facts
-from sao_dagster.core.nodes import Node
+from sao_dagster.core.facts import Existence
+from sao_dagster.core.nodes import Node, is_source
 from sao_dagster.core.project import Project
 from sao_dagster.core.records import BuildRecord, TestRecord
 from sao_dagster.core.relations import Relation, RelationKey
+from sao_dagster.core.selection import Selection
+from sao_dagster.run.movements import movement_of, movements_of
 from sao_dagster.run.observe import Observation, content_key_of
 from sao_dagster.state.protocol import StateStore
 from sao_dagster.warehouses.protocol import Session
@@ -33,7 +35,8 @@ class RunFacts:
         store: The shared state; None for a run without.
         session: The warehouse, open.
         seen: What was observed when the run began.
-        observe: Observes one node anew.
+        observe: Observes a selection anew.
+        exclusive: Whether nobody else can write in the warehouse while the run goes on.
     """
 
     def __init__(
@@ -43,13 +46,18 @@ class RunFacts:
         store: StateStore | None,
         session: Session,
         seen: Observation,
-        observe: Callable[[str], Facts],
+        observe: Callable[[Selection], Observation],
+        *,
+        exclusive: bool,
     ) -> None:
         self._project = project
         self._run_id = run_id
         self._store = store
         self._session = session
         self._observe = observe
+        self._exclusive = exclusive
+        self._catalog = seen.catalog
+        self._movements = dict(seen.movements)
         self._records = dict(seen.facts.records)
         self._exists = dict(seen.facts.exists)
         self._altered = dict(seen.facts.altered)
@@ -121,9 +129,12 @@ class RunFacts:
 
     def refresh(self, name: str) -> None:
         """Observe what a node reads, and its relation."""
-        seen = self._observe(name)
+        observation = self._observe(Selection((name,), (), ()))
+        seen = observation.facts
         inputs = self._project.graph.inputs(name)
         with self._lock:
+            self._catalog = observation.catalog
+            self._movements.update(observation.movements)
             for each in (*inputs.data, *inputs.views):  # what is as recorded again
                 self._versions.pop(each, None)
                 self._altered.pop(each, None)
@@ -199,12 +210,63 @@ class RunFacts:
         for name, known in decided_on.items():
             node = self._project.nodes.get(name)
             read = known
-            if node is not None and node.relation in builds and self._kept(name) is not None:
+            by_record = node is not None and name not in self._versions and self._kept(name) is not None
+            if node is not None and by_record and node.relation in builds:
                 record = self._record_of(name, builds[node.relation], stopping)
                 read = None if record is None else version(record)
             if read is not None:
                 found[name] = read
         return found
+
+    def has_moved(self, name: str) -> bool:
+        """Return whether a source that a node reads was not known when it was looked at, or may be another one by now."""
+        if self._store is None:
+            return False
+        graph = self._project.graph
+        if not self._project.nodes[name].materialized.holds_data:
+            return any(self._schemas.get(each) is None for each in graph.relations_read(name) if is_source(each))
+        sources = [each for each in graph.inputs(name).data if is_source(each)]
+        if any(self._versions.get(each) is None for each in sources):
+            return True
+        return not self._exclusive and self._tokens(sources) != {
+            each: self._movements[each] for each in sources if each in self._movements
+        }
+
+    def unproven(self, names: Iterable[str], readers: Selection) -> frozenset[str]:
+        """Return which of some inputs may have changed since their version was read from the warehouse; the others have not.
+
+        What shows that they were written to is asked; where nothing does, they are read again, and are taken for unchanged
+        where they have the same version.
+
+        Args:
+            names: The inputs.
+            readers: What reads them, to read them again.
+        """
+        wanted = [each for each in names if self._versions.get(each) is not None]
+        if self._exclusive or self._store is None:
+            return frozenset()
+        now = self._tokens(wanted)
+        moved = {each for each in wanted if each in self._movements and now.get(each) != self._movements[each]}
+        silent = {each for each in wanted if each not in self._movements}
+        versions = self._observe(readers).facts.versions if silent else {}
+        return frozenset(moved | {each for each in silent if versions.get(each) != self._versions[each]})
+
+    def look_at_build(self, name: str) -> None:
+        """Note what shows from now on that somebody writes to a node that was just built here."""
+        self._movements.pop(name, None)
+        if not self._exclusive and self._project.nodes[name].materialized.holds_data:
+            self._movements.update(self._tokens([name]))
+
+    def movements_of_builds(self, names: Iterable[str]) -> dict[str, DataVersion]:
+        """Return what to keep of the builds of this run, for those who look for movements later."""
+        return {
+            name: movement_of(build_id, self._movements[name])
+            for name in names
+            if name in self._movements and (build_id := self._kept(name)) is not None
+        }
+
+    def _tokens(self, names: Collection[str]) -> dict[str, str]:
+        return movements_of(self._project, self._session, self._catalog, names) if names else {}
 
     def is_as_recorded(self, reads: Iterable[str]) -> bool:
         """Return whether what is in the warehouse is what the records speak of, as far as it keeps its builds."""

@@ -205,11 +205,12 @@ class Runner(RunSettings):
         """Return a run that is about to go: its facts are what was observed, and all its parts share one context."""
         inbox: queue.SimpleQueue[Any] = queue.SimpleQueue()
 
-        def observe_node(name: str) -> Facts:
+        def observe_again(part: Selection) -> Observation:
             assert store is not None  # noqa: S101 - asked for by what the state says
-            return self.observe(Selection((name,), (), ()), mode, session, store, self.clock()).facts
+            return self.observe(part, mode, session, store, self.clock())
 
-        run_facts = RunFacts(self.project, run_id, store, session, seen, observe_node)
+        exclusive = self.warehouse.capabilities.exclusive
+        run_facts = RunFacts(self.project, run_id, store, session, seen, observe_again, exclusive=exclusive)
         capabilities = self.warehouse.capabilities
         if self.materializer is not None:  # what another one builds is in no transaction that is known of
             capabilities = replace(capabilities, transactional_ddl=False)

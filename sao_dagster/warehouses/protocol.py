@@ -246,6 +246,13 @@ class Session(Protocol):
         """
         return dict.fromkeys(omit)
 
+    def movements(self, catalog: Catalog, relations: Collection[Relation]) -> Mapping[Relation, str]:
+        """Return a token by relation that differs whenever it may hold something else than before; no entry where nothing shows that.
+
+        It costs no reading of rows. By default nothing shows it, so that versions are read again where it matters.
+        """
+        return {}
+
     def stamp(self) -> str | None:
         """Return a token that differs whenever anything in the warehouse may have changed; None if there is none.
 

@@ -9,7 +9,6 @@ from sao_dagster.core.reasons import Mode
 from tests.world import World, on_each_warehouse
 
 pytestmark = on_each_warehouse
-in_place = pytest.mark.warehouse("duckdb")
 DROP = "drop view main.v", "drop table main.stg"
 
 
@@ -29,7 +28,6 @@ def replaced(shop: World, rows: str) -> World:
     return shop.sql(*DROP, f"create table main.stg as {rows}", "create view main.v as select id from main.stg")
 
 
-@in_place
 def test_a_parent_that_somebody_replaced_is_news_for_its_child(shop: World) -> None:
     shop.run()
     run = replaced(shop, "select 1 as id union all select 2").run("total")
@@ -42,7 +40,6 @@ def test_a_parent_that_somebody_replaced_is_news_for_its_child(shop: World) -> N
     assert shop.rows("select n from main.total") == [(1,)]
 
 
-@in_place
 def test_a_forced_build_records_what_was_there(shop: World) -> None:
     """Else its child would be taken for built from what the record of the parent says."""
     shop.run()
@@ -67,7 +64,6 @@ def test_a_parent_that_somebody_dropped_is_unknown(shop: World) -> None:
     assert explain(decision) == "the version of stg (changed or removed by someone else) cannot be read"
 
 
-@in_place
 def test_a_view_in_between_that_somebody_replaced_is_read_as_it_is(shop: World) -> None:
     shop.run()
     shop.sql(DROP[0], "create view main.v as select id from main.stg union all select 1")
@@ -96,7 +92,6 @@ def test_a_verdict_about_a_view_that_somebody_replaced_does_not_stand(shop: Worl
     assert shop.run("unique_v_id").tests == {"unique_v_id": "ran: fail"}
 
 
-@in_place
 def test_rows_that_somebody_added_to_a_parent_are_news(shop: World) -> None:
     shop.run()
     run = shop.sql("insert into main.stg values (2)").run("seen")
@@ -104,7 +99,6 @@ def test_rows_that_somebody_added_to_a_parent_are_news(shop: World) -> None:
     assert shop.rows("select n from main.seen") == [(2,)]
 
 
-@in_place
 def test_a_verdict_about_rows_that_somebody_changed_does_not_stand(shop: World) -> None:
     shop.run()
     assert shop.run("unique_v_id").tests == {"unique_v_id": "reused: pass"}

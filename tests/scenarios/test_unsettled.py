@@ -75,7 +75,6 @@ def test_an_interval_holds_the_next_part_back(shop: World) -> None:
     assert shop.wait(hours=1).run().outcomes["m"] == "built: unsettled"
 
 
-@pytest.mark.warehouse("duckdb")
 def test_a_build_that_puts_back_what_somebody_took_is_no_sign_of_the_end(shop: World) -> None:
     shop.model("m", BOUND + " order by id limit 3", materialized="incremental").run()
     shop.run()

@@ -21,6 +21,7 @@ from sqlalchemy.pool import QueuePool
 
 from sao_dagster.core.connection import ConnectionSettings
 from sao_dagster.core.data_version import DataVersion, build_version
+from sao_dagster.core.hashing import digest
 from sao_dagster.core.inputs import UndeclaredInput
 from sao_dagster.core.nodes import CompiledSql, Materialized, Model, Seed
 from sao_dagster.core.relations import Relation
@@ -34,6 +35,7 @@ from sao_dagster.warehouses.postgres.catalog import (
     view_sources,
 )
 from sao_dagster.warehouses.postgres.content import content_of, contents_sql, plain_text
+from sao_dagster.warehouses.postgres.movements import movements, show_at_once
 from sao_dagster.warehouses.postgres.names import functions, resolve
 from sao_dagster.warehouses.postgres.seed import load_file
 from sao_dagster.warehouses.postgres.server import Connection, Server, words_of
@@ -211,6 +213,23 @@ class PostgresSession(Session):
         reader = ContentReader(catalog, lambda relation: below.get(relation.key), read)
         return reader.versions(omit, give_up - time.monotonic())
 
+    def movements(self, catalog: Catalog, relations: Collection[Relation]) -> dict[Relation, str]:
+        """Return what shows that a relation was written to or altered; of a view, that of the tables it shows."""
+
+        def work(connection: Connection) -> dict[Relation, str]:
+            views = [each.key for each in relations if each.key in catalog and catalog[each.key].is_view]
+            shown = {key: (each.definitions, each.tables) for key, each in view_sources(connection, views).items()}
+            shown |= {each.key: ((), (each.key,)) for each in relations if each.key not in views}
+            tokens = movements(connection, {table for _, tables in shown.values() for table in tables})
+            return {
+                each: digest([*definitions, *(tokens[table] for table in tables)])
+                for each in relations
+                for definitions, tables in [shown.get(each.key, ((), ()))]
+                if tables and all(table in tokens for table in tables)
+            }
+
+        return self._attempted(work, changes=False)
+
     def build_ids(self, relations: Collection[Relation]) -> dict[Relation, str | None]:
         """Return which build made each relation, as of now."""
         return self._attempted(lambda connection: self._build_ids.of(connection, relations), changes=False)
@@ -299,6 +318,7 @@ class PostgresSession(Session):
             if after:
                 described = _described(connection, node, node.relation, build_id, is_new=is_beside)
             self._build_ids.keep(connection, node.relation, build_id)
+            show_at_once(connection)
             return replace(described, seconds=seconds, read=read, dropped=dropped)
 
         return self._attempted(work, sets=bool(before or after))
