@@ -18,8 +18,9 @@ STAMP = "movements"
 
 
 def movements_of(project: Project, session: Session, catalog: Catalog, names: Iterable[str]) -> dict[str, str]:
-    """Return what shows of sources and nodes that they were written to; no entry where nothing does."""
-    relations = {name: relation for name in names if (relation := project.relation(name)) is not None}
+    """Return what shows of sources and nodes that they were written to; no entry where nothing does, as of undeclared inputs."""
+    declared = [name for name in names if name in project.nodes or name in project.sources]
+    relations = {name: relation for name in declared if (relation := project.relation(name)) is not None}
     there = {relation for relation in relations.values() if relation.key in catalog}
     tokens = session.movements(catalog, there) if there else {}
     return {name: tokens[relation] for name, relation in relations.items() if relation in tokens}
