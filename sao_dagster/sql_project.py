@@ -9,6 +9,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from sao_dagster.core.environment import Environment
 from sao_dagster.core.project import Project
 from sao_dagster.core.selection import select
 from sao_dagster.errors import Location, ProjectError
@@ -200,6 +201,18 @@ class SqlProject(PythonModels):
         from sao_dagster.state.sql_store import SqlStateStore  # SQLAlchemy takes its time to import
 
         return SqlStateStore(self.state_url, self.settings.retention)
+
+    @property
+    def environment(self) -> str:
+        """The key of the environment that the project is built into, as far as the state knows it; see `Environment`.
+
+        Raises:
+            StateError: The state cannot be reached or read.
+        """
+        warehouse = self.warehouse
+        return self.store.environment_at(
+            Environment(name=self.declared.environment, schema=warehouse.schema, database=warehouse.place)
+        )
 
     def runner(self) -> Runner:
         """Return what plans and runs this project."""

@@ -16,11 +16,12 @@ from sao_dagster.core.decide import Decision
 from sao_dagster.core.decide_test import TestDecision
 from sao_dagster.core.evidence import KEYS, keys_in
 from sao_dagster.core.reasons import Mode
-from sao_dagster.core.selection import select
+from sao_dagster.core.selection import Selection, select
 from sao_dagster.load import load_project
 from sao_dagster.run.events import Event
 from sao_dagster.run.report import RunResult
 from sao_dagster.run.runner import Runner
+from sao_dagster.sql_project import SqlProject
 from tests.postgres import execute, fetch
 
 START = datetime(2026, 3, 2, 9, 30, tzinfo=timezone.utc)
@@ -105,10 +106,20 @@ class World:
 
     # ------------------------------------------------------------------ looking and running
 
-    def runner(self, target: str | None = None, **variables: Any) -> Runner:
+    def opened(self, target: str | None = None, **variables: Any) -> SqlProject:
         opened = load_project(self.root, target=target, variables=variables)
         state_url = self.state_url or f"sqlite:///{self.root / 'state.db'}"
         opened.settings = opened.settings.model_copy(update={"state_url": state_url})
+        return opened
+
+    @property
+    def environment(self) -> str:
+        """What the state of the project is kept under."""
+        planned, _ = self.runner().plan(Selection((), (), ()))
+        return planned.environment
+
+    def runner(self, target: str | None = None, **variables: Any) -> Runner:
+        opened = self.opened(target, **variables)
         return replace(opened.runner(), clock=lambda: self.now, **self.options)
 
     def run(

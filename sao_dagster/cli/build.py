@@ -37,6 +37,7 @@ from sao_dagster.cli.common import (
     print_json,
     run_command,
     selection_of,
+    shown_url,
 )
 from sao_dagster.core.decide_test import TestOutcome
 from sao_dagster.core.explain import explain
@@ -69,7 +70,7 @@ def plan(
         wrong = [f"{name}: {broken[name]}" for name in (*selection.sources, *selection.tests) if name in broken]
         if as_json:
             shown = plan_to_json(opened.project, planned, seen.seconds, seen.facts.records)
-            print_json({**shown, "errors": wrong})
+            print_json({**shown, "state": shown_url(opened), "errors": wrong})
         else:
             table = Table("model", "would be", "because", box=None, header_style="bold")
             for name, decision in planned.decisions.items():
@@ -84,7 +85,7 @@ def plan(
                 f"{counts[Outcome.BUILT]} to build, {counts[Outcome.REUSED]} to reuse{bad}; "
                 f"{tests.count(TestOutcome.RAN)} tests to run, {tests.count(TestOutcome.PROVEN)} proven, "
                 f"{tests.count(TestOutcome.REUSED)} to reuse "
-                f"({opened.project.environment})"
+                f"[dim]({planned.environment} in {shown_url(opened)})[/]"
             )
         _tell(opened, selection, planned.warnings)
         _tell_errors(wrong)
@@ -153,9 +154,9 @@ def _run(request: Request, opened: SqlProject, selection: Selection, mode: Mode,
         runner = replace(request.runner(opened), verify_proofs=verify_proofs)
         result = runner.run(selection, mode, on_event=show)
     if request.as_json:
-        print_json(result.to_json())
+        print_json({**result.to_json(), "state": shown_url(opened)})
     else:
-        _summary(result)
+        _summary(result, shown_url(opened))
     return OK if result.succeeded else FAILED
 
 
@@ -179,7 +180,7 @@ def _line(event: Event) -> str | None:
     return None
 
 
-def _summary(result: RunResult) -> None:
+def _summary(result: RunResult, state: str) -> None:
     """Print the last lines of a run for people: broken sources, counts by outcome, tests by how they were settled, and seconds."""
     _tell_errors(result.broken_sources)
     summary = result.summary()
@@ -201,7 +202,7 @@ def _summary(result: RunResult) -> None:
     saved = float(str(summary["seconds_saved"]))
     estimate = f", saved about {saved:.1f} s" if saved > 0 else ""
     console.print(
-        f"[bold]time[/]    {summary['seconds']} s{estimate}  [dim]{result.environment}, run {result.run_id[:8]}[/]"
+        f"[bold]time[/]    {summary['seconds']} s{estimate}  [dim]run {result.run_id[:8]} in {result.environment}, state in {escape(state)}[/]"
     )
 
 

@@ -151,6 +151,6 @@ def coloured(text: str, colours: Mapping[str, str], key: str | None = None) -> s
 
 def shown_url(opened: SqlProject) -> str:
     """Return where the state is, without a password."""
-    from sqlalchemy.engine import make_url
+    from sao_dagster.state.location import without_password
 
-    return make_url(opened.state_url).render_as_string(hide_password=True)
+    return without_password(opened.state_url)

@@ -69,7 +69,7 @@ def _explain_model(opened: SqlProject, runner: Runner, name: str) -> dict[str, A
     planned, seen = runner.plan(select(project, f"+{name}"))
     decision = planned.decisions.get(name)
     record = seen.facts.records.get(name)
-    history = opened.store.decisions(project.environment, name, 5)
+    history = opened.store.decisions(opened.environment, name, 5)
     return {
         "name": name,
         "now": None
@@ -123,7 +123,7 @@ def _explain_test(opened: SqlProject, runner: Runner, name: str) -> dict[str, An
         "sql": test.sql,
         "decided_before": [
             {"at": each.decided_at.isoformat(), "outcome": each.outcome, "reason": each.reason}
-            for each in opened.store.decisions(project.environment, name, 5)
+            for each in opened.store.decisions(opened.environment, name, 5)
         ],
         "last_verdict": None
         if record is None

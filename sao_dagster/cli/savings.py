@@ -34,21 +34,21 @@ def savings(
 
     def action() -> int:
         opened = request.open()
-        runs = opened.store.runs(opened.project.environment, last)
+        runs = opened.store.runs(opened.environment, last)
         total = _sum([run.summary for run in runs])
         if as_json:
             each = [
                 {"run_id": run.run_id, "started_at": run.started_at.isoformat(), "mode": run.mode, **run.summary}
                 for run in runs
             ]
-            print_json({"environment": opened.project.environment, "total": total, "runs": each})
+            print_json({"environment": opened.environment, "total": total, "runs": each})
         else:
             Console(highlight=False).print(_table(runs, total))
-            Console(highlight=False).print(picture(runs, opened.project.environment))
+            Console(highlight=False).print(picture(runs, opened.environment))
         if svg is not None:
             recorded = Console(record=True, width=100, file=StringIO(), highlight=False, force_terminal=True)
-            recorded.print(picture(runs, opened.project.environment))
-            recorded.save_svg(str(svg), title=f"sao savings: {opened.project.environment}")
+            recorded.print(picture(runs, opened.environment))
+            recorded.save_svg(str(svg), title=f"sao savings: {opened.environment}")
         return OK
 
     run_command(request, action)

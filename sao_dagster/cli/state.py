@@ -40,10 +40,8 @@ def state_show(
         """Print what there is of the selection, and return the exit status."""
         opened = request.open()
         chosen = set(selection_of(opened, select, None).nodes)
-        records = {
-            name: each for name, each in opened.store.builds(opened.project.environment).items() if name in chosen
-        }
-        held = [each for each in opened.store.leases(opened.project.environment) if each.model in chosen]
+        records = {name: each for name, each in opened.store.builds(opened.environment).items() if name in chosen}
+        held = [each for each in opened.store.leases(opened.environment) if each.model in chosen]
         if as_json:
             rows = [
                 {
@@ -69,7 +67,7 @@ def state_show(
             ]
             print_json(
                 {
-                    "environment": opened.project.environment,
+                    "environment": opened.environment,
                     "state_url": shown_url(opened),
                     "builds": rows,
                     "leases": leases,
@@ -93,7 +91,41 @@ def state_show(
             people().print(
                 f"{lease.model} is being built by run {lease.run_id} [dim](its lease lasts until {until})[/]"
             )
-        people().print(f"[dim]{opened.project.environment} in {shown_url(opened)}[/]")
+        people().print(f"[dim]{opened.environment} in {shown_url(opened)}[/]")
+        return OK
+
+    run_command(request, action)
+
+
+@app.command("environments")
+def state_environments(
+    project_dir: ProjectDir = Path(), target: Target = None, as_json: AsJson = False, variables: Vars = None
+) -> None:
+    """List the environments that the shared state knows."""
+    request = Request(project_dir, target, variables, as_json=as_json)
+
+    def action() -> int:
+        opened = request.open()
+        here, found = opened.environment, opened.store.environments()
+        if as_json:
+            listed = [
+                {
+                    "environment": each.key,
+                    "name": each.name,
+                    "schema": each.schema,
+                    "places": list(each.places),
+                    "builds": each.builds,
+                }
+                for each in found
+            ]
+            print_json({"environment": here, "state": shown_url(opened), "environments": listed})
+            return OK
+        table = Table("", "environment", "schema", "database", "models built", box=None)
+        for each in found:
+            mark = "*" if each.key == here else ""
+            table.add_row(mark, each.key, each.schema, ", ".join(each.places), str(each.builds))
+        Console(highlight=False).print(table)
+        people().print(f"[dim]{here} in {shown_url(opened)}[/]")
         return OK
 
     run_command(request, action)
@@ -109,7 +141,7 @@ def state_clear(
 
     def action() -> int:
         opened = request.open()
-        environment = opened.project.environment
+        environment = opened.environment
         if select:
             chosen = selection_of(opened, select, None)
             gone = opened.store.clear(environment, chosen.nodes, chosen.tests)
@@ -136,7 +168,7 @@ def state_export(
         from sao_dagster.state.export import export_state
 
         opened = request.open()
-        exported = export_state(opened.store, opened.project.environment)
+        exported = export_state(opened.store, opened.environment)
         if file is None:
             print_json(exported)
         else:
@@ -163,8 +195,8 @@ def state_import(
             data = json.loads(file.read_text(encoding="utf-8"))
         except ValueError as error:
             raise StateError(f"{file} is not JSON: {error}") from error
-        count = import_state(opened.store, opened.project.environment, data)
-        people().print(f"{count} records read into {opened.project.environment}")
+        count = import_state(opened.store, opened.environment, data)
+        people().print(f"{count} records read into {opened.environment}")
         return OK
 
     run_command(request, action)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 
 from sao_dagster.core.graph import Graph
@@ -31,7 +31,8 @@ class Project:
 
     Attributes:
         name: The project's name.
-        environment: The place it is built into; all state belongs to one environment.
+        environment: The place it is built into: project and target, as people call it; in a run the key of its `Environment`, which all
+            state belongs to.
         dialect: sqlglot's name of the SQL dialect.
         root: The folder that relative paths start from, absolute.
         nodes: Models and seeds by name.
@@ -70,6 +71,12 @@ class Project:
     def graph(self) -> Graph:
         """The graph between the nodes."""
         return Graph(self.nodes, self.sources)
+
+    def in_environment(self, key: str) -> Project:
+        """Return the same project in an environment; what was worked out of it stays."""
+        moved = replace(self, environment=key)
+        moved.__dict__.update({name: value for name, value in self.__dict__.items() if name in ("graph", "tests_of")})
+        return moved
 
     @cached_property
     def undeclared(self) -> Mapping[str, UndeclaredInput]:

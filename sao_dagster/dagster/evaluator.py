@@ -114,9 +114,11 @@ class _Evaluator:
                 self.dagster_project.runner(resource), observe_seconds=self.tick_seconds, patience=PATIENCE
             )
             plan, seen = runner.plan(self.selection, wait_seconds=0)
-            events = news_of_sources(self.dagster_project, seen, self.dagster_project.opened.store, SOURCES_A_TICK)
-            leases = self.dagster_project.opened.store.leases(self.dagster_project.project.environment)
-            project, environment = self.dagster_project.project, self.dagster_project.project.environment
+            project, environment = self.dagster_project.project, plan.environment
+            events = news_of_sources(
+                self.dagster_project, plan, seen, self.dagster_project.opened.store, SOURCES_A_TICK
+            )
+            leases = self.dagster_project.opened.store.leases(environment)
             building = {each.model: each.run_id for each in leases}
             missing = waiting_for_sources(project, plan, seen.facts, seen.catalog)
             causes = causes_of(project, plan, seen.facts)
@@ -191,7 +193,7 @@ class _Evaluator:
         """Return the trees of the decisions that changed since they were shown last, or that led to a run."""
         store, environment, scope = (
             self.dagster_project.opened.store,
-            self.dagster_project.project.environment,
+            plan.environment,
             f"shown by {self.name}",
         )
         known = store.shown(environment, scope)

@@ -8,6 +8,7 @@ from typing import Any, TypeAlias
 
 import dagster as dg
 
+from sao_dagster.core.plan import Plan
 from sao_dagster.core.selection import Selection
 from sao_dagster.dagster.project_view import WAREHOUSE_KEY, DagsterProject, failure
 from sao_dagster.dagster.resources import WarehouseResource
@@ -30,8 +31,8 @@ def build_source_observations(dagster_project: DagsterProject, name: str) -> dg.
         chosen = {dagster_project.names[key] for key in context.selected_asset_keys}
         selection = Selection((), (), tuple(each for each in dagster_project.own_sources if each in chosen))
         try:
-            _, seen = dagster_project.runner(resource).plan(selection)
-            dagster_project.opened.store.keep_shown(dagster_project.project.environment, SCOPE, _versions(seen, chosen))
+            plan, seen = dagster_project.runner(resource).plan(selection)
+            dagster_project.opened.store.keep_shown(plan.environment, SCOPE, _versions(seen, chosen))
         except SaoError as error:
             raise failure(error) from error
         for each in selection.sources:
@@ -57,7 +58,7 @@ def build_source_observations(dagster_project: DagsterProject, name: str) -> dg.
 
 
 def news_of_sources(
-    dagster_project: DagsterProject, seen: Observation, store: ShownStore, limit: int | None = None
+    dagster_project: DagsterProject, plan: Plan, seen: Observation, store: ShownStore, limit: int | None = None
 ) -> list[SourceEvent]:
     """Return events about the sources whose data version differs from the one that Dagster was told last.
 
@@ -65,11 +66,12 @@ def news_of_sources(
 
     Args:
         dagster_project: The project in Dagster.
+        plan: What was decided; it says in which environment.
         seen: What was observed.
         store: Where it is kept what Dagster was told.
         limit: The most sources to tell of; the others are told of the next time.
     """
-    known = store.shown(dagster_project.project.environment, SCOPE)
+    known = store.shown(plan.environment, SCOPE)
     versions = _versions(seen, set(dagster_project.own_sources))
     news = [name for name in versions if known.get(name) != versions[name]][:limit]
     events: list[SourceEvent] = []
@@ -84,7 +86,7 @@ def news_of_sources(
         events.append(dg.AssetObservation(**facts))
         if source.error_after is not None:
             events.append(dg.AssetMaterialization(**facts))
-    store.keep_shown(dagster_project.project.environment, SCOPE, {name: versions[name] for name in news})
+    store.keep_shown(plan.environment, SCOPE, {name: versions[name] for name in news})
     return events
 
 

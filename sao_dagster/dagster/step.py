@@ -30,6 +30,7 @@ from sao_dagster.errors import SaoError, StateError
 from sao_dagster.run.events import Event, Message, ModelResult, Planned, Started
 from sao_dagster.run.report import RunResult
 from sao_dagster.run.runner import Runner
+from sao_dagster.state.location import without_password
 
 TOLD = 50  # models that a failure names; Dagster keeps and shows it as one text
 LONGEST = 300  # characters of what it says of one of them
@@ -140,12 +141,14 @@ class Step:
             yield from self._reports.add(event)
 
     def _planned(self, event: Planned) -> None:
-        """Tell of warnings, and of sources that have changed since Dagster was told last."""
+        """Tell where the run is, of warnings, and of sources that have changed since Dagster was told last."""
+        state = without_password(self._edge.opened.state_url)
+        self._context.log.info(f"the environment is {event.plan.environment}, its state is in {state}")
         for warning in event.plan.warnings:
             self._context.log.warning(warning)
         self._columns = dict(event.seen.columns)
         if event.plan.mode is not Mode.WITHOUT_STATE:
-            for told in news_of_sources(self._edge, event.seen, self._edge.opened.store):
+            for told in news_of_sources(self._edge, event.plan, event.seen, self._edge.opened.store):
                 self._context.op_execution_context.log_event(told)
 
     def _model(self, result: ModelResult) -> Iterator[Any]:
@@ -181,7 +184,7 @@ class Step:
         self._context.log.info(f"summary: {dict(result.summary())}")
         if result.models:
             shown = ("built", "reused", "skipped", "failed", "seconds_saved")
-            whole = self._summary_of_run() or result.summary()
+            whole = self._summary_of_run(result.environment) or result.summary()
             self._tag({f"sao/{name}": whole[name] for name in shown if whole[name]})
             if self._edge.granularity is Granularity.PROJECT:  # a point for each run, not one for each model
                 self._context.op_execution_context.log_event(
@@ -215,10 +218,10 @@ class Step:
             },
         )
 
-    def _summary_of_run(self) -> Mapping[str, object] | None:
+    def _summary_of_run(self, environment: str) -> Mapping[str, object] | None:
         """Return the summary of all steps of this run so far, as the state has it."""
         try:
-            runs = self._edge.opened.store.runs(self._edge.project.environment, limit=10)
+            runs = self._edge.opened.store.runs(environment, limit=10)
         except StateError:  # `on_state_error: build` has said so already
             return None
         return next((each.summary for each in runs if each.run_id == self._context.run.run_id), None)

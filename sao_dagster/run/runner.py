@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any
 
+from sao_dagster.core.environment import Environment
 from sao_dagster.core.facts import Facts
 from sao_dagster.core.plan import Plan, make_plan
 from sao_dagster.core.project import Project
@@ -68,13 +69,16 @@ class Runner(RunSettings):
             return self._opened(session, store)._plan(selection, mode, session, store)
 
     def _opened(self, session: Session, store: StateStore) -> Runner:
-        """Return the runner for an open warehouse, whose functions are inputs of what calls them, and with the store's time.
+        """Return the runner for an open warehouse: in the environment that it turns out to be, by the store's time.
 
-        All machines agree on that time; a runner that was given a time of its own keeps it.
+        The functions of the warehouse are inputs of what calls them. All machines agree on that time; a runner that was given a time of its own keeps it.
         """
         ahead = store.now() - utc_now()
         clock = self.clock if self.clock is not utc_now else lambda: utc_now() + ahead
-        return replace(self, project=with_redefined(self.project, session), clock=clock)
+        where = Environment(name=self.project.environment, schema=self.warehouse.schema, database=self.warehouse.place)
+        found = replace(where, database=session.database_id() or where.database)
+        store.settle(found, where, {name: str(node.relation) for name, node in self.project.nodes.items()})
+        return replace(self, project=with_redefined(self.project, session).in_environment(found.key), clock=clock)
 
     def _plan(self, selection: Selection, mode: Mode, session: Session, store: StateStore) -> tuple[Plan, Observation]:
         now = self.clock()
@@ -154,9 +158,9 @@ class Runner(RunSettings):
             hooks = ProjectHooks(self.project, session)
             if plan.to_build:  # before anything else: if they fail, nothing is tested or recorded either
                 hooks.start()
-                if (
-                    store is not None and self.project.on_run_start
-                ):  # what they have prepared is what is going to be read
+                if store is not None and self.project.on_run_start:
+                    # what they have prepared, functions too, is what is going to be read
+                    runner = self._opened(session, store)
                     plan, seen = runner._plan(selection, mode, session, store)
             deciding = time.perf_counter() - opened
             started_at = runner.clock() - timedelta(seconds=time.perf_counter() - started)
@@ -166,7 +170,7 @@ class Runner(RunSettings):
             def result() -> RunResult:
                 return RunResult(
                     run_id=run_id,
-                    environment=self.project.environment,
+                    environment=runner.project.environment,
                     mode=mode,
                     started_at=started_at,
                     finished_at=runner.clock(),

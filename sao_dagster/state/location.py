@@ -33,6 +33,13 @@ def default_state_url(root: Path) -> str:
     return _of_instance(Path(home) / "dagster.yaml") or f"sqlite:///{Path(home) / SQLITE_FILE}"
 
 
+def without_password(url: str) -> str:
+    """Return the URL of a state as it may be shown."""
+    from sqlalchemy.engine import make_url  # it takes its time to import
+
+    return make_url(url).render_as_string(hide_password=True)
+
+
 def _of_instance(file: Path) -> str | None:
     """Return the URL of the instance's database, if that is PostgreSQL."""
     if not file.is_file():

@@ -1,6 +1,6 @@
 """What a state store does, and what a run leaves in it.
 
-Four ports, one for each thing that is kept: `RecordStore` (what decisions are taken from), `LeaseStore` (who may build), `HistoryStore` (what
+Five ports, one for each thing that is kept: `EnvironmentStore` (which places there are), `RecordStore` (what decisions are taken from), `LeaseStore` (who may build), `HistoryStore` (what
 was seen and decided), `ShownStore` (what others were told). `StateStore` is all of them. Losing the last two costs no build.
 
 All methods raise `sao_dagster.errors.StateError` where the state cannot be reached or read. All times are UTC.
@@ -14,6 +14,7 @@ from datetime import datetime
 from typing import Protocol
 
 from sao_dagster.core.data_version import DataVersion
+from sao_dagster.core.environment import Environment, KnownEnvironment
 from sao_dagster.core.hashing import JSON
 from sao_dagster.core.records import BuildRecord, Lease, QueuePosition, TestRecord
 
@@ -60,6 +61,28 @@ class RunRecord:
     started_at: datetime
     finished_at: datetime
     summary: Mapping[str, JSON]
+
+
+class EnvironmentStore(Protocol):
+    """Which environments there are, and where."""
+
+    def settle(self, found: Environment, where: Environment, relations: Mapping[str, str]) -> None:
+        """Note that an environment was found at a place.
+
+        The first time, it takes over what is kept of that place, as long as no more was known of it; else what an older version of this
+        package has kept of the project and the target alone, if that speaks of the same relations.
+
+        Args:
+            found: The environment.
+            where: The same, were nothing known but the place.
+            relations: Where the project's models and seeds are, by name.
+        """
+
+    def environment_at(self, where: Environment) -> str:
+        """Return the key of the environment that was found at a place the last time."""
+
+    def environments(self) -> list[KnownEnvironment]:
+        """Return all that are known, sorted by key."""
 
 
 class RecordStore(Protocol):
@@ -171,7 +194,7 @@ class ShownStore(Protocol):
         """Replace what was last told about names in a scope."""
 
 
-class StateStore(RecordStore, LeaseStore, HistoryStore, ShownStore, Protocol):
+class StateStore(EnvironmentStore, RecordStore, LeaseStore, HistoryStore, ShownStore, Protocol):
     """The shared state of all environments of a deployment."""
 
     def close(self) -> None:

@@ -15,8 +15,9 @@ from sqlalchemy import Connection, Table, delete, insert, select
 from sqlalchemy.dialects import postgresql, sqlite
 
 from sao_dagster.core.data_version import DataVersion
+from sao_dagster.core.environment import Environment, KnownEnvironment
 from sao_dagster.core.records import BuildRecord, Lease, QueuePosition, TestRecord
-from sao_dagster.state import leases, tables
+from sao_dagster.state import environments, leases, tables
 from sao_dagster.state.connection import StateConnection, ridden_out
 from sao_dagster.state.convert import dump, readable, to_row, understood, versions_from_plain, versions_to_plain
 from sao_dagster.state.migrate import migrate
@@ -51,6 +52,29 @@ class SqlStateStore:
         """Return the time of the database, on which all machines agree (UTC)."""
         with self._database.transaction() as connection:
             return datetime.fromtimestamp(self._database.now(connection), timezone.utc)
+
+    @ridden_out
+    def settle(self, found: Environment, where: Environment, relations: Mapping[str, str]) -> None:
+        """Note that an environment was found at a place, and let it take over what is its own."""
+        with self._database.transaction() as connection:
+            if environments.is_settled(connection, found, where):
+                return
+        with self._database.transaction(write=True) as connection:
+            self._database.take_turns(connection, "sao environments")
+            if not environments.is_settled(connection, found, where):
+                environments.settle(connection, found, where, relations)
+
+    @ridden_out
+    def environment_at(self, where: Environment) -> str:
+        """Return the key of the environment that was found at a place the last time."""
+        with self._database.transaction() as connection:
+            return environments.at(connection, where)
+
+    @ridden_out
+    def environments(self) -> list[KnownEnvironment]:
+        """Return all environments that are known, sorted by key."""
+        with self._database.transaction() as connection:
+            return environments.known(connection)
 
     @ridden_out
     def builds(self, environment: str) -> dict[str, BuildRecord]:

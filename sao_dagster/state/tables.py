@@ -125,6 +125,17 @@ waiters = Table(
     Column("seconds", Float),
     Index("ix_sao_waiters_place", "environment", "model", "id"),
 )
+environments = Table(
+    "sao_environments",
+    metadata,
+    Column(
+        "place", String(LONGEST_NAME), primary_key=True
+    ),  # the key that the environment would have, were nothing known but where it is
+    Column("environment", String(LONGEST_NAME), nullable=False, index=True),
+    Column("name", String(LONGEST_NAME), nullable=False),
+    Column("schema_name", String(LONGEST_NAME), nullable=False),
+    Column("database_place", Text, nullable=False),
+)
 sequences = Table(
     "sao_sequences",
     metadata,

@@ -204,6 +204,10 @@ class Session(Protocol):
         """Return what builds natively in this session."""
         raise UnsupportedError("nothing is built natively in this warehouse; give the runner a materializer of its own")
 
+    def database_id(self) -> str | None:
+        """Return what the database itself says that tells it from all others, wherever it is and whoever asks; None if it has nothing."""
+        return None
+
     def settings(self) -> ConnectionSettings:
         """Return what is set in each of its connections that may change results; by default nothing."""
         return NO_SETTINGS
@@ -287,6 +291,10 @@ class Warehouse(Protocol):
     @property
     def schema(self) -> str:
         """The schema that models are built in if nothing else is said."""
+
+    @property
+    def place(self) -> str:
+        """Where the database is, without connecting to it: a file by its real path, a server by host, port and database."""
 
     @property
     def threads(self) -> int:

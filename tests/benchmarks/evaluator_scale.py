@@ -217,9 +217,7 @@ def grpc_sizes(place: Path, folder: Path) -> dict[str, float]:
     from sao_dagster.dagster import ProjectWarehouse, definitions
 
     opened = load_project(folder)
-    opened.store.keep_shown(
-        opened.project.environment, "shown by big_evaluator", dict.fromkeys(opened.project.nodes, "")
-    )
+    opened.store.keep_shown(opened.environment, "shown by big_evaluator", dict.fromkeys(opened.project.nodes, ""))
     repository = definitions(opened).get_repository_def()
     sizes = []
     with dg.DagsterInstance.ephemeral() as instance:

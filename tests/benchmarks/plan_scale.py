@@ -92,11 +92,13 @@ def prepare_state(folder: Path) -> None:
     from sao_dagster.core.hashing import digest
     from sao_dagster.core.plan import node_facts
     from sao_dagster.core.records import BuildRecord
+    from sao_dagster.core.selection import Selection
     from sao_dagster.run.observe import kept_sql, observe
 
     opened = sao_dagster.load_project(folder)
     project, store = opened.project, opened.store
     now = datetime.now(timezone.utc)
+    planned, _ = opened.runner().plan(Selection((), (), ()))
     with opened.warehouse.session() as session:
         for start in range(0, len(project.graph.order), 500):
             names = project.graph.order[start : start + 500]
@@ -122,13 +124,14 @@ def prepare_state(folder: Path) -> None:
             for key, value in node_facts(project, name, Facts(records=records, versions=facts.versions)).inputs.items()
             if value
         }
+        code = facts.code(node)
         records[name] = BuildRecord(
-            model=name, relation=str(node.relation), code_version=node.code.version, code_scheme=node.code.scheme, code_parts=dict(node.code.parts),
+            model=name, relation=str(node.relation), code_version=code.version, code_scheme=code.scheme, code_parts=dict(code.parts),
             definition=node.code.version, sql_id=digest(kept), inputs=inputs, definitions={},
             data_version=version, columns=(("id", "INTEGER"), ("v", "INTEGER")), rows=1,
             observed_at=now, built_at=now, seconds=0.01, run_id="prepared",
         )  # fmt: skip
-        store.record_build(project.environment, records[name], kept)
+        store.record_build(planned.environment, records[name], kept)
     store.close()
 
 

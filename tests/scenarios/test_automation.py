@@ -207,8 +207,8 @@ def test_the_daemon_stores_trees_with_the_run_they_led_to(shop: World) -> None:
 
 def test_what_another_run_is_building_is_left_to_it(shop: World) -> None:
     deployed = deploy(shop)
-    store = load_project(shop.root).store
-    lease = store.take_lease("shop.dev", "orders", "h", "run-of-others", 60)
+    store, environment = load_project(shop.root).store, shop.environment
+    lease = store.take_lease(environment, "orders", "h", "run-of-others", 60)
     assert isinstance(lease, Lease)
     tick = deployed.tick()
     assert {key.to_user_string() for key in tick.run_requests[0].asset_selection} == {"customers", "report"}
@@ -217,7 +217,7 @@ def test_what_another_run_is_building_is_left_to_it(shop: World) -> None:
     assert nodes[0].condition_snapshot.label == "waits for run run-of-others, which is building it"
     assert nodes[0].true_subset.size == 0
     assert nodes[-1].condition_snapshot.name == "waits for run run-of-others, which is building it"
-    store.release_lease("shop.dev", lease)
+    store.release_lease(environment, lease)
     again = deployed.tick()
     assert "orders" in {key.to_user_string() for key in again.run_requests[0].asset_selection}
     assert evaluations(again)["orders"].condition_snapshot.label == "built: never built"

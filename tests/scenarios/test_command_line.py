@@ -80,7 +80,7 @@ def test_options(shop: World) -> None:
         "forced",
     ]
     assert answer(shop, "build", "--full-refresh")["models"][0]["reason"] == "full_refresh"
-    assert answer(shop, "build", "--target", "other")["environment"] == "shop.other"
+    assert answer(shop, "build", "--target", "other")["environment"].startswith("shop.other.other.")
     assert answer(shop, "test")["models"] == []
     shop.model("report", "select {{ var('n', 1) }} as n")
     assert answer(shop, "build", "--vars", "{n: 2}")["models"][1]["outcome"] == "built"

@@ -228,7 +228,7 @@ def test_news_that_was_noted_in_the_future_is_tolerated_no_longer(world: World) 
 def test_what_the_last_build_did_not_know_is_unknown_and_no_news(world: World) -> None:
     shop(world).run()
     store = world.runner().open_store()
-    environment = world.runner().project.environment
+    environment = world.environment
     record = store.builds(environment)["orders"]
     store.record_build(environment, replace(record, inputs={}), "", None)
     decision = world.run("orders").decision("orders")

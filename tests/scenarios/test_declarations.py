@@ -214,7 +214,7 @@ def test_another_program_builds_models_of_any_kind(tmp_path: Path) -> None:
         "history": "reused: no_new_data",
         "predicted": "reused: no_new_data",
     }
-    record = project.store.builds("shop.dev")["history"]
+    record = project.store.builds(project.environment)["history"]
     assert record.columns == (("id", "INTEGER"),)
 
 

@@ -124,7 +124,7 @@ def test_each_run_leaves_its_savings(shop: World) -> None:
     assert "sao/seconds_saved" in saved
     assert saved["sao/seconds_deciding"] > 0
     assert deployed.instance.get_run_by_id(second.run_id).tags["sao/reused"] == "3"
-    runs = load_project(shop.root).store.runs("shop.dev")
+    runs = load_project(shop.root).store.runs(shop.environment)
     assert [each.run_id for each in runs] == [second.run_id, first.run_id], "the steps of a run are one run"
     assert runs[0].summary["reused"] == 3
     assert runs[0].summary["tests_reused"] == 4, "the source's test is asked for by its readers, and by its own check"
@@ -178,8 +178,8 @@ def test_a_schedule_that_launches_nothing_counts_what_it_reused(shop: World) -> 
             scheduled_execution_time=at,
         )
         assert "all 3 models" in deployed.repository.get_schedule_def("hourly").evaluate_tick(context).skip_message
-    store = load_project(shop.root).store
-    (tick,) = (each for each in store.runs("shop.dev") if each.run_id.startswith("hourly@"))
+    store, environment = load_project(shop.root).store, shop.environment
+    (tick,) = (each for each in store.runs(environment) if each.run_id.startswith("hourly@"))
     assert tick.summary["reused"] == 3
     assert tick.summary["built"] == 0
-    assert store.decisions("shop.dev", "orders", limit=1)[0].reason == "no_new_data"
+    assert store.decisions(environment, "orders", limit=1)[0].reason == "no_new_data"

@@ -38,7 +38,7 @@ def test_nothing_is_built_tested_or_recorded_where_the_start_fails(shop: World) 
     assert shop.rows(tables) == [(0,)]
     assert shop.rows("select id from raw.prepared") == [(1,)], "what went before stays, as in dbt"
     store = shop.runner().open_store()
-    environment = "shop.dev"
+    environment = shop.environment
     assert not store.builds(environment)
     assert not store.tests(environment)
     assert not store.runs(environment)

@@ -69,7 +69,7 @@ def test_names_stay_names(shop: World) -> None:
     shop.run(variables=variables)
     assert shop.rows("select count(*) from raw.orders") == [(1,)]
     store = SqlStateStore(f"sqlite:///{shop.root / 'state.db'}")
-    assert set(store.builds("shop.dev")) == {"a", "s"}
+    assert set(store.builds(shop.environment)) == {"a", "s"}
 
 
 @pytest.mark.warehouse("postgres")

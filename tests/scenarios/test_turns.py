@@ -20,8 +20,6 @@ from sao_dagster.state.sql_store import SqlStateStore
 from tests.waiting import until
 from tests.world import World
 
-ENVIRONMENT = "shop.dev"
-
 
 @pytest.fixture
 def shop(world: World) -> World:
@@ -29,6 +27,7 @@ def shop(world: World) -> World:
     world.model("orders", "select * from {{ source('raw', 'orders') }}")
     world.model("report", "select sum(amount) as amount from {{ ref('orders') }}")
     world.model("alone", "select 1 as x")
+    world.plan()  # so that the state knows the environment
     return world
 
 
@@ -36,8 +35,14 @@ def store_of(world: World) -> SqlStateStore:
     return SqlStateStore(f"sqlite:///{world.root / 'state.db'}")
 
 
+def environment_of(store: SqlStateStore) -> str:
+    """Return the only environment that the state knows."""
+    (known,) = store.environments()
+    return known.key
+
+
 def take(store: SqlStateStore, model: str, seconds: float = 60.0) -> Lease:
-    lease = store.take_lease(ENVIRONMENT, model, "someone-else", "run-of-others", seconds)
+    lease = store.take_lease(environment_of(store), model, "someone-else", "run-of-others", seconds)
     assert isinstance(lease, Lease)
     return lease
 
@@ -66,7 +71,7 @@ def messages(events: list[Event]) -> list[str]:
 def test_a_run_waits_at_the_model_and_goes_on_with_the_others(shop: World) -> None:
     store = store_of(shop)
     lease = take(store, "orders")
-    outcomes, events = run(shop, lambda: store.release_lease(ENVIRONMENT, lease))
+    outcomes, events = run(shop, lambda: store.release_lease(environment_of(store), lease))
     assert outcomes == {
         "orders": "built: never_built",
         "report": "built: never_built",
@@ -76,13 +81,13 @@ def test_a_run_waits_at_the_model_and_goes_on_with_the_others(shop: World) -> No
     assert said.startswith("waits for run run-of-others, at orders since ")
     order = [each.name for each in events if isinstance(each, ModelResult)]
     assert order == ["alone", "orders", "report"], "only what depends on the model is held back"
-    assert store.leases(ENVIRONMENT) == []
+    assert store.leases(environment_of(store)) == []
 
 
 def test_what_another_run_has_just_built_is_reused(shop: World) -> None:
     """The other run builds from newer data than this one saw when it began; after the wait it is looked at again."""
     shop.run()
-    record = store_of(shop).builds(ENVIRONMENT)["orders"]
+    record = store_of(shop).builds(shop.environment)["orders"]
     shop.sql("insert into raw.orders values (2, 7)")
     store = store_of(shop)
     lease = take(store, "orders")
@@ -90,7 +95,7 @@ def test_what_another_run_has_just_built_is_reused(shop: World) -> None:
 
     def build_it() -> None:
         built: BuildRecord = replace(record, inputs=news, run_id="run-of-others", built_at=shop.now)
-        store.record_build(ENVIRONMENT, built, "", lease)
+        store.record_build(environment_of(store), built, "", lease)
 
     # the other run of this test only says that it built, so contents are not compared
     outcomes, _ = run(shop, build_it, verify=False)
@@ -106,7 +111,7 @@ def versions_of(world: World) -> dict[str, DataVersion]:
 def test_a_run_that_need_not_build_any_more_leaves_the_queue(shop: World) -> None:
     """Else those behind it would wait until it ends, and it for one of them: found by the fleet of tests/fleet."""
     shop.run()
-    record = store_of(shop).builds(ENVIRONMENT)["orders"]
+    record = store_of(shop).builds(shop.environment)["orders"]
     store = store_of(shop)
     news = versions_of(shop.sql("insert into raw.orders values (2, 7)"))
     lease = take(store, "orders")
@@ -118,26 +123,26 @@ def test_a_run_that_need_not_build_any_more_leaves_the_queue(shop: World) -> Non
             return
         behind.append(until("the place behind the run", second_in_line, 0.02))
         store.record_build(
-            ENVIRONMENT, replace(record, inputs=news, run_id="run-of-others", built_at=shop.now), "", lease
+            environment_of(store), replace(record, inputs=news, run_id="run-of-others", built_at=shop.now), "", lease
         )
         threading.Thread(target=wait_for_the_turn).start()
 
     def ask() -> Lease | QueuePosition:
-        return store.take_lease(ENVIRONMENT, "orders", "behind", "run-behind", 60.0)
+        return store.take_lease(environment_of(store), "orders", "behind", "run-behind", 60.0)
 
     def second_in_line() -> QueuePosition | None:
         place = ask()
         assert isinstance(place, QueuePosition)
         if place.ahead == 2:
             return place
-        store.leave_queues(ENVIRONMENT, "behind")
+        store.leave_queues(environment_of(store), "behind")
         return None
 
     def wait_for_the_turn() -> None:
         try:
             behind.append(until("the turn", lambda: isinstance(ask(), Lease), 0.2))
         finally:
-            store.release_lease(ENVIRONMENT, other)  # the run waits for it until then
+            store.release_lease(environment_of(store), other)  # the run waits for it until then
 
     shop.model("alone", "select 2 as x")
     run(shop, build_it, verify=False)
@@ -154,7 +159,9 @@ def test_waiting_is_bounded_and_says_for_whom(shop: World) -> None:
     assert "run run-of-others" in str(found["orders"].evidence["error"])
     assert found["report"].reason.value == "upstream_failed"
     assert found["alone"].outcome.value == "built"
-    assert [each.model for each in store_of(shop).leases(ENVIRONMENT)] == [lease.model], "its own place is given up"
+    assert [each.model for each in store_of(shop).leases(shop.environment)] == [lease.model], (
+        "its own place is given up"
+    )
 
 
 def test_the_lease_of_a_dead_run_is_taken_over(shop: World) -> None:
@@ -169,9 +176,9 @@ def test_a_lease_is_kept_by_its_heartbeat(shop: World, monkeypatch: pytest.Monke
     answers: list[Lease | QueuePosition] = []
 
     def slow(self: Any, *arguments: Any) -> Any:
-        (given,) = store.leases(ENVIRONMENT)
+        (given,) = store.leases(environment_of(store))
         until("the end of the lease as it was given", lambda: store.now() > given.expires_at)
-        answers.append(store.take_lease(ENVIRONMENT, "alone", "someone-else", "run-of-others", 60.0))
+        answers.append(store.take_lease(environment_of(store), "alone", "someone-else", "run-of-others", 60.0))
         return build(self, *arguments)
 
     monkeypatch.setattr(NodeBuilds, "build", slow)
@@ -195,12 +202,14 @@ def test_a_run_whose_lease_was_taken_over_records_nothing_and_decides_again(
         return build(self, *arguments)
 
     monkeypatch.setattr(NodeBuilds, "build", stopped_before_it_builds)
-    outcomes, events = run(shop, lambda: store.release_lease(ENVIRONMENT, took[0]), "alone", lease_seconds=0.0)
+    outcomes, events = run(
+        shop, lambda: store.release_lease(environment_of(store), took[0]), "alone", lease_seconds=0.0
+    )
     first, second = messages(events)[:2]
     assert "the lease on alone was taken over by run run-of-others" in first
     assert second.startswith("waits for run run-of-others")
     assert outcomes["alone"].startswith("built")
-    assert store.builds(ENVIRONMENT)["alone"].run_id != "run-of-others"
+    assert store.builds(environment_of(store))["alone"].run_id != "run-of-others"
 
 
 def test_the_record_of_the_run_that_took_over_does_not_speak_for_what_was_written_after_it(
@@ -210,7 +219,9 @@ def test_the_record_of_the_run_that_took_over_does_not_speak_for_what_was_writte
     shop.run("alone")
     store = store_of(shop)
     theirs = replace(
-        store.builds(ENVIRONMENT)["alone"], run_id="run-of-others", data_version=DataVersion("content", "theirs")
+        store.builds(environment_of(store))["alone"],
+        run_id="run-of-others",
+        data_version=DataVersion("content", "theirs"),
     )
     shop.model("alone", "select 2 as x")
     code = shop.runner().project.nodes["alone"].code
@@ -221,14 +232,14 @@ def test_the_record_of_the_run_that_took_over_does_not_speak_for_what_was_writte
         if not took:
             took.append(take(store, "alone"))
             record = replace(theirs, code_version=code.version, code_parts=dict(code.parts))
-            store.record_build(ENVIRONMENT, record, "", took[0])
+            store.record_build(environment_of(store), record, "", took[0])
         return build(self, *arguments)
 
     monkeypatch.setattr(NodeBuilds, "build", stopped_before_it_builds)
     runner = replace(shop.runner(), lease_seconds=0.0, verify=False)
     result = runner.run(select(runner.project, "alone"))
     assert [(each.name, each.decision.outcome.value) for each in result.models] == [("alone", "built")]
-    assert store.builds(ENVIRONMENT)["alone"].run_id == result.run_id
+    assert store.builds(environment_of(store))["alone"].run_id == result.run_id
 
 
 def test_a_stopped_run_leaves_no_lease(shop: World) -> None:
@@ -239,9 +250,9 @@ def test_a_stopped_run_leaves_no_lease(shop: World) -> None:
         if isinstance(event, Message):
             break
     running.close()
-    assert [each.holder for each in store_of(shop).leases(ENVIRONMENT)] == [lease.holder]
-    store_of(shop).release_lease(ENVIRONMENT, lease)
-    assert isinstance(store_of(shop).take_lease(ENVIRONMENT, "orders", "next", "r", 60), Lease), (
+    assert [each.holder for each in store_of(shop).leases(shop.environment)] == [lease.holder]
+    store_of(shop).release_lease(shop.environment, lease)
+    assert isinstance(store_of(shop).take_lease(shop.environment, "orders", "next", "r", 60), Lease), (
         "nor a place in the queue"
     )
 

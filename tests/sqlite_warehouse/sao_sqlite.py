@@ -50,6 +50,10 @@ class SQLiteWarehouse:
     capabilities: Capabilities = field(default=Capabilities(transactional_ddl=True), init=False)
 
     @property
+    def place(self) -> str:
+        return str(Path(self.path).resolve())
+
+    @property
     def target(self) -> Mapping[str, Any]:
         return {"type": self.type, "name": self.name, "schema": self.schema, "database": None, "threads": self.threads}
 

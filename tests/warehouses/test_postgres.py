@@ -24,7 +24,6 @@ from tests.waiting import until
 from tests.world import PostgresWorld
 
 pytestmark = pytest.mark.warehouse("postgres")
-ENVIRONMENT = "shop.dev"
 
 
 @pytest.fixture
@@ -221,8 +220,8 @@ def test_a_verdict_about_a_table_that_is_built_meanwhile_is_not_kept(shop: Postg
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(TestSteps, "_is_about", is_about)
         assert shop.run().tests == {"not_null_orders_id": "ran: pass"}
-    stored = store_of(shop).tests(ENVIRONMENT)["not_null_orders_id"]
-    assert stored.inputs["orders"] != store_of(shop).builds(ENVIRONMENT)["orders"].data_version
+    stored = store_of(shop).tests(shop.environment)["not_null_orders_id"]
+    assert stored.inputs["orders"] != store_of(shop).builds(shop.environment)["orders"].data_version
     assert shop.run().tests == {"not_null_orders_id": "ran: pass"}
 
 
@@ -344,12 +343,12 @@ def test_a_large_incremental_model_is_versioned_by_its_builds(
     assert shop.run().built == set()
     shop.sql("insert into raw.orders values (2, 7)")
     assert shop.run().built == {"before", "orders", "report"}
-    version = store_of(shop).builds(ENVIRONMENT)["orders"].data_version
+    version = store_of(shop).builds(shop.environment)["orders"].data_version
     assert version.scheme == "build"
     assert shop.run().built == set()
     assert shop.run(mode=_force()).built == {"before", "orders", "report"}
     assert shop.run().built == set()
-    assert store_of(shop).builds(ENVIRONMENT)["orders"].data_version != version
+    assert store_of(shop).builds(shop.environment)["orders"].data_version != version
 
 
 def test_a_table_that_goes_while_it_is_looked_at_is_unknown(world: PostgresWorld) -> None:
@@ -464,7 +463,7 @@ def test_a_run_that_is_stopped_stops_its_statement(shop: PostgresWorld) -> None:
     until("the statement", lambda: shop.rows(sleeping) == [(1,)])
     running.close()
     until("its end", lambda: shop.rows(sleeping) == [(0,)])
-    assert store_of(shop).leases(ENVIRONMENT) == []
+    assert store_of(shop).leases(shop.environment) == []
 
 
 def test_two_processes_that_are_in_each_others_way_try_again(shop: PostgresWorld) -> None:

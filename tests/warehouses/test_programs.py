@@ -139,7 +139,7 @@ def test_each_model_is_built_by_the_program_and_then_reused(shop: Path, place: P
     assert sorted(program.built) == ["named", "orders", "paid"]
     assert place.rows("select paid from main.paid") == [(10,)]
     project = SqlProject(folder=shop, warehouse=place.warehouse, state_url=f"sqlite:///{shop / 'state.db'}")
-    records = project.store.builds(project.project.environment)
+    records = project.store.builds(project.environment)
     assert [name for name, _ in records["orders"].columns] == ["id", "amount"]
     assert len({record.data_version for record in records.values()}) == 4
 

@@ -43,6 +43,9 @@ from sao_dagster.warehouses.shared.names import literal, sql_name
 from sao_dagster.warehouses.shared.native import NativeMaterializer
 from sao_dagster.warehouses.shared.seed_files import described, seed_query
 
+# the main header of a file: checksum, magic bytes, version, flags, version and commit of the library, encryption, id of the database
+# (https://github.com/duckdb/duckdb/blob/main/src/include/duckdb/storage/storage_info.hpp)
+_MAGIC, _ID = slice(8, 12), slice(124, 140)
 _ZONE, _UTC = (
     "timezone",
     ("Etc/UTC", "Etc/UCT", "Etc/Zulu", "Etc/Universal", "Etc/GMT", "GMT", "UCT", "Zulu", "Universal"),
@@ -158,6 +161,19 @@ class DuckDBSession(Session):
         """Run statements that return nothing."""
         with self._cursor() as cursor:
             cursor.execute(sql)
+
+    def database_id(self) -> str | None:
+        """Return the id that DuckDB gives a file when it makes it, from 1.4 on; it stays where the file is moved."""
+        with self._cursor() as cursor:
+            row = cursor.execute(
+                "select path from duckdb_databases() where database_name = current_database() and type = 'duckdb'"
+            ).fetchone()
+        try:
+            with Path(row[0] if row and row[0] else "").open("rb") as file:
+                header = file.read(_ID.stop)
+        except OSError:
+            return None
+        return header[_ID].hex() if header[_MAGIC] == b"DUCK" and any(header[_ID]) else None
 
     def settings(self) -> ConnectionSettings:
         """Return what the profile sets, as DuckDB says it, and the time zone of the process where the profile sets none."""

@@ -56,6 +56,11 @@ class DuckDBWarehouse:
         return "memory" if self.path == ":memory:" else Path(self.path).stem
 
     @property
+    def place(self) -> str:
+        """The real path of the file; what has none is named as it is written."""
+        return self.path if ":" in self.path[1:] else str(Path(self.path).resolve())
+
+    @property
     def capabilities(self) -> Capabilities:
         """What it can do: while a session is open, nobody else can write, unless there is more to it than files."""
         in_memory = self.path == ":memory:"

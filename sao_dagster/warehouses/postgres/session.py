@@ -148,6 +148,14 @@ class PostgresSession(Session):
         with self._connection(is_changed=True) as connection:
             connection.execute(sql.encode())
 
+    def database_id(self) -> str | None:
+        """Return the identifier of the server and the name of the database, by whatever address it is reached."""
+        try:
+            rows = self.query("select system_identifier, current_database() from pg_control_system()").rows
+        except WarehouseError:  # only some may ask
+            return None
+        return " ".join(map(str, rows[0]))
+
     def settings(self) -> ConnectionSettings:
         """Return what the profile, the role, the database and the server set, and what the environment of this process does."""
         return self._attempted(connection_settings, changes=False)

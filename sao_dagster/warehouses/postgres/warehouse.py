@@ -55,6 +55,11 @@ class PostgresWarehouse:
         return self.dbname
 
     @property
+    def place(self) -> str:
+        """The server and the database."""
+        return f"{self.host}:{self.port}/{self.dbname}"
+
+    @property
     def capabilities(self) -> Capabilities:
         """What it can do; anybody may write at any time."""
         return Capabilities(

@@ -35,6 +35,15 @@ def upgrade() -> None:
         sa.Column("environment", sa.String(255), primary_key=True),
         sa.Column("last", sa.Integer, nullable=False),
     )
+    op.create_table(
+        "sao_environments",
+        sa.Column("place", sa.String(255), primary_key=True),
+        sa.Column("environment", sa.String(255), nullable=False),
+        sa.Column("name", sa.String(255), nullable=False),
+        sa.Column("schema_name", sa.String(255), nullable=False),
+        sa.Column("database_place", sa.Text, nullable=False),
+    )
+    op.create_index("ix_sao_environments_environment", "sao_environments", ["environment"])
     connection.execute(
         sa.text("insert into sao_sequences select environment, max(sequence) from sao_builds group by environment")
     )
