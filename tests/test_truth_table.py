@@ -153,10 +153,11 @@ def test_a_row_without_a_case_is_noticed() -> None:
 
 
 def test_a_verdict_from_the_future_has_expired() -> None:
-    test = DataTest(name="t", kind="unique", tested="m", sql="", reads=("a",), version="1", expiry=Expiry.DAY)
+    test = DataTest(name="t", kind="unique", tested="m", sql="", reads=("a",), version="1")
     record = verdict_at(NOON + timedelta(hours=2))
     assert [
-        decide_test(test, now=at, record=record, versions={"a": V1}).reason for at in (NOON + timedelta(hours=3), NOON)
+        decide_test(test, now=at, record=record, versions={"a": V1}, expiry=Expiry.DAY).reason
+        for at in (NOON + timedelta(hours=3), NOON)
     ] == [TestReason.NO_NEW_DATA, TestReason.VOLATILE_EXPIRED]
 
 
@@ -190,7 +191,7 @@ def test_every_row_of_data_tests_is_met() -> None:
         (None, proof),
         (False, True),
     ):
-        test = DataTest(name="t", kind="unique", tested="m", sql="", reads=("a", "b"), version=version, expiry=expiry)
+        test = DataTest(name="t", kind="unique", tested="m", sql="", reads=("a", "b"), version=version)
         record = verdict and TestRecord(
             test="t",
             version="1",
@@ -208,6 +209,7 @@ def test_every_row_of_data_tests_is_met() -> None:
                 now=at,
                 record=record,
                 versions={"a": a, "b": b},
+                expiry=expiry,
                 pending=pending,
                 blocked_by=blocked,
                 mode=mode,

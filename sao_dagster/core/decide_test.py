@@ -6,7 +6,7 @@ import operator
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timezone, tzinfo
 from enum import Enum
 from functools import cached_property
 
@@ -14,6 +14,7 @@ from sao_dagster.core.data_version import DataVersion
 from sao_dagster.core.evidence import OTHER_SCHEME, Evidence, InputSchemes, describe_names, describe_unknown
 from sao_dagster.core.inputs import is_function
 from sao_dagster.core.nodes import CODE_SCHEME, DataTest, Severity
+from sao_dagster.core.policy import Expiry
 from sao_dagster.core.proofs import Proof
 from sao_dagster.core.reasons import Mode
 from sao_dagster.core.records import TestRecord, Verdict
@@ -72,6 +73,8 @@ class TestSituation:
         now: The time of the decision (UTC).
         record: Its last verdict in this environment.
         versions: Current data version of every relation it reads; None where it cannot be read.
+        expiry: When a verdict about it stops standing by itself.
+        zone: The time zone of the warehouse's session; None where it is not known.
         pending: Relations that are going to be built before the test, in a plan.
         blocked_by: Relations that failed or were skipped in this run.
         mode: Whether the run goes by the state at all.
@@ -86,6 +89,8 @@ class TestSituation:
     now: datetime
     record: TestRecord | None
     versions: Mapping[str, DataVersion | None]
+    expiry: Expiry | None = None
+    zone: tzinfo | None = timezone.utc
     pending: frozenset[str] = frozenset()
     blocked_by: tuple[str, ...] = ()
     mode: Mode = Mode.STATE_AWARE
@@ -136,7 +141,7 @@ class TestSituation:
 
         Nothing is proven of what is going to be built first, nor of what depends on the time.
         """
-        if self.test.expiry is not None or (self.record is not None and not self.changed):
+        if self.expiry is not None or (self.record is not None and not self.changed):
             return None
         if not self.pending.isdisjoint(self.test.reads if self.record is None else self.changed):
             return None
@@ -149,9 +154,9 @@ class TestSituation:
     @property
     def expired(self) -> Evidence | None:
         """The evidence that its last verdict has expired, or None."""
-        if self.test.expiry is None:
+        if self.expiry is None:
             return None
-        at = self.test.expiry.expired_at(self.last.run_at, self.now)
+        at = self.expiry.expired_at(self.last.run_at, self.now, self.zone)
         return None if at is None else {"expired_at": at.isoformat()}
 
     @property
@@ -276,7 +281,7 @@ TEST_ROWS = (
     TestRow(
         reason=TestReason.VOLATILE_EXPIRED,
         outcome=TestOutcome.RAN,
-        meaning="Its SQL depends on the time, and the last verdict has expired.",
+        meaning="Its SQL, or that of a view it reads, depends on the time, and the last verdict has expired.",
         holds=lambda it: it.expired is not None,
         evidence=lambda it: it.expired or {},
         sentence=lambda evidence: "its SQL depends on the time; the last verdict expired",
@@ -300,6 +305,8 @@ def decide_test(
     now: datetime,
     record: TestRecord | None,
     versions: Mapping[str, DataVersion | None],
+    expiry: Expiry | None = None,
+    zone: tzinfo | None = timezone.utc,
     pending: frozenset[str] = frozenset(),
     blocked_by: tuple[str, ...] = (),
     mode: Mode = Mode.STATE_AWARE,
@@ -312,7 +319,18 @@ def decide_test(
     The arguments are the facts of a `TestSituation`; the version is the test's own where no settings are known. A proof is asked for only where the test would be run otherwise.
     """
     situation = TestSituation(
-        test, now, record, versions, pending, blocked_by, mode, prove, verify, version=version or test.version
+        test,
+        now,
+        record,
+        versions,
+        expiry,
+        zone,
+        pending,
+        blocked_by,
+        mode,
+        prove,
+        verify,
+        version=version or test.version,
     )
     row = next(row for row in TEST_ROWS if row.holds(situation))
     return TestDecision(test=test.name, outcome=row.outcome, reason=row.reason, evidence=row.evidence(situation))

@@ -90,7 +90,9 @@ class Evidence(TypedDict, total=False):
     tolerance: Annotated[str, Key("Its `lag_tolerance`, in words.")]
     tolerance_seconds: Annotated[float, Key("Its `lag_tolerance`.")]
     builds_at: Annotated[str, Key("When the news is no longer tolerated.", moves_with_the_clock=True)]
-    expiry: Annotated[str, Key("How its result expires: `always`, `hour` or `day`.")]
+    expiry: Annotated[
+        str, Key("How its result expires: `always`, `hour`, `day`, or `utc_day` for the date of a template.")
+    ]
     expired_at: Annotated[str, Key("When its last result, or verdict, expired.", moves_with_the_clock=True)]
     takes: Annotated[
         str,

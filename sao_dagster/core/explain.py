@@ -9,7 +9,7 @@ from sao_dagster.core.decide import Decision
 from sao_dagster.core.decide_test import TEST_ROWS_BY_REASON, TestDecision
 from sao_dagster.core.evidence import Evidence
 from sao_dagster.core.nodes import DataTest, Node
-from sao_dagster.core.policy import POLICY_KEYS, Period, RefreshPolicy
+from sao_dagster.core.policy import POLICY_KEYS, Expiry, RefreshPolicy
 from sao_dagster.core.project import Project
 from sao_dagster.core.truth_table import TRUTH_TABLE, TruthTable
 
@@ -71,5 +71,6 @@ def describe_node(project: Project, node: Node, now: datetime) -> dict[str, Any]
         "policy": describe_policy(node.policy, now),
         "inputs": list(inputs.data),
         "looks_through": list(inputs.views),
-        "expires": f"each {expiry.value}" if expiry and expiry.value in list(Period) else expiry and "at once",
+        "expires": expiry
+        and ("at once" if expiry is Expiry.ALWAYS else f"each {'hour' if expiry is Expiry.HOUR else 'day'}"),
     }

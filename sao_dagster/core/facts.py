@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timezone, tzinfo
 from enum import Enum
 
 from sao_dagster.core.connection import NO_SETTINGS, ConnectionSettings
-from sao_dagster.core.data_version import DataVersion, view_version
+from sao_dagster.core.data_version import DataVersion, build_version, view_version
 from sao_dagster.core.hashing import digest
-from sao_dagster.core.nodes import CODE_SCHEME, RELATION, CodeVersion, DataTest, Materialized, Node
+from sao_dagster.core.inputs import answers_id
+from sao_dagster.core.nodes import CODE_SCHEME, RELATION, CodeVersion, DataTest, Materialized, Model, Node
 from sao_dagster.core.project import Project
 from sao_dagster.core.records import BuildRecord, TestRecord
 
@@ -37,6 +38,7 @@ class Facts:
         schemas: Version of column names and types by relation (models, sources, undeclared tables); what has none has its version here.
         equivalent: Models whose SQL differs from the recorded one, but only cosmetically.
         unsettled: Incremental models by why one build may not be enough; None where it is.
+        zone: The time zone in which SQL knows the date; None where it is not known.
         history: By relation, each data version that was seen, with the time it was first seen, oldest first.
         settings: What is set in the connection that builds.
     """
@@ -49,6 +51,7 @@ class Facts:
     schemas: Mapping[str, DataVersion | None] = field(default_factory=dict)
     equivalent: AbstractSet[str] = frozenset()
     unsettled: Mapping[str, Unsettled | None] = field(default_factory=dict)
+    zone: tzinfo | None = timezone.utc
     history: Mapping[str, tuple[tuple[DataVersion, datetime], ...]] = field(default_factory=dict)
     settings: ConnectionSettings = NO_SETTINGS
 
@@ -60,12 +63,20 @@ class Facts:
         """Return the version of a data test under the settings of the connection."""
         return self.settings.part(test.version, follows_process=test.follows_process)
 
-    def version(self, project: Project, name: str) -> DataVersion | None:
+    def version(self, project: Project, name: str, by_build: AbstractSet[str] = frozenset()) -> DataVersion | None:
         """Return the data version of a relation, or None if it is not known.
 
         A view's is made of its definition and of the versions of what it reads.
+
+        Args:
+            project: The project.
+            name: The relation.
+            by_build: Models whose version is to tell their builds apart, also where these gave the same but for volatile columns.
         """
         node = project.nodes.get(name)
+        if name in by_build:
+            record, content = self.records.get(name), self.version(project, name)
+            return None if record is None or content is None else version_by_build(record, content)
         if node is None or node.materialized.holds_data:
             if name in self.versions:
                 return self.versions[name]
@@ -73,9 +84,15 @@ class Facts:
             built_here = record is not None and node is not None and record.relation == str(node.relation)
             return record.data_version if record is not None and built_here else None
         inputs = project.graph.inputs(name)
-        below = {each: self.version(project, each) for each in inputs.data}
+        by_build = by_build | project.graph.read_by_build(name)
+        below = {each: self.version(project, each, by_build) for each in inputs.data}
         definitions = {each: self.definition(project.nodes[each]) for each in (name, *inputs.views)}
         return _version_of_view(node, below, definitions)
+
+    def versions_tested(self, project: Project, test: DataTest) -> dict[str, DataVersion | None]:
+        """Return the versions of what a data test reads; a verdict that is found now is recorded with them."""
+        by_build = project.graph.test_reads_by_build(test)
+        return {read: self.version(project, read, by_build) for read in test.inputs}
 
     def version_read(self, project: Project, reader: str, name: str) -> DataVersion | None:
         """Return the data version of a relation that the last build of a model has read; None where it is not known.
@@ -107,10 +124,17 @@ class Facts:
     def definition_if_built(self, node: Node) -> str:
         """Return the definition that a node has once it is built; a cosmetic edit leaves it as it was."""
         record = self.records.get(node.name)
-        if record is not None and not self.code_changed(node, record):
+        asked = self.versions.get(answers_id(node.name))
+        asks = isinstance(node, Model) and node.asks
+        is_same = not asks or (
+            record is not None and asked is not None and asked == record.inputs.get(answers_id(node.name))
+        )
+        if record is not None and is_same and not self.code_changed(node, record):
             return record.definition
         if node.materialized is Materialized.VIEW:
-            return digest([node.code.version, node.code.parts.get(RELATION)])
+            made = [node.code.version, node.code.parts.get(RELATION)]
+            # what it gets when it asks is a part of its text; where that is not known, each build is another one
+            return digest([*made, str(asked), record.built_at.isoformat() if record else ""] if asks else made)
         return node.code.version
 
     def code_changed(self, node: Node, record: BuildRecord) -> bool:
@@ -122,6 +146,11 @@ class Facts:
         if node.materialized is not Materialized.VIEW:
             changed.discard(RELATION)
         return bool(changed - {"sql"} if node.name in self.equivalent else changed)
+
+
+def version_by_build(record: BuildRecord, content: DataVersion) -> DataVersion:
+    """Return the version of a model for what reads a column that each build makes anew, given that of its content without it."""
+    return build_version(digest([str(content), record.run_id, record.built_at.isoformat()]))
 
 
 def _version_of_view(
@@ -174,6 +203,7 @@ class Observed:
         code: Digest by named part of the definition as it is now.
         code_scheme: The way in which these were made.
         equivalent: The SQL differs from the recorded one, but only cosmetically.
+        zone: The time zone in which SQL knows the date; None where it is not known.
         exists: Whether the relation is there.
         altered: Whether someone else changed it since our build; None where that is not known.
         inputs: Current version by input; None where it cannot be read.
@@ -189,6 +219,7 @@ class Observed:
     code: Mapping[str, str]
     code_scheme: int = CODE_SCHEME
     equivalent: bool = False
+    zone: tzinfo | None = timezone.utc
     exists: Existence = Existence.UNKNOWN
     altered: bool | None = None
     inputs: Mapping[str, DataVersion | None] = field(default_factory=dict)

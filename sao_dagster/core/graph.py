@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from functools import cached_property
 
-from sao_dagster.core.nodes import Materialized, Model, Node, Source, is_source
+from sao_dagster.core.nodes import DataTest, Materialized, Model, Node, Source, is_source
 from sao_dagster.core.policy import BuildAfter, Expiry, Volatile, soonest
 from sao_dagster.errors import CycleError
 
@@ -196,6 +196,32 @@ class Graph:
         if node.policy.volatile is not Volatile.AUTO:
             return node.policy.expiry(node.expiry)
         return soonest(*detected)
+
+    def expiry_of_read(self, names: Iterable[str]) -> Expiry | None:
+        """Return when what is read from nodes stops being true by itself: where they hold no data, that of their queries."""
+        nodes = (self._nodes[name] for name in names if name in self._nodes)
+        return soonest(*(self.expiry(node.name) for node in nodes if not node.materialized.holds_data))
+
+    def read_by_build(self, name: str) -> frozenset[str]:
+        """Return the models whose version is the id of their build for what reads them through a node.
+
+        These are those of which it, or a view or ephemeral that it looks through, reads a column that holds nothing but a volatile value.
+        """
+        views = (self._nodes[view].volatile_reads for view in self.inputs(name).views)
+        return frozenset(self._nodes[name].volatile_reads).union(*views)
+
+    def test_reads_by_build(self, test: DataTest) -> frozenset[str]:
+        """Return the same for what a data test reads."""
+        through = (
+            self.read_by_build(each)
+            for each in test.reads
+            if each in self._nodes and not self._nodes[each].materialized.holds_data
+        )
+        return frozenset(test.volatile_reads).union(*through)
+
+    def test_expiry(self, test: DataTest) -> Expiry | None:
+        """Return when a verdict stops standing by itself: its own SQL is volatile, or that of a view it reads."""
+        return soonest(test.expiry, self.expiry_of_read(test.reads))
 
     def intervals(self, now: datetime) -> dict[str, BuildAfter]:
         """Return the interval of each model that has one, its own or inherited from its children.

@@ -60,3 +60,17 @@ def is_undeclared(input_id: str) -> bool:
     (True, False, False)
     """
     return input_id.startswith(_PREFIXES)
+
+
+def answers_id(name: str) -> str:
+    """Return the id of what the template of a model gets when it asks the warehouse.
+
+    >>> answers_id("orders"), is_answers(answers_id("orders")), is_answers("orders")
+    ('answer:orders', True, False)
+    """
+    return f"{InputKind.ANSWER.value}:{name}"
+
+
+def is_answers(input_id: str) -> bool:
+    """Return whether an id names what a template gets."""
+    return input_id.startswith(answers_id(""))

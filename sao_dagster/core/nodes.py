@@ -8,12 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import timedelta
+from datetime import datetime, timedelta
 from enum import Enum
 from functools import cached_property
 from typing import Any, ClassVar, Protocol
 
 from sao_dagster.core.connection import ConnectionSettings
+from sao_dagster.core.data_version import DataVersion
 from sao_dagster.core.hashing import JSON, digest
 from sao_dagster.core.inputs import UndeclaredInput
 from sao_dagster.core.policy import Expiry, RefreshPolicy
@@ -227,11 +228,46 @@ class Asking(Protocol):
         """Return whether a schema is there."""
 
 
+@dataclass(frozen=True)
+class Answers:
+    """What a template asks of the warehouse and gets.
+
+    Attributes:
+        version: The version of all of it, and of the SQL that follows from it; None where it cannot be asked again.
+        independent: A digest of what was asked before the model's own relation was; a build changes none of that.
+        of_itself: Whether the model's own relation was asked.
+    """
+
+    version: DataVersion | None = None
+    independent: str = ""
+    of_itself: bool = False
+
+
 class Compiler(Protocol):
     """Renders the SQL of a model that cannot be rendered once and for all when the project is loaded."""
 
-    def compile(self, asking: Asking, run_id: str) -> CompiledSql:
+    def compile(self, asking: Asking, run_id: str, started_at: datetime, *, incremental: bool) -> CompiledSql:
         """Return the statements for this run.
+
+        Args:
+            asking: What is asked of the warehouse.
+            run_id: The run.
+            started_at: When it began (UTC).
+            incremental: Whether the query of an incremental build is wanted too, since the table is there.
+
+        Raises:
+            RenderError: The template failed.
+        """
+
+    def answers(self, asking: Asking, now: datetime) -> Answers:
+        """Return what the template asks of the warehouse and gets at a time (UTC), so that another answer can be told from it."""
+
+
+class RunTemplate(Protocol):
+    """Renders one statement anew in each run, since it depends on the run."""
+
+    def text(self, asking: Asking, run_id: str, started_at: datetime) -> str:
+        """Return the statement for a run that began at a time (UTC).
 
         Raises:
             RenderError: The template failed.
@@ -257,6 +293,8 @@ class Node:
         undeclared: What it reads without saying so.
         error: What is wrong with it as it is written; it is never built, and what else is said of it is as far as it could be read.
         follows_process: Whether settings of the process that builds it, such as its time zone, may be seen in it.
+        compiler: Renders it anew in each run, where its SQL or a hook depends on the run or on the warehouse.
+        volatile_reads: Models of which it reads such a column, so that their version is for it the id of their build.
     """
 
     name: str
@@ -279,6 +317,8 @@ class Node:
     undeclared: tuple[UndeclaredInput, ...] = ()
     error: NodeError | None = None
     follows_process: bool = True
+    volatile_reads: tuple[str, ...] = ()
+    compiler: Compiler | None = None
 
     @property
     def hooks(self) -> tuple[str, ...]:
@@ -293,16 +333,16 @@ class Model(Node):
     Attributes:
         raw_sql: As written.
         compiled: As it runs; for a model with a compiler, as it was rendered for its fingerprint, if it could be.
-        compiler: Renders it anew in each run, where the SQL depends on the run or on the warehouse.
         expiry: When its result stops being true by itself, as detected in the SQL.
         language: `sql`, or that of the function.
+        asks: Whether its template asks the warehouse for what its SQL is made of.
     """
 
     raw_sql: str
     compiled: CompiledSql
-    compiler: Compiler | None = None
     expiry: Expiry | None = None
     language: str = "sql"
+    asks: bool = False
     unique_key: tuple[str, ...] = ()
     incremental_strategy: IncrementalStrategy = IncrementalStrategy.DELETE_INSERT
     incremental_predicates: tuple[str, ...] = ()
@@ -418,6 +458,7 @@ class DataTest:
         tested: The model, seed or source it belongs to; the last thing it reads, for a singular test.
         column: The column it is about, if it is about one.
         sql: Selects the failing rows; `where` and `limit` are applied.
+        template: Renders that anew in each run, where it depends on the run.
         reads: All nodes and sources it reads.
         version: Fingerprint of the SQL and of the settings that turn rows into a verdict, by `CODE_SCHEME`.
         fail_calc: The aggregate over the failing rows that gives the number of failures.
@@ -427,6 +468,7 @@ class DataTest:
         asserts: What it says of the relation it tests when it passes; None where its settings or its SQL are not the usual ones.
         expiry: When a verdict stops standing by itself, because the SQL is volatile.
         follows_process: Whether settings of the process that runs it, such as its time zone, may be seen in the verdict.
+        volatile_reads: Models of which it reads a column that holds nothing but a volatile value; see `Node`.
         store_failures: Where failing rows are kept, if they are.
         undeclared: What its SQL reads without saying so.
         error: What is wrong with it as it is written: its verdict is an error, without a look at the warehouse.
@@ -438,6 +480,7 @@ class DataTest:
     sql: str
     reads: tuple[str, ...]
     version: str
+    template: RunTemplate | None = field(default=None, compare=False)
     column: str | None = None
     severity: Severity = Severity.ERROR
     fail_calc: str = "count(*)"
@@ -449,6 +492,7 @@ class DataTest:
     asserts: Assertion | None = None
     expiry: Expiry | None = None
     follows_process: bool = True
+    volatile_reads: tuple[str, ...] = ()
     store_failures: Relation | None = None
     store_failures_as: Materialized = Materialized.TABLE
     location: Location | None = None

@@ -12,7 +12,7 @@ from sao_dagster.core.decide import Decision, decide
 from sao_dagster.core.decide_test import TestDecision, TestOutcome, decide_test
 from sao_dagster.core.evidence import Evidence
 from sao_dagster.core.facts import Existence, Facts, HeldBack, Observed
-from sao_dagster.core.inputs import is_function
+from sao_dagster.core.inputs import answers_id, is_function
 from sao_dagster.core.nodes import DataTest, Materialized, Model, Node, NodeError, Severity
 from sao_dagster.core.policy import BuildAfter, RefreshPolicy, describe_duration
 from sao_dagster.core.project import Project
@@ -104,7 +104,9 @@ def make_plan(
             test,
             now=now,
             record=facts.test_records.get(name),
-            versions={read: facts.version(project, read) for read in test.inputs},
+            versions=facts.versions_tested(project, test),
+            expiry=project.graph.test_expiry(test),
+            zone=facts.zone,
             blocked_by=project.broken_among(test.reads),
             pending=frozenset(read for read in test.reads if project.graph.is_made_of(read, pending)),
             mode=mode,
@@ -201,14 +203,16 @@ def node_facts(
         inputs = {name: facts.schemas.get(name) for name in read}
         definitions = {}
     else:
-        reads = project.graph.inputs(node.name)
-        inputs = {name: facts.version(project, name) for name in reads.data}
+        reads, by_build = project.graph.inputs(node.name), project.graph.read_by_build(node.name)
+        inputs = {name: facts.version(project, name, by_build) for name in reads.data}
         definitions = {
             name: facts.definition_if_built(project.nodes[name])
             if name in pending
             else facts.definition(project.nodes[name])
             for name in reads.views
         }
+    if isinstance(node, Model) and node.asks:
+        inputs[answers_id(name)] = facts.versions.get(answers_id(name))
     record = facts.records.get(node.name)
     if (
         record is not None
@@ -217,6 +221,7 @@ def node_facts(
     return Observed(
         code=facts.code(node).parts,
         code_scheme=node.code.scheme,
+        zone=facts.zone,
         equivalent=node.name in facts.equivalent,
         exists=facts.exists.get(node.name, Existence.UNKNOWN),
         altered=facts.altered.get(node.name),

@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime, timedelta, timezone, tzinfo
 from enum import Enum
 from typing import Any, TypeAlias
 
@@ -55,32 +55,47 @@ class Expiry(str, Enum):
 
     ALWAYS = "always"
     HOUR = "hour"
+    UTC_DAY = "utc_day"
     DAY = "day"
 
-    def after(self, built_at: datetime) -> datetime:
+    def after(self, built_at: datetime, zone: tzinfo | None = timezone.utc) -> datetime:
         """Return the time (UTC) at which a result that was built at `built_at` expires.
 
-        Hours and days end where the clock turns, so that a job at each full hour always finds the hour over.
+        Hours and days end where the clock turns, so that a job at each full hour always finds the hour over. A day is one of the time
+        zone in which SQL knows the date; `UTC_DAY` ends with that of UTC too, which is the date of templates.
 
-        >>> from datetime import timezone
-        >>> Expiry.DAY.after(datetime(2026, 3, 1, 22, 30, tzinfo=timezone.utc)).isoformat()
-        '2026-03-02T00:00:00+00:00'
-        >>> Expiry.HOUR.after(datetime(2026, 3, 1, 22, 30, tzinfo=timezone.utc)).isoformat()
-        '2026-03-01T23:00:00+00:00'
+        Args:
+            built_at: The time of the build (UTC).
+            zone: The time zone of the warehouse's session; None where it is not known, and then a day may end with any hour.
+
+        >>> built_at = datetime(2026, 3, 1, 22, 30, tzinfo=timezone.utc)
+        >>> Expiry.DAY.after(built_at).isoformat(), Expiry.HOUR.after(built_at).isoformat()
+        ('2026-03-02T00:00:00+00:00', '2026-03-01T23:00:00+00:00')
+        >>> Expiry.DAY.after(built_at, timezone(timedelta(hours=9))).isoformat()
+        '2026-03-02T15:00:00+00:00'
         """
         if self is Expiry.ALWAYS:
             return built_at
-        hour = built_at.replace(minute=0, second=0, microsecond=0)
-        if self is Expiry.HOUR:
-            return hour + timedelta(hours=1)
-        return hour.replace(hour=0) + timedelta(days=1)
+        if self is Expiry.HOUR or zone is None:
+            return built_at.replace(minute=0, second=0, microsecond=0) + timedelta(hours=1)
+        zones = (zone,) if self is Expiry.DAY else (zone, timezone.utc)
+        return min(_end_of_day(built_at, each) for each in zones)
 
-    def expired_at(self, built_at: datetime, now: datetime) -> datetime | None:
-        """Return when a result has expired, None where it has not; one from the future has expired whenever it is asked for."""
+    def expired_at(self, built_at: datetime, now: datetime, zone: tzinfo | None = timezone.utc) -> datetime | None:
+        """Return when a result has expired, None where it has not; one from the future has expired whenever it is asked for.
+
+        The arguments are those of `after`, and the time of the decision (UTC).
+        """
         if self is Expiry.ALWAYS or age_of(built_at, now) is None:
             return min(built_at, now)
-        at = self.after(built_at)
+        at = self.after(built_at, zone)
         return at if at <= now else None
+
+
+def _end_of_day(time: datetime, zone: tzinfo) -> datetime:
+    """Return when the day of a time ends in a zone (UTC); the clock may be set forward at midnight, which is then one o'clock."""
+    day = time.astimezone(zone).date() + timedelta(days=1)
+    return datetime(day.year, day.month, day.day, tzinfo=zone).astimezone(timezone.utc)
 
 
 AHEAD = timedelta(minutes=1)

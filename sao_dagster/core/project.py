@@ -8,7 +8,7 @@ from functools import cached_property
 
 from sao_dagster.core.graph import Graph
 from sao_dagster.core.inputs import UndeclaredInput
-from sao_dagster.core.nodes import DataTest, Node, NodeError, Source, is_source
+from sao_dagster.core.nodes import DataTest, Node, NodeError, RunTemplate, Source, is_source
 from sao_dagster.core.proofs import ProofSettings
 from sao_dagster.core.relations import Relation
 from sao_dagster.errors import Location, ProjectErrors, SaoError, UnknownNodeError
@@ -40,6 +40,7 @@ class Project:
         tests: Data tests by name.
         on_run_start: Statements to run before a run that builds something.
         on_run_end: Statements to run after it.
+        templates: What renders such a statement anew in each run, by the statement, where it depends on the run or on the warehouse.
         proofs: Whether data tests are proven, and how far proofs are trusted.
         notices: What the user should know.
         errors: What is wrong with the project as a whole: nothing is planned or run. What is wrong with one node is its own `error`.
@@ -54,6 +55,7 @@ class Project:
     tests: Mapping[str, DataTest]
     on_run_start: tuple[str, ...] = ()
     on_run_end: tuple[str, ...] = ()
+    templates: Mapping[str, RunTemplate] = field(default_factory=dict)
     proofs: ProofSettings = field(default_factory=ProofSettings)
     notices: tuple[Notice, ...] = ()
     errors: tuple[SaoError, ...] = ()

@@ -9,6 +9,7 @@ from functools import cached_property
 
 from sao_dagster.core.evidence import Evidence, InputNews, InputSchemes
 from sao_dagster.core.facts import Observed, Unsettled
+from sao_dagster.core.inputs import is_answers
 from sao_dagster.core.nodes import CodeVersion
 from sao_dagster.core.policy import BuildAfter, Expiry, RefreshPolicy, UpdatesOn, age_of, describe_duration
 from sao_dagster.core.reasons import Mode, Reason
@@ -164,7 +165,8 @@ class Situation:
     @property
     def unchanged(self) -> tuple[str, ...]:
         """The inputs without news."""
-        return tuple([name for name in self.seen.inputs if name not in self.changed and name not in self.unknown])
+        inputs = [name for name in self.seen.inputs if not is_answers(name)]
+        return tuple([name for name in inputs if name not in self.changed and name not in self.unknown])
 
     @property
     def news(self) -> Evidence | None:
@@ -257,7 +259,7 @@ class Situation:
         expiry = self.policy.expiry
         if expiry is None:
             return None
-        at = expiry.expired_at(self.built.built_at, self.now)
+        at = expiry.expired_at(self.built.built_at, self.now, self.seen.zone)
         return None if at is None else {"expiry": expiry.value, "expired_at": at.isoformat()}
 
     @property

@@ -70,7 +70,7 @@ class StandingFailures:
         )
 
     def _stands(self, test: DataTest, facts: Facts, now: datetime, pending: frozenset[str]) -> bool:
-        versions = {read: facts.version(self.project, read) for read in test.inputs}
+        versions, expiry = facts.versions_tested(self.project, test), self.project.graph.test_expiry(test)
         touched = frozenset(read for read in test.reads if self.project.graph.is_made_of(read, pending))
         record, version = facts.test_records.get(test.name), facts.test_version(test)
-        return TestSituation(test, now, record, versions, touched, version=version).stands_as_failed
+        return TestSituation(test, now, record, versions, expiry, facts.zone, touched, version=version).stands_as_failed

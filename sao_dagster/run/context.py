@@ -103,6 +103,11 @@ class RunContext:
     failures: Failures = field(default_factory=Failures)
     stopping: threading.Event = field(default_factory=threading.Event)
 
+    @property
+    def started_at(self) -> datetime:
+        """When it began by the real clock (UTC), as templates see it."""
+        return self.hooks.started_at
+
     def now(self) -> datetime:
         """Return the time (UTC)."""
         return self.settings.clock()

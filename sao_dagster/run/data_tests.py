@@ -146,7 +146,7 @@ class TestSteps:
         to_run: dict[str, TestDecision] = {}
         versions: dict[str, dict[str, DataVersion | None]] = {}
         for test in step.tests:
-            versions[test.name] = {read: run.run_facts.version(read) for read in test.inputs}
+            versions[test.name] = run.run_facts.facts.versions_tested(run.project, test)
             decision = self._decide(test, versions[test.name], now)
             if decision.outcome is TestOutcome.RAN:
                 to_run[test.name] = decision
@@ -157,7 +157,7 @@ class TestSteps:
         if not to_run:
             return results
         records = []
-        for answer in run_tests(run.session, step.name, [run.project.tests[name] for name in to_run]):
+        for answer in run_tests(run.session, step.name, [self._in_run(run.project.tests[name]) for name in to_run]):
             if run.stopping.is_set():
                 return results
             version = run.run_facts.facts.test_version(answer.test)
@@ -168,11 +168,20 @@ class TestSteps:
             readers = Selection((), tuple(each.test for each in records), ())
             unproven = run.run_facts.unproven({each for test in records for each in test.inputs}, readers)
             kept = [
-                each for each in records if unproven.isdisjoint(each.inputs) and self._is_about(versions[each.test])
+                each
+                for each in records
+                if unproven.isdisjoint(each.inputs)
+                and self._is_about(run.project.tests[each.test], versions[each.test])
             ]
             run.store.record_tests(run.project.environment, kept)
             run.run_facts.add_verdicts(kept)
         return results
+
+    def _in_run(self, test: DataTest) -> DataTest:
+        """Return a test as this run sees it."""
+        if test.template is None:
+            return test
+        return replace(test, sql=test.template.text(self.run.session, self.run.run_id, self.run.started_at))
 
     def _decide(self, test: DataTest, versions: Mapping[str, DataVersion | None], now: datetime) -> TestDecision:
         run = self.run
@@ -181,6 +190,8 @@ class TestSteps:
             now=now,
             record=run.run_facts.facts.test_records.get(test.name),
             versions=versions,
+            expiry=run.project.graph.test_expiry(test),
+            zone=run.run_facts.facts.zone,
             blocked_by=run.failures.holding_test(run.project, test),
             mode=run.mode,
             prove=partial(self.prover.prove, test),
@@ -195,10 +206,10 @@ class TestSteps:
             every is not None and int(digest([self.run.run_id, test.name])[:12], 16) % every == 0
         )
 
-    def _is_about(self, before: Mapping[str, DataVersion | None]) -> bool:
+    def _is_about(self, test: DataTest, before: Mapping[str, DataVersion | None]) -> bool:
         """Return whether no other run has built anew what a test was reading; else nobody knows what its verdict is about."""
         facts = self.run.run_facts
-        return all(facts.version(read) == version for read, version in before.items()) and facts.is_as_recorded(before)
+        return facts.facts.versions_tested(self.run.project, test) == before and facts.is_as_recorded(before)
 
     def _result(self, answer: TestAnswer, decision: TestDecision) -> TestResult:
         """Return the result of a test that ran; one that was proven to pass and does not is told aloud."""

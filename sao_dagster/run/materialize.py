@@ -10,10 +10,11 @@ import time
 import uuid
 from dataclasses import dataclass, field, replace
 
-from sao_dagster.core.data_version import DataVersion, build_version
-from sao_dagster.core.facts import Facts, Observed
+from sao_dagster.core.data_version import DataVersion, build_version, columns_version
+from sao_dagster.core.facts import Facts, Observed, version_by_build
 from sao_dagster.core.hashing import digest
-from sao_dagster.core.nodes import CompiledSql, Model, Node
+from sao_dagster.core.inputs import answers_id, is_answers
+from sao_dagster.core.nodes import Answers, CompiledSql, Model, Node, Seed
 from sao_dagster.core.plan import node_facts
 from sao_dagster.core.reasons import Mode
 from sao_dagster.core.records import BuildRecord, Lease
@@ -21,7 +22,6 @@ from sao_dagster.core.selection import Selection
 from sao_dagster.run.context import RunContext
 from sao_dagster.run.movements import STAMP
 from sao_dagster.run.observe import kept_sql
-from sao_dagster.run.run_facts import data_version, schema_version
 from sao_dagster.warehouses.protocol import BuildRequest, Built, VersionsBy
 
 VERSION_SECONDS = 600.0  # for reading the version of one relation that was just built
@@ -58,6 +58,7 @@ class NodeBuilds:
         run = self.run
         node = run.project.nodes[name]
         code = facts.code(node)
+        asked = run.run_facts.ask(node, run.now())
         before = node_facts(run.project, name, facts)
         last = facts.records.get(name) if facts.altered.get(name) is not True else None
         run.run_facts.start_build(node)
@@ -65,14 +66,21 @@ class NodeBuilds:
         if run.store is not None and not run.capabilities.transactional_ddl:  # a crash may leave half a relation
             run.store.forget_build(run.project.environment, name, lease)
         built = self._materialize(node, before)
-        inputs = before.inputs if node.materialized.holds_data else ()
+        inputs = [each for each in before.inputs if not is_answers(each)] if node.materialized.holds_data else []
         unproven = run.run_facts.unproven(inputs, Selection((name,), (), ()))
         read = {each: version for each, version in before.inputs.items() if each not in unproven}
         kept = kept_sql(node.compiled if isinstance(node, Model) else CompiledSql(""), run.project.dialect)
         version = built.data_version or build_version(uuid.uuid4().hex)
         if built.changed is False and last is not None:  # what reads it has no news
             version = last.data_version
-        counted = data_version if node.materialized.holds_data else schema_version
+        read.update(self._answers(node, asked))
+        by_build = run.project.graph.read_by_build(name)
+
+        def counted(read: str, built: BuildRecord) -> DataVersion:
+            if not node.materialized.holds_data:  # a view depends on the columns alone
+                return columns_version(built.columns)
+            return version_by_build(built, built.data_version) if read in by_build else built.data_version
+
         record = BuildRecord(
             model=name,
             relation=str(node.relation),
@@ -83,7 +91,7 @@ class NodeBuilds:
             sql_id=digest(kept),
             inputs=run.run_facts.versions_read(read, built.read, counted, run.stopping),
             definitions=run.run_facts.versions_read(
-                before.definitions, built.read, lambda each: each.definition, run.stopping
+                before.definitions, built.read, lambda _, each: each.definition, run.stopping
             ),
             data_version=version,
             columns=built.columns or (),
@@ -102,9 +110,22 @@ class NodeBuilds:
         run.run_facts.add_build(node, record, built.dropped)
         run.run_facts.look_at_build(name)
         self._built.append(name)
-        if (isinstance(node, Model) and node.compiler is not None) or node.hooks:
+        if node.compiler is not None or node.hooks:
             self.side_effects = True
         return record
+
+    def _answers(self, node: Node, before: Answers) -> dict[str, DataVersion | None]:
+        """Return the version of what the template of a model asked for its build; None where somebody may have changed that meanwhile.
+
+        What it asks of its own relation is another thing after each build, and is told as it is then.
+        """
+        if not isinstance(node, Model) or not node.asks:
+            return {}
+        after = self.run.run_facts.ask(node, self.run.now())
+        unmoved = before.independent == after.independent and (self.run.capabilities.exclusive or not after.of_itself)
+        if not unmoved:
+            self.run.run_facts.forget_answers(node)
+        return {answers_id(node.name): after.version if unmoved else None}
 
     def _materialize(self, node: Node, before: Observed) -> Built:
         """Let the node be built, and look up what whoever built it does not say.
@@ -115,14 +136,19 @@ class NodeBuilds:
         run = self.run
 
         def compile_() -> CompiledSql:
-            if not isinstance(node, Model):
-                return CompiledSql("")
-            return node.compiled if node.compiler is None else node.compiler.compile(run.session, run.run_id)
+            if node.compiler is None:
+                return node.compiled if isinstance(node, Model) else CompiledSql("")
+            incremental = not full_refresh and run.session.kind_of(node.relation) is not None
+            return node.compiler.compile(run.session, run.run_id, run.started_at, incremental=incremental)
 
         fixed = node.full_refresh if isinstance(node, Model) else None
+        full_refresh = run.mode is Mode.FULL_REFRESH if fixed is None else fixed
+        if isinstance(node, Seed) and node.compiler is not None:
+            hooks = compile_()
+            node = replace(node, pre_hooks=hooks.pre_hooks, post_hooks=hooks.post_hooks)
         request = BuildRequest(
             compile=compile_,
-            full_refresh=run.mode is Mode.FULL_REFRESH if fixed is None else fixed,
+            full_refresh=full_refresh,
             reads=tuple(
                 run.project.nodes[each].relation
                 for each in (*before.inputs, *before.definitions)

@@ -10,11 +10,12 @@ import re
 import time
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field, replace
-from datetime import date, datetime, timezone
+from datetime import date, datetime, timezone, tzinfo
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from sao_dagster.core.data_version import DataVersion, build_version, columns_version, loaded_at_version
 from sao_dagster.core.facts import Existence, Facts, Unsettled
-from sao_dagster.core.inputs import is_undeclared
+from sao_dagster.core.inputs import answers_id, is_undeclared
 from sao_dagster.core.nodes import CompiledSql, DataTest, Materialized, Model, Node, Source, is_source
 from sao_dagster.core.project import Project
 from sao_dagster.core.records import BuildRecord
@@ -131,6 +132,12 @@ def observe(
     if has_versions:
         found.update(_contents(project, [name for name in other if name not in found], reader))
     versions.update({name: found.get(name) for name in other})
+    for name in selection.nodes:
+        node = project.nodes[name]
+        if name in facts.records and isinstance(node, Model) and node.asks and node.compiler is not None:
+            versions[answers_id(name)] = (
+                node.compiler.answers(session, now).version if time.monotonic() < give_up else None
+            )
     if stamp and reader.known != kept:
         store.keep_contents(project.environment, stamp, reader.known)
     store.note_versions(
@@ -142,6 +149,7 @@ def observe(
         facts,
         settings=session.settings(),
         versions=versions,
+        zone=_zone(session),
         exists=_existence(project, selection, catalog, facts.records),
         altered={name: known for name, known in {**above, **altered}.items() if known is not None},
         schemas=_schemas(project, selection, catalog, undeclared),
@@ -158,6 +166,15 @@ def observe(
         loaded_at=loaded_at,
         seconds=time.perf_counter() - started,
     )
+
+
+def _zone(session: Session) -> tzinfo | None:
+    """Return the time zone in which the warehouse knows the date; None where it does not say, or by a name that is not known here."""
+    name = session.time_zone()
+    try:
+        return None if name is None else ZoneInfo(name)
+    except (ValueError, OSError, ZoneInfoNotFoundError):
+        return None
 
 
 @dataclass

@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from datetime import datetime
 
 from sao_dagster.core.project import Project
 from sao_dagster.errors import Location, WarehouseError
@@ -18,10 +19,14 @@ class ProjectHooks:
     Attributes:
         project: Whose hooks they are.
         session: The warehouse, open.
+        run_id: The run.
+        started_at: When it began by the real clock (UTC).
     """
 
     project: Project
     session: Session
+    run_id: str
+    started_at: datetime
     _have_begun: bool = field(default=False, init=False)
     _failure: WarehouseError | None = field(default=None, init=False)
     _lock: threading.Lock = field(default_factory=threading.Lock, init=False)
@@ -59,8 +64,11 @@ class ProjectHooks:
 
     def _run(self, name: str, statements: Iterable[str]) -> None:
         for statement in statements:
+            template = self.project.templates.get(statement)
             try:
-                self.session.execute(statement)
+                text = statement if template is None else template.text(self.session, self.run_id, self.started_at)
+                if text:
+                    self.session.execute(text)
             except WarehouseError as error:
                 shown = " ".join(statement.split())
                 shown = shown if len(shown) <= 100 else f"{shown[:100]}…"

@@ -22,7 +22,7 @@ from sao_dagster.core.relations import RelationKey, quote
 from sao_dagster.errors import WarehouseError
 from sao_dagster.sql.dialects import dialect_named
 from sao_dagster.sql.inference.infer import Properties, TableFacts, accepted_domain, infer
-from sao_dagster.sql.volatile import Volatility, volatility
+from sao_dagster.sql.volatile import volatility
 from sao_dagster.warehouses.protocol import Catalog, Constraints, Session
 
 SEED_ROWS = 100_000  # the greatest seed whose content is looked at
@@ -210,7 +210,7 @@ class Prover:
     def _has_volatile_views(self) -> bool:
         """Whether any view in the catalog is volatile; which of them a view of others reads is not known."""
         definitions = [info.definition for info in self.catalog.values() if info.is_view]
-        return any(each is None or volatility(each, self.project.dialect) != Volatility() for each in definitions)
+        return any(each is None or volatility(each, self.project.dialect).is_volatile for each in definitions)
 
     def _enforced(self, name: str, version: DataVersion) -> Iterator[Fact]:
         relation = self.project.relation(name)

@@ -190,6 +190,7 @@ class Run:
 
     def _decide(self, name: str, now: datetime) -> Decision:
         run = self.context
+        run.run_facts.ask(run.project.nodes[name], now)
         return decide_node(
             run.project,
             name,

@@ -6,11 +6,13 @@ import threading
 import time
 from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import replace
+from datetime import datetime
 from typing import TypeVar
 
 from sao_dagster.core.data_version import DataVersion, columns_version
 from sao_dagster.core.facts import Existence
-from sao_dagster.core.nodes import Node, is_source
+from sao_dagster.core.inputs import answers_id
+from sao_dagster.core.nodes import Answers, Model, Node, is_source
 from sao_dagster.core.project import Project
 from sao_dagster.core.records import BuildRecord, TestRecord
 from sao_dagster.core.relations import Relation, RelationKey
@@ -149,6 +151,18 @@ class RunFacts:
 
     # ------------------------------------------------------------------ what this run does
 
+    def ask(self, node: Node, now: datetime) -> Answers:
+        """Return what the template of a model gets when it asks the warehouse now (UTC), and know it for decisions."""
+        if not isinstance(node, Model) or not node.asks or node.compiler is None:
+            return Answers()
+        found = node.compiler.answers(self._session, now)
+        self._versions[answers_id(node.name)] = found.version
+        return found
+
+    def forget_answers(self, node: Node) -> None:
+        """Note that nobody knows what the template of a model got."""
+        self._versions[answers_id(node.name)] = None
+
     def start_build(self, node: Node) -> None:
         """Note that a build begins: whatever happens from here on, the content is not known until it is recorded."""
         with self._lock:
@@ -192,7 +206,7 @@ class RunFacts:
         self,
         decided_on: Mapping[str, V | None],
         builds: Mapping[Relation, str | None],
-        version: Callable[[BuildRecord], V],
+        version: Callable[[str, BuildRecord], V],
         stopping: threading.Event,
     ) -> dict[str, V]:
         """Return the versions of what a build has read, without those that nobody knows.
@@ -203,7 +217,7 @@ class RunFacts:
         Args:
             decided_on: The versions that the build was decided on, by name.
             builds: By relation that was read, which build of it that was.
-            version: Returns what counts of a record.
+            version: Returns what counts of the record of a name.
             stopping: Set when the run ends, so that nothing is waited for any more.
         """
         found = {}
@@ -213,7 +227,7 @@ class RunFacts:
             by_record = node is not None and name not in self._versions and self._kept(name) is not None
             if node is not None and by_record and node.relation in builds:
                 record = self._record_of(name, builds[node.relation], stopping)
-                read = None if record is None else version(record)
+                read = None if record is None else version(name, record)
             if read is not None:
                 found[name] = read
         return found
@@ -293,13 +307,3 @@ class RunFacts:
             if build_id is None or time.monotonic() > give_up or stopping.wait(RECORD_PAUSE):
                 return None
             self.sync(name, exact=True)
-
-
-def data_version(record: BuildRecord) -> DataVersion:
-    """Return the version of a relation for what holds data made of it."""
-    return record.data_version
-
-
-def schema_version(record: BuildRecord) -> DataVersion:
-    """Return the version of a relation for a view over it, which depends on its columns alone."""
-    return columns_version(record.columns)

@@ -155,7 +155,7 @@ class Runner(RunSettings):
                 yield Message(f"{error}; everything is built, and nothing is recorded")
                 mode, store, seen = Mode.WITHOUT_STATE, None, Observation(facts=Facts())
                 plan = make_plan(self.project, selection, seen.facts, self.clock(), mode)
-            hooks = ProjectHooks(self.project, session)
+            hooks = ProjectHooks(self.project, session, run_id, utc_now())
             if plan.to_build:  # before anything else: if they fail, nothing is tested or recorded either
                 hooks.start()
                 if store is not None and self.project.on_run_start:

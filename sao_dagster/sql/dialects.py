@@ -73,6 +73,7 @@ class Dialect:
         longest_name: How many bytes (in UTF-8) of a name the engine keeps, the rest being cut off without an error; None where it keeps all,
             or refuses longer ones itself.
         text_size: When a type of text has a greatest length.
+        reads_words_as_times: Whether a text such as 'tomorrow' is a time where one is compared with it, and `user` is who is connected.
         proofs_fuzzed: Whether proofs were held against its results by random queries (`tests/proofs/fuzz.py`), each rule at least once
             in the way that the other fields say. Data tests are proven on no other engine.
         cosmetic_checked: Whether queries that are called the same were executed on it and gave the same (`tests/test_equivalent.py`).
@@ -110,6 +111,7 @@ class Dialect:
     unlimited_decimals: bool = False
     longest_name: int | None = None
     text_size: TextSize = TextSize.ALWAYS
+    reads_words_as_times: bool = False
     proofs_fuzzed: bool = False
     cosmetic_checked: bool = False
     shares_test_statements: bool = False
@@ -223,6 +225,7 @@ _POSTGRES = Dialect(
     proofs_fuzzed=True,
     cosmetic_checked=True,
     shares_test_statements=True,
+    reads_words_as_times=True,
 )
 # What follows is from the engines' manuals, and was not held against the engines: proofs are made on none of them.
 _REDSHIFT = Dialect(
@@ -235,6 +238,7 @@ _REDSHIFT = Dialect(
     merges_first=True,
     one_midnight=True,
     sized_integers=True,
+    reads_words_as_times=True,
 )
 _SNOWFLAKE = Dialect(
     name="snowflake",

@@ -222,6 +222,10 @@ class Session(Protocol):
         info = self.catalog().get(relation.key)
         return None if info is None else "view" if info.is_view else "table"
 
+    def time_zone(self) -> str | None:
+        """Return the IANA name of the time zone in which SQL knows the date here, as `current_date`; None where that is not known."""
+        return None
+
     def resolved(self, tables: Collection[UndeclaredInput]) -> Mapping[UndeclaredInput, Relation]:
         """Return which relations are meant by names of tables, by the rules of this session; none for what is not there."""
         return {}

@@ -114,6 +114,10 @@ class SQLiteSession(Session):
             ).fetchall()
             return tuple((name, kind) for name, kind in rows)
 
+    def time_zone(self) -> str:
+        """Return the zone of SQLite's `date('now')`."""
+        return "UTC"
+
     def interrupt(self) -> None:
         self._connection.interrupt()
 

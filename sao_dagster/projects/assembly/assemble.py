@@ -6,25 +6,29 @@ error (`Node.error`) and the rest goes on; `Project.errors` has what is wrong wi
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
+from typing import Any
 
-from sao_dagster.core.nodes import Materialized, NodeError
+from sao_dagster.core.nodes import Materialized, NodeError, RunTemplate
+from sao_dagster.core.policy import soonest
 from sao_dagster.core.project import Notice, Project
 from sao_dagster.core.relations import Relation
-from sao_dagster.errors import CycleError, ProjectError, SaoError
+from sao_dagster.errors import CycleError, NeedsConnectionError, ProjectError, SaoError
 from sao_dagster.projects.assembly.assembled import AssembledProject, cached_assembly
 from sao_dagster.projects.assembly.broken_macros import BrokenMacros
 from sao_dagster.projects.assembly.data_tests import TestAssembly
 from sao_dagster.projects.assembly.drafts import Draft, Drafts, Template
 from sao_dagster.projects.assembly.models import ModelAssembly, plain_config
 from sao_dagster.projects.assembly.undeclared import UndeclaredReads
-from sao_dagster.projects.config import NodeConfig, parse_config, unknown_keys, valid_config
+from sao_dagster.projects.config import NodeConfig, is_code, parse_config, unknown_keys, valid_config
 from sao_dagster.projects.declarations import Declarations, NodeDeclaration, error_in, merge_layers
 from sao_dagster.projects.sao_file import moved_variables
 from sao_dagster.projects.templates.context_objects import Namespace
+from sao_dagster.projects.templates.deferred import StatementTemplate
 from sao_dagster.projects.templates.jinja import builtin_macros
-from sao_dagster.projects.templates.render import Render, RenderSubject, TemplateContext
+from sao_dagster.projects.templates.render import Render, RenderSubject, RenderTrace, TemplateContext
+from sao_dagster.projects.templates.template_run import OTHER_RUNS, PINNED, TemplateRun, real_run
 from sao_dagster.sql.session import session_effects
 
 
@@ -33,9 +37,10 @@ def assemble(declared: Declarations) -> AssembledProject:
     return cached_assembly(declared, _assemble, also=repr(builtin_macros()))
 
 
-def _assemble(declared: Declarations) -> tuple[Project, dict[str, str | None]]:
+def _assemble(declared: Declarations) -> tuple[Project, dict[str, str | None], bool]:
     assembly = _Assembly(declared)
-    return assembly.project(), assembly.context.environment_read
+    project = assembly.project()
+    return project, assembly.context.environment_read, not assembly.context.configures_by_time
 
 
 class _Assembly:
@@ -52,6 +57,7 @@ class _Assembly:
             descriptions=declared.descriptions,
         )
         self.drafts = Drafts(declared, self.context)
+        self.templates: dict[str, RunTemplate] = {}
 
     def project(self) -> Project:
         """Return the project: drafts, then references, then SQL, then fingerprints, then data tests; what fails on the way is broken."""
@@ -71,7 +77,8 @@ class _Assembly:
         self.drafts.effects = tuple(
             effect for text in on_run_start for effect in session_effects(text, self.declared.dialect)
         )
-        nodes = {name: models.node(draft) for name, draft in self.drafts.by_id.items()}
+        made = {draft.id: models.node(draft) for draft in self.drafts.in_order()}
+        nodes = {name: made[name] for name in self.drafts.by_id}
         sources = {source.id: source for source in self.declared.sources}
         skeleton = Project(
             name=self.declared.name,
@@ -94,6 +101,7 @@ class _Assembly:
             tests=tests,
             on_run_start=on_run_start,
             on_run_end=self._operations(self.declared.on_run_end, "on-run-end"),
+            templates=self.templates,
             notices=(*moved_variables(self.declared.variables), *self.drafts.notices, *undeclared.notices()),
             errors=tuple(self.drafts.errors),
         )
@@ -128,15 +136,14 @@ class _Assembly:
     def _read(self, draft: Draft) -> NodeError | None:
         """Read the template of a draft once, for what it asks and configures, and settle its configuration; return what is wrong with it."""
         declaration = draft.declared
-        layers = list(declaration.layers)
         found: NodeError | None = None
         if declaration.sql is not None and declaration.compiled is None:
-            reading = Render(self.context, draft.subject, execute=False)
+            reading = Render(self.context, draft.subject, execute=False, run=real_run())
             draft.trace = reading.trace
             found = error_in(reading.text, declaration.sql, location=declaration.location)
-            if not declaration.is_settled:
-                layers.append(draft.trace.config)
-        draft.merged = merge_layers(*layers)
+        draft.merged = draft.code_config = _merged(declaration, draft.trace)
+        if found is None:
+            self._pin_configuration(draft)
         if found is not None:
             found = replace(found, is_opaque=True)
         else:
@@ -144,6 +151,27 @@ class _Assembly:
         if found is not None:
             draft.config = valid_config(draft.merged)
         return found
+
+    def _pin_configuration(self, draft: Draft) -> None:
+        """Note the configuration that counts for the code version, and when it stops being true by itself.
+
+        What it says of the time is real where it has an effect, and pinned where it counts.
+        """
+        declaration, trace = draft.declared, draft.trace
+        template = declaration.sql or ""
+        if not trace.config_by_time and not (trace.asks_time and template.count("config(") > trace.config_calls):
+            return
+        self.context.configures_by_time = True
+
+        def configuration(run: TemplateRun) -> dict[str, Any]:
+            reading = Render(self.context, draft.subject, execute=False, run=run)
+            reading.text(template)
+            return _merged(declaration, reading.trace)
+
+        draft.code_config = configuration(PINNED)
+        others = ((configuration(run), expiry) for run, expiry in OTHER_RUNS)
+        counted = _code(draft.code_config)
+        draft.config_expiry = soonest(*(expiry for other, expiry in others if _code(other) != counted))
 
     def _settle(self, draft: Draft) -> None:
         """Settle the configuration of a draft.
@@ -225,17 +253,37 @@ class _Assembly:
         draft.subject = replace(draft.subject, this=draft.relation, config=plain_config(draft.config))
 
     def _operations(self, templates: Iterable[str], name: str) -> tuple[str, ...]:
-        """Return statements of the project, rendered; what is wrong with one is wrong with the project."""
+        """Return the statements of a hook as they count for fingerprints; what is wrong with one is wrong with the project.
+
+        Those that need a run, or ask the warehouse, are noted to be rendered in it.
+        """
         subject = RenderSubject(
             name=name, path="dbt_project.yml", package=self.context.project_name, resource_type="operation"
         )
         found: list[str] = []
         for template in templates:
+            rendering = Render(self.context, subject, execute=True)
             try:
-                found.append(Render(self.context, subject, execute=True).text(template).strip())
+                text = rendering.text(template).strip()
+            except NeedsConnectionError:
+                text = template.strip()
             except SaoError as error:
                 self.drafts.errors.append(error)
-        return tuple(text for text in found if text)
+                continue
+            if rendering.trace.needs_run or rendering.trace.needs_connection:
+                self.templates[text] = StatementTemplate(self.context, subject, template)
+            if text:
+                found.append(text)
+        return tuple(found)
+
+
+def _merged(declaration: NodeDeclaration, trace: RenderTrace) -> dict[str, Any]:
+    """Return the configuration of a node, with what its template says if that still counts."""
+    return merge_layers(*declaration.layers, *(() if declaration.is_settled else (trace.config,)))
+
+
+def _code(config: Mapping[str, Any]) -> dict[str, Any]:
+    return {key: value for key, value in config.items() if is_code(key)}
 
 
 def _alias(declaration: NodeDeclaration) -> str:

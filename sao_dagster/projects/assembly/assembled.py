@@ -14,7 +14,7 @@ from sao_dagster.gc_pause import no_collection
 from sao_dagster.projects.cache import FOLDER, MADE_BY, TemplateCodes, load, save
 from sao_dagster.projects.declarations import Declarations
 
-Assemble = Callable[[Declarations], tuple[Project, Mapping[str, str | None]]]
+Assemble = Callable[[Declarations], tuple[Project, Mapping[str, str | None], bool]]
 
 
 @dataclass(frozen=True)
@@ -42,17 +42,18 @@ def cached_assembly(declared: Declarations, assemble: Assemble, also: str) -> As
 
     Args:
         declared: The declarations.
-        assemble: Puts them together; also returns the environment variables that were read, with their values.
+        assemble: Puts them together; also returns the environment variables that were read, with their values, and whether it is the
+            same at another time.
         also: What else the result depends on.
     """
     key = hashlib.blake2b(f"{MADE_BY} {also} {declared!r}".encode(), digest_size=16).hexdigest()
     with no_collection():
-        return _cached(declared, assemble, key) if declared.has_folder else _assembled(declared, assemble, key)
+        return _cached(declared, assemble, key) if declared.has_folder else _assembled(declared, assemble, key)[0]
 
 
-def _assembled(declared: Declarations, assemble: Assemble, key: str) -> AssembledProject:
-    project, variables = assemble(declared)
-    return AssembledProject(key, dict(variables), project)
+def _assembled(declared: Declarations, assemble: Assemble, key: str) -> tuple[AssembledProject, bool]:
+    project, variables, is_lasting = assemble(declared)
+    return AssembledProject(key, dict(variables), project), is_lasting
 
 
 def _cached(declared: Declarations, assemble: Assemble, key: str) -> AssembledProject:
@@ -62,8 +63,8 @@ def _cached(declared: Declarations, assemble: Assemble, key: str) -> AssembledPr
     if isinstance(kept, AssembledProject) and kept.key == key and kept.holds:
         return kept
     codes = TemplateCodes.open(folder / "templates")
-    made = _assembled(declared, assemble, key)
+    made, is_lasting = _assembled(declared, assemble, key)
     codes.save()
-    if not made.project.errors and not made.project.broken:
+    if is_lasting and not made.project.errors and not made.project.broken:
         save(file, made)
     return made

@@ -3,30 +3,33 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
+from datetime import datetime
 from functools import cached_property
 from typing import Any
 
 from sao_dagster.core.hashing import digest
-from sao_dagster.core.nodes import CODE_SCHEME, DataTest, Materialized, NodeError, Source, is_source
+from sao_dagster.core.nodes import CODE_SCHEME, Asking, DataTest, Materialized, NodeError, Source, is_source
+from sao_dagster.core.policy import Expiry
 from sao_dagster.core.project import unknown
 from sao_dagster.core.proofs import Assertion
 from sao_dagster.errors import Location, NeedsConnectionError, ProjectError, RenderError, UnsupportedError
 from sao_dagster.projects.assembly.assertions import assertion_of
-from sao_dagster.projects.assembly.drafts import Drafts, Template
+from sao_dagster.projects.assembly.drafts import Drafts, Template, TemplateCte
 from sao_dagster.projects.assembly.undeclared import UndeclaredReads
 from sao_dagster.projects.config import TestConfig, checked
 from sao_dagster.projects.declarations import TestDeclaration
 from sao_dagster.projects.templates.context_objects import RelationValue
 from sao_dagster.projects.templates.jinja import BUILTINS
-from sao_dagster.projects.templates.render import Render, RenderSubject, RenderTrace
+from sao_dagster.projects.templates.render import Render, RenderSubject, RenderTrace, TemplateContext
+from sao_dagster.projects.templates.template_run import OTHER_RUNS, PINNED, TemplateRun
 from sao_dagster.projects.test_entries import default_names, is_expression, verdict_settings
 from sao_dagster.sql.ctes import prepend_ctes
 from sao_dagster.sql.fingerprint import sql_digest
 from sao_dagster.sql.reads import undeclared_reads
 from sao_dagster.sql.session import follows_process
 from sao_dagster.sql.text import embeddable
-from sao_dagster.sql.volatile import volatility
+from sao_dagster.sql.volatile import Volatility, volatility
 
 
 @dataclass(frozen=True)
@@ -103,10 +106,18 @@ class TestAssembly:
         name, alias = _names(declared)
         compiled = declared.compiled
         is_generic = declared.kind != "singular"
+        template: TestTemplate | None = None
+        variants: list[tuple[str, Expiry]] = []
+        trace = RenderTrace()
         if compiled is not None:
             sql, found = compiled.sql, self.drafts.known(compiled.depends_on, declared.location, name)
         else:
-            sql, trace = self._generic(declared, config, name) if is_generic else self._singular(declared)
+            template = self._generic(declared, config, name) if is_generic else self._singular(declared, config)
+            try:
+                sql = template.body(PINNED, trace)
+            except RenderError:
+                self.drafts.reads(trace, Template(declared.sql, declared.location), name)  # says more, if it was that
+                raise
             found = self.drafts.reads(trace, Template(declared.sql, declared.location), name)
         reads = tuple(dict.fromkeys((*([declared.tested] if declared.tested else []), *found)))
         if not reads:
@@ -114,16 +125,28 @@ class TestAssembly:
                 f"the test {name} reads nothing; name what it is about with ref() or source()",
                 location=declared.location,
             )
-        ctes = {cte: text for read in reads if compiled is None for cte, text in self._ephemeral_of(read)}
-        sql = prepend_ctes(embeddable(sql), tuple(ctes.items()), self.drafts.declared.dialect)
-        names = self.drafts.names(reads)
-        named, others = self.undeclared.divide(
-            name, declared.location, undeclared_reads(sql, self.drafts.declared.dialect, names)
-        )
-        reads = tuple(dict.fromkeys((*reads, *named)))
-        if config.limit is not None:
-            sql = f"select * from ({sql}\n) as dbt_internal_test limit {config.limit}"
         dialect = self.drafts.declared.dialect
+        ephemerals = () if template is None else self.drafts.ephemerals(reads, name)
+        sql = _finished(sql, self.drafts.ctes(ephemerals), config.limit, dialect)
+        if template is not None and (trace.needs_run or any(each.others for each in ephemerals)):
+            template = replace(template, ctes=self.drafts.template_ctes(ephemerals))
+            variants = [
+                (template.sql(run, self.drafts.ctes(ephemerals, n)), expiry)
+                for n, (run, expiry) in enumerate(OTHER_RUNS)
+            ]
+        else:
+            template = None
+        names = self.drafts.names(reads)
+        named, others = self.undeclared.divide(name, declared.location, undeclared_reads(sql, dialect, names))
+        reads = tuple(dict.fromkeys((*reads, *named)))
+
+        def failures(query: str) -> str:
+            return f"select {config.fail_calc} as failures from ({embeddable(query)}\n) as dbt_internal_test"
+
+        below = self.drafts.bare_below(reads)
+        volatile = volatility(failures(sql), dialect, below, [(failures(other), expiry) for other, expiry in variants])
+        if trace.asks_time and all(other == sql for other, _ in variants):
+            volatile += Volatility(Expiry.HOUR)  # it may differ at other times than these
         stored, engine = None, self.drafts.context.engine
         if config.keeps_failures:
             schema = f"{self.drafts.declared.schema}_{config.schema_ or 'dbt_test__audit'}"
@@ -139,6 +162,7 @@ class TestAssembly:
             tested=declared.tested or max(reads, key=lambda read: self.position.get(read, -1)),
             column=declared.column,
             sql=sql,
+            template=template,
             reads=reads,
             version=digest([CODE_SCHEME, *counted]),
             severity=config.severity,
@@ -150,7 +174,8 @@ class TestAssembly:
             shares_statement=config.shares_statement and engine.shares_test_statements,
             asserts=self._asserts(declared, config, sql),
             follows_process=follows_process([sql]),
-            expiry=volatility(sql, self.drafts.declared.dialect).expiry,
+            expiry=volatile.expiry,
+            volatile_reads=volatile.reads,
             store_failures=stored,
             store_failures_as=Materialized(config.store_failures_as or "table"),
             location=declared.location,
@@ -171,32 +196,17 @@ class TestAssembly:
         relation = source.expression if source is not None else str(draft.relation) if draft is not None else ""
         return assertion_of(declared.kind, declared.column, declared.args, relation, sql, self.drafts.declared.dialect)
 
-    def _ephemeral_of(self, name: str) -> tuple[tuple[str, str], ...]:
-        draft = self.drafts.by_id.get(name)
-        if draft is None or draft.materialized is not Materialized.EPHEMERAL:
-            return ()
-        own = (self.drafts.cte(name), draft.sql)
-        return (*self.drafts.ctes(draft), own)
+    def _singular(self, declared: TestDeclaration, config: TestConfig) -> TestTemplate:
+        return self._template(str(declared.name), declared, config, source=declared.sql)
 
-    def _singular(self, declared: TestDeclaration) -> tuple[str, RenderTrace]:
-        name = str(declared.name)
+    def _template(self, name: str, declared: TestDeclaration, config: TestConfig, **more: Any) -> TestTemplate:
         subject = RenderSubject(name=name, path=declared.location.path, package=declared.package, resource_type="test")
-        rendering = Render(self.drafts.context, subject, execute=True)
-        try:
-            return rendering.text(declared.sql), rendering.trace
-        except NeedsConnectionError as error:
-            raise _asks(name, declared) from error
-        except RenderError:
-            self.drafts.reads(
-                rendering.trace, Template(declared.sql, declared.location), name
-            )  # says more, if it was that
-            raise
+        dialect = self.drafts.declared.dialect
+        return TestTemplate(self.drafts.context, subject, declared.location, config.limit, dialect, **more)
 
-    def _generic(self, declared: TestDeclaration, config: TestConfig, name: str) -> tuple[str, RenderTrace]:
-        """Return the SQL of a generic test, rendered by its macro with the tested relation and its arguments, and what that asked for."""
+    def _generic(self, declared: TestDeclaration, config: TestConfig, name: str) -> TestTemplate:
+        """Return the template of a generic test: its macro, with the tested relation and its arguments."""
         tested = str(declared.tested)
-        subject = RenderSubject(name=name, path=declared.location.path, package=declared.package, resource_type="test")
-        rendering = Render(self.drafts.context, subject, execute=True)
         package, _, bare = declared.kind.rpartition(".")
         found = next(
             (
@@ -234,35 +244,96 @@ class TestAssembly:
                 self.drafts.by_id,
                 declared.location,
             )
-        if config.where:
-            where = rendering.text(config.where)
-            model = RelationValue(model.relation, f"(select * from {model} where {where}) dbt_subquery")
-        args = {key: self._argument(rendering, value, declared.location) for key, value in declared.args.items()}
+        args = dict(declared.args)
         if declared.column is not None:
             args["column_name"] = declared.column
-        try:
-            inside = Render(self.drafts.context, replace(subject, package=found), execute=True)
-            text = str(inside.call_macro(f"test_{bare}", model, **args))
-        except NeedsConnectionError as error:
-            raise _asks(name, declared) from error
-        rendering.trace.refs.update(inside.trace.refs)
-        rendering.trace.sources.update(inside.trace.sources)
-        return text, rendering.trace
+        return self._template(
+            name, declared, config, macro=(found, f"test_{bare}"), model=model, where=config.where, args=args
+        )
 
-    def _argument(self, rendering: Render, value: Any, location: Location) -> Any:
+
+@dataclass(frozen=True)
+class TestTemplate:
+    """A data test before it is rendered; see `sao_dagster.core.nodes.RunTemplate`.
+
+    Attributes:
+        context: The project.
+        subject: What is rendered.
+        location: Where it is written.
+        limit: How many failing rows are looked for.
+        dialect: sqlglot's name of the dialect.
+        source: The template of a singular test.
+        macro: The package and the macro of a generic test.
+        model: What it is about.
+        where: The condition on the rows of that.
+        args: Its arguments; texts may be templates.
+        ctes: The ephemerals that it reads.
+    """
+
+    __test__ = False
+
+    context: TemplateContext
+    subject: RenderSubject
+    location: Location
+    limit: int | None
+    dialect: str
+    source: str = ""
+    macro: tuple[str, str] | None = None
+    model: RelationValue | None = None
+    where: str | None = None
+    args: Mapping[str, Any] = field(default_factory=dict)
+    ctes: tuple[TemplateCte, ...] = ()
+
+    def text(self, asking: Asking, run_id: str, started_at: datetime) -> str:
+        """Return the query for a run."""
+        run = TemplateRun(started_at, run_id)
+        return self.sql(run, tuple(each.rendered(self.context, run, asking) for each in self.ctes))
+
+    def sql(self, run: TemplateRun, ctes: tuple[tuple[str, str], ...]) -> str:
+        """Return the query as a run sees it, with the ephemerals that it reads."""
+        return _finished(self.body(run, RenderTrace()), ctes, self.limit, self.dialect)
+
+    def body(self, run: TemplateRun, trace: RenderTrace) -> str:
+        """Return the query without ephemerals; what is asked for while it is rendered is noted in a trace."""
+        rendering = Render(self.context, self.subject, execute=True, run=run)
+        rendering.trace = trace
+        try:
+            return self._rendered(rendering)
+        except NeedsConnectionError as error:
+            raise UnsupportedError(
+                f"the test {self.subject.name} asks the warehouse while it is rendered, which is not supported; write it as one query",
+                location=self.location,
+            ) from error
+
+    def _rendered(self, rendering: Render) -> str:
+        model = self.model
+        if self.macro is None or model is None:
+            return rendering.text(self.source)
+        if self.where:
+            where = rendering.text(self.where)
+            model = RelationValue(model.relation, f"(select * from {model} where {where}) dbt_subquery")
+        args = {key: self._argument(rendering, key, value) for key, value in self.args.items()}
+        package, macro = self.macro
+        return str(rendering.within(package).call_macro(macro, model, **args))
+
+    def _argument(self, rendering: Render, key: str, value: Any) -> Any:
         """Return an argument of a generic test, rendered where it is an expression.
 
         Raises:
             RenderError: It fails, with the place of the test.
         """
-        if not isinstance(value, str):
+        if not isinstance(value, str) or key == "column_name":
             return value
         try:
             return rendering.value(value) if is_expression(value) else rendering.text(value) if "{{" in value else value
         except RenderError as error:
-            error.location = location
-            self.drafts.reads(rendering.trace, Template("", location), rendering.subject.name)
+            error.location = self.location
             raise
+
+
+def _finished(sql: str, ctes: tuple[tuple[str, str], ...], limit: int | None, dialect: str) -> str:
+    sql = prepend_ctes(embeddable(sql), ctes, dialect)
+    return sql if limit is None else f"select * from ({sql}\n) as dbt_internal_test limit {limit}"
 
 
 def _names(declared: TestDeclaration) -> tuple[str, str]:
@@ -273,10 +344,3 @@ def _names(declared: TestDeclaration) -> tuple[str, str]:
     if is_source(str(declared.tested)):
         kind = f"source_{kind}"
     return default_names(kind, tested, declared.column, declared.args)
-
-
-def _asks(name: str, declared: TestDeclaration) -> UnsupportedError:
-    return UnsupportedError(
-        f"the test {name} asks the warehouse while it is rendered, which is not supported; write it as one query",
-        location=declared.location,
-    )

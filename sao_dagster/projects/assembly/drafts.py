@@ -9,14 +9,17 @@ from typing import Any
 
 from sao_dagster.core.hashing import digest
 from sao_dagster.core.inputs import UndeclaredInput
-from sao_dagster.core.nodes import Materialized, NodeError, Source
+from sao_dagster.core.nodes import Asking, Materialized, NodeError, Source
+from sao_dagster.core.policy import Expiry
 from sao_dagster.core.project import unknown
 from sao_dagster.core.relations import Relation, RelationKey, quote
 from sao_dagster.errors import Location, ProjectError
 from sao_dagster.projects.config import NODE_CONFIG, NodeConfig
 from sao_dagster.projects.declarations import Declarations, NodeDeclaration, error_in
-from sao_dagster.projects.templates.render import RenderSubject, RenderTrace, Resolved, TemplateContext
+from sao_dagster.projects.templates.render import Render, RenderSubject, RenderTrace, Resolved, TemplateContext
+from sao_dagster.projects.templates.template_run import TemplateRun
 from sao_dagster.sql.session import SessionEffect, effects_on
+from sao_dagster.sql.volatile import Bare
 
 
 @dataclass(frozen=True)
@@ -46,7 +49,18 @@ class Template:
 
 @dataclass
 class Draft:
-    """A model or seed on its way; a broken one goes no further than the step that it failed, and stays as that left it."""
+    """A model or seed on its way; a broken one goes no further than the step that it failed, and stays as that left it.
+
+    Attributes:
+        dynamic: Whether its SQL asks the warehouse while it is rendered, so that it is not known before a run.
+        in_run: Whether its SQL or its hooks are rendered in each run, since they ask the warehouse or for something of the run.
+        others: Its SQL, in full and for an incremental build, as it is in `OTHER_RUNS`; empty where it is the same in all.
+        by_time: Whether its template asks for the time.
+        code_config: The configuration that counts for the code version: the time in it is pinned.
+        config_expiry: When its configuration stops being true by itself.
+        named: What its SQL reads without `ref` and `source`, as far as that is known before a run; None where its configuration says it.
+        bare: Its columns that hold nothing but a volatile value, as what reads it has to take them.
+    """
 
     declared: NodeDeclaration
     subject: RenderSubject
@@ -58,16 +72,49 @@ class Draft:
     error: NodeError | None = None
     depends_on: tuple[str, ...] = ()
     undeclared: tuple[UndeclaredInput, ...] = ()
+    named: tuple[UndeclaredInput, ...] | None = None
     sql: str = ""
     incremental_sql: str | None = None
     pre_hooks: tuple[str, ...] = ()
     post_hooks: tuple[str, ...] = ()
     dynamic: bool = False
+    in_run: bool = False
+    others: tuple[tuple[str, str | None], ...] = ()
+    by_time: bool = False
+    code_config: dict[str, Any] = field(default_factory=dict)
+    config_expiry: Expiry | None = None
+    bare: Bare = field(default_factory=dict)
 
     @property
     def id(self) -> str:
         """The name in the project."""
         return self.declared.id
+
+    def sql_in(self, other: int | None, *, incremental: bool = False) -> str | None:
+        """Return its SQL as it is in one of `OTHER_RUNS`; for None as it counts for fingerprints."""
+        full, again = (self.sql, self.incremental_sql) if other is None or not self.others else self.others[other]
+        return again if incremental else full
+
+
+@dataclass(frozen=True)
+class TemplateCte:
+    """An ephemeral model in the query that reads it: its SQL, or its template where it is rendered in each run.
+
+    Attributes:
+        name: What it is called in the query.
+        text: The SQL or the template.
+        subject: What is rendered; None for SQL.
+    """
+
+    name: str
+    text: str
+    subject: RenderSubject | None = None
+
+    def rendered(self, context: TemplateContext, run: TemplateRun, asking: Asking | None) -> tuple[str, str]:
+        """Return name and SQL in a run."""
+        if self.subject is None:
+            return self.name, self.text
+        return self.name, Render(context, self.subject, execute=True, asking=asking, run=run).text(self.text)
 
 
 class Drafts:
@@ -93,6 +140,26 @@ class Drafts:
         for draft in self.by_id.values():
             if draft.error is None:
                 draft.error = error_in(step, draft, location=draft.declared.location)
+
+    def in_order(self) -> list[Draft]:
+        """Return all drafts, each after those it reads as far as they do not read each other in a circle."""
+        found: dict[str, Draft] = {}
+        begun = set[str]()
+        for start in self.by_id:
+            pending = [start]
+            while pending:
+                name = pending[-1]
+                waits = [each for each in self.by_id[name].depends_on if each in self.by_id and each not in begun]
+                begun.add(name)
+                pending += waits
+                if not waits:
+                    found.setdefault(pending.pop(), self.by_id[name])
+        return list(found.values())
+
+    def bare_below(self, reads: Iterable[str]) -> dict[RelationKey, Bare]:
+        """Return the bare volatile columns of the relations that are read, ephemerals looked through."""
+        drafts = (self.by_id[name] for name in self.relations_read(reads) if name in self.by_id)
+        return {draft.relation.key: draft.bare for draft in drafts if draft.bare}
 
     def register(self) -> None:
         """Tell templates what every `ref` and `source` leads to."""
@@ -226,9 +293,22 @@ class Drafts:
         text = cte_name(name)
         return text if re.fullmatch(r"\w+", text) else quote(text, self.context.engine.quotes)
 
-    def ctes(self, draft: Draft) -> tuple[tuple[str, str], ...]:
-        """Return the ephemerals that a model needs, each after those it uses."""
-        found: dict[str, str] = {}
+    def ctes(self, ephemerals: Iterable[Draft], other: int | None = None) -> tuple[tuple[str, str], ...]:
+        """Return ephemerals as common table expressions, as they are in one of `OTHER_RUNS` or for fingerprints."""
+        return tuple((self.cte(each.id), each.sql_in(other) or "") for each in ephemerals)
+
+    def template_ctes(self, ephemerals: Iterable[Draft]) -> tuple[TemplateCte, ...]:
+        """Return ephemerals as they are rendered in a run."""
+        return tuple(
+            TemplateCte(self.cte(each.id), each.declared.sql or "", each.subject)
+            if each.others
+            else TemplateCte(self.cte(each.id), each.sql)
+            for each in ephemerals
+        )
+
+    def ephemerals(self, reads: Iterable[str], reader: str) -> tuple[Draft, ...]:
+        """Return the ephemerals that are needed to read some nodes, each after those it uses."""
+        found: dict[str, Draft] = {}
 
         def visit(name: str, path: tuple[str, ...]) -> None:
             each = self.by_id.get(name)
@@ -241,11 +321,11 @@ class Drafts:
                 )
             for parent in each.depends_on:
                 visit(parent, (*path, name))
-            found.setdefault(self.cte(name), each.sql)
+            found.setdefault(name, each)
 
-        for parent in draft.depends_on if draft.declared.compiled is None else ():
-            visit(parent, (draft.id,))
-        return tuple(found.items())
+        for parent in reads:
+            visit(parent, (reader,))
+        return tuple(found.values())
 
 
 def cte_name(name: str) -> str:

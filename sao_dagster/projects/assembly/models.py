@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass
-from datetime import datetime, timezone
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field, replace
+from datetime import datetime
 from typing import Any, TypeAlias
 
+from sao_dagster.core.data_version import DataVersion
 from sao_dagster.core.hashing import digest
+from sao_dagster.core.inputs import InputKind, UndeclaredInput
 from sao_dagster.core.nodes import (
     RELATION,
     SETTINGS,
+    Answers,
     Asking,
     CodeVersion,
     CompiledSql,
@@ -21,15 +24,20 @@ from sao_dagster.core.nodes import (
     NodeError,
     Seed,
 )
-from sao_dagster.errors import NeedsConnectionError, ProjectError, RenderError, UnsupportedError
-from sao_dagster.projects.assembly.drafts import Draft, Drafts, Template
+from sao_dagster.core.policy import Expiry, RefreshPolicy, Volatile, soonest
+from sao_dagster.errors import NeedsConnectionError, ProjectError, RenderError, SaoError, UnsupportedError
+from sao_dagster.projects.assembly.drafts import Draft, Drafts, Template, TemplateCte
 from sao_dagster.projects.config import NodeConfig, is_code
 from sao_dagster.projects.declarations import CompiledDeclaration
-from sao_dagster.projects.templates.render import Render, RenderSubject, RenderTrace, TemplateContext, TimedExpression
+from sao_dagster.projects.templates.answers import NotedAnswers
+from sao_dagster.projects.templates.deferred import TimedExpression
+from sao_dagster.projects.templates.render import Render, RenderSubject, RenderTrace, TemplateContext
+from sao_dagster.projects.templates.template_run import OTHER_RUNS, PINNED, TemplateRun
 from sao_dagster.sql.ctes import prepend_ctes
 from sao_dagster.sql.fingerprint import sql_digest
+from sao_dagster.sql.reads import undeclared_reads
 from sao_dagster.sql.session import follows_process
-from sao_dagster.sql.volatile import Volatility, volatility
+from sao_dagster.sql.volatile import Origin, Volatility, differ_in_values, volatility
 
 Hooks: TypeAlias = tuple[tuple[str, ...], tuple[str, ...]]
 """Statements, or their templates, before and after a build."""
@@ -49,45 +57,50 @@ class ModelAssembly:
         """Render a model as it runs; what asks the warehouse is left for the run."""
         compiled, sql = draft.declared.compiled, draft.declared.sql
         draft.pre_hooks, draft.post_hooks = _hook_templates(draft)  # which stay, if they ask the warehouse
+        hooks = Render(self.drafts.context, draft.subject, execute=True)
         try:
-            draft.pre_hooks, draft.post_hooks = self._hooks(draft, compiled)
-            if compiled is None and sql is not None:
-                self._render(draft, sql)
+            draft.pre_hooks, draft.post_hooks = _statements(_hook_templates(draft), compiled, hooks.text)
         except NeedsConnectionError:
-            draft.dynamic, draft.trace.needs_run = compiled is None, True
-            draft.sql, draft.incremental_sql = "", None
+            draft.in_run = True
+        finally:  # what they asked for counts, also where they ask the warehouse
+            self._take(draft, hooks.trace)
         if compiled is not None:
             draft.sql, draft.incremental_sql = compiled.sql, compiled.incremental_sql
-        if draft.dynamic and draft.declared.csv is not None:
-            message = "hooks of a seed cannot ask the warehouse while they are rendered"
-            raise UnsupportedError(message, name=draft.id, location=draft.declared.location)
+        elif sql is not None:
+            try:
+                self._render(draft, sql)
+            except NeedsConnectionError:
+                draft.dynamic = draft.in_run = True
+                draft.sql, draft.incremental_sql, draft.others = "", None, ()
         if draft.dynamic and draft.materialized is Materialized.EPHEMERAL:
             message = "an ephemeral model cannot ask the warehouse while it is rendered; make it a view or a table"
             raise UnsupportedError(message, name=draft.id, location=draft.declared.location)
         if not draft.dynamic and not draft.sql.strip() and draft.declared.csv is None:
             raise ProjectError(f"{draft.id} has no SQL", location=draft.declared.location)
 
-    def _hooks(self, draft: Draft, compiled: CompiledDeclaration | None) -> Hooks:
-        """Return the statements before and after."""
-        rendering = Render(self.drafts.context, draft.subject, execute=True)
-        try:
-            return _statements(_hook_templates(draft), compiled, rendering.text)
-        finally:  # what they asked for counts, also where they ask the warehouse
-            self._take(draft, rendering.trace)
-
     def _render(self, draft: Draft, sql: str) -> None:
         """Render a template in all the ways in which it may run."""
-        if draft.materialized is Materialized.INCREMENTAL:
-            again = Render(self.drafts.context, draft.subject, execute=True, incremental=True)
-            draft.incremental_sql = again.text(sql)
-            self._take(draft, again.trace)
-        first = Render(self.drafts.context, draft.subject, execute=True)
-        draft.sql = first.text(sql)
-        self._take(draft, first.trace)
+
+        def rendered(run: TemplateRun) -> tuple[str, str | None]:
+            texts: list[str | None] = [None]
+            for incremental in (True, False) if draft.materialized is Materialized.INCREMENTAL else (False,):
+                pass_ = Render(self.drafts.context, draft.subject, execute=True, incremental=incremental, run=run)
+                try:
+                    texts.append(pass_.text(sql))
+                finally:
+                    self._take(draft, pass_.trace)
+                    draft.by_time = draft.by_time or pass_.trace.asks_time
+                    asks.append(pass_.trace.needs_run)
+            return str(texts[-1]), texts[-2]
+
+        asks: list[bool] = []
+        draft.sql, draft.incremental_sql = rendered(PINNED)
+        if any(asks):
+            draft.in_run, draft.others = True, tuple(rendered(run) for run, _ in OTHER_RUNS)
 
     def _take(self, draft: Draft, trace: RenderTrace) -> None:
         """Add what a pass asked for to what was known; `execute` may show more than reading did."""
-        draft.trace.needs_run = draft.trace.needs_run or trace.needs_run
+        draft.in_run = draft.in_run or trace.needs_run
         draft.trace.needs_connection = draft.trace.needs_connection or trace.needs_connection
         draft.trace.macros.update(trace.macros)
         draft.trace.settings.update(trace.settings)
@@ -145,6 +158,17 @@ class ModelAssembly:
                 code=self._code(draft, {"sql": declaration.csv_digest}, (*draft.pre_hooks, *draft.post_hooks)),
                 follows_process=bool(config.column_types),
                 path=declaration.csv,
+                compiler=TemplateCompiler(
+                    self.drafts.context,
+                    draft.subject,
+                    "",
+                    _hook_templates(draft),
+                    draft.materialized,
+                    (),
+                    self.drafts.declared.dialect,
+                )
+                if draft.in_run
+                else None,
                 column_types=config.column_types,
                 delimiter=config.delimiter,
                 pre_hooks=draft.pre_hooks,
@@ -152,34 +176,38 @@ class ModelAssembly:
             )
         if draft.materialized is Materialized.INCREMENTAL:
             common["incremental_strategy"] = config.strategy()
-        compiled = self._inline(draft)
+        ephemerals = self._ephemerals(draft)
+        compiled = self._inline(draft, ephemerals)
+        found = self._volatility(draft, compiled, ephemerals)
         if declaration.language != "sql":
-            parts, found = {"python": digest(compiled.sql)}, Volatility()
+            parts = {"python": digest(compiled.sql)}
         elif draft.dynamic:
-            parts = {
-                "sql": digest(["template", _code_lines(declaration.sql or "")]),
-                "macros": self._macros_digest(draft),
-            }
-            found = volatility(declaration.sql or "", self.drafts.declared.dialect)
+            parts = {"sql": digest(["template", self._template(draft)]), "macros": self._macros_digest(draft)}
         else:
             sql_parts = [sql_digest(compiled.sql, self.drafts.declared.dialect, compiled.names)]
             if compiled.incremental_sql is not None:
                 sql_parts.append(sql_digest(compiled.incremental_sql, self.drafts.declared.dialect, compiled.names))
+            templates: list[Any] = [
+                self._template(each) for each in (draft, *ephemerals) if self._decides_by_time(each)
+            ]
             parts = {"sql": digest(sql_parts)}
-            if (
-                declaration.compiled is not None and draft.trace.needs_connection
-            ):  # a hook asks, and is rendered in each run
-                parts["macros"] = self._macros_digest(draft)
-            found = volatility(compiled.sql, self.drafts.declared.dialect)
+            if draft.trace.needs_connection:  # a hook asks, and is rendered in each run
+                templates.append(self._macros_digest(draft))
+            if templates:
+                parts["macros"] = digest(templates)
+        draft.bare = _bare(draft, found, common["policy"])
         compiler = TemplateCompiler(
             self.drafts.context,
             draft.subject,
             declaration.sql or "",
             _hook_templates(draft),
             draft.materialized,
-            self.drafts.ctes(draft),
+            self.drafts.template_ctes(ephemerals),
             self.drafts.declared.dialect,
             declaration.compiled,
+            common["policy"].volatile,
+            self.drafts.names(draft.depends_on, draft.id),
+            self._known_reads(draft, common["policy"]),
         )
         statements = None  # where it is rendered in each run, or is no SQL, nobody knows what it depends on
         if declaration.language == "sql" and not draft.dynamic:
@@ -192,9 +220,11 @@ class ModelAssembly:
             raw_sql=declaration.sql or compiled.sql,
             compiled=compiled,
             language=declaration.language,
-            compiler=compiler if draft.dynamic or draft.trace.needs_run else None,
+            asks=draft.dynamic,
+            compiler=compiler if draft.in_run or any(each.others for each in ephemerals) else None,
             expiry=found.expiry,
-            volatile_columns=found.columns,
+            volatile_columns=tuple(found.columns),
+            volatile_reads=found.reads,
             unique_key=tuple(config.unique_key),
             incremental_predicates=tuple(config.incremental_predicates or config.predicates),
             merge_update_columns=tuple(config.merge_update_columns),
@@ -203,9 +233,67 @@ class ModelAssembly:
             full_refresh=config.full_refresh,
         )  # fmt: skip
 
+    def _ephemerals(self, draft: Draft) -> tuple[Draft, ...]:
+        """Return the ephemerals that stand in the query of a model; what is compiled already has them in its text."""
+        is_inlined = draft.declared.compiled is None and draft.materialized is not Materialized.EPHEMERAL
+        return self.drafts.ephemerals(draft.depends_on, draft.id) if is_inlined else ()
+
+    def _volatility(self, draft: Draft, compiled: CompiledSql, ephemerals: tuple[Draft, ...]) -> Volatility:
+        """Return what is volatile in all that may run when a model is built, but for its hooks."""
+        dialect, below = self.drafts.declared.dialect, self.drafts.bare_below(draft.depends_on)
+        by_config = Volatility(draft.config_expiry)
+        if draft.declared.language != "sql" or draft.dynamic:  # which columns it reads is not known
+            text = draft.declared.sql or "" if draft.dynamic else ""
+            expiries = [origin.expiry for bare in below.values() for origin in bare.values()]
+            reads = {table for bare in below.values() for origin in bare.values() for table in origin.tables}
+            return volatility(text, dialect) + Volatility(soonest(*expiries), reads=tuple(sorted(reads))) + by_config
+        found = by_config
+        for sql, incremental in ((compiled.sql, False), (compiled.incremental_sql, True)):
+            if sql is not None:
+                others = self._in_other_runs(draft, ephemerals, incremental=incremental)
+                found += volatility(sql, dialect, below, others)
+                if any(each.by_time for each in (draft, *ephemerals)) and all(other == sql for other, _ in others):
+                    found += Volatility(Expiry.HOUR)  # it may differ at other times than these
+        config = draft.config
+        for condition in config.incremental_predicates or config.predicates or ():
+            found += volatility(f"select 1 as one where {condition}", dialect)
+        decides = {name.lower() for name in config.unique_key}
+        used = {name: origin for name, origin in found.columns.items() if name.lower() in decides}
+        return found + Volatility(soonest(*(origin.expiry for origin in used.values())))
+
+    def _in_other_runs(
+        self, draft: Draft, ephemerals: tuple[Draft, ...], *, incremental: bool
+    ) -> list[tuple[str, Expiry]]:
+        """Return the query of a model as it is in `OTHER_RUNS`, with what a difference says; nothing where it is the same in all."""
+        if not any(each.others for each in (draft, *ephemerals)):
+            return []
+        dialect = self.drafts.declared.dialect
+        return [
+            (
+                prepend_ctes(
+                    draft.sql_in(number, incremental=incremental) or "", self.drafts.ctes(ephemerals, number), dialect
+                ),
+                expiry,
+            )
+            for number, (_, expiry) in enumerate(OTHER_RUNS)
+        ]
+
+    def _decides_by_time(self, draft: Draft) -> bool:
+        """Return whether a template asks for the time and gives more than other values then, so that a rendering does not show all of it."""
+        if not draft.by_time or draft.dynamic:
+            return False
+        dialect = self.drafts.declared.dialect
+        pairs = [
+            (text, other)
+            for others in draft.others
+            for text, other in zip((draft.sql, draft.incremental_sql), others, strict=True)
+            if text is not None and other is not None and text != other
+        ]
+        return not pairs or not all(differ_in_values(text, other, dialect) for text, other in pairs)
+
     def _code(self, draft: Draft, parts: dict[str, str], statements: Iterable[str] | None) -> CodeVersion:
         counted = {
-            key: value for key, value in draft.merged.items() if is_code(key) and value not in (None, [], {}, ())
+            key: value for key, value in draft.code_config.items() if is_code(key) and value not in (None, [], {}, ())
         }
         counted["materialized"] = draft.materialized.value
         counted["pre_hook"], counted["post_hook"] = list(draft.pre_hooks), list(draft.post_hooks)
@@ -219,8 +307,8 @@ class ModelAssembly:
         settings = self.drafts.settings(statements)
         return CodeVersion({**parts, "config": digest(counted), SETTINGS: settings, RELATION: digest([place, read])})
 
-    def _inline(self, draft: Draft) -> CompiledSql:
-        ctes = self.drafts.ctes(draft) if draft.materialized is not Materialized.EPHEMERAL else ()
+    def _inline(self, draft: Draft, ephemerals: tuple[Draft, ...]) -> CompiledSql:
+        ctes = self.drafts.ctes(ephemerals)
         try:
             return CompiledSql(
                 sql=prepend_ctes(draft.sql, ctes, self.drafts.declared.dialect),
@@ -234,6 +322,22 @@ class ModelAssembly:
         except RenderError as error:
             error.name, error.location = draft.id, draft.declared.location
             raise
+
+    def _template(self, draft: Draft) -> list[Any]:
+        """Return what counts of a template that is not known by what it gives: its text, and the ephemerals it reads."""
+        below = self.drafts.ephemerals(draft.depends_on, draft.id) if draft.dynamic else ()
+        inlined = [
+            sql_digest(each.sql, self.drafts.declared.dialect, self.drafts.names(each.depends_on)) for each in below
+        ]
+        return [_code_lines(draft.declared.sql or ""), inlined]
+
+    @staticmethod
+    def _known_reads(draft: Draft, policy: RefreshPolicy) -> frozenset[str] | None:
+        """Return the ids of what a template may read without `ref` and `source`; None where its configuration says what it reads."""
+        if draft.named is None:
+            return None
+        stable = (UndeclaredInput(InputKind.FUNCTION, name.lower()).id for name in policy.stable_functions)
+        return frozenset(each.id for each in draft.named).union(stable)
 
     def _macros_digest(self, draft: Draft) -> str:
         """Return a digest of every macro that a template may reach, and of the settings it read."""
@@ -258,37 +362,59 @@ class TemplateCompiler:
     template: str
     hooks: Hooks
     materialized: Materialized
-    ctes: tuple[tuple[str, str], ...]
+    ctes: tuple[TemplateCte, ...]
     dialect: str
     compiled: CompiledDeclaration | None = None
+    volatile: Volatile = Volatile.AUTO
+    names: Mapping[str, str] = field(default_factory=dict)
+    known_reads: frozenset[str] | None = None
 
-    def compile(self, asking: Asking, run_id: str) -> CompiledSql:
+    def compile(self, asking: Asking, run_id: str, started_at: datetime, *, incremental: bool) -> CompiledSql:
         """Return the statements for this run; see `sao_dagster.core.nodes.Compiler`."""
-        now = datetime.now(timezone.utc)
-
-        def rendered(text: str, *, incremental: bool = False) -> str:
-            pass_ = Render(
-                self.context,
-                self.subject,
-                execute=True,
-                incremental=incremental,
-                asking=asking,
-                started_at=now,
-                run_id=run_id,
-            )
-            return pass_.text(text)
-
-        def query(*, incremental: bool = False) -> str:
-            return prepend_ctes(rendered(self.template, incremental=incremental), self.ctes, self.dialect)
-
+        run = TemplateRun(started_at, run_id)
         compiled = self.compiled
         if compiled is None:
-            again = query(incremental=True) if self.materialized is Materialized.INCREMENTAL else None
-            sql = query()
+            wanted = incremental and self.materialized is Materialized.INCREMENTAL
+            again = self._query(asking, run, incremental=True) if wanted else None
+            sql = self._query(asking, run, incremental=False)
         else:
             sql, again = compiled.sql, compiled.incremental_sql
-        before, after = _statements(self.hooks, compiled, rendered)
+        hooks = Render(self.context, self.subject, execute=True, asking=asking, run=run)
+        before, after = _statements(self.hooks, compiled, hooks.text)
         return CompiledSql(sql=sql, incremental_sql=again, pre_hooks=before, post_hooks=after)
+
+    def answers(self, asking: Asking, now: datetime) -> Answers:
+        """Return what the template asks of the warehouse and gets; see `sao_dagster.core.nodes.Compiler`.
+
+        A template that asks for the time sees that of the hour, so that it makes the model expire as SQL does that asks for it.
+        """
+        hour = now.replace(minute=0, second=0, microsecond=0)
+        whole: list[Any] = []
+        independent: list[Any] = []
+        is_known, of_itself = True, False
+        for incremental in (False, True) if self.materialized is Materialized.INCREMENTAL else (False,):
+            noted = NotedAnswers(asking, self.subject.this, self.dialect, self.volatile, hour)
+            try:
+                sql = self._query(noted, TemplateRun(hour), incremental=incremental)
+                whole += [noted.noted, sql_digest(sql, self.dialect) if noted.shows_all else ""]
+                is_known = is_known and self._reads_what_is_known(sql)
+            except SaoError:  # whatever cannot be asked now is asked for the build
+                is_known = False
+            independent.append(noted.noted[: noted.independent])
+            of_itself = of_itself or noted.independent is not None
+        return Answers(DataVersion("answers/1", digest(whole)) if is_known else None, digest(independent), of_itself)
+
+    def _reads_what_is_known(self, sql: str) -> bool:
+        """Return whether a query names nothing that was not found before it could be rendered; what is read there has no version."""
+        if self.known_reads is None:
+            return True
+        return all(each.id in self.known_reads for each in undeclared_reads(sql, self.dialect, self.names))
+
+    def _query(self, asking: Asking, run: TemplateRun, *, incremental: bool) -> str:
+        """Return the query in a run, with the ephemerals that it reads."""
+        ctes = tuple(each.rendered(self.context, run, asking) for each in self.ctes)
+        rendering = Render(self.context, self.subject, execute=True, incremental=incremental, asking=asking, run=run)
+        return prepend_ctes(rendering.text(self.template), ctes, self.dialect)
 
 
 def templates_of(draft: Draft) -> str:
@@ -317,11 +443,24 @@ def _statements(templates: Hooks, compiled: CompiledDeclaration | None, rendered
     return before, after
 
 
+def _bare(draft: Draft, found: Volatility, policy: RefreshPolicy) -> dict[str, Origin]:
+    """Return the bare volatile columns of a model for what reads it: stored by a build, or made anew where it is a view."""
+    if draft.materialized.holds_data:
+        return dict.fromkeys(found.columns, Origin(tables=frozenset({draft.id})))
+    if policy.volatile is Volatile.IGNORE:
+        return {}
+    return {
+        name: replace(origin, expiry=origin.expiry and policy.expiry(origin.expiry))
+        for name, origin in found.columns.items()
+    }
+
+
 def plain_config(config: NodeConfig) -> dict[str, Any]:
     """Return configuration as plain data, without what was not set."""
     return config.model_dump(mode="json", by_alias=True, exclude_unset=True)
 
 
 def _code_lines(text: str) -> str:
-    """Return a template without Jinja comments and with white space folded."""
-    return " ".join(re.sub(r"\{#.*?#\}", "", text, flags=re.DOTALL).split())
+    """Return a template without Jinja comments, and without white space at the ends of its lines; that within may be part of a text."""
+    lines = re.sub(r"\{#.*?#\}", "", text, flags=re.DOTALL).splitlines()
+    return "\n".join(stripped for line in lines if (stripped := line.strip()))

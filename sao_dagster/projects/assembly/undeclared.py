@@ -17,7 +17,8 @@ from sao_dagster.projects.assembly.drafts import Draft, Drafts
 from sao_dagster.sql.ctes import prepend_ctes
 from sao_dagster.sql.reads import undeclared_reads
 
-_TEMPLATE = re.compile(r"\{\{.*?\}\}|\{%.*?%\}|\{#.*?#\}", re.DOTALL)
+_VALUE = re.compile(r"\{\{.*?\}\}", re.DOTALL)
+_BLOCK = re.compile(r"\{%.*?%\}|\{#.*?#\}", re.DOTALL)
 _PLACE = '"__template__"'
 
 
@@ -62,7 +63,7 @@ class UndeclaredReads:
         if policy.inputs is not None:
             draft.undeclared = self._said(draft, policy.inputs)
             return
-        found = self._in_sql(draft) if draft.declared.language == "sql" else ()
+        draft.named = found = self._in_sql(draft) if draft.declared.language == "sql" else ()
         edges, draft.undeclared = self.divide(draft.id, draft.declared.location, found, policy)
         draft.depends_on = tuple(dict.fromkeys((*draft.depends_on, *edges)))
 
@@ -115,18 +116,21 @@ class UndeclaredReads:
         """Return what the SQL of a model names, in all the ways in which it may run.
 
         What a statement before it makes is no input, and what that statement reads is. A template that asks the warehouse has no SQL yet:
-        what it says outside of its templates is looked at.
+        what it says outside of its templates is looked at; the rest of what it reads is known when it is asked (`TemplateCompiler.answers`).
         """
         dialect = self.drafts.declared.dialect
         if draft.dynamic:
-            text = _TEMPLATE.sub(_PLACE, draft.declared.sql or "")
-            return undeclared_reads(text, dialect, {_PLACE: "template"})
+            text = _BLOCK.sub(" ", _VALUE.sub(_PLACE, draft.declared.sql or ""))
+            named = undeclared_reads(text, dialect, {_PLACE: "template"})
+            return tuple(each for each in named if each.kind is not InputKind.UNKNOWN)
         names = self.drafts.names(draft.depends_on, draft.id)
         making = [hook for hook in draft.pre_hooks if "create" in hook.lower()]
+        inlined = () if draft.declared.compiled is not None else self.drafts.ephemerals(draft.depends_on, draft.id)
+        ctes = self.drafts.ctes(inlined)
         found: dict[UndeclaredInput, None] = {}
         for sql in (draft.sql, draft.incremental_sql):
             if sql is not None:
-                whole = prepend_ctes(sql, self.drafts.ctes(draft), dialect)
+                whole = prepend_ctes(sql, ctes, dialect)
                 found.update(dict.fromkeys(undeclared_reads(";\n".join((*making, whole)), dialect, names)))
         return tuple(found)
 

@@ -44,6 +44,7 @@ from sao_dagster.projects.declarations import (
 )
 from sao_dagster.projects.templates.jinja import MacroFile
 from sao_dagster.projects.templates.render import Render, RenderSubject, TemplateContext
+from sao_dagster.projects.templates.template_run import real_run
 from sao_dagster.projects.test_entries import GenericTest, parse_entry
 from sao_dagster.sql.dialects import dialect_named
 from sao_dagster.warehouses.protocol import Warehouse
@@ -171,7 +172,7 @@ class _Folder:
             descriptions=declared.descriptions,
         )
         subject = RenderSubject(name="dbt_project.yml", path="dbt_project.yml", package=settings.name)
-        self.settings = Settings(settings, self.loaded, Render(context, subject, execute=True))
+        self.settings = Settings(settings, self.loaded, Render(context, subject, execute=True, run=real_run()))
         self.settings.check()
         self._refuse()
         files = [
@@ -537,7 +538,7 @@ class _Folder:
             target=self.declared.target,
             dialect=self.declared.dialect,
         )
-        reading = Render(context, subject, execute=False)
+        reading = Render(context, subject, execute=False, run=real_run())
         texts: list[str] = []
 
         def read() -> None:

@@ -5,9 +5,11 @@ from __future__ import annotations
 import datetime as dt
 import itertools
 import re as re_module
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import date, datetime, timezone
 from typing import Any
+
+from jinja2.utils import missing
 
 from sao_dagster.core.relations import Relation, quote
 from sao_dagster.errors import RenderError, UnsupportedError
@@ -230,6 +232,24 @@ class Namespace:
         return self._names.get(name, default)
 
 
+class NamesInContext:
+    """`context`: all that a template can name, by names that it may make up."""
+
+    def __init__(self, find: Callable[[str], Any]) -> None:
+        self._find = find
+
+    def __getitem__(self, name: str) -> Any:
+        found = self._find(name)
+        if found is missing:
+            raise KeyError(name)
+        return found
+
+    def get(self, name: str, default: Any = None) -> Any:
+        """Return what a name means, or a default."""
+        found = self._find(name)
+        return default if found is missing else found
+
+
 def modules(clock: Any) -> Namespace:
     """Return dbt's `modules`, with a clock that can be pinned.
 
@@ -268,7 +288,12 @@ def modules(clock: Any) -> Namespace:
             "tzinfo": dt.tzinfo,
         },
     )
-    return Namespace("modules", {"datetime": times, "re": re_module, "itertools": itertools})
+    own = {name: getattr(re_module, name) for name in re_module.__all__}  # no way to the modules that it imports
+    series = {name: getattr(itertools, name) for name in dir(itertools) if not name.startswith("_")}
+    return Namespace(
+        "modules",
+        {"datetime": times, "re": Namespace("modules.re", own), "itertools": Namespace("modules.itertools", series)},
+    )
 
 
 def raise_compiler_error(message: str, *_: object) -> str:

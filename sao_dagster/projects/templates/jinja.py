@@ -19,6 +19,7 @@ from jinja2 import nodes
 from jinja2.ext import Extension
 from jinja2.parser import Parser
 from jinja2.runtime import Context, Macro
+from jinja2.sandbox import SandboxedEnvironment
 from jinja2.utils import missing
 
 from sao_dagster.errors import Location, RenderError, SaoError, UnsupportedError, words_of
@@ -112,7 +113,9 @@ class _RefusedTag(Extension):
         )
 
 
-class _Environment(jinja2.Environment):
+class _Environment(SandboxedEnvironment):
+    """As dbt has it: a sandbox, in which templates change their own lists and dictionaries, and reach nothing else."""
+
     context_class = _SaoContext
 
     def __init__(self, *, mangled: bool) -> None:

@@ -12,8 +12,9 @@ import json
 import logging
 import os
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
-from datetime import datetime, timezone
+from copy import copy
+from dataclasses import dataclass, field, replace
+from datetime import datetime
 from functools import cached_property
 from typing import Any
 
@@ -25,6 +26,7 @@ from sao_dagster.core.relations import Relation, quote
 from sao_dagster.errors import NeedsConnectionError, RenderError, UnsupportedError
 from sao_dagster.projects.templates.context_objects import (
     ColumnValue,
+    NamesInContext,
     Namespace,
     RelationValue,
     ResultTable,
@@ -40,10 +42,9 @@ from sao_dagster.projects.templates.jinja import (
     guarded,
     render,
 )
+from sao_dagster.projects.templates.template_run import PINNED, TemplateRun
 from sao_dagster.sql.dialects import Dialect, dialect_named
 
-PINNED_TIME = datetime(2000, 1, 1, tzinfo=timezone.utc)
-PINNED_ID = "00000000-0000-0000-0000-000000000000"
 _logger = logging.getLogger("sao_dagster.templates")
 _SECRET = "DBT_ENV_SECRET"  # noqa: S105 - the prefix by which dbt marks secrets
 
@@ -71,7 +72,10 @@ class RenderTrace:
         refs: Arguments of `ref`: package, name, version.
         sources: Arguments of `source`.
         config: Keyword arguments of `config`, later ones over earlier ones.
-        needs_run: Whether its text depends on the run: its id, its start, the clock.
+        asks_time: Whether it asked for the start of the run, or for the time.
+        asks_run_id: Whether it asked for the id of the run.
+        config_by_time: Whether it configured something after it had asked for the time.
+        config_calls: How often it configured something.
         needs_connection: Whether it asked the warehouse for something.
         macros: Macro files it used, by package and macro name.
         settings: Variables and environment variables it read, with their values.
@@ -80,10 +84,18 @@ class RenderTrace:
     refs: dict[tuple[str | None, str, str | None], None] = field(default_factory=dict)
     sources: dict[tuple[str, str], None] = field(default_factory=dict)
     config: dict[str, Any] = field(default_factory=dict)
-    needs_run: bool = False
+    asks_time: bool = False
+    asks_run_id: bool = False
+    config_by_time: bool = False
+    config_calls: int = 0
     needs_connection: bool = False
     macros: dict[tuple[str, str], MacroFile] = field(default_factory=dict)
     settings: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def needs_run(self) -> bool:
+        """Whether its text may depend on the run."""
+        return self.asks_time or self.asks_run_id
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -123,6 +135,7 @@ class TemplateContext:
         sources: What `source` leads to.
         descriptions: `docs` blocks by name.
         environment_read: Environment variables that templates asked for, with what they found.
+        configures_by_time: Whether the configuration of a node depends on the time.
     """
 
     project_name: str
@@ -136,6 +149,7 @@ class TemplateContext:
     sources: dict[tuple[str, str], Resolved] = field(default_factory=dict)
     descriptions: Mapping[str, str] = field(default_factory=dict)
     environment_read: dict[str, str | None] = field(default_factory=dict)
+    configures_by_time: bool = False
 
     @cached_property
     def macros(self) -> MacroRegistry:
@@ -164,8 +178,7 @@ class Render:
         execute: Whether names are resolved; False while the project is read, when only the asking counts.
         incremental: What `is_incremental()` says.
         asking: The warehouse; None where there is no connection.
-        started_at: What `run_started_at` says; pinned for fingerprints.
-        run_id: What `invocation_id` says; pinned for fingerprints.
+        run: The run that it sees; pinned for fingerprints.
         full_refresh: What `flags.FULL_REFRESH` says.
     """
 
@@ -177,8 +190,7 @@ class Render:
         execute: bool,
         incremental: bool = False,
         asking: Asking | None = None,
-        started_at: datetime = PINNED_TIME,
-        run_id: str = PINNED_ID,
+        run: TemplateRun = PINNED,
         full_refresh: bool = False,
     ) -> None:
         self.context = context
@@ -187,8 +199,7 @@ class Render:
         self._execute = execute
         self._incremental = incremental
         self._asking = asking
-        self._started_at = started_at
-        self._run_id = run_id
+        self._run = run
         self._full_refresh = full_refresh
         self._results: dict[str, Any] = {}
 
@@ -199,6 +210,13 @@ class Render:
     def value(self, expression: str) -> Any:
         """Return the value of an expression."""
         return evaluate(expression, self.subject.path, self._variables(self.subject.package), self.subject.name)
+
+    def within(self, package: str) -> Render:
+        """Return the same pass for a template of another package; what that asks for is noted here too."""
+        inside = copy(self)
+        inside.subject = replace(self.subject, package=package)
+        inside.__dict__.pop("_fixed", None)
+        return inside
 
     def call_macro(self, name: str, *args: Any, **kwargs: Any) -> Any:
         """Call a macro as if a template of the subject did; the package's own come first, then dbt's.
@@ -279,8 +297,12 @@ class Render:
         if name == "run_started_at":
             return self._clock()
         if name == "invocation_id":
-            self.trace.needs_run = True
-            return self._run_id
+            self.trace.asks_run_id = True
+            return self._run.run_id
+        if name == "context":
+            return NamesInContext(
+                lambda each: self._fixed[each] if each in self._fixed else self._lookup(package, each)
+            )
         if name == "modules":
             return modules(self._clock)
         if name == "graph":
@@ -293,8 +315,8 @@ class Render:
         return missing
 
     def _clock(self) -> datetime:
-        self.trace.needs_run = True
-        return self._started_at
+        self.trace.asks_time = True
+        return self._run.started_at
 
     def _macro(self, package: str, name: str) -> Any:
         for owner in (package, BUILTINS):
@@ -500,8 +522,11 @@ class _Config:
         self._owner = owner
 
     def __call__(self, *args: Mapping[str, Any], **kwargs: Any) -> str:
+        trace = self._owner.trace
+        trace.config_by_time = trace.config_by_time or trace.asks_time
+        trace.config_calls += 1
         for each in (*args, kwargs):
-            self._owner.trace.config.update(each)
+            trace.config.update(each)
         return ""
 
     def get(self, name: str, default: Any = None, validator: Any = None) -> Any:
@@ -562,16 +587,3 @@ def _lenient(parse: Callable[[str], Any]) -> Callable[..., Any]:
             return default
 
     return parse_or
-
-
-@dataclass(frozen=True)
-class TimedExpression:
-    """A Jinja text whose value depends on the time of the decision, such as `48 if weekend else 1`."""
-
-    context: TemplateContext
-    subject: RenderSubject
-    template: str
-
-    def __call__(self, now: datetime) -> str:
-        """Return the text as of `now`."""
-        return Render(self.context, self.subject, execute=True, started_at=now).text(self.template)

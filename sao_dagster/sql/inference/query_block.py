@@ -14,7 +14,7 @@ from sao_dagster.sql.inference.dependencies import Domain, Implication, RowFacts
 from sao_dagster.sql.inference.names import Names, NotUnderstoodError, name_of
 from sao_dagster.sql.inference.output import Output
 from sao_dagster.sql.inference.types import UNKNOWN, Type
-from sao_dagster.sql.volatile import expiry_of
+from sao_dagster.sql.volatile_functions import expiry_of
 
 
 @dataclass(frozen=True)

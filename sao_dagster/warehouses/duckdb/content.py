@@ -111,7 +111,7 @@ def _below(query: str, place: tuple[str, str], catalog: Catalog) -> list[Relatio
         catalog: What is in the warehouse.
     """
     changes = volatility(query, "duckdb")
-    if changes.expiry is not None or changes.columns:
+    if changes.is_volatile:
         return None
     found: list[RelationKey | _Macro] = []
     for each in undeclared_reads(query, "duckdb"):

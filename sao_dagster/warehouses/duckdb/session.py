@@ -209,6 +209,10 @@ class DuckDBSession(Session):
             ).fetchall()
             return tuple((name, kind) for name, kind in rows)
 
+    def time_zone(self) -> str | None:
+        """Return the name of the session's time zone."""
+        return str(self.query("select current_setting('TimeZone')").rows[0][0])
+
     def resolved(self, tables: Collection[UndeclaredInput]) -> dict[UndeclaredInput, Relation]:
         """Return which relations are meant by names of tables; see `resolve`."""
         with self._cursor() as cursor:

@@ -172,6 +172,10 @@ class PostgresSession(Session):
             described = connection.execute(f"select * from {read} limit 0".encode()).description or ()
             return tuple((column.name, column.type_display) for column in described)
 
+    def time_zone(self) -> str | None:
+        """Return the name of the session's time zone."""
+        return str(self.query("select current_setting('TimeZone')").rows[0][0])
+
     def resolved(self, tables: Collection[UndeclaredInput]) -> dict[UndeclaredInput, Relation]:
         """Return which relations are meant by names of tables; see `resolve`."""
         return self._attempted(lambda connection: resolve(connection, tables), changes=False)

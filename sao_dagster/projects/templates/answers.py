@@ -1,0 +1,84 @@
+"""What a template asked the warehouse and got: noted while it is rendered at a decision, so that another answer is news."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import TypeVar
+
+from sao_dagster.core.nodes import Answer, Asking
+from sao_dagster.core.policy import Expiry, Volatile
+from sao_dagster.core.relations import Relation
+from sao_dagster.errors import UnsupportedError
+from sao_dagster.sql.questions import is_plain_query, names_relation
+from sao_dagster.sql.volatile import volatility
+
+T = TypeVar("T")
+
+
+@dataclass
+class NotedAnswers(Asking):
+    """A warehouse that is asked plain queries alone, and whose answers are noted.
+
+    Attributes:
+        asking: The warehouse.
+        this: The relation of the model itself.
+        dialect: sqlglot's name of the dialect.
+        volatile: What to do about questions that are volatile.
+        hour: The hour of the decision (UTC), which stands for answers that hold no longer.
+        noted: The questions with their answers.
+        independent: How many of these were asked before anything was asked of the model's own relation; None for all.
+        shows_all: Whether what the template gave follows from what is noted.
+    """
+
+    asking: Asking
+    this: Relation | None
+    dialect: str
+    volatile: Volatile
+    hour: datetime
+    noted: list[tuple[str, str]] = field(default_factory=list)
+    independent: int | None = None
+    shows_all: bool = True
+
+    def query(self, sql: str) -> Answer:
+        """Return all rows of a query.
+
+        Raises:
+            UnsupportedError: It is more than a query, so nobody knows what asking it again does.
+        """
+        if not is_plain_query(sql, self.dialect):
+            raise UnsupportedError(f"only queries are asked again, to see whether their answers changed: {sql[:100]}")
+        self._is_of_this(self.this is not None and names_relation(sql, self.this, self.dialect))
+        answer = self.asking.query(sql)
+        found = volatility(sql, self.dialect)
+        by_hour = Expiry.HOUR in (found.expiry, *(origin.expiry for origin in found.columns.values()))
+        if found.is_volatile and (by_hour or self.volatile is not Volatile.AUTO):
+            self.shows_all = False
+            self.noted.append((sql, self.hour.isoformat() if self.volatile is Volatile.AUTO else ""))
+        else:
+            self.noted.append((sql, repr((answer.columns, answer.rows))))
+        return answer
+
+    def columns_of(self, read: Relation | str) -> tuple[tuple[str, str], ...]:
+        """Return names and types of the columns of something that can be read."""
+        return self._noted("columns", read, lambda: self.asking.columns_of(read))
+
+    def kind_of(self, relation: Relation) -> str | None:
+        """Return whether a relation is a `table` or a `view`; None where it is not there."""
+        return self._noted("kind", relation, lambda: self.asking.kind_of(relation))
+
+    def has_schema(self, database: str | None, schema: str) -> bool:
+        """Return whether a schema is there."""
+        return self._noted("schema", f"{database}.{schema}", lambda: self.asking.has_schema(database, schema))
+
+    def _noted(self, question: str, about: Relation | str, ask: Callable[[], T]) -> T:
+        own = isinstance(about, Relation) and self.this is not None and about.key == self.this.key
+        self._is_of_this(own or (self.this is not None and str(about) == str(self.this)))
+        answer = ask()
+        self.noted.append((f"{question} {about}", repr(answer)))
+        return answer
+
+    def _is_of_this(self, is_of_this: bool) -> None:
+        if is_of_this and self.independent is None:
+            self.independent = len(self.noted)

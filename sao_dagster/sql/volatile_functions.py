@@ -1,0 +1,163 @@
+"""Which expressions give another value at another time, or by chance: by the name of a function, or a text that is read as a time."""
+
+from __future__ import annotations
+
+import re
+
+from sqlglot import exp
+
+from sao_dagster.core.policy import Expiry
+from sao_dagster.sql.dialects import Dialect
+
+_DAY = {"current_date", "curdate", "today", "utc_date", "yesterday"}
+_TIME = {
+    "now", "now64", "current_timestamp", "current_time", "current_datetime", "localtime", "localtimestamp", "current_localtimestamp",
+    "current_localtime", "sysdate", "systimestamp", "sysdatetime", "sysutcdatetime", "sysdatetimeoffset", "getdate", "getutcdate",
+    "clock_timestamp", "statement_timestamp", "transaction_timestamp", "get_current_timestamp", "get_current_time", "timeofday",
+    "utc_timestamp", "utc_time", "curtime", "unix_timestamp",
+}  # fmt: skip
+_CHANCE = {
+    "random", "rand", "randn", "rand32", "rand64", "randomblob", "randstr", "randconstant", "random_normal", "random_zipfian", "uniform", "normal",
+    "zipf", "shuffle", "reservoir_quantile", "sample", "setseed", "uuid", "uuidv4", "uuidv7", "gen_random_uuid", "gen_random_bytes", "gen_salt",
+    "generate_uuid", "generateuuidv4", "newid", "newsequentialid", "uuid_string", "monotonically_increasing_id",
+}  # fmt: skip
+_SESSION = {
+    "nextval", "currval", "lastval", "setval", "last_insert_id", "last_query_id", "found_rows", "connection_id", "current_connection_id",
+    "current_query", "current_query_id", "current_transaction_id", "current_setting", "getvariable", "getenv", "current_user", "session_user",
+    "system_user", "current_role", "current_account", "current_warehouse", "current_session", "current_statement", "current_transaction",
+    "current_region", "version", "stats", "write_log", "sleep_ms", "input_file_name",
+}  # fmt: skip
+_FAMILIES = r"pg_\w+|inet_(?:client|server)_\w+|txid_\w+|uuid_generate_v\w+|has_\w+_privilege"
+_STABLE = {
+    "pg_typeof", "pg_size_pretty", "pg_size_bytes", "pg_column_size", "pg_encoding_to_char", "pg_char_to_encoding", "pg_input_is_valid",
+}  # fmt: skip
+_FAMILY = re.compile(_FAMILIES)
+_BRACKETLESS = {
+    "sysdate",
+    "systimestamp",
+    "localtime",
+    "localtimestamp",
+    "current_time",
+    "current_role",
+    "session_user",
+    "current_user",
+}
+_OF_DAY = ("CurrentDate", "UtcDate")
+_OF_HOUR = [
+    "CurrentDatetime",
+    "CurrentTime",
+    "CurrentTimestamp",
+    "CurrentTimestampLTZ",
+    "Localtime",
+    "Localtimestamp",
+    "Systimestamp",
+    "UtcTime",
+    "UtcTimestamp",
+    "Rand",
+    "Randn",
+    "Randstr",
+    "Uniform",
+    "Normal",
+    "Zipf",
+    "Shuffle",
+    "Uuid",
+    "NextValueFor",
+    "CurrentUser",
+    "SessionUser",
+    "CurrentRole",
+    "CurrentAccount",
+    "CurrentVersion",
+    "CurrentWarehouse",
+    "CurrentSession",
+    "CurrentStatement",
+    "CurrentTransaction",
+    "CurrentRegion",
+    "CurrentIpAddress",
+]
+_EXPRESSIONS = {
+    kind: expiry
+    for names, expiry in ((_OF_DAY, Expiry.DAY), (_OF_HOUR, Expiry.HOUR))
+    for name in names
+    if (kind := getattr(exp, name, None)) is not None  # sqlglot learns some of them from version to version
+}
+_TIME_WORD = re.compile(r"\s*(now|today|tomorrow|yesterday)\b|.*\s(now|today|tomorrow|yesterday)\s*$", re.IGNORECASE)
+_KEEPS_TEXT = (exp.DPipe, exp.Concat, exp.Like, exp.ILike, exp.RegexpLike, exp.JSONExtract, exp.JSONExtractScalar)
+
+SIGNS = re.compile(
+    rf"\b(?:(?:{'|'.join(sorted(_TIME | _CHANCE | _SESSION))}|{_FAMILIES}|age)\s*\("
+    rf"|(?:{'|'.join(sorted(_DAY | _TIME | _BRACKETLESS))}|tablesample|sample|tomorrow|next\s+value|user)\b)",
+    re.IGNORECASE,
+)
+"""What SQL has in it wherever something in it is volatile; a good deal else has it too."""
+
+
+def expiry_of(node: exp.Expr) -> Expiry | None:
+    """Return when the value of an expression stops being true by itself, looking at its outermost function alone."""
+    known = _EXPRESSIONS.get(type(node))
+    if known is not None:
+        return known
+    if isinstance(node, exp.Anonymous):
+        return _function_expiry(node.name.lower(), len(node.expressions))
+    if isinstance(node, exp.Column) and not node.table and not node.this.args.get("quoted"):
+        return Expiry.HOUR if node.name.lower() in _BRACKETLESS else None
+    if isinstance(node, exp.TableSample):
+        return None if node.args.get("seed") else Expiry.HOUR
+    if isinstance(node, exp.Cast) and isinstance(node.this, exp.Literal) and node.this.is_string:
+        return None if node.is_type(*exp.DataType.TEXT_TYPES) else _text_expiry(node.this.name)
+    return None
+
+
+def _function_expiry(name: str, arguments: int) -> Expiry | None:
+    if name in _DAY or (name == "age" and arguments == 1):  # which counts from the current date
+        return Expiry.DAY
+    volatile = name in _TIME or name in _CHANCE or name in _SESSION or _FAMILY.fullmatch(name)
+    return Expiry.HOUR if volatile and name not in _STABLE else None
+
+
+def _text_expiry(text: str) -> Expiry | None:
+    match = _TIME_WORD.match(text)
+    if match is None:
+        return None
+    return Expiry.HOUR if (match[1] or match[2]).lower() == "now" else Expiry.DAY
+
+
+def expiry_in(node: exp.Expr, engine: Dialect) -> Expiry | None:
+    """Return the same as `expiry_of`, with what is volatile in one engine alone: `where day < 'tomorrow'` in PostgreSQL.
+
+    A text without a type takes that of what it stands beside, which is not known here, so it counts wherever it is not surely text.
+    """
+    found = expiry_of(node)
+    if found is not None or not engine.reads_words_as_times:
+        return found
+    if (
+        isinstance(node, exp.Column)
+        and not node.table
+        and not node.this.args.get("quoted")
+        and node.name.lower() == "user"
+    ):
+        return Expiry.HOUR
+    if (
+        isinstance(node, exp.Literal)
+        and node.is_string
+        and not isinstance(node.parent, exp.Cast)
+        and not _stays_text(node)
+    ):
+        return _text_expiry(node.name)
+    return None
+
+
+def _stays_text(node: exp.Expr) -> bool:
+    """Return whether a text without a type is surely none that is read as a time."""
+    parent = node.parent
+    if isinstance(parent, exp.Paren):
+        return _stays_text(parent)
+    if isinstance(parent, exp.Alias):
+        parent = parent.parent
+    if isinstance(parent, exp.Select):
+        return not isinstance(parent.parent, exp.SetOperation)
+    if isinstance(parent, exp.If) and isinstance(parent.parent, exp.Case):
+        node, parent = parent, parent.parent
+    if isinstance(parent, exp.Case) and node.arg_key in ("ifs", "default"):
+        results = [*(branch.args["true"] for branch in parent.args["ifs"]), *filter(None, [parent.args.get("default")])]
+        return all(isinstance(each, exp.Literal) and each.is_string for each in results) and _stays_text(parent)
+    return isinstance(parent, _KEEPS_TEXT)

@@ -1,0 +1,119 @@
+"""What in a query is volatile, which of its columns are bare, and what depends on a column that each build makes anew."""
+
+from __future__ import annotations
+
+import pytest
+
+from sao_dagster.core.policy import Expiry
+from sao_dagster.sql.volatile import Origin, volatility
+
+HOUR, DAY = Expiry.HOUR, Expiry.DAY
+BELOW = {
+    ("db", "main", "made"): {"loaded_at": Origin(tables=frozenset({"made"}))},
+    ("db", "main", "shown"): {"today": Origin(DAY)},
+}
+
+
+@pytest.mark.parametrize(
+    ("sql", "expiry", "bare"),
+    [
+        ("select id, now() as at from t", None, ["at"]),
+        ("select id, cast(now() as date) as at from t", None, ["at"]),
+        ("select id, now() from t", HOUR, []),
+        ("select id, random() as r from t order by 1 limit 3", None, ["r"]),
+        ("select id, random() as r from t order by 2 limit 3", HOUR, []),
+        ("select *, random() as r from t order by 2 limit 3", HOUR, []),
+        ("select id, random() as r from t order by r limit 3", HOUR, []),
+        ("select id, random() as r from t order by all limit 3", HOUR, []),
+        ("select id, now() as at, count(*) as n from t group by 1", None, ["at"]),
+        ("select id, now() as at, count(*) as n from t group by 1, 2", HOUR, []),
+        ("select id, now() as at, count(*) as n from t group by all", HOUR, []),
+        ("select distinct id, random() as r from t", HOUR, []),
+        ("select distinct on (id) id, random() as r from t", HOUR, []),
+        ("select id, random() as r from t qualify row_number() over (order by r) = 1", HOUR, []),
+        ("select id, random() as r from t union select id, 1 from u", HOUR, []),
+        ("select id, random() as r from t union all select id, 1 from u", None, ["r"]),
+        ("select id, now() as at, at + interval 1 day as later from t", HOUR, []),
+        ("select id from t limit (random() * 10)::int", HOUR, []),
+        ("with a as (select *, now() as at from t) select * from a", None, ["at"]),
+        ("with a as (select *, now() as at from t) select id from a", None, []),
+        ("with a as (select *, now() as at from t) select id from a where at > day", HOUR, []),
+        ("select id from (select id, current_date as d from t) as x where d > day", DAY, []),
+        ("select id, (select max(d) from (select current_date as d) as x) as d from t", DAY, []),
+        ("select age(born) as age from t", DAY, []),
+        ("select age(born, day) as age from t", None, []),
+        ("select reservoir_quantile(id, 0.5, 3) as q from t", HOUR, []),
+        ("select id from t using sample 10 rows", HOUR, []),
+        ("select txid_current() as x from t where current_setting('TimeZone') = 'UTC'", HOUR, ["x"]),
+        ("select id from t where id > getvariable('least')", HOUR, []),
+        ("select id from t where owner = current_user", HOUR, []),
+        ("select id from t where day < 'tomorrow'", None, []),
+    ],
+)
+def test_what_is_volatile(sql: str, expiry: Expiry | None, bare: list[str]) -> None:
+    found = volatility(sql, "duckdb")
+    assert (found.expiry, list(found.columns)) == (expiry, bare)
+
+
+@pytest.mark.parametrize(
+    ("sql", "expiry"),
+    [
+        ("select id from t where day < 'tomorrow'", DAY),
+        ("select id from t where at between 'yesterday' and 'now'", HOUR),
+        ("select day from t union all select 'today'", DAY),
+        ("select coalesce(day, 'today 12:00') as d from t", DAY),
+        ("select date 'today' as d, id from t order by 1", DAY),
+        ("select 'today' as word from t", None),
+        ("select case when id > 1 then 'today' else 'later' end as word from t", None),
+        ("select case when id > 1 then 'today' else day end as day from t", DAY),
+        ("select j ->> 'now' as j, 'today' || x as x, 'now'::text as y from t where word like 'now'", None),
+        ("select id from t where token = gen_random_bytes(4)", HOUR),
+        ("select id from t where pg_backend_pid() > 1 and inet_client_addr() is null", HOUR),
+        ("select id from t where pg_typeof(id) = 'integer'::regtype", None),
+        ("select id from t where owner = user", HOUR),
+    ],
+)
+def test_what_is_volatile_in_postgresql(sql: str, expiry: Expiry | None) -> None:
+    assert volatility(sql, "postgres").expiry == expiry
+
+
+@pytest.mark.parametrize(
+    ("sql", "reads", "bare"),
+    [
+        ("select id from db.main.made", (), []),
+        ("select * from db.main.made", (), ["loaded_at"]),
+        ("select m.*, 1 as one from db.main.made as m join t using (id)", (), ["loaded_at"]),
+        ("select id, loaded_at::date as made_on from db.main.made", (), ["made_on"]),
+        ("select * exclude (loaded_at) from db.main.made", (), []),
+        ("select count(*) as n from (select * from db.main.made where id is null) as x", (), []),
+        ("select id from db.main.made where loaded_at > day", ("made",), []),
+        ("select max(loaded_at) as at from db.main.made", ("made",), []),
+        ("select made from db.main.made", ("made",), []),
+        ("select columns('.*') from db.main.made", ("made",), []),
+        ("select id from db.main.made order by loaded_at limit 1", ("made",), []),
+        ("select * from db.main.made order by all limit 1", ("made",), []),
+        ("select id from t join db.main.made using (loaded_at)", ("made",), []),
+        ("select t.id from t natural join db.main.made", ("made",), []),
+        ("select id from t where at > (select max(loaded_at) from db.main.made)", ("made",), []),
+        ("select distinct * from db.main.made", ("made",), []),
+        ("select id from t where exists (select 1 from db.main.made as m where m.loaded_at > t.at)", ("made",), []),
+        ("this is no sql", ("made",), []),
+    ],
+)
+def test_what_depends_on_a_column_that_each_build_makes_anew(sql: str, reads: tuple[str, ...], bare: list[str]) -> None:
+    found = volatility(sql, "duckdb", {key: below for key, below in BELOW.items() if key[2] == "made"})
+    assert (found.reads, list(found.columns)) == (reads, bare)
+
+
+def test_a_bare_column_of_a_view_is_volatile_where_it_decides_something() -> None:
+    assert volatility("select id, today from db.main.shown", "duckdb", BELOW).expiry is None
+    assert volatility("select id from db.main.shown where day = today", "duckdb", BELOW).expiry is DAY
+
+
+def test_values_that_a_template_gives_at_another_time() -> None:
+    sql = "select id, '2000-01-01' as at from t where day < '{}'"
+    found = volatility(sql.format("2000-01-01"), "duckdb", variants=[(sql.format("2001-01-01"), DAY)])
+    assert (found.expiry, list(found.columns)) == (DAY, [])
+    bare = volatility("select id, 'a' as run from t", "duckdb", variants=[("select id, 'b' as run from t", HOUR)])
+    assert (bare.expiry, list(bare.columns)) == (None, ["run"])
+    assert volatility("select 1 as x", "duckdb", variants=[("select 1 as x, 2 as y", DAY)]).expiry is DAY
