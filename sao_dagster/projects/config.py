@@ -53,6 +53,11 @@ class SourceFreshness(Strict):
         return None if nothing else value
 
 
+_MERGE_KEYS = (  # of dbt-duckdb, which change what a merge does
+    "merge_clauses", "merge_insert_condition", "merge_on_using_columns", "merge_update_condition", "merge_update_set_expressions",
+)  # fmt: skip
+
+
 class NodeConfig(BaseModel):
     """Configuration of a model or a seed; dbt's keys, and this package's own.
 
@@ -155,6 +160,11 @@ class NodeConfig(BaseModel):
         """
         if self.contract.get("enforced"):
             raise UnsupportedError("contract: {enforced: true} is not supported; remove it or test the columns")
+        for key in _MERGE_KEYS:
+            if (self.model_extra or {}).get(key):
+                raise UnsupportedError(f"{key} is not supported; merge_update_columns and merge_exclude_columns are")
+        if self.merge_update_columns and self.merge_exclude_columns:
+            raise ProjectError("there are merge_update_columns and merge_exclude_columns; keep one of them")
         if self.sql_header:
             raise UnsupportedError("sql_header is not supported; use a pre_hook")
 

@@ -307,7 +307,7 @@ class DuckDBSession(Session):
                 cursor.execute(f"create or replace view {model.relation} as {sql}")
                 return True
             if model.materialized is Materialized.INCREMENTAL and is_view is not None and not full_refresh:
-                statements = Statements(cursor.execute, lambda table: by_name(described(cursor, table)))
+                statements = Statements(cursor.execute, lambda table: by_name(described(cursor, table)), "duckdb")
                 add_increment(statements, model, compiled.incremental_sql or compiled.sql)
             else:
                 cursor.execute(f"create or replace table {model.relation} as {sql}")

@@ -264,7 +264,9 @@ class PostgresSession(Session):
             if model.materialized is Materialized.INCREMENTAL and is_view is False and not full_refresh:
                 self._build_ids.hold_for_change(connection, [target])
                 statements = Statements(
-                    lambda sql: connection.execute(sql.encode()), lambda table: by_name(columns_of(connection, table))
+                    lambda sql: connection.execute(sql.encode()),
+                    lambda table: by_name(columns_of(connection, table)),
+                    "postgres",
                 )
                 add_increment(statements, model, compiled.incremental_sql or compiled.sql)
                 return False

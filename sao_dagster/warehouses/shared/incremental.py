@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from sao_dagster.core.nodes import IncrementalStrategy, Model, OnSchemaChange
 from sao_dagster.core.relations import quote
 from sao_dagster.errors import WarehouseError
+from sao_dagster.sql.qualify import qualified, split
 from sao_dagster.sql.text import embeddable
 
 _INCOMING = "__sao_incoming"
+_DEST, _SOURCE = "DBT_INTERNAL_DEST", "DBT_INTERNAL_SOURCE"  # dbt's names, which predicates may use
 
 
 @dataclass(frozen=True)
@@ -21,44 +22,76 @@ class Statements:
     Attributes:
         execute: Runs a statement.
         columns: Returns names as written and types of a table, by lower-case name.
+        dialect: sqlglot's name of the dialect.
     """
 
     execute: Callable[[str], object]
     columns: Callable[[str], Mapping[str, tuple[str, str]]]
+    dialect: str
 
 
 def add_increment(run: Statements, model: Model, sql: str) -> None:
-    """Bring the rows of `sql` into a table that is there, in the model's way."""
+    """Bring the rows of `sql` into a table that is there, in the model's way.
+
+    Raises:
+        WarehouseError: The statement fails, or a column to update is not there.
+    """
     target = str(model.relation)
     run.execute(f"create temporary table {_INCOMING} as {embeddable(sql)}")
     columns = _reconcile_columns(run, model)
     names = ", ".join(quote(name) for name in columns)
-    keys = [quote(key) if re.fullmatch(r"\w+", key) else key for key in model.unique_key]
-    predicates = "".join(f" and ({predicate})" for predicate in model.incremental_predicates)
+    keys = [key for listed in model.unique_key for key in split(listed, run.dialect)]
+    there = {name.lower() for name in columns}
+
+    def of(table: str, expression: str) -> str:
+        """Return an expression over one of the two tables."""
+        named = _same(expression, columns)
+        if named:
+            return f"{table}.{quote(named[0])}"
+        return qualified(expression, table, there, run.dialect, also=model.relation.identifier)
+
+    matches = " and ".join(f"({of(_DEST, key)}) = ({of(_SOURCE, key)})" for key in keys)
+    matches += "".join(f" and ({of(_DEST, predicate)})" for predicate in model.incremental_predicates)
     if model.incremental_strategy is IncrementalStrategy.MERGE:
-        matches = " and ".join(f"DBT_INTERNAL_DEST.{key} = DBT_INTERNAL_SOURCE.{key}" for key in keys)
-        updated = [
-            name
-            for name in columns
-            if (not model.merge_update_columns or name in model.merge_update_columns)
-            and name not in model.merge_exclude_columns
-        ]
-        assignments = ", ".join(f"{quote(name)} = DBT_INTERNAL_SOURCE.{quote(name)}" for name in updated)
+        assignments = ", ".join(f"{quote(name)} = {_SOURCE}.{quote(name)}" for name in _updated(model, columns))
+        update = f"when matched then update set {assignments} " if assignments else ""
         run.execute(
-            f"merge into {target} as DBT_INTERNAL_DEST using {_INCOMING} as DBT_INTERNAL_SOURCE on {matches}{predicates} "
-            f"when matched then update set {assignments} "
+            f"merge into {target} as {_DEST} using {_INCOMING} as {_SOURCE} on {matches} {update}"
             f"when not matched then insert ({names}) values "
-            f"({', '.join(f'DBT_INTERNAL_SOURCE.{quote(name)}' for name in columns)})"
+            f"({', '.join(f'{_SOURCE}.{quote(name)}' for name in columns)})"
         )
     else:
         if keys and model.incremental_strategy is IncrementalStrategy.DELETE_INSERT:
-            matches = " and ".join(f"DBT_INTERNAL_DEST.{key} = DBT_INTERNAL_SOURCE.{key}" for key in keys)
-            run.execute(
-                f"delete from {target} as DBT_INTERNAL_DEST using {_INCOMING} as DBT_INTERNAL_SOURCE "
-                f"where {matches}{predicates}"
-            )
+            run.execute(f"delete from {target} as {_DEST} using {_INCOMING} as {_SOURCE} where {matches}")
         run.execute(f"insert into {target} ({names}) select {names} from {_INCOMING}")
     run.execute(f"drop table {_INCOMING}")
+
+
+def _updated(model: Model, columns: Sequence[str]) -> list[str]:
+    """Return the columns that a merge updates, as the table writes them.
+
+    https://docs.getdbt.com/reference/resource-configs/merge-configs
+    """
+    chosen = columns
+    if model.merge_update_columns:
+        unknown = [name for name in model.merge_update_columns if not _same(name, columns)]
+        if unknown:
+            raise WarehouseError(f"merge_update_columns: {model.name} has no column {', '.join(unknown)}")
+        chosen = [column for name in model.merge_update_columns for column in _same(name, columns)]
+    excluded = {column for name in model.merge_exclude_columns for column in _same(name, columns)}
+    return [name for name in columns if name in chosen and name not in excluded]
+
+
+def _same(name: str, columns: Sequence[str]) -> list[str]:
+    """Return the columns that a name means: the one that is written so, else those that differ in case only.
+
+    >>> _same("MADE", ["id", "made"]), _same('"Made"', ["Made", "made"]), _same("a || b", ["a", "b"])
+    (['made'], ['Made'], [])
+    """
+    bare = name[1:-1] if len(name) > 2 and name[0] == name[-1] and name[0] in '"`' else name
+    if bare in columns:
+        return [bare]
+    return [column for column in columns if column.lower() == bare.lower()]
 
 
 def _reconcile_columns(run: Statements, model: Model) -> list[str]:
