@@ -17,7 +17,7 @@ from sao_dagster.core.connection import ConnectionSettings
 from sao_dagster.core.data_version import DataVersion
 from sao_dagster.core.hashing import JSON, digest
 from sao_dagster.core.inputs import UndeclaredInput
-from sao_dagster.core.policy import Expiry, RefreshPolicy
+from sao_dagster.core.policy import AtTime, Expiry, RefreshPolicy
 from sao_dagster.core.proofs import Assertion
 from sao_dagster.core.relations import Relation
 from sao_dagster.errors import Location, SaoError, words_of
@@ -398,7 +398,8 @@ class Source:
         files: Paths and globs, if it is read from files; relative paths start at the project's folder.
         expression: What SQL reads from: the relation, or a table function over the files.
         loaded_at_field: A column or expression whose greatest value is the data version.
-        loaded_at_query: A query whose single value is the data version.
+        loaded_at_query: A query whose single value is the data version; a template until the project is put together, and after
+            that where its text depends on the time.
         filter: A condition on the rows that `loaded_at_field` looks at.
         warn_after: Age (of the greatest `loaded_at` value) from which the source is reported as late.
         error_after: Age from which it fails its check.
@@ -411,7 +412,7 @@ class Source:
     expression: str
     files: tuple[str, ...] = ()
     loaded_at_field: str | None = None
-    loaded_at_query: str | None = None
+    loaded_at_query: str | AtTime | None = None
     filter: str | None = None
     warn_after: timedelta | None = None
     error_after: timedelta | None = None
@@ -432,10 +433,18 @@ class Source:
         """
         return source_id(self.source_name, self.table_name)
 
+    def loaded_at_sql(self, now: datetime) -> str:
+        """Return the query for its newest `loaded_at` value at a time (UTC)."""
+        if self.loaded_at_query:
+            return self.loaded_at_query if isinstance(self.loaded_at_query, str) else self.loaded_at_query(now)
+        where = f" where {self.filter}" if self.filter else ""
+        return f"select max({self.loaded_at_field}) from {self.expression}{where}"
+
     @property
     def has_age_limit(self) -> bool:
-        """Whether its age is checked."""
-        return self.warn_after is not None or self.error_after is not None
+        """Whether its age is checked; without `loaded_at_field` or `loaded_at_query` it has none."""
+        is_limited = self.warn_after is not None or self.error_after is not None
+        return is_limited and bool(self.loaded_at_field or self.loaded_at_query)
 
 
 def source_id(source_name: str, table_name: str) -> str:

@@ -101,6 +101,6 @@ def _metadata(seen: Observation, name: str) -> dict[str, Any]:
         metadata["dagster/column_schema"] = dg.TableSchema(
             [dg.TableColumn(column, kind) for column, kind in seen.columns[name]]
         )
-    if name in seen.loaded_at:
-        metadata["dagster/last_updated_timestamp"] = dg.MetadataValue.timestamp(seen.loaded_at[name])
+    if name in seen.loaded_at and (time := seen.loaded_at[name].time) is not None:
+        metadata["dagster/last_updated_timestamp"] = dg.MetadataValue.timestamp(time)
     return metadata

@@ -5,11 +5,12 @@ from __future__ import annotations
 import time
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from functools import partial
 
 from sao_dagster.core.data_version import DataVersion
 from sao_dagster.core.decide_test import TestDecision, TestOutcome, TestReason, decide_test, verdict_of
+from sao_dagster.core.evidence import Evidence
 from sao_dagster.core.explain import describe_refuted
 from sao_dagster.core.hashing import JSON, digest
 from sao_dagster.core.nodes import CODE_SCHEME, DataTest, Materialized
@@ -20,6 +21,7 @@ from sao_dagster.core.selection import Selection
 from sao_dagster.errors import WarehouseError, words_of
 from sao_dagster.run.context import RunContext
 from sao_dagster.run.events import Message, TestResult, freshness_test
+from sao_dagster.run.observe import LoadedAt
 from sao_dagster.run.prove import Prover
 from sao_dagster.run.schedule import RunStep
 from sao_dagster.run.test_sql import Statement, alone_statement, statements_for
@@ -234,33 +236,39 @@ class TestSteps:
         return result
 
 
-def source_ages(project: Project, loaded_at: Mapping[str, datetime], now: datetime, mode: Mode) -> Iterator[TestResult]:
+def source_ages(project: Project, loaded_at: Mapping[str, LoadedAt], now: datetime, mode: Mode) -> Iterator[TestResult]:
     """Yield the checks of the ages of sources that have limits; neither limit holds anything back.
+
+    A source whose age is not known is as late as can be.
 
     Args:
         project: The project.
-        loaded_at: By source, the time of its newest data (UTC).
+        loaded_at: By source, what it says of its newest data.
         now: The time (UTC).
         mode: How the run decides.
     """
-    for name, newest in sorted(loaded_at.items()):
+    for name, said in sorted(loaded_at.items()):
         source = project.sources[name]
         if not source.has_age_limit:
             continue
-        age = now - newest
+        age = timedelta.max if said.time is None else now - said.time
         late = source.error_after is not None and age > source.error_after
         aging = source.warn_after is not None and age > source.warn_after
         check = freshness_test(source)
+        evidence: Evidence = {}
+        if said.time is not None:
+            evidence = {"loaded_at": said.time.isoformat(), "age_seconds": age.total_seconds()}
         yield TestResult(
             test=check,
             decision=TestDecision(
                 test=check.name,
                 outcome=TestOutcome.RAN,
                 reason=TestReason.FORCED if mode is not Mode.STATE_AWARE else TestReason.NEW_DATA,
-                evidence={"loaded_at": newest.isoformat(), "age_seconds": age.total_seconds()},
+                evidence=evidence,
             ),
             verdict=Verdict.FAIL if late else Verdict.WARN if aging else Verdict.PASS,
             failures=int(late or aging),
+            error=said.problem or None,
         )
 
 

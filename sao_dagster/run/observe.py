@@ -36,6 +36,8 @@ from sao_dagster.warehouses.protocol import (
 )
 from sao_dagster.warehouses.shared.files import files_version
 
+_SOME_TIME = datetime(2000, 1, 1, tzinfo=timezone.utc)  # so that what is asked is the same text at any time
+
 
 @dataclass(frozen=True, kw_only=True)
 class Observation:
@@ -48,7 +50,7 @@ class Observation:
         movements: By source and by node, what showed that it was written to (`Session.movements`), before its version was read.
         catalog: What is in the warehouse.
         columns: By relation that is read, and by source, names and types as the warehouse has them.
-        loaded_at: By source with a `loaded_at` setting, the time of its newest data (UTC).
+        loaded_at: By source with a `loaded_at` setting, what that says of its newest data.
         seconds: How long it took to read all this.
     """
 
@@ -58,7 +60,7 @@ class Observation:
     movements: Mapping[str, str] = field(default_factory=dict)
     catalog: Catalog = field(default_factory=dict)
     columns: Mapping[str, tuple[tuple[str, str], ...]] = field(default_factory=dict)
-    loaded_at: Mapping[str, datetime] = field(default_factory=dict)
+    loaded_at: Mapping[str, LoadedAt] = field(default_factory=dict)
     seconds: float = 0.0
 
 
@@ -105,7 +107,7 @@ def observe(
     own = [name for name in selection.nodes if name in facts.records] if verify else []
     holding = [name for name in (*own, *beside) if project.nodes[name].materialized.holds_data]
     tokens = movements_of(project, session, catalog, [*(each.id for each in sources), *holding])
-    versions, loaded_at = _source_versions(project, sources, session, capabilities, reader, give_up)
+    versions, loaded_at = _source_versions(project, sources, session, capabilities, reader, now, give_up)
     undeclared = UndeclaredVersions(
         session, project.dialect, project.root, lambda relations: reader.read(dict.fromkeys(relations, ())), now
     )
@@ -299,30 +301,43 @@ def _is_known_by_content(project: Project, name: str, records: Mapping[str, Buil
     return project.nodes[name].materialized.holds_data and not is_build
 
 
+@dataclass(frozen=True)
+class LoadedAt:
+    """What a source says of its newest data.
+
+    Attributes:
+        value: As text; None where it could not be read.
+        time: As a time (UTC); None where it is none.
+        problem: Why its age is not known; empty where it is.
+    """
+
+    value: str | None = None
+    time: datetime | None = None
+    problem: str = ""
+
+
 def _source_versions(
     project: Project,
     sources: Iterable[Source],
     session: Session,
     capabilities: Capabilities,
     reader: _CachedContents,
+    now: datetime,
     give_up: float,
-) -> tuple[dict[str, DataVersion | None], dict[str, datetime]]:
-    """Return versions by source, and by source with a `loaded_at` setting the time of its newest data; what is not read is None."""
+) -> tuple[dict[str, DataVersion | None], dict[str, LoadedAt]]:
+    """Return versions by source, None where one is not read; and what those with a `loaded_at` setting say."""
     versions: dict[str, DataVersion | None] = {}
-    loaded_at: dict[str, datetime] = {}
+    loaded_at: dict[str, LoadedAt] = {}
     content: dict[str, Relation] = {}
     for source in sources:
         if source.loaded_at_query or source.loaded_at_field:
-            value = _loaded_at(source, session) if time.monotonic() < give_up else None
-            versions[source.id] = (
-                loaded_at_version(
-                    value[0], source.expression, source.loaded_at_field, source.filter, source.loaded_at_query
-                )
-                if value
-                else None
+            in_time = time.monotonic() < give_up
+            said = (
+                _loaded_at(source, session, now) if in_time else LoadedAt(problem="there was no time left to read it")
             )
-            if value and value[1]:
-                loaded_at[source.id] = value[1]
+            asked = source.loaded_at_sql(_SOME_TIME)
+            versions[source.id] = None if said.value is None else loaded_at_version(said.value, asked)
+            loaded_at[source.id] = said
         elif source.relation is None:
             versions[source.id] = files_version(source, project.root)
         elif capabilities.source_versions is VersionsBy.NONE:
@@ -336,20 +351,19 @@ def _source_versions(
     return versions, loaded_at
 
 
-def _loaded_at(source: Source, session: Session) -> tuple[str, datetime | None] | None:
-    """Return the newest `loaded_at` value, as text and as a time, or None where it cannot be read."""
-    where = f" where {source.filter}" if source.filter else ""
-    sql = source.loaded_at_query or f"select max({source.loaded_at_field}) from {source.expression}{where}"
+def _loaded_at(source: Source, session: Session, now: datetime) -> LoadedAt:
+    """Return the newest `loaded_at` value of a source."""
     try:
-        rows = session.query(sql).rows
-    except WarehouseError:
-        return None
-    if not rows:
-        return None
-    value = rows[0][0]
+        rows = session.query(source.loaded_at_sql(now)).rows
+    except WarehouseError as error:
+        return LoadedAt(problem=str(error))
+    value = rows[0][0] if rows else None
+    if value is None:
+        return LoadedAt(str(value) if rows else None, problem="there are no rows to tell its age by")
     if isinstance(value, datetime) and value.tzinfo is not None:  # a point in time, whatever the zone of the session
         value = value.astimezone(timezone.utc)
-    return str(value), _as_time(value)
+    found = _as_time(value)
+    return LoadedAt(str(value), found, "" if found else f"{value!r} is not a time; cast it to a timestamp")
 
 
 def _as_time(value: object) -> datetime | None:

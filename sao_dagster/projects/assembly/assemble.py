@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from typing import Any
 
-from sao_dagster.core.nodes import Materialized, NodeError, RunTemplate
+from sao_dagster.core.nodes import Materialized, NodeError, RunTemplate, Source
 from sao_dagster.core.policy import soonest
 from sao_dagster.core.project import Notice, Project
 from sao_dagster.core.relations import Relation
@@ -25,7 +25,7 @@ from sao_dagster.projects.config import NodeConfig, is_code, parse_config, unkno
 from sao_dagster.projects.declarations import Declarations, NodeDeclaration, error_in, merge_layers
 from sao_dagster.projects.sao_file import moved_variables
 from sao_dagster.projects.templates.context_objects import Namespace
-from sao_dagster.projects.templates.deferred import StatementTemplate
+from sao_dagster.projects.templates.deferred import StatementTemplate, TimedExpression
 from sao_dagster.projects.templates.jinja import builtin_macros
 from sao_dagster.projects.templates.render import Render, RenderSubject, RenderTrace, TemplateContext
 from sao_dagster.projects.templates.template_run import OTHER_RUNS, PINNED, TemplateRun, real_run
@@ -79,7 +79,7 @@ class _Assembly:
         )
         made = {draft.id: models.node(draft) for draft in self.drafts.in_order()}
         nodes = {name: made[name] for name in self.drafts.by_id}
-        sources = {source.id: source for source in self.declared.sources}
+        sources = {source.id: self._source(source) for source in self.declared.sources}
         skeleton = Project(
             name=self.declared.name,
             environment=self.declared.environment,
@@ -235,6 +235,31 @@ class _Assembly:
         return any(
             name.endswith(("generate_schema_name", "generate_alias_name", "generate_database_name")) for name in own
         )
+
+    def _source(self, source: Source) -> Source:
+        """Return a source with its `loaded_at_query` rendered: that may name `this`, other sources and models, and macros.
+
+        One that cannot be rendered is left as it is, so that the check of its age fails; a notice says why.
+        """
+        query = source.loaded_at_query
+        if not isinstance(query, str) or not any(mark in query for mark in ("{{", "{%", "{#")):
+            return source
+        subject = RenderSubject(
+            name=source.id,
+            path=source.location.path if source.location else "",
+            package=self.context.project_name,
+            this=self.drafts.place_of(source),
+            this_text=source.expression,
+            resource_type="source",
+        )
+        rendering = Render(self.context, subject, execute=True)
+        try:
+            text = rendering.text(query)
+        except SaoError as error:
+            self.drafts.notices.append(Notice(f"the loaded_at_query of {source.id}: {error.message}", source.location))
+            return source
+        at_time = TimedExpression(self.context, subject, query) if rendering.trace.needs_run else text
+        return replace(source, loaded_at_query=at_time)
 
     def _resolve(self, draft: Draft) -> None:
         """Find out what a draft reads; of a broken one, what is there of it."""

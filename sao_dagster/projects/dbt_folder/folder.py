@@ -453,7 +453,7 @@ class _Folder:
         config = merge_layers(layer, self.settings.rendered(source.config), self.settings.rendered(table.config))
         if config.get("enabled") is False:
             return None
-        return read_table(
+        read = read_table(
             self.settings,
             source,
             table,
@@ -463,6 +463,10 @@ class _Folder:
             engine=dialect_named(self.declared.dialect),
             where=where,
         )
+        if (read.warn_after or read.error_after) and not read.has_age_limit:
+            message = f"the freshness of {source.name}.{table.name} is not checked; give it a loaded_at_field or a loaded_at_query"
+            self.declared.notices.append(Notice(message, where))
+        return read
 
     def _unread_table(self, source: SourceProperties, table: TableProperties, where: Location) -> Source:
         """Return a table of a source of which no more is known than its name."""

@@ -15,7 +15,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from sao_dagster.core.nodes import NodeError
 from sao_dagster.core.project import Notice
 from sao_dagster.errors import Location, ProjectError
-from sao_dagster.projects.config import SourceFreshness, Strings, describe_error
+from sao_dagster.projects.config import Strings, describe_error
 
 _Loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
@@ -88,7 +88,7 @@ class TableProperties(_Tested):
     columns: list[ColumnProperties] = []
     loaded_at_field: str | None = None
     loaded_at_query: str | None = None
-    freshness: SourceFreshness | None = None
+    freshness: Any = None  # checked when it is merged with that of other places
     tags: Strings = []
     external: Any = None
     quoting: Any = None
@@ -104,7 +104,7 @@ class SourceProperties(_Properties):
     tables: list[TableProperties] = []
     loaded_at_field: str | None = None
     loaded_at_query: str | None = None
-    freshness: SourceFreshness | None = None
+    freshness: Any = None  # checked when it is merged with that of other places
     tags: Strings = []
     loader: Any = None
     quoting: Any = None

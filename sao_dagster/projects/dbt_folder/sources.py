@@ -44,31 +44,11 @@ def read_table(
     Raises:
         ProjectError: It has two ways to tell what is new, or a wrong value.
     """
-
-    def setting(name: str) -> Any:
-        own = (
-            table.config.get(name),
-            getattr(table, name),
-            source.config.get(name),
-            getattr(source, name),
-            config.get(name),
-        )
-        return next((value for value in own if value is not None), None)
-
-    cancelled = "freshness" in table.model_fields_set and table.freshness is None
-    freshness = None if cancelled else setting("freshness")
-    if isinstance(freshness, Mapping):
-        freshness = checked(SourceFreshness, freshness, f"{source.name}.{table.name}", where)
-    field_, query = setting("loaded_at_field"), setting("loaded_at_query")
-    if table.loaded_at_field or table.config.get("loaded_at_field"):
-        query = table.loaded_at_query or table.config.get("loaded_at_query")
-    elif table.loaded_at_query or table.config.get("loaded_at_query"):
-        field_ = None
+    name = f"{source.name}.{table.name}"
+    freshness = _freshness(settings, source, table, config, name, where)
+    field_, query = _loaded_at(source, table, config)
     if field_ and query:
-        raise ProjectError(
-            f"{source.name}.{table.name} has both loaded_at_field and loaded_at_query; keep one",
-            location=where,
-        )
+        raise ProjectError(f"{name} has both loaded_at_field and loaded_at_query; keep one", location=where)
     meta = {
         **source.meta,
         **(source.config.get("meta") or {}),
@@ -92,7 +72,7 @@ def read_table(
         expression=expression,
         files=files,
         loaded_at_field=settings.text(field_) if field_ else None,
-        loaded_at_query=settings.text(query) if query else None,
+        loaded_at_query=query or None,
         filter=settings.text(freshness.filter) if freshness and freshness.filter else None,
         warn_after=freshness.warn_after.age if freshness and freshness.warn_after else None,
         error_after=freshness.error_after.age if freshness and freshness.error_after else None,
@@ -105,6 +85,52 @@ def read_table(
         tags=tuple(dict.fromkeys([*source.tags, *table.tags, *listed(config.get("tags"))])),
         meta=meta,
     )
+
+
+def _freshness(
+    settings: Settings,
+    source: SourceProperties,
+    table: TableProperties,
+    config: Mapping[str, Any],
+    name: str,
+    where: Location,
+) -> SourceFreshness | None:
+    """Return the limits of a table: its own over its source's over the project's, limit by limit; `null` cancels what is above it.
+
+    As dbt merges them: https://docs.getdbt.com/reference/resource-properties/freshness
+    """
+    merged: Mapping[str, Any] | None = {}
+    for place in (source, table):
+        own = place.freshness if "freshness" in place.model_fields_set else {}
+        for layer in (own, settings.rendered(place.config).get("freshness", {})):
+            if layer is not None and not isinstance(layer, Mapping):
+                raise ProjectError(f"the freshness of {name} is a mapping or null, got {layer!r}", location=where)
+            merged = None if layer is None else _over(merged or {}, layer)
+    if merged == {}:
+        merged = config.get("freshness")
+    return None if merged is None else checked(SourceFreshness, merged, name, where)
+
+
+def _over(base: Mapping[str, Any], layer: Mapping[str, Any]) -> dict[str, Any]:
+    """Return limits with those of a layer over them: counts and periods one by one."""
+    found = {**base, **layer}
+    for limit in ("warn_after", "error_after"):
+        below, above = base.get(limit), layer.get(limit)
+        if isinstance(below, Mapping) and isinstance(above, Mapping):
+            found[limit] = {**below, **{key: value for key, value in above.items() if value is not None}}
+    return found
+
+
+def _loaded_at(
+    source: SourceProperties, table: TableProperties, config: Mapping[str, Any]
+) -> tuple[str | None, str | None]:
+    """Return the `loaded_at_field` and the `loaded_at_query` of a table; what it says itself, or its source, takes the place of the rest."""
+    for place in (table, source):
+        keys = ("loaded_at_field", "loaded_at_query")
+        if any(key in place.config or key in place.model_fields_set for key in keys):
+            field_, query = (place.config.get(key) or getattr(place, key) for key in keys)
+            return field_, query
+    return config.get("loaded_at_field"), config.get("loaded_at_query")
 
 
 def external_location(text: str, root: Path) -> tuple[tuple[str, ...], str]:

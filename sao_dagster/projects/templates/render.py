@@ -107,6 +107,7 @@ class RenderSubject:
         path: Its file, for messages.
         package: Where macros are looked up first.
         this: Its relation, where it has one.
+        this_text: What is written into SQL for it, where that is not the relation.
         config: Its settled configuration, for `config.get`.
         resource_type: `model`, `test`, `seed` or `operation`.
     """
@@ -115,6 +116,7 @@ class RenderSubject:
     path: str
     package: str
     this: Relation | None = None
+    this_text: str | None = None
     config: Mapping[str, Any] = field(default_factory=dict)
     resource_type: str = "model"
 
@@ -248,7 +250,9 @@ class Render:
             "is_incremental": self._is_incremental,
             "execute": self._execute,
             "target": Namespace("target", self.context.target),
-            "this": RelationValue(subject.this or self.context.engine.relation(None, "unresolved", subject.name)),
+            "this": RelationValue(
+                subject.this or self.context.engine.relation(None, "unresolved", subject.name), subject.this_text
+            ),
             "adapter": self._adapter,
             "api": Namespace("api", {"Relation": Namespace("api.Relation", {"create": self._create_relation}), "Column": self._column}),
             "exceptions": Namespace(
