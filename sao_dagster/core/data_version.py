@@ -91,12 +91,12 @@ def definition_version(definition: str | None) -> DataVersion:
     return DataVersion("definition/1", digest(definition))
 
 
-def loaded_at_version(value: str, asked: str) -> DataVersion:
+def loaded_at_version(value: str, *asked: str | None) -> DataVersion:
     """Return the version of a source that says how new its data is. Answers to different questions are not compared.
 
     Args:
         value: The newest time.
-        asked: The query for it.
+        asked: What was asked: what SQL reads the source from, the column, the filter, or the user's own query.
     """
     return DataVersion(f"loaded_at/2-{digest(asked)[:6]}", value)
 

@@ -471,7 +471,7 @@ class DataTest:
         reads: All nodes and sources it reads.
         version: Fingerprint of the SQL and of the settings that turn rows into a verdict, by `CODE_SCHEME`.
         fail_calc: The aggregate over the failing rows that gives the number of failures.
-        warn_if: A condition on the number of failures, such as `>10`.
+        warn_if: A condition on the number of failures, as SQL writes it after a value: `>10`, `between 5 and 10`.
         error_if: The same for an error.
         shares_statement: Whether it runs in one statement with the others of its model.
         asserts: What it says of the relation it tests when it passes; None where its settings or its SQL are not the usual ones.

@@ -10,7 +10,6 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, create_model, field_validator
 
-from sao_dagster.core.decide_test import parse_condition
 from sao_dagster.core.nodes import NATIVE, IncrementalStrategy, Materialized, OnSchemaChange, Severity
 from sao_dagster.core.policy import POLICY_KEYS, AtTime, Period, RefreshPolicy
 from sao_dagster.errors import Location, ProjectError, UnsupportedError
@@ -278,12 +277,6 @@ class TestConfig(Strict):
     @classmethod
     def _case(cls, value: Any) -> Any:
         return value.lower() if isinstance(value, str) else value
-
-    @field_validator("warn_if", "error_if")
-    @classmethod
-    def _condition(cls, value: str) -> str:
-        parse_condition(value)
-        return value
 
     @property
     def is_default(self) -> bool:

@@ -37,7 +37,7 @@ class TestAnswer:
     Attributes:
         test: The test.
         verdict: What its failures mean.
-        failures: How many there are.
+        failures: How many there are; none where the verdict is a pass, as in dbt.
         statement: Which statement it was part of; empty for one that is broken as it is written.
         seconds: Its share of the time of that statement.
         sample: Some failing rows, as text by column.
@@ -73,7 +73,7 @@ def _run(session: Session, statement: Statement) -> Iterator[TestAnswer]:
     try:
         for test in statement.tests:
             _keep_failures(session, test)
-        counts = {int(number): _count(failures) for number, failures in session.query(statement.sql).rows}
+        answers = {int(number): answer for number, *answer in session.query(statement.sql).rows}
     except Exception as error:  # noqa: BLE001 - drivers may raise anything; it is this test that has the error
         if len(statement.tests) > 1:  # so that the error belongs to the test that has it
             for test in statement.tests:
@@ -90,14 +90,16 @@ def _run(session: Session, statement: Statement) -> Iterator[TestAnswer]:
         return
     share = (time.perf_counter() - started) / len(statement.tests)
     for number, test in enumerate(statement.tests):
-        failures = counts.get(number, 0)
+        failures, should_warn, should_error = answers.get(number, (0, False, False))
+        verdict = verdict_of(test.severity, should_warn=_holds(should_warn), should_error=_holds(should_error))
+        passed = verdict is Verdict.PASS
         yield TestAnswer(
             test=test,
-            verdict=verdict_of(test, failures),
-            failures=failures,
+            verdict=verdict,
+            failures=0 if passed else _count(failures),
             statement=statement.id,
             seconds=share,
-            sample=_sample(session, test) if failures else (),
+            sample=() if passed else _sample(session, test),
         )
 
 
@@ -110,6 +112,11 @@ def _keep_failures(session: Session, test: DataTest) -> None:
 def _count(value: object) -> int:
     """Return a number of failures; a `fail_calc` over no rows may be null, which is none."""
     return 0 if value is None else int(float(str(value)))
+
+
+def _holds(value: object) -> bool:
+    """Return whether a condition holds; one over a null does not, and some warehouses write truth values as text or numbers."""
+    return value.lower() in ("true", "t", "1", "yes") if isinstance(value, str) else bool(value)
 
 
 def _sample(session: Session, test: DataTest) -> tuple[dict[str, JSON], ...]:

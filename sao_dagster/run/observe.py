@@ -335,8 +335,9 @@ def _source_versions(
             said = (
                 _loaded_at(source, session, now) if in_time else LoadedAt(problem="there was no time left to read it")
             )
-            asked = source.loaded_at_sql(_SOME_TIME)
-            versions[source.id] = None if said.value is None else loaded_at_version(said.value, asked)
+            query = source.loaded_at_sql(_SOME_TIME) if source.loaded_at_query else None
+            asked = (source.expression, source.loaded_at_field, source.filter, query)
+            versions[source.id] = None if said.value is None else loaded_at_version(said.value, *asked)
             loaded_at[source.id] = said
         elif source.relation is None:
             versions[source.id] = files_version(source, project.root)

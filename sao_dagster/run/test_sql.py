@@ -1,7 +1,7 @@
 """The statements that data tests become: one for all tests of a model that may share it, one each otherwise.
 
-Each branch of a shared statement is the test's own query under a `count(*)`, so its failures are exactly those
-it would have alone. (One scan with several distinct counts is no faster on large tables, and needs more memory.)
+Each branch of a shared statement is the test's own query under a `count(*)`, with its conditions asked of that, so its failures and
+its verdict are exactly those it would have alone: what dbt's `get_test_sql` asks. (One scan with several distinct counts is no faster on large tables, and needs more memory.)
 """
 
 from __future__ import annotations
@@ -32,8 +32,8 @@ def statements_for(name: str, tests: Iterable[DataTest]) -> tuple[Statement, ...
         tests: The tests to run.
 
     >>> test = lambda name, sql: DataTest(name=name, kind="k", tested="m", sql=sql, reads=("m",), version="")
-    >>> for each in statements_for("m", [test("a", "select 1"), test("b", "select 2")]): print(each.id, each.sql)
-    m select 0 as test, count(*) as failures from (select 1) as t union all select 1 as test, count(*) as failures from (select 2) as t
+    >>> for each in statements_for("m", [test("a", "select 1")]): print(each.id, each.sql)
+    m select 0 as test, count(*) as failures, count(*) != 0 as should_warn, count(*) != 0 as should_error from (select 1) as t
     """
     shared: list[DataTest] = []
     alone: list[DataTest] = []
@@ -54,7 +54,8 @@ def alone_statement(test: DataTest) -> Statement:
 
 def _union(tests: Sequence[DataTest]) -> str:
     return " union all ".join(
-        f"select {number} as test, {test.fail_calc} as failures from ({embeddable(source(test))}) as t"
+        f"select {number} as test, {test.fail_calc} as failures, {test.fail_calc} {test.warn_if} as should_warn, "
+        f"{test.fail_calc} {test.error_if} as should_error from ({embeddable(source(test))}) as t"
         for number, test in enumerate(tests)
     )
 

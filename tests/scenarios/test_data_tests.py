@@ -130,7 +130,7 @@ def test_an_error_blocks_everything_below_and_a_warning_does_not(shop: World) ->
         ("{error_if: '>5'}", "warn", 3),
         ("{warn_if: '>5', error_if: '>5'}", "pass", 3),
         ("{error_if: '>2', warn_if: '>0'}", "fail", 3),
-        ("{severity: warn, error_if: '>1', warn_if: '>10'}", "pass", 3),
+        ("{severity: warn, error_if: '>1', warn_if: '>10'}", "pass", 0),
         ("{limit: 2}", "fail", 2),
         ("{where: 'id > 100'}", "pass", 0),
         ("{fail_calc: 'sum(amount)'}", "fail", 6),
@@ -341,3 +341,30 @@ def test_sql_that_ends_with_a_comment_shares_a_statement(shop: World) -> None:
     describe(shop, ALL_FOUR)
     shop.write("tests/semicolon.sql", "select * from {{ ref('orders') }} where id < 0;\n")
     assert set(shop.run().tests.values()) == {"ran: pass"}
+
+
+@pytest.mark.parametrize(
+    ("config", "outcome"),
+    [
+        ({"warn_if": "between 1 and 2"}, "fail: 2"),
+        ({"warn_if": "between 1 and 2", "error_if": "in (3, 4)"}, "warn: 2"),
+        ({"warn_if": "> 5", "error_if": "between 5 and 10"}, "pass: 0"),
+        ({"warn_if": "> 5", "error_if": "> 10"}, "pass: 0"),
+        ({"severity": "warn", "warn_if": "% 2 = 1"}, "pass: 0"),
+        ({"error_if": "is not null or 1 = 1"}, "fail: 2"),
+        ({"fail_calc": "max(amount)", "error_if": "not in (11, 12)", "warn_if": "<> 11"}, "pass: 0"),
+        ({"error_if": "about 5"}, "error: 0"),
+    ],
+)
+@pytest.mark.parametrize("aggregate", ["default", "all"])
+def test_conditions_are_any_that_sql_can_ask_and_a_pass_has_no_failures(
+    shop: World, config: dict[str, str], outcome: str, aggregate: str
+) -> None:
+    shop.write("tests/two.sql", "select amount from {{ ref('orders') }} where amount > 10")
+    shop.sql("insert into raw.orders values (4, 7, 'a', 11), (5, 7, 'a', 11)")
+    shop.write(
+        "models/tests.yml", json.dumps({"data_tests": [{"name": "two", "config": {**config, "aggregate": aggregate}}]})
+    )
+    (result,) = shop.run().result.tests
+    assert f"{result.verdict.value if result.verdict else '-'}: {result.failures}" == outcome
+    assert bool(result.sample) is (result.failures != 0)
