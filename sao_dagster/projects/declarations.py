@@ -45,7 +45,8 @@ class TestDeclaration:
         tested: The id of a node, or of a source (`source:raw.orders`), as in `NodeDeclaration.id`; None for a singular test.
         column: The column, as SQL writes it.
         args: Arguments of a generic test.
-        config: Its own configuration, over that of the project.
+        config: Its own configuration, over what its template says by `config()`.
+        defaults: That of the project, below both.
         name: A name given by the user.
         sql: The text of a singular test.
         compiled: The compiled query, in place of that text or of the macro of a generic test; kind, column and arguments still say
@@ -62,6 +63,7 @@ class TestDeclaration:
     column: str | None = None
     args: Mapping[str, Any] = field(default_factory=dict)
     config: Mapping[str, Any] = field(default_factory=dict)
+    defaults: Mapping[str, Any] = field(default_factory=dict)
     name: str | None = None
     sql: str = ""
     compiled: CompiledDeclaration | None = None

@@ -14,7 +14,7 @@ from sao_dagster.core.nodes import Materialized, NodeError, RunTemplate, Source
 from sao_dagster.core.policy import soonest
 from sao_dagster.core.project import Notice, Project
 from sao_dagster.core.relations import Relation
-from sao_dagster.errors import CycleError, NeedsConnectionError, ProjectError, SaoError
+from sao_dagster.errors import CycleError, Location, NeedsConnectionError, ProjectError, SaoError, UnsupportedError
 from sao_dagster.projects.assembly.assembled import AssembledProject, cached_assembly
 from sao_dagster.projects.assembly.broken_macros import BrokenMacros
 from sao_dagster.projects.assembly.data_tests import TestAssembly
@@ -26,7 +26,7 @@ from sao_dagster.projects.declarations import Declarations, NodeDeclaration, err
 from sao_dagster.projects.sao_file import moved_variables
 from sao_dagster.projects.templates.context_objects import Namespace
 from sao_dagster.projects.templates.deferred import StatementTemplate, TimedExpression
-from sao_dagster.projects.templates.jinja import builtin_macros
+from sao_dagster.projects.templates.jinja import BUILDING_MACROS, BUILTINS, builtin_macros
 from sao_dagster.projects.templates.render import Render, RenderSubject, RenderTrace, TemplateContext
 from sao_dagster.projects.templates.template_run import OTHER_RUNS, PINNED, TemplateRun, real_run
 from sao_dagster.sql.session import session_effects
@@ -61,6 +61,8 @@ class _Assembly:
 
     def project(self) -> Project:
         """Return the project: drafts, then references, then SQL, then fingerprints, then data tests; what fails on the way is broken."""
+        if self.declared.native:
+            self._refuse_macros_of_dbt()
         for declaration in self.declared.nodes:
             self._draft(declaration)
         self.drafts.register()
@@ -105,6 +107,18 @@ class _Assembly:
             notices=(*moved_variables(self.declared.variables), *self.drafts.notices, *undeclared.notices()),
             errors=tuple(self.drafts.errors),
         )
+
+    def _refuse_macros_of_dbt(self) -> None:
+        """Note an error for each macro of the project that takes the place of one by which dbt builds, and which only dbt would call."""
+        prefixes = ("", "default__", f"{self.context.target.get('type', '')}__")
+        for owner in dict.fromkeys((self.declared.name, *self.declared.search_order.get("dbt", ()))):
+            for name, file in self.context.macros.names(owner).items() if owner != BUILTINS else ():
+                if any(name == prefix + each for prefix in prefixes for each in BUILDING_MACROS):
+                    message = (
+                        f"the macro {name} takes the place of one of dbt's own, by which only dbt itself builds; remove it, or "
+                        f"install dbt (dbt-core and the adapter) and build this project with it"
+                    )
+                    self.drafts.errors.append(UnsupportedError(message, location=Location(file.path)))
 
     def _draft(self, declaration: NodeDeclaration) -> None:
         """Add the draft of a declaration, broken if the reader found it so or it cannot be read."""

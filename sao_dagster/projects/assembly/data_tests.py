@@ -18,7 +18,7 @@ from sao_dagster.projects.assembly.assertions import assertion_of
 from sao_dagster.projects.assembly.drafts import Drafts, Template, TemplateCte
 from sao_dagster.projects.assembly.undeclared import UndeclaredReads
 from sao_dagster.projects.config import TestConfig, checked
-from sao_dagster.projects.declarations import TestDeclaration
+from sao_dagster.projects.declarations import TestDeclaration, merge_layers
 from sao_dagster.projects.templates.context_objects import RelationValue
 from sao_dagster.projects.templates.jinja import BUILTINS
 from sao_dagster.projects.templates.render import Render, RenderSubject, RenderTrace, TemplateContext
@@ -51,6 +51,13 @@ class TestAssembly:
     @cached_property
     def _sources(self) -> Mapping[str, Source]:
         return {source.id: source for source in self.drafts.declared.sources}
+
+    @cached_property
+    def _where_is_custom(self) -> bool:
+        """Whether a macro of the project's takes the place of the one by which dbt puts `where` into a test."""
+        macros = self.drafts.context.macros
+        owners = (each for each in macros.packages() if each != BUILTINS)
+        return any(name.endswith("get_where_subquery") for owner in owners for name in macros.names(owner))
 
     def tests(self) -> dict[str, DataTest]:
         """Return the tests of all declarations by name, without those that are disabled; two of one name are an error of the project."""
@@ -100,7 +107,8 @@ class TestAssembly:
         Raises:
             ProjectError: It cannot be made.
         """
-        config: TestConfig = checked(TestConfig, declared.config, declared.name or declared.kind, declared.location)
+        configured = merge_layers(declared.defaults, declared.config)
+        config = _checked(declared, configured)
         if not config.enabled:
             return None
         name, alias = _names(declared)
@@ -112,12 +120,15 @@ class TestAssembly:
         if compiled is not None:
             sql, found = compiled.sql, self.drafts.known(compiled.depends_on, declared.location, name)
         else:
-            template = self._generic(declared, config, name) if is_generic else self._singular(declared, config)
-            try:
-                sql = template.body(PINNED, trace)
-            except RenderError:
-                self.drafts.reads(trace, Template(declared.sql, declared.location), name)  # says more, if it was that
-                raise
+            template, sql = self._rendered(declared, configured, config, name, trace)
+            own = merge_layers(declared.defaults, trace.config, declared.config)
+            if (
+                is_generic and own != configured
+            ):  # its block says config(...); what is said where it is used goes over that
+                config, trace = _checked(declared, own), RenderTrace()
+                if not config.enabled:
+                    return None
+                template, sql = self._rendered(declared, own, config, name, trace)
             found = self.drafts.reads(trace, Template(declared.sql, declared.location), name)
         reads = tuple(dict.fromkeys((*([declared.tested] if declared.tested else []), *found)))
         if not reads:
@@ -196,15 +207,37 @@ class TestAssembly:
         relation = source.expression if source is not None else str(draft.relation) if draft is not None else ""
         return assertion_of(declared.kind, declared.column, declared.args, relation, sql, self.drafts.declared.dialect)
 
-    def _singular(self, declared: TestDeclaration, config: TestConfig) -> TestTemplate:
-        return self._template(str(declared.name), declared, config, source=declared.sql)
+    def _rendered(
+        self,
+        declared: TestDeclaration,
+        configured: Mapping[str, Any],
+        config: TestConfig,
+        name: str,
+        trace: RenderTrace,
+    ) -> tuple[TestTemplate, str]:
+        """Return the template of a test, and its query for fingerprints; what that asks for is noted in a trace."""
+        if declared.kind == "singular":
+            template = self._template(str(declared.name), declared, configured, config, source=declared.sql)
+        else:
+            template = self._generic(declared, configured, config, name)
+        try:
+            return template, template.body(PINNED, trace)
+        except RenderError:
+            self.drafts.reads(trace, Template(declared.sql, declared.location), name)  # says more, if it was that
+            raise
 
-    def _template(self, name: str, declared: TestDeclaration, config: TestConfig, **more: Any) -> TestTemplate:
-        subject = RenderSubject(name=name, path=declared.location.path, package=declared.package, resource_type="test")
+    def _template(
+        self, name: str, declared: TestDeclaration, configured: Mapping[str, Any], config: TestConfig, **more: Any
+    ) -> TestTemplate:
+        subject = RenderSubject(
+            name=name, path=declared.location.path, package=declared.package, config=configured, resource_type="test"
+        )
         dialect = self.drafts.declared.dialect
         return TestTemplate(self.drafts.context, subject, declared.location, config.limit, dialect, **more)
 
-    def _generic(self, declared: TestDeclaration, config: TestConfig, name: str) -> TestTemplate:
+    def _generic(
+        self, declared: TestDeclaration, configured: Mapping[str, Any], config: TestConfig, name: str
+    ) -> TestTemplate:
         """Return the template of a generic test: its macro, with the tested relation and its arguments."""
         tested = str(declared.tested)
         package, _, bare = declared.kind.rpartition(".")
@@ -247,9 +280,9 @@ class TestAssembly:
         args = dict(declared.args)
         if declared.column is not None:
             args["column_name"] = declared.column
-        return self._template(
-            name, declared, config, macro=(found, f"test_{bare}"), model=model, where=config.where, args=args
-        )
+        filters = bool(config.where) or self._where_is_custom
+        macro = (found, f"test_{bare}")
+        return self._template(name, declared, configured, config, macro=macro, model=model, filters=filters, args=args)
 
 
 @dataclass(frozen=True)
@@ -265,7 +298,7 @@ class TestTemplate:
         source: The template of a singular test.
         macro: The package and the macro of a generic test.
         model: What it is about.
-        where: The condition on the rows of that.
+        filters: Whether that is a part of its rows, by a `where` or by a macro of the project's own.
         args: Its arguments; texts may be templates.
         ctes: The ephemerals that it reads.
     """
@@ -280,7 +313,7 @@ class TestTemplate:
     source: str = ""
     macro: tuple[str, str] | None = None
     model: RelationValue | None = None
-    where: str | None = None
+    filters: bool = False
     args: Mapping[str, Any] = field(default_factory=dict)
     ctes: tuple[TemplateCte, ...] = ()
 
@@ -309,9 +342,13 @@ class TestTemplate:
         model = self.model
         if self.macro is None or model is None:
             return rendering.text(self.source)
-        if self.where:
-            where = rendering.text(self.where)
-            model = RelationValue(model.relation, f"(select * from {model} where {where}) dbt_subquery")
+        if self.filters:
+            config = dict(self.subject.config)
+            if config.get("where"):
+                config["where"] = rendering.text(str(config["where"]))
+            filtering = rendering.within(self.subject.package)
+            filtering.subject = replace(filtering.subject, config=config)
+            model = RelationValue(model.relation, str(filtering.call_macro("get_where_subquery", model)).strip())
         args = {key: self._argument(rendering, key, value) for key, value in self.args.items()}
         package, macro = self.macro
         return str(rendering.within(package).call_macro(macro, model, **args))
@@ -334,6 +371,14 @@ class TestTemplate:
 def _finished(sql: str, ctes: tuple[tuple[str, str], ...], limit: int | None, dialect: str) -> str:
     sql = prepend_ctes(embeddable(sql), ctes, dialect)
     return sql if limit is None else f"select * from ({sql}\n) as dbt_internal_test limit {limit}"
+
+
+def _checked(declared: TestDeclaration, settings: Mapping[str, Any]) -> TestConfig:
+    """Return the configuration of a test, checked; keys that only its own block knows are for its own use."""
+    known = {field.alias or name for name, field in TestConfig.model_fields.items()}
+    settings = {key: value for key, value in settings.items() if key in known or key in declared.config}
+    config: TestConfig = checked(TestConfig, settings, declared.name or declared.kind, declared.location)
+    return config
 
 
 def _names(declared: TestDeclaration) -> tuple[str, str]:

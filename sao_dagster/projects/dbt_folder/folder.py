@@ -42,7 +42,7 @@ from sao_dagster.projects.declarations import (
     file_digest,
     merge_layers,
 )
-from sao_dagster.projects.templates.jinja import MacroFile
+from sao_dagster.projects.templates.jinja import MacroFile, builtin_macros
 from sao_dagster.projects.templates.render import Render, RenderSubject, TemplateContext
 from sao_dagster.projects.templates.template_run import real_run
 from sao_dagster.projects.test_entries import GenericTest, parse_entry
@@ -521,10 +521,12 @@ class _Folder:
                 error = None
             declared = test.of(tested, column, location=location, package=self.file.name, fqn=fqn)
             try:
-                config = merge_layers(
-                    self.settings.test_layer(fqn), self.settings.rendered(test.config, keep=("where",))
+                declared = replace(
+                    declared,
+                    config=self.settings.rendered(test.config, keep=("where",)),
+                    defaults=self.settings.test_layer(fqn),
+                    description=self.settings.text(test.description),
                 )
-                declared = replace(declared, config=config, description=self.settings.text(test.description))
             except SaoError as raised:
                 error = NodeError.of(raised, location)
             self.declared.tests.append(replace(declared, error=error))
@@ -537,7 +539,7 @@ class _Folder:
         subject = RenderSubject(name=path.stem, path=location.path, package=self.file.name, resource_type="test")
         context = TemplateContext(
             project_name=self.file.name,
-            macro_files=self.declared.macro_files,
+            macro_files=(*builtin_macros(), *self.declared.macro_files),
             variables=self.declared.variables,
             target=self.declared.target,
             dialect=self.declared.dialect,

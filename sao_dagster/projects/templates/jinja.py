@@ -33,6 +33,13 @@ _PREFIX = "macro__"  # so that a name in a macro file is looked up here, and not
 BUILTINS = "dbt"
 """The package of the macros that come with dbt."""
 
+BUILDING_MACROS = (
+    "collect_freshness", "create_csv_table", "create_table_as", "create_view_as", "get_create_table_as_sql", "get_create_view_as_sql",
+    "get_delete_insert_merge_sql", "get_incremental_append_sql", "get_incremental_default_sql", "get_incremental_delete_insert_sql",
+    "get_incremental_merge_sql", "get_insert_into_sql", "get_merge_sql", "get_merge_update_columns", "get_test_sql", "load_csv_rows",
+)  # fmt: skip
+"""Macros by which dbt builds, tests and looks at sources, and which a project may replace; none of them is called here."""
+
 
 @dataclass(frozen=True)
 class MacroFile:

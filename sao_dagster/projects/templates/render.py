@@ -235,7 +235,17 @@ class Render:
     # ------------------------------------------------------------------ names
 
     def _variables(self, package: str) -> dict[str, Any]:
-        return {**self._fixed, "__lookup__": lambda name: self._lookup(package, name)}
+        return {**self._fixed, **self._own(package), "__lookup__": lambda name: self._lookup(package, name)}
+
+    def _own(self, package: str) -> dict[str, Any]:
+        """Return the macros that take the place of dbt's names, such as a `ref` of the project's; dbt's are under `builtins`."""
+        found: dict[str, Any] = {}
+        for owner in dict.fromkeys((self.context.project_name, package)):
+            macros = self.context.macros.names(owner) if owner != BUILTINS else {}
+            for name in self._fixed.keys() & macros.keys():
+                self.trace.macros[owner, name] = macros[name]
+                found[name] = _BoundMacro(self, macros[name], name)
+        return found
 
     @cached_property
     def _fixed(self) -> dict[str, Any]:

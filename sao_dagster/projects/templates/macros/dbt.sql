@@ -36,6 +36,12 @@ left join (select {{ field }} as to_field from {{ to }}) as parent on child.from
 where parent.to_field is null
 {% endmacro %}
 
+{% macro get_where_subquery(relation) %}{{ return(adapter.dispatch('get_where_subquery', 'dbt')(relation)) }}{% endmacro %}
+{% macro default__get_where_subquery(relation) -%}
+{%- set where = config.get('where') -%}
+{%- if where -%}(select * from {{ relation }} where {{ where }}) dbt_subquery{%- else -%}{{ return(relation) }}{%- endif -%}
+{%- endmacro %}
+
 {% macro generate_schema_name(custom_schema_name=none, node=none) %}{{ return(adapter.dispatch('generate_schema_name', 'dbt')(custom_schema_name, node)) }}{% endmacro %}
 {% macro default__generate_schema_name(custom_schema_name=none, node=none) -%}
 {{ target.schema if custom_schema_name is none else target.schema ~ '_' ~ (custom_schema_name | trim) }}
