@@ -233,7 +233,7 @@ TEST_ROWS = (
         meaning="The last verdict was a failure; a failure is never reused.",
         holds=lambda it: it.record is not None and not it.last.verdict.stands,
         evidence=lambda it: {"verdict": it.last.verdict.value, "failures": it.last.failures},
-        sentence=lambda evidence: "it failed the last time",
+        sentence=lambda evidence: "its last verdict was a failure",
     ),
     TestRow(
         reason=TestReason.INPUT_UNKNOWN,

@@ -50,10 +50,7 @@ def _report(key: dg.AssetCheckKey, results: list[TestResult]) -> Iterator[dg.Ass
     severe = any(each.verdict in _SEVERE for each in bad)
     if len(results) == 1:
         (result,) = results
-        because = explain_test(result.decision)
-        words = result.decision.outcome.value.capitalize()
-        reused = result.decision.outcome is TestOutcome.REUSED
-        description = result.error or (f"{words}: {because}" if reused else because)
+        description = result.error or _in_words(result)
         metadata = check_metadata(result)
     else:
         counts = {outcome: sum(each.decision.outcome is outcome for each in results) for outcome in TestOutcome}
@@ -75,6 +72,17 @@ def _report(key: dg.AssetCheckKey, results: list[TestResult]) -> Iterator[dg.Ass
         description=description,
         metadata=metadata,
     )
+
+
+def _in_words(result: TestResult) -> str:
+    """Return what a test says, and then how that came about."""
+    found = f"{result.failures} failure{'' if result.failures == 1 else 's'}"
+    said = {Verdict.PASS: "Passed", Verdict.WARN: f"Warns of {found}"}.get(
+        result.verdict or Verdict.FAIL, found.capitalize()
+    )
+    because = explain_test(result.decision)
+    proven = result.decision.outcome is TestOutcome.PROVEN  # which its reason says
+    return f"{said}: {because}" if proven else f"{said}: {result.decision.outcome.value}, {because}"
 
 
 def _sample(result: TestResult) -> dict[str, object]:

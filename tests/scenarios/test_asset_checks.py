@@ -94,7 +94,7 @@ def test_where_a_verdict_comes_from_is_told(shop: World) -> None:
     assert ran.metadata["sao/statement"].value == "orders"
     reused = evaluations(deployed.run())["orders:unique_orders_id"]
     assert reused.metadata["sao/outcome"].value == "reused"
-    assert str(reused.description).startswith("Reused: ")
+    assert str(reused.description).startswith("Passed: reused, ")
     assert reused.metadata["sao/from_run"].value == first.run_id
 
 
@@ -141,3 +141,15 @@ def test_a_run_of_exactly_one_model_knows_the_check_that_holds_it_back(shop: Wor
     assert not deployed.tick().run_requests[0].asset_selection, "the evaluator asks the check alone"
     assert deployed.run(["report"], **{"sao/tests": "false"}).success
     assert shop.rows("select amount from main.report") == [(12,)]
+
+
+def test_a_check_says_its_result_first(shop: World) -> None:
+    deployed = deploy(shop)
+    shop.sql("insert into raw.orders values (1, 7), (1, 8)")
+    said = [evaluations(deployed.run())["orders:unique_orders_id"].description for _ in range(2)]
+    assert said == ["1 failure: ran, never run here before", "1 failure: ran, its last verdict was a failure"]
+    shop.sql("delete from raw.orders where amount > 6")
+    assert (
+        evaluations(deployed.run())["orders:unique_orders_id"].description
+        == "Passed: ran, its last verdict was a failure"
+    )

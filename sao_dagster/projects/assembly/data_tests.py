@@ -122,9 +122,7 @@ class TestAssembly:
         else:
             template, sql = self._rendered(declared, configured, config, name, trace)
             own = merge_layers(declared.defaults, trace.config, declared.config)
-            if (
-                is_generic and own != configured
-            ):  # its block says config(...); what is said where it is used goes over that
+            if is_generic and own != configured:  # its block says config(...); what is said where it is used goes over
                 config, trace = _checked(declared, own), RenderTrace()
                 if not config.enabled:
                     return None
