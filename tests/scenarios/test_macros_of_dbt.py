@@ -42,6 +42,7 @@ def verdict_of_low(shop: World, block: str, config: dict[str, Any], project: str
         ("{{ config(where='id = 1') }}", {}, "fail: 1"),
         ("{{ config(where='id = 3') }}", {}, "pass: 0"),
         ("{{ config(where='id = 3') }}", {"where": "id > 0"}, "fail: 2"),
+        ("", {"where": "id = {{ 3 - 2 }}"}, "fail: 1"),
         ("{{ config(limit=1) }}", {}, "fail: 1"),
         ("{{ config(fail_calc='sum(amount)') }}", {}, "fail: 3"),
         ("{{ config(warn_if='> 1', error_if='> 2') }}", {}, "warn: 2"),

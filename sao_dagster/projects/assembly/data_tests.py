@@ -344,8 +344,7 @@ class TestTemplate:
             config = dict(self.subject.config)
             if config.get("where"):
                 config["where"] = rendering.text(str(config["where"]))
-            filtering = rendering.within(self.subject.package)
-            filtering.subject = replace(filtering.subject, config=config)
+            filtering = rendering.within(self.subject.package, config)
             model = RelationValue(model.relation, str(filtering.call_macro("get_where_subquery", model)).strip())
         args = {key: self._argument(rendering, key, value) for key, value in self.args.items()}
         package, macro = self.macro

@@ -213,11 +213,14 @@ class Render:
         """Return the value of an expression."""
         return evaluate(expression, self.subject.path, self._variables(self.subject.package), self.subject.name)
 
-    def within(self, package: str) -> Render:
-        """Return the same pass for a template of another package; what that asks for is noted here too."""
+    def within(self, package: str, config: Mapping[str, Any] | None = None) -> Render:
+        """Return the same pass for a template of another package, or with another configuration; what that asks for is noted here too."""
         inside = copy(self)
-        inside.subject = replace(self.subject, package=package)
-        inside.__dict__.pop("_fixed", None)
+        inside.subject = replace(
+            self.subject, package=package, config=self.subject.config if config is None else config
+        )
+        for name in ("_fixed", "_adapter"):  # their functions are those of the render that they were made for
+            inside.__dict__.pop(name, None)
         return inside
 
     def call_macro(self, name: str, *args: Any, **kwargs: Any) -> Any:
