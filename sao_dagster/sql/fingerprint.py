@@ -13,6 +13,7 @@ model has one code version in every environment.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from functools import lru_cache
 from types import MappingProxyType
@@ -30,6 +31,8 @@ Names: TypeAlias = Mapping[str, str]
 """Ids of nodes and sources by what SQL reads them from: a relation as it is written, or a table function over files."""
 NO_NAMES: Names = MappingProxyType({})
 
+_RELATION = re.compile(r'"\w+"(?:\."\w+")*')
+_PART = re.compile(r'"\w+"|\.')
 _NAMES = {TokenType.VAR, TokenType.IDENTIFIER}
 _TEXTS = QUOTED - {TokenType.IDENTIFIER}
 
@@ -139,6 +142,13 @@ def _is_relation(tokens: list[Token], place: int, size: int) -> bool:
 @lru_cache(maxsize=65536)
 def _pattern(text: str, dialect: str) -> tuple[str, ...]:
     """Return the tokens of what stands for a node; empty where it has none."""
+    engine = dialect_named(dialect)
+    if (
+        engine.quotes == '"' and engine.compares_names and _RELATION.fullmatch(text)
+    ):  # nearly all; no tokenizer is needed
+        return tuple(
+            part if part == "." else f"{TokenType.IDENTIFIER.name}:{part[1:-1]}" for part in _PART.findall(text)
+        )
     try:
         return tuple(_key(token) for token in tokenize(text, dialect))
     except UnreadableSqlError:
