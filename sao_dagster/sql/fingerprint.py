@@ -56,11 +56,15 @@ def sql_digest(sql: str, dialect: str, names: Names = NO_NAMES) -> str:
     >>> here == sql_digest('select a from "prod"."orders"', "duckdb", {'"prod"."orders"': "orders"})
     True
     """
+    return _digest(sql, dialect, tuple(names.items()))
+
+
+@lru_cache(maxsize=16384)
+def _digest(sql: str, dialect: str, names: tuple[tuple[str, str], ...]) -> str:
     try:
-        tokens = tokenize(sql, dialect)
+        tokens, found = _tokens(sql, dialect, names)
     except UnreadableSqlError:
         return digest(["text", sql])
-    found = _named(tokens, dialect, names)
     texts = spelled(sql, tokens, dialect)
     inside = {place for start, (size, _) in found.items() for place in range(start, start + size)}
     others = {
@@ -95,11 +99,11 @@ def with_ids(sql: str, dialect: str, names: Names) -> str:
     'select orders.a from nf5e9e2cba6806884936ddd42."orders"'
     """
     try:
-        tokens = tokenize(sql, dialect)
+        tokens, found = _tokens(sql, dialect, tuple(names.items()))
     except UnreadableSqlError:
         return sql
     written, done = [], 0
-    for start, (size, name) in sorted(_named(tokens, dialect, names).items()):
+    for start, (size, name) in sorted(found.items()):
         last = tokens[start + size - 1]
         kept = f".{sql[last.start : last.end + 1]}" if last.token_type in _NAMES else ""
         written.append(f"{sql[done : tokens[start].start]}n{digest(name)}{kept}")
@@ -107,10 +111,23 @@ def with_ids(sql: str, dialect: str, names: Names) -> str:
     return "".join([*written, sql[done:]])
 
 
-def _named(tokens: list[Token], dialect: str, names: Names) -> dict[int, tuple[int, str]]:
+@lru_cache(maxsize=4)
+def _tokens(
+    sql: str, dialect: str, names: tuple[tuple[str, str], ...]
+) -> tuple[list[Token], dict[int, tuple[int, str]]]:
+    """Return the tokens of a statement, and where they stand for a node, as `_named` does; kept for the next question about it.
+
+    Raises:
+        UnreadableSqlError: It cannot be split into tokens.
+    """
+    tokens = tokenize(sql, dialect)
+    return tokens, _named(tokens, dialect, names)
+
+
+def _named(tokens: list[Token], dialect: str, names: tuple[tuple[str, str], ...]) -> dict[int, tuple[int, str]]:
     """Return where tokens stand for a node: by the place of the first, how many they are, and the id."""
     patterns: dict[str, list[tuple[tuple[str, ...], str]]] = {}
-    for text, name in names.items():
+    for text, name in names:
         pattern = _pattern(text, dialect)
         if pattern:
             patterns.setdefault(pattern[0], []).append((pattern, name))
@@ -190,6 +207,5 @@ def tokens_with_nodes(sql: str, dialect: str, names: Names) -> tuple[list[Token]
     Raises:
         UnreadableSqlError: It cannot be split into tokens.
     """
-    tokens = tokenize(sql, dialect)
-    found = _named(tokens, dialect, names)
+    tokens, found = _tokens(sql, dialect, tuple(names.items()))
     return tokens, {place: size for place, (size, _) in found.items()}

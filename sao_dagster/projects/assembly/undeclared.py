@@ -15,6 +15,7 @@ from sao_dagster.core.relations import RelationKey
 from sao_dagster.errors import Location, ProjectError
 from sao_dagster.projects.assembly.drafts import Draft, Drafts
 from sao_dagster.sql.ctes import prepend_ctes
+from sao_dagster.sql.fingerprint import sql_digest
 from sao_dagster.sql.reads import undeclared_reads
 
 _VALUE = re.compile(r"\{\{.*?\}\}", re.DOTALL)
@@ -132,6 +133,9 @@ class UndeclaredReads:
             if sql is not None:
                 whole = prepend_ctes(sql, ctes, dialect)
                 found.update(dict.fromkeys(undeclared_reads(";\n".join((*making, whole)), dialect, names)))
+                sql_digest(
+                    whole, dialect, names
+                )  # which is kept: its tokens are at hand now, and not when the node is made
         return tuple(found)
 
     def _node_of(self, found: UndeclaredInput) -> str | None:
