@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import TypeAlias
 
 RelationKey: TypeAlias = tuple[str, str, str]
@@ -64,7 +65,7 @@ class Relation:
         """Its parts without quotes, as people and catalogs of metadata name it."""
         return ".".join(part for part in (self.database, self.schema, self.identifier) if part is not None)
 
-    @property
+    @cached_property
     def key(self) -> RelationKey:
         """The relation as the engine compares it with others.
 

@@ -36,10 +36,10 @@ def _as_it_is(value: Any) -> Any:
     return value
 
 
-def _of_type(hint: Any, value: Any) -> Any:
-    """Return a value, if it is of a type; a number of seconds may be whole."""
-    if not isinstance(value, hint) and not (hint is float and isinstance(value, int)):
-        raise ValueError(f"{value!r} is no {hint}")
+def _of_type(kinds: tuple[type, ...], value: Any) -> Any:
+    """Return a value, if it is of one of some types; a number of seconds may be whole."""
+    if not isinstance(value, kinds) and not (float in kinds and isinstance(value, int)):
+        raise ValueError(f"{value!r} is none of {', '.join(kind.__name__ for kind in kinds)}")
     return value
 
 
@@ -159,13 +159,13 @@ def _codec(hint: Any) -> _Codec:
         return _CODECS[hint]
     origin, inside = get_origin(hint), get_args(hint)
     if hint in _PLAIN_TYPES or (inside and set(inside) <= {*_PLAIN_TYPES, type(None)} and origin is UnionType):
-        return _Codec(_as_it_is, partial(_of_type, hint))
+        return _Codec(_as_it_is, partial(_of_type, inside or (hint,)))
     if origin is tuple:  # of any length, since records have no others but pairs inside
         return _Codec(lambda rows: [list(row) for row in rows], lambda rows: tuple(map(tuple, rows)), is_nested=True)
     if isinstance(origin, type) and issubclass(origin, Mapping):
         each = _CODECS.get(inside[1])
         if each is None:
-            return _Codec(dict, partial(_of_type, dict), is_nested=True)
+            return _Codec(dict, partial(_of_type, (dict,)), is_nested=True)
         write, read = each.plain, each.value
         return _Codec(
             lambda values: {name: write(value) for name, value in values.items()},
