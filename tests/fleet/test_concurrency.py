@@ -140,7 +140,7 @@ def run_at_once(fleet: Fleet, chance: random.Random, rounds: int, processes: int
     for name, made in builds.items():
         in_order = sorted(made, key=lambda each: each.at)
         for one, other in pairwise(in_order):
-            moved = other.evidence.get("unrecorded")  # while it was read, so that nobody knows what the build before has seen
+            moved = other.evidence.get("unrecorded")  # while the build before read it, so nobody knows what that saw
             assert other.reason == ("input_unknown" if moved else "new_data"), f"{name}: no news, but {other}"
             assert moved or other.has_news_since(one), f"{name} was built twice from the same: {one}, then {other}"
     assert fleet.strangers() == []
