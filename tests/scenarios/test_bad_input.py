@@ -62,7 +62,6 @@ def errors(world: World) -> str:
         ("models/s.yml", "models: [{name: orders, columns: [{name: id, data_tests: [uniqe]}]}]", ["models/s.yml:1", "no generic test called 'uniqe'", "did you mean 'unique'"]),
         ("models/s.yml", "models: [{name: orders, columns: [{name: id, data_tests: [{accepted_values: {value: [1]}}]}]}]", ["accepted_values", "value"]),
         ("models/s.yml", "models: [{name: orders, columns: [{name: id, data_tests: [{unique: {severity: bad}}]}]}]", ["severity", "warn"]),
-        ("models/s.yml", "models: [{name: orders, columns: [{name: id, data_tests: [{unique: {error_if: 'many'}}]}]}]", ["error_if", ">10"]),
         ("models/s.yml", "models: [{name: orders, columns: [{name: id, data_tests: [unique, unique]}]}]", ["two data tests called 'unique_orders_id'"]),
         ("models/s.yml", "models: [{name: orders}, {name: orders}]", ["orders is described twice"]),
         ("models/s.yml", "sources: [{name: raw, tables: [{name: t, loaded_at_field: a, loaded_at_query: b}]}]", ["raw.t has both", "keep one"]),

@@ -61,7 +61,7 @@ def test_a_broken_source_skips_what_reads_it_and_is_told(project: World) -> None
     assert run.outcomes == {"orders": "skipped: upstream_failed", "other": "built: never_built"}
     assert run.tests == {"source_unique_raw_t_id": "skipped: -"}
     (said,) = run.result.broken_sources
-    assert said.startswith("source:raw.t: models/s.yml:5: ")
+    assert said.startswith("source:raw.t: models/s.yml:4: ")
     assert not run.result.succeeded
     assert project.run("other").result.succeeded
     assert not project.run("orders").result.succeeded
