@@ -28,10 +28,15 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Scheduling:
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
-    """Scenarios run on the warehouses that they, or else their modules, are marked with; those without a mark on DuckDB."""
+    """Scenarios run on the warehouses that they, or else their modules, are marked with; those without a mark on DuckDB.
+
+    What runs on DuckDB runs on the others among the slow tests, so that the default ones take minutes.
+    """
     marked = metafunc.definition.get_closest_marker("warehouse")
     if "world" in metafunc.fixturenames and marked:
-        metafunc.parametrize("world", marked.args, indirect=True)
+        first, *others = marked.args
+        repeated = [pytest.param(each, marks=pytest.mark.slow) for each in others]
+        metafunc.parametrize("world", [first, *repeated], indirect=True)
 
 
 @pytest.fixture
