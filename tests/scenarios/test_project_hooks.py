@@ -85,7 +85,7 @@ def test_whoever_asks_again_gets_the_same_failure(shop: World) -> None:
     start_with(shop, "select not_a_function()")
     runner = shop.runner()
     with runner.warehouse.session() as session:
-        hooks = ProjectHooks(runner.project, session)
+        hooks = ProjectHooks(runner.project, session, "run", shop.now)
         for _ in range(2):
             with pytest.raises(WarehouseError, match="not_a_function"):
                 hooks.start()
