@@ -123,8 +123,13 @@ def make_plan(
     )
 
 
+_NOTHING = HeldBack()
+
+
 def _foreseen(selection: Selection, failing: tuple[DataTest, ...]) -> HeldBack:
     """Return what failing tests hold back a node by: those that are asked in the run will fail in it, the others have."""
+    if not failing:
+        return _NOTHING
     return HeldBack(
         tested=tuple(dict.fromkeys(test.tested for test in failing)),
         tests=tuple(test.name for test in failing if test.name in selection.tests),
@@ -156,7 +161,7 @@ def decide_node(
     return decide(
         name,
         now=now,
-        policy=replace(resolve_policy(project, node, intervals), patience=patience),
+        policy=resolve_policy(project, node, intervals, patience),
         record=facts.records.get(name),
         seen=node_facts(project, name, facts, pending, held),
         mode=mode,
@@ -175,12 +180,15 @@ def failed(node: Node, error: NodeError, tried: Decision | None = None) -> Decis
     )
 
 
-def resolve_policy(project: Project, node: Node, intervals: Mapping[str, BuildAfter]) -> ResolvedPolicy:
-    """Return what holds for a node, given the intervals of all nodes at the time."""
+def resolve_policy(
+    project: Project, node: Node, intervals: Mapping[str, BuildAfter], patience: timedelta = timedelta(0)
+) -> ResolvedPolicy:
+    """Return what holds for a node, given the intervals of all nodes at the time, and how long an unsettled one waits."""
     if node.materialized is Materialized.VIEW:  # it stores no result, so there is nothing to hold back
-        return ResolvedPolicy(configured=RefreshPolicy(on_test_failure=node.policy.on_test_failure))
+        return ResolvedPolicy(configured=RefreshPolicy(on_test_failure=node.policy.on_test_failure), patience=patience)
     return ResolvedPolicy(
         configured=node.policy,
+        patience=patience,
         build_after=intervals.get(node.name),
         expiry=project.graph.expiry(node.name),
     )

@@ -63,6 +63,8 @@ class StandingFailures:
             now: The time (UTC).
             pending: What is going to be built first, in a plan; who knows what a test of it will say.
         """
+        if not self.tests:
+            return ()
         return tuple(
             test
             for test in self.tests
