@@ -211,11 +211,11 @@ def test_a_verdict_about_a_table_that_is_built_meanwhile_is_not_kept(shop: Postg
     shop.sql("insert into raw.orders values (2, 7)")
     original = TestSteps._is_about
 
-    def is_about(self: TestSteps, before: Any) -> bool:
+    def is_about(self: TestSteps, *seen: Any) -> bool:
         node = self.run.project.nodes["orders"]
         sql = CompiledSql("select null::int as id, 1 as amount")
         self.run.session.build_model(node, sql, full_refresh=False)  # type: ignore[attr-defined]
-        return original(self, before)
+        return original(self, *seen)
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(TestSteps, "_is_about", is_about)
