@@ -104,6 +104,7 @@ def test_queries_of_one_form_give_the_same(on_duckdb: Callable[[str], Answer | N
     check("duckdb", grammar, QUERIES, on_duckdb)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("grammar", GRAMMARS)
 def test_queries_of_one_form_give_the_same_on_postgres(
     on_postgres: Callable[[str], Answer | None], grammar: str

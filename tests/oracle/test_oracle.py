@@ -11,7 +11,7 @@ from tests.oracle.on_postgres import PostgresHistory
 from tests.oracle.with_tests import TestedHistory
 from tests.postgres import Postgres
 
-HISTORIES = pytest.mark.parametrize("histories", [42, pytest.param(120, marks=pytest.mark.slow)])
+HISTORIES = pytest.mark.parametrize("histories", [30, pytest.param(120, marks=pytest.mark.slow)])
 
 
 @HISTORIES

@@ -69,6 +69,7 @@ def test_a_function_that_gives_null_is_noticed_by_name(postgres: Server, monkeyp
     assert any("substring" in each for each in by_name.check(Postgres(postgres.database()), r"substring\(").unsound)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "name", ["lax keys count as strict", "each row meets at most one", "rollup is group by", "ranks are row numbers"]
 )
