@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import date, datetime, timezone
 from typing import Any
 
+import yaml
 from jinja2.utils import missing
 
 from sao_dagster.core.relations import Relation, quote
@@ -299,3 +300,15 @@ def modules(clock: Any) -> Namespace:
 def raise_compiler_error(message: str, *_: object) -> str:
     """Stop the rendering, as `exceptions.raise_compiler_error` does."""
     raise RenderError(str(message))
+
+
+def lenient(parse: Callable[[str], Any]) -> Callable[..., Any]:
+    """Return a parser that gives a default for what it cannot read, as dbt's do."""
+
+    def parse_or(text: str, default: Any = None) -> Any:
+        try:
+            return parse(text)
+        except (ValueError, yaml.YAMLError):
+            return default
+
+    return parse_or

@@ -30,6 +30,7 @@ from sao_dagster.projects.templates.context_objects import (
     Namespace,
     RelationValue,
     ResultTable,
+    lenient,
     modules,
     raise_compiler_error,
 )
@@ -282,9 +283,9 @@ class Render:
             "return": _return,
             "log": self._log,
             "print": lambda message: self._log(message, info=True),
-            "fromjson": _lenient(json.loads),
+            "fromjson": lenient(json.loads),
             "tojson": lambda value, default=None, sort_keys=False: json.dumps(value, sort_keys=sort_keys, default=str),
-            "fromyaml": _lenient(yaml.safe_load),
+            "fromyaml": lenient(yaml.safe_load),
             "toyaml": lambda value, default=None, sort_keys=False: yaml.safe_dump(value, sort_keys=sort_keys),
             "set": lambda value, default=None: set(value),
             "zip": lambda *values, default=None: list(zip(*values, strict=False)),
@@ -592,15 +593,3 @@ class _Var:
 
 def _return(value: Any = None) -> Any:
     raise MacroReturn(value)
-
-
-def _lenient(parse: Callable[[str], Any]) -> Callable[..., Any]:
-    """Return a parser that gives a default for what it cannot read, as dbt's do."""
-
-    def parse_or(text: str, default: Any = None) -> Any:
-        try:
-            return parse(text)
-        except (ValueError, yaml.YAMLError):
-            return default
-
-    return parse_or
