@@ -25,9 +25,9 @@ class UndeclaredInput:
 
     Attributes:
         kind: What it is.
-        name: A table or a function as it is compared, its parts joined by dots; a path or glob as it is written; a digest of a
-            statement; of what cannot be followed, what it is in words.
-        written: A table as the SQL writes it; the statement that a template asked; else empty.
+        name: A table or a function as it is compared, its parts joined by dots; a path or glob as it is written; of what
+            cannot be followed, what it is in words.
+        written: A table as the SQL writes it; else empty.
         parts: The parts of a table's name, as they are compared.
 
     >>> UndeclaredInput(InputKind.TABLE, "raw.orders", "raw.Orders", ("raw", "orders")).id

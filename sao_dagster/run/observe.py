@@ -343,7 +343,7 @@ def _source_versions(
             versions[source.id] = files_version(source, project.root)
         elif capabilities.source_versions is VersionsBy.NONE:
             versions[source.id] = None
-        elif source.relation is not None and source.relation.key in reader.catalog:
+        elif source.relation.key in reader.catalog:
             content[source.id] = source.relation
         else:
             versions[source.id] = None
@@ -461,7 +461,7 @@ def _schemas(
                 if source.relation is None:
                     found[read] = files_version(source, project.root)
                     continue
-                key = source.relation.key if source.relation else ("", "", "")
+                key = source.relation.key
             else:
                 key = project.nodes[read].relation.key
             info = catalog.get(key)

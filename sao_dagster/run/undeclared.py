@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime
+from functools import cached_property
 
 from sao_dagster.core.data_version import DataVersion
 from sao_dagster.core.hashing import digest
@@ -13,7 +14,6 @@ from sao_dagster.core.nodes import Model, Node
 from sao_dagster.core.policy import Expiry, soonest
 from sao_dagster.core.project import Project
 from sao_dagster.core.relations import Relation
-from sao_dagster.errors import WarehouseError
 from sao_dagster.sql.builtin_functions import builtin_functions
 from sao_dagster.sql.dialects import dialect_named
 from sao_dagster.sql.reads import called_functions, undeclared_reads
@@ -66,6 +66,7 @@ class UndeclaredVersions:
     now: datetime
     relations: dict[UndeclaredInput, Relation] = field(default_factory=dict)
     _functions: dict[str, FunctionInfo | None] = field(default_factory=dict)
+    _reads: dict[str, tuple[UndeclaredInput, ...]] = field(default_factory=dict)  # by function
 
     def of(self, inputs: Iterable[UndeclaredInput]) -> dict[str, DataVersion | None]:
         """Return versions by id; None for what cannot be told."""
@@ -83,8 +84,6 @@ class UndeclaredVersions:
                 each.kind is InputKind.TABLE and dialect_named(self.dialect).is_file(each.name)
             ):
                 leaves[each] = version_of_files((each.name,), self.root)
-            elif each.kind is InputKind.ANSWER:
-                leaves[each] = self._answer(each)
             elif each.kind is not InputKind.FUNCTION:
                 leaves[each] = None
         return {
@@ -98,11 +97,18 @@ class UndeclaredVersions:
         pending = list(wanted)
         while pending:
             reached.update(dict.fromkeys(pending))
-            names = {each.name for each in pending if each.kind is InputKind.FUNCTION} - self._functions.keys()
-            known = self.session.functions(names) if names else {}
-            self._functions.update({name: known.get(name) for name in names})
-            pending = [each for name in names for each in self._read_by(name) if each not in reached]
+            names = sorted({each.name for each in pending if each.kind is InputKind.FUNCTION})
+            new = [name for name in names if name not in self._functions]
+            known = self.session.functions(new) if new else {}
+            self._functions.update({name: known.get(name) for name in new})
+            self._reads.update({name: self._read_by(name) for name in new})
+            pending = [each for name in names for each in self._reads[name] if each not in reached]
         return list(reached)
+
+    @cached_property
+    def _made(self) -> frozenset[str]:
+        """The functions that somebody made: the whole catalog of functions is gone through for them."""
+        return self.session.made_functions()
 
     def _read_by(self, function: str) -> tuple[UndeclaredInput, ...]:
         info = self._functions.get(function)
@@ -111,7 +117,7 @@ class UndeclaredVersions:
         called = {name for query in queries for name in called_functions(query, self.dialect)}
         own = builtin_functions(self.dialect) or {}
         if called & own.keys():
-            redefined = (self.session.made_functions() & called & own.keys()) - {function}
+            redefined = (self._made & called & own.keys()) - {function}
             found.update(dict.fromkeys(UndeclaredInput(InputKind.FUNCTION, name) for name in sorted(redefined)))
         return tuple(found)
 
@@ -137,17 +143,7 @@ class UndeclaredVersions:
                 definitions[each.name] = info.definition
                 changing = [volatility(query, self.dialect) for query in info.queries]
                 expiries += [info.expiry, *(Expiry.HOUR if found.columns else found.expiry for found in changing)]
-                pending += self._read_by(each.name)
+                pending += self._reads[each.name]
         expiry = soonest(*expiries)
         until = None if expiry is None else expiry.after(self.now).isoformat()
         return DataVersion("function/1", digest([sorted(definitions.items()), sorted(below.items()), until]))
-
-    def _answer(self, asked: UndeclaredInput) -> DataVersion | None:
-        """Return a version of the rows that a statement gives now."""
-        try:
-            answer = self.session.query(asked.written)
-        except WarehouseError:
-            return None
-        return DataVersion(
-            "answer/1", digest([list(answer.columns), [[str(value) for value in row] for row in answer.rows]])
-        )
