@@ -21,6 +21,7 @@ import psycopg
 if TYPE_CHECKING:
     from typing_extensions import Self
 
+from sao_dagster.state.sql_store import SqlStateStore
 from tests.fleet.project import Draft, drafts, prepare
 from tests.postgres import execute, fetch
 from tests.waiting import PATIENCE, until
@@ -151,6 +152,11 @@ class Fleet:
         except psycopg.errors.UndefinedTable:
             return 0
         return int(rows[0][0])
+
+    def environment(self, store: SqlStateStore) -> str:
+        """Return the key of the one environment that is built into."""
+        (found,) = store.environments()
+        return found.key
 
     def wait_for_a_step(self, before: int) -> None:
         """Wait until there is more progress than before."""

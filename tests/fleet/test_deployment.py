@@ -56,9 +56,9 @@ def test_schedules_and_the_evaluator_at_once(fleet: Fleet, store: SqlStateStore,
         sleeping = "select count(*) from pg_stat_activity where query like '%pg_sleep(3600)%' and state = 'active' and pid <> pg_backend_pid()"
         slow = deployed.start("slow_job")
         deployed.until("the statement", lambda: fleet.rows(sleeping) == [(1,)])
-        assert [each.model for each in store.leases("fleet.dev")] == ["slow"]
+        assert [each.model for each in store.leases(fleet.environment(store))] == ["slow"]
         deployed.terminate(slow)
-        deployed.until("the freed lease", lambda: not store.leases("fleet.dev"))
+        deployed.until("the freed lease", lambda: not store.leases(fleet.environment(store)))
         deployed.until("the end of the statement", lambda: fleet.rows(sleeping) == [(0,)])
 
         # re-execution from failure builds what is left, and nothing else
@@ -87,6 +87,6 @@ def test_a_step_for_each_model(fleet: Fleet, store: SqlStateStore, tmp_path: Pat
         second = deployed.launch("all_job")
         assert deployed.run(second)["status"] == "SUCCESS"
         assert set(fleet.builds().values()) == {1}, "nothing was built again"
-        assert store.leases("fleet.dev") == []
-        summary = next(each.summary for each in store.runs("fleet.dev") if each.run_id == second)
+        assert store.leases(fleet.environment(store)) == []
+        summary = next(each.summary for each in store.runs(fleet.environment(store)) if each.run_id == second)
         assert summary["reused"] == len(models) + 2

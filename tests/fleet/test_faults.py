@@ -45,7 +45,7 @@ def news(fleet: Fleet, amount: int) -> None:
 def leases_of(fleet: Fleet) -> list[Lease]:
     store = SqlStateStore(fleet.state_url)
     try:
-        return store.leases("fleet.dev")
+        return store.leases(fleet.environment(store))
     finally:
         store.close()
 

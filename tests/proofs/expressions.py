@@ -125,8 +125,20 @@ class Expressions:
                 f"coalesce({ref.sql}, {self.literal('bool')})",
             ]
         second = self.random.choice(refs)
-        pair, values = f"({ref.sql}, {second.sql})", f"({self.literal(ref.kind)}, {self.literal(second.kind)})"
-        forms += [f"{pair} < {values}", f"{pair} >= {values}", f"{values} >= {pair}"]
+        pair, values, more = (
+            self.random.choice(["({}, {})", "row({}, {})", "(({}, {}))"]).format(*each)
+            for each in (
+                (ref.sql, second.sql),
+                (self.literal(ref.kind, nulls=0.1), self.literal(second.kind, nulls=0.1)),
+                (self.literal(ref.kind), self.literal(second.kind, nulls=0.1)),
+            )
+        )
+        forms += [
+            f"{pair} < {values}",
+            f"{pair} >= {values}",
+            f"{values} >= {pair}",
+            f"{pair} between {values} and {more}",
+        ]
         forms += [f"{pair} = {values}", f"{pair} in ({values}, ({self.literal(ref.kind)}, {second.sql}))"]
         if ref.kind == "text":
             forms += [f"{ref.sql} like 'a%'", f"lower({ref.sql}) = 'a'", f"length({ref.sql}) > 0"]

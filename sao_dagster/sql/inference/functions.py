@@ -111,13 +111,12 @@ def keeps_not_null(node: exp.Expr, dialect: str) -> bool:
     (True, False)
     """
     errs = dialect_named(dialect).errs
-    if isinstance(node, COMPARISONS):
-        return not any(
-            isinstance(side, exp.Tuple | exp.Struct | exp.Any | exp.All) for side in (node.this, node.expression)
-        )
+    if isinstance(node, (*COMPARISONS, exp.Between)):
+        sides = node.iter_expressions()
+        return not any(isinstance(side, exp.Tuple | exp.Struct | exp.Any | exp.All) for side in sides)
     if isinstance(node, DIVISIONS):
         return Operation.ARITHMETIC in errs and (Operation.DIVISION in errs or _is_nonzero(node.expression))
-    if isinstance(node, (*_LOGIC, exp.Between, exp.Like)):
+    if isinstance(node, (*_LOGIC, exp.Like)):
         return True
     return any(operation in errs and isinstance(node, kinds) for operation, kinds in _OPERATIONS)
 

@@ -181,7 +181,8 @@ def understand(
     if own_functions:
         _refuse_own(sql, dialect, statements[0], own_functions)
     try:
-        output = QueryReader(dialect, _Tables(dialect, tables), hashes_are_unique).read(statements[0])
+        tree = _with_plain_rows(statements[0])
+        output = QueryReader(dialect, _Tables(dialect, tables), hashes_are_unique).read(tree)
     except RecursionError as error:
         raise NotUnderstoodError("a query that is nested too deeply") from error
     if output.open:
@@ -201,6 +202,20 @@ def _refuse_own(sql: str, dialect: str, tree: exp.Expr, own_functions: AbstractS
     for name in called:
         if name in SCALARS or called[name] > unknown[name]:
             raise NotUnderstoodError(f"{name}, a function of the user's own")
+
+
+def _with_plain_rows(tree: exp.Expr) -> exp.Expr:
+    """Return a query in which a row that is compared is written in one way: `row(a, b)` and `((a, b))` as `(a, b)`.
+
+    Columns of the result stay as they are written: they may have no other name.
+    """
+    for call in list(tree.find_all(exp.Anonymous)):
+        if call.name.lower() == "row" and call.expressions and not isinstance(call.parent, exp.Alias | exp.Select):
+            call.replace(exp.Tuple(expressions=call.expressions))
+    for row in list(tree.find_all(exp.Tuple)):
+        while isinstance(row.parent, exp.Paren) and isinstance(row.parent.parent, exp.Predicate | exp.Tuple | exp.Paren):
+            row.parent.replace(row)
+    return tree
 
 
 @dataclass(frozen=True)
