@@ -225,8 +225,8 @@ class DuckDBSession(Session):
 
     def made_functions(self) -> frozenset[str]:
         """Return the names of all macros, and of functions that Python registered."""
-        rows = self.query("select distinct lower(function_name) from duckdb_functions() where not internal").rows
-        return frozenset(name for (name,) in rows)
+        rows = self.query("select function_name from duckdb_functions() where not internal").rows
+        return frozenset(name.lower() for (name,) in rows)
 
     def has_schema(self, database: str | None, schema: str) -> bool:
         """Return whether a schema is there."""
