@@ -20,6 +20,8 @@ BELOW = {
         ("select id, now() as at from t", None, ["at"]),
         ("select id, cast(now() as date) as at from t", None, ["at"]),
         ("select id, now() from t", HOUR, []),
+        ('select id from t where "random"() < 1', HOUR, []),
+        ("select id, random /* again */ () as r from t", None, ["r"]),
         ("select id, random() as r from t order by 1 limit 3", None, ["r"]),
         ("select id, random() as r from t order by 2 limit 3", HOUR, []),
         ("select *, random() as r from t order by 2 limit 3", HOUR, []),

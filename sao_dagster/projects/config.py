@@ -71,23 +71,23 @@ class NodeConfig(BaseModel):
     schema_: str | None = Field(default=None, alias="schema")
     database: str | None = None
     alias: str | None = None
-    tags: Strings = []
-    meta: dict[str, Any] = {}
+    tags: Strings = Field(default_factory=list)
+    meta: dict[str, Any] = Field(default_factory=dict)
     group: str | None = None
-    pre_hook: list[Any] = []
-    post_hook: list[Any] = []
-    unique_key: Strings = []
+    pre_hook: list[Any] = Field(default_factory=list)
+    post_hook: list[Any] = Field(default_factory=list)
+    unique_key: Strings = Field(default_factory=list)
     incremental_strategy: str | None = None
-    incremental_predicates: Strings = []
-    predicates: Strings = []
-    merge_update_columns: Strings = []
-    merge_exclude_columns: Strings = []
+    incremental_predicates: Strings = Field(default_factory=list)
+    predicates: Strings = Field(default_factory=list)
+    merge_update_columns: Strings = Field(default_factory=list)
+    merge_exclude_columns: Strings = Field(default_factory=list)
     on_schema_change: OnSchemaChange = OnSchemaChange.IGNORE
     full_refresh: bool | None = None
-    column_types: dict[str, str] = {}
+    column_types: dict[str, str] = Field(default_factory=dict)
     delimiter: str = ","
     quote_columns: bool | None = None
-    contract: dict[str, Any] = {}
+    contract: dict[str, Any] = Field(default_factory=dict)
     sql_header: str | None = None
 
     @field_validator("pre_hook", "post_hook", mode="before")
@@ -174,6 +174,7 @@ class NodeConfig(BaseModel):
 
 
 NODE_CONFIG: type[NodeConfig] = create_model("NodeConfig", __base__=NodeConfig, **config_fields())
+NO_CONFIG = NODE_CONFIG()
 """`NodeConfig` with the policy keys."""
 
 

@@ -68,16 +68,19 @@ def _digest(sql: str, dialect: str, names: tuple[tuple[str, str], ...]) -> str:
     texts = spelled(sql, tokens, dialect)
     inside = {place for start, (size, _) in found.items() for place in range(start, start + size)}
     others = {
-        token.text.lower()
-        for place, token in enumerate(tokens)
-        if place not in inside and token.token_type not in _TEXTS
+        text.lower()
+        for text in {
+            token.text for place, token in enumerate(tokens) if place not in inside and token.token_type not in _TEXTS
+        }
     }
     stream: list[str] = []
     for place, token in enumerate(tokens):
         if place not in inside:
             if place and is_glued(sql, tokens[place - 1], token):
                 stream.append("without a gap:")
-            stream += [texts[place], *hints(token)]
+            stream.append(texts[place])
+            if token.comments:
+                stream += hints(token)
         elif place in found:
             size, name = found[place]
             last = tokens[place + size - 1]
@@ -135,12 +138,12 @@ def _named(tokens: list[Token], dialect: str, names: tuple[tuple[str, str], ...]
         return {}
     for known in patterns.values():
         known.sort(key=lambda each: -len(each[0]))
-    keys = [_key(token) for token in tokens]
     found: dict[int, tuple[int, str]] = {}
     place = 0
     while place < len(tokens):
-        for pattern, name in patterns.get(keys[place], ()):
-            if tuple(keys[place : place + len(pattern)]) == pattern and _is_relation(tokens, place, len(pattern)):
+        for pattern, name in patterns.get(_key(tokens[place]), ()):
+            keys = tuple(map(_key, tokens[place : place + len(pattern)]))
+            if keys == pattern and _is_relation(tokens, place, len(pattern)):
                 found[place] = (len(pattern), name)
                 place += len(pattern) - 1
                 break
@@ -174,9 +177,10 @@ def _pattern(text: str, dialect: str) -> tuple[str, ...]:
 
 def _key(token: Token) -> str:
     """Return what is compared of a token to find relations: their names are made by machine, and stand everywhere alike."""
-    if token.token_type in QUOTED:
-        return f"{token.token_type.name}:{token.text}"
-    return token.text if token.token_type is TokenType.VAR else token.text.upper()
+    kind = token.token_type
+    if kind is TokenType.VAR:
+        return token.text
+    return f"{kind.name}:{token.text}" if kind in QUOTED else token.text.upper()
 
 
 def equivalent(old: str, new: str, dialect: str) -> bool:

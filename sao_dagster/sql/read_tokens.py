@@ -20,6 +20,10 @@ _BY_PARSING = frozenset({
     TokenType.UNPIVOT, TokenType.INTO, TokenType.RECURSIVE,
 })  # fmt: skip
 _VALUES = frozenset({TokenType.STRING, TokenType.NUMBER})
+_SAYS_NOTHING = frozenset({
+    TokenType.DOT, TokenType.STAR, TokenType.EQ, TokenType.NEQ, TokenType.LT, TokenType.LTE, TokenType.GT, TokenType.GTE, TokenType.PLUS,
+    TokenType.DASH, TokenType.SLASH, TokenType.DPIPE, TokenType.DCOLON,
+})  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -77,6 +81,8 @@ class TokenScan:
             if size:
                 self._stack[-1].expects = False
                 place += size
+            elif self.tokens[place].token_type in _SAYS_NOTHING:
+                place += 1
             else:
                 place = self._token(place)
         return self

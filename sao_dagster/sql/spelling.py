@@ -42,10 +42,9 @@ def spelled(sql: str, tokens: Sequence[Token], dialect: str) -> list[str]:
     engine = dialect_named(dialect)
     folds = engine.unquoted is not None and not engine.shows_case
     texts = [_text(sql, token) for token in tokens]
-    return [
-        lowered(text) if is_word(text) and (folds or _is_grammar(texts, place)) else text
-        for place, text in enumerate(texts)
-    ]
+    if folds:
+        return [lowered(text) if is_word(text) else text for text in texts]
+    return [lowered(text) if is_word(text) and _is_grammar(texts, place) else text for place, text in enumerate(texts)]
 
 
 def hints(token: Token) -> list[str]:
@@ -64,9 +63,9 @@ def is_glued(sql: str, before: Token, token: Token) -> bool:
     `0xFF` is a number to one tokenizer, and `0` with the alias `xFF` to another; `!=-` is one operator of PostgreSQL's; texts
     on two lines are one text.
     """
-    gap = sql[before.end + 1 : token.start]
-    if gap:
-        return "\n" in gap and before.token_type is token.token_type is TokenType.STRING
+    if before.end + 1 < token.start:
+        both_texts = before.token_type is token.token_type is TokenType.STRING
+        return both_texts and "\n" in sql[before.end + 1 : token.start]
     last, first = sql[before.end], sql[token.start]
     if last in _SIGNS and first in _SIGNS:
         plus = token.end == token.start and first in "+-"
@@ -79,7 +78,7 @@ def is_glued(sql: str, before: Token, token: Token) -> bool:
 def _text(sql: str, token: Token) -> str:
     """Return a token as it is written; a keyword of several words with one space between them."""
     text = sql[token.start : token.end + 1]
-    return text if token.token_type in QUOTED else " ".join(text.split())
+    return text if token.token_type in QUOTED or text.isalnum() else " ".join(text.split())
 
 
 def is_word(text: str) -> bool:
@@ -89,9 +88,9 @@ def is_word(text: str) -> bool:
 
 def _is_grammar(texts: Sequence[str], place: int) -> bool:
     """Return whether a word is a part of the grammar, or the name of a function."""
-    before = texts[place - 1].lower() if place else ""
+    before = texts[place - 1] if place else ""
     after = texts[place + 1] if place + 1 < len(texts) else ""
-    if before in (".", "as") or after in _KEYS:
+    if before == "." or after in _KEYS or before.lower() == "as":
         return False
     word = texts[place].lower()
     return after == "(" or word in RESERVED or word.endswith(" by")

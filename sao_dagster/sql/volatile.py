@@ -18,7 +18,7 @@ from sao_dagster.core.policy import Expiry, soonest
 from sao_dagster.core.relations import RelationKey
 from sao_dagster.sql.dialects import dialect_named
 from sao_dagster.sql.parsing import UnreadableSqlError, parse_one
-from sao_dagster.sql.volatile_functions import SIGNS, expiry_in
+from sao_dagster.sql.volatile_functions import expiry_in, has_signs
 
 
 @dataclass(frozen=True)
@@ -102,7 +102,7 @@ def volatility(
 
 @lru_cache(maxsize=4096)
 def _alone(sql: str, dialect: str) -> Volatility:
-    return _found(sql, dialect, {}, ()) if SIGNS.search(sql) else Volatility()
+    return _found(sql, dialect, {}, ()) if has_signs(sql) else Volatility()
 
 
 def _found(
@@ -123,7 +123,7 @@ def _found(
         if id(tree) in own:
             query.used.append(Origin(own[id(tree)]))
     except (UnreadableSqlError, RecursionError):
-        by_itself = Expiry.HOUR if SIGNS.search(sql) else None
+        by_itself = Expiry.HOUR if has_signs(sql) else None
         expiry = soonest(by_itself, everything.expiry, *(differs for _, differs in variants))
         return Volatility(expiry, {}, tuple(sorted(everything.tables)))
     used = _sum(query.used)

@@ -83,12 +83,26 @@ _EXPRESSIONS = {
 _TIME_WORD = re.compile(r"\s*(now|today|tomorrow|yesterday)\b|.*\s(now|today|tomorrow|yesterday)\s*$", re.IGNORECASE)
 _KEEPS_TEXT = (exp.DPipe, exp.Concat, exp.Like, exp.ILike, exp.RegexpLike, exp.JSONExtract, exp.JSONExtractScalar)
 
-SIGNS = re.compile(
-    rf"\b(?:(?:{'|'.join(sorted(_TIME | _CHANCE | _SESSION))}|{_FAMILIES}|age)\s*\("
-    rf"|(?:{'|'.join(sorted(_DAY | _TIME | _BRACKETLESS))}|tablesample|sample|tomorrow|next\s+value|user)\b)",
-    re.IGNORECASE,
-)
-"""What SQL has in it wherever something in it is volatile; a good deal else has it too."""
+_WORDS = re.compile(r"[^\W\d]\w*")
+_SIGNS = _DAY | _TIME | _BRACKETLESS | {"tablesample", "sample", "tomorrow", "next", "user"}
+_CALLS = _TIME | _CHANCE | _SESSION | {"age"}
+_FAMILY_STARTS = ("pg_", "inet_", "txid_", "uuid_generate_v", "has_")
+_CALLED = re.compile(r"([^\W\d]\w*)[\"`\]]?\s*(?:\(|/\*|--)")  # or there is a comment in between
+
+
+def has_signs(sql: str) -> bool:
+    """Return whether SQL has words in it that are there wherever something in it is volatile; a good deal else has them too.
+
+    >>> has_signs('select "random" /* again */ () as x'), has_signs("select version, age from t"), has_signs("select current_date")
+    (True, False, True)
+    """
+    text = sql.lower()
+    words = set(_WORDS.findall(text))
+    if not words.isdisjoint(_SIGNS):
+        return True
+    families = {word for word in words if word.startswith(_FAMILY_STARTS)}
+    called = (words & _CALLS) | {word for word in families if _FAMILY.fullmatch(word)}
+    return bool(called) and not called.isdisjoint(_CALLED.findall(text))
 
 
 def expiry_of(node: exp.Expr) -> Expiry | None:

@@ -290,6 +290,7 @@ class _Assembly:
             )
         draft.error = draft.error or error
         draft.subject = replace(draft.subject, this=draft.relation, config=plain_config(draft.config))
+        draft.policy = draft.config.policy(lambda text: TimedExpression(self.context, draft.subject, text))
 
     def _operations(self, templates: Iterable[str], name: str) -> tuple[str, ...]:
         """Return the statements of a hook as they count for fingerprints; what is wrong with one is wrong with the project.

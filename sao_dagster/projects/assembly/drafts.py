@@ -10,11 +10,11 @@ from typing import Any
 from sao_dagster.core.hashing import digest
 from sao_dagster.core.inputs import UndeclaredInput
 from sao_dagster.core.nodes import Asking, Materialized, NodeError, Source
-from sao_dagster.core.policy import Expiry
+from sao_dagster.core.policy import Expiry, RefreshPolicy
 from sao_dagster.core.project import unknown
 from sao_dagster.core.relations import Relation, RelationKey, quote
 from sao_dagster.errors import Location, ProjectError
-from sao_dagster.projects.config import NODE_CONFIG, NodeConfig
+from sao_dagster.projects.config import NO_CONFIG, NodeConfig
 from sao_dagster.projects.declarations import Declarations, NodeDeclaration, error_in
 from sao_dagster.projects.templates.render import Render, RenderSubject, RenderTrace, Resolved, TemplateContext
 from sao_dagster.projects.templates.template_run import TemplateRun
@@ -66,7 +66,8 @@ class Draft:
     subject: RenderSubject
     relation: Relation
     materialized: Materialized
-    config: NodeConfig = field(default_factory=NODE_CONFIG)
+    config: NodeConfig = NO_CONFIG
+    policy: RefreshPolicy = field(default_factory=RefreshPolicy)
     merged: dict[str, Any] = field(default_factory=dict)
     trace: RenderTrace = field(default_factory=RenderTrace)
     error: NodeError | None = None

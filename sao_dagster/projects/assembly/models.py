@@ -24,13 +24,12 @@ from sao_dagster.core.nodes import (
     NodeError,
     Seed,
 )
-from sao_dagster.core.policy import Expiry, RefreshPolicy, Volatile, soonest
+from sao_dagster.core.policy import Expiry, Volatile, soonest
 from sao_dagster.errors import NeedsConnectionError, ProjectError, RenderError, SaoError, UnsupportedError
 from sao_dagster.projects.assembly.drafts import Draft, Drafts, Template, TemplateCte
 from sao_dagster.projects.config import NodeConfig, is_code
 from sao_dagster.projects.declarations import CompiledDeclaration
 from sao_dagster.projects.templates.answers import NotedAnswers
-from sao_dagster.projects.templates.deferred import TimedExpression
 from sao_dagster.projects.templates.render import Render, RenderSubject, RenderTrace, TemplateContext
 from sao_dagster.projects.templates.template_run import OTHER_RUNS, PINNED, TemplateRun
 from sao_dagster.sql.ctes import prepend_ctes
@@ -151,7 +150,7 @@ class ModelAssembly:
         """Return the node of a draft: a seed, or a model with its fingerprint, its volatility and, where it is rendered in each run, its compiler."""
         declaration, config = draft.declared, draft.config
         common = self._common(draft)
-        common["policy"] = config.policy(lambda text: TimedExpression(self.drafts.context, draft.subject, text))
+        common["policy"] = draft.policy
         if declaration.csv is not None:
             return Seed(
                 **common,
@@ -195,20 +194,7 @@ class ModelAssembly:
                 templates.append(self._macros_digest(draft))
             if templates:
                 parts["macros"] = digest(templates)
-        draft.bare = _bare(draft, found, common["policy"])
-        compiler = TemplateCompiler(
-            self.drafts.context,
-            draft.subject,
-            declaration.sql or "",
-            _hook_templates(draft),
-            draft.materialized,
-            self.drafts.template_ctes(ephemerals),
-            self.drafts.declared.dialect,
-            declaration.compiled,
-            common["policy"].volatile,
-            self.drafts.names(draft.depends_on, draft.id),
-            self._known_reads(draft, common["policy"]),
-        )
+        draft.bare = _bare(draft, found)
         statements = None  # where it is rendered in each run, or is no SQL, nobody knows what it depends on
         if declaration.language == "sql" and not draft.dynamic:
             texts = (compiled.sql, compiled.incremental_sql, *compiled.pre_hooks, *compiled.post_hooks)
@@ -221,7 +207,7 @@ class ModelAssembly:
             compiled=compiled,
             language=declaration.language,
             asks=draft.dynamic,
-            compiler=compiler if draft.in_run or any(each.others for each in ephemerals) else None,
+            compiler=self._compiler(draft, ephemerals),
             expiry=found.expiry,
             volatile_columns=tuple(found.columns),
             volatile_reads=found.reads,
@@ -232,6 +218,24 @@ class ModelAssembly:
             on_schema_change=config.on_schema_change,
             full_refresh=config.full_refresh,
         )  # fmt: skip
+
+    def _compiler(self, draft: Draft, ephemerals: tuple[Draft, ...]) -> TemplateCompiler | None:
+        """Return what renders a model in each run; None where it is the same in all."""
+        if not draft.in_run and not any(each.others for each in ephemerals):
+            return None
+        return TemplateCompiler(
+            self.drafts.context,
+            draft.subject,
+            draft.declared.sql or "",
+            _hook_templates(draft),
+            draft.materialized,
+            self.drafts.template_ctes(ephemerals),
+            self.drafts.declared.dialect,
+            draft.declared.compiled,
+            draft.policy.volatile,
+            self.drafts.names(draft.depends_on, draft.id),
+            self._known_reads(draft),
+        )
 
     def _ephemerals(self, draft: Draft) -> tuple[Draft, ...]:
         """Return the ephemerals that stand in the query of a model; what is compiled already has them in its text."""
@@ -297,7 +301,7 @@ class ModelAssembly:
         }
         counted["materialized"] = draft.materialized.value
         counted["pre_hook"], counted["post_hook"] = list(draft.pre_hooks), list(draft.post_hooks)
-        names = self.drafts.names(draft.depends_on, draft.id)
+        names = self.drafts.names(draft.depends_on, draft.id) if draft.pre_hooks or draft.post_hooks else {}
         for hooks in ("pre_hook", "post_hook"):
             counted[hooks] = [sql_digest(hook, self.drafts.declared.dialect, names) for hook in counted[hooks]]
         # the text of a view, which the warehouse keeps, names where everything is that it reads
@@ -332,11 +336,11 @@ class ModelAssembly:
         return [_code_lines(draft.declared.sql or ""), inlined]
 
     @staticmethod
-    def _known_reads(draft: Draft, policy: RefreshPolicy) -> frozenset[str] | None:
+    def _known_reads(draft: Draft) -> frozenset[str] | None:
         """Return the ids of what a template may read without `ref` and `source`; None where its configuration says what it reads."""
         if draft.named is None:
             return None
-        stable = (UndeclaredInput(InputKind.FUNCTION, name.lower()).id for name in policy.stable_functions)
+        stable = (UndeclaredInput(InputKind.FUNCTION, name.lower()).id for name in draft.policy.stable_functions)
         return frozenset(each.id for each in draft.named).union(stable)
 
     def _macros_digest(self, draft: Draft) -> str:
@@ -443,14 +447,14 @@ def _statements(templates: Hooks, compiled: CompiledDeclaration | None, rendered
     return before, after
 
 
-def _bare(draft: Draft, found: Volatility, policy: RefreshPolicy) -> dict[str, Origin]:
+def _bare(draft: Draft, found: Volatility) -> dict[str, Origin]:
     """Return the bare volatile columns of a model for what reads it: stored by a build, or made anew where it is a view."""
     if draft.materialized.holds_data:
         return dict.fromkeys(found.columns, Origin(tables=frozenset({draft.id})))
-    if policy.volatile is Volatile.IGNORE:
+    if draft.policy.volatile is Volatile.IGNORE:
         return {}
     return {
-        name: replace(origin, expiry=origin.expiry and policy.expiry(origin.expiry))
+        name: replace(origin, expiry=origin.expiry and draft.policy.expiry(origin.expiry))
         for name, origin in found.columns.items()
     }
 

@@ -60,7 +60,7 @@ class UndeclaredReads:
         """
         if draft.declared.sql is None and draft.declared.compiled is None:
             return
-        policy = draft.config.policy(lambda text: lambda now: text)
+        policy = draft.policy
         if policy.inputs is not None:
             draft.undeclared = self._said(draft, policy.inputs)
             return

@@ -213,7 +213,9 @@ def _with_plain_rows(tree: exp.Expr) -> exp.Expr:
         if call.name.lower() == "row" and call.expressions and not isinstance(call.parent, exp.Alias | exp.Select):
             call.replace(exp.Tuple(expressions=call.expressions))
     for row in list(tree.find_all(exp.Tuple)):
-        while isinstance(row.parent, exp.Paren) and isinstance(row.parent.parent, exp.Predicate | exp.Tuple | exp.Paren):
+        while isinstance(row.parent, exp.Paren) and isinstance(
+            row.parent.parent, exp.Predicate | exp.Tuple | exp.Paren
+        ):
             row.parent.replace(row)
     return tree
 
