@@ -47,9 +47,10 @@ class UndeclaredInput:
 
 def is_function(input_id: str) -> bool:
     """Return whether an id names a function that is none of the engine's own."""
-    return input_id.startswith(f"{InputKind.FUNCTION.value}:")
+    return input_id.startswith(_FUNCTION)
 
 
+_FUNCTION = f"{InputKind.FUNCTION.value}:"
 _PREFIXES = tuple(f"{kind.value}:" for kind in InputKind)
 
 

@@ -156,7 +156,7 @@ def decide_node(
     node = project.nodes[name]
     if node.error is not None:
         return failed(node, node.error)
-    if broken := project.broken_above((name,)):
+    if project.broken and (broken := project.broken_above((name,))):
         held = replace(held, failed=tuple(dict.fromkeys((*held.failed, *broken))))
     return decide(
         name,

@@ -119,9 +119,8 @@ def soonest(*expiries: Expiry | None) -> Expiry | None:
     >>> soonest(Expiry.DAY, None, Expiry.HOUR)
     <Expiry.HOUR: 'hour'>
     """
-    order = list(Expiry)
-    known = [expiry for expiry in expiries if expiry is not None]
-    return min(known, key=order.index) if known else None
+    known = {expiry for expiry in expiries if expiry is not None}
+    return next(each for each in Expiry if each in known) if known else None
 
 
 class OnTestFailure(str, Enum):

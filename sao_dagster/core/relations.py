@@ -57,6 +57,10 @@ class Relation:
     folds: bool = field(default=True, compare=False, repr=False)
 
     def __str__(self) -> str:
+        return self._sql
+
+    @cached_property
+    def _sql(self) -> str:
         parts = [self.database, self.schema, self.identifier]
         return ".".join(quote(part, self.quotes) for part in parts if part is not None)
 
