@@ -82,7 +82,8 @@ def make_plan(
     decisions: dict[str, Decision] = {}
     intervals = project.graph.intervals(now)
     standing = StandingFailures.of(project, selection, facts, mode)
-    for name in selection.nodes:
+    selected = frozenset(selection.nodes)
+    for name in (each for each in project.graph.order if each in selected):
         decision = decide_node(
             project,
             name,

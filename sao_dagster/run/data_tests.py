@@ -153,6 +153,7 @@ class TestSteps:
         run, now = self.run, self.run.now()
         results: list[TestResult] = []
         to_run: dict[str, TestDecision] = {}
+        run.run_facts.refresh_stale(Selection((), tuple(test.name for test in step.tests), ()))
         versions: dict[str, dict[str, DataVersion | None]] = {}
         for test in step.tests:
             versions[test.name] = run.run_facts.facts.versions_tested(run.project, test)

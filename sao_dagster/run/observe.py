@@ -24,6 +24,7 @@ from sao_dagster.core.selection import Selection
 from sao_dagster.core.standing import StandingFailures
 from sao_dagster.errors import WarehouseError
 from sao_dagster.run.movements import STAMP, Moved, movements_of
+from sao_dagster.run.reached import Reached
 from sao_dagster.run.undeclared import UndeclaredVersions
 from sao_dagster.sql.fingerprint import equivalent, with_ids
 from sao_dagster.sql.settled import unsettled
@@ -35,6 +36,9 @@ from sao_dagster.warehouses.protocol import (
     VersionsBy,
 )
 from sao_dagster.warehouses.shared.files import files_version
+
+SHOWN_BY_VIEW = "view "
+"""How the keys begin under which it is kept what views show: any build may change that."""
 
 _SOME_TIME = datetime(2000, 1, 1, tzinfo=timezone.utc)  # so that what is asked is the same text at any time
 
@@ -109,7 +113,10 @@ def observe(
     tokens = movements_of(project, session, catalog, [*(each.id for each in sources), *holding])
     versions, loaded_at = _source_versions(project, sources, session, capabilities, reader, now, give_up)
     undeclared = UndeclaredVersions(
-        session, project.dialect, project.root, lambda relations: reader.read(dict.fromkeys(relations, ())), now
+        Reached(session, project.dialect),
+        project.root,
+        lambda relations: reader.read(dict.fromkeys(relations, ())),
+        now,
     )
     versions.update(undeclared.of(project.undeclared[name] for name in sorted(read) if is_undeclared(name)))
     kept_builds = [name for name in beside if _is_recorded(project, name, facts.records)]
@@ -197,7 +204,7 @@ class _CachedContents:
 
     def read(self, omit: Mapping[Relation, tuple[str, ...]]) -> dict[Relation, DataVersion | None]:
         """Return the versions of relations, given with the columns that do not count."""
-        keys = {relation: content_key(relation, omitted) for relation, omitted in omit.items()}
+        keys = {relation: self._key(relation, omitted) for relation, omitted in omit.items()}
         missing = {relation: omitted for relation, omitted in omit.items() if keys[relation] not in self.known}
         if missing:
             left = max(0.0, self.give_up - time.monotonic())
@@ -205,6 +212,11 @@ class _CachedContents:
                 if version is not None:
                     self.known[keys[relation]] = version
         return {relation: self.known.get(key) for relation, key in keys.items()}
+
+    def _key(self, relation: Relation, omitted: Collection[str]) -> str:
+        info = self.catalog.get(relation.key)
+        shown = SHOWN_BY_VIEW if info is not None and info.is_view else ""
+        return shown + content_key(relation, omitted)
 
 
 def content_key_of(node: Node) -> str:
@@ -467,7 +479,7 @@ def _schemas(
             info = catalog.get(key)
             found[read] = columns_version(info.columns) if info else None
         for each in project.nodes[name].undeclared:
-            relation = undeclared.relations.get(each)
+            relation = undeclared.reached.relations.get(each)
             if relation is not None and relation.key in catalog:
                 found[each.id] = columns_version(catalog[relation.key].columns)
             else:

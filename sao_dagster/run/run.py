@@ -20,6 +20,7 @@ from sao_dagster.core.plan import decide_node, failed
 from sao_dagster.core.policy import BuildAfter
 from sao_dagster.core.reasons import Outcome
 from sao_dagster.core.records import BuildRecord, Lease
+from sao_dagster.core.selection import Selection
 from sao_dagster.core.standing import StandingFailures
 from sao_dagster.errors import LeaseLostError, LeaseTimeoutError, StalledError
 from sao_dagster.run.context import RunContext
@@ -160,6 +161,7 @@ class Run:
         run, leases, facts = self.context, self.context.leases, self.context.run_facts
         now, node = run.now(), run.project.nodes[name]
         facts.sync(name, exact=leases is not None and leases.is_waiting(name))
+        facts.refresh_stale(Selection((name,), tuple(test.name for test in self.standing.tests), ()))
         decision = self._decide(name, now)
         if decision.outcome is not Outcome.BUILT:
             if leases is not None:

@@ -18,7 +18,7 @@ from sao_dagster.core.records import BuildRecord, TestRecord
 from sao_dagster.core.relations import Relation, RelationKey
 from sao_dagster.core.selection import Selection
 from sao_dagster.run.movements import movement_of, movements_of
-from sao_dagster.run.observe import Observation, content_key_of
+from sao_dagster.run.observe import SHOWN_BY_VIEW, Observation, content_key_of
 from sao_dagster.state.protocol import StateStore
 from sao_dagster.warehouses.protocol import Session
 
@@ -84,6 +84,10 @@ class RunFacts:
         self._contents = dict(seen.contents)
         self._sequence = seen.sequence
         self._synced_at = time.monotonic()
+        self._anything_built = False
+        self._stale: set[str] = (
+            set()
+        )  # what is read beside its declaration, and shows a node that was built since it was observed here
         self._outdated: set[str] = set()  # what another run has built since it was observed here
         # what was built without the right to: the record of another run does not speak of it, so only a build makes it right
         self._tainted: set[str] = set()
@@ -91,8 +95,10 @@ class RunFacts:
 
     @property
     def contents(self) -> Mapping[str, DataVersion]:
-        """Content versions of relations, as far as they are known; see `content_key`."""
-        return self._contents
+        """Content versions of relations, as far as they are known; see `content_key`. What views show may be another thing after a build."""
+        if not self._anything_built:
+            return self._contents
+        return {key: version for key, version in self._contents.items() if not key.startswith(SHOWN_BY_VIEW)}
 
     def version(self, name: str) -> DataVersion | None:
         """Return the data version of a relation, None if it is not known."""
@@ -149,6 +155,26 @@ class RunFacts:
             self._altered.update(seen.altered)
             self._outdated.discard(name)
 
+    def refresh_stale(self, readers: Selection) -> None:
+        """Observe anew where nodes and data tests read what was built meanwhile, but by another name."""
+        if not self._stale:
+            return
+        graph, tests = self._project.graph, (self._project.tests[each] for each in readers.tests)
+        named = {*readers.nodes, *(read for test in tests for read in test.inputs)}
+        reads = named.union(*(graph.read(each) for each in named if each in self._project.nodes))
+        with self._lock:
+            stale = self._stale & reads
+        if not stale:
+            return
+        observation = self._observe(readers)
+        with self._lock:
+            self._catalog = observation.catalog
+            for each in stale:
+                self._versions[each] = observation.facts.versions.get(each)
+            self._movements.update({each: token for each, token in observation.movements.items() if each in stale})
+            self._schemas.update({each: seen for each, seen in observation.facts.schemas.items() if each in stale})
+            self._stale -= stale
+
     # ------------------------------------------------------------------ what this run does
 
     def ask(self, node: Node, now: datetime) -> Answers:
@@ -199,6 +225,8 @@ class RunFacts:
         self._versions.pop(name, None)
         self._schemas[name] = columns_version(record.columns)
         self._equivalent.discard(name)
+        self._stale.update(self._project.seen_through.get(name, ()))
+        self._anything_built = True
 
     # ------------------------------------------------------------------ what was read
 

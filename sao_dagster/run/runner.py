@@ -19,6 +19,7 @@ from sao_dagster.core.selection import Selection
 from sao_dagster.core.standing import StandingFailures
 from sao_dagster.errors import StateError
 from sao_dagster.gc_pause import no_collection
+from sao_dagster.run.catalog_inputs import with_catalog
 from sao_dagster.run.context import RunContext
 from sao_dagster.run.data_tests import TestSteps, source_ages
 from sao_dagster.run.events import Event, Message, Planned
@@ -32,7 +33,6 @@ from sao_dagster.run.run import Run
 from sao_dagster.run.run_facts import RunFacts
 from sao_dagster.run.schedule import steps_of
 from sao_dagster.run.settings import RunSettings, utc_now
-from sao_dagster.run.undeclared import with_redefined
 from sao_dagster.state.protocol import StateStore
 from sao_dagster.warehouses.protocol import Materializer, Session, Warehouse
 
@@ -71,14 +71,14 @@ class Runner(RunSettings):
     def _opened(self, session: Session, store: StateStore) -> Runner:
         """Return the runner for an open warehouse: in the environment that it turns out to be, by the store's time.
 
-        The functions of the warehouse are inputs of what calls them. All machines agree on that time; a runner that was given a time of its own keeps it.
+        What its catalog says of functions and views is part of the project then. All machines agree on that time; a runner that was given a time of its own keeps it.
         """
         ahead = store.now() - utc_now()
         clock = self.clock if self.clock is not utc_now else lambda: utc_now() + ahead
         where = Environment(name=self.project.environment, schema=self.warehouse.schema, database=self.warehouse.place)
         found = replace(where, database=session.database_id() or where.database)
         store.settle(found, where, {name: str(node.relation) for name, node in self.project.nodes.items()})
-        return replace(self, project=with_redefined(self.project, session).in_environment(found.key), clock=clock)
+        return replace(self, project=with_catalog(self.project, session).in_environment(found.key), clock=clock)
 
     def _plan(self, selection: Selection, mode: Mode, session: Session, store: StateStore) -> tuple[Plan, Observation]:
         now = self.clock()
@@ -189,7 +189,7 @@ class Runner(RunSettings):
                 for check in source_ages(self.project, seen.loaded_at, runner.clock(), mode):
                     run.tests[check.test.name] = check
                     yield check
-                yield from run.events(steps_of(self.project, selection), self.threads or self.warehouse.threads)
+                yield from run.events(steps_of(runner.project, selection), self.threads or self.warehouse.threads)
                 run.builds.finish(anything_done=bool(run.models))
             finally:  # also of a run that was stopped: what it did is worth knowing
                 if store is not None:

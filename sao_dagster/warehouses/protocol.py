@@ -230,6 +230,10 @@ class Session(Protocol):
         """Return which relations are meant by names of tables, by the rules of this session; none for what is not there."""
         return {}
 
+    def behind_views(self, relations: Collection[Relation]) -> Mapping[Relation, frozenset[RelationKey]]:
+        """Return what the views among some relations read, at any depth: tables and views. By default nobody knows."""
+        return {}
+
     def functions(self, names: Collection[str]) -> Mapping[str, FunctionInfo]:
         """Return the functions that somebody made, by their names in lower case; none for those that are not there or not understood."""
         return {}

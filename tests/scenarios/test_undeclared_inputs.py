@@ -203,3 +203,55 @@ def test_a_function_that_takes_the_place_of_one_of_the_engines_own(world: World)
     world.sql(gone)
     assert world.run().outcomes == {"m": "built: input_unknown"}
     assert world.run().built == set()
+
+
+SHOWN = {
+    "its name": ("select 1", "main.a"),
+    "a view": ("create view raw.v as select id from main.a", "raw.v"),
+    "a view over a view": (
+        "create view raw.inner_v as select id from main.a; create view raw.v as select id from raw.inner_v",
+        "raw.v",
+    ),
+    "a source": ("create view raw.v as select id from main.a", "{{ source('raw', 'v') }}"),
+    "a function": ("create macro main.top() as table select id from main.a", "top()"),
+}
+
+
+@pytest.fixture(params=SHOWN)
+def window(shelf: World, request: pytest.FixtureRequest) -> World:
+    """A table and a child of it, which comes first by its name, and reads it through what somebody else has made."""
+    made, read = SHOWN[request.param]
+    if shelf.warehouse == "postgres":
+        made = made.replace(
+            "create macro main.top() as table select id from main.a",
+            "create function public.top() returns table (id int) language sql as 'select id from main.a'",
+        )
+    shelf.source("v").model("a", "select max(id) as id from raw.shelf").run()
+    shelf.sql(made).model("A_child", f"select id from {read}")
+    return shelf
+
+
+def test_a_model_that_is_seen_through_what_somebody_else_made_comes_first(window: World) -> None:
+    assert window.run().built == {"A_child"}
+    assert window.run().built == set()
+    window.sql("insert into raw.shelf values (2)")
+    assert window.run().built == {"a", "A_child"}
+    assert window.rows('select id from main."A_child"') == [(2,)]
+    assert window.run().built == set(), "what it has read is recorded"
+
+
+def test_what_a_view_showed_is_not_kept_when_what_it_reads_is_built(shelf: World) -> None:
+    shelf.source("v").model("a", "select max(id) as id from raw.shelf").run()
+    shelf.sql("create view raw.v as select id from main.a")
+    reader = "select id from {{ source('raw', 'v') }}"
+    shelf.model("b", reader).run()
+    shelf.delete("models/b.sql").sql("insert into raw.shelf values (2)").run()
+    assert shelf.model("b", reader).run().built == {"b"}
+
+
+def test_a_test_through_a_view_is_about_what_is_there_when_it_runs(shelf: World) -> None:
+    shelf.source("v", extra="        columns: [{name: id, data_tests: [unique]}]\n")
+    shelf.model("a", "select id from raw.shelf").run()
+    shelf.sql("create view raw.v as select id from main.a").run()
+    shelf.sql("insert into raw.shelf values (1)")
+    assert set(shelf.run().tests.values()) == {"ran: fail"}

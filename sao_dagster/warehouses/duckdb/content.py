@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import duckdb
@@ -92,6 +92,27 @@ def view_sources(
     return ViewSources(tuple(text for _, text in sorted(definitions.items(), key=repr)), tuple(sorted(found)))
 
 
+def behind_view(
+    relation: Relation, catalog: Catalog, functions: Callable[[Collection[str]], Mapping[str, FunctionInfo]]
+) -> frozenset[RelationKey]:
+    """Return the tables and views that a view reads, through views and macros, as far as that can be told; see `view_sources`."""
+    found: set[RelationKey | _Macro] = set()
+    pending: list[RelationKey | _Macro] = [relation.key]
+    while pending:
+        each = pending.pop()
+        if each in found:
+            continue
+        found.add(each)
+        if isinstance(each, _Macro):
+            macro, place = functions([each.name]).get(each.name), each.called_in
+            queries = macro.queries if macro is not None else ()
+        else:
+            info, place = catalog.get(each), each[:2]
+            queries = (_query_of(info.definition or ""),) if info is not None and info.is_view else ()
+        pending += [read for query in queries for read in _reads(query, place, catalog) if read is not None]
+    return frozenset(each for each in found if not isinstance(each, _Macro)) - {relation.key}
+
+
 def _query_of(definition: str) -> str:
     """Return the query of a view, whose definition is the statement that made it."""
     try:
@@ -103,25 +124,24 @@ def _query_of(definition: str) -> str:
 
 
 def _below(query: str, place: tuple[str, str], catalog: Catalog) -> list[RelationKey | _Macro] | None:
-    """Return the relations that a query reads, and the names of macros; None for files, the catalog, and what changes by itself.
+    """Return the relations that a query reads, and the names of macros; None for files, the catalog, and what changes by itself."""
+    reads = list(_reads(query, place, catalog))
+    known = [each for each in reads if each is not None]
+    return None if len(known) < len(reads) or volatility(query, "duckdb").is_volatile else known
+
+
+def _reads(query: str, place: tuple[str, str], catalog: Catalog) -> Iterator[RelationKey | _Macro | None]:
+    """Yield what a query reads; None for what is neither a relation nor a macro.
 
     Args:
         query: Of a view or of a macro.
         place: Database and schema of the view: names without a schema are looked for there first, those in macros that it calls too.
         catalog: What is in the warehouse.
     """
-    changes = volatility(query, "duckdb")
-    if changes.is_volatile:
-        return None
-    found: list[RelationKey | _Macro] = []
     for each in undeclared_reads(query, "duckdb"):
         if each.kind is InputKind.FUNCTION:
-            found.append(_Macro(each.name, place))
-        elif each.kind is InputKind.TABLE:
-            key = next((key for key in relation_keys(each, *place) if key in catalog), None)
-            if key is None:  # a file, perhaps, or one of the engine's own
-                return None
-            found.append(key)
+            yield _Macro(each.name, place)
+        elif each.kind is InputKind.TABLE:  # where there is none, it is a file, perhaps, or one of the engine's own
+            yield next((key for key in relation_keys(each, *place) if key in catalog), None)
         else:
-            return None
-    return found
+            yield None

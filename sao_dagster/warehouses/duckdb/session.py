@@ -25,7 +25,7 @@ from sao_dagster.core.nodes import CompiledSql, Materialized, Model, Seed
 from sao_dagster.core.relations import Relation, RelationKey, folded, quote
 from sao_dagster.errors import WarehouseError
 from sao_dagster.sql.text import embeddable
-from sao_dagster.warehouses.duckdb.content import content_sql, content_version, view_sources
+from sao_dagster.warehouses.duckdb.content import behind_view, content_sql, content_version, view_sources
 from sao_dagster.warehouses.duckdb.names import functions, resolve
 from sao_dagster.warehouses.protocol import (
     Built,
@@ -217,6 +217,14 @@ class DuckDBSession(Session):
         """Return which relations are meant by names of tables; see `resolve`."""
         with self._cursor() as cursor:
             return resolve(cursor, tables)
+
+    def behind_views(self, relations: Collection[Relation]) -> dict[Relation, frozenset[RelationKey]]:
+        """Return what the views among some relations read; see `behind_view`."""
+        rows = self.query("select database_name, schema_name, view_name from duckdb_views() where not internal").rows
+        there = {tuple(map(folded, row)) for row in rows}
+        views = [each for each in relations if each.key in there]
+        catalog = self.catalog() if views else {}
+        return {each: behind_view(each, catalog, self.functions) for each in views}
 
     def functions(self, names: Collection[str]) -> dict[str, FunctionInfo]:
         """Return the macros of those names, and functions of extensions."""

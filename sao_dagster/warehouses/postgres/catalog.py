@@ -114,6 +114,36 @@ def _is_opaque(definition: str) -> bool:
     return own or changes.expiry is not None or bool(changes.columns)
 
 
+_READS = f"""
+    with recursive reads as (
+        select array[{_KEY}] as view, c.oid, c.relkind
+        from pg_class c join pg_namespace n on n.oid = c.relnamespace
+        where c.relkind = 'v' and (n.nspname::text, c.relname::text) in (select * from unnest(%s::text[], %s::text[]))
+        union
+        select reads.view, c.oid, c.relkind
+        from reads join pg_rewrite r on r.ev_class = reads.oid and reads.relkind = 'v'
+        join pg_depend d on d.classid = 'pg_rewrite'::regclass and d.objid = r.oid and d.refclassid = 'pg_class'::regclass
+        join pg_class c on c.oid = d.refobjid and c.oid <> reads.oid
+    )
+"""
+"""What views read, at any depth, and they themselves: `reads`, by the schemas and by the names of the views."""
+
+
+def behind_views(
+    connection: Connection[Any], relations: Collection[RelationKey]
+) -> dict[RelationKey, set[RelationKey]]:
+    """Return the tables and views that the views among some relations read, whatever else they do."""
+    rows = connection.execute(
+        f"{_READS} select reads.view, array[{_KEY}] from reads join pg_class c on c.oid = reads.oid "
+        "join pg_namespace n on n.oid = c.relnamespace".encode(),
+        [[each[1] for each in relations], [each[2] for each in relations]],
+    ).fetchall()
+    found: dict[RelationKey, set[RelationKey]] = {}
+    for view, name in rows:
+        found.setdefault(tuple(view), set()).add(tuple(name))
+    return {view: names - {view} for view, names in found.items()}
+
+
 def view_sources(connection: Connection[Any], views: Collection[RelationKey]) -> dict[RelationKey, ViewSources]:
     """Return what each view shows; no entry where that cannot be told: functions, and what changes by itself."""
     if not views:
@@ -121,17 +151,7 @@ def view_sources(connection: Connection[Any], views: Collection[RelationKey]) ->
     connection.execute("set local search_path = ''")  # so that definitions name the schema of everything
     rows = connection.execute(
         f"""
-        with recursive reads as (
-            select array[{_KEY}] as view, c.oid, c.relkind
-            from pg_class c join pg_namespace n on n.oid = c.relnamespace
-            where (n.nspname, c.relname) in (select n2.nspname, c2.relname from pg_class c2 join pg_namespace n2 on n2.oid = c2.relnamespace
-                where c2.relkind = 'v' and (n2.nspname::text, c2.relname::text) in (select * from unnest(%s::text[], %s::text[])))
-            union
-            select reads.view, c.oid, c.relkind
-            from reads join pg_rewrite r on r.ev_class = reads.oid and reads.relkind = 'v'
-            join pg_depend d on d.classid = 'pg_rewrite'::regclass and d.objid = r.oid and d.refclassid = 'pg_class'::regclass
-            join pg_class c on c.oid = d.refobjid and c.oid <> reads.oid
-        )
+        {_READS}
         select reads.view, array[{_KEY}], reads.relkind, case when reads.relkind = 'v' then pg_get_viewdef(reads.oid) end,
             reads.relkind = 'v' and exists (
                 select 1 from pg_rewrite r join pg_depend d on d.classid = 'pg_rewrite'::regclass and d.objid = r.oid

@@ -24,11 +24,12 @@ from sao_dagster.core.data_version import DataVersion, build_version
 from sao_dagster.core.hashing import digest
 from sao_dagster.core.inputs import UndeclaredInput
 from sao_dagster.core.nodes import CompiledSql, Materialized, Model, Seed
-from sao_dagster.core.relations import Relation
+from sao_dagster.core.relations import Relation, RelationKey
 from sao_dagster.errors import WarehouseError
 from sao_dagster.sql.text import embeddable
 from sao_dagster.warehouses.postgres.build_ids import BuildIds, ensure_schemas
 from sao_dagster.warehouses.postgres.catalog import (
+    behind_views,
     columns_of,
     read_catalog,
     read_constraints,
@@ -179,6 +180,12 @@ class PostgresSession(Session):
     def resolved(self, tables: Collection[UndeclaredInput]) -> dict[UndeclaredInput, Relation]:
         """Return which relations are meant by names of tables; see `resolve`."""
         return self._attempted(lambda connection: resolve(connection, tables), changes=False)
+
+    def behind_views(self, relations: Collection[Relation]) -> dict[Relation, frozenset[RelationKey]]:
+        """Return what the views among some relations read."""
+        keys = [each.key for each in relations]
+        found = self._attempted(lambda connection: behind_views(connection, keys), changes=False)
+        return {each: frozenset(found[each.key]) for each in relations if each.key in found}
 
     def functions(self, names: Collection[str]) -> dict[str, FunctionInfo]:
         """Return the functions of those names that are none of the server's own, as far as they are understood."""

@@ -1,0 +1,110 @@
+"""What the catalog adds to a project: functions that took the place of the engine's own, and nodes that are read through something else."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+
+from sao_dagster.core.inputs import InputKind, UndeclaredInput
+from sao_dagster.core.nodes import DataTest, Materialized, Model, Node
+from sao_dagster.core.project import Project
+from sao_dagster.core.relations import Relation, RelationKey
+from sao_dagster.run.reached import Reached
+from sao_dagster.sql.builtin_functions import builtin_functions
+from sao_dagster.sql.reads import called_functions
+from sao_dagster.warehouses.protocol import Session
+
+
+def with_catalog(project: Project, session: Session) -> Project:
+    """Return a project with the inputs and the edges that only an open warehouse can tell."""
+    return _with_edges(_with_redefined(project, session), session)
+
+
+def _with_redefined(project: Project, session: Session) -> Project:
+    """Return a project in which functions of the user's own that are called like the engine's own are inputs of what calls them."""
+    own = builtin_functions(project.dialect)
+    redefined = session.made_functions() & own.keys() if own is not None else frozenset()
+    if not redefined:
+        return project
+
+    def added(known: tuple[UndeclaredInput, ...], *texts: str | None) -> tuple[UndeclaredInput, ...]:
+        called = {name for text in texts if text for name in called_functions(text, project.dialect)}
+        found = (UndeclaredInput(InputKind.FUNCTION, name) for name in sorted(called & redefined))
+        return tuple(dict.fromkeys((*known, *found)))
+
+    def of_node(node: Node) -> Node:
+        if not isinstance(node, Model) or node.language != "sql" or node.policy.inputs is not None:
+            return node
+        found = added(node.undeclared, node.compiled.sql or node.raw_sql, node.compiled.incremental_sql)
+        kept = tuple(each for each in found if each in node.undeclared or each.name not in node.policy.stable_functions)
+        return node if kept == node.undeclared else replace(node, undeclared=kept)
+
+    nodes = {name: of_node(node) for name, node in project.nodes.items()}
+    tests = {name: replace(test, undeclared=added(test.undeclared, test.sql)) for name, test in project.tests.items()}
+    return replace(project, nodes=nodes, tests=tests)
+
+
+def _with_edges(project: Project, session: Session) -> Project:
+    """Return a project in which a node comes first that others read as a source, by a view of somebody's, or in a function.
+
+    Where that would close a circle there is no edge: the child reads what was there before.
+    """
+    shown = _nodes_shown(project, session)
+    if not shown:
+        return project
+    seen_through: dict[str, list[str]] = {}
+    for read, names in shown.items():
+        for name in names:
+            seen_through.setdefault(name, []).append(read)
+    nodes = dict(project.nodes)
+    for name, node in project.nodes.items():
+        read_there = (*node.depends_on, *(each.id for each in node.undeclared))
+        for above in dict.fromkeys(each for one in read_there for each in shown.get(one, ())):
+            if above not in nodes[name].depends_on and not _is_above(nodes, name, above):
+                nodes[name] = replace(nodes[name], depends_on=(*nodes[name].depends_on, above))
+
+    def of_test(test: DataTest) -> DataTest:
+        reads = tuple(dict.fromkeys((*test.reads, *(each for read in test.inputs for each in shown.get(read, ())))))
+        return test if reads == test.reads else replace(test, reads=reads)
+
+    tests = {name: of_test(test) for name, test in project.tests.items()}
+    return replace(
+        project, nodes=nodes, tests=tests, seen_through={name: tuple(each) for name, each in seen_through.items()}
+    )
+
+
+def _nodes_shown(project: Project, session: Session) -> dict[str, tuple[str, ...]]:
+    """Return by source and undeclared input the nodes whose relations are read there, in the order of the project; none where there are none."""
+    reached = Reached(session, project.dialect)
+    relations: dict[str, set[Relation]] = {
+        source.id: {source.relation} for source in project.sources.values() if source.relation is not None
+    }
+    for name, each in project.undeclared.items():
+        below = reached.all_of([each])
+        relations[name] = {reached.relations[one] for one in below if one in reached.relations}
+    wanted = {relation for found in relations.values() for relation in found}
+    behind = session.behind_views(wanted) if wanted else {}
+    places = {
+        node.relation.key: name
+        for name, node in project.nodes.items()
+        if node.materialized is not Materialized.EPHEMERAL
+    }
+    shown: dict[str, tuple[str, ...]] = {}
+    for read, found in relations.items():
+        keys: set[RelationKey] = {key for relation in found for key in (relation.key, *behind.get(relation, ()))}
+        if names := {places[key] for key in keys if key in places}:
+            shown[read] = tuple(name for name in project.nodes if name in names)
+    return shown
+
+
+def _is_above(nodes: Mapping[str, Node], name: str, other: str) -> bool:
+    """Return whether a node is another one, or above it."""
+    pending, seen = [other], set[str]()
+    while pending:
+        each = pending.pop()
+        if each == name:
+            return True
+        if each not in seen and each in nodes:
+            seen.add(each)
+            pending += nodes[each].depends_on
+    return False

@@ -1,0 +1,64 @@
+"""What undeclared inputs come down to: the relations that names mean, and all that functions read, at any depth."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from functools import cached_property
+
+from sao_dagster.core.inputs import InputKind, UndeclaredInput
+from sao_dagster.core.relations import Relation
+from sao_dagster.sql.builtin_functions import builtin_functions
+from sao_dagster.sql.reads import called_functions, undeclared_reads
+from sao_dagster.warehouses.protocol import FunctionInfo, Session
+
+
+@dataclass
+class Reached:
+    """Follows undeclared inputs in an open warehouse; what was looked up once is kept.
+
+    Attributes:
+        session: The warehouse, open.
+        dialect: Sqlglot's name of its dialect.
+        relations: Which relations tables turned out to be.
+        functions: What the catalog has of functions, by name; None for those that are not there or not understood.
+        read_by: What functions read, by name.
+    """
+
+    session: Session
+    dialect: str
+    relations: dict[UndeclaredInput, Relation] = field(default_factory=dict)
+    functions: dict[str, FunctionInfo | None] = field(default_factory=dict)
+    read_by: dict[str, tuple[UndeclaredInput, ...]] = field(default_factory=dict)
+
+    def all_of(self, wanted: Iterable[UndeclaredInput]) -> list[UndeclaredInput]:
+        """Return inputs, and all that the functions among them read; what the tables among these are is in `relations` then."""
+        reached: dict[UndeclaredInput, None] = {}
+        pending = list(wanted)
+        while pending:
+            reached.update(dict.fromkeys(pending))
+            names = sorted({each.name for each in pending if each.kind is InputKind.FUNCTION})
+            new = [name for name in names if name not in self.functions]
+            known = self.session.functions(new) if new else {}
+            self.functions.update({name: known.get(name) for name in new})
+            self.read_by.update({name: self._read_by(name) for name in new})
+            pending = [each for name in names for each in self.read_by[name] if each not in reached]
+        if tables := [each for each in reached if each.kind is InputKind.TABLE]:
+            self.relations.update(self.session.resolved(tables))
+        return list(reached)
+
+    @cached_property
+    def _made(self) -> frozenset[str]:
+        """The functions that somebody made: the whole catalog of functions is gone through for them."""
+        return self.session.made_functions()
+
+    def _read_by(self, function: str) -> tuple[UndeclaredInput, ...]:
+        info = self.functions[function]
+        queries = info.queries if info is not None else ()
+        found = dict.fromkeys(each for query in queries for each in undeclared_reads(query, self.dialect))
+        called = {name for query in queries for name in called_functions(query, self.dialect)}
+        own = builtin_functions(self.dialect) or {}
+        if called & own.keys():
+            redefined = (self._made & called & own.keys()) - {function}
+            found.update(dict.fromkeys(UndeclaredInput(InputKind.FUNCTION, name) for name in sorted(redefined)))
+        return tuple(found)
