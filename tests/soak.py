@@ -23,9 +23,9 @@ from tests.cosmetic.check import on_engine
 from tests.fleet.fleet import Fleet
 from tests.fleet.test_concurrency import MODELS, run_at_once
 from tests.machines import explore
-from tests.oracle import machine
+from tests.oracle.machine import STEPS
+from tests.oracle.machines import MACHINES
 from tests.oracle.on_postgres import PostgresHistory
-from tests.oracle.with_tests import TestedHistory
 from tests.postgres import Postgres
 from tests.proofs import fuzz
 from tests.proofs.mutations import MUTATIONS, noticed
@@ -49,8 +49,8 @@ def suite(function: Suite) -> Suite:
 def oracle(server: Postgres, seed: int) -> Iterator[str]:
     """After any history, what is reused equals a rebuild."""
     PostgresHistory.server = server
-    for histories, kind in ((100, machine.History), (100, TestedHistory), (10, PostgresHistory)):
-        explore(kind, histories, machine.STEPS, seed=seed)
+    for kind, histories in MACHINES.items():
+        explore(kind, histories, STEPS, seed=seed)
         yield f"{histories} histories ({kind.__name__})"
 
 

@@ -6,8 +6,8 @@ query gives now? Did anything that this query reads differ from the last time it
 
 from __future__ import annotations
 
-from collections import Counter
-from dataclasses import dataclass, field, replace
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from datetime import datetime, timedelta, timezone
 from typing import Any, ClassVar
 
@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, rule
 
 from sao_dagster import Column, DuckDBWarehouse, SqlProject, select
+from sao_dagster.core.inputs import is_undeclared
 from sao_dagster.core.nodes import Materialized
 from sao_dagster.core.policy import age_of
 from sao_dagster.core.project import Project
@@ -22,114 +23,25 @@ from sao_dagster.core.reasons import Mode, Outcome, Reason
 from sao_dagster.run.events import ModelResult
 from sao_dagster.run.report import RunResult
 from sao_dagster.warehouses.protocol import Warehouse
+from tests.oracle.oracle import Built, Content, Oracle
+from tests.oracle.specs import KINDS, SHAPES, SOURCES, Spec
 
 HELD = {Reason.WITHIN_INTERVAL, Reason.WITHIN_TOLERANCE, Reason.WAITING_FOR_INPUTS}
-SOURCES = ("s0", "s1")
 STEPS = 25  # of a history, at most
-KINDS = ("table", "table", "view", "ephemeral", "incremental")
-Content = Counter[tuple[Any, ...]]
 
-
-@dataclass
-class Spec:
-    """One model of a random project."""
-
-    name: str
-    shape: str
-    parents: tuple[str, ...]
-    kind: str
-    constant: int = 1
-    cosmetic: int = 0
-    broken: bool = False
-    hours: int = 0
-    updates_on: str = "any"
-    tolerance: int = 0
-
-    def sql(self) -> str:
-        first = self._from(self.parents[0])
-        second = self._from(self.parents[-1])
-        alias = ("t", "u", "source_rows")[self.cosmetic % 3]
-        comment = ("", "-- looks different\n", "/* so does this */ ")[self.cosmetic // 3 % 3]
-        column = "no_such_column" if self.broken else "v"
-        bodies = {
-            "filter": f"select {alias}.id, k, {column} from {first} as {alias} where v % 3 <> {self.constant % 3}",
-            "shift": f"select id, k, {column} + {self.constant} as v from {first} {alias}",
-            "group": f"select k as id, k, sum({column})::bigint as v from {first} as {alias} group by k",
-            "union": f"select id, k, {column} from {first} union all select id, k, v + {self.constant} from {second}",
-            "join": f"select a.id, b.k, a.{column} from {first} a join {second} b on a.id = b.id",
-            "star": f"select * from {first}" + (" where no_such_column" if self.broken else ""),
-            "day": f"select id, k, {column} from {first} where current_date >= date '2000-01-01'",
-        }
-        if self.kind == "incremental":
-            return comment + f"select id, max(k) as k, max({column}) as v from {first} as {alias} group by id"
-        return comment + bodies[self.shape]
-
-    @staticmethod
-    def _from(parent: str) -> str:
-        return "{{ source('raw', '" + parent + "') }}" if parent in SOURCES else "{{ ref('" + parent + "') }}"
-
-    def meaning(self) -> tuple[Any, ...]:
-        """What of it can change the result: all but the look of it and its policy."""
-        return (self.shape, self.parents, self.kind, self.constant, self.broken)
-
-    def config(self) -> dict[str, Any]:
-        config: dict[str, Any] = {"materialized": self.kind}
-        if self.kind == "incremental":
-            config |= {"unique_key": "id", "incremental_strategy": "merge"}
-        rule = {"updates_on": self.updates_on} | ({"count": self.hours, "period": "hour"} if self.hours else {})
-        config["build_after"] = rule
-        if self.tolerance:
-            config["lag_tolerance"] = f"{self.tolerance}h"
-        return config
-
-
-@dataclass
-class Built:
-    """What the oracle remembers of a build: what was read, and what came out."""
-
-    meaning: tuple[Any, ...]
-    inputs: dict[str, Content]
-    content: Content
-    types: Content
-    at: datetime
-
-
-@dataclass
-class Oracle:
-    """The warehouse, seen from outside."""
-
-    warehouse: Warehouse
-    built: dict[str, Built] = field(default_factory=dict)
-
-    def query(self, sql: str) -> Content:
-        with self.warehouse.session() as session:
-            return Counter(session.query(sql).rows)
-
-    def execute(self, sql: str) -> None:
-        with self.warehouse.session() as session:
-            session.execute(sql)
-
-
-models = st.lists(
-    st.tuples(
-        st.sampled_from(["filter", "shift", "group", "union", "join", "star", "day"]),
-        st.sampled_from(KINDS),
-        st.integers(0, 99),
-        st.integers(0, 99),
-    ),
-    min_size=2,
-    max_size=6,
-)
 picks = st.integers(0, 99)
+drafts_of_models = st.lists(st.tuples(picks, picks, picks, picks), min_size=2, max_size=6)
 
 
 class History(RuleBasedStateMachine):
     """One project and what happens to it."""
 
     oracle_type: ClassVar[Any] = Oracle
+    shapes: ClassVar[Mapping[str, str]] = SHAPES
+    kinds: ClassVar[tuple[str, ...]] = KINDS
 
-    @initialize(drafts=models)
-    def start(self, drafts: list[tuple[str, str, int, int]]) -> None:
+    @initialize(drafts=drafts_of_models)
+    def start(self, drafts: list[tuple[int, int, int, int]]) -> None:
         self.now = datetime(2026, 3, 2, 9, 30, tzinfo=timezone.utc)
         self.warehouse = self.new_warehouse()
         self.oracle = self.oracle_type(self.warehouse)
@@ -138,15 +50,25 @@ class History(RuleBasedStateMachine):
             self.oracle.execute(
                 f"create table raw.{name} as select i::int as id, (i % 3)::int as k, (i * {number + 2})::int as v from generate_series(0, 4) t(i)"
             )
+        self.prepare()
         self.specs: dict[str, Spec] = {}
         for number, (shape, kind, first, second) in enumerate(drafts):
             known = [*SOURCES, *self.specs]
             parents = (known[first % len(known)], known[second % len(known)])
-            self.specs[f"m{number}"] = Spec(f"m{number}", shape, parents, kind)
+            self.specs[f"m{number}"] = self.new_spec(f"m{number}", shape, kind, parents)
         self.saved: dict[str, str] = {}
+        self.blocking: set[str] = set()
         self.replaced: set[str] = set()  # models in whose place somebody put another table, maybe of the same rows
-        store = self._project()
-        self.store = store.store
+        self.store = self._project().store
+
+    def new_spec(self, name: str, shape: int, kind: int, parents: tuple[str, ...]) -> Spec:
+        """Return a model of one of the shapes and kinds that the machine has."""
+        shapes = list(self.shapes)
+        chosen = shapes[shape % len(shapes)]
+        return Spec(name, chosen, self.shapes[chosen], parents, self.kinds[kind % len(self.kinds)])
+
+    def prepare(self) -> None:
+        """Make what is there besides the sources."""
 
     def new_warehouse(self) -> Warehouse:
         """Return an empty warehouse."""
@@ -173,9 +95,13 @@ class History(RuleBasedStateMachine):
         opened = SqlProject("random", warehouse=warehouse or self.warehouse, state_url="sqlite://")
         for name in SOURCES:
             opened.source("raw", name, columns=self.columns())
+        self.declare(opened)
         for spec in self.specs.values():
             opened.model(name=spec.name, sql=spec.sql(), columns=self.columns(), **spec.config())
         return opened
+
+    def declare(self, opened: SqlProject) -> None:
+        """Declare what the project has besides models and the sources that each has."""
 
     def columns(self) -> dict[str, Column]:
         """Return the columns that are declared of every model and source, with their data tests."""
@@ -290,7 +216,7 @@ class History(RuleBasedStateMachine):
     @rule()
     def run_all_again(self) -> None:
         self._run(None, Mode.STATE_AWARE)
-        self._run(None, Mode.STATE_AWARE)
+        self._check_all(self._run(None, Mode.STATE_AWARE))
 
     @rule(pick=picks, before=st.booleans(), after=st.booleans())
     def run_some(self, pick: int, before: bool, after: bool) -> None:
@@ -301,7 +227,7 @@ class History(RuleBasedStateMachine):
     def run_forced(self, pick: int, mode: Mode) -> None:
         self._run(self._pick(pick).name, mode)
 
-    def _run(self, include: str | None, mode: Mode) -> None:
+    def _run(self, include: str | None, mode: Mode) -> RunResult:
         opened = self._project()
         project = opened.project
         assert not project.errors, project.errors
@@ -312,8 +238,8 @@ class History(RuleBasedStateMachine):
         self.blocking = {each.test.tested for each in result.tests if each.blocks}
         for each in sorted(result.models, key=lambda each: project.graph.order.index(each.name)):
             self._check(project, each, mode, there=there[each.name], before=before[each.name])
-        self._check_all(opened, result)
         self.after(result)
+        return result
 
     def after(self, result: RunResult) -> None:
         """Look at a run that is over."""
@@ -349,12 +275,24 @@ class History(RuleBasedStateMachine):
         inputs = project.graph.inputs(name)
         seen: dict[str, Any] = {}
         if project.nodes[name].materialized is Materialized.VIEW:
-            return {f"{read} types": self._types(project, read) for read in project.graph.relations_read(name)}
-        for read in inputs.data:
+            types = {f"{read} types": self._types(project, read) for read in project.graph.relations_read(name)}
+            return types | self.read_besides(project, name, only_types=True)
+        for read in (each for each in inputs.data if not is_undeclared(each)):
             seen[read] = (self._content(project, read), self._types(project, read))
         for view in inputs.views:
             seen[view] = self.oracle.built[view].meaning if view in self.oracle.built else None
-        return seen
+        return seen | self.read_besides(project, name)
+
+    def read_besides(self, project: Project, name: str, *, only_types: bool = False) -> dict[str, Any]:
+        """What else a query reads; None for what is not there. Of what a view reads only the types count."""
+        return {}
+
+    def looked_through(self, name: str) -> Iterator[Spec]:
+        """Yield a model, and the views and ephemerals that its rows come through."""
+        yield self.specs[name]
+        for parent in self.specs[name].parents:
+            if parent in self.specs and self.specs[parent].kind in ("view", "ephemeral"):
+                yield from self.looked_through(parent)
 
     def _meaning(self, project: Project, name: str) -> tuple[Any, ...]:
         """The meaning of a query, with that of the ephemerals that are part of it."""
@@ -415,12 +353,20 @@ class History(RuleBasedStateMachine):
             return True
         if any(self.specs[each].broken for each in names if each in self.specs):
             return True
-        reads = project.graph.relations_read(name)
-        return any(self._content(project, read) is None for read in reads)
+        reads = [
+            read
+            for each in (name, *(parent for parent in names if parent in self.specs))
+            for read in project.graph.relations_read(each)
+        ]
+        if any(self._content(project, read) is None for read in reads):
+            return True
+        return any(
+            each is None for known in names & self.specs.keys() for each in self.read_besides(project, known).values()
+        )
 
-    def _check_all(self, opened: SqlProject, result: RunResult) -> None:
-        """Where everything was selected and nothing held back, all of it equals a rebuild from scratch beside it."""
-        project = opened.project
+    def _check_all(self, result: RunResult) -> None:
+        """Where nothing of a run over everything was held back, all of it equals a rebuild from scratch beside it."""
+        project = self._project().project
         kept = [node for node in project.nodes.values() if node.materialized is not Materialized.EPHEMERAL]
         plain = all(
             each.decision.outcome is Outcome.BUILT or each.decision.reason is Reason.NO_NEW_DATA

@@ -9,7 +9,9 @@ from typing import Any, ClassVar
 
 from sao_dagster import PostgresWarehouse
 from sao_dagster.warehouses.protocol import Session, Warehouse
-from tests.oracle.machine import SOURCES, Content, History, Oracle
+from tests.oracle.machine import History
+from tests.oracle.oracle import Content, Oracle
+from tests.oracle.specs import SOURCES
 from tests.postgres import Postgres, warehouse_at
 
 

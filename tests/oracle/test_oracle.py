@@ -7,27 +7,29 @@ import pytest
 from sao_dagster.core.decide_test import TestOutcome
 from tests.machines import explore
 from tests.oracle.machine import STEPS, History
+from tests.oracle.machines import MACHINES
 from tests.oracle.on_postgres import PostgresHistory
 from tests.oracle.with_tests import TestedHistory
 from tests.postgres import Postgres
 
-HISTORIES = pytest.mark.parametrize("histories", [30, pytest.param(120, marks=pytest.mark.slow)])
+SHARE = pytest.mark.parametrize("share", [0.1, pytest.param(1, marks=pytest.mark.slow)])  # of a round of the soak
 
 
-@HISTORIES
-def test_what_is_reused_equals_a_rebuild(histories: int) -> None:
-    explore(History, histories, STEPS)
-
-
-@HISTORIES
-def test_verdicts_that_were_not_run_for_are_what_a_run_gives(histories: int) -> None:
+@SHARE
+@pytest.mark.parametrize("machine", [each for each in MACHINES if not issubclass(each, PostgresHistory)])
+def test_what_is_reused_equals_a_rebuild(machine: type[History], share: float) -> None:
     TestedHistory.outcomes.clear()
-    explore(TestedHistory, histories, STEPS)
-    assert min(TestedHistory.outcomes[each] for each in (TestOutcome.RAN, TestOutcome.REUSED, TestOutcome.PROVEN)) > 20
+    explore(machine, int(MACHINES[machine] * share), STEPS)
+    if machine is TestedHistory:
+        seen = [TestedHistory.outcomes[each] for each in (TestOutcome.RAN, TestOutcome.REUSED, TestOutcome.PROVEN)]
+        assert min(seen) > 20
 
 
-@HISTORIES
-def test_histories_on_postgres(postgres: Postgres, monkeypatch: pytest.MonkeyPatch, histories: int) -> None:
+@SHARE
+@pytest.mark.parametrize("machine", [each for each in MACHINES if issubclass(each, PostgresHistory)])
+def test_histories_on_postgres(
+    postgres: Postgres, monkeypatch: pytest.MonkeyPatch, machine: type[PostgresHistory], share: float
+) -> None:
     """Fewer of them: each is a database of its own."""
-    monkeypatch.setattr(PostgresHistory, "server", postgres)
-    explore(PostgresHistory, histories // 6, STEPS)
+    monkeypatch.setattr(machine, "server", postgres)
+    explore(machine, int(MACHINES[machine] * share), STEPS)

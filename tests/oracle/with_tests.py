@@ -12,7 +12,8 @@ from sao_dagster import Column
 from sao_dagster.core.decide_test import TestOutcome, verdict_of
 from sao_dagster.core.records import Verdict
 from sao_dagster.run.report import RunResult
-from tests.oracle.machine import SOURCES, History
+from tests.oracle.machine import History
+from tests.oracle.specs import SOURCES
 
 
 class TestedHistory(History):

@@ -1,0 +1,17 @@
+"""All machines, and how many histories of each make a round of the soak."""
+
+from __future__ import annotations
+
+from tests.oracle.machine import History
+from tests.oracle.on_postgres import PostgresHistory
+from tests.oracle.undeclared import FilesHistory, UndeclaredHistory, UndeclaredOnPostgres
+from tests.oracle.with_tests import TestedHistory
+
+MACHINES: dict[type[History], int] = {
+    History: 200,
+    TestedHistory: 200,
+    UndeclaredHistory: 50,
+    FilesHistory: 50,
+    PostgresHistory: 20,
+    UndeclaredOnPostgres: 10,
+}

@@ -1,0 +1,81 @@
+"""Random models: what their SQL is, and what of it counts."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+SOURCES = ("s0", "s1")
+KINDS = ("table", "table", "view", "ephemeral", "incremental")
+SHAPES: Mapping[str, str] = {
+    "filter": "select {alias}.id, k, {column} from {first} as {alias} where v % 3 <> {rest}",
+    "shift": "select id, k, {column} + {constant} as v from {first} {alias}",
+    "group": "select k as id, k, sum({column})::bigint as v from {first} as {alias} group by k",
+    "union": "select id, k, {column} from {first} union all select id, k, v + {constant} from {second}",
+    "join": "select a.id, b.k, a.{column} from {first} a join {second} b on a.id = b.id",
+    "star": "select * from {first} {condition}",
+    "day": "select id, k, {column} from {first} where current_date >= date '2000-01-01'",
+}
+"""Queries by name, with gaps: two parents, a number, what is broken on purpose, and what is only for the look."""
+
+MERGED = "select id, max(k) as k, max({column}) as v from {first} as {alias} group by id"
+"""What an incremental model selects: one row for each key."""
+
+
+@dataclass
+class Spec:
+    """One model of a random project."""
+
+    name: str
+    shape: str
+    body: str
+    parents: tuple[str, ...]
+    kind: str
+    constant: int = 1
+    cosmetic: int = 0
+    broken: bool = False
+    hours: int = 0
+    updates_on: str = "any"
+    tolerance: int = 0
+    settings: dict[str, Any] = field(default_factory=dict)
+
+    def sql(self) -> str:
+        """Return the template of its SQL."""
+        comment = ("", "-- looks different\n", "/* so does this */ ")[self.cosmetic // 3 % 3]
+        body = MERGED if self.kind == "incremental" and "is_incremental" not in self.body else self.body
+        return comment + body.format(
+            first=read(self.parents[0]),
+            second=read(self.parents[-1]),
+            by_name=by_name(self.parents[-1]),
+            alias=("t", "u", "source_rows")[self.cosmetic % 3],
+            column="no_such_column" if self.broken else "v",
+            condition="where no_such_column" if self.broken else "",
+            constant=self.constant,
+            rest=self.constant % 3,
+        )
+
+    def meaning(self) -> tuple[Any, ...]:
+        """What of it can change the result: all but the look of it and its policy."""
+        return (self.shape, self.parents, self.kind, self.constant, self.broken)
+
+    def config(self) -> dict[str, Any]:
+        """Return its configuration."""
+        config: dict[str, Any] = {"materialized": self.kind, **self.settings}
+        if self.kind == "incremental":
+            config = {"unique_key": "id", "incremental_strategy": "merge", **config}
+        rule = {"updates_on": self.updates_on} | ({"count": self.hours, "period": "hour"} if self.hours else {})
+        config["build_after"] = rule
+        if self.tolerance:
+            config["lag_tolerance"] = f"{self.tolerance}h"
+        return config
+
+
+def read(parent: str) -> str:
+    """Return how a template reads a source or a model."""
+    return "{{ source('raw', '" + parent + "') }}" if parent in SOURCES else "{{ ref('" + parent + "') }}"
+
+
+def by_name(parent: str) -> str:
+    """Return how SQL reads the same without saying so."""
+    return f"raw.{parent}" if parent in SOURCES else f"main.{parent}"

@@ -1,0 +1,181 @@
+"""Histories of projects that read what they do not declare: tables by name, files, functions, and somebody's views, over models too."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any, ClassVar
+
+from hypothesis import strategies as st
+from hypothesis.stateful import rule
+
+from sao_dagster import SqlProject
+from sao_dagster.core.project import Project
+from tests.oracle.machine import History, picks
+from tests.oracle.on_postgres import PostgresHistory
+from tests.oracle.specs import SHAPES, SOURCES, Spec, by_name
+
+EXTRA, SHOWN, TOP = "raw.extra", "raw.shown", "top()"
+ROWS = "select i::int as id, (i % 3)::int as k, {}::int as v from generate_series(0, {}) t(i)"
+READING = {
+    "extra": f"select id, k, {{column}} from {EXTRA} union all select id, k, v from {{first}}",
+    "by_name": "select id, k, {column} from {by_name} union all select id, k, v from {first}",
+    "shown": f"select id, k, {{column}} from {SHOWN} union all select id, k, v from {{first}}",
+    "source": "select id, k, {column} from {{{{ source('raw', 'shown') }}}} union all select id, k, v from {first}",
+    "function": f"select id, k, {{column}} + {TOP} as v from {{first}}",
+}
+
+
+class UndeclaredHistory(History):
+    """As `History`, with a table, a view and a function that somebody else makes, which read one another and models."""
+
+    shapes: ClassVar[Mapping[str, str]] = {**{name: SHAPES[name] for name in ("shift", "union")}, **READING}
+
+    def prepare(self) -> None:
+        self.put(EXTRA, ROWS.format(1, 2))
+        self.show(EXTRA)
+        self.make_function("max", EXTRA)
+
+    def declare(self, opened: SqlProject) -> None:
+        opened.source("raw", "shown")
+
+    def show(self, what: str) -> None:
+        """Make the view show something."""
+        self.shown = what
+        self.oracle.execute(f"create or replace view {SHOWN} as select id, k, v from {what}")
+
+    def make_function(self, aggregate: str, of: str) -> None:
+        """Make the function give something."""
+        self.function = (aggregate, of)
+        self.oracle.execute(f"create or replace macro main.{TOP} as (select {aggregate}(v)::int from {of})")
+
+    # ------------------------------------------------------------------ what happens to it
+
+    @rule(rows=st.integers(0, 4), value=st.integers(-3, 9))
+    def change_extra(self, rows: int, value: int) -> None:
+        self.put(EXTRA, ROWS.format(value, rows))
+
+    @rule(key=st.integers(0, 4), value=st.integers(-3, 9))
+    def update_extra(self, key: int, value: int) -> None:
+        self.oracle.execute(f"update {EXTRA} set v = {value} where id = {key}")
+
+    @rule(pick=picks)
+    def show_another(self, pick: int) -> None:
+        what = self._other(pick, ("raw.shown", "source('raw', 'shown')"))
+        if what is not None:
+            self.show(what)
+
+    @rule(pick=picks, aggregate=st.sampled_from(["min", "max", "sum"]))
+    def change_function(self, pick: int, aggregate: str) -> None:
+        what = self._other(pick, (TOP,))
+        if what is not None:
+            self.make_function(aggregate, what)
+
+    def _other(self, pick: int, words: tuple[str, ...]) -> str | None:
+        """Return what can be read there without a circle: a source, the table, or a model that is above nobody who reads it."""
+        names = [*SOURCES, *self.specs]
+        name = names[pick % (len(names) + 1)] if pick % (len(names) + 1) < len(names) else None
+        if name is None:
+            return EXTRA
+        above = {name, *self._above(name)}
+        if any(
+            word in spec.body for spec in self.specs.values() if spec.name in above for word in (*words, TOP, "shown")
+        ):
+            return None
+        return by_name(name) if self._is_there(by_name(name)) else None
+
+    def _above(self, name: str) -> Iterator[str]:
+        for parent in self.specs[name].parents if name in self.specs else ():
+            yield parent
+            yield from self._above(parent)
+
+    def _is_there(self, relation: str) -> bool:
+        try:
+            self.oracle.query(f"select id, k, v from {relation} limit 0")
+        except Exception:  # noqa: BLE001 - whatever the reason, it cannot be read
+            return False
+        return True
+
+    # ------------------------------------------------------------------ what the oracle sees of it
+
+    def read_besides(self, project: Project, name: str, *, only_types: bool = False) -> dict[str, Any]:
+        seen: dict[str, Any] = {}
+        for spec in [self.specs[name]] if only_types else self.looked_through(name):
+            for what in self._named(spec):
+                seen[what] = self._state(project, what)
+        return seen
+
+    def _named(self, spec: Spec) -> Iterator[str]:
+        """Yield what a model reads without declaring it."""
+        if spec.kind == "incremental":
+            return
+        words = {"extra": EXTRA, "shown": SHOWN, "source": SHOWN, "function": TOP, "by_name": by_name(spec.parents[-1])}
+        if spec.shape in words:
+            yield words[spec.shape]
+
+    def _state(self, project: Project, what: str) -> Any:
+        """What somebody reads there: how it is made, and what it is made of."""
+        if what == TOP:
+            below = self._state(project, self.function[1])
+            return None if below is None else (self.function, below)
+        name = what.partition(".")[2]
+        below: Any = ()
+        if what == SHOWN:
+            below = (self.shown, self._state(project, self.shown))
+        elif name in self.specs and self.specs[name].kind in ("view", "ephemeral"):
+            below = self._inputs(project, name), [spec.meaning() for spec in self.looked_through(name)]
+            built = self.oracle.built.get(name)
+            below = (below, built.meaning if built else None)
+        try:
+            rows = self.oracle.query(f"select * from {what}")
+        except Exception:  # noqa: BLE001 - whatever the reason, it cannot be read
+            return None
+        return rows, str(below)
+
+
+class FilesHistory(UndeclaredHistory):
+    """As `UndeclaredHistory`, with files that SQL names."""
+
+    def prepare(self) -> None:
+        self.folder = tempfile.TemporaryDirectory(prefix="sao-oracle-")
+        self.shapes = {  # type: ignore[misc]
+            **self.shapes,
+            "glob": f"select id, k, {{column}} from read_csv('{self.folder.name}/*.csv') union all select id, k, v from {{first}}",
+            "file": f"select id, k, {{column}} from '{self.folder.name}/a.csv' union all select id, k, v from {{first}}",
+        }
+        super().prepare()
+        self.write("a", 1)
+
+    @rule(name=st.sampled_from("ab"), value=st.integers(0, 3))
+    def write(self, name: str, value: int) -> None:
+        (Path(self.folder.name) / f"{name}.csv").write_text(f"id,k,v\n{value},0,7\n")
+
+    @rule()
+    def remove(self) -> None:
+        (Path(self.folder.name) / "b.csv").unlink(missing_ok=True)
+
+    def _named(self, spec: Spec) -> Iterator[str]:
+        yield from super()._named(spec)
+        if spec.kind != "incremental" and spec.shape in ("glob", "file"):
+            yield "files"
+
+    def _state(self, project: Project, what: str) -> Any:
+        if what == "files":
+            return sorted((path.name, path.read_text()) for path in Path(self.folder.name).iterdir())
+        return super()._state(project, what)
+
+    def teardown(self) -> None:
+        super().teardown()
+        self.folder.cleanup()
+
+
+class UndeclaredOnPostgres(PostgresHistory, UndeclaredHistory):
+    """As `UndeclaredHistory`; what is replaced takes the views over it along."""
+
+    def make_function(self, aggregate: str, of: str) -> None:
+        self.function = (aggregate, of)
+        self.oracle.execute(
+            f"create schema if not exists main; create or replace function public.{TOP} returns int language sql as "
+            f"$$ select {aggregate}(v)::int from {of} $$"
+        )
