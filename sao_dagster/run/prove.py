@@ -11,6 +11,7 @@ import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 from functools import cached_property, lru_cache
+from typing import TYPE_CHECKING
 
 from sao_dagster.core.data_version import DataVersion
 from sao_dagster.core.facts import Facts
@@ -21,9 +22,11 @@ from sao_dagster.core.records import BuildRecord, Verdict
 from sao_dagster.core.relations import RelationKey, quote
 from sao_dagster.errors import WarehouseError
 from sao_dagster.sql.dialects import dialect_named
-from sao_dagster.sql.inference.infer import Properties, TableFacts, accepted_domain, infer
 from sao_dagster.sql.volatile import volatility
 from sao_dagster.warehouses.protocol import Catalog, Constraints, Session
+
+if TYPE_CHECKING:  # it is loaded when there is something to prove, which most runs have not
+    from sao_dagster.sql.inference.infer import Properties, TableFacts
 
 SEED_ROWS = 100_000  # the greatest seed whose content is looked at
 
@@ -76,6 +79,8 @@ class Prover:
             return found.not_null(place)
         if wanted.kind is FactKind.UNIQUE:
             return found.unique([place])
+        from sao_dagster.sql.inference.infer import accepted_domain
+
         domain = found.domain(place)
         accepted = accepted_domain(wanted.values, found.type_of(place))
         if domain is None or not (domain.values <= (accepted or frozenset())):
@@ -147,6 +152,8 @@ class Prover:
 
     def _table(self, name: str, version: DataVersion | None) -> TableFacts | None:
         """Return the columns of a relation, and what holds for the content that it has in a version."""
+        from sao_dagster.sql.inference.infer import TableFacts
+
         facts = self.facts()
         node = self.project.nodes.get(name)
         record = facts.records.get(name)
@@ -267,4 +274,6 @@ def _infer(
     hashes_are_unique: bool,
     own_functions: frozenset[str],
 ) -> Properties | None:
+    from sao_dagster.sql.inference.infer import infer
+
     return infer(sql, dialect, dict(tables), hashes_are_unique=hashes_are_unique, own_functions=own_functions)

@@ -5,10 +5,12 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-
-from pathspec import GitIgnoreSpec
+from typing import TYPE_CHECKING
 
 from sao_dagster.errors import Location, ProjectError
+
+if TYPE_CHECKING:
+    from pathspec import GitIgnoreSpec
 
 IGNORE_FILE = ".dbtignore"
 
@@ -26,10 +28,7 @@ class ProjectFiles:
 
     def __init__(self, root: Path) -> None:
         self._root = str(root)
-        file = root / IGNORE_FILE
-        self._ignored = (
-            GitIgnoreSpec.from_lines(file.read_text(encoding="utf-8").splitlines()) if file.is_file() else None
-        )
+        self._ignored = _ignored_by(root / IGNORE_FILE)
 
     def find(self, folders: Iterable[str], endings: tuple[str, ...]) -> list[Path]:
         """Return the files with one of some endings, in whatever case, below folders of the project; folder by folder, sorted by name.
@@ -74,3 +73,12 @@ class ProjectFiles:
     def _shown(self, path: str) -> str:
         """Return a path as the user would write it."""
         return path.removeprefix(self._root + os.sep).replace(os.sep, "/")
+
+
+def _ignored_by(file: Path) -> GitIgnoreSpec | None:
+    """Return what a file names; None where it is not there, as in most projects, which load nothing for it."""
+    if not file.is_file():
+        return None
+    from pathspec import GitIgnoreSpec
+
+    return GitIgnoreSpec.from_lines(file.read_text(encoding="utf-8").splitlines())
