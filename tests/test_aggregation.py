@@ -53,7 +53,7 @@ tests = st.lists(st.tuples(kinds, settings_of_tests), min_size=1, max_size=12)
 cases = given(rows=rows, parents=st.lists(cells["a"], max_size=4), tests=tests, together=st.booleans())
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=25, deadline=None)
 @cases
 def test_each_test_gets_what_it_would_get_alone_on_duckdb(
     rows: list[tuple[str, ...]], parents: list[str], tests: list[tuple[Any, dict[str, Any]]], together: bool
@@ -64,7 +64,7 @@ def test_each_test_gets_what_it_would_get_alone_on_duckdb(
 def test_each_test_gets_what_it_would_get_alone_on_postgres(postgres: Postgres) -> None:
     warehouse = warehouse_at(postgres.database())
 
-    @settings(max_examples=25, deadline=None)
+    @settings(max_examples=10, deadline=None)
     @cases
     def check(
         rows: list[tuple[str, ...]], parents: list[str], tests: list[tuple[Any, dict[str, Any]]], together: bool

@@ -267,6 +267,7 @@ def test_python_blocks_run(number: int, tmp_path: Path) -> None:
     assert done.returncode == 0, done.stderr
 
 
+@pytest.mark.slow
 def test_the_tour_of_the_readme_shows_what_it_says(tmp_path: Path) -> None:
     """Every command of the tour, in its order, on a copy of the example; what is quoted must appear."""
     import shutil

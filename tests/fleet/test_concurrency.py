@@ -22,7 +22,7 @@ from tests.postgres import Postgres
 MODELS = 200
 
 
-@pytest.fixture(params=["postgres", pytest.param("sqlite", marks=pytest.mark.slow)])
+@pytest.fixture(params=["postgres", "sqlite"])
 def fleet(request: pytest.FixtureRequest, postgres: Postgres, tmp_path: Path) -> Any:
     state_url = postgres.database() if request.param == "postgres" else f"sqlite:///{tmp_path / 'state.db'}"
     with Fleet(postgres.database(), state_url, MODELS) as found:
@@ -93,6 +93,7 @@ def succeeded(answers: list[dict[str, Any]]) -> None:
         assert not failed
 
 
+@pytest.mark.slow
 def test_runs_at_once_build_the_least_and_build_it_right(fleet: Fleet) -> None:
     run_at_once(fleet, random.Random("1"), rounds=4, processes=4)
 

@@ -106,6 +106,7 @@ def test_a_verdict_is_that_of_the_settings_it_was_given_under(shop: World) -> No
     assert shop.run("first").tests == {"first": "ran: fail"}
 
 
+@pytest.mark.slow
 @on_duckdb
 def test_the_zone_of_the_process_counts_for_what_may_depend_on_it(shop: World) -> None:
     shop.model("dates", "select cast(timestamptz '2026-01-01 00:00:00+00' as date) as day")

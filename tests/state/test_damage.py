@@ -39,7 +39,9 @@ def columns_of(table: sa.Table) -> list[str]:
     return [each.name for each in table.columns if each.name not in KEYS and not each.primary_key]
 
 
-@pytest.mark.parametrize("kind", DAMAGE)
+@pytest.mark.parametrize(
+    "kind", ["a word", *(pytest.param(kind, marks=pytest.mark.slow) for kind in DAMAGE if kind != "a word")]
+)
 def test_whatever_is_damaged_the_result_is_right(built: World, kind: str) -> None:
     """A column of each table at a time."""
     engine = sa.create_engine(f"sqlite:///{built.root / 'state.db'}")

@@ -149,8 +149,9 @@ class Protocol(RuleBasedStateMachine):
         assert there == {model: whose for model, (whose, until) in self.rightful.items() if self._lives(until)}
 
 
-def test_the_protocol_holds() -> None:
-    explore(Protocol, 150, STEPS)
+@pytest.mark.parametrize("histories", [50, pytest.param(300, marks=pytest.mark.slow)])
+def test_the_protocol_holds(histories: int) -> None:
+    explore(Protocol, histories, STEPS)
 
 
 def unfenced(*_: Any) -> None:

@@ -144,6 +144,7 @@ def test_templates_ask_the_session_and_no_information_schema(shop: Path, run: Ca
     assert rows(shop, "select * from asking") == [("product_id title category price", "table", "None", "[True, False]")]
 
 
+@pytest.mark.slow
 def test_the_command_line_and_dagster_know_it_too(shop: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     command = [sys.executable, "-m", "sao_dagster.cli", "build", "--project-dir", str(shop)]
     ran = subprocess.run(command, capture_output=True, text=True)

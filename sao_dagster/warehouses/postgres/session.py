@@ -150,12 +150,15 @@ class PostgresSession(Session):
             connection.execute(sql.encode())
 
     def database_id(self) -> str | None:
-        """Return the identifier of the server and the name of the database, by whatever address it is reached."""
+        """Return the identifier of the server and the name of the database, by whatever address it is reached; None for who may not ask."""
+        asked = b"select system_identifier, current_database() from pg_control_system()"
         try:
-            rows = self.query("select system_identifier, current_database() from pg_control_system()").rows
-        except WarehouseError:  # only some may ask
-            return None
-        return " ".join(map(str, rows[0]))
+            row = self._attempted(lambda connection: connection.execute(asked).fetchone(), changes=False)
+        except WarehouseError as error:
+            if isinstance(error.__cause__, errors.InsufficientPrivilege | errors.UndefinedFunction):
+                return None
+            raise  # or a connection that is lost would be another environment
+        return " ".join(map(str, row)) if row is not None else None
 
     def settings(self) -> ConnectionSettings:
         """Return what the profile, the role, the database and the server set, and what the environment of this process does."""
