@@ -276,4 +276,11 @@ def _infer(
 ) -> Properties | None:
     from sao_dagster.sql.inference.infer import infer
 
-    return infer(sql, dialect, dict(tables), hashes_are_unique=hashes_are_unique, own_functions=own_functions)
+    return infer(
+        sql,
+        dialect,
+        dict(tables),
+        hashes_are_unique=hashes_are_unique,
+        own_functions=own_functions,
+        schema=dialect_named(dialect).default_schema or "",
+    )

@@ -62,9 +62,13 @@ class Dialect:
         merges_first: Whether `*` gives the columns of a `using` first, as the SQL standard has it, or in the place of the left one;
             None where that is not known, and then no `using` is understood.
         values_columns: What the columns of `values` are called, and the number of the first; None where they have no known names.
+        semi_joins: Whether `semi`, `anti` and `asof` before `join` are kinds of it, and not a name of the relation before it.
         groups_by_columns: Whether a name in `group by` that is a column and the alias of something else means the column.
         default_schema: The schema of names that say none; None where a search path says it.
         file_endings: Endings of names that are read as files where no table is called so; none where files are not read by their name.
+        hidden_columns: Columns that each table has and `*` does not give.
+        implicit_lateral: Whether each query in a `from` may use the relations before it, without `lateral`.
+        units_are_texts: Whether the unit of `date_trunc` and the like is a text, so that a word in its place is a column.
         adds_days: Whether a date and a whole number are a date that many days later.
         one_midnight: Whether there is one beginning of a day on each date; not so where times have zones of their own.
         sized_integers: Whether `smallint`, `integer` and `bigint` have 16, 32 and 64 bits.
@@ -101,9 +105,13 @@ class Dialect:
     skips_nulls_in_concat: bool = False
     merges_first: bool | None = None
     values_columns: tuple[str, int] | None = None
+    semi_joins: bool = False
     groups_by_columns: bool = False
     default_schema: str | None = None
     file_endings: tuple[str, ...] = ()
+    hidden_columns: frozenset[str] = frozenset()
+    implicit_lateral: bool = False
+    units_are_texts: bool = False
     adds_days: bool = False
     one_midnight: bool = False
     sized_integers: bool = False
@@ -171,6 +179,7 @@ _DUCKDB = Dialect(
     skips_nulls_in_concat=True,
     merges_first=False,
     values_columns=("col", 0),
+    semi_joins=True,
     groups_by_columns=True,
     default_schema="main",
     file_endings=(
@@ -191,6 +200,9 @@ _DUCKDB = Dialect(
         ".gpkg",
         ".parq",
     ),
+    hidden_columns=frozenset({"rowid"}),
+    implicit_lateral=True,
+    units_are_texts=True,
     adds_days=True,
     one_midnight=True,
     sized_integers=True,
@@ -215,6 +227,8 @@ _POSTGRES = Dialect(
     merges_first=True,
     values_columns=("column", 1),
     groups_by_columns=True,
+    hidden_columns=frozenset({"ctid", "cmax", "cmin", "tableoid", "xmax", "xmin"}),
+    units_are_texts=True,
     adds_days=True,
     one_midnight=True,
     sized_integers=True,

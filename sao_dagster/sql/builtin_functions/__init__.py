@@ -54,16 +54,28 @@ _SYNTAX = frozenset({
 
 @lru_cache(maxsize=8)
 def builtin_functions(dialect: str) -> Mapping[str, str] | None:
-    """Return the level of change of an engine's functions by name: `c`, `s` or `v`, and `t` after it; None where they are not known.
+    """Return the level of change of an engine's functions by name, see below; None where they are not known.
+
+    `c` is never, `s` only between statements, `v` at any time. A `t` after it is a table function, an `m` one that may make one value
+    of many rows, or many of one: an aggregate, a macro over one or over `unnest`.
 
     >>> functions = builtin_functions("duckdb")
-    >>> functions["upper"], functions["random"], "plus_vat" in functions
-    ('c', 'v', False)
+    >>> functions["upper"], functions["random"], functions["geomean"], "plus_vat" in functions
+    ('c', 'v', 'cm', False)
     """
     file = Path(__file__).with_name(f"{dialect}.txt")
     if not file.is_file():
         return None
     return dict(line.split(" ") for line in file.read_text().splitlines())
+
+
+def is_scalar(name: str, dialect: str) -> bool:
+    """Return whether an engine has a function that gives one value for each row, and nothing else, by a name in lower case.
+
+    >>> [is_scalar(each, "duckdb") for each in ("list_sort", "product", "generate_subscripts", "somebodys")]
+    [True, False, False, False]
+    """
+    return (builtin_functions(dialect) or {}).get(name) in ("c", "s", "v")
 
 
 @lru_cache(maxsize=4096)
@@ -89,7 +101,5 @@ def reach_of(name: str, dialect: str, *, makes_rows: bool) -> Reach | None:
         return None
     if name in _ROWS:
         return Reach.NOTHING
-    only_rows = (
-        known[name].endswith("t") and "read_csv" in known
-    )  # in an engine in which a function either makes rows or not
+    only_rows = "t" in known[name] and "read_csv" in known  # in an engine in which a function either makes rows or not
     return Reach.CATALOG if _CATALOG.fullmatch(name) or (makes_rows and only_rows) else Reach.NOTHING

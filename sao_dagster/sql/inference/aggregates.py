@@ -39,6 +39,7 @@ def describe_aggregate(block: QueryBlock, node: exp.Expr) -> ExpressionFacts | i
     found = ExpressionFacts(kind, domain=domain and domain.by("aggregate"))
     reason = inside.rows.not_null_proof(column)
     keeps = functions.aggregate_keeps_not_null(function, inside.rows.type_of(column), block.dialect) and not filtered
+    keeps = keeps and _separates(inside, function)
     if reason is not None and keeps and block.filled is not None:
         found = replace(found, not_null=follow("aggregate", reason, block.filled))
     if isinstance(function, functions.PICKS) and block.rows.identity and block.one_grouping:
@@ -60,6 +61,14 @@ def _percentile(inside: QueryBlock, node: exp.WithinGroup, filled: Proof | None)
     reason, kind = inside.rows.not_null_proof(column), inside.rows.type_of(column)
     fits = kind.kind in NUMBER_KINDS or (isinstance(function, exp.PercentileDisc) and kind.kind is not Kind.OTHER)
     return ExpressionFacts(not_null=follow("aggregate", reason, filled) if reason and filled and fits else None)
+
+
+def _separates(block: QueryBlock, function: exp.Expr) -> bool:
+    """Return whether what is put between texts is not null, if something is."""
+    separator = function.args.get("separator")
+    while isinstance(separator, exp.Order):
+        separator = separator.this
+    return separator is None or block.rows.not_null_proof(block.intern(separator)) is not None
 
 
 def unwrapped(node: exp.Expr) -> tuple[exp.Expr, bool]:
@@ -113,6 +122,8 @@ def describe_window(block: QueryBlock, node: exp.Window) -> ExpressionFacts | in
     spec = definition.args.get("spec")
     rows = block.rows
     if isinstance(function, functions.RANKS):
+        if function.args.get("expressions") or isinstance(function.this, exp.Order):
+            return ExpressionFacts()  # with an order of its own
         number = block.new(INTEGER if isinstance(function, exp.RowNumber | exp.Rank | exp.DenseRank) else UNKNOWN)
         if isinstance(function.this, exp.Expr):  # `ntile` of null is null
             reason = rows.not_null_proof(block.intern(function.this))
@@ -142,7 +153,7 @@ def describe_window(block: QueryBlock, node: exp.Window) -> ExpressionFacts | in
     domain = rows.domains.get(column) if picks else None
     reason = rows.not_null_proof(column)
     keeps = first_or_last or functions.aggregate_keeps_not_null(function, rows.type_of(column), block.dialect)
-    here = keeps and not filtered and _holds_current_row(spec)
+    here = keeps and not filtered and _separates(block, function) and _holds_current_row(spec)
     return ExpressionFacts(
         kind,
         not_null=follow("window_aggregate", reason) if reason is not None and here else None,

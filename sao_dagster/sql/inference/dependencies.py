@@ -130,6 +130,11 @@ class RowFacts:
         """Return the type of a column."""
         return self.types.get(column, UNKNOWN)
 
+    def is_bare_null(self, column: int) -> bool:
+        """Return whether a column is `null` without a type."""
+        domain = self.domains.get(column)
+        return domain is not None and not domain.values and self.type_of(column) is UNKNOWN
+
     # ------------------------------------------------------------------ what follows
 
     def without_nulls(self, given: Iterable[int] = ()) -> Found:
@@ -417,23 +422,18 @@ class RowFacts:
 
 def common_type(parts: Sequence[tuple[RowFacts, int]]) -> Type:
     """Return the type of what comes from one of several columns; a bare null has any type."""
-    kinds = [rows.type_of(part) for rows, part in parts if not _is_bare_null(rows, part)]
+    kinds = [rows.type_of(part) for rows, part in parts if not rows.is_bare_null(part)]
     return reduce(common, kinds) if kinds else UNKNOWN
 
 
 def any_domain(parts: Sequence[tuple[RowFacts, int]], rule: str) -> Domain | None:
     """Return the values of what comes from one of several columns; None where they are not known, or may be cast."""
     domains = [rows.domains[part] for rows, part in parts if part in rows.domains]
-    cast = not common_type(parts).certain and not all(_is_bare_null(rows, part) for rows, part in parts)
+    cast = not common_type(parts).certain and not all(rows.is_bare_null(part) for rows, part in parts)
     if cast or len(domains) < len(parts):
         return None
     values: frozenset[Value] = frozenset().union(*(domain.values for domain in domains))
     return Domain(values, follow(rule, *(domain.proof for domain in domains)))
-
-
-def _is_bare_null(rows: RowFacts, column: int) -> bool:
-    domain = rows.domains.get(column)
-    return domain is not None and not domain.values and rows.type_of(column) is UNKNOWN
 
 
 def _among_nulls(each: Dependency, present: Found, marker: int) -> Dependency:

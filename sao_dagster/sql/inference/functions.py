@@ -49,7 +49,7 @@ REJECTS = (
 
 _OF_THE_SESSION = (
     exp.CurrentDate, exp.CurrentTimestamp, exp.CurrentTime, exp.CurrentDatetime, exp.Localtimestamp, exp.Localtime, exp.Uuid,
-    exp.CurrentUser, exp.CurrentSchema,
+    exp.CurrentUser,
 )  # fmt: skip
 NEVER_NULL = (*_OF_THE_SESSION, exp.Rand, exp.NullSafeEQ, exp.NullSafeNEQ, exp.Is, exp.Array, exp.Struct)
 _ALSO_OF_TEXT = (exp.DPipe, exp.Concat, exp.Translate, exp.Overlay)
@@ -93,10 +93,15 @@ PICKS = (exp.Min, exp.Max, exp.AnyValue, exp.First, exp.Last)
 RANKS = (exp.RowNumber, exp.Rank, exp.DenseRank, exp.PercentRank, exp.CumeDist, exp.Ntile)
 SET_RETURNING = (exp.Explode, exp.Unnest, exp.UDTF, exp.ExplodingGenerateSeries, exp.Inline)
 
-SCALARS = frozenset(
-    {"row", "strlen", "hash", "year", "epoch", "printf", "format", "to_char", "strftime", "list_value", "bit_count", "md5_number"}
-)  # fmt: skip
-"""Names of functions that sqlglot does not know and that give one value for one row."""
+
+def is_quantified(node: exp.Expr) -> bool:
+    """Return whether a value is compared with each of several, of which there may be none: then the result is never null.
+
+    >>> from sqlglot import parse_one
+    >>> is_quantified(parse_one("a like any (b)", dialect="postgres")), is_quantified(parse_one("a like b"))
+    (True, False)
+    """
+    return any(isinstance(side.unnest(), exp.Any | exp.All) for side in node.iter_expressions())
 
 
 def keeps_not_null(node: exp.Expr, dialect: str) -> bool:
@@ -111,9 +116,10 @@ def keeps_not_null(node: exp.Expr, dialect: str) -> bool:
     (True, False)
     """
     errs = dialect_named(dialect).errs
+    if is_quantified(node):
+        return False
     if isinstance(node, (*COMPARISONS, exp.Between)):
-        sides = node.iter_expressions()
-        return not any(isinstance(side, exp.Tuple | exp.Struct | exp.Any | exp.All) for side in sides)
+        return not any(isinstance(side, exp.Tuple | exp.Struct) for side in node.iter_expressions())
     if isinstance(node, DIVISIONS):
         return Operation.ARITHMETIC in errs and (Operation.DIVISION in errs or _is_nonzero(node.expression))
     if isinstance(node, (*_LOGIC, exp.Like)):
@@ -124,7 +130,8 @@ def keeps_not_null(node: exp.Expr, dialect: str) -> bool:
 def aggregate_keeps_not_null(node: exp.Expr, argument: Type, dialect: str) -> bool:
     """Return whether an aggregate over at least one row is not null when its argument, of a type, never is.
 
-    >>> aggregate_keeps_not_null(exp.Min(), INTEGER, "brand new"), aggregate_keeps_not_null(exp.Sum(), INTEGER, "brand new")
+    >>> number = Type(Kind.INTEGER)
+    >>> aggregate_keeps_not_null(exp.Min(), number, "brand new"), aggregate_keeps_not_null(exp.Sum(), number, "brand new")
     (True, False)
     """
     if isinstance(node, (*PICKS, exp.ArrayAgg)):
@@ -140,11 +147,11 @@ def rejects_null(node: exp.Expr) -> tuple[exp.Expr, ...]:
     >>> [each.sql() for each in rejects_null(parse_one("a + b"))], rejects_null(parse_one("coalesce(a, b)"))
     (['a', 'b'], ())
     """
+    if is_quantified(node):
+        return ()
     if isinstance(node, COMPARISONS):
         sides = (node.this, node.expression)
-        if any(isinstance(side, exp.Tuple) for side in sides):
-            return ()
-        return () if isinstance(node.expression, exp.Any | exp.All) else sides
+        return () if any(isinstance(side, exp.Tuple) for side in sides) else sides
     if isinstance(node, REJECTS):
         second = node.args.get("expression") if isinstance(node, exp.Binary) else None
         return (node.this,) if second is None else (node.this, second)

@@ -7,12 +7,11 @@ certain values. A proof holds for every content of the tables that agrees with t
 from __future__ import annotations
 
 import re
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from functools import cached_property
-from itertools import combinations, count, pairwise
+from itertools import combinations, count
 
 from sqlglot import exp
 
@@ -20,10 +19,11 @@ from sao_dagster.core.proofs import INFERRED, Fact, FactKind, Proof
 from sao_dagster.core.relations import RelationKey
 from sao_dagster.sql.dialects import dialect_named
 from sao_dagster.sql.inference.dependencies import Domain, RowFacts, Value, follow
-from sao_dagster.sql.inference.functions import SCALARS
-from sao_dagster.sql.inference.names import NotUnderstoodError
+from sao_dagster.sql.inference.names import NotUnderstoodError, name_of
 from sao_dagster.sql.inference.output import Output
 from sao_dagster.sql.inference.queries import QueryReader
+from sao_dagster.sql.inference.refusals import refuse_calls
+from sao_dagster.sql.inference.rewrites import rewritten
 from sao_dagster.sql.inference.types import Kind, Type, read_type
 from sao_dagster.sql.parsing import UnreadableSqlError, parse, tokenize
 
@@ -135,6 +135,7 @@ def infer(
     *,
     hashes_are_unique: bool = False,
     own_functions: AbstractSet[str] = frozenset(),
+    schema: str = "main",
 ) -> Properties | None:
     """Return what holds for the output of a query; None where it is not understood.
 
@@ -144,6 +145,7 @@ def infer(
         tables: What it reads, by `Relation.key`; nothing is known of other relations.
         hashes_are_unique: Whether hashes (`md5`, `sha256`) of different texts are taken to be different.
         own_functions: Names of functions that users made, in lower case: none of them is the one that is known here by that name.
+        schema: Where tables are whose name says no schema; empty where that is not known.
 
     >>> fact = Fact(FactKind.UNIQUE, "orders", ("id",), "unique_orders_id")
     >>> tables = {("db", "main", "orders"): TableFacts((("id", "INTEGER"), ("city", "VARCHAR")), (fact,))}
@@ -152,7 +154,9 @@ def infer(
     (True, True, None)
     """
     try:
-        return understand(sql, dialect, tables, hashes_are_unique=hashes_are_unique, own_functions=own_functions)
+        return understand(
+            sql, dialect, tables, hashes_are_unique=hashes_are_unique, own_functions=own_functions, schema=schema
+        )
     except Exception:  # noqa: BLE001 - sqlglot raises whatever it meets in a tree; then nothing is proven
         return None
 
@@ -164,6 +168,7 @@ def understand(
     *,
     hashes_are_unique: bool = False,
     own_functions: AbstractSet[str] = frozenset(),
+    schema: str = "main",
 ) -> Properties:
     """Return what `infer` returns, or say why it returns nothing.
 
@@ -178,46 +183,15 @@ def understand(
         raise NotUnderstoodError("SQL that cannot be parsed") from error
     if len(statements) != 1:
         raise NotUnderstoodError(f"{len(statements)} statements")
-    if own_functions:
-        _refuse_own(sql, dialect, statements[0], own_functions)
+    refuse_calls(tokenize(sql, dialect), dialect, statements[0], own_functions)
     try:
-        tree = _with_plain_rows(statements[0])
-        output = QueryReader(dialect, _Tables(dialect, tables), hashes_are_unique).read(tree)
+        reader = QueryReader(dialect, _Tables(dialect, tables, schema), hashes_are_unique)
+        output = reader.read(rewritten(statements[0]))
     except RecursionError as error:
         raise NotUnderstoodError("a query that is nested too deeply") from error
     if output.open:
         raise NotUnderstoodError("a relation whose columns are not known")
     return Properties(output)
-
-
-def _refuse_own(sql: str, dialect: str, tree: exp.Expr, own_functions: AbstractSet[str]) -> None:
-    """Refuse a query that calls a function of the user's own by a name under which another one is known here.
-
-    Raises:
-        NotUnderstoodError: It does.
-    """
-    named = [token.text.lower() for token in tokenize(sql, dialect)] + [""]
-    called = Counter(one for one, after in pairwise(named) if after == "(" and one in own_functions)
-    unknown = Counter(each.name.lower() for each in tree.find_all(exp.Anonymous))
-    for name in called:
-        if name in SCALARS or called[name] > unknown[name]:
-            raise NotUnderstoodError(f"{name}, a function of the user's own")
-
-
-def _with_plain_rows(tree: exp.Expr) -> exp.Expr:
-    """Return a query in which a row that is compared is written in one way: `row(a, b)` and `((a, b))` as `(a, b)`.
-
-    Columns of the result stay as they are written: they may have no other name.
-    """
-    for call in list(tree.find_all(exp.Anonymous)):
-        if call.name.lower() == "row" and call.expressions and not isinstance(call.parent, exp.Alias | exp.Select):
-            call.replace(exp.Tuple(expressions=call.expressions))
-    for row in list(tree.find_all(exp.Tuple)):
-        while isinstance(row.parent, exp.Paren) and isinstance(
-            row.parent.parent, exp.Predicate | exp.Tuple | exp.Paren
-        ):
-            row.parent.replace(row)
-    return tree
 
 
 @dataclass(frozen=True)
@@ -226,13 +200,14 @@ class _Tables:
 
     dialect: str
     tables: Mapping[RelationKey, TableFacts]
+    schema: str
 
     def __call__(self, node: exp.Table, ids: count[int]) -> Output | None:
-        wanted = (node.catalog.lower(), node.db.lower(), node.name.lower())
+        database, schema, name = (name_of(node.args.get(part), self.dialect) for part in ("catalog", "db", "this"))
         found = [
             table
             for key, table in self.tables.items()
-            if all(not want or want == have for want, have in zip(wanted, key, strict=True))
+            if key[1:] == (schema or self.schema, name) and database in ("", key[0])
         ]
         return self._output(found[0], ids) if len(found) == 1 else None
 

@@ -37,7 +37,7 @@ def join(block: QueryBlock, right: Side, node: exp.Join) -> None:
     Raises:
         NotUnderstoodError: It is a join of a kind that is not known here.
     """
-    kind, side = _kind(node)
+    kind, side = _kind(node, block.dialect)
     left = Side(block.rows, block.names)
     if right.outer:
         right = _per_row(left, right)
@@ -90,11 +90,13 @@ def _in_common(
     return found
 
 
-def _kind(node: exp.Join) -> tuple[str, str | None]:
+def _kind(node: exp.Join, dialect: str) -> tuple[str, str | None]:
     kind, side = str(node.args.get("kind") or "").upper(), str(node.args.get("side") or "").upper() or None
     method = str(node.args.get("method") or "").upper()
     if kind not in ("", "INNER", "OUTER", "CROSS", "SEMI", "ANTI") or method not in ("", "NATURAL", "ASOF"):
         raise NotUnderstoodError(f"a {method} {kind} join")
+    if (kind in ("SEMI", "ANTI") or method == "ASOF") and not dialect_named(dialect).semi_joins:
+        raise NotUnderstoodError("a relation that is called like a kind of join")
     if side not in (None, "LEFT", "RIGHT", "FULL") or (method == "ASOF" and side in ("RIGHT", "FULL")):
         raise NotUnderstoodError(f"a {side} join")
     read_only(node, "this", "on", "using", "side", "kind", "method", "global", "hint")
@@ -119,7 +121,7 @@ def _meeting(block: QueryBlock, left: Side, right: Side) -> QueryBlock:
 
 def _using(node: exp.Join, left: Side, right: Side, dialect: str) -> list[str]:
     if str(node.args.get("method") or "").upper() == "NATURAL":
-        if left.names.open or right.names.open:
+        if any(side.names.open or side.names.may_have("") for side in (left, right)):
             raise NotUnderstoodError("a natural join with a relation whose columns are not known")
         there = {name for name, _ in right.names.star}
         return list(dict.fromkeys(name for name, _ in left.names.star if name in there))
@@ -136,14 +138,16 @@ def _conditions(
     if node.args.get("on") is not None:
         return effects(meeting, node.args["on"], holds=True), {}
     found, merged, proof = Effects(), {}, Proof("using")
-    for name in _using(node, left, right, meeting.dialect):
+    names = _using(node, left, right, meeting.dialect)
+    for name in names:
         ones, others = left.names.find(name), right.names.find(name)
         if len(ones) != 1 or len(others) != 1:
             raise NotUnderstoodError(f"using ({name})")
         one, other = next(iter(ones)), next(iter(others))
         merged[name] = (one, other)
         found.not_null.update({one: proof, other: proof})
-        if can_be_compared(meeting.rows.type_of(one), meeting.rows.type_of(other)):
+        nearest = node.method == "ASOF" and name == names[-1]  # the one that need not be equal
+        if not nearest and can_be_compared(meeting.rows.type_of(one), meeting.rows.type_of(other)):
             found.equal[frozenset({one, other})] = proof
     return found, merged
 
@@ -196,8 +200,9 @@ def _used(meeting: QueryBlock, node: exp.Join, kept: Side) -> Ids:
         is_unpredictable(each) or isinstance(each, exp.Query | exp.Subquery) for each in condition.walk()
     ):
         return frozenset()
-    mine = kept.names.ids
-    return frozenset(meeting.column(each) for each in condition.find_all(exp.Column)) & mine
+    used = {meeting.column(each) for each in condition.find_all(exp.Column)}
+    known = meeting.names.ids | set(meeting.copies.values())
+    return kept.names.ids & used if used <= known else frozenset()
 
 
 def _are_all(node: exp.Join, merged: Mapping[str, tuple[int, int]]) -> bool:

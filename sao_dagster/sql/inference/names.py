@@ -95,6 +95,10 @@ class Names:
             return {self.merged[name]}
         return {column for source in self.sources for column in source.find(name)}
 
+    def may_have(self, table: str) -> bool:
+        """Return whether a relation, or any where none is named, has a column that has the name that an engine made up for it."""
+        return any(source.find("") for source in self.sources if not table or source.alias == table)
+
     def source(self, alias: str) -> NamedRelation | None:
         """Return the relation of that alias."""
         return next((source for source in reversed(self.sources) if source.alias == alias), None)

@@ -168,9 +168,8 @@ def _compared(block: QueryBlock, node: exp.Expr, holds: bool) -> Effects:
     """`a = b` and the like; neither side is null, whether it holds or not."""
     if any(isinstance(side, exp.Tuple) for side in (node.this, node.expression)):
         return _rows_compared(block, node) if holds else Effects()
-    if isinstance(node.expression, exp.Any | exp.All):
-        one = block.intern(node.this)
-        return Effects({one: Proof("comparison")}) if holds and isinstance(node.expression, exp.Any) else Effects()
+    if functions.is_quantified(node):
+        return _matched(block, node, holds)
     one, other = block.intern(node.this), block.intern(node.expression)
     proof = Proof("comparison")
     found = Effects({one: proof, other: proof})
@@ -385,6 +384,9 @@ def _between(block: QueryBlock, node: exp.Between, holds: bool) -> Effects:
 
 
 def _matched(block: QueryBlock, node: exp.Expr, holds: bool) -> Effects:
+    """`a like b`; and `a = any (b)`, which tells of `a` only where it holds, since there may be nothing to compare with."""
+    if functions.is_quantified(node) and not (holds and isinstance(node.args["expression"].unnest(), exp.Any)):
+        return Effects()
     return Effects({block.intern(node.this): Proof("comparison")})
 
 

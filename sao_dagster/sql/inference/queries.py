@@ -86,15 +86,18 @@ class QueryReader:
         if with_ is None:
             return found
         read_only(with_, "expressions", "recursive")
+        later = [name_of(each.args["alias"].this, self.dialect) for each in with_.expressions]
         for cte in with_.expressions:
             read_only(cte, "this", "alias", "materialized")
             name = name_of(cte.args["alias"].this, self.dialect)
+            later.remove(name)
             known = {**around, **found}
-            recursive = with_.args.get("recursive") and any(
-                name_of(each.this, self.dialect) == name and not each.db for each in cte.this.find_all(exp.Table)
-            )
+            tables = cte.this.find_all(exp.Table) if with_.args.get("recursive") else ()
+            read = {name_of(each.this, self.dialect) for each in tables if not each.db}
             try:
-                output = self._recursive(name, cte, known) if recursive else self._query(cte.this, outer, known)
+                if not read.isdisjoint(later):
+                    raise NotUnderstoodError("a common table expression that reads one after it")
+                output = self._recursive(name, cte, known) if name in read else self._query(cte.this, outer, known)
                 if output.correlated:
                     raise NotUnderstoodError("a common table expression that depends on the query around it")
             except NotUnderstoodError:
@@ -267,24 +270,34 @@ class QueryReader:
         name = _alias(node, self.dialect)
         if isinstance(node, exp.Subquery) and isinstance(node.this, exp.Table):
             side = self._table(node.this, block)
-            names = Names.of(NamedRelation(name, list(side.names.star), side.names.open)) if name else side.names
-            return self._joined(node, Side(side.rows, names), block)
+            if not name:
+                return self._joined(node, Side(side.rows, side.names), block)
+            columns, ids = map(list, zip(*side.names.star, strict=True)) if side.names.star else ([], [])
+            return self._side(node, Output(columns, ids, side.rows, side.names.open), block, name)
         query = node.this if isinstance(node, exp.Lateral) else node
         try:
             if isinstance(node, exp.Lateral):
                 read_only(node, "this", *_OF_RELATIONS)
             if isinstance(query, exp.Unnest):
-                return self._side(query, self._unnest(query, block), block, name)
+                return self._side(query, self._unnest(query, block, name), block, name)
             if (series := self._series(query, block, name)) is not None:
                 return self._side(node, series, block, name)
             if not isinstance(query, exp.Subquery | exp.Values | exp.Select):
                 raise NotUnderstoodError(f"{type(query).__name__.lower()} as a relation")
-            output = self._query(query, block, block.ctes)
+            output = self._in_from(query, block, lateral=isinstance(node, exp.Lateral))
         except NotUnderstoodError:
             output = _opaque(self.ids)
         return self._side(node, output, block, name)
 
-    def _unnest(self, node: exp.Unnest, block: QueryBlock) -> Output:
+    def _in_from(self, query: exp.Expr, block: QueryBlock, *, lateral: bool) -> Output:
+        """Return what a query in a `from` gives; names that it does not know are of the relations before it, or of the query around."""
+        if lateral or dialect_named(self.dialect).implicit_lateral:
+            return self._query(query, block, block.ctes)
+        output = self._query(query, block.outer, block.ctes)
+        output.copies = {block.copy(column): mine for column, mine in output.copies.items()}
+        return output
+
+    def _unnest(self, node: exp.Unnest, block: QueryBlock, name: str) -> Output:
         """Return what is known of the elements of an array that is written out, or is a series."""
         read_only(node, "expressions", "offset", *_OF_RELATIONS)
         if len(node.expressions) != 1:
@@ -293,15 +306,18 @@ class QueryReader:
         if ordinality:
             plain = node.copy()
             plain.set("offset", None)
-            return self._numbered(self._unnest(plain, block), block, ordinality)
+            return self._numbered(self._unnest(plain, block, name), block, ordinality)
         (array,) = node.expressions
-        series = self._series(array, block, "unnest")
+        series = self._series(array, block, name or "unnest")
         if series is not None:
             return series
         if not isinstance(array, exp.Array) or not array.expressions:
             raise NotUnderstoodError("unnest of what is not written out")
         cells = [block.intern(each) for each in array.expressions]
-        output = self._plain(["unnest"], [UNKNOWN], set())
+        kinds = {block.rows.type_of(each).kind for each in cells if not block.rows.is_bare_null(each)}
+        if not kinds.isdisjoint({Kind.NESTED, Kind.OTHER}):  # PostgreSQL gives the elements of arrays in an array
+            raise NotUnderstoodError("unnest of what may be arrays")
+        output = self._plain([name or "unnest"], [UNKNOWN], set())
         output.rows.choose(output.ids[0], [(block.rows, each) for each in cells], "values")
         output.rows.types[output.ids[0]] = UNKNOWN  # the engine chooses a common type
         output.rows.domains.pop(output.ids[0], None)
@@ -337,8 +353,8 @@ class QueryReader:
         comma = False
         for each in node.args.get("joins") or ():
             plain = not any(each.args.get(part) for part in ("kind", "side", "method", "on", "using"))
-            if comma and str(each.args.get("side") or "").upper() in ("RIGHT", "FULL"):
-                raise NotUnderstoodError("an outer join after a comma")
+            if comma and (each.method == "NATURAL" or each.side in ("RIGHT", "FULL")):
+                raise NotUnderstoodError("an outer or natural join after a comma")
             comma = comma or plain
             join(block, self._relation(each.this, block), each)
 

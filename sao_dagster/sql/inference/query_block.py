@@ -10,6 +10,7 @@ from typing import Any
 from sqlglot import exp
 
 from sao_dagster.core.proofs import Proof
+from sao_dagster.sql.dialects import dialect_named
 from sao_dagster.sql.inference.dependencies import Domain, Implication, RowFacts, follow
 from sao_dagster.sql.inference.names import Names, NotUnderstoodError, name_of
 from sao_dagster.sql.inference.output import Output
@@ -127,6 +128,8 @@ class QueryBlock:
         found = self._local(name, table)
         if found is not None:
             return found
+        if self.names.may_have(table) or name in dialect_named(self.dialect).hidden_columns:
+            raise NotUnderstoodError(f"whether {name} is a column that was given no name, or is hidden")
         if not table and name in self.aliases and name not in self.opening:
             if self.outer is not None:
                 raise NotUnderstoodError(f"whether {name} is an alias or a column of the query around")
@@ -143,7 +146,9 @@ class QueryBlock:
 
     def is_own(self, node: exp.Column) -> bool:
         """Return whether a name means a column of the relations here, and is no alias and no column of the query around."""
-        return self._local(name_of(node.this, self.dialect), name_of(node.args.get("table"), self.dialect)) is not None
+        name, table, schema = (name_of(node.args.get(part), self.dialect) for part in ("this", "table", "db"))
+        field = bool(table) and (self._local(table, "") is not None or self.names.source(schema) is not None)
+        return field or self._local(name, table) is not None
 
     def _local(self, name: str, table: str) -> int | None:
         if table:
@@ -160,7 +165,7 @@ class QueryBlock:
             return next(iter(found))
         if len(found) > 1:
             return self.new()
-        if opened and source is not None and name not in self.aliases:
+        if opened and source is not None:
             if name not in source.unknown:
                 source.unknown[name] = self.new()
             return source.unknown[name]

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 
 from sqlglot import exp
 
 from sao_dagster.core.proofs import Proof
 from sao_dagster.sql.dialects import dialect_named
-from sao_dagster.sql.inference import functions
-from sao_dagster.sql.inference.aggregates import unwrapped
+from sao_dagster.sql.inference.cardinality import (
+    aggregates_in,
+    columns_outside,
+    filtered,
+    returning_rows,
+    unknown_in,
+)
 from sao_dagster.sql.inference.dependencies import RowFacts, follow
 from sao_dagster.sql.inference.names import NotUnderstoodError, name_of, read_only
 from sao_dagster.sql.inference.predicates import assume, effects
@@ -30,7 +34,7 @@ class _Grouping:
     Attributes:
         always: Columns of each grouping.
         sometimes: Columns of some of several groupings, as `rollup`, `cube` and `grouping sets` make them.
-        constants: What `group by all` finds and engines leave out, so that one group may be all rows.
+        constants: What `group by all` finds and engines leave out, or may take for aggregates, so that one group may be all rows.
         sets: Whether there are several groupings.
     """
 
@@ -68,15 +72,18 @@ class Selecting:
         for window in self.node.args.get("windows") or ():
             block.windows[name_of(window.this, block.dialect)] = window
         self._filter("where")
+        self._refuse_outer_aggregates()
+        self._multiply("group")
         self._group(items)
         self._filter("having")
-        several = {place: nodes for place, (_, each) in enumerate(items) if (nodes := list(_returning_rows(each)))}
+        several = {place: nodes for place, (_, each) in enumerate(items) if (nodes := self._returning_rows(each))}
         columns = {place: self._output(each) for place, (_, each) in enumerate(items) if place not in several}
         self._filter("qualify")
         block.rows.bind(columns.values(), Proof("row"))
         if several:
             columns |= self._fan_out(items, several)
         ids = [columns[place] for place in range(len(items))]
+        self._multiply("distinct", "order")
         self._distinct(ids)
         return [name for name, _ in items], ids, opened
 
@@ -121,15 +128,16 @@ class Selecting:
         else:
             columns, opened = list(self.block.names.star), self.block.names.open
         read_only(star, "except_", "except", "replace", "rename", "table")
-        left_out = {
-            name_of(each.this if isinstance(each, exp.Column) else each, dialect)
-            for each in star.args.get("except_") or star.args.get("except") or ()
-        }
+        left_out = {_bare_name(each, dialect) for each in star.args.get("except_") or star.args.get("except") or ()}
         replaced = {name_of(each.args["alias"], dialect): each.this for each in star.args.get("replace") or ()}
         renamed = {
-            name_of(_bare(each.this), dialect): name_of(each.args["alias"], dialect)
+            _bare_name(each.this, dialect): name_of(each.args["alias"], dialect)
             for each in star.args.get("rename") or ()
         }
+        names = [name for name, _ in columns]
+        certain = left_out <= set(names) and all(names.count(each) == 1 for each in (*replaced, *renamed))
+        if not opened and not certain:
+            raise NotUnderstoodError("a change of `*` that may be about a column without a name, or about one of two")
         found: list[tuple[str, exp.Expr | int]] = [
             (renamed.get(name, name), replaced.get(name, column)) for name, column in columns if name not in left_out
         ]
@@ -164,9 +172,13 @@ class Selecting:
         if group is None:
             parts = [each for _, each in items if isinstance(each, exp.Expr)]
             having = self.node.args.get("having")
-            if having is not None or any(_aggregates(each) for each in parts):
+            if having is not None or any(any(aggregates_in(each)) for each in parts):
                 block.before_groups, block.filled = self._snapshot(), block.rows.not_empty
                 self._one_group()
+            elif any(any(unknown_in(each, block.dialect)) for each in parts) and not any(
+                isinstance(each, int) or self._uses_rows(each) for _, each in items
+            ):
+                raise NotUnderstoodError("whether a function is an aggregate")
             return
         found = self._grouping(group, items)
         block.before_groups, block.one_grouping = self._snapshot(), not found.sets
@@ -237,12 +249,29 @@ class Selecting:
         for _, each in items:
             if isinstance(each, int):
                 found.always.append(each)
-            elif not _aggregates(each):
+            elif not any(aggregates_in(each)):
                 if each.find(exp.Window):
                     raise NotUnderstoodError("group by all with a window")
-                of_rows = any(isinstance(part, exp.Column) and self.block.is_own(part) for part in _parts(each))
-                (found.always if of_rows else found.constants).append(self.block.intern(each))
+                (found.always if self._uses_rows(each) else found.constants).append(self.block.intern(each))
         return found
+
+    def _uses_rows(self, node: exp.Expr) -> bool:
+        """Return whether an expression uses a column of the rows by itself, as beside aggregates only what is grouped by can."""
+        return any(map(self.block.is_own, columns_outside(node, self.block.dialect)))
+
+    def _refuse_outer_aggregates(self) -> None:
+        """Refuse aggregates over columns of the query around alone: as the SQL standard has it they make one row of *its* rows.
+
+        Raises:
+            NotUnderstoodError: There may be one.
+        """
+        if self.block.outer is None:
+            return
+        for part in self.node.iter_expressions():
+            for each in (*aggregates_in(part), *unknown_in(part, self.block.dialect)):
+                columns = list(filtered(each).find_all(exp.Column))
+                if columns and not any(map(self.block.is_own, columns)):
+                    raise NotUnderstoodError("an aggregate of the query around")
 
     def _group_column(self, part: exp.Expr) -> int:
         block = self.block
@@ -281,6 +310,16 @@ class Selecting:
             return self.grouped.get(self.block.before_groups.column(inner)) or self.block.new()
         return self.block.new()
 
+    def _returning_rows(self, item: exp.Expr | int) -> list[exp.Expr]:
+        return list(returning_rows(item, self.block.dialect)) if isinstance(item, exp.Expr) else []
+
+    def _multiply(self, *clauses: str) -> None:
+        """Functions in clauses that may return several rows, with each of which a row comes, as with those in the output."""
+        clause = [each for name in clauses if (each := self.node.args.get(name)) is not None]
+        if any(map(self._returning_rows, clause)):
+            self.block.rows.identity |= {next(self.block.context.ids)}
+            self.block.rows.not_empty = None
+
     def _fan_out(self, items: list[tuple[str, exp.Expr | int]], several: dict[int, list[exp.Expr]]) -> dict[int, int]:
         """Functions in the output that may return several rows: each row comes several times, or not at all.
 
@@ -312,15 +351,22 @@ class Selecting:
         if on is None:
             columns = ids
         else:
-            parts = on.expressions if isinstance(on, exp.Tuple) else [on]
+            parts = [each.unnest() for each in (on.expressions if isinstance(on, exp.Tuple) else [on])]
             if any(isinstance(each, exp.Literal) or self._is_hidden(each) for each in parts):
                 return
             columns = [self.block.intern(each) for each in parts]
         self.block.rows.add_dependency(columns, self.block.rows.identity, Proof("distinct"))
 
 
-def _bare(node: exp.Expr) -> exp.Expr:
-    return node.this if isinstance(node, exp.Column) else node
+def _bare_name(node: exp.Expr, dialect: str) -> str:
+    """Return the name of a column that `*` leaves out or renames.
+
+    Raises:
+        NotUnderstoodError: It says which relation's.
+    """
+    if isinstance(node, exp.Column) and node.table:
+        raise NotUnderstoodError("a change of `*` for one relation")
+    return name_of(node.this if isinstance(node, exp.Column) else node, dialect)
 
 
 def _is_plain(name: str, node: exp.Expr) -> bool:
@@ -328,23 +374,3 @@ def _is_plain(name: str, node: exp.Expr) -> bool:
     while isinstance(node, exp.Alias | exp.Paren):
         node = node.this
     return isinstance(node, exp.Column) and node.name.lower() == name.lower()
-
-
-def _parts(node: exp.Expr) -> Iterator[exp.Expr]:
-    """Yield an expression and all its parts, without what is inside of a query."""
-    return node.walk(prune=lambda each: isinstance(each, exp.Query | exp.Subquery))
-
-
-def _aggregates(node: exp.Expr) -> bool:
-    """Return whether an expression has an aggregate of its own, not one of a subquery or of a window."""
-    parts = list(_parts(node))
-    over = {id(unwrapped(each.this)[0]) for each in parts if isinstance(each, exp.Window)}
-    return any(isinstance(each, exp.AggFunc) and id(each) not in over for each in parts)
-
-
-def _returning_rows(item: exp.Expr | int) -> Iterator[exp.Expr]:
-    """Yield the parts of an output column that may be several rows."""
-    for each in _parts(item) if isinstance(item, exp.Expr) else ():
-        unknown = isinstance(each, exp.Anonymous) and each.name.lower() not in functions.SCALARS
-        if unknown or isinstance(each, functions.SET_RETURNING):
-            yield each

@@ -111,7 +111,8 @@ def common(one: Type, other: Type) -> Type:
     if one == other:
         return one
     if one.kind is other.kind and one.kind is Kind.INTEGER:
-        return Type(Kind.INTEGER, max(one.bits or 128, other.bits or 128))
+        bits = (one.bits or 128, other.bits or 128)
+        return Type(Kind.INTEGER, max(bits) if bits[0] % 2 == bits[1] % 2 else 128)  # with a sign, and wider than both
     if one.kind is other.kind and one.kind is Kind.TEXT:
         return Type(Kind.TEXT, sized=one.sized or other.sized)
     if {one.kind, other.kind} <= NUMBER_KINDS:
