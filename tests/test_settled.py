@@ -83,3 +83,49 @@ def test_a_table_of_that_name_elsewhere_is_another_one() -> None:
     assert unsettled(FULL, f"{FULL} where id in (select id from other.m)", "duckdb", THIS) is None
     assert unsettled(FULL, FULL, "duckdb", THIS) is None
     assert unsettled(FULL, "this is no query, and names m", "duckdb", THIS) is Unsettled.NOT_UNDERSTOOD
+
+
+CHOICES = (  # one row of each group: what is taken of it, by which condition, and whether others of the group come later
+    ("qualify row_number() over (partition by id order by at_) = 1", "id not in (select id from main.m)", None),
+    ("qualify row_number() over (partition by at_ order by id) = 1", "id not in (select id from main.m)", True),
+    (
+        "qualify row_number() over (partition by v order by at_ desc, id) = 1",
+        "at_ > (select max(at_) from main.m)",
+        None,
+    ),
+    ("qualify row_number() over (partition by v order by at_) = 1", "at_ > (select max(at_) from main.m)", True),
+    ("qualify row_number() over (partition by v order by id desc) = 1", "at_ > (select max(at_) from main.m)", True),
+)
+
+
+@pytest.mark.parametrize(("choice", "condition", "later"), CHOICES)
+def test_the_rest_of_a_group_may_come_later(choice: str, condition: str, later: bool | None) -> None:
+    found = unsettled(f"{FULL} {choice}", f"{FULL} where {condition} {choice}", "duckdb", THIS)
+    assert found is (Unsettled.NOT_UNDERSTOOD if later else None)
+
+
+GROUPS = (
+    ("select id, max(at_) as at_ from raw.orders {} group by id", "id not in (select id from main.m)", None),
+    ("select id, max(at_) as at_ from raw.orders {} group by 1", "id not in (select id from main.m)", None),
+    ("select min(id) as id, v from raw.orders {} group by v", "id not in (select id from main.m)", True),
+    ("select v, max(at_) as at_ from raw.orders {} group by v", "at_ > (select max(at_) from main.m)", None),
+    ("select v, min(at_) as at_ from raw.orders {} group by v", "at_ > (select max(at_) from main.m)", True),
+    ("select distinct on (v) id, v from raw.orders {} order by v, id", "id not in (select id from main.m)", True),
+    ("select max(id) as id from raw.orders o {}", "not exists (select 1 from main.m t where t.id = o.id)", True),
+    (
+        "with new as (select * from raw.orders {}), n as (select v, count(*) as n from raw.other group by v) select new.* from new join n using (v)",
+        "id not in (select id from main.m)",
+        None,
+    ),
+    (
+        "with new as (select * from raw.orders {}) select v, min(id) as id from new group by v",
+        "id not in (select id from main.m)",
+        True,
+    ),
+)
+
+
+@pytest.mark.parametrize(("query", "condition", "later"), GROUPS)
+def test_the_rest_of_what_is_grouped_may_come_later(query: str, condition: str, later: bool | None) -> None:
+    found = unsettled(query.format(""), query.format(f"where {condition}"), "duckdb", THIS)
+    assert found is (Unsettled.NOT_UNDERSTOOD if later else None)

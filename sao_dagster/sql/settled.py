@@ -2,7 +2,8 @@
 
 It does where it asks its own table only for what it has already, and builds from everything else: a lower bound
 (`id > (select max(id) from this)`) or an anti-join (`id not in (select id from this)`). Then what is left of the query without
-that condition is the query of the first build, word for word, and a second build finds nothing. A query with a limit, a sample,
+that condition is the query of the first build, word for word, and a second build finds nothing; unless it takes one row of each group
+and leaves the others to the next (`settled_choices`). A query with a limit, a sample,
 or an upper bound that it takes from its own table takes a part at a time. What is neither is not understood.
 """
 
@@ -16,8 +17,8 @@ from sqlglot import exp
 from sao_dagster.core.facts import Unsettled
 from sao_dagster.core.relations import RelationKey
 from sao_dagster.sql.parsing import UnreadableSqlError, parse_one
+from sao_dagster.sql.settled_choices import RANKS, KeptOut, column_names, leaves_some
 
-_RANKS = (exp.RowNumber, exp.Rank, exp.DenseRank, exp.Ntile, exp.PercentRank, exp.CumeDist)
 _UPPER = (exp.LT, exp.LTE)
 _LOWER = (exp.GT, exp.GTE)
 
@@ -50,8 +51,9 @@ def unsettled(full: str, incremental: str, dialect: str, this: RelationKey) -> U
         return None
     if _takes_a_part(first, this) or _takes_a_part(later, this):
         return Unsettled.PART
-    rest = _without_own(later, this)
+    rest, kept_out = _without_own(later, this)
     understood = not any(_own(rest, this)) and rest == first and not _chooses_rows(first)
+    understood = understood and not any(leaves_some(rest, each) for each in kept_out)
     return None if understood else Unsettled.NOT_UNDERSTOOD
 
 
@@ -90,7 +92,7 @@ def _chooses_rows(tree: exp.Expr) -> bool:
     if tree.find(exp.Rand, exp.Offset):
         return True
     windows = list(tree.find_all(exp.Window))
-    if any(isinstance(each.this, _RANKS) and not each.args.get("partition_by") for each in windows):
+    if any(isinstance(each.this, RANKS) and not each.args.get("partition_by") for each in windows):
         return True
     names = {each.parent.alias.lower() for each in windows if isinstance(each.parent, exp.Alias)}
     return any(
@@ -103,20 +105,23 @@ def _chooses_rows(tree: exp.Expr) -> bool:
 # ------------------------------------------------------------------ what is left without its own table
 
 
-def _without_own(tree: exp.Expr, this: RelationKey) -> exp.Expr:
-    """Return a query without the conditions that keep out what its own table has already."""
+def _without_own(tree: exp.Expr, this: RelationKey) -> tuple[exp.Expr, list[KeptOut]]:
+    """Return a query without the conditions that keep out what its own table has already, and these."""
     tree = tree.copy()
+    found: list[KeptOut] = []
     for select in list(tree.find_all(exp.Select)):
-        _drop_anti_join(select, this)
+        found += _drop_anti_join(select, this)
         where = select.args.get("where")
         if where is None:
             continue
         kept = [each for each in _conjuncts(where.this) if not _keeps_out(each, this)]
-        if len(kept) < len(list(_conjuncts(where.this))):
+        dropped = [each for each in _conjuncts(where.this) if _keeps_out(each, this)]
+        found += [KeptOut(select, *compared) for each in dropped for compared in _compared(each, this)]
+        if dropped:
             select.set("where", exp.Where(this=exp.and_(*kept, copy=False, wrap=False)) if kept else None)
     while isinstance(tree, exp.Except) and _reads_only_own(tree.expression, this):
         tree = tree.this
-    return tree
+    return tree, found
 
 
 def _conjuncts(condition: exp.Expr) -> Iterator[exp.Expr]:
@@ -146,6 +151,25 @@ def _keeps_out(condition: exp.Expr, this: RelationKey) -> bool:
     return False
 
 
+def _compared(condition: exp.Expr, this: RelationKey) -> Iterator[tuple[frozenset[str], bool]]:
+    """Yield the columns by which conditions keep out what is there already, and whether that is a bound."""
+    if isinstance(condition, exp.Paren):
+        yield from _compared(condition.this, this)
+    elif isinstance(condition, exp.Or):
+        yield from _compared(condition.left, this)
+        yield from _compared(condition.right, this)
+    elif isinstance(condition, _LOWER):
+        yield column_names(condition.this), True
+    elif isinstance(condition, _UPPER):
+        yield column_names(condition.expression), True
+    elif isinstance(inner := condition.this.unnest(), exp.In):
+        yield column_names(inner.this), False
+    else:
+        own = {table.alias_or_name for table in _own(inner, this)}
+        outer = [each for each in inner.find_all(exp.Column) if each.table and each.table not in own]
+        yield column_names(*outer) or frozenset([""]), False
+
+
 def _is_bound(bound: exp.Expr, this: RelationKey) -> bool:
     """Return whether a value is the greatest of a column of its own table, or less by a constant."""
     bound = bound.unnest() if isinstance(bound, exp.Paren) else bound
@@ -171,8 +195,8 @@ def _is_greatest(value: exp.Expr) -> bool:
     return False
 
 
-def _drop_anti_join(select: exp.Select, this: RelationKey) -> None:
-    """Take out `left join this on ... where this.id is null`, where nothing else of its own table is used."""
+def _drop_anti_join(select: exp.Select, this: RelationKey) -> Iterator[KeptOut]:
+    """Take out `left join this on ... where this.id is null`, where nothing else of its own table is used, and yield what it was."""
     for join in list(select.args.get("joins") or ()):
         if join.side != "LEFT" or not isinstance(join.this, exp.Table) or not any(_own(join.this, this)):
             continue
@@ -191,3 +215,6 @@ def _drop_anti_join(select: exp.Select, this: RelationKey) -> None:
         rest = [each for each in _conjuncts(where.this) if each is not empty[0]]
         select.set("where", exp.Where(this=exp.and_(*rest, copy=False, wrap=False)) if rest else None)
         select.set("joins", [each for each in select.args["joins"] if each is not join] or None)
+        yield KeptOut(
+            select, column_names(*(each for each in on.find_all(exp.Column) if each.table.lower() != name)), False
+        )
