@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from tests.oracle.increments import IncrementHistory, IncrementsOnPostgres
 from tests.oracle.machine import History
 from tests.oracle.on_postgres import PostgresHistory
 from tests.oracle.undeclared import FilesHistory, UndeclaredHistory, UndeclaredOnPostgres
@@ -12,6 +13,8 @@ MACHINES: dict[type[History], int] = {
     TestedHistory: 200,
     UndeclaredHistory: 50,
     FilesHistory: 50,
+    IncrementHistory: 50,
     PostgresHistory: 20,
     UndeclaredOnPostgres: 10,
+    IncrementsOnPostgres: 10,
 }

@@ -21,6 +21,7 @@ class Built:
     content: Content
     types: Content
     at: datetime
+    changed: bool = True
 
 
 @dataclass

@@ -17,7 +17,8 @@ SHAPES: Mapping[str, str] = {
     "star": "select * from {first} {condition}",
     "day": "select id, k, {column} from {first} where current_date >= date '2000-01-01'",
 }
-"""Queries by name, with gaps: two parents, a number, what is broken on purpose, and what is only for the look."""
+"""Queries by name, with gaps: two parents, a number, what is broken on purpose, and what is only for the look. What stands between `<<` and
+`>>` is for an incremental build."""
 
 MERGED = "select id, max(k) as k, max({column}) as v from {first} as {alias} group by id"
 """What an incremental model selects: one row for each key."""
@@ -38,13 +39,13 @@ class Spec:
     hours: int = 0
     updates_on: str = "any"
     tolerance: int = 0
-    settings: dict[str, Any] = field(default_factory=dict)
+    settings: Mapping[str, Any] = field(default_factory=dict)
 
     def sql(self) -> str:
         """Return the template of its SQL."""
         comment = ("", "-- looks different\n", "/* so does this */ ")[self.cosmetic // 3 % 3]
-        body = MERGED if self.kind == "incremental" and "is_incremental" not in self.body else self.body
-        return comment + body.format(
+        body = MERGED if self.kind == "incremental" and "<<" not in self.body else self.body
+        text = body.format(
             first=read(self.parents[0]),
             second=read(self.parents[-1]),
             by_name=by_name(self.parents[-1]),
@@ -54,6 +55,9 @@ class Spec:
             constant=self.constant,
             rest=self.constant % 3,
         )
+        return comment + text.replace("<<", "{% if is_incremental() %}").replace(">>", "{% endif %}").replace(
+            "<this>", "{{ this }}"
+        )
 
     def meaning(self) -> tuple[Any, ...]:
         """What of it can change the result: all but the look of it and its policy."""
@@ -61,9 +65,9 @@ class Spec:
 
     def config(self) -> dict[str, Any]:
         """Return its configuration."""
-        config: dict[str, Any] = {"materialized": self.kind, **self.settings}
+        config: dict[str, Any] = {"materialized": self.kind}
         if self.kind == "incremental":
-            config = {"unique_key": "id", "incremental_strategy": "merge", **config}
+            config |= self.settings or {"unique_key": "id", "incremental_strategy": "merge"}
         rule = {"updates_on": self.updates_on} | ({"count": self.hours, "period": "hour"} if self.hours else {})
         config["build_after"] = rule
         if self.tolerance:
