@@ -9,10 +9,11 @@ from __future__ import annotations
 import json
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from datetime import datetime, timedelta, timezone
+from functools import cache
+from importlib import import_module
 from typing import Any
 
 from sqlalchemy import Connection, Table, delete, insert, select
-from sqlalchemy.dialects import postgresql, sqlite
 
 from sao_dagster.core.data_version import DataVersion
 from sao_dagster.core.environment import Environment, KnownEnvironment
@@ -324,11 +325,13 @@ class SqlStateStore:
 
 def _put(connection: Connection, table: Table, rows: Mapping[str, object] | Sequence[Mapping[str, object]]) -> None:
     """Write rows in place of those with their keys, in one statement, so that two writers cannot be in each other's way."""
-    connection.execute(_PUTS[connection.dialect.name][table.name], rows)
+    connection.execute(_puts(connection.dialect.name)[table.name], rows)
 
 
-def _puts(inserting: Any) -> dict[str, Any]:
+@cache
+def _puts(dialect: str) -> dict[str, Any]:
     """Return the statements of one kind of database, made once, since making them is what takes the time."""
+    inserting = import_module(f"sqlalchemy.dialects.{dialect}").insert  # the other one is not loaded
     found = {}
     for table in (
         tables.builds,
@@ -344,9 +347,6 @@ def _puts(inserting: Any) -> dict[str, Any]:
         others = {column.name: statement.excluded[column.name] for column in table.columns if column.name not in keys}
         found[table.name] = statement.on_conflict_do_update(index_elements=keys, set_=others)
     return found
-
-
-_PUTS = {"sqlite": _puts(sqlite.insert), "postgresql": _puts(postgresql.insert)}
 
 
 def _note(
