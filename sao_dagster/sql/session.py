@@ -13,22 +13,8 @@ from sqlglot import exp
 from sqlglot.tokenizer_core import Token, TokenType
 
 from sao_dagster.sql.fingerprint import sql_digest
+from sao_dagster.sql.harmless_settings import is_harmless_setting
 from sao_dagster.sql.parsing import UnreadableSqlError, parse_one, tokenize
-
-_HARMLESS_SETTING = re.compile(
-    # how much, how fast, how long, where to spill, what to log, who may connect: never what comes out
-    r"(enable_(?!geoparquet)|log_|logging_|jit|max_|min_|parallel_|cpu_|track_|vacuum_|autovacuum|checkpoint_|wal_|commit_|temp_|http_"
-    r"|allow_|allowed_|autoinstall_|autoload_|extension_|profiling_|allocator_|arrow_|partitioned_|external_|async_|progress_bar_"
-    r"|idle_|ca_cert_|write_buffer_|block_allocator_|storage_|tcp_|geqo|auto_explain\.|pg_stat_statements\.|pgaudit\.|cron\.)\w*"
-    r"|\w*(_threshold|_timeout|_prefetch\w*|work_mem|secret\w*|token\w*|password\w*|access_key\w*)"
-    r"|threads|worker_threads|memory_limit|operator_memory_limit|home_directory|custom_extension_repository|custom_user_agent"
-    r"|user|username|duckdb_api|errors_as_json|explain_output|profile_output|access_mode|force_compression"
-    r"|disabled_compression_methods|default_block_size|pin_threads|parquet_metadata_cache|temp_buffers|effective_cache_size"
-    r"|effective_io_concurrency|random_page_cost|seq_page_cost|from_collapse_limit|join_collapse_limit|constraint_exclusion"
-    r"|cursor_tuple_fraction|application_name|client_min_messages|client_encoding|synchronous_commit|default_tablespace|lc_messages"
-    r"|plan_cache_mode|immediate_transaction_mode|streaming_buffer_size|read_ahead_depth|fsync_mode|tracked_metrics|lock_configuration",
-    re.IGNORECASE,
-)
 
 # A value has the zone of the session in it where it is converted: by a cast, a function, or a comparison of two kinds of times. So all
 # that is left are columns as they are, arithmetic, comparisons with numbers, and functions of numbers and rows.
@@ -50,15 +36,6 @@ _CALLS, _WORDS = re.compile(r"(\w+)\s*\("), re.compile(r"[a-z_]\w*")
 # casts, and comparisons with anything but a number
 _OPERATORS = re.compile(r"::|\|\||[=<>](?![=<>]*\s*-?\d+(?:\.\d+)?\s*(?:$|[\s)]))")
 _TEXTS = re.compile(r"'(?:[^']|'')*'|--[^\n]*|/\*.*?\*/", re.DOTALL)  # and comments
-
-
-def is_harmless_setting(name: str) -> bool:
-    """Return whether a setting of an engine can change no result: only what it costs, what is logged, who may connect.
-
-    >>> is_harmless_setting("statement_timeout"), is_harmless_setting("default_null_order"), is_harmless_setting("of_tomorrow")
-    (True, False, False)
-    """
-    return _HARMLESS_SETTING.fullmatch(name) is not None
 
 
 def follows_process(statements: Iterable[str]) -> bool:

@@ -165,6 +165,17 @@ def test_the_search_path_of_the_profile_counts(shop: PostgresWorld) -> None:
 
 
 @on_postgres
+def test_the_schema_of_the_user_in_the_search_path_counts_where_it_is_there(shop: PostgresWorld) -> None:
+    shop.model("size", "select count(*) as n from rates").sql("create table public.rates as select 1 as x")
+    shop.run()
+    user = shop.rows("select current_user")[0][0]
+    shop.sql(f"alter database {shop.database} set search_path = public")
+    assert changed(shop) == {}, "nobody's schema is there, so the path is the same"
+    shop.sql(f"alter database {shop.database} reset search_path", f"create schema {user}")
+    assert changed(shop) == {"orders": ["settings"], "below": ["settings"], "size": ["settings"]}
+
+
+@on_postgres
 def test_what_the_client_says_counts_for_what_may_depend_on_it(
     shop: PostgresWorld, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -14,7 +14,7 @@ import duckdb
 
 from sao_dagster.core.relations import quote
 from sao_dagster.errors import WarehouseBusyError, WarehouseError
-from sao_dagster.sql.session import is_harmless_setting
+from sao_dagster.sql.harmless_settings import is_harmless_setting
 from sao_dagster.warehouses.duckdb.attached import alias_of, attach_sql, is_file, is_own_file
 from sao_dagster.warehouses.duckdb.session import DuckDBSession, SessionSettings, words
 from sao_dagster.warehouses.protocol import Capabilities, VersionsBy, shown_target

@@ -69,6 +69,7 @@ class PostgresSession(Session):
 
     def __init__(self, server: Server, schema: str, threads: int) -> None:
         self._server = server
+        self._schema = schema
         self._pool: Any = QueuePool(cast("Any", server.connect), pool_size=threads + 1, max_overflow=-1)
         self._guard = threading.Lock()
         self._running: set[Connection] = set()
@@ -162,7 +163,7 @@ class PostgresSession(Session):
 
     def settings(self) -> ConnectionSettings:
         """Return what the profile, the role, the database and the server set, and what the environment of this process does."""
-        return self._attempted(connection_settings, changes=False)
+        return self._attempted(lambda connection: connection_settings(connection, self._schema), changes=False)
 
     def catalog(self) -> Catalog:
         """Return all tables and views of the database."""

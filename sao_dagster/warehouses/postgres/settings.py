@@ -3,31 +3,44 @@
 from __future__ import annotations
 
 from sao_dagster.core.connection import ConnectionSettings
-from sao_dagster.sql.session import is_harmless_setting
+from sao_dagster.sql.harmless_settings import is_harmless_setting
 from sao_dagster.warehouses.postgres.server import Connection
 
-# https://www.postgresql.org/docs/current/runtime-config.html, of all settings those that decide how values are read, written, compared and
-# found. What the planner, the memory and the log have for settings changes no result.
-_COUNTED = (
-    "array_nulls", "backslash_quote", "bytea_output", "datestyle", "default_text_search_config", "default_with_oids", "extra_float_digits",
-    "intervalstyle", "lc_collate", "lc_ctype", "lc_monetary", "lc_numeric", "lc_time", "plpgsql.variable_conflict", "quote_all_identifiers",
-    "row_security", "search_path", "session_replication_role", "standard_conforming_strings", "timezone", "timezone_abbreviations",
-    "transform_null_equals", "xmlbinary", "xmloption",
+DECIDES_NOTHING = (
+    "Autovacuum", "Client Connection Defaults / Shared Library Preloading", "Connections and Authentication / %", "Error Handling",
+    "File Locations", "Lock Management", "Preset Options", "Query Tuning / %", "Replication / %", "Reporting and Logging / %",
+    "Resource Usage / %", "Statistics / %", "Write-Ahead Log / %",
 )  # fmt: skip
+"""Groups of settings that change no result, as patterns of `pg_settings.category`: what a server, its memory and its planner need."""
+_FIXED = ("lc_collate", "lc_ctype")
+"""Of the preset options those that decide what comes out."""
+_OF_THIS_CONNECTION = ("transaction_isolation",)
 _OF_CLIENTS = ("datestyle", "timezone")
 """Those that a client takes from its environment (`PGDATESTYLE`, `PGTZ`), in place of what the server has."""
 
 
-def connection_settings(connection: Connection) -> ConnectionSettings:
+def connection_settings(connection: Connection, schema: str) -> ConnectionSettings:
     """Return the settings of a new connection.
 
     Those that have their default are left out, so that a server that knows more of them is no other one. Where there are policies for
-    rows, the role counts. Settings of the user's own (`shop.currency`) are known where a role or the database has them.
+    rows, the role counts, and in the search path the schema that is called like the role, where there is one. Settings of the user's own
+    (`shop.currency`) are known where a role or the database has them.
+
+    Args:
+        connection: The connection.
+        schema: The default schema of models, which is there as soon as something is built.
     """
     rows = connection.execute(
         """
         select lower(name), setting, source from pg_settings
-        where lower(name) = any(%s) and setting is distinct from boot_val
+        where (category not like all(%(groups)s) or name = any(%(fixed)s)) and setting is distinct from boot_val and name <> 'search_path'
+        union all
+        select 'search_path', path, 'user' from (select coalesce(string_agg(named, ', ' order by place), '') from (
+            select place, case when is_user then quote_ident(current_user) else trim(part) end
+            from unnest(string_to_array(current_setting('search_path'), ',')) with ordinality as parts (part, place)
+                cross join lateral (select trim(part, ' "') = '$user') as kinds (is_user)
+            where not is_user or current_user = %(schema)s or exists (select from pg_namespace where nspname = current_user)
+        ) as parts (place, named)) as found (path) where path <> 'public'
         union all
         select 'role', current_user, 'user' where exists (select from pg_class where relrowsecurity)
         union all
@@ -38,13 +51,13 @@ def connection_settings(connection: Connection) -> ConnectionSettings:
             and s.setrole in (0, (select oid from pg_roles where rolname = session_user)) and name like '%%.%%'
         order by name, s.setrole <> 0 desc, s.setdatabase <> 0 desc)
         """,
-        [list(_COUNTED)],
+        {"groups": list(DECIDES_NOTHING), "fixed": list(_FIXED), "schema": schema},
     ).fetchall()
     given: dict[str, str] = {}
     process: dict[str, str] = {}
     for name, value, source in rows:
         if name in _OF_CLIENTS and source not in ("user", "database", "database user"):
             process[name] = value
-        elif not is_harmless_setting(name):
+        elif name not in _OF_THIS_CONNECTION and not is_harmless_setting(name):
             given[name] = value
     return ConnectionSettings(given, process)
