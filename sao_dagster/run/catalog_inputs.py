@@ -5,13 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import replace
 
-from sao_dagster.core.inputs import InputKind, UndeclaredInput
+from sao_dagster.core.inputs import UndeclaredInput
 from sao_dagster.core.nodes import DataTest, Materialized, Model, Node
 from sao_dagster.core.project import Project
 from sao_dagster.core.relations import Relation, RelationKey
 from sao_dagster.run.reached import Reached
-from sao_dagster.sql.builtin_functions import builtin_functions
-from sao_dagster.sql.reads import called_functions
 from sao_dagster.warehouses.protocol import Session
 
 
@@ -21,15 +19,13 @@ def with_catalog(project: Project, session: Session) -> Project:
 
 
 def _with_redefined(project: Project, session: Session) -> Project:
-    """Return a project in which functions of the user's own that are called like the engine's own are inputs of what calls them."""
-    own = builtin_functions(project.dialect)
-    redefined = session.made_functions() & own.keys() if own is not None else frozenset()
-    if not redefined:
+    """Return a project in which functions of the user's own that are called as if they were the engine's own are inputs of what calls them."""
+    made = session.made_functions()
+    if not made.is_hidden(project.dialect):
         return project
 
     def added(known: tuple[UndeclaredInput, ...], *texts: str | None) -> tuple[UndeclaredInput, ...]:
-        called = {name for text in texts if text for name in called_functions(text, project.dialect)}
-        found = (UndeclaredInput(InputKind.FUNCTION, name) for name in sorted(called & redefined))
+        found = sorted({each for text in texts if text for each in made.called_by(text, project.dialect)})
         return tuple(dict.fromkeys((*known, *found)))
 
     def of_node(node: Node) -> Node:

@@ -15,7 +15,7 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from sao_dagster.core.data_version import DataVersion, build_version, columns_version, loaded_at_version
 from sao_dagster.core.facts import Existence, Facts, Unsettled
-from sao_dagster.core.inputs import answers_id, is_undeclared
+from sao_dagster.core.inputs import InputKind, answers_id, is_undeclared
 from sao_dagster.core.nodes import CompiledSql, DataTest, Materialized, Model, Node, Source, is_source
 from sao_dagster.core.project import Project
 from sao_dagster.core.records import BuildRecord
@@ -26,6 +26,7 @@ from sao_dagster.errors import WarehouseError
 from sao_dagster.run.movements import STAMP, Moved, movements_of
 from sao_dagster.run.reached import Reached
 from sao_dagster.run.undeclared import UndeclaredVersions
+from sao_dagster.sql.dialects import dialect_named
 from sao_dagster.sql.fingerprint import equivalent, with_ids
 from sao_dagster.sql.settled import unsettled
 from sao_dagster.state.protocol import StateStore
@@ -100,7 +101,7 @@ def observe(
     """
     started = time.perf_counter()
     give_up = time.monotonic() + budget_seconds
-    facts, sequence = stored_facts(project, selection, store)
+    facts, sequence = stored_facts(project, selection, store, session)
     read = _inputs(project, selection, StandingFailures.of(project, selection, facts).tests)
     stamp = session.stamp() if capabilities.stamp else None
     kept = store.contents(project.environment, stamp) if stamp else {}
@@ -229,8 +230,11 @@ def content_key(relation: Relation, omitted: Collection[str]) -> str:
     return " ".join([str(relation), *sorted(omitted)])
 
 
-def stored_facts(project: Project, selection: Selection, store: StateStore) -> tuple[Facts, int]:
-    """Return what the state alone says, with cosmetic edits recognised, and the sequence for later changes."""
+def stored_facts(project: Project, selection: Selection, store: StateStore, session: Session) -> tuple[Facts, int]:
+    """Return what the state says, with cosmetic edits recognised, and the sequence for later changes.
+
+    The warehouse is asked for columns only where some SQL was edited.
+    """
     records, sequence = store.changes(project.environment, 0)
     edited: dict[str, BuildRecord] = {}
     for name in selection.nodes:
@@ -238,10 +242,11 @@ def stored_facts(project: Project, selection: Selection, store: StateStore) -> t
         if record is not None and isinstance(node, Model) and "sql" in node.code.changed_parts(*record.code):
             edited[name] = record
     kept = store.sql({record.sql_id for record in edited.values()}) if edited else {}
+    catalog = session.catalog() if edited else {}
     same = {
         name
         for name, record in edited.items()
-        if record.sql_id in kept and _is_cosmetic(project, name, kept[record.sql_id])
+        if record.sql_id in kept and _is_cosmetic(project, name, kept[record.sql_id], catalog, records)
     }
     facts = Facts(records=records, test_records=store.tests(project.environment), equivalent=frozenset(same))
     return facts, sequence
@@ -253,7 +258,7 @@ def kept_sql(compiled: CompiledSql, dialect: str) -> str:
     return json.dumps([None if each is None else with_ids(each, dialect, compiled.names) for each in both])
 
 
-def _is_cosmetic(project: Project, name: str, kept: str) -> bool:
+def _is_cosmetic(project: Project, name: str, kept: str, catalog: Catalog, records: Mapping[str, BuildRecord]) -> bool:
     node = project.nodes[name]
     if not kept or not isinstance(node, Model) or "macros" in node.code.parts:
         return False
@@ -264,10 +269,29 @@ def _is_cosmetic(project: Project, name: str, kept: str) -> bool:
     if not isinstance(before, list) or not all(isinstance(each, str | None) for each in before):
         return False
     after = json.loads(kept_sql(node.compiled, project.dialect))
+    columns = _names_read(project, node, catalog, records)
     return len(before) == len(after) and all(
-        old == new or (old is not None and new is not None and equivalent(old, new, project.dialect))
+        old == new or (old is not None and new is not None and equivalent(old, new, project.dialect, columns))
         for old, new in zip(before, after, strict=True)
     )
+
+
+def _names_read(
+    project: Project, node: Node, catalog: Catalog, records: Mapping[str, BuildRecord]
+) -> frozenset[str] | None:
+    """Return the names of all columns that a node reads, as they are compared; None where those of one input are not known."""
+    if any(each.kind is not InputKind.FUNCTION for each in node.undeclared):
+        return None
+    names: set[str] = set()
+    itself = (node.name,) if node.materialized is Materialized.INCREMENTAL else ()  # it may read itself
+    for read in (*project.graph.relations_read(node.name), *itself):
+        relation = project.relation(read)
+        there = None if relation is None else catalog.get(relation.key)
+        if there is None and read not in records:
+            return None
+        names.update(column for column, _ in (there or records[read]).columns)
+    engine = dialect_named(project.dialect)
+    return frozenset(engine.compared(name, quoted=True) for name in names)
 
 
 def _inputs(project: Project, selection: Selection, failed: Iterable[DataTest]) -> set[str]:

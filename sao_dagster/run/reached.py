@@ -8,8 +8,8 @@ from functools import cached_property
 
 from sao_dagster.core.inputs import InputKind, UndeclaredInput
 from sao_dagster.core.relations import Relation
-from sao_dagster.sql.builtin_functions import builtin_functions
-from sao_dagster.sql.reads import called_functions, undeclared_reads
+from sao_dagster.sql.made_functions import MadeFunctions
+from sao_dagster.sql.reads import undeclared_reads
 from sao_dagster.warehouses.protocol import FunctionInfo, Session
 
 
@@ -48,17 +48,14 @@ class Reached:
         return list(reached)
 
     @cached_property
-    def _made(self) -> frozenset[str]:
-        """The functions that somebody made: the whole catalog of functions is gone through for them."""
+    def _made(self) -> MadeFunctions:
+        """What somebody made: the whole catalog of functions is gone through for it."""
         return self.session.made_functions()
 
     def _read_by(self, function: str) -> tuple[UndeclaredInput, ...]:
         info = self.functions[function]
         queries = info.queries if info is not None else ()
         found = dict.fromkeys(each for query in queries for each in undeclared_reads(query, self.dialect))
-        called = {name for query in queries for name in called_functions(query, self.dialect)}
-        own = builtin_functions(self.dialect) or {}
-        if called & own.keys():
-            redefined = (self._made & called & own.keys()) - {function}
-            found.update(dict.fromkeys(UndeclaredInput(InputKind.FUNCTION, name) for name in sorted(redefined)))
+        redefined = (each for query in queries for each in self._made.called_by(query, self.dialect))
+        found.update(dict.fromkeys(each for each in redefined if each.name != function))
         return tuple(found)

@@ -31,8 +31,14 @@ _NAMED_AFTER = frozenset({":", ":=", "=>", "->", "."})
 
 
 @lru_cache(maxsize=512)
-def canonical_form(sql: str, dialect: str) -> tuple[str, ...] | None:
+def canonical_form(sql: str, dialect: str, columns: frozenset[str] | None = frozenset()) -> tuple[str, ...] | None:
     """Return a text that only cosmetically different queries share; None for what is not understood.
+
+    Args:
+        sql: The query.
+        dialect: Sqlglot's name of its dialect.
+        columns: Columns of the tables that it reads, as they are compared; None where they are not known. Where `x.a` may be a field, what
+            is called like one of them keeps its name.
 
     >>> one = canonical_form("with a as (select (x) from t as u) select a.x from a", "duckdb")
     >>> one == canonical_form('with b as (select "x" from t) select b.x from b', "duckdb")
@@ -41,7 +47,7 @@ def canonical_form(sql: str, dialect: str) -> tuple[str, ...] | None:
     False
     """
     try:
-        return _Form(sql, dialect_named(dialect)).written()
+        return _Form(sql, dialect_named(dialect), columns).written()
     except (NoOutlineError, UnreadableSqlError):
         return None
 
@@ -49,7 +55,7 @@ def canonical_form(sql: str, dialect: str) -> tuple[str, ...] | None:
 class _Form:
     """One query on its way to its form; places are those of tokens."""
 
-    def __init__(self, sql: str, engine: Dialect) -> None:
+    def __init__(self, sql: str, engine: Dialect, columns: frozenset[str] | None) -> None:
         tokens = tokenize(sql, engine.name)
         texts = spelled(sql, tokens, engine.name)
         while texts and texts[-1] == ";":
@@ -63,7 +69,7 @@ class _Form:
         self._shown = self._places_of_shown_text()
         self._fields = self._places_of_fields()
         self._aliases = {item.alias for block in self._blocks for item in block.items if item.alias is not None}
-        self._pinned: set[str] = set()
+        self._pinned = self._like_columns(columns) if engine.fields_by_dot else set()
         self._owners: dict[int, Source] = {}  # by the place of a qualifier
         self._cte_of: dict[int, int] = {}  # numbers, by the places where they are named
         self._dropped: set[int] = set()
@@ -108,6 +114,13 @@ class _Form:
 
     def _is(self, place: int, *texts: str) -> bool:
         return 0 <= place < len(self._texts) and self._texts[place] in texts
+
+    def _like_columns(self, columns: frozenset[str] | None) -> set[str]:
+        """Return the names of what is read that may be columns, too."""
+        named = {
+            self._key(source.name) for block in self._blocks for source in block.sources if source.name is not None
+        }
+        return named if columns is None else named & columns
 
     def _places_of_shown_text(self) -> set[int]:
         """Return the places of expressions whose text is the name of a column."""
@@ -228,7 +241,8 @@ class _Form:
             block, column, others = self._blocks[number], place + 2, other_outputs[number]
             if place in self._instead and free[number] and block.sources == [source] and self._is_name(column):
                 key = self._key(column)
-                if others is not None and key not in others and key not in KEYWORDS:
+                kept = KEYWORDS | self._engine.functions_of_rows
+                if others is not None and key not in others and key not in kept:
                     self._dropped.update((place, place + 1))
 
     def _other_outputs(self, block: Block) -> set[str] | None:

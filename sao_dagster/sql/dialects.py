@@ -53,6 +53,9 @@ class Dialect:
         shows_case: Whether the case of an output column can be seen in the result, so that changing it is no cosmetic edit.
         names_by_text: Whether a column without an alias is called by the text of its expression, with names as they are written.
         fields_like_columns: Whether `x.a` may be the field `a` of a column `x`, in a query inside a query nearer than a table `x`.
+        fields_by_dot: Whether `x.a` may be the field `a` of a column `x` of what is called `x`, too.
+        functions_of_rows: Functions of the engine's own that `t.f` calls with a row of `t`, where that has no column `f`.
+        hidden_columns: Columns that each table has besides its own, which say where or since when a row is stored.
         ascends: Whether `order by a` is always `order by a asc`, whatever is set.
         errs: Operations that give a value or an error, and never null, for arguments that are not null.
         hides_no_nulls: Whether no value that is not null becomes one when it is cast by itself for a function or a comparison, as
@@ -98,6 +101,9 @@ class Dialect:
     shows_case: bool = True
     names_by_text: bool = True
     fields_like_columns: bool = True
+    fields_by_dot: bool = True
+    functions_of_rows: frozenset[str] = frozenset()
+    hidden_columns: frozenset[str] = frozenset()
     ascends: bool = False
     errs: frozenset[Operation] = frozenset()
     hides_no_nulls: bool = False
@@ -172,6 +178,7 @@ _FOLDS: dict[Case, Callable[[str], str]] = {Case.LOWER: str.lower, Case.UPPER: s
 
 _DUCKDB = Dialect(
     name="duckdb",
+    hidden_columns=frozenset({"rowid"}),
     unquoted=Case.LOWER,
     quoted=Case.LOWER,
     errs=frozenset(Operation) - {Operation.DIVISION, Operation.DATE_PART},
@@ -214,6 +221,38 @@ _DUCKDB = Dialect(
 )
 _POSTGRES = Dialect(
     name="postgres",
+    fields_by_dot=False,
+    # select proname from pg_proc where pronargs - pronargdefaults <= 1 and proargtypes[0]::regtype::text in ('record', '"any"', 'anyelement', ...)
+    functions_of_rows=frozenset(
+        {
+            "any_value",
+            "array_agg",
+            "concat",
+            "count",
+            "json_agg",
+            "json_build_array",
+            "json_build_object",
+            "json_scalar",
+            "jsonb_agg",
+            "jsonb_build_array",
+            "jsonb_build_object",
+            "mode",
+            "num_nonnulls",
+            "num_nulls",
+            "pg_collation_for",
+            "pg_column_compression",
+            "pg_column_size",
+            "pg_typeof",
+            "quote_literal",
+            "quote_nullable",
+            "record_out",
+            "record_send",
+            "row_to_json",
+            "to_json",
+            "to_jsonb",
+        }
+    ),
+    hidden_columns=frozenset({"ctid", "xmin", "xmax", "cmin", "cmax", "tableoid"}),
     unquoted=Case.LOWER,
     quoted=Case.KEPT,
     shows_case=False,

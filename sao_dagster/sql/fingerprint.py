@@ -183,10 +183,16 @@ def _key(token: Token) -> str:
     return f"{kind.name}:{token.text}" if kind in QUOTED else token.text.upper()
 
 
-def equivalent(old: str, new: str, dialect: str) -> bool:
+def equivalent(old: str, new: str, dialect: str, columns: frozenset[str] | None = frozenset()) -> bool:
     """Return whether two queries are known to give the same rows under the same column names.
 
     It is never known on an engine where this was not checked by executing queries (`Dialect.cosmetic_checked`).
+
+    Args:
+        old: A query.
+        new: Another one.
+        dialect: Sqlglot's name of their dialect.
+        columns: Columns of the tables that they read; see `canonical_form`.
 
     >>> equivalent("select o.id from orders as o", "select x.id from orders x", "duckdb")
     True
@@ -196,13 +202,15 @@ def equivalent(old: str, new: str, dialect: str) -> bool:
     False
     >>> equivalent("select o.id from orders as o", "select x.id from orders x", "sqlite")
     False
+    >>> equivalent("select o.id from orders as o", "select x.id from orders x", "duckdb", frozenset({"o"}))
+    False
     """
     if not dialect_named(dialect).cosmetic_checked:
         return False
     if sql_digest(old, dialect) == sql_digest(new, dialect):
         return True
-    before = canonical_form(old, dialect)
-    return before is not None and before == canonical_form(new, dialect)
+    before = canonical_form(old, dialect, columns)
+    return before is not None and before == canonical_form(new, dialect, columns)
 
 
 def tokens_with_nodes(sql: str, dialect: str, names: Names) -> tuple[list[Token], dict[int, int]]:

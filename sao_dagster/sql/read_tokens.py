@@ -60,12 +60,18 @@ class TokenScan:
 
     Attributes:
         calls: The functions that are called.
+        columns: The last parts of names that are no calls, in lower case; but those after `as`.
+        aliases: Those after `as`.
+        fields: Names after a dot that are no calls, in lower case: columns, fields, and parts of the names of tables.
         has_tables: Whether there may be tables that are neither nodes nor common table expressions.
     """
 
     tokens: Sequence[Token]
     nodes: Mapping[int, int]
     calls: list[Call] = field(default_factory=list)
+    fields: set[str] = field(default_factory=set)
+    columns: set[str] = field(default_factory=set)
+    aliases: set[str] = field(default_factory=set)
     has_tables: bool = False
     _stack: list[_Bracket] = field(default_factory=lambda: [_Bracket()])
     _ctes: set[str] = field(default_factory=set)  # that are complete, at the top
@@ -159,6 +165,10 @@ class TokenScan:
         while self._kind(last + 1) is TokenType.DOT and last + 2 < len(self.tokens) and _is_word(self.tokens[last + 2]):
             last += 2
         text = self.tokens[last].text.lower()
+        if self._kind(last + 1) is not TokenType.L_PAREN:
+            (self.aliases if self._kind(place - 1) is TokenType.ALIAS else self.columns).add(text)
+            after_dots = range(place if self._kind(place - 1) is TokenType.DOT else place + 2, last + 1, 2)
+            self.fields.update(self.tokens[each].text.lower() for each in after_dots)
         if self._in_with and len(self._stack) == 1:
             self._in_list_of_ctes(place, text)
         elif self._kind(last + 1) is TokenType.L_PAREN:

@@ -22,7 +22,7 @@ def undeclared_reads(sql: str, dialect: str, names: Names = NO_NAMES) -> tuple[U
     """Return what statements read without saying so by `ref` or `source`, in the order of their ids.
 
     Tables and files that are read by their name, files that a table function reads, and functions that the engine does not have of its
-    own. What cannot be followed (the engine's catalog, a sequence, SQL that is a text) is `unknown`.
+    own. What cannot be followed (the engine's catalog, a sequence, SQL that is a text, where rows are stored) is `unknown`.
 
     Args:
         sql: Statements; one query, most of the time.
@@ -39,6 +39,8 @@ def undeclared_reads(sql: str, dialect: str, names: Names = NO_NAMES) -> tuple[U
     except UnreadableSqlError:
         return (NOT_UNDERSTOOD,)
     found = set(_of_calls(scan.calls, dialect))
+    hidden = dialect_named(dialect).hidden_columns & scan.columns - scan.aliases
+    found.update(UndeclaredInput(InputKind.UNKNOWN, f"where rows are stored ({each})") for each in hidden)
     if scan.has_tables:
         found.update(
             _tables(with_ids(sql, dialect, names), dialect, frozenset(f"n{digest(each)}" for each in names.values()))
@@ -55,6 +57,19 @@ def called_functions(sql: str, dialect: str) -> frozenset[str]:
     """
     try:
         return frozenset(call.name for call in TokenScan(*tokens_with_nodes(sql, dialect, NO_NAMES)).run().calls)
+    except UnreadableSqlError:
+        return frozenset()
+
+
+@lru_cache(maxsize=8192)
+def named_fields(sql: str, dialect: str) -> frozenset[str]:
+    """Return the names that stand after a dot and are no calls, in lower case; none where the SQL cannot be read.
+
+    >>> sorted(named_fields("select o.id, (o).total, upper(o.name) from orders as o", "postgres") - {"o"})
+    ['id', 'name', 'total']
+    """
+    try:
+        return frozenset(TokenScan(*tokens_with_nodes(sql, dialect, NO_NAMES)).run().fields)
     except UnreadableSqlError:
         return frozenset()
 

@@ -35,6 +35,10 @@ _CONVERTING = frozenset({
 _CALLS, _WORDS = re.compile(r"(\w+)\s*\("), re.compile(r"[a-z_]\w*")
 # casts, and comparisons with anything but a number
 _OPERATORS = re.compile(r"::|\|\||[=<>](?![=<>]*\s*-?\d+(?:\.\d+)?\s*(?:$|[\s)]))")
+# a function of a row that is written as a column, and shows times as texts
+_ROW_AS_TEXT = re.compile(
+    r"\.\s*\"?(?:row_to_json|to_jsonb?|jsonb?_agg|jsonb?_build_array|concat|quote_literal|quote_nullable|record_out)\b"
+)
 _TEXTS = re.compile(r"'(?:[^']|'')*'|--[^\n]*|/\*.*?\*/", re.DOTALL)  # and comments
 
 
@@ -51,6 +55,7 @@ def _follows(sql: str) -> bool:
     bare = _TEXTS.sub("''", sql).lower()
     return (
         _OPERATORS.search(bare) is not None
+        or _ROW_AS_TEXT.search(bare) is not None
         or not _PLAIN.issuperset(_CALLS.findall(bare))
         or not _CONVERTING.isdisjoint(_WORDS.findall(bare))
     )

@@ -15,6 +15,7 @@ from sao_dagster.core.nodes import CompiledSql, Node
 from sao_dagster.core.policy import Expiry
 from sao_dagster.core.relations import Relation, RelationKey, folded
 from sao_dagster.errors import UnsupportedError, WarehouseError
+from sao_dagster.sql.made_functions import MadeFunctions
 from sao_dagster.warehouses.shared.names import without_quotes
 
 
@@ -235,12 +236,15 @@ class Session(Protocol):
         return {}
 
     def functions(self, names: Collection[str]) -> Mapping[str, FunctionInfo]:
-        """Return the functions that somebody made, by their names in lower case; none for those that are not there or not understood."""
+        """Return the functions that somebody made, by their names in lower case; none for those that are not there or not understood.
+
+        Operators and casts are among them, by names as `MadeFunctions.called_by` has them.
+        """
         return {}
 
-    def made_functions(self) -> frozenset[str]:
-        """Return the names, in lower case, of all functions that somebody made: a call of one of the engine's own may mean one of them."""
-        return frozenset()
+    def made_functions(self) -> MadeFunctions:
+        """Return all that somebody made that SQL may call: a call of one of the engine's own functions may mean one of them."""
+        return MadeFunctions()
 
     def constraints(self) -> Constraints:
         """Return the constraints that the warehouse enforces; by default none, and texts may be compared in any way."""

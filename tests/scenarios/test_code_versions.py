@@ -75,6 +75,27 @@ def test_what_counts(shop: World, edited: str) -> None:
     assert rebuilt(shop) == "built: code_changed"
 
 
+@pytest.mark.warehouse("duckdb")
+@pytest.mark.parametrize("materialized", ["table", "incremental"])
+def test_an_alias_that_is_a_column_of_what_is_read_may_be_what_a_field_is_read_from(
+    shop: World, materialized: str
+) -> None:
+    shop.sql("create table raw.boxes as select {'x': 1} as box, 2 as y").source("orders", "boxes")
+    shop.model("m", "select box.x from {{ source('raw', 'boxes') }} as box", materialized=materialized).run()
+    shop.model("m", "select b.x from {{ source('raw', 'boxes') }} as b", materialized=materialized)
+    assert shop.run().outcomes["m"] == "failed: build_error", "there is no column x"
+    shop.model("m", "select box.x from {{ source('raw', 'boxes') }} as box", materialized=materialized).run()
+    shop.model("m", "select x from {{ source('raw', 'boxes') }} as box", materialized=materialized)
+    assert shop.run().outcomes["m"] == "failed: build_error"
+
+
+@pytest.mark.warehouse("duckdb")
+def test_an_alias_counts_where_columns_are_not_known(shop: World) -> None:
+    shop.sql("create table raw.other as select 1 as id").model("m", "select o.id from raw.other as o").run()
+    shop.model("m", "select p.id from raw.other as p")
+    assert rebuilt(shop, "m") == "built: code_changed"
+
+
 def test_text_in_quotes_counts(shop: World) -> None:
     shop.model("orders", "select 'Ada' as name").run()
     shop.model("orders", "select 'ada' as name")

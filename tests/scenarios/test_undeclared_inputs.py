@@ -6,10 +6,11 @@ import pytest
 
 from sao_dagster import load_project
 from sao_dagster.core.reasons import Mode
-from tests.world import World, on_each_warehouse
+from tests.world import PostgresWorld, World, on_each_warehouse
 
 pytestmark = on_each_warehouse
 duckdb_only = pytest.mark.warehouse("duckdb")
+postgres_only = pytest.mark.warehouse("postgres")
 
 
 def is_current(world: World, query: str) -> None:
@@ -255,3 +256,85 @@ def test_a_test_through_a_view_is_about_what_is_there_when_it_runs(shelf: World)
     shelf.sql("create view raw.v as select id from main.a").run()
     shelf.sql("insert into raw.shelf values (1)")
     assert set(shelf.run().tests.values()) == {"ran: fail"}
+
+
+@duckdb_only
+def test_a_macro_that_takes_the_place_of_an_operator(world: World) -> None:
+    world.model("m", "select 1 + 2 as x").model("like_a", "select 'a' like 'b' as x").run()
+    world.sql('create macro main."+"(a, b) as 40')
+    assert world.run().outcomes["m"] == "built: input_unknown"
+    world.sql('create or replace macro main."+"(a, b) as 50')
+    run = world.run()
+    assert run.built == {"m"}
+    assert world.rows("select x from main.m") == [(50,)]
+    world.sql('create macro main."~~"(a, b) as true')
+    assert world.run().built == {"like_a"}
+
+
+FUNCTION = "create or replace function {}({}) returns text language sql immutable as $$ select 'v{}' $$"
+
+
+@postgres_only
+def test_a_function_that_is_called_like_a_column(shelf: PostgresWorld) -> None:
+    shelf.sql(FUNCTION.format("public.label", "raw.shelf", 1)).source("shelf")
+    shelf.model("m", "select s.id, s.label from {{ source('raw', 'shelf') }} as s")
+    shelf.model("quoted", 'select (s)."label" from raw.shelf as s').model("plain", "select s.id from raw.shelf as s")
+    shelf.run()
+    assert shelf.run().built == set()
+    shelf.sql(FUNCTION.format("public.label", "raw.shelf", 2))
+    assert shelf.run().built == {"m", "quoted"}
+    assert shelf.rows("select label from main.m") == [("v2",)]
+    shelf.model("m", "select id, label from {{ source('raw', 'shelf') }}")
+    assert shelf.run().outcomes["m"] == "failed: build_error", "without its qualifier it calls nothing"
+
+
+@postgres_only
+def test_an_operator_that_somebody_made(shelf: PostgresWorld) -> None:
+    shelf.sql(FUNCTION.format("public.near", "text, text", 1))
+    shelf.sql("create operator public.+ (leftarg = text, rightarg = text, function = public.near)")
+    shelf.model("m", "select id::text + 'b' as x from raw.shelf").model(
+        "plain", "select id - 1 as x from raw.shelf"
+    ).run()
+    assert shelf.run().built == set()
+    shelf.sql(FUNCTION.format("public.near", "text, text", 2))
+    assert shelf.run().built == {"m"}
+    assert shelf.rows("select x from main.m") == [("v2",)]
+
+
+@postgres_only
+def test_a_cast_that_somebody_made_may_be_made_anywhere(shelf: PostgresWorld) -> None:
+    shelf.model("m", "select (id = 1)::date as x from raw.shelf")
+    shelf.sql(
+        "create function public.day(boolean) returns date language sql immutable as $$ select date '2026-01-01' $$"
+    )
+    shelf.sql("create cast (boolean as date) with function public.day(boolean)").run()
+    assert shelf.run().built == set()
+    shelf.sql(
+        "create or replace function public.day(boolean) returns date language sql immutable as $$ select date '2027-01-01' $$"
+    )
+    assert shelf.run().built == {"m"}
+    assert shelf.rows("select x::text from main.m") == [("2027-01-01",)]
+
+
+@postgres_only
+def test_a_function_of_the_server_that_was_replaced(shelf: PostgresWorld) -> None:
+    shelf.model("m", "select lower('A' || id) as x from raw.shelf").model("far", "select id from raw.shelf").run()
+    shelf.sql("revoke execute on function pg_catalog.pg_read_file(text) from public")
+    assert shelf.run().built == set(), "rights are no other function"
+    lower = "create or replace function pg_catalog.lower(text) returns text language sql immutable as $$ select $1 || '{}' $$"
+    shelf.sql(lower.format(1))
+    assert shelf.run().built == {"m", "far"}, "what else calls it, an operator or an index perhaps, is not known"
+    assert shelf.run().built == set()
+    shelf.sql(lower.format(2))
+    assert "m" in shelf.run().built
+    assert shelf.rows("select x from main.m") == [("A12",)]
+
+
+@postgres_only
+def test_what_an_extension_brings_is_known_by_its_version(shelf: PostgresWorld) -> None:
+    shelf.model("m", "select id % 2 as x, 'a' = 'b' as y from raw.shelf").run()
+    shelf.sql("create extension citext")
+    assert shelf.run().built == set(), "its operators are for types of its own"
+    shelf.sql("create extension pg_trgm")
+    assert shelf.run().outcomes == {"m": "built: input_unknown"}
+    assert shelf.run().built == set()

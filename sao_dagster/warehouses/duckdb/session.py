@@ -24,6 +24,7 @@ from sao_dagster.core.inputs import UndeclaredInput
 from sao_dagster.core.nodes import CompiledSql, Materialized, Model, Seed
 from sao_dagster.core.relations import Relation, RelationKey, folded, quote
 from sao_dagster.errors import WarehouseError
+from sao_dagster.sql.made_functions import MadeFunctions
 from sao_dagster.sql.text import embeddable
 from sao_dagster.warehouses.duckdb.content import behind_view, content_sql, content_version, view_sources
 from sao_dagster.warehouses.duckdb.names import functions, resolve
@@ -231,10 +232,10 @@ class DuckDBSession(Session):
         with self._cursor() as cursor:
             return functions(cursor, names)
 
-    def made_functions(self) -> frozenset[str]:
-        """Return the names of all macros, and of functions that Python registered."""
+    def made_functions(self) -> MadeFunctions:
+        """Return the names of all macros, and of functions that Python registered; a macro may be called `+`."""
         rows = self.query("select function_name from duckdb_functions() where not internal").rows
-        return frozenset(name.lower() for (name,) in rows)
+        return MadeFunctions(frozenset(name.lower() for (name,) in rows))
 
     def has_schema(self, database: str | None, schema: str) -> bool:
         """Return whether a schema is there."""

@@ -12,6 +12,14 @@ from sao_dagster.core.relations import RelationKey
 from sao_dagster.sql.reads import undeclared_reads
 from sao_dagster.sql.volatile import volatility
 from sao_dagster.warehouses.postgres.build_ids import BuildIds
+from sao_dagster.warehouses.postgres.made import (
+    FIRST_OF_USERS,
+    MADE,
+    MADE_CAST,
+    MADE_OPERATOR,
+    REPLACED,
+    of_extension,
+)
 from sao_dagster.warehouses.protocol import Catalog, Constraints, RelationInfo
 from sao_dagster.warehouses.shared.contents import ViewSources
 
@@ -70,12 +78,12 @@ def read_constraints(connection: Connection[Any]) -> Constraints:
         b"select exists (select 1 from pg_attribute a join pg_collation c on c.oid = a.attcollation where not c.collisdeterministic)"
     ).fetchone()
     functions = connection.execute(
-        f"select distinct lower(p.proname) from pg_proc p where p.oid >= {_FIRST_OF_USERS} and not ({_OF_EXTENSION.format('pg_proc', 'p')} "
-        f"and exists (select from unnest(p.proargtypes::oid[]) t where t >= {_FIRST_OF_USERS}))".encode()
+        f"select distinct lower(p.proname) from pg_proc p where {MADE} and not ({of_extension('pg_proc', 'p')} "
+        f"and exists (select from unnest(p.proargtypes::oid[]) t where t >= {FIRST_OF_USERS}))".encode()
     ).fetchall()
     overrides = connection.execute(
-        f"select exists (select from pg_operator o where o.oid >= {_FIRST_OF_USERS} and not {_OF_EXTENSION.format('pg_operator', 'o')}) "
-        f"or exists (select from pg_cast c where c.oid >= {_FIRST_OF_USERS} and not {_OF_EXTENSION.format('pg_cast', 'c')})".encode()
+        f"select exists (select from pg_operator o where {MADE_OPERATOR}) or exists (select from pg_cast c where {MADE_CAST}) "
+        f"or exists (select from pg_proc p where {REPLACED})".encode()
     ).fetchone()
     return Constraints(
         {tuple(key): tuple(names) for key, names in not_null},
@@ -84,12 +92,6 @@ def read_constraints(connection: Connection[Any]) -> Constraints:
         frozenset(name for (name,) in functions),
         bool(overrides and overrides[0]),
     )
-
-
-_FIRST_OF_USERS = 16384  # smaller object ids are those of the server's own catalog
-_OF_EXTENSION = (
-    "exists (select from pg_depend d where d.classid = '{0}'::regclass and d.objid = {1}.oid and d.deptype = 'e')"
-)
 
 
 def columns_of(connection: Connection[Any], table: str) -> tuple[tuple[str, str], ...]:

@@ -10,6 +10,7 @@ from psycopg import Connection
 from sao_dagster.core.hashing import JSON, digest
 from sao_dagster.core.inputs import UndeclaredInput
 from sao_dagster.core.relations import Relation
+from sao_dagster.warehouses.postgres.made import MADE, extension_of, operators_and_casts
 from sao_dagster.warehouses.protocol import FunctionInfo
 
 
@@ -38,14 +39,13 @@ def functions(connection: Connection[Any], names: Collection[str]) -> dict[str, 
     rows = connection.execute(
         "select lower(p.proname), l.lanname, p.prokind, p.provolatile, p.prosrc, pg_get_function_sqlbody(p.oid), p.proconfig::text, "
         "pg_get_function_arguments(p.oid) || ' returns ' || coalesce(pg_get_function_result(p.oid), ''), p.proisstrict, p.probin, "
-        "(select e.extname || ' ' || e.extversion from pg_depend d join pg_extension e on e.oid = d.refobjid where d.objid = p.oid "
-        "and d.classid = 'pg_proc'::regclass and d.refclassid = 'pg_extension'::regclass and d.deptype = 'e'), "
+        f"{extension_of('pg_proc', 'p')}, "
         "a::text, array(select format('%%I.%%I', sn.nspname, s.proname) from pg_proc s join pg_namespace sn on sn.oid = s.pronamespace "
         "where s.oid in (a.aggtransfn, a.aggfinalfn, a.aggcombinefn, a.aggmtransfn, a.aggmfinalfn, a.aggminvtransfn) "
         "and sn.nspname <> 'pg_catalog') "
         "from pg_proc p join pg_namespace n on n.oid = p.pronamespace join pg_language l on l.oid = p.prolang "
         "left join pg_aggregate a on a.aggfnoid = p.oid "
-        "where n.nspname <> 'pg_catalog' and lower(p.proname) = any(%s) order by n.nspname, p.proname, 8",
+        f"where {MADE} and lower(p.proname) = any(%s) order by n.nspname, p.proname, 8".encode(),
         [list(names)],
     ).fetchall()
     known: dict[str, list[JSON]] = {}
@@ -60,6 +60,7 @@ def functions(connection: Connection[Any], names: Collection[str]) -> dict[str, 
             texts.append(body or source)
         elif change != "i":
             opaque.add(name)
-    return {
+    found = {
         name: FunctionInfo(digest(each), tuple(queries[name])) for name, each in known.items() if name not in opaque
     }
+    return {**found, **operators_and_casts(connection, names)}

@@ -26,6 +26,7 @@ from sao_dagster.core.inputs import UndeclaredInput
 from sao_dagster.core.nodes import CompiledSql, Materialized, Model, Seed
 from sao_dagster.core.relations import Relation, RelationKey
 from sao_dagster.errors import WarehouseError
+from sao_dagster.sql.made_functions import MadeFunctions
 from sao_dagster.sql.text import embeddable
 from sao_dagster.warehouses.postgres.build_ids import BuildIds, ensure_schemas
 from sao_dagster.warehouses.postgres.catalog import (
@@ -36,6 +37,7 @@ from sao_dagster.warehouses.postgres.catalog import (
     view_sources,
 )
 from sao_dagster.warehouses.postgres.content import content_of, contents_sql, plain_text
+from sao_dagster.warehouses.postgres.made import made_functions
 from sao_dagster.warehouses.postgres.movements import movements, show_at_once
 from sao_dagster.warehouses.postgres.names import functions, resolve
 from sao_dagster.warehouses.postgres.seed import load_file
@@ -195,12 +197,9 @@ class PostgresSession(Session):
         """Return the functions of those names that are none of the server's own, as far as they are understood."""
         return self._attempted(lambda connection: functions(connection, names), changes=False)
 
-    def made_functions(self) -> frozenset[str]:
-        """Return the names of all functions outside of the server's own schemas."""
-        rows = self.query(
-            "select distinct lower(proname) from pg_proc where pronamespace not in ('pg_catalog'::regnamespace, 'information_schema'::regnamespace)"
-        ).rows
-        return frozenset(name for (name,) in rows)
+    def made_functions(self) -> MadeFunctions:
+        """Return what was made, or replaced, by users and extensions."""
+        return self._attempted(made_functions, changes=False)
 
     def has_schema(self, database: str | None, schema: str) -> bool:
         """Return whether a schema is there."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from sao_dagster.core.connection import ConnectionSettings
 from sao_dagster.sql.harmless_settings import is_harmless_setting
+from sao_dagster.warehouses.postgres.made import REPLACED
 from sao_dagster.warehouses.postgres.server import Connection
 
 DECIDES_NOTHING = (
@@ -24,14 +25,15 @@ def connection_settings(connection: Connection, schema: str) -> ConnectionSettin
 
     Those that have their default are left out, so that a server that knows more of them is no other one. Where there are policies for
     rows, the role counts, and in the search path the schema that is called like the role, where there is one. Settings of the user's own
-    (`shop.currency`) are known where a role or the database has them.
+    (`shop.currency`) are known where a role or the database has them. Functions of the server's own that somebody replaced count as one more
+    setting, since operators, casts and aggregates call them by no name.
 
     Args:
         connection: The connection.
         schema: The default schema of models, which is there as soon as something is built.
     """
     rows = connection.execute(
-        """
+        f"""
         select lower(name), setting, source from pg_settings
         where (category not like all(%(groups)s) or name = any(%(fixed)s)) and setting is distinct from boot_val and name <> 'search_path'
         union all
@@ -42,6 +44,9 @@ def connection_settings(connection: Connection, schema: str) -> ConnectionSettin
             where not is_user or current_user = %(schema)s or exists (select from pg_namespace where nspname = current_user)
         ) as parts (place, named)) as found (path) where path <> 'public'
         union all
+        select 'pg_catalog', md5(string_agg(concat_ws(' ', p.oid, p.prosrc, p.prolang, p.provolatile, p.proconfig), ' ' order by p.oid)), 'user'
+        from pg_proc p where {REPLACED} having count(*) > 0
+        union all
         select 'role', current_user, 'user' where exists (select from pg_class where relrowsecurity)
         union all
         (select distinct on (name) name, value, 'user'
@@ -50,7 +55,7 @@ def connection_settings(connection: Connection, schema: str) -> ConnectionSettin
         where s.setdatabase in (0, (select oid from pg_database where datname = current_database()))
             and s.setrole in (0, (select oid from pg_roles where rolname = session_user)) and name like '%%.%%'
         order by name, s.setrole <> 0 desc, s.setdatabase <> 0 desc)
-        """,
+        """.encode(),
         {"groups": list(DECIDES_NOTHING), "fixed": list(_FIXED), "schema": schema},
     ).fetchall()
     given: dict[str, str] = {}

@@ -1,0 +1,98 @@
+"""What users and extensions made in a PostgreSQL database that SQL may call, or replaced of the server's own."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from typing import Any
+
+from psycopg import Connection
+
+from sao_dagster.core.hashing import JSON, digest
+from sao_dagster.sql.made_functions import CAST, OPERATOR, MadeFunctions
+from sao_dagster.warehouses.protocol import FunctionInfo
+
+FIRST_OF_USERS = 16384  # smaller object ids are those of the server's own catalog
+
+
+def of_extension(catalog: str, alias: str) -> str:
+    """Return a condition for objects that an extension brought."""
+    return f"exists (select from pg_depend d where d.classid = '{catalog}'::regclass and d.objid = {alias}.oid and d.deptype = 'e')"
+
+
+# What `initdb` made last has the greatest transaction of it. One of the server's own functions that was written later is another one, unless
+# only the rights to it were changed.
+REPLACED = f"""(p.oid < {FIRST_OF_USERS} and p.pronamespace = 'pg_catalog'::regnamespace
+    and p.xmin::text::bigint > (select max(xmin::text::bigint) from pg_constraint where contype = 'c' and oid < {FIRST_OF_USERS})
+    and (p.proacl is null or p.prolang <> (select oid from pg_language where lanname = 'internal'))
+    and not {of_extension("pg_proc", "p")})"""
+MADE = f"(p.pronamespace <> 'information_schema'::regnamespace and (p.oid >= {FIRST_OF_USERS} or {REPLACED}))"
+"""Conditions on `pg_proc p`. What an extension makes for types of its own is asked for by these types, and takes the place of nothing."""
+MADE_OPERATOR = f"""(o.oid >= {FIRST_OF_USERS} and not ({of_extension("pg_operator", "o")}
+    and greatest(o.oprleft, o.oprright) >= {FIRST_OF_USERS}))"""
+MADE_CAST = f"""(c.oid >= {FIRST_OF_USERS} and not ({of_extension("pg_cast", "c")}
+    and greatest(c.castsource, c.casttarget) >= {FIRST_OF_USERS}))"""
+_CAST_NAME = "format_type(c.castsource, null) || ' as ' || format_type(c.casttarget, null)"
+_TAKES_ROW = """p.prokind <> 'p' and p.pronargs >= 1 and p.pronargs - p.pronargdefaults <= 1 and exists (select from pg_type t
+    left join pg_type base on base.oid = t.typbasetype where t.oid = p.proargtypes[0] and 'c' in (t.typtype, base.typtype)
+    or t.oid = p.proargtypes[0] and t.typtype = 'p')"""
+
+
+def extension_of(catalog: str, alias: str) -> str:
+    """Return an expression for the extension that brought an object, with its version; null where none did."""
+    return (
+        "(select e.extname || ' ' || e.extversion from pg_depend d join pg_extension e on e.oid = d.refobjid "
+        f"where d.objid = {alias}.oid and d.classid = '{catalog}'::regclass and d.refclassid = 'pg_extension'::regclass and d.deptype = 'e')"
+    )
+
+
+def made_functions(connection: Connection[Any]) -> MadeFunctions:
+    """Return what was made, or replaced, by users and extensions."""
+    functions = connection.execute(
+        f"select distinct lower(p.proname), {_TAKES_ROW} from pg_proc p where {MADE}".encode()
+    ).fetchall()
+    operators = connection.execute(f"select distinct o.oprname from pg_operator o where {MADE_OPERATOR}".encode())
+    casts = connection.execute(f"select distinct {_CAST_NAME} from pg_cast c where {MADE_CAST}".encode())
+    return MadeFunctions(
+        frozenset(name for name, _ in functions),
+        frozenset(name for name, takes_row in functions if takes_row),
+        frozenset(name for (name,) in operators),
+        frozenset(name for (name,) in casts),
+    )
+
+
+def operators_and_casts(connection: Connection[Any], names: Collection[str]) -> dict[str, FunctionInfo]:
+    """Return what operators and casts do, by names as `MadeFunctions.called_by` has them: what their functions do.
+
+    That of an extension is what the version of the extension does, unless it is declared `volatile`.
+    """
+    if not any(name.startswith((OPERATOR, CAST)) for name in names):
+        return {}
+    rows = connection.execute(
+        f"""
+        select x.name, x.shape, x.extension, p.provolatile, format('select %%I.%%I()', n.nspname, p.proname) from (
+            select %s || o.oprname as name, o.oprcode as function, o.oid::regoperator::text as shape,
+                {extension_of("pg_operator", "o")} as extension
+            from pg_operator o where {MADE_OPERATOR}
+            union all
+            select %s || {_CAST_NAME}, c.castfunc, c.castcontext::text || c.castmethod::text,
+                {extension_of("pg_cast", "c")}
+            from pg_cast c where {MADE_CAST}
+        ) as x left join pg_proc p on p.oid = x.function left join pg_namespace n on n.oid = p.pronamespace
+        where x.name = any(%s) order by 1, 2, 5
+        """.encode(),
+        [OPERATOR, CAST, list(names)],
+    ).fetchall()
+    known: dict[str, list[JSON]] = {}
+    queries: dict[str, list[str]] = {}
+    opaque = set()
+    for name, shape, extension, change, query in rows:
+        known.setdefault(name, []).append([shape, extension, change, query])
+        if extension is None and query is not None:
+            queries.setdefault(name, []).append(query)
+        elif change == "v":
+            opaque.add(name)
+    return {
+        name: FunctionInfo(digest(each), tuple(queries.get(name, ())))
+        for name, each in known.items()
+        if name not in opaque
+    }
