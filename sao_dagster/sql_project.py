@@ -138,7 +138,11 @@ class SqlProject(PythonModels):
     @cached_property
     def project(self) -> Project:
         """What was declared, put together. Declaring more afterwards starts anew."""
-        project, proofs = self.assembled.project, self.settings.proofs
+        return self._completed(self.assembled.project)
+
+    def _completed(self, project: Project) -> Project:
+        """Return an assembled project with what is set for proofs, and with the policies on top."""
+        proofs = self.settings.proofs
         if project.proofs != proofs:
             project = replace(project, proofs=proofs)
         for rule in self._policies:
@@ -214,10 +218,18 @@ class SqlProject(PythonModels):
             Environment(name=self.declared.environment, schema=warehouse.schema, database=warehouse.place)
         )
 
+    def _project_now(self) -> Project:
+        """Return the project as it is configured now, where templates configure by the clock; as long as it has the same nodes and tests."""
+        if self.assembled.is_lasting:
+            return self.project
+        now = self._completed(assemble(self.declared).project)
+        is_same = now.nodes.keys() == self.project.nodes.keys() and now.tests.keys() == self.project.tests.keys()
+        return now if is_same else self.project
+
     def runner(self) -> Runner:
         """Return what plans and runs this project."""
         return Runner(
-            project=self.project,
+            project=self._project_now(),
             warehouse=self.warehouse,
             open_store=lambda: self.store,
             materializer=self.materializer,

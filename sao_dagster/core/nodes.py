@@ -398,9 +398,9 @@ class Source:
         files: Paths and globs, if it is read from files; relative paths start at the project's folder.
         expression: What SQL reads from: the relation, or a table function over the files.
         loaded_at_field: A column or expression whose greatest value is the data version.
-        loaded_at_query: A query whose single value is the data version; a template until the project is put together, and after
-            that where its text depends on the time.
-        filter: A condition on the rows that `loaded_at_field` looks at.
+        loaded_at_query: A query whose single value is the data version.
+        filter: A condition on the rows that `loaded_at_field` looks at. These three are templates until the project is put together, and
+            after that where their text depends on the time.
         warn_after: Age (of the greatest `loaded_at` value) from which the source is reported as late.
         error_after: Age from which it fails its check.
         error: What is wrong with it as it is written; what reads it is not built.
@@ -411,9 +411,9 @@ class Source:
     relation: Relation | None
     expression: str
     files: tuple[str, ...] = ()
-    loaded_at_field: str | None = None
+    loaded_at_field: str | AtTime | None = None
     loaded_at_query: str | AtTime | None = None
-    filter: str | None = None
+    filter: str | AtTime | None = None
     warn_after: timedelta | None = None
     error_after: timedelta | None = None
     fqn: tuple[str, ...] = ()
@@ -435,10 +435,15 @@ class Source:
 
     def loaded_at_sql(self, now: datetime) -> str:
         """Return the query for its newest `loaded_at` value at a time (UTC)."""
-        if self.loaded_at_query:
-            return self.loaded_at_query if isinstance(self.loaded_at_query, str) else self.loaded_at_query(now)
-        where = f" where {self.filter}" if self.filter else ""
-        return f"select max({self.loaded_at_field}) from {self.expression}{where}"
+        field_, condition, query = self.loaded_at_texts(now)
+        where = f" where {condition}" if condition else ""
+        return query or f"select max({field_}) from {self.expression}{where}"
+
+    def loaded_at_texts(self, now: datetime) -> tuple[str | None, str | None, str | None]:
+        """Return the field, the filter and the query as they are at a time (UTC); None for what there is not."""
+        given = (self.loaded_at_field, self.filter, self.loaded_at_query)
+        field_, condition, query = (each if each is None or isinstance(each, str) else each(now) for each in given)
+        return field_, condition, query
 
     @property
     def has_age_limit(self) -> bool:

@@ -105,10 +105,11 @@ class SaoTranslator:
         """Return the spec of the check of a source's age."""
         limits = {"warn_after": source.warn_after, "error_after": source.error_after}
         words = ", ".join(f"{key} {describe_duration(age)}" for key, age in limits.items() if age is not None)
+        by = source.loaded_at_field if isinstance(source.loaded_at_field, str) else "its query"
         return dg.AssetCheckSpec(
             name=name,
             asset=self.key_of(project, source.id),
-            description=f"age of the newest data, by {'its query' if source.loaded_at_query else source.loaded_at_field}: {words}",
+            description=f"age of the newest data, by {by}: {words}",
         )
 
     def key_of(self, project: Project, name: str) -> dg.AssetKey:

@@ -371,8 +371,7 @@ def _source_versions(
             said = (
                 _loaded_at(source, session, now) if in_time else LoadedAt(problem="there was no time left to read it")
             )
-            query = source.loaded_at_sql(_SOME_TIME) if source.loaded_at_query else None
-            asked = (source.expression, source.loaded_at_field, source.filter, query)
+            asked = (source.expression, *source.loaded_at_texts(_SOME_TIME))
             versions[source.id] = None if said.value is None else loaded_at_version(said.value, *asked)
             loaded_at[source.id] = said
         elif source.relation is None:

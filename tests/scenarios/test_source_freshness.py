@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from sao_dagster.core.selection import select
 from tests.world import World, on_each_warehouse
 
 pytestmark = on_each_warehouse
@@ -114,3 +115,24 @@ def test_without_a_way_to_tell_its_age_there_is_no_check_and_a_notice(shop: Worl
     declare(shop, {"freshness": {"error_after": DAY}})
     assert not shop.run().tests
     assert any("loaded_at_field" in str(notice) for notice in shop.runner().project.notices)
+
+
+@pytest.mark.parametrize("where", ["table", "source", "config", "project"])
+def test_a_filter_sees_the_clock_of_each_run(shop: World, where: str) -> None:
+    past = {"filter": "loaded <= '{{ run_started_at.strftime(\"%Y-%m-%d %H:%M:%S\") }}'", "error_after": DAY}
+    if where == "project":
+        limits = f"\nsources:\n  +freshness: {json.dumps(past)}\n"
+        shop.write("dbt_project.yml", (shop.root / "dbt_project.yml").read_text() + limits)
+    of_table = {"freshness": past} if where == "table" else {"config": {"freshness": past}} if where == "config" else {}
+    declare(shop, of_table, loaded_at_field="loaded", **({"freshness": past} if where == "source" else {}))
+    runner = shop.runner()
+    runner.run(select(runner.project))
+    shop.sql("insert into raw.orders values (2, timestamp '2026-03-02 11:00:00', 'later')")
+
+    def outcomes() -> list[str]:
+        return [each.decision.reason.value for each in runner.run(select(runner.project)).models]
+
+    assert outcomes() == ["no_new_data"], "what is to come is filtered out"
+    shop.wait(hours=2)
+    assert outcomes() == ["new_data"], "in the same process"
+    assert outcomes() == ["no_new_data"]

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from datetime import datetime, timezone
+
 import pytest
 
+from sao_dagster.projects.templates.template_run import TemplateRun
 from tests.world import World
 
 VIEW = "select id, amount, current_date as today, date '2026-03-01' as day from {{ source('raw', 'orders') }}"
@@ -193,3 +196,14 @@ def test_an_incremental_model_may_ask_its_own_table(shop: World) -> None:
     ).run()
     shop.sql("insert into raw.orders values (2, 7, 10)").run()
     assert shop.rows("select id from main.m order by id") == [(1,), (2,)]
+
+
+def test_a_process_that_goes_on_configures_by_the_clock_of_each_run(
+    shop: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shop.model("m", "{{ config(alias='m_' ~ run_started_at.year, tags=['y' ~ run_started_at.year]) }}select 1 as id")
+    opened = shop.opened()
+    assert str(opened.runner().project.nodes["m"].relation.identifier) == f"m_{datetime.now(timezone.utc).year}"
+    later = TemplateRun(datetime(2077, 5, 1, tzinfo=timezone.utc))
+    monkeypatch.setattr("sao_dagster.projects.assembly.assemble.real_run", lambda: later)
+    assert opened.runner().project.nodes["m"].relation.identifier == "m_2077"

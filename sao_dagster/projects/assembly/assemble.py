@@ -251,13 +251,10 @@ class _Assembly:
         )
 
     def _source(self, source: Source) -> Source:
-        """Return a source with its `loaded_at_query` rendered: that may name `this`, other sources and models, and macros.
+        """Return a source with what says how new it is rendered: that may name `this`, other sources and models, macros, and the time.
 
-        One that cannot be rendered is left as it is, so that the check of its age fails; a notice says why.
+        What cannot be rendered is left as it is, so that the check of its age fails; a notice says why.
         """
-        query = source.loaded_at_query
-        if not isinstance(query, str) or not any(mark in query for mark in ("{{", "{%", "{#")):
-            return source
         subject = RenderSubject(
             name=source.id,
             path=source.location.path if source.location else "",
@@ -266,14 +263,20 @@ class _Assembly:
             this_text=source.expression,
             resource_type="source",
         )
-        rendering = Render(self.context, subject, execute=True)
-        try:
-            text = rendering.text(query)
-        except SaoError as error:
-            self.drafts.notices.append(Notice(f"the loaded_at_query of {source.id}: {error.message}", source.location))
-            return source
-        at_time = TimedExpression(self.context, subject, query) if rendering.trace.needs_run else text
-        return replace(source, loaded_at_query=at_time)
+        rendered: dict[str, Any] = {}
+        for name in ("loaded_at_field", "loaded_at_query", "filter"):
+            text = getattr(source, name)
+            if not isinstance(text, str) or not any(mark in text for mark in ("{{", "{%", "{#")):
+                continue
+            rendering = Render(self.context, subject, execute=True)
+            try:
+                plain = rendering.text(text)
+            except SaoError as error:
+                message = f"the {name} of {source.id}: {error.message}"
+                self.drafts.notices.append(Notice(message, source.location))
+                continue
+            rendered[name] = TimedExpression(self.context, subject, text) if rendering.trace.needs_run else plain
+        return replace(source, **rendered) if rendered else source
 
     def _resolve(self, draft: Draft) -> None:
         """Find out what a draft reads; of a broken one, what is there of it."""

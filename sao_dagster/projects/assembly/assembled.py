@@ -25,11 +25,13 @@ class AssembledProject:
         key: Digest of what it was made from.
         variables: The environment variables that were read, with their values then.
         project: The project.
+        is_lasting: Whether it is the same at another time: no template configures a node by the clock.
     """
 
     key: str
     variables: Mapping[str, str | None]
     project: Project
+    is_lasting: bool = True
 
     @property
     def holds(self) -> bool:
@@ -48,12 +50,12 @@ def cached_assembly(declared: Declarations, assemble: Assemble, also: str) -> As
     """
     key = hashlib.blake2b(f"{MADE_BY} {also} {declared!r}".encode(), digest_size=16).hexdigest()
     with no_collection():
-        return _cached(declared, assemble, key) if declared.has_folder else _assembled(declared, assemble, key)[0]
+        return _cached(declared, assemble, key) if declared.has_folder else _assembled(declared, assemble, key)
 
 
-def _assembled(declared: Declarations, assemble: Assemble, key: str) -> tuple[AssembledProject, bool]:
+def _assembled(declared: Declarations, assemble: Assemble, key: str) -> AssembledProject:
     project, variables, is_lasting = assemble(declared)
-    return AssembledProject(key, dict(variables), project), is_lasting
+    return AssembledProject(key, dict(variables), project, is_lasting)
 
 
 def _cached(declared: Declarations, assemble: Assemble, key: str) -> AssembledProject:
@@ -63,8 +65,8 @@ def _cached(declared: Declarations, assemble: Assemble, key: str) -> AssembledPr
     if isinstance(kept, AssembledProject) and kept.key == key and kept.holds:
         return kept
     codes = TemplateCodes.open(folder / "templates")
-    made, is_lasting = _assembled(declared, assemble, key)
+    made = _assembled(declared, assemble, key)
     codes.save()
-    if is_lasting and not made.project.errors and not made.project.broken:
+    if made.is_lasting and not made.project.errors and not made.project.broken:
         save(file, made)
     return made
