@@ -55,7 +55,6 @@ class Dialect:
         fields_like_columns: Whether `x.a` may be the field `a` of a column `x`, in a query inside a query nearer than a table `x`.
         fields_by_dot: Whether `x.a` may be the field `a` of a column `x` of what is called `x`, too.
         functions_of_rows: Functions of the engine's own that `t.f` calls with a row of `t`, where that has no column `f`.
-        hidden_columns: Columns that each table has besides its own, which say where or since when a row is stored.
         ascends: Whether `order by a` is always `order by a asc`, whatever is set.
         errs: Operations that give a value or an error, and never null, for arguments that are not null.
         hides_no_nulls: Whether no value that is not null becomes one when it is cast by itself for a function or a comparison, as
@@ -69,7 +68,7 @@ class Dialect:
         groups_by_columns: Whether a name in `group by` that is a column and the alias of something else means the column.
         default_schema: The schema of names that say none; None where a search path says it.
         file_endings: Endings of names that are read as files where no table is called so; none where files are not read by their name.
-        hidden_columns: Columns that each table has and `*` does not give.
+        hidden_columns: Columns that each table has and `*` does not give, which say where or since when a row is stored.
         implicit_lateral: Whether each query in a `from` may use the relations before it, without `lateral`.
         units_are_texts: Whether the unit of `date_trunc` and the like is a text, so that a word in its place is a column.
         adds_days: Whether a date and a whole number are a date that many days later.
@@ -103,7 +102,6 @@ class Dialect:
     fields_like_columns: bool = True
     fields_by_dot: bool = True
     functions_of_rows: frozenset[str] = frozenset()
-    hidden_columns: frozenset[str] = frozenset()
     ascends: bool = False
     errs: frozenset[Operation] = frozenset()
     hides_no_nulls: bool = False
@@ -178,7 +176,6 @@ _FOLDS: dict[Case, Callable[[str], str]] = {Case.LOWER: str.lower, Case.UPPER: s
 
 _DUCKDB = Dialect(
     name="duckdb",
-    hidden_columns=frozenset({"rowid"}),
     unquoted=Case.LOWER,
     quoted=Case.LOWER,
     errs=frozenset(Operation) - {Operation.DIVISION, Operation.DATE_PART},
@@ -252,7 +249,6 @@ _POSTGRES = Dialect(
             "to_jsonb",
         }
     ),
-    hidden_columns=frozenset({"ctid", "xmin", "xmax", "cmin", "cmax", "tableoid"}),
     unquoted=Case.LOWER,
     quoted=Case.KEPT,
     shows_case=False,
