@@ -31,6 +31,8 @@ from tests.proofs.grammar import Grammar
 
 DATASETS = 6
 QUERIES = 40
+SPELLED = 0.15
+"""The share of queries of `spellings.py`."""
 
 
 class Engine(Protocol):
@@ -173,7 +175,7 @@ def fuzz(engine: Engine, seed: int, pairs: int, *, first: bool = False) -> Repor
         grammar = Grammar(random_, engine.dialect, tables)
         for number in range(QUERIES):
             grammar.number = 0
-            sql = grammar.query(random_.choice([0, 1, 2, 3, 4])).sql
+            sql = grammar.spelled() if grammar.chance(SPELLED) else grammar.query(random_.choice([0, 1, 2, 3, 4])).sql
             _try(engine, report, sql, known, f"seed {seed}, round {round_}, query {number}")
             if first and report.unsound:
                 break

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from tests.proofs.data import Column, RandomTable
-from tests.proofs.expressions import CASTS, KINDS, LITERALS, MIXED, NUMBERS, Expressions, Made, Ref, under
+from tests.proofs.expressions import CASTS, KINDS, LITERALS, MIXED, NUMBERS, Made, Ref, under
+from tests.proofs.spellings import Spellings
 
 
-class Grammar(Expressions):
+class Grammar(Spellings):
     """Makes random queries."""
 
     @property

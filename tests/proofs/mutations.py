@@ -19,9 +19,11 @@ from sqlglot import exp
 from sao_dagster.core.proofs import Proof
 from sao_dagster.sql.inference import (
     aggregates,
+    cardinality,
     dependencies,
     expressions,
     functions,
+    infer,
     joins,
     pivots,
     predicates,
@@ -501,6 +503,34 @@ def concat_inside_of_pipes_is_read_as_pipes() -> Iterator[None]:
         return [part for each in found for part in (each.expressions if isinstance(each, exp.Concat) else [each])]
 
     with patch.object(expressions, "_flat", wrong):
+        yield
+
+
+# ---------------------------------------------------------------------- other spellings
+
+replacing("there is always something to compare with", functions, "is_quantified", lambda node: False)
+replacing("functions nobody knows give one value for each row", cardinality, "is_unknown", lambda node, dialect: False)
+replacing("functions in other clauses return one row", selects.Selecting, "_multiply", lambda self, *clauses: None)
+replacing("what is put between texts is not null", aggregates, "_separates", lambda block, function: True)
+replacing("units are written out", infer, "refuse_calls", lambda tokens, dialect, tree, own_functions: None)
+
+
+@mutation
+def a_wider_number_without_a_sign_holds_negative_ones() -> Iterator[None]:
+    def wrong(one: types.Type, other: types.Type, _own: Any = types.common) -> types.Type:
+        found = _own(one, other)
+        return replace(found, bits=max(one.bits or 128, other.bits or 128)) if found.bits else found
+
+    with patch.object(dependencies, "common", wrong):
+        yield
+
+
+@mutation
+def fields_decide_nothing() -> Iterator[None]:
+    def wrong(meeting: Any, node: exp.Join, kept: Any) -> Any:
+        return frozenset(meeting.column(each) for each in node.args["on"].find_all(exp.Column)) & kept.names.ids
+
+    with patch.object(joins, "_used", lambda *given: wrong(*given) if given[1].args.get("on") else frozenset()):
         yield
 
 

@@ -6,6 +6,8 @@ from sqlglot import exp
 
 from sao_dagster.sql.inference.names import NotUnderstoodError
 
+_QUANTIFIERS = {"all": exp.All, "any": exp.Any, "some": exp.Any}
+
 
 def rewritten(tree: exp.Expr) -> exp.Expr:
     """Return a query, changed in place, whose rows and quantifiers are written in one way.
@@ -21,8 +23,9 @@ def rewritten(tree: exp.Expr) -> exp.Expr:
         raise NotUnderstoodError("an array in place of arguments")
     _plain_rows(tree)
     for call in list(tree.find_all(exp.Anonymous)):
-        if call.name.lower() == "all" and len(call.expressions) == 1:
-            call.replace(exp.All(this=exp.Paren(this=call.expressions[0])))
+        quantifier = _QUANTIFIERS.get(call.name.lower())
+        if quantifier is not None and len(call.expressions) == 1:
+            call.replace(quantifier(this=exp.Paren(this=call.expressions[0])))
     return tree
 
 
