@@ -18,7 +18,7 @@ from tests.oracle.oracle import Content
 from tests.oracle.specs import SHAPES, Spec
 
 MERGE = {"unique_key": "id", "incremental_strategy": "merge"}
-APPEND = {"incremental_strategy": "append"}
+APPEND = {"unique_key": None, "incremental_strategy": "append"}
 DELETE = {"unique_key": "id", "incremental_strategy": "delete+insert"}
 ALL = "select id, k, {column} from {first}"
 BY_ID = "select id, max(k) as k, max({column}) as v from {first}"

@@ -5,7 +5,9 @@ from __future__ import annotations
 from tests.oracle.increments import IncrementHistory, IncrementsOnPostgres
 from tests.oracle.machine import History
 from tests.oracle.on_postgres import PostgresHistory
+from tests.oracle.standing import StandingHistory, StandingOnPostgres
 from tests.oracle.undeclared import FilesHistory, UndeclaredHistory, UndeclaredOnPostgres
+from tests.oracle.volatile import VolatileHistory, VolatileOnPostgres
 from tests.oracle.with_tests import TestedHistory
 
 MACHINES: dict[type[History], int] = {
@@ -14,7 +16,11 @@ MACHINES: dict[type[History], int] = {
     UndeclaredHistory: 50,
     FilesHistory: 50,
     IncrementHistory: 50,
+    StandingHistory: 50,
+    VolatileHistory: 50,
     PostgresHistory: 20,
     UndeclaredOnPostgres: 10,
     IncrementsOnPostgres: 10,
+    StandingOnPostgres: 10,
+    VolatileOnPostgres: 10,
 }

@@ -67,7 +67,9 @@ class Spec:
         """Return its configuration."""
         config: dict[str, Any] = {"materialized": self.kind}
         if self.kind == "incremental":
-            config |= self.settings or {"unique_key": "id", "incremental_strategy": "merge"}
+            config |= {"unique_key": "id", "incremental_strategy": "merge"}
+        if self.kind == "incremental" or "incremental_strategy" not in self.settings:
+            config |= self.settings
         rule = {"updates_on": self.updates_on} | ({"count": self.hours, "period": "hour"} if self.hours else {})
         config["build_after"] = rule
         if self.tolerance:
