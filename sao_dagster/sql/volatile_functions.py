@@ -23,7 +23,7 @@ _CHANCE = {
 }  # fmt: skip
 _SESSION = {
     "nextval", "currval", "lastval", "setval", "last_insert_id", "last_query_id", "found_rows", "connection_id", "current_connection_id",
-    "current_query", "current_query_id", "current_transaction_id", "current_setting", "getvariable", "getenv", "current_user", "session_user",
+    "current_query", "current_query_id", "current_transaction_id", "current_setting", "set_config", "getvariable", "getenv", "current_user", "session_user",
     "system_user", "current_role", "current_account", "current_warehouse", "current_session", "current_statement", "current_transaction",
     "current_region", "version", "stats", "write_log", "sleep_ms", "input_file_name",
 }  # fmt: skip
