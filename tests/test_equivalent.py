@@ -168,6 +168,8 @@ TRAPS = [  # edits that some result shows, on both engines or on one
     ("select distinct on (a) b from t", "select distinct on a b from t"),
     ("select - a as b from t x order by x.b", "select - a as b from t x order by b"),
     ("select b::text from t x order by x.b", "select b::text from t x order by b"),
+    ("select a from t x where a = b order by a", "select a from t x where a = b x.order by a"),
+    ("select count(*) as n from t x where b group by a", "select count(*) as n from t x where b x.group\nby a"),
     ("select (select max(a) from u x) as m from t", "select (select max(x.a) from u x) as m from t"),
     ("select (a + b) * 2 as c from t", "select a + b * 2 as c from t"),
     ("select ~ a + 7 as c from t", "select (~ a) + 7 as c from t"),

@@ -242,7 +242,7 @@ class _Form:
             if place in self._instead and free[number] and block.sources == [source] and self._is_name(column):
                 key = self._key(column)
                 kept = KEYWORDS | self._engine.functions_of_rows
-                if others is not None and key not in others and key not in kept:
+                if others is not None and key not in others and kept.isdisjoint(key.split()):  # `order by` is one token
                     self._dropped.update((place, place + 1))
 
     def _other_outputs(self, block: Block) -> set[str] | None:
