@@ -195,9 +195,10 @@ class SqlProject(PythonModels):
     def state_url(self) -> str:
         """Where the shared state is.
 
-        What is set; else see `default_state_url`.
+        What is set; else see `default_state_url`. A project without a folder leaves nothing beside the file that declares it: the folder
+        that the process works in takes the place of its own.
         """
-        return self.settings.state_url or default_state_url(self.root)
+        return self.settings.state_url or default_state_url(self.root if self.declared.has_folder else Path.cwd())
 
     @cached_property
     def store(self) -> StateStore:

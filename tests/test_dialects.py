@@ -144,5 +144,10 @@ def test_quoting_is_no_part_of_what_a_relation_is() -> None:
 def test_the_defaults_are_the_humblest() -> None:
     unknown = Dialect(name="brand new")
     assert not unknown.compares_names
-    counting = {"shows_case", "names_by_text", "fields_like_columns"}  # because of which more edits count
+    counting = {
+        "shows_case",
+        "names_by_text",
+        "fields_like_columns",
+        "fields_by_dot",
+    }  # because of which more edits count
     assert {name for name, value in vars(unknown).items() if value is True} == counting

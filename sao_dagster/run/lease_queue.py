@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 import time
 import uuid
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import timedelta
 
@@ -88,9 +89,10 @@ class LeaseQueue:
         return Queued(f"waits for {describe_position(answer)}" if told != answer.run_id else None)
 
     def release(self, lease: Lease) -> None:
-        """Give a lease back without a record."""
+        """Give a lease back without a record; where the state cannot be reached, it expires by itself."""
         self.released(lease)
-        self._store.release_lease(self._environment, lease)
+        with suppress(StateError):
+            self._store.release_lease(self._environment, lease)
 
     def is_waiting(self, model: str) -> bool:
         """Return whether this run has a place in the queue for a model."""

@@ -19,6 +19,7 @@ from sao_dagster.core.plan import node_facts
 from sao_dagster.core.reasons import Mode
 from sao_dagster.core.records import BuildRecord, Lease
 from sao_dagster.core.selection import Selection
+from sao_dagster.errors import LeaseLostError, StateError
 from sao_dagster.run.context import RunContext
 from sao_dagster.run.movements import STAMP
 from sao_dagster.run.observe import kept_sql
@@ -104,7 +105,13 @@ class NodeBuilds:
             changed=last is None or last.relation != str(node.relation) or last.data_version != version,
         )
         if run.store is not None:
-            run.store.record_build(run.project.environment, record, kept, lease)
+            try:
+                run.store.record_build(run.project.environment, record, kept, lease)
+            except LeaseLostError:
+                raise
+            except StateError as error:
+                message = f"it was built, and this could not be recorded, so that it is built again next time: {error}"
+                raise StateError(message) from error
             if run.leases is not None and lease is not None:
                 run.leases.released(lease)
         run.run_facts.add_build(node, record, built.dropped)

@@ -271,6 +271,20 @@ def test_what_is_declared_after_the_project_was_read_counts() -> None:
     assert list(shop.project.tests) == ["odd"]
 
 
+def test_a_project_in_python_alone_leaves_its_state_where_the_process_works(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    shop = SqlProject("shop", warehouse=DuckDBWarehouse(path=str(tmp_path / "shop.duckdb")))
+    shop.model(name="a", sql="select 1 as x")
+    runner = shop.runner()
+    runner.run(select(runner.project))
+    assert (tmp_path / ".sao" / "state.db").exists()
+    assert not (Path(__file__).parent / ".sao").exists()
+    monkeypatch.setenv("DAGSTER_HOME", str(tmp_path))
+    assert shop.state_url == f"sqlite:///{tmp_path / 'sao_state.db'}"
+
+
 def test_a_macro_that_a_hook_calls_beside_compiled_sql_is_code(tmp_path: Path) -> None:
     """The hook asks the warehouse, so it is rendered in each run; what it would say is not known before."""
 

@@ -12,7 +12,7 @@ import pytest
 from sao_dagster import select
 from sao_dagster.core.data_version import DataVersion
 from sao_dagster.core.records import BuildRecord, Lease, QueuePosition
-from sao_dagster.errors import StalledError
+from sao_dagster.errors import StalledError, StateError
 from sao_dagster.run.events import Event, Message, ModelResult
 from sao_dagster.run.materialize import NodeBuilds
 from sao_dagster.run.schedule import RunStep
@@ -265,3 +265,25 @@ def test_a_run_that_waits_for_itself_ends_and_says_what_waits(world: World, monk
     with pytest.raises(StalledError, match="what is left waits for itself: a, b"):
         world.run()
     assert world.rows("select id from c") == [(3,)]
+
+
+def test_a_build_that_cannot_be_recorded_is_a_failure_that_says_so_and_is_built_again(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world.sql("create table raw.orders as select 1 as id").source("orders")
+    world.model("m", "select id from {{ source('raw', 'orders') }}").model("below", "select id from {{ ref('m') }}")
+    world.model("other", "select 1 as id").run()
+    world.sql("insert into raw.orders values (2)")
+
+    def refuse(*_: object) -> None:
+        raise StateError("the disk is full")
+
+    with monkeypatch.context() as broken:
+        broken.setattr(SqlStateStore, "record_build", refuse)
+        broken.setattr(SqlStateStore, "release_lease", refuse)
+        run = world.run("m+")
+    assert run.outcomes == {"m": "failed: build_error", "below": "skipped: upstream_failed"}
+    assert "built again next time: the disk is full" in str(run.decision("m").evidence["error"])
+    assert not world.opened().store.leases(world.environment)
+    assert world.run().built == {"m", "below"}
+    assert world.rows("select count(*) from main.below") == [(2,)]
