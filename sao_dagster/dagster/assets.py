@@ -125,7 +125,7 @@ def build_assets(dagster_project: DagsterProject) -> list[dg.AssetsDefinition]:
     return [
         _step(
             dagster_project,
-            f"{_op_name(dagster_project)}__{identifier(name)}",
+            f"{_op_name(dagster_project)}__{identifier('__'.join(dagster_project.keys[name].path))}",
             [name],
             checks,
             {"pool": dagster_project.translator.get_pool(dagster_project.project, dagster_project.project.nodes[name])},

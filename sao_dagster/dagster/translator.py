@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import keyword
 import re
 import warnings
 from collections.abc import Mapping, Sequence
@@ -14,6 +15,7 @@ from typing import Any
 import dagster as dg
 
 from sao_dagster.core.explain import describe_policy
+from sao_dagster.core.hashing import digest
 from sao_dagster.core.nodes import DataTest, Model, Node, Seed, Severity, Source, is_source
 from sao_dagster.core.policy import describe_duration
 from sao_dagster.core.project import Project
@@ -39,13 +41,17 @@ class SaoTranslator:
     """
 
     def get_asset_key(self, node: Node | Source) -> dg.AssetKey:
-        """Return the key: `meta.dagster.asset_key`; else the name of a model or seed, source and table of a source."""
+        """Return the key: `meta.dagster.asset_key`; else the name of a model or seed, source and table of a source.
+
+        Dagster makes names of Python of keys, so a word that it keeps for itself gets a `_`, and what cannot stand in a name is replaced.
+        """
         key = _dagster_meta(node).get("asset_key")
         if key is not None:
             return dg.AssetKey([str(part) for part in key] if isinstance(key, list) else str(key).split("/"))
         if isinstance(node, Source):
-            return dg.AssetKey([node.source_name, node.table_name])
-        return dg.AssetKey([node.name.replace(".", "_")])
+            return dg.AssetKey([key_part(node.source_name), key_part(node.table_name)])
+        name = node.name.replace(".", "_")
+        return dg.AssetKey([f"{name}_" if name in _RESERVED else key_part(name)])
 
     def get_asset_spec(self, project: Project, node: Node | Source) -> dg.AssetSpec:
         """Return the spec of a model, a seed or a source."""
@@ -199,7 +205,24 @@ def check_name(test: DataTest) -> str:
 
 def identifier(text: str) -> str:
     """Return a text as Dagster takes names: letters, digits and underscores."""
-    return re.sub(r"\W", "_", text)
+    return re.sub(r"\W", "_", text, flags=re.ASCII)
+
+
+def key_part(name: str) -> str:
+    """Return a name as a part of an asset key: as it is, but for characters that Dagster cannot take.
+
+    >>> key_part("orders"), key_part("Größe")
+    ('orders', 'Gr__e_a150')
+    """
+    bare = re.sub(r"[^\w.-]", "_", name, flags=re.ASCII)
+    return bare if bare == name else f"{bare}_{digest(name)[:4]}"  # `a b` is not `a_b`
+
+
+_RESERVED = frozenset({
+    # `DISALLOWED_NAMES` of dagster: what no input and no output may be called, besides the keywords of Python
+    *keyword.kwlist, "arg_dict", "bool", "conf", "config", "context", "dict", "float", "input", "input_arg_dict", "int", "meta", "output",
+    "output_arg_dict", "str", "type",
+})  # fmt: skip
 
 
 def _tag(text: str) -> str:

@@ -108,3 +108,25 @@ def test_the_evaluator_requests_what_has_something_to_do(shop: World) -> None:
     shop.sql("insert into raw.orders values (2, 7)")
     (request,) = deployed.tick().run_requests
     assert {key.to_user_string() for key in request.asset_selection} == {"orders", "report"}
+
+
+@pytest.mark.parametrize("granularity", Granularity)
+def test_a_model_may_be_called_anything(world: World, granularity: Granularity) -> None:
+    world.sql('create table raw.orders as select 1 as "größe"')
+    world.write("models/s.yml", "sources: [{name: raw, tables: [{name: größe, identifier: orders}]}]")
+    called = {"int": "int_", "None": "None_", "__repository__": None, "default": None, "a b": "a_b_d456", "a_b": None}
+    for name in called:
+        world.model(name, "select * from {{ source('raw', 'größe') }}")
+        world.write(
+            f"models/{name}.yml",
+            f"models: [{{name: {name!r}, columns: [{{name: größe, data_tests: [unique]}}]}}]",
+        )
+    world.model("below", "select * from {{ ref('int') }} union all select * from {{ ref('a b') }}")
+    deployed = deploy(world, granularity=granularity)
+    first = deployed.run()
+    assert first.success
+    assert names(first, "ASSET_MATERIALIZATION") == {*(key or name for name, key in called.items()), "below"}
+    assert [each.passed for each in first.get_asset_check_evaluations()] == [True] * len(called)
+    second = deployed.run()
+    assert second.success
+    assert names(second, "ASSET_OBSERVATION") >= {"int_", "default", "below"}
