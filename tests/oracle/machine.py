@@ -153,9 +153,9 @@ class History(RuleBasedStateMachine):
     def edit_look(self, pick: int, look: int) -> None:
         self._pick(pick).cosmetic = look
 
-    @rule(pick=picks, kind=st.sampled_from(KINDS))
-    def rematerialize(self, pick: int, kind: str) -> None:
-        self._pick(pick).kind = kind
+    @rule(pick=picks, kind=picks)
+    def rematerialize(self, pick: int, kind: int) -> None:
+        self._pick(pick).kind = self.kinds[kind % len(self.kinds)]
 
     @rule(pick=picks, hours=st.sampled_from([0, 0, 2, 5]), updates_on=st.sampled_from(["any", "any", "all"]))
     def edit_policy(self, pick: int, hours: int, updates_on: str) -> None:
@@ -177,16 +177,16 @@ class History(RuleBasedStateMachine):
         name = self._pick(pick).name
         for kind in ("view", "table"):
             if self.oracle.query(
-                f"select 1 from information_schema.tables where table_name = '{name}' and table_schema = 'main' and table_type {'=' if kind == 'view' else '<>'} 'VIEW'"
+                f"select 1 from information_schema.tables where table_name = '{name}' and table_schema = '{self.warehouse.schema}' and table_type {'=' if kind == 'view' else '<>'} 'VIEW'"
             ):
-                self.oracle.execute(f"drop {kind} main.{name} {self.drop_behaviour}")
+                self.oracle.execute(f"drop {kind} {self.warehouse.schema}.{name} {self.drop_behaviour}")
 
     @rule(pick=picks, change=st.sampled_from(["insert", "update", "delete", "replace"]))
     def change_by_hand(self, pick: int, change: str) -> None:
         """Somebody else changes what a model left behind, which its child may be the only one to read."""
         name = self._pick(pick).name
         if not self.oracle.query(
-            f"select 1 from information_schema.tables where table_name = '{name}' and table_schema = 'main' and table_type <> 'VIEW'"
+            f"select 1 from information_schema.tables where table_name = '{name}' and table_schema = '{self.warehouse.schema}' and table_type <> 'VIEW'"
         ):
             return
         if change == "replace":
@@ -194,15 +194,15 @@ class History(RuleBasedStateMachine):
             self.replaced.add(name)
             return
         statements = {
-            "insert": f"insert into main.{name} (id, k, v) values (33, 0, 4)",
-            "update": f"update main.{name} set v = v + 1 where id = 1",
-            "delete": f"delete from main.{name} where id = 33",
+            "insert": f"insert into {self.warehouse.schema}.{name} (id, k, v) values (33, 0, 4)",
+            "update": f"update {self.warehouse.schema}.{name} set v = v + 1 where id = 1",
+            "delete": f"delete from {self.warehouse.schema}.{name} where id = 33",
         }
         self.oracle.execute(statements[change])
 
     def put_by_hand(self, name: str) -> None:
         """Put another table in the place of a model's, with the rows of the first source."""
-        self.oracle.execute(f"create or replace table main.{name} as select * from raw.{SOURCES[0]}")
+        self.oracle.execute(f"create or replace table {self.warehouse.schema}.{name} as select * from raw.{SOURCES[0]}")
 
     @rule(hours=st.sampled_from([1, 2, 4, 30, -3]))
     def move_clock(self, hours: int) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from tests.oracle.environments import EnvironmentsHistory
 from tests.oracle.increments import IncrementHistory, IncrementsOnPostgres
 from tests.oracle.machine import History
 from tests.oracle.on_postgres import PostgresHistory
@@ -9,18 +10,21 @@ from tests.oracle.standing import StandingHistory, StandingOnPostgres
 from tests.oracle.undeclared import FilesHistory, UndeclaredHistory, UndeclaredOnPostgres
 from tests.oracle.volatile import VolatileHistory, VolatileOnPostgres
 from tests.oracle.with_tests import TestedHistory
+from tests.oracle.writers import WritersHistory
 
 MACHINES: dict[type[History], int] = {
-    History: 200,
+    History: 100,
     TestedHistory: 200,
     UndeclaredHistory: 50,
     FilesHistory: 50,
     IncrementHistory: 50,
     StandingHistory: 50,
     VolatileHistory: 50,
+    EnvironmentsHistory: 20,
     PostgresHistory: 20,
     UndeclaredOnPostgres: 10,
     IncrementsOnPostgres: 10,
     StandingOnPostgres: 10,
     VolatileOnPostgres: 10,
+    WritersHistory: 10,
 }

@@ -40,8 +40,12 @@ class PostgresHistory(History):
     drop_behaviour = "cascade"  # views over it go, too
 
     def new_warehouse(self) -> Warehouse:
+        return warehouse_at(self.new_url())
+
+    def new_url(self) -> str:
+        """Return the URL of an empty database."""
         assert self.server is not None
-        return warehouse_at(self.server.database())
+        return self.server.database()
 
     def beside(self) -> Warehouse:
         assert isinstance(self.warehouse, PostgresWarehouse)
