@@ -9,8 +9,8 @@ from sao_dagster.core.inputs import InputKind, UndeclaredInput
 from sao_dagster.sql.builtin_functions import builtin_functions
 from sao_dagster.sql.reads import called_functions, named_fields
 
-OPERATOR, CAST = "operator ", "cast "
-"""What the names of inputs begin with that are operators and casts; a function has the bare name."""
+OPERATOR, CAST, OBJECT = "operator ", "cast ", "object "
+"""What the names of inputs begin with that are operators, casts, and other objects; a function has the bare name."""
 
 _ASKED_BY_WORDS = {
     "=": ("in", "case", "nullif", "using", "natural", "any", "all", "distinct"),
@@ -29,6 +29,8 @@ _BY_GRAMMAR = frozenset({
     "to_years", "to_months", "to_days", "to_hours", "to_minutes", "to_seconds", "similar_to_escape", "overlay", "position", "normalize",
 })  # fmt: skip
 _TEXTS = re.compile(r"'(?:[^']|'')*'|--[^\n]*")
+_WORDS = re.compile(r"\w+")
+_CAST_TO = re.compile(r"::\s*(?:\"?\w+\"?\s*\.\s*)?\"?(\w+)|\bas\s+(?:\"?\w+\"?\s*\.\s*)?\"?(\w+)\"?\s*\)")
 
 
 @dataclass(frozen=True)
@@ -40,12 +42,16 @@ class MadeFunctions:
         of_rows: Those that `t.f` calls where `t` has no column `f`.
         operators: Symbols of operators.
         casts: Casts, as `text as integer`; nothing in SQL has to say so for one to be made.
+        objects: Names of types, collations and text search objects, in lower case: they stand anywhere in SQL, in texts too.
+        row_types: Names of tables and views, in lower case, which are types where something is cast to them.
     """
 
     functions: frozenset[str] = frozenset()
     of_rows: frozenset[str] = frozenset()
     operators: frozenset[str] = frozenset()
     casts: frozenset[str] = frozenset()
+    objects: frozenset[str] = frozenset()
+    row_types: frozenset[str] = frozenset()
 
     def called_by(self, sql: str, dialect: str) -> tuple[UndeclaredInput, ...]:
         """Return what some SQL may call of it although it reads as if it called something else; sorted.
@@ -53,14 +59,24 @@ class MadeFunctions:
         >>> made = MadeFunctions(functions=frozenset({"upper", "vat"}), operators=frozenset({"<~>"}))
         >>> [each.name for each in made.called_by("select vat(x) from t where upper(a <~> b) = 'x'", "postgres")]
         ['operator <~>', 'upper']
+        >>> made = MadeFunctions(objects=frozenset({"mood"}), row_types=frozenset({"orders", "people"}))
+        >>> [each.name for each in made.called_by("select 'sad'::mood, null::people from orders", "postgres")]
+        ['object mood', 'object people']
         """
         own = (builtin_functions(dialect) or {}).keys()
-        found = self.functions & own & called_functions(sql, dialect)
+        found = self.functions & own
+        found = found & called_functions(sql, dialect) if found else found
         if self.of_rows:
             found |= self.of_rows & named_fields(sql, dialect)
         found |= self.functions & _BY_GRAMMAR
-        bare = _TEXTS.sub("''", sql).lower()
-        words = frozenset(re.findall(r"\w+", bare))
+        text = sql.lower()
+        if self.objects:
+            found |= {OBJECT + each for each in self.objects.intersection(_WORDS.findall(text))}
+        if self.row_types and ("::" in text or "cast" in text):
+            targets = {one or other for one, other in _CAST_TO.findall(text)}
+            found |= {OBJECT + each for each in self.row_types & targets}
+        bare = _TEXTS.sub("''", text)
+        words = frozenset(_WORDS.findall(bare))
 
         def asks(symbol: str) -> bool:
             return symbol in bare or not words.isdisjoint(_ASKED_BY_WORDS.get(symbol, ()))
@@ -74,7 +90,7 @@ class MadeFunctions:
         """Return whether there is any that SQL may call without saying so."""
         own = (builtin_functions(dialect) or {}).keys()
         takes_place = self.functions & own | self.functions & _BY_GRAMMAR or any(map(_is_symbol, self.functions))
-        return bool(takes_place or self.of_rows or self.operators or self.casts)
+        return bool(takes_place or self.of_rows or self.operators or self.casts or self.objects or self.row_types)
 
 
 def _is_symbol(name: str) -> bool:

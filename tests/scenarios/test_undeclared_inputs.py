@@ -338,3 +338,54 @@ def test_what_an_extension_brings_is_known_by_its_version(shelf: PostgresWorld) 
     shelf.sql("create extension pg_trgm")
     assert shelf.run().outcomes == {"m": "built: input_unknown"}
     assert shelf.run().built == set()
+
+
+def test_a_type_is_what_it_says(shelf: World) -> None:
+    shelf.sql(
+        "create type public.mood as enum ('bad', 'good')"
+        if shelf.warehouse == "postgres"
+        else "create type mood as enum ('bad', 'good')"
+    )
+    shelf.sql("create view raw.moods as select cast(enum_last(null::mood) as text) as best")
+    shelf.source("moods").model("m", "select cast(enum_last(null::mood) as text) as best from raw.shelf")
+    shelf.model("seen", "select best from {{ source('raw', 'moods') }}").run()
+    assert shelf.run().outcomes == {"m": "reused: no_new_data", "seen": "reused: no_new_data"}
+    shelf.sql(
+        "alter type public.mood add value 'great'"
+        if shelf.warehouse == "postgres"
+        else "drop type mood; create type mood as enum ('bad', 'good', 'great')"
+    )
+    assert news(shelf, "m") == ["function:object mood"]
+    assert shelf.rows("select best from main.seen") == shelf.rows("select best from raw.moods") == [("great",)]
+
+
+@duckdb_only
+def test_a_view_calls_what_has_the_name_now(shelf: World) -> None:
+    shelf.sql("create view raw.loud as select upper('a') as x").source("loud").model(
+        "m", "select x from {{ source('raw', 'loud') }}"
+    ).run()
+    shelf.sql("create macro upper(a) as a || '!'")
+    assert news(shelf) == ["source:raw.loud"]
+    assert shelf.rows("select x from main.m") == [("a!",)]
+
+
+@postgres_only
+@pytest.mark.parametrize(
+    ("made", "query", "then"),
+    [
+        ("create collation public.by (locale = 'C')", "select ascii(min(x collate public.by)) as x from (values ('a'), ('B')) as v(x)",
+         "drop collation public.by; create collation public.by (provider = icu, locale = 'en')"),
+        ("create text search configuration public.words (copy = simple)", "select to_tsvector('public.words', 'running')::text as x",
+         "drop text search configuration public.words; create text search configuration public.words (copy = english)"),
+        ("create table raw.shape (a int)", "select count(*) as x, to_jsonb(null::raw.shape) as j, jsonb_populate_record(null::raw.shape, '{\"b\": 1}')::text as r",
+         "alter table raw.shape add column b int"),
+    ],
+    ids=["collation", "text search configuration", "row of a table"],
+)  # fmt: skip
+def test_an_object_of_the_catalog_that_a_query_names(shelf: PostgresWorld, made: str, query: str, then: str) -> None:
+    shelf.sql(made).model("m", query).run()
+    assert shelf.run().outcomes == {"m": "reused: no_new_data"}
+    before = shelf.rows("select * from main.m")
+    shelf.sql(*then.split("; "))
+    assert [each.partition(" ")[0] for each in news(shelf)] == ["function:object"]
+    assert shelf.rows("select * from main.m") != before

@@ -12,6 +12,7 @@ from sao_dagster.core.data_version import DataVersion
 from sao_dagster.core.hashing import digest
 from sao_dagster.core.inputs import InputKind
 from sao_dagster.core.relations import Relation, RelationKey
+from sao_dagster.sql.made_functions import MadeFunctions
 from sao_dagster.sql.parsing import UnreadableSqlError, parse_one
 from sao_dagster.sql.reads import undeclared_reads
 from sao_dagster.sql.volatile import volatility
@@ -47,21 +48,25 @@ def content_version(row: Sequence[Any], columns: Columns, omitted: Collection[st
 
 
 class _Macro(NamedTuple):
-    """A macro, and database and schema of the view that calls it."""
+    """A macro or a type, and database and schema of the view that calls it."""
 
     name: str
     called_in: tuple[str, str]
 
 
 def view_sources(
-    relation: Relation, catalog: Catalog, functions: Callable[[Collection[str]], Mapping[str, FunctionInfo]]
+    relation: Relation,
+    catalog: Catalog,
+    functions: Callable[[Collection[str]], Mapping[str, FunctionInfo]],
+    made: MadeFunctions,
 ) -> ViewSources | None:
     """Return what a view shows, through views and macros, or None where that cannot be told.
 
     Args:
         relation: The view.
         catalog: What is in the warehouse.
-        functions: Returns the functions of those names that somebody made.
+        functions: Returns what somebody made, by name.
+        made: All that somebody made: a view calls what has the name of one of the engine's own now, not what had it when it was made.
     """
     found: dict[RelationKey, None] = {}
     definitions: dict[RelationKey | _Macro, str] = {}
@@ -75,7 +80,7 @@ def view_sources(
             if macro is None or macro.expiry is not None:
                 return None
             definitions[each] = macro.definition
-            below = [_below(query, each.called_in, catalog) for query in macro.queries]
+            below = [_below(query, each.called_in, catalog, made) for query in macro.queries]
         else:
             info = catalog.get(each)
             if info is None:
@@ -84,7 +89,7 @@ def view_sources(
                 found[each] = None
                 continue
             definitions[each] = without_quotes(info.definition or "")
-            below = [_below(_query_of(info.definition or ""), each[:2], catalog)]
+            below = [_below(_query_of(info.definition or ""), each[:2], catalog, made)]
         for reads in below:
             if reads is None:
                 return None
@@ -123,9 +128,11 @@ def _query_of(definition: str) -> str:
     return definition if query is None else query.sql(dialect="duckdb")
 
 
-def _below(query: str, place: tuple[str, str], catalog: Catalog) -> list[RelationKey | _Macro] | None:
-    """Return the relations that a query reads, and the names of macros; None for files, the catalog, and what changes by itself."""
-    reads = list(_reads(query, place, catalog))
+def _below(
+    query: str, place: tuple[str, str], catalog: Catalog, made: MadeFunctions
+) -> list[RelationKey | _Macro] | None:
+    """Return the relations that a query reads, and the names of macros and types; None for files, the catalog, and what changes by itself."""
+    reads = [*_reads(query, place, catalog), *(_Macro(each.name, place) for each in made.called_by(query, "duckdb"))]
     known = [each for each in reads if each is not None]
     return None if len(known) < len(reads) or volatility(query, "duckdb").is_volatile else known
 

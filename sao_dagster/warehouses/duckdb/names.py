@@ -9,7 +9,8 @@ import duckdb
 from sao_dagster.core.hashing import JSON, digest
 from sao_dagster.core.inputs import UndeclaredInput
 from sao_dagster.core.policy import Expiry
-from sao_dagster.core.relations import Relation, RelationKey, folded
+from sao_dagster.core.relations import Relation, RelationKey, folded, quote
+from sao_dagster.sql.made_functions import OBJECT
 from sao_dagster.warehouses.protocol import FunctionInfo
 
 
@@ -53,7 +54,7 @@ def relation_keys(table: UndeclaredInput, database: str, schema: str) -> tuple[R
 
 
 def functions(cursor: duckdb.DuckDBPyConnection, names: Collection[str]) -> dict[str, FunctionInfo]:
-    """Return what the macros of those names do, and the extensions that functions of those names come from.
+    """Return what the macros of those names do, the extensions that functions of those names come from, and what types are.
 
     Not functions in Python, whose code the catalog does not have, nor table functions of extensions, which read what they like.
     """
@@ -78,8 +79,26 @@ def functions(cursor: duckdb.DuckDBPyConnection, names: Collection[str]) -> dict
             opaque.add(name)
         elif stability == "VOLATILE":
             expiries[name] = Expiry.HOUR
-    return {
+    found = {
         name: FunctionInfo(digest(each), tuple(queries.get(name, ())), expiries.get(name))
         for name, each in known.items()
         if name not in opaque
     }
+    return {**found, **_types(cursor, names)}
+
+
+def _types(cursor: duckdb.DuckDBPyConnection, names: Collection[str]) -> dict[str, FunctionInfo]:
+    """Return what types of the user's own are, by names as `MadeFunctions.called_by` has them."""
+    wanted = [name.removeprefix(OBJECT) for name in names if name.startswith(OBJECT)]
+    if not wanted:
+        return {}
+    rows = cursor.execute(
+        "select lower(type_name), database_name, schema_name, type_name from duckdb_types() "
+        "where not internal and list_contains($1, lower(type_name)) order by all",
+        [wanted],
+    ).fetchall()
+    known: dict[str, list[JSON]] = {}
+    for name, *parts in rows:
+        place = ".".join(map(quote, parts))
+        known.setdefault(name, []).append([place, str(cursor.execute(f"select typeof(null::{place})").fetchone())])
+    return {OBJECT + name: FunctionInfo(digest(each)) for name, each in known.items()}

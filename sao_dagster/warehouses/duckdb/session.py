@@ -13,6 +13,7 @@ import time
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
+from functools import cache
 from pathlib import Path
 
 import duckdb
@@ -38,7 +39,7 @@ from sao_dagster.warehouses.protocol import (
     RelationInfo,
     Session,
 )
-from sao_dagster.warehouses.shared.contents import ContentReader, CountedTable
+from sao_dagster.warehouses.shared.contents import ContentReader, CountedTable, ViewSources
 from sao_dagster.warehouses.shared.incremental import Statements, add_increment, by_name
 from sao_dagster.warehouses.shared.names import literal, sql_name
 from sao_dagster.warehouses.shared.native import NativeMaterializer
@@ -233,9 +234,13 @@ class DuckDBSession(Session):
             return functions(cursor, names)
 
     def made_functions(self) -> MadeFunctions:
-        """Return the names of all macros, and of functions that Python registered; a macro may be called `+`."""
-        rows = self.query("select function_name from duckdb_functions() where not internal").rows
-        return MadeFunctions(frozenset(name.lower() for (name,) in rows))
+        """Return the names of all macros and types, and of functions that Python registered; a macro may be called `+`."""
+        functions = self.query("select function_name from duckdb_functions() where not internal").rows
+        types = self.query("select type_name from duckdb_types() where not internal").rows
+        return MadeFunctions(
+            functions=frozenset(name.lower() for (name,) in functions),
+            objects=frozenset(name.lower() for (name,) in types),
+        )
 
     def has_schema(self, database: str | None, schema: str) -> bool:
         """Return whether a schema is there."""
@@ -292,9 +297,12 @@ class DuckDBSession(Session):
                 found[tables[number]] = content_version(row, catalog[key].columns, omitted)
             return found
 
-        return ContentReader(catalog, lambda relation: view_sources(relation, catalog, self.functions), read).versions(
-            omit, seconds
-        )
+        made = cache(self.made_functions)  # asked for where there is a view
+
+        def shown(view: Relation) -> ViewSources | None:
+            return view_sources(view, catalog, self.functions, made())
+
+        return ContentReader(catalog, shown, read).versions(omit, seconds)
 
     def keep_rows(self, relation: Relation, sql: str, *, as_view: bool) -> None:
         """Put the rows of a query into a table or view, in place of what is there."""

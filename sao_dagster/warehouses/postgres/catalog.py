@@ -9,6 +9,7 @@ from psycopg import Connection
 
 from sao_dagster.core.inputs import InputKind
 from sao_dagster.core.relations import RelationKey
+from sao_dagster.sql.made_functions import OBJECT, MadeFunctions
 from sao_dagster.sql.reads import undeclared_reads
 from sao_dagster.sql.volatile import volatility
 from sao_dagster.warehouses.postgres.build_ids import BuildIds
@@ -18,6 +19,8 @@ from sao_dagster.warehouses.postgres.made import (
     MADE_CAST,
     MADE_OPERATOR,
     REPLACED,
+    made_functions,
+    named_objects,
     of_extension,
 )
 from sao_dagster.warehouses.protocol import Catalog, Constraints, RelationInfo
@@ -162,6 +165,7 @@ def view_sources(connection: Connection[Any], views: Collection[RelationKey]) ->
         """.encode(),
         [[view[1] for view in views], [view[2] for view in views]],
     ).fetchall()
+    made = made_functions(connection) if rows else MadeFunctions()
     tables: dict[RelationKey, set[RelationKey]] = {}
     definitions: dict[RelationKey, list[tuple[RelationKey, str]]] = {}
     opaque = set()
@@ -172,7 +176,11 @@ def view_sources(connection: Connection[Any], views: Collection[RelationKey]) ->
                 opaque.add(key)
             tables.setdefault(key, set()).add(below)
             continue
-        definitions.setdefault(key, []).append((below, definition))
+        objects = [each.name for each in made.called_by(definition, "postgres") if each.name.startswith(OBJECT)]
+        known = named_objects(connection, objects)
+        definitions.setdefault(key, []).append(
+            (below, " ".join([definition, *(known[each].definition for each in objects)]))
+        )
         if calls or _is_opaque(definition):
             opaque.add(key)
     return {

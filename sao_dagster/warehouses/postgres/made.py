@@ -8,7 +8,7 @@ from typing import Any
 from psycopg import Connection
 
 from sao_dagster.core.hashing import JSON, digest
-from sao_dagster.sql.made_functions import CAST, OPERATOR, MadeFunctions
+from sao_dagster.sql.made_functions import CAST, OBJECT, OPERATOR, MadeFunctions
 from sao_dagster.warehouses.protocol import FunctionInfo
 
 FIRST_OF_USERS = 16384  # smaller object ids are those of the server's own catalog
@@ -17,6 +17,14 @@ FIRST_OF_USERS = 16384  # smaller object ids are those of the server's own catal
 def of_extension(catalog: str, alias: str) -> str:
     """Return a condition for objects that an extension brought."""
     return f"exists (select from pg_depend d where d.classid = '{catalog}'::regclass and d.objid = {alias}.oid and d.deptype = 'e')"
+
+
+def extension_of(catalog: str, alias: str) -> str:
+    """Return an expression for the extension that brought an object, with its version; null where none did."""
+    return (
+        "(select e.extname || ' ' || e.extversion from pg_depend d join pg_extension e on e.oid = d.refobjid "
+        f"where d.objid = {alias}.oid and d.classid = '{catalog}'::regclass and d.refclassid = 'pg_extension'::regclass and d.deptype = 'e')"
+    )
 
 
 # What `initdb` made last has the greatest transaction of it. One of the server's own functions that was written later is another one, unless
@@ -32,17 +40,31 @@ MADE_OPERATOR = f"""(o.oid >= {FIRST_OF_USERS} and not ({of_extension("pg_operat
 MADE_CAST = f"""(c.oid >= {FIRST_OF_USERS} and not ({of_extension("pg_cast", "c")}
     and greatest(c.castsource, c.casttarget) >= {FIRST_OF_USERS}))"""
 _CAST_NAME = "format_type(c.castsource, null) || ' as ' || format_type(c.casttarget, null)"
+_OBJECTS = f"""
+    select lower(t.typname) as name, t.typtype = 'c' and c.relkind <> 'c' as is_row, concat_ws(' ', 'type', t.oid, t.typtype, t.typnotnull,
+        t.typdefault, format_type(t.typbasetype, t.typtypmod), t.typcollation, {extension_of("pg_type", "t")},
+        (select string_agg(e.enumlabel, ',' order by e.enumsortorder) from pg_enum e where e.enumtypid = t.oid),
+        (select string_agg(pg_get_constraintdef(k.oid), ',' order by k.conname) from pg_constraint k where k.contypid = t.oid),
+        (select string_agg(concat_ws(':', a.attname, a.atttypid, a.atttypmod), ',' order by a.attnum) from pg_attribute a
+            where a.attrelid = t.typrelid and a.attnum > 0 and not a.attisdropped)) as definition
+    from pg_type t left join pg_class c on c.oid = t.typrelid
+    where t.oid >= {FIRST_OF_USERS} and t.typelem = 0 and t.typtype <> 'p' and t.typnamespace <> 'information_schema'::regnamespace
+    union all
+    select lower(l.collname), false, concat_ws(' ', 'collation', to_jsonb(l) - 'collowner')
+    from pg_collation l where l.oid >= {FIRST_OF_USERS} and l.collnamespace <> 'pg_catalog'::regnamespace
+    union all
+    select lower(f.cfgname), false, concat_ws(' ', 'configuration', f.cfgparser, (select string_agg(
+        concat_ws(':', m.maptokentype, m.mapseqno, d.dictname, d.dicttemplate, d.dictinitoption), ',' order by m.maptokentype, m.mapseqno)
+        from pg_ts_config_map m join pg_ts_dict d on d.oid = m.mapdict where m.mapcfg = f.oid))
+    from pg_ts_config f where f.oid >= {FIRST_OF_USERS}
+    union all
+    select lower(d.dictname), false, concat_ws(' ', 'dictionary', d.dicttemplate, d.dictinitoption)
+    from pg_ts_dict d where d.oid >= {FIRST_OF_USERS}
+"""
+"""Types, collations and text search objects that somebody made, and what they are; a type that only a table has `is_row`."""
 _TAKES_ROW = """p.prokind <> 'p' and p.pronargs >= 1 and p.pronargs - p.pronargdefaults <= 1 and exists (select from pg_type t
     left join pg_type base on base.oid = t.typbasetype where t.oid = p.proargtypes[0] and 'c' in (t.typtype, base.typtype)
     or t.oid = p.proargtypes[0] and t.typtype = 'p')"""
-
-
-def extension_of(catalog: str, alias: str) -> str:
-    """Return an expression for the extension that brought an object, with its version; null where none did."""
-    return (
-        "(select e.extname || ' ' || e.extversion from pg_depend d join pg_extension e on e.oid = d.refobjid "
-        f"where d.objid = {alias}.oid and d.classid = '{catalog}'::regclass and d.refclassid = 'pg_extension'::regclass and d.deptype = 'e')"
-    )
 
 
 def made_functions(connection: Connection[Any]) -> MadeFunctions:
@@ -52,11 +74,16 @@ def made_functions(connection: Connection[Any]) -> MadeFunctions:
     ).fetchall()
     operators = connection.execute(f"select distinct o.oprname from pg_operator o where {MADE_OPERATOR}".encode())
     casts = connection.execute(f"select distinct {_CAST_NAME} from pg_cast c where {MADE_CAST}".encode())
+    objects = connection.execute(
+        f"select name, bool_and(is_row) from ({_OBJECTS}) as o group by name".encode()
+    ).fetchall()
     return MadeFunctions(
         frozenset(name for name, _ in functions),
         frozenset(name for name, takes_row in functions if takes_row),
         frozenset(name for (name,) in operators),
         frozenset(name for (name,) in casts),
+        frozenset(name for name, is_row in objects if not is_row),
+        frozenset(name for name, is_row in objects if is_row),
     )
 
 
@@ -96,3 +123,15 @@ def operators_and_casts(connection: Connection[Any], names: Collection[str]) -> 
         for name, each in known.items()
         if name not in opaque
     }
+
+
+def named_objects(connection: Connection[Any], names: Collection[str]) -> dict[str, FunctionInfo]:
+    """Return what types, collations and text search objects are, by names as `MadeFunctions.called_by` has them."""
+    wanted = [name.removeprefix(OBJECT) for name in names if name.startswith(OBJECT)]
+    if not wanted:
+        return {}
+    rows = connection.execute(
+        f"select name, array_agg(definition order by definition) from ({_OBJECTS}) as o where name = any(%s) group by name".encode(),
+        [wanted],
+    ).fetchall()
+    return {OBJECT + name: FunctionInfo(digest(definitions)) for name, definitions in rows}

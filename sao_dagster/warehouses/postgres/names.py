@@ -10,7 +10,7 @@ from psycopg import Connection
 from sao_dagster.core.hashing import JSON, digest
 from sao_dagster.core.inputs import UndeclaredInput
 from sao_dagster.core.relations import Relation
-from sao_dagster.warehouses.postgres.made import MADE, extension_of, operators_and_casts
+from sao_dagster.warehouses.postgres.made import MADE, extension_of, named_objects, operators_and_casts
 from sao_dagster.warehouses.protocol import FunctionInfo
 
 
@@ -63,4 +63,4 @@ def functions(connection: Connection[Any], names: Collection[str]) -> dict[str, 
     found = {
         name: FunctionInfo(digest(each), tuple(queries[name])) for name, each in known.items() if name not in opaque
     }
-    return {**found, **operators_and_casts(connection, names)}
+    return {**found, **operators_and_casts(connection, names), **named_objects(connection, names)}
