@@ -225,7 +225,7 @@ def test_a_value_in_json_may_be_null() -> None:
 
 
 TIMES = TableFacts(
-    (("at", "timestamp"), ("s", "text"), ("n", "integer")),
+    (("at", "timestamp"), ("s", "text"), ("n", "integer"), ("p", "pair")),
     tuple(Fact(FactKind.NOT_NULL, "t", (each,), "given") for each in ("at", "s", "n")),
 )
 
@@ -253,6 +253,7 @@ TIMES = TableFacts(
         ('select n from "T"', "-"),  # another table
         ("select current_schema as x from t", "-"),  # null where the search path leads nowhere
         ("select q.x from (values (1, 2)) q(x) cross join t", "!{1}"),
+        ("select distinct p, 1 as one from t where p is null", "#, !{1}"),  # records of nulls, and null itself
     ],
 )
 def test_functions_of_postgres(query: str, expected: str) -> None:

@@ -305,3 +305,16 @@ def test_a_plan_foresees_proofs(shop: World) -> None:
     shop.run("orders customers")
     planned, _ = runner.plan(select(runner.project))
     assert planned.tests["unique_joined_order_id"].outcome.value == "proven"
+
+
+@pytest.mark.warehouse("duckdb")
+def test_a_table_that_is_named_without_its_schema_is_not_the_one_of_another_schema(shop: World) -> None:
+    shop.sql(
+        "create table raw.codes (code int primary key)",
+        "insert into raw.codes values (1)",
+        "create table main.codes as select 1 as code union all select 1",
+    )
+    shop.write("models/more.yml", "sources: [{name: raw2, schema: raw, tables: [{name: codes}]}]")
+    shop.model("picked", "select code from codes where code in (select code from {{ source('raw2', 'codes') }})")
+    shop.write("models/picked.yml", "models: [{name: picked, columns: [{name: code, data_tests: [unique]}]}]")
+    assert shop.run("picked").tests["unique_picked_code"] == "ran: fail"

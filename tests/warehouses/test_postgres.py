@@ -323,6 +323,17 @@ def test_a_view_is_versioned_by_the_tables_it_shows(world: PostgresWorld) -> Non
     assert all(before[relation] != after[relation] for relation in relations[:3])
 
 
+def test_a_record_of_nulls_is_no_null_to_a_constraint(world: PostgresWorld) -> None:
+    world.sql(
+        "create type raw.pair as (a int, b int)",
+        "create domain raw.couple as raw.pair",
+        "create table raw.pairs (id int not null, p raw.pair not null, c raw.couple not null, l raw.pair[] not null)",
+    )
+    with world.runner().warehouse.session() as session:
+        found = {key[2]: set(columns) for key, columns in session.constraints().not_null.items()}
+    assert found["pairs"] == {"id", "l"}
+
+
 def test_reading_stays_within_its_time(world: PostgresWorld) -> None:
     world.sql("create view raw.slow as select pg_sleep(30)::text as x", "create table raw.quick as select 1 as x")
     world.sql("create materialized view raw.big as select i, md5(i::text) as h from generate_series(1, 300000) t(i)")

@@ -304,7 +304,12 @@ def _is(block: QueryBlock, node: exp.Is, holds: bool) -> Effects:
         column = block.intern(node.this)
         if not holds:
             return Effects({column: proof})
-        return Effects(nulls={column: proof}, never=block.rows.not_null_proof(column))
+        never = block.rows.not_null_proof(column)
+        several = block.rows.type_of(column).kind in (
+            Kind.NESTED,
+            Kind.OTHER,
+        )  # PostgreSQL's records of nulls are null, too
+        return Effects(nulls={} if several else {column: proof}, never=never)
     if isinstance(other, exp.Boolean):
         return effects(block, node.this, holds=bool(other.this)) if holds else Effects()
     return Effects()

@@ -58,7 +58,8 @@ def read_catalog(connection: Connection[Any], build_ids: BuildIds) -> Catalog:
 def read_constraints(connection: Connection[Any]) -> Constraints:
     """Return what the database enforces: not null, and unique indexes over whole columns and all rows; and what users redefined.
 
-    What an extension brings for types of its own takes the place of nothing.
+    What an extension brings for types of its own takes the place of nothing. A record of nulls is no null to a constraint, and is one to
+    `is null`.
     """
     tables = (
         f"select c.oid, array[{_KEY}] as key from pg_class c join pg_namespace n on n.oid = c.relnamespace "
@@ -67,7 +68,9 @@ def read_constraints(connection: Connection[Any]) -> Constraints:
     columns = "array_agg(a.attname::text order by a.attnum)"
     not_null = connection.execute(
         f"select t.key, {columns} from ({tables}) t join pg_attribute a on a.attrelid = t.oid "
-        f"where a.attnotnull and a.attnum > 0 and not a.attisdropped group by t.key".encode()
+        f"join pg_type y on y.oid = a.atttypid left join pg_type b on b.oid = y.typbasetype "
+        f"where a.attnotnull and a.attnum > 0 and not a.attisdropped and 'c' not in (y.typtype, coalesce(b.typtype, 'b')) "
+        f"group by t.key".encode()
     ).fetchall()
     unique: dict[RelationKey, list[tuple[str, ...]]] = {}
     for key, names in connection.execute(
