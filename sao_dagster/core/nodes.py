@@ -16,7 +16,7 @@ from typing import Any, ClassVar, Protocol
 from sao_dagster.core.connection import ConnectionSettings
 from sao_dagster.core.data_version import DataVersion
 from sao_dagster.core.hashing import JSON, digest
-from sao_dagster.core.inputs import UndeclaredInput
+from sao_dagster.core.inputs import UndeclaredInput, answers_id
 from sao_dagster.core.policy import AtTime, Expiry, RefreshPolicy
 from sao_dagster.core.proofs import Assertion
 from sao_dagster.core.relations import Relation
@@ -274,6 +274,13 @@ class RunTemplate(Protocol):
         """
 
 
+class AskingTemplate(Protocol):
+    """The template of a data test that asks the warehouse for what its SQL is made of."""
+
+    def answers(self, asking: Asking, now: datetime) -> DataVersion | None:
+        """Return the version of what it asks and gets at a time (UTC), and of the SQL that follows; None where that cannot be known."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Node:
     """What models and seeds have in common.
@@ -472,7 +479,8 @@ class DataTest:
         tested: The model, seed or source it belongs to; the last thing it reads, for a singular test.
         column: The column it is about, if it is about one.
         sql: Selects the failing rows; `where` and `limit` are applied.
-        template: Renders that anew in each run, where it depends on the run.
+        template: Renders that anew in each run, where it depends on the run or on the warehouse.
+        asks: Says what its template asks of the warehouse; None where it asks for nothing.
         reads: All nodes and sources it reads.
         version: Fingerprint of the SQL and of the settings that turn rows into a verdict, by `CODE_SCHEME`.
         fail_calc: The aggregate over the failing rows that gives the number of failures.
@@ -495,6 +503,7 @@ class DataTest:
     reads: tuple[str, ...]
     version: str
     template: RunTemplate | None = field(default=None, compare=False)
+    asks: AskingTemplate | None = field(default=None, compare=False)
     column: str | None = None
     severity: Severity = Severity.ERROR
     fail_calc: str = "count(*)"
@@ -518,5 +527,11 @@ class DataTest:
 
     @property
     def inputs(self) -> tuple[str, ...]:
-        """All that its verdict depends on: what it reads, and what it reads without saying so."""
-        return (*self.reads, *(each.id for each in self.undeclared))
+        """All that its verdict depends on: what it reads, what it reads without saying so, and what its template gets when it asks."""
+        asked = () if self.asks is None else (self.answers_id,)
+        return (*self.reads, *(each.id for each in self.undeclared), *asked)
+
+    @property
+    def answers_id(self) -> str:
+        """The id of what its template gets when it asks the warehouse."""
+        return answers_id(f"test.{self.name}")

@@ -13,7 +13,8 @@ from sao_dagster.core.decide_test import TestDecision, TestOutcome, TestReason, 
 from sao_dagster.core.evidence import Evidence
 from sao_dagster.core.explain import describe_refuted
 from sao_dagster.core.hashing import JSON, digest
-from sao_dagster.core.nodes import CODE_SCHEME, DataTest, Materialized
+from sao_dagster.core.inputs import is_answers
+from sao_dagster.core.nodes import CODE_SCHEME, DataTest, Materialized, NodeError
 from sao_dagster.core.project import Project
 from sao_dagster.core.reasons import Mode
 from sao_dagster.core.records import TestRecord, Verdict
@@ -156,6 +157,7 @@ class TestSteps:
         run.run_facts.refresh_stale(Selection((), tuple(test.name for test in step.tests), ()))
         versions: dict[str, dict[str, DataVersion | None]] = {}
         for test in step.tests:
+            run.run_facts.ask_test(test, now)
             versions[test.name] = run.run_facts.facts.versions_tested(run.project, test)
             decision = self._decide(test, versions[test.name], now)
             if decision.outcome is TestOutcome.RAN:
@@ -175,8 +177,12 @@ class TestSteps:
             results.append(self._tell(self._result(answer, to_run[answer.test.name])))
         if run.store is not None:
             run.run_facts.sync(step.node, exact=True)
+            for record in records:
+                run.run_facts.ask_test(run.project.tests[record.test], now)
             readers = Selection((), tuple(each.test for each in records), ())
-            unproven = run.run_facts.unproven({each for test in records for each in test.inputs}, readers)
+            unproven = run.run_facts.unproven(
+                {each for test in records for each in test.inputs if not is_answers(each)}, readers
+            )
             kept = [
                 each
                 for each in records
@@ -191,7 +197,10 @@ class TestSteps:
         """Return a test as this run sees it."""
         if test.template is None:
             return test
-        return replace(test, sql=test.template.text(self.run.session, self.run.run_id, self.run.started_at))
+        try:
+            return replace(test, sql=test.template.text(self.run.session, self.run.run_id, self.run.started_at))
+        except Exception as error:  # noqa: BLE001 - templates may raise anything; it is this test that has the error
+            return replace(test, error=NodeError.of(error, test.location))
 
     def _decide(self, test: DataTest, versions: Mapping[str, DataVersion | None], now: datetime) -> TestDecision:
         run = self.run

@@ -11,11 +11,12 @@ import time
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import date, datetime, timezone, tzinfo
+from itertools import filterfalse
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from sao_dagster.core.data_version import DataVersion, build_version, columns_version, loaded_at_version
 from sao_dagster.core.facts import Existence, Facts, Unsettled
-from sao_dagster.core.inputs import InputKind, answers_id, is_undeclared
+from sao_dagster.core.inputs import InputKind, answers_id, is_answers, is_undeclared
 from sao_dagster.core.nodes import CompiledSql, DataTest, Materialized, Model, Node, Source, is_source
 from sao_dagster.core.project import Project
 from sao_dagster.core.records import BuildRecord
@@ -102,7 +103,8 @@ def observe(
     started = time.perf_counter()
     give_up = time.monotonic() + budget_seconds
     facts, sequence = stored_facts(project, selection, store, session)
-    read = _inputs(project, selection, StandingFailures.of(project, selection, facts).tests)
+    standing = StandingFailures.of(project, selection, facts).tests
+    read = _inputs(project, selection, standing)
     stamp = session.stamp() if capabilities.stamp else None
     kept = store.contents(project.environment, stamp) if stamp else {}
     reader = _CachedContents(session, session.catalog(), dict(kept), give_up)
@@ -148,6 +150,9 @@ def observe(
             versions[answers_id(name)] = (
                 node.compiler.answers(session, now).version if time.monotonic() < give_up else None
             )
+    for test in (*(project.tests[name] for name in selection.tests), *standing):
+        if test.asks is not None and test.name in facts.test_records:
+            versions[test.answers_id] = test.asks.answers(session, now) if time.monotonic() < give_up else None
     if stamp and reader.known != kept:
         store.keep_contents(project.environment, stamp, reader.known)
     store.note_versions(
@@ -303,7 +308,7 @@ def _inputs(project: Project, selection: Selection, failed: Iterable[DataTest]) 
         else:
             found.update(project.graph.inputs(name).data)
     for test in (*(project.tests[name] for name in selection.tests), *failed):
-        for read in test.inputs:
+        for read in filterfalse(is_answers, test.inputs):
             node = project.nodes.get(read)
             holds = node is None or node.materialized.holds_data
             found.update((read,) if holds else project.graph.inputs(read).data)

@@ -12,7 +12,7 @@ from typing import TypeVar
 from sao_dagster.core.data_version import DataVersion, columns_version
 from sao_dagster.core.facts import Existence
 from sao_dagster.core.inputs import answers_id
-from sao_dagster.core.nodes import Answers, Model, Node, is_source
+from sao_dagster.core.nodes import Answers, DataTest, Model, Node, is_source
 from sao_dagster.core.project import Project
 from sao_dagster.core.records import BuildRecord, TestRecord
 from sao_dagster.core.relations import Relation, RelationKey
@@ -184,6 +184,11 @@ class RunFacts:
         found = node.compiler.answers(self._session, now)
         self._versions[answers_id(node.name)] = found.version
         return found
+
+    def ask_test(self, test: DataTest, now: datetime) -> None:
+        """Know for decisions what the template of a data test gets when it asks the warehouse now (UTC)."""
+        if test.asks is not None:
+            self._versions[test.answers_id] = test.asks.answers(self._session, now)
 
     def forget_answers(self, node: Node) -> None:
         """Note that nobody knows what the template of a model got."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from sao_dagster import select
 from tests.world import World, on_each_warehouse
 
 pytestmark = on_each_warehouse
@@ -143,3 +144,76 @@ def test_a_table_that_is_named_by_an_answer_is_not_known(shop: World) -> None:
         "select count(*) as n from {{ from_.rows[0][0] if from_ else 'raw.orders' }}",
     ).run()
     assert rebuilt(shop) == "reused: no_new_data"
+
+
+COUNTED = "{% set found = run_query('select count(*) from raw.orders') %}"
+IN_TEST = COUNTED + "select id from {{ ref('m') }} where id > {{ found.rows[0][0] if execute else 0 }}"
+
+
+def verdicts(world: World) -> list[str]:
+    return sorted(world.run().tests.values())
+
+
+def test_what_a_test_asked_is_an_input_of_its_verdict(shop: World) -> None:
+    shop.model("m", "select 2 as id").write("tests/few.sql", IN_TEST)
+    assert verdicts(shop) == ["ran: fail"], "there is one order"
+    shop.sql("insert into raw.orders values (2, 'fr')")
+    assert verdicts(shop) == ["ran: pass"]
+    assert verdicts(shop) == ["reused: pass"]
+    shop.sql("delete from raw.orders where id = 2")
+    plan, _ = shop.runner().plan(select(shop.runner().project))
+    assert plan.tests["few"].evidence == {"inputs": ["answer:test.few"]}
+    assert verdicts(shop) == ["ran: fail"]
+
+
+def test_the_template_of_a_test_that_asks_counts_with_the_macros_that_it_reaches(shop: World) -> None:
+    macro = (
+        "{% macro most() %}{{ return(run_query('select max(id) from raw.orders').rows[0][0] + NUMBER) }}{% endmacro %}"
+    )
+    shop.write("macros/most.sql", macro.replace("NUMBER", "1"))
+    shop.model("m", "select 2 as id")
+    shop.write("tests/few.sql", "select id from {{ ref('m') }} where id > {{ most() if execute else 0 }}")
+    assert verdicts(shop) == ["ran: pass"]
+    assert verdicts(shop) == ["reused: pass"]
+    shop.write("macros/most.sql", macro.replace("NUMBER", "0"))
+    assert verdicts(shop) == ["ran: fail"]
+
+
+def test_a_generic_test_may_ask_for_columns(shop: World) -> None:
+    shop.write(
+        "macros/none_null.sql",
+        "{% test none_null(model) %}{% set found = adapter.get_columns_in_relation(model) %}"
+        "select * from {{ model }} where false {% for each in found %}or {{ each.quoted }} is null {% endfor %}{% endtest %}",
+    )
+    shop.model("m", "select id from {{ source('raw', 'orders') }}")
+    shop.write("models/m.yml", "models: [{name: m, data_tests: [none_null]}]")
+    assert verdicts(shop) == ["ran: pass"]
+    assert verdicts(shop) == ["reused: pass"]
+    shop.model("m", "select id, cast(null as int) as more from {{ source('raw', 'orders') }}")
+    assert verdicts(shop) == ["ran: fail"]
+
+
+def test_a_test_that_asks_and_follows_the_clock_runs_when_that_has_moved(shop: World) -> None:
+    shop.model("m", "select 1 as id").write(
+        "tests/now.sql", IN_TEST + " and cast(current_timestamp as varchar) is not null"
+    )
+    assert verdicts(shop) == ["ran: pass"]
+    assert verdicts(shop) == ["reused: pass"]
+    assert verdicts(shop.wait(hours=1)) == ["ran: pass"]
+
+
+def test_a_test_that_asks_what_is_more_than_a_query_runs_each_time(shop: World) -> None:
+    shop.sql("create table raw.log as select 0 as id")
+    act = "{% if execute %}{% do run_query('insert into raw.log values (1)') %}{% endif %}"
+    shop.model("m", "select 1 as id").write("tests/acts.sql", act + "select id from {{ ref('m') }} where id > 1")
+    assert verdicts(shop) == verdicts(shop) == ["ran: pass"]
+    assert shop.rows("select count(*) from raw.log") == [(3,)], "once in each run, and nobody asks it to decide"
+
+
+def test_a_test_whose_template_fails_in_the_run_is_one_test_that_could_not_run(shop: World) -> None:
+    shop.model("m", "select 1 as id")
+    shop.write(
+        "tests/bad.sql", "{% do run_query('select no_such_column from raw.orders') %}select id from {{ ref('m') }}"
+    )
+    shop.write("tests/good.sql", "select id from {{ ref('m') }} where id > 1")
+    assert verdicts(shop) == ["ran: error", "ran: pass"]

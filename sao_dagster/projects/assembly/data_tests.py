@@ -2,23 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from functools import cached_property
 from typing import Any
 
+from sao_dagster.core.data_version import DataVersion
 from sao_dagster.core.hashing import digest
+from sao_dagster.core.inputs import UndeclaredInput
 from sao_dagster.core.nodes import CODE_SCHEME, Asking, DataTest, Materialized, NodeError, Source, is_source
-from sao_dagster.core.policy import Expiry
+from sao_dagster.core.policy import Expiry, Volatile, soonest
 from sao_dagster.core.project import unknown
 from sao_dagster.core.proofs import Assertion
-from sao_dagster.errors import Location, NeedsConnectionError, ProjectError, RenderError, UnsupportedError
+from sao_dagster.errors import Location, NeedsConnectionError, ProjectError, RenderError, SaoError
 from sao_dagster.projects.assembly.assertions import assertion_of
-from sao_dagster.projects.assembly.drafts import Drafts, Template, TemplateCte
+from sao_dagster.projects.assembly.drafts import Draft, Drafts, Template, TemplateCte
 from sao_dagster.projects.assembly.undeclared import UndeclaredReads
 from sao_dagster.projects.config import TestConfig, checked
 from sao_dagster.projects.declarations import TestDeclaration, merge_layers
+from sao_dagster.projects.templates.answers import NotedAnswers
 from sao_dagster.projects.templates.context_objects import RelationValue
 from sao_dagster.projects.templates.jinja import BUILTINS
 from sao_dagster.projects.templates.render import Render, RenderSubject, RenderTrace, TemplateContext
@@ -136,34 +139,46 @@ class TestAssembly:
             )
         dialect = self.drafts.declared.dialect
         ephemerals = () if template is None else self.drafts.ephemerals(reads, name)
-        sql = _finished(sql, self.drafts.ctes(ephemerals), config.limit, dialect)
-        if template is not None and (trace.needs_run or any(each.others for each in ephemerals)):
-            template = replace(template, ctes=self.drafts.template_ctes(ephemerals))
-            variants = [
-                (template.sql(run, self.drafts.ctes(ephemerals, n)), expiry)
-                for n, (run, expiry) in enumerate(OTHER_RUNS)
-            ]
+        asks: TestTemplate | None = None
+        others: tuple[UndeclaredInput, ...] = ()
+        if template is not None and trace.needs_connection:  # its SQL is known in a run
+            asks = template = replace(
+                template, ctes=self.drafts.template_ctes(ephemerals), names=self.drafts.names(reads)
+            )
+            sql, code = declared.sql, self._template_digest(declared, config, trace, ephemerals)
+            volatile = self._volatility_if_asked(trace, reads)
         else:
-            template = None
-        names = self.drafts.names(reads)
-        named, others = self.undeclared.divide(name, declared.location, undeclared_reads(sql, dialect, names))
-        reads = tuple(dict.fromkeys((*reads, *named)))
+            sql = _finished(sql, self.drafts.ctes(ephemerals), config.limit, dialect)
+            if template is not None and (trace.needs_run or any(each.others for each in ephemerals)):
+                template = replace(template, ctes=self.drafts.template_ctes(ephemerals))
+                variants = [
+                    (template.sql(run, self.drafts.ctes(ephemerals, n)), expiry)
+                    for n, (run, expiry) in enumerate(OTHER_RUNS)
+                ]
+            else:
+                template = None
+            names = self.drafts.names(reads)
+            named, others = self.undeclared.divide(name, declared.location, undeclared_reads(sql, dialect, names))
+            reads = tuple(dict.fromkeys((*reads, *named)))
 
-        def failures(query: str) -> str:
-            return f"select {config.fail_calc} as failures from ({embeddable(query)}\n) as dbt_internal_test"
+            def failures(query: str) -> str:
+                return f"select {config.fail_calc} as failures from ({embeddable(query)}\n) as dbt_internal_test"
 
-        below = self.drafts.bare_below(reads)
-        volatile = volatility(failures(sql), dialect, below, [(failures(other), expiry) for other, expiry in variants])
-        if trace.asks_time and all(other == sql for other, _ in variants):
-            volatile += Volatility(Expiry.HOUR)  # it may differ at other times than these
+            below = self.drafts.bare_below(reads)
+            volatile = volatility(
+                failures(sql), dialect, below, [(failures(other), expiry) for other, expiry in variants]
+            )
+            if trace.asks_time and all(other == sql for other, _ in variants):
+                volatile += Volatility(Expiry.HOUR)  # it may differ at other times than these
+            code = sql_digest(sql, dialect, names)
         stored, engine = None, self.drafts.context.engine
         if config.keeps_failures:
             schema = f"{self.drafts.declared.schema}_{config.schema_ or 'dbt_test__audit'}"
             database = config.database or self.drafts.declared.database
             stored = engine.relation(database, schema, config.alias or alias)
             self.drafts.refuse_long_names(stored, declared.location)
-        counted = [sql_digest(sql, dialect, names), verdict_settings(config)]
-        if settings := self.drafts.settings([sql]):
+        counted = [code, verdict_settings(config)]
+        if settings := self.drafts.settings(None if asks is not None else [sql]):
             counted.append(settings)
         return DataTest(
             name=name,
@@ -172,6 +187,7 @@ class TestAssembly:
             column=declared.column,
             sql=sql,
             template=template,
+            asks=asks,
             reads=reads,
             version=digest([CODE_SCHEME, *counted]),
             severity=config.severity,
@@ -180,9 +196,9 @@ class TestAssembly:
             error_if=config.error_if,
             where=config.where,
             limit=config.limit,
-            shares_statement=config.shares_statement and engine.shares_test_statements,
-            asserts=self._asserts(declared, config, sql),
-            follows_process=follows_process([sql]),
+            shares_statement=config.shares_statement and engine.shares_test_statements and asks is None,
+            asserts=self._asserts(declared, config, sql) if asks is None else None,
+            follows_process=asks is not None or follows_process([sql]),
             expiry=volatile.expiry,
             volatile_reads=volatile.reads,
             store_failures=stored,
@@ -193,6 +209,23 @@ class TestAssembly:
             fqn=declared.fqn,
             undeclared=others,
         )
+
+    def _template_digest(
+        self, declared: TestDeclaration, config: TestConfig, trace: RenderTrace, ephemerals: Iterable[Draft]
+    ) -> str:
+        """Return a digest of the template of a test whose SQL is not known before a run: its texts, and every macro that it may reach."""
+        said = [declared.kind, declared.column, declared.sql, repr(sorted(declared.args.items())), config.where]
+        files = self.drafts.context.macros.reached(" ".join(map(str, said)), trace.macros.values())
+        settings = {key: str(value) for key, value in trace.settings.items()}
+        below = [sql_digest(each.sql, self.drafts.declared.dialect) for each in ephemerals]
+        return digest(["template", said, sorted((file.path, file.text) for file in files), settings, below])
+
+    def _volatility_if_asked(self, trace: RenderTrace, reads: Iterable[str]) -> Volatility:
+        """Return the volatility of a test whose SQL is not known before a run: what it does in SQL is a part of its answers."""
+        origins = [origin for bare in self.drafts.bare_below(reads).values() for origin in bare.values()]
+        by_time = Expiry.HOUR if trace.needs_run else None
+        tables = {table for origin in origins for table in origin.tables}
+        return Volatility(soonest(by_time, *(origin.expiry for origin in origins)), reads=tuple(sorted(tables)))
 
     def _asserts(self, declared: TestDeclaration, config: TestConfig, sql: str) -> Assertion | None:
         """Return what the test says when it passes; None where settings or a macro of the user's own may change that."""
@@ -299,6 +332,7 @@ class TestTemplate:
         filters: Whether that is a part of its rows, by a `where` or by a macro of the project's own.
         args: Its arguments; texts may be templates.
         ctes: The ephemerals that it reads.
+        names: Ids of what it reads, by how SQL names that.
     """
 
     __test__ = False
@@ -314,27 +348,52 @@ class TestTemplate:
     filters: bool = False
     args: Mapping[str, Any] = field(default_factory=dict)
     ctes: tuple[TemplateCte, ...] = ()
+    names: Mapping[str, str] = field(default_factory=dict)
 
     def text(self, asking: Asking, run_id: str, started_at: datetime) -> str:
         """Return the query for a run."""
-        run = TemplateRun(started_at, run_id)
-        return self.sql(run, tuple(each.rendered(self.context, run, asking) for each in self.ctes))
+        return self._in_run(TemplateRun(started_at, run_id), asking)
 
-    def sql(self, run: TemplateRun, ctes: tuple[tuple[str, str], ...]) -> str:
-        """Return the query as a run sees it, with the ephemerals that it reads."""
-        return _finished(self.body(run, RenderTrace()), ctes, self.limit, self.dialect)
+    def answers(self, asking: Asking, now: datetime) -> DataVersion | None:
+        """Return the version of what the template asks and gets; see `sao_dagster.core.nodes.AskingTemplate`.
 
-    def body(self, run: TemplateRun, trace: RenderTrace) -> str:
-        """Return the query without ephemerals; what is asked for while it is rendered is noted in a trace."""
-        rendering = Render(self.context, self.subject, execute=True, run=run)
-        rendering.trace = trace
+        What depends on the time in the SQL that follows makes it another one each hour; what is read there without being known, none.
+        """
+        hour = now.replace(minute=0, second=0, microsecond=0)
+        noted = NotedAnswers(asking, None, self.dialect, Volatile.AUTO, hour)
         try:
-            return self._rendered(rendering)
-        except NeedsConnectionError as error:
-            raise UnsupportedError(
-                f"the test {self.subject.name} asks the warehouse while it is rendered, which is not supported; write it as one query",
-                location=self.location,
-            ) from error
+            sql = self._in_run(TemplateRun(hour), noted)
+        except SaoError:  # the run says what is wrong
+            return None
+        if undeclared_reads(sql, self.dialect, self.names):
+            return None
+        until = hour.isoformat() if volatility(sql, self.dialect).is_volatile else ""
+        follows = sql_digest(sql, self.dialect, self.names) if noted.shows_all else ""
+        return DataVersion("answers/1", digest([noted.noted, follows, until]))
+
+    def _in_run(self, run: TemplateRun, asking: Asking) -> str:
+        ctes = tuple(each.rendered(self.context, run, asking) for each in self.ctes)
+        return self.sql(run, ctes, asking)
+
+    def sql(self, run: TemplateRun, ctes: tuple[tuple[str, str], ...], asking: Asking | None = None) -> str:
+        """Return the query as a run sees it, with the ephemerals that it reads."""
+        return _finished(self.body(run, RenderTrace(), asking), ctes, self.limit, self.dialect)
+
+    def body(self, run: TemplateRun, trace: RenderTrace, asking: Asking | None = None) -> str:
+        """Return the query without ephemerals, nothing where it asks and nobody answers; what is asked for on the way is noted in a trace."""
+
+        def rendering(*, execute: bool) -> Render:
+            found = Render(self.context, self.subject, execute=execute, run=run, asking=asking)
+            found.trace = trace
+            return found
+
+        try:
+            return self._rendered(rendering(execute=True))
+        except NeedsConnectionError:
+            self._rendered(
+                rendering(execute=False)
+            )  # as dbt reads a template: what it names after it has asked is noted, too
+            return ""
 
     def _rendered(self, rendering: Render) -> str:
         model = self.model
