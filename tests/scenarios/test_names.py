@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import json
+
+import duckdb
 import pytest
 
-from tests.world import World, on_each_warehouse
+from tests.world import PostgresWorld, World, on_each_warehouse
 
 pytestmark = on_each_warehouse
 
@@ -77,3 +80,36 @@ def test_where_failing_rows_are_kept_has_a_name_that_fits(world: World) -> None:
         assert world.run().tests == {name: "ran: error"}
     else:
         assert world.run().tests == {name: "ran: pass"}
+
+
+@pytest.mark.warehouse("duckdb")
+@pytest.mark.parametrize("name", ["v1.2 of it", "main", "100%", "it's", "größe", "select"])
+def test_a_file_may_be_called_anything(world: World, name: str) -> None:
+    profile = {
+        "type": "duckdb",
+        "path": f"{name}.duckdb",
+        "attach": [{"path": f"{name}.old.duckdb", "alias": f"old {name}"}],
+    }
+    world.write("profiles.yml", json.dumps({"shop": {"target": name, "outputs": {name: profile}}}))
+    with duckdb.connect(str(world.root / f"{name}.old.duckdb")) as old:
+        old.execute("create table rates as select 1 as id")
+    far = {"name": "far", "database": f"old {name}", "schema": "main", "tables": [{"name": "rates"}]}
+    world.write("models/s.yml", json.dumps({"sources": [far]}))
+    world.model("m", "select id from {{ source('far', 'rates') }}").model("below", "select id from {{ ref('m') }}")
+    assert world.run().built == {"m", "below"}
+    assert world.run().built == set()
+    with duckdb.connect(str(world.root / f"{name}.old.duckdb")) as old:
+        old.execute("insert into rates values (2)")
+    assert world.run().built == {"m", "below"}
+
+
+@pytest.mark.warehouse("postgres")
+def test_a_schema_may_be_called_anything(world: PostgresWorld) -> None:
+    text = (world.root / "profiles.yml").read_text()
+    world.write("profiles.yml", text.replace("schema: main", 'schema: "100% it\'s {mine}"'))
+    world.sql("create table raw.orders as select 1 as id").source("orders")
+    world.model("m", "select id from {{ source('raw', 'orders') }}").model("below", "select id from {{ ref('m') }}")
+    assert world.run().built == {"m", "below"}
+    assert world.run().built == set()
+    world.sql("insert into raw.orders values (2)")
+    assert world.run().built == {"m", "below"}

@@ -57,7 +57,18 @@ def is_own_file(path: str, kind: str | None) -> bool:
 
 def alias_of(database: Mapping[str, Any]) -> str:
     """Return what a database is called in SQL: as it says, or as DuckDB calls it."""
-    return str(database.get("alias") or Path(str(database["path"]).rpartition(":")[2]).stem)
+    return str(database.get("alias") or database_name(str(database["path"])))
+
+
+def database_name(path: str) -> str:
+    """Return what DuckDB calls the database in a file: what stands before the first dot; some names are its own.
+
+    >>> database_name("/shop/orders.v2.duckdb"), database_name("main.duckdb"), database_name("sqlite:old.db")
+    ('orders', 'main_db', 'old')
+    """
+    file = Path(path.rpartition(":")[2]).name
+    name = next((part for part in file.split(".") if part), file)
+    return f"{name}_db" if name.lower() in ("main", "temp", "system") else name
 
 
 def attach_sql(database: Mapping[str, Any], *, read_only: bool) -> str:

@@ -15,7 +15,7 @@ import duckdb
 from sao_dagster.core.relations import quote
 from sao_dagster.errors import WarehouseBusyError, WarehouseError
 from sao_dagster.sql.harmless_settings import is_harmless_setting
-from sao_dagster.warehouses.duckdb.attached import alias_of, attach_sql, is_file, is_own_file
+from sao_dagster.warehouses.duckdb.attached import alias_of, attach_sql, database_name, is_file, is_own_file
 from sao_dagster.warehouses.duckdb.session import DuckDBSession, SessionSettings, words
 from sao_dagster.warehouses.protocol import Capabilities, VersionsBy, shown_target
 from sao_dagster.warehouses.shared.names import literal
@@ -52,8 +52,8 @@ class DuckDBWarehouse:
 
     @property
     def database(self) -> str:
-        """The name of the database inside DuckDB, which is that of the file."""
-        return "memory" if self.path == ":memory:" else Path(self.path).stem
+        """The name of the database inside DuckDB, which is made of that of the file."""
+        return "memory" if self.path == ":memory:" else database_name(self.path)
 
     @property
     def place(self) -> str:

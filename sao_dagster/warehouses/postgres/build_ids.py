@@ -45,6 +45,7 @@ class BuildIds:
     def __init__(self, schema: str) -> None:
         self.schema = schema
         self.table = f"{quote(schema)}.{NAME}"
+        self._table = self.table.replace("%", "%%")  # in statements with parameters
         self._is_there = False
 
     @property
@@ -89,7 +90,7 @@ class BuildIds:
         kept = {
             (schema, name): (relation_id, build_id)
             for schema, name, relation_id, build_id in connection.execute(
-                f"select schema_name, relation_name, relation_id, build_id from {self.table} where {_NAMED} "
+                f"select schema_name, relation_name, relation_id, build_id from {self._table} where {_NAMED} "
                 f"order by schema_name, relation_name {lock}".encode(),
                 _names(relations),
             )
@@ -119,7 +120,7 @@ class BuildIds:
     def keep(self, connection: Connection[Any], relation: Relation, build_id: str) -> None:
         """Note which build made a relation."""
         connection.execute(
-            f"insert into {self.table} (schema_name, relation_name, relation_id, build_id) "
+            f"insert into {self._table} (schema_name, relation_name, relation_id, build_id) "
             f"select %s, %s, {_IDENTITY}, %s from pg_class c where c.oid = %s::regclass on conflict (schema_name, relation_name) do update "
             f"set relation_id = excluded.relation_id, build_id = excluded.build_id, built_at = now()".encode(),
             [relation.schema, relation.identifier, build_id, str(relation)],
