@@ -512,7 +512,7 @@ replacing("there is always something to compare with", functions, "is_quantified
 replacing("functions nobody knows give one value for each row", cardinality, "is_unknown", lambda node, dialect: False)
 replacing("functions in other clauses return one row", selects.Selecting, "_multiply", lambda self, *clauses: None)
 replacing("what is put between texts is not null", aggregates, "_separates", lambda block, function: True)
-replacing("units are written out", infer, "refuse_calls", lambda tokens, dialect, tree, own_functions: None)
+replacing("units are written out", infer, "refuse_calls", lambda sql, dialect, tree, own_functions: None)
 
 
 @mutation

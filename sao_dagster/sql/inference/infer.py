@@ -25,7 +25,7 @@ from sao_dagster.sql.inference.queries import QueryReader
 from sao_dagster.sql.inference.refusals import refuse_calls
 from sao_dagster.sql.inference.rewrites import rewritten
 from sao_dagster.sql.inference.types import Kind, Type, read_type
-from sao_dagster.sql.parsing import UnreadableSqlError, parse, tokenize
+from sao_dagster.sql.parsing import UnreadableSqlError, parse
 
 
 @dataclass(frozen=True)
@@ -183,7 +183,7 @@ def understand(
         raise NotUnderstoodError("SQL that cannot be parsed") from error
     if len(statements) != 1:
         raise NotUnderstoodError(f"{len(statements)} statements")
-    refuse_calls(tokenize(sql, dialect), dialect, statements[0], own_functions)
+    refuse_calls(sql, dialect, statements[0], own_functions)
     try:
         reader = QueryReader(dialect, _Tables(dialect, tables, schema), hashes_are_unique)
         output = reader.read(rewritten(statements[0]))
