@@ -37,11 +37,12 @@ from sao_dagster.warehouses.protocol import (
     Session,
     VersionsBy,
 )
-from sao_dagster.warehouses.shared.files import files_version
+from sao_dagster.warehouses.shared.files import DIGESTS, files_version
 
 SHOWN_BY_VIEW = "view "
 """How the keys begin under which it is kept what views show: any build may change that."""
 
+FILES = "files"  # the scope under which digests of files are kept
 _SOME_TIME = datetime(2000, 1, 1, tzinfo=timezone.utc)  # so that what is asked is the same text at any time
 
 
@@ -103,6 +104,8 @@ def observe(
     started = time.perf_counter()
     give_up = time.monotonic() + budget_seconds
     facts, sequence = stored_facts(project, selection, store, session)
+    if _reads_files(project):
+        DIGESTS.know(store.shown(project.environment, FILES))
     standing = StandingFailures.of(project, selection, facts).tests
     read = _inputs(project, selection, standing)
     stamp = session.stamp() if capabilities.stamp else None
@@ -153,6 +156,8 @@ def observe(
     for test in (*(project.tests[name] for name in selection.tests), *standing):
         if test.asks is not None and test.name in facts.test_records:
             versions[test.answers_id] = test.asks.answers(session, now) if time.monotonic() < give_up else None
+    if fresh := DIGESTS.take():
+        store.keep_shown(project.environment, FILES, fresh)
     if stamp and reader.known != kept:
         store.keep_contents(project.environment, stamp, reader.known)
     store.note_versions(
@@ -181,6 +186,11 @@ def observe(
         loaded_at=loaded_at,
         seconds=time.perf_counter() - started,
     )
+
+
+def _reads_files(project: Project) -> bool:
+    sources = any(source.files for source in project.sources.values())
+    return sources or any(each.kind is InputKind.FILE for each in project.undeclared.values())
 
 
 def _zone(session: Session) -> tzinfo | None:

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import os
+
 import pytest
 
 from sao_dagster import load_project
 from sao_dagster.core.reasons import Mode
+from sao_dagster.warehouses.shared import files
 from tests.world import PostgresWorld, World, on_each_warehouse
 
 pytestmark = on_each_warehouse
@@ -389,3 +392,31 @@ def test_an_object_of_the_catalog_that_a_query_names(shelf: PostgresWorld, made:
     shelf.sql(*then.split("; "))
     assert [each.partition(" ")[0] for each in news(shelf)] == ["function:object"]
     assert shelf.rows("select * from main.m") != before
+
+
+@duckdb_only
+def test_a_file_is_read_once_whichever_process_asks(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    read: list[str] = []
+    digest_of = files._digest
+
+    def counting(path: str) -> str:
+        read.append(path)
+        return digest_of(path)
+
+    def run() -> set[str]:
+        """Run as another process."""
+        monkeypatch.setattr(files, "DIGESTS", files.FileDigests())
+        monkeypatch.setattr("sao_dagster.run.observe.DIGESTS", files.DIGESTS)
+        read.clear()
+        return world.run().built
+
+    monkeypatch.setattr(files, "_digest", counting)
+    file = world.root / "prices.csv"
+    file.write_text("price\n1\n")
+    os.utime(file, (1e9, 1e9))
+    world.model("m", f"select * from '{file}'")
+    assert (run(), len(read)) == ({"m"}, 1)
+    assert (run(), len(read)) == (set(), 0)
+    file.write_text("price\n2\n")
+    os.utime(file, (1e9 + 1, 1e9 + 1))
+    assert (run(), len(read)) == ({"m"}, 1)

@@ -5,10 +5,11 @@ from __future__ import annotations
 import fnmatch
 import hashlib
 import os
+import platform
 import re
 import time
-from collections.abc import Iterable, Iterator
-from functools import lru_cache
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from sao_dagster.core.data_version import DataVersion
@@ -53,13 +54,8 @@ def version_of_files(patterns: Iterable[str], root: str, read_by: str = "") -> D
         for name in files:
             try:
                 stat = Path(name).stat()
-                known = (os.path.realpath(name), stat.st_size, stat.st_mtime_ns, stat.st_ino)
-                read = stat.st_size <= _READ
-                content: JSON = (
-                    (_kept(*known) if time.time() - stat.st_mtime > _SETTLED else _digest(known[0]))
-                    if read
-                    else [stat.st_size, stat.st_mtime_ns]
-                )
+                is_read = stat.st_size <= _READ
+                content: JSON = DIGESTS.of(name, stat) if is_read else [stat.st_size, stat.st_mtime_ns]
             except OSError:
                 return None
             seen.append([os.path.relpath(name, root), content])
@@ -103,15 +99,51 @@ def _matching(folder: str, parts: tuple[str, ...]) -> Iterator[str]:
                 yield name
 
 
-@lru_cache(maxsize=65536)
-def _kept(path: str, size: int, mtime: int, inode: int) -> str:
-    """Return the digest of a file that has not changed since the last time, going by its size, time and number."""
-    return _digest(path)
-
-
 def _digest(path: str) -> str:
     found = hashlib.blake2b(digest_size=16)
     with Path(path).open("rb") as file:
         while chunk := file.read(1 << 20):
             found.update(chunk)
     return found.hexdigest()
+
+
+@dataclass
+class FileDigests:
+    """Digests of what is in files, under machine and path, size, time and number: what has not changed by these is read once.
+
+    Attributes:
+        known: By a digest of machine and path: size, time (ns), number and the digest of the content, as one text.
+        fresh: Those of them that were made since they were last taken to be kept.
+    """
+
+    known: dict[str, str] = field(default_factory=dict)
+    fresh: dict[str, str] = field(default_factory=dict)
+
+    def of(self, name: str, stat: os.stat_result) -> str:
+        """Return the digest of a file; one that was just written is read each time.
+
+        Raises:
+            OSError: It cannot be read.
+        """
+        path = os.path.realpath(name)
+        if time.time() - stat.st_mtime <= _SETTLED:
+            return _digest(path)
+        key, state = digest([platform.node(), path]), f"{stat.st_size} {stat.st_mtime_ns} {stat.st_ino}"
+        before, _, found = self.known.get(key, "").rpartition(" ")
+        if before != state:
+            found = _digest(path)
+            self.known[key] = self.fresh[key] = f"{state} {found}"
+        return found
+
+    def know(self, kept: Mapping[str, str]) -> None:
+        """Take over what was kept; what this process has seen itself is newer."""
+        self.known = {**kept, **self.known}
+
+    def take(self) -> dict[str, str]:
+        """Return what is to be kept, once."""
+        taken, self.fresh = self.fresh, {}
+        return taken
+
+
+DIGESTS = FileDigests()
+"""Those that this process knows."""
