@@ -217,6 +217,7 @@ SHOWN = {
         "raw.v",
     ),
     "a source": ("create view raw.v as select id from main.a", "{{ source('raw', 'v') }}"),
+    "a source that it is itself": ("select 1", "{{ source('here', 'a') }}"),
     "a function": ("create macro main.top() as table select id from main.a", "top()"),
 }
 
@@ -230,7 +231,8 @@ def window(shelf: World, request: pytest.FixtureRequest) -> World:
             "create macro main.top() as table select id from main.a",
             "create function public.top() returns table (id int) language sql as 'select id from main.a'",
         )
-    shelf.source("v").model("a", "select max(id) as id from raw.shelf").run()
+    shelf.source("v").write("models/here.yml", "sources: [{name: here, schema: main, tables: [{name: a}]}]")
+    shelf.model("a", "select max(id) as id from raw.shelf").run()
     shelf.sql(made).model("A_child", f"select id from {read}")
     return shelf
 
