@@ -349,7 +349,7 @@ class History(RuleBasedStateMachine):
             if mode is Mode.STATE_AWARE:
                 self._check_needed(known, meaning, inputs, decision, there=there)
             self.replaced.discard(name)
-            changed = known is None or known.content != now
+            changed = known is None or not there or (known.meaning, known.content) != (meaning, now)
             self.oracle.built[name] = Built(meaning, inputs, now, self._types(project, name), self.now, changed)
 
     def _check_needed(self, known: Built | None, meaning: Any, inputs: Any, decision: Any, *, there: bool) -> None:

@@ -39,6 +39,8 @@ class WritersHistory(PostgresHistory):
             over.set()
             writer.join()
         self.oracle.built.clear()  # nobody knows what was read
+        for spec in self.specs.values():
+            spec.hours, spec.tolerance, spec.updates_on = 0, 0, "any"
         self._run(None, Mode.STATE_AWARE)
         again = self._run(None, Mode.STATE_AWARE)
         outcomes = {each.name: each.decision for each in again.models}
