@@ -24,7 +24,12 @@ _BEFORE_COLUMN = (
 _AFTER_COLUMN = (
     _END | _COMPARISONS | _SUMS | {"*", "and", "or", "is", "in", "like", "ilike", "not", "between", "desc", "asc"}
 )
-_NO_EXPRESSION = frozenset({"select", "with", "values", "from", "table", "*", ")"})
+_NO_EXPRESSION = frozenset({"select", "with", "values", "from", "table", "*", ")", "distinct", "all"})
+_NO_PART = frozenset({
+    ",", "as", "from", "when", "then", "else", "asc", "desc", "nulls", "where", "group by", "having", "qualify", "order by", "window",
+    "limit", "offset", "fetch", "for", "union", "intersect", "except", "using", "on", *(JOIN_WORDS - {"left", "right"}),
+})  # fmt: skip
+"""What no expression has at its own level; `case` and what it contains are a level of their own."""
 
 
 @dataclass
@@ -87,7 +92,7 @@ class Brackets:
 
     def _take(self, inside: _Inside, place: int, word: str) -> None:
         """Take a token that is no bracket."""
-        if word in (",", "as", "from"):
+        if word in _NO_PART:
             inside.is_list = True
         elif word == "or":
             inside.ors = True
@@ -121,7 +126,7 @@ class Brackets:
 
     def _is_needless(self, inside: _Inside, place: int, around: _Inside) -> bool:
         """Return whether a pair of brackets, of which all inside is known, can be left out."""
-        if not inside.groups or inside.is_list:
+        if not inside.groups or inside.is_list or inside.betweens:
             return False
         first, last = self._after[inside.opening], self._before[place]
         if self._word(first) in _NO_EXPRESSION:

@@ -161,7 +161,8 @@ class _Form:
             end = place
             while self._is(end + 1, ".") and (self._is_name(end + 2) or self._is(end + 2, "*")):
                 end += 2
-            if end == place + 2 and not self._is(end + 1, "("):
+            names_object = self._is(place - 1, "collate", "::", "as")  # a collation or a type
+            if end == place + 2 and not self._is(end + 1, "(") and not names_object:
                 self._take_qualifier(place)
             else:
                 self._pinned.update(self._key(each) for each in range(place, max(end, place + 1), 2))
