@@ -110,6 +110,11 @@ class Postgres:
         """Stop the server, without waiting for anyone who is connected."""
         self._call("pg_ctl", "-D", str(self.place), "-w", "-m", "fast", "stop", check=False)
 
+    def crash(self) -> None:
+        """Let the server end as if it had crashed, and start it again."""
+        self._call("pg_ctl", "-D", str(self.place), "-w", "-m", "immediate", "stop", check=False)
+        self.start()
+
     def restart(self, after_seconds: float) -> None:
         """Stop the server, and start it again after a while."""
         self.stop()

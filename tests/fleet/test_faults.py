@@ -15,11 +15,12 @@ from typing import Any
 import psycopg
 import pytest
 
+from sao_dagster import SqlProject, select
 from sao_dagster.core.records import Lease
 from sao_dagster.state.sql_store import SqlStateStore
 from tests.fleet import faults
 from tests.fleet.fleet import Fleet, Worker
-from tests.postgres import Postgres
+from tests.postgres import Postgres, execute, fetch, warehouse_at
 from tests.waiting import until
 
 MODELS = 20
@@ -178,6 +179,29 @@ def test_a_server_that_is_restarted() -> None:
         worker.answer()  # with failed models, or an error
         run_and_recover(fleet, worker)
         is_whole(fleet, worker)
+
+
+@pytest.mark.slow
+def test_counts_that_begin_anew_after_a_crash() -> None:
+    """As many rows were written by hand since then as a build had written before."""
+    with Postgres() as server:
+        url = server.database()
+        execute(url, "create schema raw", "create table raw.t as select generate_series(1, 3) as id")
+
+        def run() -> tuple[str, str]:
+            shop = SqlProject("shop", warehouse=warehouse_at(url), state_url=server.url("postgres"))
+            shop.source("raw", "t")
+            shop.model(name="m", sql="select id from {{ source('raw', 't') }}", materialized="table")
+            (model,) = shop.runner().run(select(shop.project)).models
+            return model.decision.outcome.value, model.decision.reason.value
+
+        run()
+        assert run() == ("reused", "no_new_data")
+        execute(url, "checkpoint")
+        server.crash()
+        execute(url, "insert into main.m values (7), (8), (9)", "select pg_stat_force_next_flush()")
+        assert run() == ("built", "relation_altered")
+        assert fetch(url, "select count(*) from main.m") == [(3,)]
 
 
 def set_clock(file: Path, seconds: int) -> None:

@@ -18,6 +18,8 @@ _COLUMNS = (
     "(select string_agg(concat_ws(' ', a.attnum, a.attname, a.atttypid, a.atttypmod, a.attmissingval::text), ',' order by a.attnum) "
     "from pg_attribute a where a.attrelid = c.oid and a.attnum > 0 and not a.attisdropped)"
 )
+# counts begin anew after a crash of the server, and where somebody resets them
+_COUNTED_SINCE = "(select stats_reset from pg_stat_archiver), (select stats_reset from pg_stat_database where datname = current_database())"
 _WRITTEN = ", ".join(f"pg_stat_get_tuples_{what}(c.oid)" for what in ("inserted", "updated", "deleted"))
 
 
@@ -35,13 +37,14 @@ def movements(connection: Connection[Any], tables: Collection[RelationKey]) -> d
             union
             select held.nspname, held.relname, i.inhrelid from held join pg_inherits i on i.inhparent = held.oid
         )
-        select held.nspname, held.relname, array_agg(concat_ws(':', c.oid, pg_relation_filenode(c.oid), {_WRITTEN}, {_COLUMNS}) order by c.oid)
+        select held.nspname, held.relname, array_agg(concat_ws(':', c.oid, pg_relation_filenode(c.oid), {_WRITTEN}, {_COLUMNS}) order by c.oid),
+            concat_ws(':', {_COUNTED_SINCE})
         from held join pg_class c on c.oid = held.oid group by held.nspname, held.relname
         having bool_and(c.relkind in ('r', 'p', 'm'))
         """.encode(),
         [[table[1] for table in tables], [table[2] for table in tables]],
     ).fetchall()
-    found = {(schema, name): digest(parts) for schema, name, parts in rows}
+    found = {(schema, name): digest([parts, since]) for schema, name, parts, since in rows}
     return {table: found[table[1:]] for table in tables if table[1:] in found}
 
 
