@@ -163,6 +163,7 @@ TRAPS = [  # edits that some result shows, on both engines or on one
     ("select 0xFF as x", "select 0 xFF as x"),
     ("select a from t order by 1 limit 1", "select a from t order by 1 desc limit 1"),
     ("select distinct -a as r from t", "select (distinct -a) as r from t"),
+    ("select a from t where b = 1 and a is distinct from 2", "select a from t where b = 1 and (a is distinct) from 2"),
     ("select a from t order by s collate \"C\"", "select a from t order by s collate t.\"C\""),
     ("select a from t where a between 0 and 1", "select a from t where (a between 0) and 1"),
     ("select case when a = 1 then a else b end as r from t", "select case when a = 1 then (a else b) end as r from t"),

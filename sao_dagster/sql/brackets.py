@@ -25,9 +25,10 @@ _AFTER_COLUMN = (
     _END | _COMPARISONS | _SUMS | {"*", "and", "or", "is", "in", "like", "ilike", "not", "between", "desc", "asc"}
 )
 _NO_EXPRESSION = frozenset({"select", "with", "values", "from", "table", "*", ")", "distinct", "all"})
+_ENDS_EXPRESSION = frozenset({"null", "true", "false", "unknown", "end"})  # among keywords
 _NO_PART = frozenset({
     ",", "as", "from", "when", "then", "else", "asc", "desc", "nulls", "where", "group by", "having", "qualify", "order by", "window",
-    "limit", "offset", "fetch", "for", "union", "intersect", "except", "using", "on", *(JOIN_WORDS - {"left", "right"}),
+    "limit", "offset", "fetch", "for", "union", "intersect", "except", "using", "on", "distinct", *(JOIN_WORDS - {"left", "right"}),
 })  # fmt: skip
 """What no expression has at its own level; `case` and what it contains are a level of their own."""
 
@@ -129,10 +130,20 @@ class Brackets:
         if not inside.groups or inside.is_list or inside.betweens:
             return False
         first, last = self._after[inside.opening], self._before[place]
-        if self._word(first) in _NO_EXPRESSION:
+        if self._word(first) in _NO_EXPRESSION or not self._ends_expression(first, last):
             return False
         before, after = self._before.get(inside.opening, -1), self._after.get(place, -1)
         return self._is_column(first, last, after) or self._is_whole(inside, before, after, around)
+
+    def _ends_expression(self, first: int, last: int) -> bool:
+        """Return whether an expression may end with a token: with a keyword only where that is a value, or a name after an operator."""
+        word = self._word(last)
+        return (
+            first == last
+            or word not in KEYWORDS
+            or word in _ENDS_EXPRESSION
+            or self._word(self._before[last]) in _CLEAR
+        )
 
     def _is_column(self, first: int, last: int, after: int) -> bool:
         """Return whether in the brackets is a column, which no operator can tear apart."""

@@ -79,27 +79,28 @@ class TokenScan:
     _cte_begun: bool = False  # its query comes, or has begun
     _in_with: bool = False
 
+    def __post_init__(self) -> None:
+        # with None two places behind the last token, which are two places before the first one, too
+        self._kinds: list[TokenType | None] = [*(token.token_type for token in self.tokens), None, None]
+
     def run(self) -> TokenScan:
         """Look at all tokens, and return itself."""
         place = 0
-        while place < len(self.tokens):
-            size = self.nodes.get(place)
+        kinds, nodes, end = self._kinds, self.nodes, len(self.tokens)
+        while place < end:
+            size = nodes.get(place)
             if size:
                 self._stack[-1].expects = False
                 place += size
-            elif self.tokens[place].token_type in _SAYS_NOTHING:
+            elif kinds[place] in _SAYS_NOTHING:
                 place += 1
             else:
                 place = self._token(place)
         return self
 
-    def _kind(self, place: int) -> TokenType | None:
-        return self.tokens[place].token_type if 0 <= place < len(self.tokens) else None
-
     def _token(self, place: int) -> int:
         """Look at one token, or at those of a name, and return the place of the next one."""
-        token, here = self.tokens[place], self._stack[-1]
-        kind = token.token_type
+        here, kind = self._stack[-1], self._kinds[place]
         if kind is TokenType.L_PAREN:
             self._open(place, here)
         elif kind is TokenType.R_PAREN:
@@ -122,7 +123,7 @@ class TokenScan:
         elif kind in _VALUES:
             self.has_tables = self.has_tables or here.expects
             here.expects = False
-        elif _is_word(token):
+        elif _is_word(self.tokens[place]):
             return self._name(place, here)
         return place + 1
 
@@ -138,7 +139,7 @@ class TokenScan:
         if len(self._stack) == 1 and self._in_with and self._cte_begun and self._cte is not None:
             self._ctes.add(self._cte)
             self._cte, self._cte_begun = None, False
-            self._in_with = self._kind(place + 1) is TokenType.COMMA
+            self._in_with = self._kinds[place + 1] is TokenType.COMMA
 
     def _with(self, place: int) -> None:
         following = self.tokens[place + 1].text.lower() if place + 1 < len(self.tokens) else ""
@@ -150,8 +151,8 @@ class TokenScan:
             self.has_tables = True  # which names are seen where is a question of scope
 
     def _from(self, place: int, here: _Bracket) -> None:
-        is_first = self._kind(place - 1) is TokenType.L_PAREN
-        compares = self._kind(place - 1) is TokenType.DISTINCT and self._kind(place - 2) in (
+        is_first = self._kinds[place - 1] is TokenType.L_PAREN
+        compares = self._kinds[place - 1] is TokenType.DISTINCT and self._kinds[place - 2] in (
             TokenType.IS,
             TokenType.NOT,
         )
@@ -161,17 +162,18 @@ class TokenScan:
 
     def _name(self, place: int, here: _Bracket) -> int:
         """Look at a name, which may have several parts, and return the place after it."""
-        last = place
-        while self._kind(last + 1) is TokenType.DOT and last + 2 < len(self.tokens) and _is_word(self.tokens[last + 2]):
+        last, kinds = place, self._kinds
+        while kinds[last + 1] is TokenType.DOT and last + 2 < len(self.tokens) and _is_word(self.tokens[last + 2]):
             last += 2
-        text = self.tokens[last].text.lower()
-        if self._kind(last + 1) is not TokenType.L_PAREN:
-            (self.aliases if self._kind(place - 1) is TokenType.ALIAS else self.columns).add(text)
-            after_dots = range(place if self._kind(place - 1) is TokenType.DOT else place + 2, last + 1, 2)
-            self.fields.update(self.tokens[each].text.lower() for each in after_dots)
+        text, before = self.tokens[last].text.lower(), kinds[place - 1]
+        if kinds[last + 1] is not TokenType.L_PAREN:
+            (self.aliases if before is TokenType.ALIAS else self.columns).add(text)
+            if before is TokenType.DOT or last > place:
+                after_dots = range(place if before is TokenType.DOT else place + 2, last + 1, 2)
+                self.fields.update(self.tokens[each].text.lower() for each in after_dots)
         if self._in_with and len(self._stack) == 1:
             self._in_list_of_ctes(place, text)
-        elif self._kind(last + 1) is TokenType.L_PAREN:
+        elif self._kinds[last + 1] is TokenType.L_PAREN:
             if not self._is_alias(place, here) and last not in self.nodes:
                 self.calls.append(Call(text, here.expects, self._texts(last + 2)))
             here.expects = here.expects and text in ("lateral", "only")
@@ -183,7 +185,7 @@ class TokenScan:
         return last + 1
 
     def _in_list_of_ctes(self, place: int, text: str) -> None:
-        kind, before = self._kind(place), self._kind(place - 1)
+        kind, before = self._kinds[place], self._kinds[place - 1]
         if before in (TokenType.WITH, TokenType.COMMA):
             self._cte = text
         elif self._cte is not None and (kind is TokenType.ALIAS or text in ("not", "materialized")):
@@ -191,7 +193,7 @@ class TokenScan:
 
     def _is_alias(self, place: int, here: _Bracket) -> bool:
         """Return whether a name before a bracket is that of a table with names for its columns, or a type."""
-        before = self._kind(place - 1)
+        before = self._kinds[place - 1]
         if before in (TokenType.ALIAS, TokenType.DCOLON):
             return True
         named = before in (TokenType.VAR, TokenType.IDENTIFIER, TokenType.R_PAREN)
@@ -199,18 +201,18 @@ class TokenScan:
 
     def _texts(self, place: int) -> tuple[str, ...] | None:
         """Return the texts that an argument is or lists."""
-        in_list = self._kind(place) is TokenType.L_BRACKET
+        in_list = self._kinds[place] is TokenType.L_BRACKET
         place += in_list
         found = []
-        while self._kind(place) is TokenType.STRING:
+        while self._kinds[place] is TokenType.STRING:
             found.append(self.tokens[place].text)
             place += 1
-            if not in_list or self._kind(place) is not TokenType.COMMA:
+            if not in_list or self._kinds[place] is not TokenType.COMMA:
                 break
             place += 1
-        if in_list and self._kind(place) is TokenType.R_BRACKET:
+        if in_list and self._kinds[place] is TokenType.R_BRACKET:
             place += 1
-        ends = self._kind(place) in (TokenType.COMMA, TokenType.R_PAREN)
+        ends = self._kinds[place] in (TokenType.COMMA, TokenType.R_PAREN)
         return tuple(found) if found and ends else None
 
 
