@@ -9,7 +9,6 @@ from psycopg import Connection
 
 from sao_dagster.core.inputs import InputKind
 from sao_dagster.core.relations import RelationKey
-from sao_dagster.sql.made_functions import OBJECT, MadeFunctions
 from sao_dagster.sql.reads import undeclared_reads
 from sao_dagster.sql.volatile import volatility
 from sao_dagster.warehouses.postgres.build_ids import BuildIds
@@ -18,9 +17,8 @@ from sao_dagster.warehouses.postgres.made import (
     MADE,
     MADE_CAST,
     MADE_OPERATOR,
+    OBJECTS,
     REPLACED,
-    made_functions,
-    named_objects,
     of_extension,
 )
 from sao_dagster.warehouses.protocol import Catalog, Constraints, RelationInfo
@@ -161,6 +159,9 @@ def view_sources(connection: Connection[Any], views: Collection[RelationKey]) ->
         f"""
         {_READS}
         select reads.view, array[{_KEY}], reads.relkind, case when reads.relkind = 'v' then pg_get_viewdef(reads.oid) end,
+            (select string_agg(o.definition, ' ' order by o.definition) from pg_rewrite r
+                join pg_depend d on d.classid = 'pg_rewrite'::regclass and d.objid = r.oid
+                join ({OBJECTS}) o on o.class = d.refclassid and o.oid = d.refobjid where r.ev_class = reads.oid),
             reads.relkind = 'v' and exists (
                 select 1 from pg_rewrite r join pg_depend d on d.classid = 'pg_rewrite'::regclass and d.objid = r.oid
                 where r.ev_class = reads.oid and d.refclassid in ('pg_proc'::regclass, 'pg_operator'::regclass))
@@ -168,22 +169,17 @@ def view_sources(connection: Connection[Any], views: Collection[RelationKey]) ->
         """.encode(),
         [[view[1] for view in views], [view[2] for view in views]],
     ).fetchall()
-    made = made_functions(connection) if rows else MadeFunctions()
     tables: dict[RelationKey, set[RelationKey]] = {}
     definitions: dict[RelationKey, list[tuple[RelationKey, str]]] = {}
     opaque = set()
-    for view, name, kind, definition, calls in rows:
+    for view, name, kind, definition, objects, calls in rows:
         key, below = tuple(view), tuple(name)
         if kind != "v":
             if kind not in _TABLES:
                 opaque.add(key)
             tables.setdefault(key, set()).add(below)
             continue
-        objects = [each.name for each in made.called_by(definition, "postgres") if each.name.startswith(OBJECT)]
-        known = named_objects(connection, objects)
-        definitions.setdefault(key, []).append(
-            (below, " ".join([definition, *(known[each].definition for each in objects)]))
-        )
+        definitions.setdefault(key, []).append((below, definition if objects is None else f"{definition} {objects}"))
         if calls or _is_opaque(definition):
             opaque.add(key)
     return {

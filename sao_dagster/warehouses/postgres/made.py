@@ -40,8 +40,8 @@ MADE_OPERATOR = f"""(o.oid >= {FIRST_OF_USERS} and not ({of_extension("pg_operat
 MADE_CAST = f"""(c.oid >= {FIRST_OF_USERS} and not ({of_extension("pg_cast", "c")}
     and greatest(c.castsource, c.casttarget) >= {FIRST_OF_USERS}))"""
 _CAST_NAME = "format_type(c.castsource, null) || ' as ' || format_type(c.casttarget, null)"
-_OBJECTS = f"""
-    select lower(t.typname) as name, t.typtype = 'c' and c.relkind <> 'c' as is_row, concat_ws(' ', 'type', t.oid, t.typtype, t.typnotnull,
+OBJECTS = f"""
+    select 'pg_type'::regclass as class, t.oid, lower(t.typname) as name, t.typtype = 'c' and c.relkind <> 'c' as is_row, concat_ws(' ', 'type', t.oid, t.typtype, t.typnotnull,
         t.typdefault, format_type(t.typbasetype, t.typtypmod), t.typcollation, {extension_of("pg_type", "t")},
         (select string_agg(e.enumlabel, ',' order by e.enumsortorder) from pg_enum e where e.enumtypid = t.oid),
         (select string_agg(pg_get_constraintdef(k.oid), ',' order by k.conname) from pg_constraint k where k.contypid = t.oid),
@@ -50,15 +50,15 @@ _OBJECTS = f"""
     from pg_type t left join pg_class c on c.oid = t.typrelid
     where t.oid >= {FIRST_OF_USERS} and t.typelem = 0 and t.typtype <> 'p' and t.typnamespace <> 'information_schema'::regnamespace
     union all
-    select lower(l.collname), false, concat_ws(' ', 'collation', to_jsonb(l) - 'collowner')
+    select 'pg_collation'::regclass, l.oid, lower(l.collname), false, concat_ws(' ', 'collation', to_jsonb(l) - 'collowner')
     from pg_collation l where l.oid >= {FIRST_OF_USERS} and l.collnamespace <> 'pg_catalog'::regnamespace
     union all
-    select lower(f.cfgname), false, concat_ws(' ', 'configuration', f.cfgparser, (select string_agg(
+    select 'pg_ts_config'::regclass, f.oid, lower(f.cfgname), false, concat_ws(' ', 'configuration', f.cfgparser, (select string_agg(
         concat_ws(':', m.maptokentype, m.mapseqno, d.dictname, d.dicttemplate, d.dictinitoption), ',' order by m.maptokentype, m.mapseqno)
         from pg_ts_config_map m join pg_ts_dict d on d.oid = m.mapdict where m.mapcfg = f.oid))
     from pg_ts_config f where f.oid >= {FIRST_OF_USERS}
     union all
-    select lower(d.dictname), false, concat_ws(' ', 'dictionary', d.dicttemplate, d.dictinitoption)
+    select 'pg_ts_dict'::regclass, d.oid, lower(d.dictname), false, concat_ws(' ', 'dictionary', d.dicttemplate, d.dictinitoption)
     from pg_ts_dict d where d.oid >= {FIRST_OF_USERS}
 """
 """Types, collations and text search objects that somebody made, and what they are; a type that only a table has `is_row`."""
@@ -75,7 +75,7 @@ def made_functions(connection: Connection[Any]) -> MadeFunctions:
     operators = connection.execute(f"select distinct o.oprname from pg_operator o where {MADE_OPERATOR}".encode())
     casts = connection.execute(f"select distinct {_CAST_NAME} from pg_cast c where {MADE_CAST}".encode())
     objects = connection.execute(
-        f"select name, bool_and(is_row) from ({_OBJECTS}) as o group by name".encode()
+        f"select name, bool_and(is_row) from ({OBJECTS}) as o group by name".encode()
     ).fetchall()
     return MadeFunctions(
         frozenset(name for name, _ in functions),
@@ -131,7 +131,7 @@ def named_objects(connection: Connection[Any], names: Collection[str]) -> dict[s
     if not wanted:
         return {}
     rows = connection.execute(
-        f"select name, array_agg(definition order by definition) from ({_OBJECTS}) as o where name = any(%s) group by name".encode(),
+        f"select name, array_agg(definition order by definition) from ({OBJECTS}) as o where name = any(%s) group by name".encode(),
         [wanted],
     ).fetchall()
     return {OBJECT + name: FunctionInfo(digest(definitions)) for name, definitions in rows}
