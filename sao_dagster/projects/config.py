@@ -174,8 +174,9 @@ class NodeConfig(BaseModel):
 
 
 NODE_CONFIG: type[NodeConfig] = create_model("NodeConfig", __base__=NodeConfig, **config_fields())
-NO_CONFIG = NODE_CONFIG()
 """`NodeConfig` with the policy keys."""
+NO_CONFIG = NODE_CONFIG()
+"""The configuration of what has none yet."""
 
 
 class ConfigUse(Enum):

@@ -8,9 +8,10 @@ from __future__ import annotations
 import json
 import re
 import time
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import date, datetime, timezone, tzinfo
+from functools import cache
 from itertools import filterfalse
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
@@ -103,14 +104,15 @@ def observe(
     """
     started = time.perf_counter()
     give_up = time.monotonic() + budget_seconds
-    facts, sequence = stored_facts(project, selection, store, session)
+    catalog_now = cache(session.catalog)  # read after the records: what another run makes meanwhile is not missing
+    facts, sequence = stored_facts(project, selection, store, catalog_now)
     if _reads_files(project):
         DIGESTS.know(store.shown(project.environment, FILES))
     standing = StandingFailures.of(project, selection, facts).tests
     read = _inputs(project, selection, standing)
     stamp = session.stamp() if capabilities.stamp else None
     kept = store.contents(project.environment, stamp) if stamp else {}
-    reader = _CachedContents(session, session.catalog(), dict(kept), give_up)
+    reader = _CachedContents(session, catalog_now(), dict(kept), give_up)
     catalog = reader.catalog
     sources = [project.sources[name] for name in sorted(read) if is_source(name)]
     beside = _beside(project, selection, read)
@@ -245,10 +247,12 @@ def content_key(relation: Relation, omitted: Collection[str]) -> str:
     return " ".join([str(relation), *sorted(omitted)])
 
 
-def stored_facts(project: Project, selection: Selection, store: StateStore, session: Session) -> tuple[Facts, int]:
+def stored_facts(
+    project: Project, selection: Selection, store: StateStore, catalog: Callable[[], Catalog]
+) -> tuple[Facts, int]:
     """Return what the state says, with cosmetic edits recognised, and the sequence for later changes.
 
-    The warehouse is asked for columns only where some SQL was edited.
+    The catalog is asked for only where some SQL was edited.
     """
     records, sequence = store.changes(project.environment, 0)
     edited: dict[str, BuildRecord] = {}
@@ -257,11 +261,10 @@ def stored_facts(project: Project, selection: Selection, store: StateStore, sess
         if record is not None and isinstance(node, Model) and "sql" in node.code.changed_parts(*record.code):
             edited[name] = record
     kept = store.sql({record.sql_id for record in edited.values()}) if edited else {}
-    catalog = session.catalog() if edited else {}
     same = {
         name
         for name, record in edited.items()
-        if record.sql_id in kept and _is_cosmetic(project, name, kept[record.sql_id], catalog, records)
+        if record.sql_id in kept and _is_cosmetic(project, name, kept[record.sql_id], catalog(), records)
     }
     facts = Facts(records=records, test_records=store.tests(project.environment), equivalent=frozenset(same))
     return facts, sequence

@@ -173,7 +173,7 @@ class TokenScan:
                 self.fields.update(self.tokens[each].text.lower() for each in after_dots)
         if self._in_with and len(self._stack) == 1:
             self._in_list_of_ctes(place, text)
-        elif self._kinds[last + 1] is TokenType.L_PAREN:
+        elif kinds[last + 1] is TokenType.L_PAREN:
             if not self._is_alias(place, here) and last not in self.nodes:
                 self.calls.append(Call(text, here.expects, self._texts(last + 2)))
             here.expects = here.expects and text in ("lateral", "only")

@@ -114,8 +114,10 @@ def _without_own(tree: exp.Expr, this: RelationKey) -> tuple[exp.Expr, list[Kept
         where = select.args.get("where")
         if where is None:
             continue
-        kept = [each for each in _conjuncts(where.this) if not _keeps_out(each, this)]
-        dropped = [each for each in _conjuncts(where.this) if _keeps_out(each, this)]
+        kept: list[exp.Expr] = []
+        dropped: list[exp.Expr] = []
+        for each in _conjuncts(where.this):
+            (dropped if _keeps_out(each, this) else kept).append(each)
         found += [KeptOut(select, *compared) for each in dropped for compared in _compared(each, this)]
         if dropped:
             select.set("where", exp.Where(this=exp.and_(*kept, copy=False, wrap=False)) if kept else None)

@@ -12,7 +12,7 @@ from sao_dagster.core.data_version import DataVersion
 from sao_dagster.core.hashing import digest
 from sao_dagster.core.inputs import UndeclaredInput
 from sao_dagster.core.nodes import CODE_SCHEME, Asking, DataTest, Materialized, NodeError, Source, is_source
-from sao_dagster.core.policy import Expiry, Volatile, soonest
+from sao_dagster.core.policy import Expiry, Volatile
 from sao_dagster.core.project import unknown
 from sao_dagster.core.proofs import Assertion
 from sao_dagster.errors import Location, NeedsConnectionError, ProjectError, RenderError, SaoError
@@ -215,17 +215,13 @@ class TestAssembly:
     ) -> str:
         """Return a digest of the template of a test whose SQL is not known before a run: its texts, and every macro that it may reach."""
         said = [declared.kind, declared.column, declared.sql, repr(sorted(declared.args.items())), config.where]
-        files = self.drafts.context.macros.reached(" ".join(map(str, said)), trace.macros.values())
-        settings = {key: str(value) for key, value in trace.settings.items()}
+        macros = self.drafts.macros_digest(" ".join(map(str, said)), trace)
         below = [sql_digest(each.sql, self.drafts.declared.dialect) for each in ephemerals]
-        return digest(["template", said, sorted((file.path, file.text) for file in files), settings, below])
+        return digest(["template", said, macros, below])
 
     def _volatility_if_asked(self, trace: RenderTrace, reads: Iterable[str]) -> Volatility:
         """Return the volatility of a test whose SQL is not known before a run: what it does in SQL is a part of its answers."""
-        origins = [origin for bare in self.drafts.bare_below(reads).values() for origin in bare.values()]
-        by_time = Expiry.HOUR if trace.needs_run else None
-        tables = {table for origin in origins for table in origin.tables}
-        return Volatility(soonest(by_time, *(origin.expiry for origin in origins)), reads=tuple(sorted(tables)))
+        return Volatility(Expiry.HOUR if trace.needs_run else None) + self.drafts.volatility_below(reads)
 
     def _asserts(self, declared: TestDeclaration, config: TestConfig, sql: str) -> Assertion | None:
         """Return what the test says when it passes; None where settings or a macro of the user's own may change that."""

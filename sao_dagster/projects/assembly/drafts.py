@@ -10,7 +10,7 @@ from typing import Any
 from sao_dagster.core.hashing import digest
 from sao_dagster.core.inputs import UndeclaredInput
 from sao_dagster.core.nodes import Asking, Materialized, NodeError, Source
-from sao_dagster.core.policy import Expiry, RefreshPolicy
+from sao_dagster.core.policy import Expiry, RefreshPolicy, soonest
 from sao_dagster.core.project import unknown
 from sao_dagster.core.relations import Relation, RelationKey, quote
 from sao_dagster.errors import Location, ProjectError
@@ -19,7 +19,7 @@ from sao_dagster.projects.declarations import Declarations, NodeDeclaration, err
 from sao_dagster.projects.templates.render import Render, RenderSubject, RenderTrace, Resolved, TemplateContext
 from sao_dagster.projects.templates.template_run import TemplateRun
 from sao_dagster.sql.session import SessionEffect, effects_on
-from sao_dagster.sql.volatile import Bare
+from sao_dagster.sql.volatile import Bare, Volatility
 
 
 @dataclass(frozen=True)
@@ -161,6 +161,18 @@ class Drafts:
         """Return the bare volatile columns of the relations that are read, ephemerals looked through."""
         drafts = (self.by_id[name] for name in self.relations_read(reads) if name in self.by_id)
         return {draft.relation.key: draft.bare for draft in drafts if draft.bare}
+
+    def volatility_below(self, reads: Iterable[str]) -> Volatility:
+        """Return what is volatile in a query that reads nobody knows which columns of some relations: all that is there."""
+        origins = [origin for bare in self.bare_below(reads).values() for origin in bare.values()]
+        tables = {table for origin in origins for table in origin.tables}
+        return Volatility(soonest(*(origin.expiry for origin in origins)), reads=tuple(sorted(tables)))
+
+    def macros_digest(self, template: str, trace: RenderTrace) -> str:
+        """Return a digest of every macro that a template may reach, and of the settings that it read."""
+        texts = {file.path: file.text for file in self.context.macros.reached(template, trace.macros.values())}
+        settings = {key: str(value) for key, value in trace.settings.items()}
+        return digest([sorted(texts.items()), settings])
 
     def register(self) -> None:
         """Tell templates what every `ref` and `source` leads to."""

@@ -181,7 +181,10 @@ class ModelAssembly:
         if declaration.language != "sql":
             parts = {"python": digest(compiled.sql)}
         elif draft.dynamic:
-            parts = {"sql": digest(["template", self._template(draft)]), "macros": self._macros_digest(draft)}
+            parts = {
+                "sql": digest(["template", self._template(draft)]),
+                "macros": self.drafts.macros_digest(templates_of(draft), draft.trace),
+            }
         else:
             sql_parts = [sql_digest(compiled.sql, self.drafts.declared.dialect, compiled.names)]
             if compiled.incremental_sql is not None:
@@ -191,7 +194,7 @@ class ModelAssembly:
             ]
             parts = {"sql": digest(sql_parts)}
             if draft.trace.needs_connection:  # a hook asks, and is rendered in each run
-                templates.append(self._macros_digest(draft))
+                templates.append(self.drafts.macros_digest(templates_of(draft), draft.trace))
             if templates:
                 parts["macros"] = digest(templates)
         draft.bare = _bare(draft, found)
@@ -248,9 +251,7 @@ class ModelAssembly:
         by_config = Volatility(draft.config_expiry)
         if draft.declared.language != "sql" or draft.dynamic:  # which columns it reads is not known
             text = draft.declared.sql or "" if draft.dynamic else ""
-            expiries = [origin.expiry for bare in below.values() for origin in bare.values()]
-            reads = {table for bare in below.values() for origin in bare.values() for table in origin.tables}
-            return volatility(text, dialect) + Volatility(soonest(*expiries), reads=tuple(sorted(reads))) + by_config
+            return volatility(text, dialect) + self.drafts.volatility_below(draft.depends_on) + by_config
         found = by_config
         for sql, incremental in ((compiled.sql, False), (compiled.incremental_sql, True)):
             if sql is not None:
@@ -342,13 +343,6 @@ class ModelAssembly:
             return None
         stable = (UndeclaredInput(InputKind.FUNCTION, name.lower()).id for name in draft.policy.stable_functions)
         return frozenset(each.id for each in draft.named).union(stable)
-
-    def _macros_digest(self, draft: Draft) -> str:
-        """Return a digest of every macro that a template may reach, and of the settings it read."""
-        registry = self.drafts.context.macros
-        texts = {file.path: file.text for file in registry.reached(templates_of(draft), draft.trace.macros.values())}
-        settings = {key: str(value) for key, value in draft.trace.settings.items()}
-        return digest([sorted(texts.items()), settings])
 
     def _owners(self, config: NodeConfig) -> tuple[str, ...]:
         owner = config.meta.get("owner")
