@@ -238,7 +238,7 @@ class Session(Protocol):
     def functions(self, names: Collection[str]) -> Mapping[str, FunctionInfo]:
         """Return the functions that somebody made, by their names in lower case; none for those that are not there or not understood.
 
-        Operators and casts are among them, by names as `MadeFunctions.called_by` has them.
+        Operators, casts, types and what else has a name are among them, by names as `MadeFunctions.called_by` has them.
         """
         return {}
 
