@@ -65,6 +65,26 @@ class UnsupportedError(ProjectError):
     """The project uses something of dbt's that this package does not do."""
 
 
+class NeedsDbtError(UnsupportedError):
+    """The project uses something that only dbt itself does.
+
+    Args:
+        uses: What that is, such as "a Python model".
+        name: The node that uses it.
+        location: Where.
+    """
+
+    def __init__(self, uses: str, *, name: str | None = None, location: Location | None = None) -> None:
+        self.uses = uses
+        message = (
+            f"{uses}: only dbt itself does this; install dbt (dbt-core and the adapter) and build the project with it"
+        )
+        super().__init__(message, name=name, location=location)
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return (_rebuild, (type(self), self.uses, self.name, self.location))
+
+
 class UnknownNodeError(ProjectError, LookupError):
     """A name refers to nothing in the project."""
 

@@ -20,7 +20,7 @@ from sao_dagster.core.inputs import UndeclaredInput, answers_id
 from sao_dagster.core.policy import AtTime, Expiry, RefreshPolicy
 from sao_dagster.core.proofs import Assertion
 from sao_dagster.core.relations import Relation
-from sao_dagster.errors import Location, SaoError, words_of
+from sao_dagster.errors import Location, NeedsDbtError, SaoError, words_of
 
 
 class Materialized(str):
@@ -152,6 +152,7 @@ class NodeError:
         message: What is wrong, and what to do about it.
         location: Where.
         is_opaque: Whether its tags, its configuration or what it reads cannot be known for it.
+        needs_dbt: What it uses that only dbt itself does; empty where it is wrong for dbt, too.
 
     >>> str(NodeError("'total' is undefined", Location("models/orders.sql", 3)))
     "models/orders.sql:3: 'total' is undefined"
@@ -160,6 +161,7 @@ class NodeError:
     message: str
     location: Location | None = None
     is_opaque: bool = False
+    needs_dbt: str = ""
 
     def __str__(self) -> str:
         """Return the place and the words."""
@@ -169,7 +171,8 @@ class NodeError:
     def of(cls, error: Exception, location: Location | None, *, is_opaque: bool = False) -> NodeError:
         """Return an error that was raised as that of a node; `location` is where the node is written, if the error names no place."""
         place = error.location if isinstance(error, SaoError) else None
-        return cls(words_of(error), place or location, is_opaque)
+        uses = error.uses if isinstance(error, NeedsDbtError) else ""
+        return cls(words_of(error), place or location, is_opaque, uses)
 
 
 @dataclass(frozen=True)

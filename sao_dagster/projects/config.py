@@ -12,7 +12,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationEr
 
 from sao_dagster.core.nodes import NATIVE, IncrementalStrategy, Materialized, OnSchemaChange, Severity
 from sao_dagster.core.policy import POLICY_KEYS, AtTime, Period, RefreshPolicy
-from sao_dagster.errors import Location, ProjectError, UnsupportedError
+from sao_dagster.errors import Location, NeedsDbtError, ProjectError
 from sao_dagster.projects.policies import Strict, config_fields, policy_of
 
 
@@ -113,14 +113,14 @@ class NodeConfig(BaseModel):
             native: Whether it is built by this package itself.
 
         Raises:
-            UnsupportedError: It is built here, and the materialization is not known here.
+            NeedsDbtError: It is built here, and the materialization is not known here.
         """
         if resource_type == "seed":
             return Materialized.SEED
         found = Materialized(self.materialized or ("view" if resource_type == "model" else resource_type))
         if native and not found.is_native:
             known = ", ".join(NATIVE)
-            raise UnsupportedError(f"materialized: {found.value!r} is not supported; there are {known}")
+            raise NeedsDbtError(f"materialized: {found.value!r}, where here there are {known}")
         return found
 
     def strategy(self) -> IncrementalStrategy:
@@ -128,7 +128,7 @@ class NodeConfig(BaseModel):
 
         Raises:
             ProjectError: `merge` or `delete+insert` without a `unique_key`.
-            UnsupportedError: A strategy that is not known here.
+            NeedsDbtError: A strategy that is not known here.
         """
         if self.incremental_strategy is None:
             return IncrementalStrategy.DELETE_INSERT if self.unique_key else IncrementalStrategy.APPEND
@@ -136,8 +136,8 @@ class NodeConfig(BaseModel):
             strategy = IncrementalStrategy(self.incremental_strategy)
         except ValueError:
             known = ", ".join(each.value for each in IncrementalStrategy)
-            raise UnsupportedError(
-                f"incremental_strategy: {self.incremental_strategy!r} is not supported; there are {known}"
+            raise NeedsDbtError(
+                f"incremental_strategy: {self.incremental_strategy!r}, where here there are {known}"
             ) from None
         if strategy is not IncrementalStrategy.APPEND and not self.unique_key:
             raise ProjectError(f"incremental_strategy {strategy.value!r} needs a unique_key")
@@ -155,17 +155,17 @@ class NodeConfig(BaseModel):
         """Refuse what would change the result and is not done here.
 
         Raises:
-            UnsupportedError: Names the key.
+            NeedsDbtError: Names the key.
         """
         if self.contract.get("enforced"):
-            raise UnsupportedError("contract: {enforced: true} is not supported; remove it or test the columns")
+            raise NeedsDbtError("contract: {enforced: true}")
         for key in _MERGE_KEYS:
             if (self.model_extra or {}).get(key):
-                raise UnsupportedError(f"{key} is not supported; merge_update_columns and merge_exclude_columns are")
+                raise NeedsDbtError(f"{key}, where here there are merge_update_columns and merge_exclude_columns")
         if self.merge_update_columns and self.merge_exclude_columns:
             raise ProjectError("there are merge_update_columns and merge_exclude_columns; keep one of them")
         if self.sql_header:
-            raise UnsupportedError("sql_header is not supported; use a pre_hook")
+            raise NeedsDbtError("sql_header, where here there are pre_hooks")
 
     def without_effect(self) -> list[str]:
         """Return what to say of the keys that are set and have no effect here."""
@@ -248,7 +248,7 @@ def is_code(key: str) -> bool:
 def _hook(value: Any) -> str:
     if isinstance(value, Mapping):
         if value.get("transaction") is False:
-            raise UnsupportedError("hooks outside of the transaction (transaction: false) are not supported")
+            raise NeedsDbtError("a hook outside of the transaction (transaction: false)")
         return str(value["sql"])
     return str(value)
 

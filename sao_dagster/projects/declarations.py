@@ -121,6 +121,21 @@ class NodeDeclaration:
         return self.name if self.version is None else f"{self.name}.v{self.version}"
 
 
+@dataclass(frozen=True)
+class NeedsDbt:
+    """Something that a project uses and that only dbt itself does.
+
+    Attributes:
+        node: The id of the node, or the name of the data test, that uses it; None for the project as a whole.
+        uses: What that is, such as "a Python model".
+        location: Where, with the line if it is known.
+    """
+
+    node: str | None
+    uses: str
+    location: Location | None
+
+
 @dataclass(kw_only=True)
 class Declarations:
     """Everything that was declared, from any format.
@@ -136,6 +151,8 @@ class Declarations:
         native: Whether models are built by this package itself; else any materialization is taken as it is.
         group_owners: Owners by group.
         errors: What is wrong with the project as a whole; what is wrong with one node is in its declaration.
+        needs_dbt: What the project uses that only dbt does: what the reader found, and then what rendering showed. It does not say what
+            the project means, so it is no part of what an assembled project is kept under.
     """
 
     name: str
@@ -159,6 +176,7 @@ class Declarations:
     on_run_end: tuple[str, ...] = ()
     notices: list[Notice] = field(default_factory=list)
     errors: list[SaoError] = field(default_factory=list)
+    needs_dbt: list[NeedsDbt] = field(default_factory=list, repr=False, compare=False)
 
     def copy(self) -> Declarations:
         """Return the same declarations, to which more can be added by themselves."""
@@ -169,7 +187,15 @@ class Declarations:
             tests=[*self.tests],
             notices=[*self.notices],
             errors=[*self.errors],
+            needs_dbt=[*self.needs_dbt],
         )
+
+    def note_needs_dbt(self, node: str | None, error: NodeError | None) -> None:
+        """Note what an error says only dbt does; nothing where that is nothing, or is noted already."""
+        if error is not None and error.needs_dbt:
+            found = NeedsDbt(node, error.needs_dbt, error.location)
+            if found not in self.needs_dbt:
+                self.needs_dbt.append(found)
 
     @classmethod
     def into(

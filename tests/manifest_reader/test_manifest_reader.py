@@ -241,7 +241,7 @@ def test_what_it_cannot_read_is_named(corners: Path) -> None:
     config = {"materialized": "snapshot"}
     history = changed("model.corners.latest", resource_type="snapshot", config=config, unrendered_config=config)
     assert {name: str(error) for name, error in history.project.broken.items()} == {
-        "latest": "models/latest.sql: materialized: 'snapshot' is not supported; there are table, view, incremental, ephemeral"
+        "latest": "models/latest.sql: materialized: 'snapshot', where here there are table, view, incremental, ephemeral: only dbt itself does this; install dbt (dbt-core and the adapter) and build the project with it"
     }
     asked = changed("model.corners.latest", depends_on={"nodes": ["function.corners.shout"]})
     assert "latest reads 'shout', which is not there" in str(asked.project.broken["latest"])

@@ -24,7 +24,7 @@ BROKEN = {
     "an unknown ref": ("select *\nfrom {{ ref('good') }}\njoin {{ ref('goood') }}", "models/bad.sql:3", "did you mean 'good'"),
     "an unknown source": ("select *\nfrom {{ source('raw', 'x') }}", "models/bad.sql:2", "source('raw', 'x')"),
     "an impossible value": ("{{ config(tags=['daily'], on_schema_change='maybe') }} select 1", "models/bad.sql", "on_schema_change"),
-    "an unknown materialization": ("{{ config(materialized='cube') }} select 1", "models/bad.sql", "'cube' is not supported"),
+    "an unknown materialization": ("{{ config(materialized='cube') }} select 1", "models/bad.sql", "materialized: 'cube'"),
     "a hook": ("{{ config(post_hook='{{ no_such_macro() }}') }} select 1 as id", "models/bad.sql", "'no_such_macro' is undefined"),
     "a strategy": ("{{ config(materialized='incremental', incremental_strategy='merge') }} select 1", "models/bad.sql", "needs a unique_key"),
 }  # fmt: skip

@@ -80,4 +80,4 @@ def test_what_would_change_a_merge_and_is_not_done_here_is_refused(shop: World, 
     shop.model("orders", ROWS, materialized="incremental", incremental_strategy="merge", unique_key="id", **{key: "x"})
     run = shop.run()
     assert run.outcomes == {"orders": "failed: build_error"}
-    assert f"{key} is not supported" in str(run.decision("orders").evidence["error"])
+    assert f"{key}, where here there are" in str(run.decision("orders").evidence["error"])

@@ -14,7 +14,7 @@ from sao_dagster.core.nodes import Materialized, NodeError, RunTemplate, Source
 from sao_dagster.core.policy import soonest
 from sao_dagster.core.project import Notice, Project
 from sao_dagster.core.relations import Relation
-from sao_dagster.errors import CycleError, Location, NeedsConnectionError, ProjectError, SaoError, UnsupportedError
+from sao_dagster.errors import CycleError, Location, NeedsConnectionError, NeedsDbtError, ProjectError, SaoError
 from sao_dagster.projects.assembly.assembled import AssembledProject, cached_assembly
 from sao_dagster.projects.assembly.broken_macros import BrokenMacros
 from sao_dagster.projects.assembly.data_tests import TestAssembly
@@ -98,6 +98,11 @@ class _Assembly:
             self.drafts.errors.append(error)
         making = TestAssembly(self.drafts, position, undeclared)
         tests = making.tests()
+        wrong = [(name, node.error) for name, node in nodes.items()] + [
+            (name, test.error) for name, test in tests.items()
+        ]
+        for name, found in wrong:
+            self.declared.note_needs_dbt(name, found)
         return replace(
             skeleton,
             tests=tests,
@@ -114,11 +119,10 @@ class _Assembly:
         for owner in dict.fromkeys((self.declared.name, *self.declared.search_order.get("dbt", ()))):
             for name, file in self.context.macros.names(owner).items() if owner != BUILTINS else ():
                 if any(name == prefix + each for prefix in prefixes for each in BUILDING_MACROS):
-                    message = (
-                        f"the macro {name} takes the place of one of dbt's own, by which only dbt itself builds; remove it, or "
-                        f"install dbt (dbt-core and the adapter) and build this project with it"
-                    )
-                    self.drafts.errors.append(UnsupportedError(message, location=Location(file.path)))
+                    uses = f"the macro {name} in place of the one by which dbt builds"
+                    error = NeedsDbtError(uses, location=Location(file.path))
+                    self.drafts.errors.append(error)
+                    self.declared.note_needs_dbt(None, NodeError.of(error, None))
 
     def _draft(self, declaration: NodeDeclaration) -> None:
         """Add the draft of a declaration, broken if the reader found it so or it cannot be read."""

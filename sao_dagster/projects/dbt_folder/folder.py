@@ -13,7 +13,7 @@ from typing import Any
 from sao_dagster.core.nodes import Column, NodeError, Source
 from sao_dagster.core.project import Notice
 from sao_dagster.core.relations import quote
-from sao_dagster.errors import Location, ProjectError, SaoError
+from sao_dagster.errors import Location, NeedsDbtError, ProjectError, SaoError
 from sao_dagster.projects.config import checked, listed
 from sao_dagster.projects.dbt_folder.files import ProjectFiles
 from sao_dagster.projects.dbt_folder.profiles import load_profile
@@ -262,15 +262,13 @@ class _Folder:
     def _refuse(self) -> None:
         """Declare what is there and not done here as broken, rather than leaving it out silently."""
         for path in self._files(self.file.model_paths, (".py",)):
-            message = "Python models are not supported; make it a Dagster asset of its own, or SQL"
-            self._refuse_node(
-                path.stem, "model", message, Location(self._shown(path)), self._fqn(path, self.file.model_paths)
-            )
+            fqn = self._fqn(path, self.file.model_paths)
+            self._refuse_node(path.stem, "model", "a Python model", Location(self._shown(path)), fqn)
         for path in self._files(self.file.snapshot_paths, (".sql",)):
             shown = self._shown(path)
             names = re.findall(r"\{%-?\s*snapshot\s+(\w+)", read_text(path, shown)) or [path.stem]
             for name in names:
-                self._refuse_node(name, "snapshot", "snapshots are not supported", Location(shown))
+                self._refuse_node(name, "snapshot", "a snapshot", Location(shown))
         for path in self._files(self.file.snapshot_paths, (".yml", ".yaml")):
             self._refuse_listed(load_yaml(path, self._shown(path)))
         for name in ("packages.yml", "dependencies.yml"):
@@ -305,11 +303,14 @@ class _Folder:
                 name = entry.get("name") if isinstance(entry, Mapping) else None
                 if str(name) not in there:
                     place = loaded.location(key, index)
-                    self._refuse_node(str(name), key.removesuffix("s"), f"{key} are not supported", place)
+                    kind = key.removesuffix("s")
+                    self._refuse_node(str(name), kind, f"a {kind}", place)
 
     def _refuse_node(
-        self, name: str, resource_type: str, message: str, location: Location, fqn: tuple[str, ...] | None = None
+        self, name: str, resource_type: str, uses: str, location: Location, fqn: tuple[str, ...] | None = None
     ) -> None:
+        error = NodeError.of(NeedsDbtError(uses), location)
+        self.declared.note_needs_dbt(name, error)
         self.declared.nodes.append(
             NodeDeclaration(
                 name=name,
@@ -317,7 +318,7 @@ class _Folder:
                 location=location,
                 fqn=fqn or (self.file.name, name),
                 resource_type=resource_type,
-                error=NodeError(message, location),
+                error=error,
             )
         )
 

@@ -13,7 +13,7 @@ import yaml
 from jinja2.utils import missing
 
 from sao_dagster.core.relations import Relation, quote
-from sao_dagster.errors import RenderError, UnsupportedError
+from sao_dagster.errors import NeedsDbtError, RenderError, UnsupportedError
 
 
 class RelationValue:
@@ -231,6 +231,27 @@ class Namespace:
     def get(self, name: str, default: Any = None) -> Any:
         """Return a name, or a default, as of a mapping."""
         return self._names.get(name, default)
+
+
+class OnlyInDbt:
+    """A name that templates may mention, and that only dbt can say anything of."""
+
+    def __init__(self, uses: str) -> None:
+        self._uses = uses
+
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith("__"):
+            raise AttributeError(name)
+        raise NeedsDbtError(self._uses)
+
+    def __getitem__(self, name: Any) -> Any:
+        raise NeedsDbtError(self._uses)
+
+    def __iter__(self) -> Iterator[Any]:
+        raise NeedsDbtError(self._uses)
+
+    def __str__(self) -> str:
+        raise NeedsDbtError(self._uses)
 
 
 class NamesInContext:

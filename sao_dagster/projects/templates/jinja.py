@@ -22,7 +22,7 @@ from jinja2.runtime import Context, Macro
 from jinja2.sandbox import SandboxedEnvironment
 from jinja2.utils import missing
 
-from sao_dagster.errors import Location, RenderError, SaoError, UnsupportedError, words_of
+from sao_dagster.errors import Location, NeedsDbtError, RenderError, SaoError, words_of
 from sao_dagster.projects.cache import TemplateCodes
 
 T = TypeVar("T")
@@ -114,10 +114,7 @@ class _RefusedTag(Extension):
 
     def parse(self, parser: Parser) -> nodes.Node:
         token = next(parser.stream)
-        raise UnsupportedError(
-            f"a {{% {token.value} %}} block is not supported",
-            location=Location(parser.name or "?", token.lineno),
-        )
+        raise NeedsDbtError(f"a {{% {token.value} %}} block", location=Location(parser.name or "?", token.lineno))
 
 
 class _Environment(SandboxedEnvironment):
@@ -196,7 +193,7 @@ class MacroRegistry:
 
         Raises:
             RenderError: It is not Jinja.
-            UnsupportedError: It has a block that is not supported.
+            NeedsDbtError: It has a block that is not supported.
         """
         _macro_template(file.text, file.path)
 

@@ -28,6 +28,7 @@ from sao_dagster.projects.templates.context_objects import (
     ColumnValue,
     NamesInContext,
     Namespace,
+    OnlyInDbt,
     RelationValue,
     ResultTable,
     lenient,
@@ -324,7 +325,7 @@ class Render:
         if name == "modules":
             return modules(self._clock)
         if name == "graph":
-            raise UnsupportedError("the `graph` variable is not supported here")
+            return OnlyInDbt("the variable `graph`")
         macro = self._macro(package, name)
         if macro is not missing:
             return macro

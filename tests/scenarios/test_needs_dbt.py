@@ -1,0 +1,46 @@
+"""What a project uses that only dbt itself does: one list of it, with the node and the place of each."""
+
+from __future__ import annotations
+
+import pickle
+
+from sao_dagster.core.nodes import NodeError
+from sao_dagster.core.selection import Selection
+from sao_dagster.errors import Location, NeedsDbtError
+from tests.world import World
+
+
+def listed(world: World) -> list[tuple[str | None, str, str]]:
+    """Return what the project needs dbt for: node, what it uses, and where."""
+    opened = world.opened()
+    opened.assembled  # noqa: B018 - some is known only once templates are rendered
+    return [(each.node, each.uses, str(each.location)) for each in opened.declared.needs_dbt]
+
+
+def test_what_needs_dbt_is_listed_with_its_node_and_its_place(world: World) -> None:
+    world.model("plain", "select 1 as id")
+    world.write("models/by_python.py", "def model(dbt, session): ...")
+    world.write("snapshots/kept.sql", "{% snapshot kept %}select 1 as id{% endsnapshot %}")
+    world.model("cube", "select 1 as id", materialized="cube")
+    world.model("nodes", "select 1 as id\n{% for node in graph.nodes %}{% endfor %}")
+    assert listed(world) == [
+        ("by_python", "a Python model", "models/by_python.py"),
+        ("kept", "a snapshot", "snapshots/kept.sql"),
+        ("cube", "materialized: 'cube', where here there are table, view, incremental, ephemeral", "models/cube.sql"),
+        ("nodes", "the variable `graph`", "models/nodes.sql:2"),
+    ]
+    with_error = world.runner().plan(Selection(("plain",), (), ()))[0]
+    assert set(with_error.decisions) == {"plain"}
+
+
+def test_what_is_wrong_for_dbt_too_is_not_listed(world: World) -> None:
+    world.model("bad", "select * from {{ ref('nowhere') }}").model("worse", "select {{ 1 + }}")
+    assert listed(world) == []
+
+
+def test_such_an_error_says_how_to_go_on_and_survives_another_process() -> None:
+    error = NeedsDbtError("a cube", name="m", location=Location("models/m.sql", 3))
+    again = pickle.loads(pickle.dumps(error))
+    assert (again.uses, str(again)) == (error.uses, str(error))
+    assert str(again).startswith("models/m.sql:3: m: a cube: only dbt itself does this; install dbt")
+    assert NodeError.of(again, None).needs_dbt == "a cube"
