@@ -6,7 +6,7 @@ model was written.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from enum import Enum
@@ -239,15 +239,32 @@ class Answers:
         version: The version of all of it, and of the SQL that follows from it; None where it cannot be asked again.
         independent: A digest of what was asked before the model's own relation was; a build changes none of that.
         of_itself: Whether the model's own relation was asked.
+        asked: The tables that were asked without being known by `ref` or `source`: their answers have a version, and somebody makes them.
+        reads: What the SQL that follows names without being known: it has no version yet, and so there is none of all of it.
     """
 
     version: DataVersion | None = None
     independent: str = ""
     of_itself: bool = False
+    asked: tuple[UndeclaredInput, ...] = ()
+    reads: tuple[UndeclaredInput, ...] = ()
 
 
-class Compiler(Protocol):
+class AskingTemplate(Protocol):
+    """The template of a model or of a data test that asks the warehouse for what its SQL is made of."""
+
+    def answers(self, asking: Asking, now: datetime) -> Answers:
+        """Return what the template asks of the warehouse and gets at a time (UTC), so that another answer can be told from it."""
+
+    def knowing(self, reads: Iterable[UndeclaredInput]) -> AskingTemplate:
+        """Return the template where more is known of what its SQL reads: these have versions of their own."""
+
+
+class Compiler(AskingTemplate, Protocol):
     """Renders the SQL of a model that cannot be rendered once and for all when the project is loaded."""
+
+    def knowing(self, reads: Iterable[UndeclaredInput]) -> Compiler:
+        """Return the same where more is known of what its SQL reads."""
 
     def compile(self, asking: Asking, run_id: str, started_at: datetime, *, incremental: bool) -> CompiledSql:
         """Return the statements for this run.
@@ -262,9 +279,6 @@ class Compiler(Protocol):
             RenderError: The template failed.
         """
 
-    def answers(self, asking: Asking, now: datetime) -> Answers:
-        """Return what the template asks of the warehouse and gets at a time (UTC), so that another answer can be told from it."""
-
 
 class RunTemplate(Protocol):
     """Renders one statement anew in each run, since it depends on the run."""
@@ -275,13 +289,6 @@ class RunTemplate(Protocol):
         Raises:
             RenderError: The template failed.
         """
-
-
-class AskingTemplate(Protocol):
-    """The template of a data test that asks the warehouse for what its SQL is made of."""
-
-    def answers(self, asking: Asking, now: datetime) -> DataVersion | None:
-        """Return the version of what it asks and gets at a time (UTC), and of the SQL that follows; None where that cannot be known."""
 
 
 @dataclass(frozen=True, kw_only=True)

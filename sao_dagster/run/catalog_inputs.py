@@ -4,18 +4,24 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
+from datetime import datetime
 
-from sao_dagster.core.inputs import UndeclaredInput
+from sao_dagster.core.inputs import InputKind, UndeclaredInput
 from sao_dagster.core.nodes import DataTest, Materialized, Model, Node
 from sao_dagster.core.project import Project
 from sao_dagster.core.relations import Relation, RelationKey
+from sao_dagster.core.selection import Selection
+from sao_dagster.run.asked import AskedTables, nodes_named
 from sao_dagster.run.reached import Reached
 from sao_dagster.warehouses.protocol import Session
 
 
-def with_catalog(project: Project, session: Session) -> Project:
-    """Return a project with the inputs and the edges that only an open warehouse can tell."""
-    return _with_edges(_with_redefined(project, session), session)
+def with_catalog(project: Project, selection: Selection, session: Session, now: datetime) -> Project:
+    """Return a project with the inputs and the edges that only an open warehouse can tell, at a time (UTC).
+
+    What templates ask of it is looked at for a selection alone: the others are not rendered.
+    """
+    return _with_edges(AskedTables.of(_with_redefined(project, session), selection, session, now), session)
 
 
 def _with_redefined(project: Project, session: Session) -> Project:
@@ -40,12 +46,13 @@ def _with_redefined(project: Project, session: Session) -> Project:
     return replace(project, nodes=nodes, tests=tests)
 
 
-def _with_edges(project: Project, session: Session) -> Project:
-    """Return a project in which a node comes first that others read as a source, by a view of somebody's, or in a function.
+def _with_edges(asked: AskedTables, session: Session) -> Project:
+    """Return a project in which a node comes first that others read as a source, by a view of somebody's, or in a function, or ask.
 
     Where that would close a circle there is no edge: the child reads what was there before.
     """
-    shown = _nodes_shown(project, session)
+    project = asked.project
+    shown = _nodes_shown(asked, session)
     if not shown:
         return project
     seen_through: dict[str, list[str]] = {}
@@ -54,13 +61,14 @@ def _with_edges(project: Project, session: Session) -> Project:
             seen_through.setdefault(name, []).append(read)
     nodes = dict(project.nodes)
     for name, node in project.nodes.items():
-        read_there = (*node.depends_on, *(each.id for each in node.undeclared))
+        read_there = (*node.depends_on, *(each.id for each in (*node.undeclared, *asked.by.get(name, ()))))
         for above in dict.fromkeys(each for one in read_there for each in shown.get(one, ())):
             if above not in nodes[name].depends_on and not _is_above(nodes, name, above):
                 nodes[name] = replace(nodes[name], depends_on=(*nodes[name].depends_on, above))
 
     def of_test(test: DataTest) -> DataTest:
-        reads = tuple(dict.fromkeys((*test.reads, *(each for read in test.inputs for each in shown.get(read, ())))))
+        read_there = (*test.inputs, *(each.id for each in asked.by.get(test.name, ())))
+        reads = tuple(dict.fromkeys((*test.reads, *(each for read in read_there for each in shown.get(read, ())))))
         return test if reads == test.reads else replace(test, reads=reads)
 
     tests = {name: of_test(test) for name, test in project.tests.items()}
@@ -69,13 +77,15 @@ def _with_edges(project: Project, session: Session) -> Project:
     )
 
 
-def _nodes_shown(project: Project, session: Session) -> dict[str, tuple[str, ...]]:
+def _nodes_shown(asked: AskedTables, session: Session) -> dict[str, tuple[str, ...]]:
     """Return by source and undeclared input the nodes whose relations are read there, in the order of the project; none where there are none."""
+    project = asked.project
+    undeclared = {each.id: each for found in asked.by.values() for each in found} | dict(project.undeclared)
     reached = Reached(session, project.dialect)
     relations: dict[str, set[Relation]] = {
         source.id: {source.relation} for source in project.sources.values() if source.relation is not None
     }
-    for name, each in project.undeclared.items():
+    for name, each in undeclared.items():
         below = reached.all_of([each])
         relations[name] = {reached.relations[one] for one in below if one in reached.relations}
     wanted = {relation for found in relations.values() for relation in found}
@@ -88,7 +98,10 @@ def _nodes_shown(project: Project, session: Session) -> dict[str, tuple[str, ...
     shown: dict[str, tuple[str, ...]] = {}
     for read, found in relations.items():
         keys: set[RelationKey] = {key for relation in found for key in (relation.key, *behind.get(relation, ()))}
-        if names := {places[key] for key in keys if key in places}:
+        names = {places[key] for key in keys if key in places}
+        if not found and undeclared[read].kind is InputKind.TABLE:  # not there yet, perhaps
+            names.update(nodes_named(project, undeclared[read]))
+        if names:
             shown[read] = tuple(name for name in project.nodes if name in names)
     return shown
 

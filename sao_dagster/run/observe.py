@@ -18,13 +18,14 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 from sao_dagster.core.data_version import DataVersion, build_version, columns_version, loaded_at_version
 from sao_dagster.core.facts import Existence, Facts, Unsettled
 from sao_dagster.core.inputs import InputKind, answers_id, is_answers, is_undeclared
-from sao_dagster.core.nodes import CompiledSql, DataTest, Materialized, Model, Node, Source, is_source
+from sao_dagster.core.nodes import AskingTemplate, CompiledSql, DataTest, Materialized, Model, Node, Source, is_source
 from sao_dagster.core.project import Project
 from sao_dagster.core.records import BuildRecord
 from sao_dagster.core.relations import Relation
 from sao_dagster.core.selection import Selection
 from sao_dagster.core.standing import StandingFailures
 from sao_dagster.errors import WarehouseError
+from sao_dagster.run.asked import version_of_answers
 from sao_dagster.run.movements import STAMP, Moved, movements_of
 from sao_dagster.run.reached import Reached
 from sao_dagster.run.undeclared import UndeclaredVersions
@@ -149,15 +150,7 @@ def observe(
     if has_versions:
         found.update(_contents(project, [name for name in other if name not in found], reader))
     versions.update({name: found.get(name) for name in other})
-    for name in selection.nodes:
-        node = project.nodes[name]
-        if name in facts.records and isinstance(node, Model) and node.asks and node.compiler is not None:
-            versions[answers_id(name)] = (
-                node.compiler.answers(session, now).version if time.monotonic() < give_up else None
-            )
-    for test in (*(project.tests[name] for name in selection.tests), *standing):
-        if test.asks is not None and test.name in facts.test_records:
-            versions[test.answers_id] = test.asks.answers(session, now) if time.monotonic() < give_up else None
+    versions.update(_answers(project, selection, standing, facts, session, now, give_up))
     if fresh := DIGESTS.take():
         store.keep_shown(project.environment, FILES, fresh)
     if stamp and reader.known != kept:
@@ -469,6 +462,33 @@ def _is_altered(
     if now is None or not now.comparable(record.data_version):
         return None
     return now != record.data_version
+
+
+def _answers(
+    project: Project,
+    selection: Selection,
+    standing: Iterable[DataTest],
+    facts: Facts,
+    session: Session,
+    now: datetime,
+    give_up: float,
+) -> dict[str, DataVersion | None]:
+    """Return the versions of what templates ask and get now, of models and data tests that have a record to compare with."""
+    nodes = (project.nodes[name] for name in selection.nodes if name in facts.records)
+    asking: dict[str, tuple[str, AskingTemplate]] = {
+        answers_id(node.name): (node.name, node.compiler)
+        for node in nodes
+        if isinstance(node, Model) and node.asks and node.compiler is not None
+    }
+    for test in (*(project.tests[name] for name in selection.tests), *standing):
+        if test.asks is not None and test.name in facts.test_records:
+            asking[test.answers_id] = (test.name, test.asks)
+    return {
+        answers: version_of_answers(project, name, template.answers(session, now))
+        if time.monotonic() < give_up
+        else None
+        for answers, (name, template) in asking.items()
+    }
 
 
 def _known_above(

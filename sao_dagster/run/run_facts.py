@@ -17,6 +17,7 @@ from sao_dagster.core.project import Project
 from sao_dagster.core.records import BuildRecord, TestRecord
 from sao_dagster.core.relations import Relation, RelationKey
 from sao_dagster.core.selection import Selection
+from sao_dagster.run.asked import version_of_answers
 from sao_dagster.run.movements import movement_of, movements_of
 from sao_dagster.run.observe import SHOWN_BY_VIEW, Observation, content_key_of
 from sao_dagster.state.protocol import StateStore
@@ -182,13 +183,15 @@ class RunFacts:
         if not isinstance(node, Model) or not node.asks or node.compiler is None:
             return Answers()
         found = node.compiler.answers(self._session, now)
+        found = replace(found, version=version_of_answers(self._project, node.name, found))
         self._versions[answers_id(node.name)] = found.version
         return found
 
     def ask_test(self, test: DataTest, now: datetime) -> None:
         """Know for decisions what the template of a data test gets when it asks the warehouse now (UTC)."""
         if test.asks is not None:
-            self._versions[test.answers_id] = test.asks.answers(self._session, now)
+            found = test.asks.answers(self._session, now)
+            self._versions[test.answers_id] = version_of_answers(self._project, test.name, found)
 
     def forget_answers(self, node: Node) -> None:
         """Note that nobody knows what the template of a model got."""

@@ -66,9 +66,9 @@ class Runner(RunSettings):
         self.project.check()
         with no_collection(), self.warehouse.session(read_only=True, wait_seconds=wait_seconds) as session:
             store = self.open_store()
-            return self._opened(session, store)._plan(selection, mode, session, store)
+            return self._opened(selection, session, store)._plan(selection, mode, session, store)
 
-    def _opened(self, session: Session, store: StateStore) -> Runner:
+    def _opened(self, selection: Selection, session: Session, store: StateStore) -> Runner:
         """Return the runner for an open warehouse: in the environment that it turns out to be, by the store's time.
 
         What its catalog says of functions and views is part of the project then. All machines agree on that time; a runner that was given a time of its own keeps it.
@@ -78,7 +78,9 @@ class Runner(RunSettings):
         where = Environment(name=self.project.environment, schema=self.warehouse.schema, database=self.warehouse.place)
         found = replace(where, database=session.database_id() or where.database)
         store.settle(found, where, {name: str(node.relation) for name, node in self.project.nodes.items()})
-        return replace(self, project=with_catalog(self.project, session).in_environment(found.key), clock=clock)
+        selection = selection.without(self.project.broken)
+        project = with_catalog(self.project, selection, session, clock()).in_environment(found.key)
+        return replace(self, project=project, clock=clock)
 
     def _plan(self, selection: Selection, mode: Mode, session: Session, store: StateStore) -> tuple[Plan, Observation]:
         now = self.clock()
@@ -147,7 +149,7 @@ class Runner(RunSettings):
             runner = self
             try:
                 store = self.open_store()
-                runner = self._opened(session, store)
+                runner = self._opened(selection, session, store)
                 plan, seen = runner._plan(selection, mode, session, store)
             except StateError as error:
                 if not self.build_without_state:
@@ -160,7 +162,7 @@ class Runner(RunSettings):
                 hooks.start()
                 if store is not None and self.project.on_run_start:
                     # what they have prepared, functions too, is what is going to be read
-                    runner = self._opened(session, store)
+                    runner = self._opened(selection, session, store)
                     plan, seen = runner._plan(selection, mode, session, store)
             deciding = time.perf_counter() - opened
             started_at = runner.clock() - timedelta(seconds=time.perf_counter() - started)

@@ -130,14 +130,20 @@ def test_what_an_incremental_model_asks_of_itself_makes_nothing_new(shop: World)
     assert shop.rows("select id from main.m order by id") == [(1,), (2,)]
 
 
-def test_a_table_that_is_named_by_an_answer_is_not_known(shop: World) -> None:
+def test_a_table_that_is_named_by_an_answer_is_an_input(shop: World) -> None:
     shop.sql("create table raw.names as select 'raw.orders' as name")
     shop.model(
         "m",
         "{% set from_ = run_query('select name from raw.names') %}"
         "select count(*) as n from {{ from_.rows[0][0] if from_ else 'raw.orders' }}",
     ).run()
-    assert rebuilt(shop) == "built: input_unknown"
+    assert rebuilt(shop) == "reused: no_new_data"
+    shop.sql("insert into raw.orders values (7, 'fr')")
+    assert rebuilt(shop) == "built: new_data"
+    shop.sql("create table raw.others as select 1 as id", "update raw.names set name = 'raw.others'")
+    assert shop.run().built == {"m"}
+    assert shop.rows("select n from main.m") == [(1,)]
+    assert rebuilt(shop) == "reused: no_new_data"
     shop.model(
         "m",
         "{{ config(inputs=[]) }}{% set from_ = run_query('select name from raw.names') %}"
@@ -217,3 +223,70 @@ def test_a_test_whose_template_fails_in_the_run_is_one_test_that_could_not_run(s
     )
     shop.write("tests/good.sql", "select id from {{ ref('m') }} where id > 1")
     assert verdicts(shop) == ["ran: error", "ran: pass"]
+
+
+@pytest.mark.parametrize(
+    "template",
+    [
+        "{% set got = run_query('select max(id) from ' ~ target.schema ~ '.a') %}select {{ got.rows[0][0] if got else 0 }} as id",
+        "{% set as_ = run_query(\"select 'a' as x\") %}select id from {{ target.schema }}.{{ as_.rows[0][0] if as_ else '' }}",
+        "{% set got = run_query('select max(id) from main.by_hand') %}select {{ got.rows[0][0] if got else 0 }} as id",
+        "{% set at = adapter.get_relation(target.database, target.schema, 'a') %}select max(id) as id from {{ at or 'nowhere' }}",
+    ],
+    ids=["asked", "read", "through a view", "looked up"],
+)
+def test_a_model_that_a_template_reads_by_its_name_comes_first(shop: World, template: str) -> None:
+    shop.model("z", "select max(id) as id from {{ source('raw', 'orders') }}")
+    shop.model("a", "select id from {{ ref('z') }}")
+    shop.run()
+    shop.sql("create view main.by_hand as select id from main.a")
+    shop.model("__m", "{{ config(alias='m') }}" + template)
+    shop.run()
+    for newest in (7, 9):
+        shop.sql(f"insert into raw.orders values ({newest}, 'fr')")
+        assert shop.run().built == {"z", "a", "__m"}
+        assert shop.rows("select id from main.m") == [(newest,)]
+    shop.run()
+    assert not shop.run().built
+    shop.sql("insert into raw.orders values (0, 'fr')")  # which is not the newest
+    assert shop.run().built == {"z"}
+
+
+def test_what_a_template_asks_of_a_model_that_is_not_there_yet_is_asked_after_it(shop: World) -> None:
+    shop.model("a", "select max(id) as id from {{ source('raw', 'orders') }}")
+    asks = "{% set got = run_query('select id from ' ~ target.schema ~ '.a') %}"
+    shop.model("__m", "{{ config(alias='m') }}" + asks + "select {{ got.rows[0][0] if got else 0 }} as id")
+    assert shop.run().built == {"a", "__m"}
+    assert not shop.run().built
+
+
+def test_a_model_that_is_asked_by_its_name_only_later_is_not_taken_for_known(shop: World) -> None:
+    shop.model("z", "select max(id) as id from {{ source('raw', 'orders') }}")
+    asks = (
+        "{% set which = run_query('select id from ' ~ ref('first')).rows[0][0] if execute else 0 %}"
+        "{% set got = run_query('select max(id) from ' ~ target.schema ~ '.' ~ ('z' if which > 1 else 'first')) %}"
+    )
+    shop.model("first", "select 1 as id")
+    shop.model("__m", "{{ config(alias='m') }}" + asks + "select {{ got.rows[0][0] if got else 0 }} as id")
+    shop.run()
+    assert not shop.run().built
+    shop.model("first", "select 2 as id").sql("insert into raw.orders values (7, 'fr')")
+    assert shop.run().built == {"first", "z", "__m"}
+    assert shop.run().outcomes["__m"] == "built: input_unknown"
+    assert shop.rows("select id from main.m") == [(7,)]
+    assert not shop.run().built
+
+
+def test_what_a_test_asks_of_a_model_by_its_name_is_asked_after_it(shop: World) -> None:
+    shop.model("z", "select max(id) as id from {{ source('raw', 'orders') }}")
+    shop.model("m", "select 1 as id")
+    asks = "{% set got = run_query('select id from ' ~ target.schema ~ '.z') %}"
+    shop.write(
+        "tests/few.sql",
+        asks + "select id from {{ ref('m') }} where {{ got.rows[0][0] if got else 0 }} > 5",
+    )
+    assert shop.run().tests["few"].startswith("ran")
+    assert shop.run().tests["few"].startswith("reused")
+    shop.sql("insert into raw.orders values (7, 'fr')")
+    result = shop.run()
+    assert result.tests["few"] == "ran: fail"

@@ -11,7 +11,7 @@ from typing import Any
 from sao_dagster.core.data_version import DataVersion
 from sao_dagster.core.hashing import digest
 from sao_dagster.core.inputs import UndeclaredInput
-from sao_dagster.core.nodes import CODE_SCHEME, Asking, DataTest, Materialized, NodeError, Source, is_source
+from sao_dagster.core.nodes import CODE_SCHEME, Answers, Asking, DataTest, Materialized, NodeError, Source, is_source
 from sao_dagster.core.policy import Expiry, Volatile
 from sao_dagster.core.project import unknown
 from sao_dagster.core.proofs import Assertion
@@ -329,6 +329,7 @@ class TestTemplate:
         args: Its arguments; texts may be templates.
         ctes: The ephemerals that it reads.
         names: Ids of what it reads, by how SQL names that.
+        known_reads: What it reads besides, as far as that was found.
     """
 
     __test__ = False
@@ -345,27 +346,34 @@ class TestTemplate:
     args: Mapping[str, Any] = field(default_factory=dict)
     ctes: tuple[TemplateCte, ...] = ()
     names: Mapping[str, str] = field(default_factory=dict)
+    known_reads: frozenset[UndeclaredInput] = frozenset()
 
     def text(self, asking: Asking, run_id: str, started_at: datetime) -> str:
         """Return the query for a run."""
         return self._in_run(TemplateRun(started_at, run_id), asking)
 
-    def answers(self, asking: Asking, now: datetime) -> DataVersion | None:
-        """Return the version of what the template asks and gets; see `sao_dagster.core.nodes.AskingTemplate`.
+    def answers(self, asking: Asking, now: datetime) -> Answers:
+        """Return what the template asks and gets; see `sao_dagster.core.nodes.AskingTemplate`.
 
         What depends on the time in the SQL that follows makes it another one each hour; what is read there without being known, none.
         """
         hour = now.replace(minute=0, second=0, microsecond=0)
-        noted = NotedAnswers(asking, None, self.dialect, Volatile.AUTO, hour)
+        noted = NotedAnswers(asking, None, self.dialect, Volatile.AUTO, hour, names=self.names)
         try:
             sql = self._in_run(TemplateRun(hour), noted)
         except SaoError:  # the run says what is wrong
-            return None
-        if undeclared_reads(sql, self.dialect, self.names):
-            return None
+            return Answers(asked=tuple(noted.asked))
+        named = undeclared_reads(sql, self.dialect, self.names)
+        if reads := tuple(each for each in named if each not in self.known_reads):
+            return Answers(asked=tuple(noted.asked), reads=reads)
         until = hour.isoformat() if volatility(sql, self.dialect).is_volatile else ""
         follows = sql_digest(sql, self.dialect, self.names) if noted.shows_all else ""
-        return DataVersion("answers/1", digest([noted.noted, follows, until]))
+        version = DataVersion("answers/1", digest([noted.noted, follows, until]))
+        return Answers(version, asked=tuple(noted.asked))
+
+    def knowing(self, reads: Iterable[UndeclaredInput]) -> TestTemplate:
+        """Return the same where more is known of what the query reads; see `sao_dagster.core.nodes.AskingTemplate`."""
+        return replace(self, known_reads=self.known_reads.union(reads))
 
     def _in_run(self, run: TemplateRun, asking: Asking) -> str:
         ctes = tuple(each.rendered(self.context, run, asking) for each in self.ctes)

@@ -389,24 +389,33 @@ class TemplateCompiler:
         hour = now.replace(minute=0, second=0, microsecond=0)
         whole: list[Any] = []
         independent: list[Any] = []
+        asked: dict[UndeclaredInput, None] = {}
+        reads: dict[UndeclaredInput, None] = {}
         is_known, of_itself = True, False
         for incremental in (False, True) if self.materialized is Materialized.INCREMENTAL else (False,):
-            noted = NotedAnswers(asking, self.subject.this, self.dialect, self.volatile, hour)
+            noted = NotedAnswers(asking, self.subject.this, self.dialect, self.volatile, hour, names=self.names)
             try:
                 sql = self._query(noted, TemplateRun(hour), incremental=incremental)
                 whole += [noted.noted, sql_digest(sql, self.dialect) if noted.shows_all else ""]
-                is_known = is_known and self._reads_what_is_known(sql)
+                reads.update(dict.fromkeys(self._unknown_reads(sql)))
             except SaoError:  # whatever cannot be asked now is asked for the build
                 is_known = False
             independent.append(noted.noted[: noted.independent])
             of_itself = of_itself or noted.independent is not None
-        return Answers(DataVersion("answers/1", digest(whole)) if is_known else None, digest(independent), of_itself)
+            asked.update(noted.asked)
+        version = DataVersion("answers/1", digest(whole)) if is_known and not reads else None
+        return Answers(version, digest(independent), of_itself, tuple(asked), tuple(reads))
 
-    def _reads_what_is_known(self, sql: str) -> bool:
-        """Return whether a query names nothing that was not found before it could be rendered; what is read there has no version."""
+    def knowing(self, reads: Iterable[UndeclaredInput]) -> TemplateCompiler:
+        """Return the same where more is known of what the query reads; see `sao_dagster.core.nodes.AskingTemplate`."""
+        return replace(self, known_reads=(self.known_reads or frozenset()).union(each.id for each in reads))
+
+    def _unknown_reads(self, sql: str) -> list[UndeclaredInput]:
+        """Return what a query names and was not found before it could be rendered; what is read there has no version."""
         if self.known_reads is None:
-            return True
-        return all(each.id in self.known_reads for each in undeclared_reads(sql, self.dialect, self.names))
+            return []
+        named = undeclared_reads(sql, self.dialect, self.names)
+        return [each for each in named if each.id not in self.known_reads]
 
     def _query(self, asking: Asking, run: TemplateRun, *, incremental: bool) -> str:
         """Return the query in a run, with the ephemerals that it reads."""

@@ -7,11 +7,14 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import TypeVar
 
+from sao_dagster.core.inputs import InputKind, UndeclaredInput
 from sao_dagster.core.nodes import Answer, Asking
 from sao_dagster.core.policy import Expiry, Volatile
 from sao_dagster.core.relations import Relation
 from sao_dagster.errors import UnsupportedError
+from sao_dagster.sql.fingerprint import Names
 from sao_dagster.sql.questions import is_plain_query, names_relation
+from sao_dagster.sql.reads import undeclared_reads
 from sao_dagster.sql.volatile import volatility
 
 T = TypeVar("T")
@@ -30,6 +33,8 @@ class NotedAnswers(Asking):
         noted: The questions with their answers.
         independent: How many of these were asked before anything was asked of the model's own relation; None for all.
         shows_all: Whether what the template gave follows from what is noted.
+        names: Ids of the nodes and sources that it is known to read, by how SQL names them.
+        asked: The other tables that it asked, whether they are there or not.
     """
 
     asking: Asking
@@ -40,6 +45,8 @@ class NotedAnswers(Asking):
     noted: list[tuple[str, str]] = field(default_factory=list)
     independent: int | None = None
     shows_all: bool = True
+    names: Names = field(default_factory=dict)
+    asked: dict[UndeclaredInput, None] = field(default_factory=dict)
 
     def query(self, sql: str) -> Answer:
         """Return all rows of a query.
@@ -47,6 +54,7 @@ class NotedAnswers(Asking):
         Raises:
             UnsupportedError: It is more than a query, so nobody knows what asking it again does.
         """
+        self._is_asked(sql)
         if not is_plain_query(sql, self.dialect):
             raise UnsupportedError(f"only queries are asked again, to see whether their answers changed: {sql[:100]}")
         self._is_of_this(self.this is not None and names_relation(sql, self.this, self.dialect))
@@ -74,10 +82,17 @@ class NotedAnswers(Asking):
 
     def _noted(self, question: str, about: Relation | str, ask: Callable[[], T]) -> T:
         own = isinstance(about, Relation) and self.this is not None and about.key == self.this.key
-        self._is_of_this(own or (self.this is not None and str(about) == str(self.this)))
+        own = own or (self.this is not None and str(about) == str(self.this))
+        self._is_of_this(own)
+        if not own and question != "schema":
+            self._is_asked(f"select * from {about}")
         answer = ask()
         self.noted.append((f"{question} {about}", repr(answer)))
         return answer
+
+    def _is_asked(self, sql: str) -> None:
+        read = undeclared_reads(sql, self.dialect, self.names)
+        self.asked.update(dict.fromkeys(each for each in read if each.kind is InputKind.TABLE))
 
     def _is_of_this(self, is_of_this: bool) -> None:
         if is_of_this and self.independent is None:
