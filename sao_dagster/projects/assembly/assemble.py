@@ -27,7 +27,8 @@ from sao_dagster.projects.sao_file import moved_variables
 from sao_dagster.projects.templates.context_objects import Namespace
 from sao_dagster.projects.templates.deferred import StatementTemplate, TimedExpression
 from sao_dagster.projects.templates.jinja import BUILDING_MACROS, BUILTINS, builtin_macros
-from sao_dagster.projects.templates.render import Render, RenderSubject, RenderTrace, TemplateContext
+from sao_dagster.projects.templates.render import Render
+from sao_dagster.projects.templates.template_context import RenderSubject, RenderTrace, TemplateContext
 from sao_dagster.projects.templates.template_run import OTHER_RUNS, PINNED, TemplateRun, real_run
 from sao_dagster.sql.session import session_effects
 

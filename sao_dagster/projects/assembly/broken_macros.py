@@ -12,7 +12,7 @@ from sao_dagster.projects.assembly.drafts import Draft
 from sao_dagster.projects.assembly.models import templates_of
 from sao_dagster.projects.declarations import error_in
 from sao_dagster.projects.templates.jinja import MacroRegistry
-from sao_dagster.projects.templates.render import TemplateContext
+from sao_dagster.projects.templates.template_context import TemplateContext
 
 
 @dataclass(frozen=True)

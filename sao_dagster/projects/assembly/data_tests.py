@@ -24,7 +24,8 @@ from sao_dagster.projects.declarations import TestDeclaration, merge_layers
 from sao_dagster.projects.templates.answers import NotedAnswers
 from sao_dagster.projects.templates.context_objects import RelationValue
 from sao_dagster.projects.templates.jinja import BUILTINS
-from sao_dagster.projects.templates.render import Render, RenderSubject, RenderTrace, TemplateContext
+from sao_dagster.projects.templates.render import Render
+from sao_dagster.projects.templates.template_context import RenderSubject, RenderTrace, TemplateContext
 from sao_dagster.projects.templates.template_run import OTHER_RUNS, PINNED, TemplateRun
 from sao_dagster.projects.test_entries import default_names, is_expression, verdict_settings
 from sao_dagster.sql.ctes import prepend_ctes

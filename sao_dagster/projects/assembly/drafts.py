@@ -16,7 +16,8 @@ from sao_dagster.core.relations import Relation, RelationKey, quote
 from sao_dagster.errors import Location, ProjectError
 from sao_dagster.projects.config import NO_CONFIG, NodeConfig
 from sao_dagster.projects.declarations import Declarations, NodeDeclaration, error_in
-from sao_dagster.projects.templates.render import Render, RenderSubject, RenderTrace, Resolved, TemplateContext
+from sao_dagster.projects.templates.render import Render
+from sao_dagster.projects.templates.template_context import RenderSubject, RenderTrace, Resolved, TemplateContext
 from sao_dagster.projects.templates.template_run import TemplateRun
 from sao_dagster.sql.session import SessionEffect, effects_on
 from sao_dagster.sql.volatile import Bare, Volatility

@@ -30,7 +30,8 @@ from sao_dagster.projects.assembly.drafts import Draft, Drafts, Template, Templa
 from sao_dagster.projects.config import NodeConfig, is_code
 from sao_dagster.projects.declarations import CompiledDeclaration
 from sao_dagster.projects.templates.answers import NotedAnswers
-from sao_dagster.projects.templates.render import Render, RenderSubject, RenderTrace, TemplateContext
+from sao_dagster.projects.templates.render import Render
+from sao_dagster.projects.templates.template_context import RenderSubject, RenderTrace, TemplateContext
 from sao_dagster.projects.templates.template_run import OTHER_RUNS, PINNED, TemplateRun
 from sao_dagster.sql.ctes import prepend_ctes
 from sao_dagster.sql.fingerprint import sql_digest

@@ -43,7 +43,8 @@ from sao_dagster.projects.declarations import (
     merge_layers,
 )
 from sao_dagster.projects.templates.jinja import MacroFile, builtin_macros
-from sao_dagster.projects.templates.render import Render, RenderSubject, TemplateContext
+from sao_dagster.projects.templates.render import Render
+from sao_dagster.projects.templates.template_context import RenderSubject, TemplateContext
 from sao_dagster.projects.templates.template_run import real_run
 from sao_dagster.projects.test_entries import GenericTest, parse_entry
 from sao_dagster.sql.dialects import dialect_named

@@ -6,7 +6,8 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from sao_dagster.core.nodes import Asking
-from sao_dagster.projects.templates.render import Render, RenderSubject, TemplateContext
+from sao_dagster.projects.templates.render import Render
+from sao_dagster.projects.templates.template_context import RenderSubject, TemplateContext
 from sao_dagster.projects.templates.template_run import TemplateRun
 
 

@@ -12,8 +12,9 @@ import json
 import logging
 import os
 from collections.abc import Callable, Mapping
+from collections.abc import Set as AbstractSet
 from copy import copy
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from datetime import datetime
 from functools import cached_property
 from typing import Any
@@ -22,7 +23,7 @@ import yaml
 from jinja2.utils import missing
 
 from sao_dagster.core.nodes import Asking
-from sao_dagster.core.relations import Relation, quote
+from sao_dagster.core.relations import quote
 from sao_dagster.errors import NeedsConnectionError, RenderError, UnsupportedError
 from sao_dagster.projects.templates.context_objects import (
     ColumnValue,
@@ -38,139 +39,17 @@ from sao_dagster.projects.templates.context_objects import (
 from sao_dagster.projects.templates.jinja import (
     BUILTINS,
     MacroFile,
-    MacroRegistry,
     MacroReturn,
     evaluate,
     guarded,
     render,
 )
+from sao_dagster.projects.templates.plain import plain_template
+from sao_dagster.projects.templates.template_context import RenderSubject, RenderTrace, TemplateContext
 from sao_dagster.projects.templates.template_run import PINNED, TemplateRun
-from sao_dagster.sql.dialects import Dialect, dialect_named
 
 _logger = logging.getLogger("sao_dagster.templates")
 _SECRET = "DBT_ENV_SECRET"  # noqa: S105 - the prefix by which dbt marks secrets
-
-
-@dataclass(frozen=True)
-class Resolved:
-    """What a `ref` or `source` leads to.
-
-    Attributes:
-        id: The name of the node, or the id of the source.
-        relation: Where it is.
-        text: What is written into SQL; for ephemerals the name of the common table expression.
-    """
-
-    id: str
-    relation: Relation
-    text: str
-
-
-@dataclass
-class RenderTrace:
-    """What a template asked for while it was rendered.
-
-    Attributes:
-        refs: Arguments of `ref`: package, name, version.
-        sources: Arguments of `source`.
-        config: Keyword arguments of `config`, later ones over earlier ones.
-        asks_time: Whether it asked for the start of the run, or for the time.
-        asks_run_id: Whether it asked for the id of the run.
-        config_by_time: Whether it configured something after it had asked for the time.
-        config_calls: How often it configured something.
-        needs_connection: Whether it asked the warehouse for something.
-        macros: Macro files it used, by package and macro name.
-        settings: Variables and environment variables it read, with their values.
-    """
-
-    refs: dict[tuple[str | None, str, str | None], None] = field(default_factory=dict)
-    sources: dict[tuple[str, str], None] = field(default_factory=dict)
-    config: dict[str, Any] = field(default_factory=dict)
-    asks_time: bool = False
-    asks_run_id: bool = False
-    config_by_time: bool = False
-    config_calls: int = 0
-    needs_connection: bool = False
-    macros: dict[tuple[str, str], MacroFile] = field(default_factory=dict)
-    settings: dict[str, Any] = field(default_factory=dict)
-
-    @property
-    def needs_run(self) -> bool:
-        """Whether its text may depend on the run."""
-        return self.asks_time or self.asks_run_id
-
-
-@dataclass(frozen=True, kw_only=True)
-class RenderSubject:
-    """The model, test or hook that is being rendered.
-
-    Attributes:
-        name: Its name.
-        path: Its file, for messages.
-        package: Where macros are looked up first.
-        this: Its relation, where it has one.
-        this_text: What is written into SQL for it, where that is not the relation.
-        config: Its settled configuration, for `config.get`.
-        resource_type: `model`, `test`, `seed` or `operation`.
-    """
-
-    name: str
-    path: str
-    package: str
-    this: Relation | None = None
-    this_text: str | None = None
-    config: Mapping[str, Any] = field(default_factory=dict)
-    resource_type: str = "model"
-
-
-@dataclass
-class TemplateContext:
-    """All that templates of one project can see.
-
-    Attributes:
-        project_name: The root package.
-        macro_files: Macros of the project, of installed packages, and of `dbt`.
-        variables: `vars` of the project, global ones and those of packages.
-        target: What `target` shows.
-        database: The database of relations that name none.
-        dialect: sqlglot's name of the SQL dialect, which says how names are quoted.
-        search_order: `dispatch` of the project: where macros of a namespace are looked for.
-        refs: What `ref` leads to, by package (None: any), name and version (None: the latest).
-        sources: What `source` leads to.
-        descriptions: `docs` blocks by name.
-        environment_read: Environment variables that templates asked for, with what they found.
-        configures_by_time: Whether the configuration of a node depends on the time.
-    """
-
-    project_name: str
-    macro_files: tuple[MacroFile, ...] = ()
-    variables: Mapping[str, Any] = field(default_factory=dict)
-    target: Mapping[str, Any] = field(default_factory=dict)
-    database: str | None = None
-    dialect: str = ""
-    search_order: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
-    refs: dict[tuple[str | None, str, str | None], Resolved] = field(default_factory=dict)
-    sources: dict[tuple[str, str], Resolved] = field(default_factory=dict)
-    descriptions: Mapping[str, str] = field(default_factory=dict)
-    environment_read: dict[str, str | None] = field(default_factory=dict)
-    configures_by_time: bool = False
-
-    @cached_property
-    def macros(self) -> MacroRegistry:
-        """The macros by name."""
-        return MacroRegistry(self.macro_files)
-
-    def __getstate__(self) -> dict[str, Any]:
-        return {name: value for name, value in self.__dict__.items() if name != "macros"}
-
-    @property
-    def engine(self) -> Dialect:
-        """What is known of the engine that the SQL is for."""
-        return dialect_named(self.dialect)
-
-    def resolve_ref(self, package: str | None, name: str, version: str | None) -> Resolved | None:
-        """Return what a `ref` leads to, or None."""
-        return self.refs.get((package, name, version))
 
 
 class Render:
@@ -208,7 +87,14 @@ class Render:
         self._results: dict[str, Any] = {}
 
     def text(self, template: str) -> str:
-        """Return a template, rendered."""
+        """Return a template, rendered; by Jinja where it is more than calls, or where one of these fails and Jinja knows the place."""
+        plain = plain_template(template)
+        if plain is not None and not self._replaced(self.subject.package, plain.names):
+            calls = self.trace.config_calls
+            try:
+                return plain.text(self._plain)
+            except Exception:  # noqa: BLE001 - what is called may raise anything, and does so again
+                self.trace.config_calls = calls
         return render(template, self.subject.path, self._variables(self.subject.package), self.subject.name)
 
     def value(self, expression: str) -> Any:
@@ -221,7 +107,7 @@ class Render:
         inside.subject = replace(
             self.subject, package=package, config=self.subject.config if config is None else config
         )
-        for name in ("_fixed", "_adapter"):  # their functions are those of the render that they were made for
+        for name in ("_plain", "_fixed", "_adapter"):  # their functions are those of the render that they were made for
             inside.__dict__.pop(name, None)
         return inside
 
@@ -245,39 +131,44 @@ class Render:
     def _own(self, package: str) -> dict[str, Any]:
         """Return the macros that take the place of dbt's names, such as a `ref` of the project's; dbt's are under `builtins`."""
         found: dict[str, Any] = {}
-        for owner in dict.fromkeys((self.context.project_name, package)):
-            macros = self.context.macros.names(owner) if owner != BUILTINS else {}
-            for name in self._fixed.keys() & macros.keys():
-                self.trace.macros[owner, name] = macros[name]
-                found[name] = _BoundMacro(self, macros[name], name)
+        for (owner, name), file in self._replaced(package, self._fixed.keys()).items():
+            self.trace.macros[owner, name] = file
+            found[name] = _BoundMacro(self, file, name)
         return found
 
+    def _replaced(self, package: str, names: AbstractSet[str]) -> dict[tuple[str, str], MacroFile]:
+        """Return the macros of a package and of the project that have one of some names."""
+        owners = dict.fromkeys((self.context.project_name, package))
+        known = {owner: self.context.macros.names(owner) for owner in owners if owner != BUILTINS}
+        return {(owner, name): macros[name] for owner, macros in known.items() for name in names & macros.keys()}
+
     @cached_property
-    def _fixed(self) -> dict[str, Any]:
-        """The names that cost nothing to provide and whose use need not be trace."""
-        subject = self.subject
+    def _plain(self) -> dict[str, Any]:
+        """The names that templates use in which nothing is decided."""
+        this = self.subject.this or self.context.engine.relation(None, "unresolved", self.subject.name)
         return {
             "ref": self._ref,
             "source": self._source,
             "config": _Config(self),
             "var": _Var(self),
             "env_var": self._env_var,
+            "this": RelationValue(this, self.subject.this_text),
+        }
+
+    @cached_property
+    def _fixed(self) -> dict[str, Any]:
+        """The names that cost nothing to provide and whose use need not be trace."""
+        subject = self.subject
+        return {
+            **self._plain,
             "is_incremental": self._is_incremental,
             "execute": self._execute,
             "target": Namespace("target", self.context.target),
-            "this": RelationValue(
-                subject.this or self.context.engine.relation(None, "unresolved", subject.name), subject.this_text
-            ),
             "adapter": self._adapter,
             "api": Namespace("api", {"Relation": Namespace("api.Relation", {"create": self._create_relation}), "Column": self._column}),
-            "exceptions": Namespace(
-                "exceptions",
-                {
-                    "raise_compiler_error": raise_compiler_error,
-                    "warn": self._warn,
-                    "raise_not_implemented": raise_compiler_error,
-                },
-            ),
+            "exceptions": Namespace("exceptions", {
+                "raise_compiler_error": raise_compiler_error, "warn": self._warn, "raise_not_implemented": raise_compiler_error,
+            }),
             "run_query": self._run_query,
             "statement": self._statement,
             "load_result": self._results.get,

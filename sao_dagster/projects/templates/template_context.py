@@ -1,0 +1,134 @@
+"""What a render is given, and what it notes: the project, what is rendered, and what that asked for."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any
+
+from sao_dagster.core.relations import Relation
+from sao_dagster.projects.templates.jinja import MacroFile, MacroRegistry
+from sao_dagster.sql.dialects import Dialect, dialect_named
+
+
+@dataclass(frozen=True)
+class Resolved:
+    """What a `ref` or `source` leads to.
+
+    Attributes:
+        id: The name of the node, or the id of the source.
+        relation: Where it is.
+        text: What is written into SQL; for ephemerals the name of the common table expression.
+    """
+
+    id: str
+    relation: Relation
+    text: str
+
+
+@dataclass
+class RenderTrace:
+    """What a template asked for while it was rendered.
+
+    Attributes:
+        refs: Arguments of `ref`: package, name, version.
+        sources: Arguments of `source`.
+        config: Keyword arguments of `config`, later ones over earlier ones.
+        asks_time: Whether it asked for the start of the run, or for the time.
+        asks_run_id: Whether it asked for the id of the run.
+        config_by_time: Whether it configured something after it had asked for the time.
+        config_calls: How often it configured something.
+        needs_connection: Whether it asked the warehouse for something.
+        macros: Macro files it used, by package and macro name.
+        settings: Variables and environment variables it read, with their values.
+    """
+
+    refs: dict[tuple[str | None, str, str | None], None] = field(default_factory=dict)
+    sources: dict[tuple[str, str], None] = field(default_factory=dict)
+    config: dict[str, Any] = field(default_factory=dict)
+    asks_time: bool = False
+    asks_run_id: bool = False
+    config_by_time: bool = False
+    config_calls: int = 0
+    needs_connection: bool = False
+    macros: dict[tuple[str, str], MacroFile] = field(default_factory=dict)
+    settings: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def needs_run(self) -> bool:
+        """Whether its text may depend on the run."""
+        return self.asks_time or self.asks_run_id
+
+
+@dataclass(frozen=True, kw_only=True)
+class RenderSubject:
+    """The model, test or hook that is being rendered.
+
+    Attributes:
+        name: Its name.
+        path: Its file, for messages.
+        package: Where macros are looked up first.
+        this: Its relation, where it has one.
+        this_text: What is written into SQL for it, where that is not the relation.
+        config: Its settled configuration, for `config.get`.
+        resource_type: `model`, `test`, `seed` or `operation`.
+    """
+
+    name: str
+    path: str
+    package: str
+    this: Relation | None = None
+    this_text: str | None = None
+    config: Mapping[str, Any] = field(default_factory=dict)
+    resource_type: str = "model"
+
+
+@dataclass
+class TemplateContext:
+    """All that templates of one project can see.
+
+    Attributes:
+        project_name: The root package.
+        macro_files: Macros of the project, of installed packages, and of `dbt`.
+        variables: `vars` of the project, global ones and those of packages.
+        target: What `target` shows.
+        database: The database of relations that name none.
+        dialect: sqlglot's name of the SQL dialect, which says how names are quoted.
+        search_order: `dispatch` of the project: where macros of a namespace are looked for.
+        refs: What `ref` leads to, by package (None: any), name and version (None: the latest).
+        sources: What `source` leads to.
+        descriptions: `docs` blocks by name.
+        environment_read: Environment variables that templates asked for, with what they found.
+        configures_by_time: Whether the configuration of a node depends on the time.
+    """
+
+    project_name: str
+    macro_files: tuple[MacroFile, ...] = ()
+    variables: Mapping[str, Any] = field(default_factory=dict)
+    target: Mapping[str, Any] = field(default_factory=dict)
+    database: str | None = None
+    dialect: str = ""
+    search_order: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    refs: dict[tuple[str | None, str, str | None], Resolved] = field(default_factory=dict)
+    sources: dict[tuple[str, str], Resolved] = field(default_factory=dict)
+    descriptions: Mapping[str, str] = field(default_factory=dict)
+    environment_read: dict[str, str | None] = field(default_factory=dict)
+    configures_by_time: bool = False
+
+    @cached_property
+    def macros(self) -> MacroRegistry:
+        """The macros by name."""
+        return MacroRegistry(self.macro_files)
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {name: value for name, value in self.__dict__.items() if name != "macros"}
+
+    @property
+    def engine(self) -> Dialect:
+        """What is known of the engine that the SQL is for."""
+        return dialect_named(self.dialect)
+
+    def resolve_ref(self, package: str | None, name: str, version: str | None) -> Resolved | None:
+        """Return what a `ref` leads to, or None."""
+        return self.refs.get((package, name, version))
