@@ -37,7 +37,7 @@ _HARMLESS = re.compile(
 """One statement that changes no rows, and not how they are compared."""
 _SAME_MEANING = frozenset({
     "timezone", "calendar", "datestyle", "intervalstyle", "timezone_abbreviations", "bytea_output", "extra_float_digits", "xmlbinary",
-    "xmloption", "lc_monetary", "lc_numeric", "lc_time", "default_text_search_config", "search_path", "schema", "role",
+    "xmloption", "lc_monetary", "lc_numeric", "lc_time", "default_text_search_config", "text search", "search_path", "schema", "role",
     "default_null_order", "null_order", "default_order", "preserve_insertion_order", "file_search_path", "lc_collate", "lc_ctype",
 })  # fmt: skip
 """Settings that change values, or their order, and not whether one is null or the same as another; of all others nobody has tried."""

@@ -336,6 +336,52 @@ def test_a_function_of_the_server_that_was_replaced(shelf: PostgresWorld) -> Non
 
 
 @postgres_only
+def test_a_function_of_the_server_that_was_replaced_and_then_granted(shelf: PostgresWorld) -> None:
+    shelf.model("m", "select lpad('a' || id, 3) as x from raw.shelf").model("far", "select id from raw.shelf").run()
+    words = "{} function pg_catalog.lpad(text, int) returns text language internal immutable strict as '{}'"
+    shelf.sql(
+        words.format("create or replace", "repeat"), "grant execute on function pg_catalog.lpad(text, int) to public"
+    )
+    assert shelf.run().built == {"m"}
+    assert shelf.run().built == set()
+    shelf.sql(words.format("create or replace", "text_right"))
+    assert shelf.run().built == {"m"}
+    assert shelf.rows("select x from main.m") == [("a1",)]
+
+
+@postgres_only
+@pytest.mark.parametrize(
+    ("before", "then"),
+    [
+        (
+            "create text search configuration public.words (copy = simple); alter database {} set default_text_search_config = 'public.words'",
+            "alter text search configuration public.words alter mapping for asciiword with english_stem",
+        ),
+        ("alter database {} set default_text_search_config = 'pg_catalog.simple'",
+         "alter text search configuration pg_catalog.simple alter mapping for asciiword with english_stem"),
+    ],
+    ids=["of one's own", "of the server"],
+)  # fmt: skip
+def test_a_text_search_configuration_that_nobody_names(shelf: PostgresWorld, before: str, then: str) -> None:
+    shelf.sql(*before.format(shelf.database).split("; "))
+    shelf.model("m", "select to_tsvector('running')::text as x").run()
+    assert shelf.run().built == set()
+    shelf.sql(then)
+    assert shelf.run().outcomes == {"m": "built: code_changed"}
+    assert shelf.rows("select x from main.m") == [("'run':1",)]
+
+
+@postgres_only
+def test_a_schema_that_is_called_like_the_database(shelf: PostgresWorld) -> None:
+    there = f'"{shelf.database}"'
+    shelf.sql(f"create schema {there}", f"create table {there}.orders as select 1 as id")
+    shelf.model("orders", "select 5 as id").model("m", f"select id from {there}.orders").run()
+    shelf.sql(f"update {there}.orders set id = 2")
+    assert shelf.run().built == {"m"}
+    assert shelf.rows("select id from main.m") == [(2,)]
+
+
+@postgres_only
 def test_what_an_extension_brings_is_known_by_its_version(shelf: PostgresWorld) -> None:
     shelf.model("m", "select id % 2 as x, 'a' = 'b' as y from raw.shelf").run()
     shelf.sql("create extension citext")

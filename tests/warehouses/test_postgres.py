@@ -334,6 +334,23 @@ def test_a_record_of_nulls_is_no_null_to_a_constraint(world: PostgresWorld) -> N
     assert found["pairs"] == {"id", "l"}
 
 
+def test_rows_of_another_server_in_a_partition_are_held_to_nothing(world: PostgresWorld) -> None:
+    world.sql(
+        "create extension file_fdw",
+        "create server files foreign data wrapper file_fdw",
+        "create table raw.days (id int not null, day int not null) partition by list (day)",
+        "create table raw.day_1 partition of raw.days for values in (1)",
+        "create table raw.weeks (id int not null) partition by list (id)",
+        "create table raw.week_1 partition of raw.weeks for values in (1)",
+        "create foreign table raw.day_2 partition of raw.days for values in (2) server files options (program 'echo ,2', format 'csv')",
+    )
+    assert world.rows("select id from raw.days") == [(None,)]
+    with world.runner().warehouse.session() as session:
+        found = {key[2]: set(columns) for key, columns in session.constraints().not_null.items()}
+    assert found["weeks"] == {"id"}
+    assert "days" not in found
+
+
 def test_reading_stays_within_its_time(world: PostgresWorld) -> None:
     world.sql("create view raw.slow as select pg_sleep(30)::text as x", "create table raw.quick as select 1 as x")
     world.sql("create materialized view raw.big as select i, md5(i::text) as h from generate_series(1, 300000) t(i)")

@@ -149,7 +149,9 @@ class UndeclaredReads:
             case (name,):
                 places = [(declared.database, schema, name)]
             case (one, name):
-                places = [(declared.database, one, name), (one, schema, name)]
+                places = [(declared.database, one, name)]
+                if engine.default_schema:  # else it is never a database
+                    places.append((one, engine.default_schema, name))
             case (database, one, name):
                 places = [(database, one, name)]
         keys = (engine.relation(*place).key for place in places)

@@ -56,12 +56,13 @@ def read_catalog(connection: Connection[Any], build_ids: BuildIds) -> Catalog:
 def read_constraints(connection: Connection[Any]) -> Constraints:
     """Return what the database enforces: not null, and unique indexes over whole columns and all rows; and what users redefined.
 
-    What an extension brings for types of its own takes the place of nothing. A record of nulls is no null to a constraint, and is one to
+    What an extension brings for types of its own takes the place of nothing. Another server's rows in a partition may be anything. A record of nulls is no null to a constraint, and is one to
     `is null`.
     """
     tables = (
         f"select c.oid, array[{_KEY}] as key from pg_class c join pg_namespace n on n.oid = c.relnamespace "
-        f"where (c.relkind = 'r' and not c.relhassubclass) or c.relkind = 'p'"
+        f"where (c.relkind = 'r' and not c.relhassubclass) or (c.relkind = 'p' and not exists (select from pg_partition_tree(c.oid) as part "
+        f"join pg_class f on f.oid = part.relid where f.relkind = 'f'))"
     )
     columns = "array_agg(a.attname::text order by a.attnum)"
     not_null = connection.execute(

@@ -27,19 +27,35 @@ def extension_of(catalog: str, alias: str) -> str:
     )
 
 
-# What `initdb` made last has the greatest transaction of it. One of the server's own functions that was written later is another one, unless
+# What `initdb` made last has the greatest transaction of it. One of the server's own objects that was written later is another one, or
 # only the rights to it were changed.
-REPLACED = f"""(p.oid < {FIRST_OF_USERS} and p.pronamespace = 'pg_catalog'::regnamespace
-    and p.xmin::text::bigint > (select max(xmin::text::bigint) from pg_constraint where contype = 'c' and oid < {FIRST_OF_USERS})
-    and (p.proacl is null or p.prolang <> (select oid from pg_language where lanname = 'internal'))
+LATE = f"{{0}}.xmin::text::bigint > (select max(xmin::text::bigint) from pg_constraint where contype = 'c' and oid < {FIRST_OF_USERS})"
+_LATE = f"""(p.oid < {FIRST_OF_USERS} and p.pronamespace = 'pg_catalog'::regnamespace and {LATE.format("p")}
     and not {of_extension("pg_proc", "p")})"""
-MADE = f"(p.pronamespace <> 'information_schema'::regnamespace and (p.oid >= {FIRST_OF_USERS} or {REPLACED}))"
-"""Conditions on `pg_proc p`. What an extension makes for types of its own is asked for by these types, and takes the place of nothing."""
+REPLACED = f"({_LATE} and (p.proacl is null or p.prolang <> (select oid from pg_language where lanname = 'internal')))"
+MADE = f"(p.pronamespace <> 'information_schema'::regnamespace and (p.oid >= {FIRST_OF_USERS} or {_LATE}))"
+"""Conditions on `pg_proc p`. One of the server's own that somebody was granted may be another one for those who call it by its name; behind
+an operator the server calls what it was compiled with. What an extension makes for types of its own is asked for by these types, and takes the place of nothing."""
 MADE_OPERATOR = f"""(o.oid >= {FIRST_OF_USERS} and not ({of_extension("pg_operator", "o")}
     and greatest(o.oprleft, o.oprright) >= {FIRST_OF_USERS}))"""
 MADE_CAST = f"""(c.oid >= {FIRST_OF_USERS} and not ({of_extension("pg_cast", "c")}
     and greatest(c.castsource, c.casttarget) >= {FIRST_OF_USERS}))"""
 _CAST_NAME = "format_type(c.castsource, null) || ' as ' || format_type(c.casttarget, null)"
+TEXT_SEARCH = """
+    select 'pg_ts_config'::regclass as class, f.oid, lower(f.cfgname) as name, concat_ws(' ', 'configuration', f.cfgparser, (select string_agg(
+        concat_ws(':', m.maptokentype, m.mapseqno, d.dictname, d.dicttemplate, d.dictinitoption), ',' order by m.maptokentype, m.mapseqno)
+        from pg_ts_config_map m join pg_ts_dict d on d.oid = m.mapdict where m.mapcfg = f.oid)) as definition
+    from pg_ts_config f
+    union all
+    select 'pg_ts_dict'::regclass, d.oid, lower(d.dictname), concat_ws(' ', 'dictionary', d.dicttemplate, d.dictinitoption)
+    from pg_ts_dict d
+"""
+"""Text search configurations and dictionaries, those of the server too."""
+TEXT_SEARCH_ALTERED = f"""
+    select from pg_ts_dict d where d.oid < {FIRST_OF_USERS} and {LATE.format("d")} union all
+    select from pg_ts_config_map m where m.mapcfg < {FIRST_OF_USERS} group by m.mapcfg having count(*) <> 19 or bool_or({LATE.format("m")})
+"""
+"""A query with rows where one of the server's own was altered: each maps the same 19 kinds of tokens."""
 OBJECTS = f"""
     select 'pg_type'::regclass as class, t.oid, lower(t.typname) as name, t.typtype = 'c' and c.relkind <> 'c' as is_row, concat_ws(' ', 'type', t.oid, t.typtype, t.typnotnull,
         t.typdefault, format_type(t.typbasetype, t.typtypmod), t.typcollation, {extension_of("pg_type", "t")},
@@ -53,13 +69,7 @@ OBJECTS = f"""
     select 'pg_collation'::regclass, l.oid, lower(l.collname), false, concat_ws(' ', 'collation', to_jsonb(l) - 'collowner')
     from pg_collation l where l.oid >= {FIRST_OF_USERS} and l.collnamespace <> 'pg_catalog'::regnamespace
     union all
-    select 'pg_ts_config'::regclass, f.oid, lower(f.cfgname), false, concat_ws(' ', 'configuration', f.cfgparser, (select string_agg(
-        concat_ws(':', m.maptokentype, m.mapseqno, d.dictname, d.dicttemplate, d.dictinitoption), ',' order by m.maptokentype, m.mapseqno)
-        from pg_ts_config_map m join pg_ts_dict d on d.oid = m.mapdict where m.mapcfg = f.oid))
-    from pg_ts_config f where f.oid >= {FIRST_OF_USERS}
-    union all
-    select 'pg_ts_dict'::regclass, d.oid, lower(d.dictname), false, concat_ws(' ', 'dictionary', d.dicttemplate, d.dictinitoption)
-    from pg_ts_dict d where d.oid >= {FIRST_OF_USERS}
+    select class, oid, name, false, definition from ({TEXT_SEARCH}) as searched where oid >= {FIRST_OF_USERS}
 """
 """Types, collations and text search objects that somebody made, and what they are; a type that only a table has `is_row`."""
 _TAKES_ROW = """p.prokind <> 'p' and p.pronargs >= 1 and p.pronargs - p.pronargdefaults <= 1 and exists (select from pg_type t

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from sao_dagster.core.connection import ConnectionSettings
 from sao_dagster.sql.harmless_settings import is_harmless_setting
-from sao_dagster.warehouses.postgres.made import REPLACED
+from sao_dagster.warehouses.postgres.made import REPLACED, TEXT_SEARCH, TEXT_SEARCH_ALTERED
 from sao_dagster.warehouses.postgres.server import Connection
 
 DECIDES_NOTHING = (
@@ -26,7 +26,8 @@ def connection_settings(connection: Connection, schema: str) -> ConnectionSettin
     Those that have their default are left out, so that a server that knows more of them is no other one. Where there are policies for
     rows, the role counts, and in the search path the schema that is called like the role, where there is one. Settings of the user's own
     (`shop.currency`) are known where a role or the database has them. Functions of the server's own that somebody replaced count as one more
-    setting, since operators, casts and aggregates call them by no name.
+    setting, since operators, casts and aggregates call them by no name. So do text search configurations, where that which is taken where none
+    is named is one of the user's own, or where one of the server's own was altered.
 
     Args:
         connection: The connection.
@@ -44,8 +45,11 @@ def connection_settings(connection: Connection, schema: str) -> ConnectionSettin
             where not is_user or current_user = %(schema)s or exists (select from pg_namespace where nspname = current_user)
         ) as parts (place, named)) as found (path) where path <> 'public'
         union all
-        select 'pg_catalog', md5(string_agg(concat_ws(' ', p.oid, p.prosrc, p.prolang, p.provolatile, p.proconfig), ' ' order by p.oid)), 'user'
+        select 'pg_catalog', md5(string_agg((to_jsonb(p) - 'proacl')::text, ' ' order by p.oid)), 'user'
         from pg_proc p where {REPLACED} having count(*) > 0
+        union all
+        select 'text search', md5(string_agg(definition, ' ' order by definition)), 'user' from ({TEXT_SEARCH}) as searched
+        where current_setting('default_text_search_config') not like 'pg_catalog.%%' or exists ({TEXT_SEARCH_ALTERED})
         union all
         select 'role', current_user, 'user' where exists (select from pg_class where relrowsecurity)
         union all
