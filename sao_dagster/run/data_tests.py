@@ -19,13 +19,14 @@ from sao_dagster.core.project import Project
 from sao_dagster.core.reasons import Mode
 from sao_dagster.core.records import TestRecord, Verdict
 from sao_dagster.core.selection import Selection
-from sao_dagster.errors import WarehouseError, words_of
+from sao_dagster.errors import StateError, WarehouseError, words_of
 from sao_dagster.run.context import RunContext
 from sao_dagster.run.events import Message, TestResult, freshness_test
 from sao_dagster.run.observe import LoadedAt
 from sao_dagster.run.prove import Prover
 from sao_dagster.run.schedule import RunStep
 from sao_dagster.run.test_sql import Statement, alone_statement, statements_for
+from sao_dagster.state.protocol import StateStore
 from sao_dagster.warehouses.protocol import Session
 
 SAMPLE_ROWS = 5
@@ -148,8 +149,8 @@ class TestSteps:
     def take(self, step: RunStep) -> list[TestResult]:
         """Decide about the tests of a step, run those that have to run, record their verdicts, and return all results.
 
-        Results are told as they come. What is recorded is what was read: a verdict about something that another run has built
-        anew meanwhile is told and not recorded.
+        What is recorded is what was read: a verdict about something that another run has built anew meanwhile is told and not recorded.
+        Where the state takes no record, the tests have an error.
         """
         run, now = self.run, self.run.now()
         results: list[TestResult] = []
@@ -168,30 +169,52 @@ class TestSteps:
                 )
         if not to_run:
             return results
-        records = []
+        answers = []
         for answer in run_tests(run.session, step.name, [self._in_run(run.project.tests[name]) for name in to_run]):
             if run.stopping.is_set():
                 return results
-            version = run.run_facts.facts.test_version(answer.test)
-            records.append(_record(answer, version, versions[answer.test.name], now, run.run_id))
-            results.append(self._tell(self._result(answer, to_run[answer.test.name])))
+            answers.append(answer)
         if run.store is not None:
-            run.run_facts.sync(step.node, exact=True)
-            for record in records:
-                run.run_facts.ask_test(run.project.tests[record.test], now)
-            readers = Selection((), tuple(each.test for each in records), ())
-            unproven = run.run_facts.unproven(
-                {each for test in records for each in test.inputs if not is_answers(each)}, readers
-            )
-            kept = [
-                each
-                for each in records
-                if unproven.isdisjoint(each.inputs)
-                and self._is_about(run.project.tests[each.test], versions[each.test])
-            ]
-            run.store.record_tests(run.project.environment, kept)
-            run.run_facts.add_verdicts(kept)
-        return results
+            try:
+                self._keep(step, answers, versions, now, run.store)
+            except StateError as error:
+                words = f"it ran, and its verdict could not be recorded: {error}"
+                answers = [
+                    replace(each, verdict=Verdict.ERROR, failures=0, error=each.error or words) for each in answers
+                ]
+        return [*results, *(self._tell(self._result(each, to_run[each.test.name])) for each in answers)]
+
+    def _keep(
+        self,
+        step: RunStep,
+        answers: Iterable[TestAnswer],
+        versions: Mapping[str, Mapping[str, DataVersion | None]],
+        now: datetime,
+        store: StateStore,
+    ) -> None:
+        """Record the verdicts of a step, of which it is certain what they are about.
+
+        Raises:
+            StateError: They could not be recorded.
+        """
+        run = self.run
+        records = [
+            _record(each, run.run_facts.facts.test_version(each.test), versions[each.test.name], now, run.run_id)
+            for each in answers
+        ]
+        run.run_facts.sync(step.node, exact=True)
+        for record in records:
+            run.run_facts.ask_test(run.project.tests[record.test], now)
+        readers = Selection((), tuple(each.test for each in records), ())
+        read = {each for record in records for each in record.inputs if not is_answers(each)}
+        unproven = run.run_facts.unproven(read, readers)
+        kept = [
+            each
+            for each in records
+            if unproven.isdisjoint(each.inputs) and self._is_about(run.project.tests[each.test], versions[each.test])
+        ]
+        store.record_tests(run.project.environment, kept)
+        run.run_facts.add_verdicts(kept)
 
     def _in_run(self, test: DataTest) -> DataTest:
         """Return a test as this run sees it."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -11,7 +11,7 @@ import pytest
 
 from sao_dagster import select
 from sao_dagster.core.data_version import DataVersion
-from sao_dagster.core.records import BuildRecord, Lease, QueuePosition
+from sao_dagster.core.records import BuildRecord, Lease, QueuePosition, TestRecord
 from sao_dagster.errors import StalledError, StateError
 from sao_dagster.run.events import Event, Message, ModelResult
 from sao_dagster.run.materialize import NodeBuilds
@@ -287,3 +287,25 @@ def test_a_build_that_cannot_be_recorded_is_a_failure_that_says_so_and_is_built_
     assert not world.opened().store.leases(world.environment)
     assert world.run().built == {"m", "below"}
     assert world.rows("select count(*) from main.below") == [(2,)]
+
+
+def test_a_verdict_that_cannot_be_recorded_is_an_error_of_its_tests(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world.model("m", "select 1 as id").model("below", "select id from {{ ref('m') }}").model("other", "select 1 as id")
+    for name in ("m", "other"):
+        world.write(f"tests/{name}_is_one.sql", f"select id from {{{{ ref('{name}') }}}} where id <> 1")
+    record = SqlStateStore.record_tests
+
+    def refuse(store: SqlStateStore, environment: str, records: Sequence[TestRecord]) -> None:
+        if any(each.test == "m_is_one" for each in records):
+            raise StateError("the disk is full")
+        record(store, environment, records)
+
+    with monkeypatch.context() as broken:
+        broken.setattr(SqlStateStore, "record_tests", refuse)
+        run = world.run()
+    assert run.outcomes["below"] == "skipped: upstream_failed"
+    assert run.tests == {"m_is_one": "ran: error", "other_is_one": "ran: pass"}
+    assert "could not be recorded: the disk is full" in str({each.test.name: each.error for each in run.result.tests})
+    assert world.run().built == {"below"}
