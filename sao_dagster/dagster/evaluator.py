@@ -28,6 +28,7 @@ from sao_dagster.dagster.resources import WarehouseResource
 from sao_dagster.dagster.selections import Select, selection_from
 from sao_dagster.dagster.sources import news_of_sources
 from sao_dagster.errors import SaoError, WarehouseBusyError
+from sao_dagster.gc_pause import no_collection
 
 UNFINISHED = (
     dg.DagsterRunStatus.QUEUED,
@@ -82,7 +83,8 @@ def build_evaluator_sensor(
         required_resource_keys={WAREHOUSE_KEY},
     )
     def _evaluate(context: dg.SensorEvaluationContext) -> dg.SensorResult | dg.SkipReason:
-        return evaluator.tick(context)
+        with no_collection():
+            return evaluator.tick(context)
 
     return as_evaluator(_evaluate)
 

@@ -22,9 +22,9 @@ from sao_dagster.core.selection import Selection
 from sao_dagster.errors import StateError, WarehouseError, words_of
 from sao_dagster.run.context import RunContext
 from sao_dagster.run.events import Message, TestResult, freshness_test
-from sao_dagster.run.observe import LoadedAt
 from sao_dagster.run.prove import Prover
 from sao_dagster.run.schedule import RunStep
+from sao_dagster.run.source_versions import LoadedAt
 from sao_dagster.run.test_sql import Statement, alone_statement, statements_for
 from sao_dagster.state.protocol import StateStore
 from sao_dagster.warehouses.protocol import Session

@@ -22,7 +22,7 @@ from sao_dagster.core.selection import Selection
 from sao_dagster.errors import LeaseLostError, StateError
 from sao_dagster.run.context import RunContext
 from sao_dagster.run.movements import STAMP
-from sao_dagster.run.observe import kept_sql
+from sao_dagster.run.stored_facts import kept_sql
 from sao_dagster.warehouses.protocol import BuildRequest, Built, VersionsBy
 
 VERSION_SECONDS = 600.0  # for reading the version of one relation that was just built

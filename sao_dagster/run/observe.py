@@ -5,32 +5,30 @@ What cannot be read, or not in time, is left out of the facts, and so is unknown
 
 from __future__ import annotations
 
-import json
 import re
 import time
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field, replace
-from datetime import date, datetime, timezone, tzinfo
+from datetime import datetime, tzinfo
 from functools import cache
 from itertools import filterfalse
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
-from sao_dagster.core.data_version import DataVersion, build_version, columns_version, loaded_at_version
+from sao_dagster.core.data_version import DataVersion, build_version, columns_version
 from sao_dagster.core.facts import Existence, Facts, Unsettled
 from sao_dagster.core.inputs import InputKind, answers_id, is_answers, is_undeclared
-from sao_dagster.core.nodes import AskingTemplate, CompiledSql, DataTest, Materialized, Model, Node, Source, is_source
+from sao_dagster.core.nodes import AskingTemplate, DataTest, Materialized, Model, is_source
 from sao_dagster.core.project import Project
 from sao_dagster.core.records import BuildRecord
-from sao_dagster.core.relations import Relation
 from sao_dagster.core.selection import Selection
 from sao_dagster.core.standing import StandingFailures
-from sao_dagster.errors import WarehouseError
 from sao_dagster.run.asked import version_of_answers
+from sao_dagster.run.contents import CachedContents, content_key_of, contents_of
 from sao_dagster.run.movements import STAMP, Moved, movements_of
 from sao_dagster.run.reached import Reached
+from sao_dagster.run.source_versions import LoadedAt, source_versions
+from sao_dagster.run.stored_facts import stored_facts
 from sao_dagster.run.undeclared import UndeclaredVersions
-from sao_dagster.sql.dialects import dialect_named
-from sao_dagster.sql.fingerprint import equivalent, with_ids
 from sao_dagster.sql.settled import unsettled
 from sao_dagster.state.protocol import StateStore
 from sao_dagster.warehouses.protocol import (
@@ -41,11 +39,7 @@ from sao_dagster.warehouses.protocol import (
 )
 from sao_dagster.warehouses.shared.files import DIGESTS, files_version
 
-SHOWN_BY_VIEW = "view "
-"""How the keys begin under which it is kept what views show: any build may change that."""
-
 FILES = "files"  # the scope under which digests of files are kept
-_SOME_TIME = datetime(2000, 1, 1, tzinfo=timezone.utc)  # so that what is asked is the same text at any time
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -113,14 +107,14 @@ def observe(
     read = _inputs(project, selection, standing)
     stamp = session.stamp() if capabilities.stamp else None
     kept = store.contents(project.environment, stamp) if stamp else {}
-    reader = _CachedContents(session, catalog_now(), dict(kept), give_up)
+    reader = CachedContents(session, catalog_now(), dict(kept), give_up)
     catalog = reader.catalog
     sources = [project.sources[name] for name in sorted(read) if is_source(name)]
     beside = _beside(project, selection, read)
     own = [name for name in selection.nodes if name in facts.records] if verify else []
     holding = [name for name in (*own, *beside) if project.nodes[name].materialized.holds_data]
     tokens = movements_of(project, session, catalog, [*(each.id for each in sources), *holding])
-    versions, loaded_at = _source_versions(project, sources, session, capabilities, reader, now, give_up)
+    versions, loaded_at = source_versions(project, sources, session, capabilities, reader, now, give_up)
     undeclared = UndeclaredVersions(
         Reached(session, project.dialect),
         project.root,
@@ -132,14 +126,14 @@ def observe(
     foreign = [name for name in beside if name not in kept_builds]
     by_content = [name for name in (*own, *kept_builds) if _is_known_by_content(project, name, facts.records)]
     has_versions = capabilities.model_versions is not VersionsBy.NONE
-    found = _contents(project, [*foreign, *by_content] if has_versions else [], reader)
+    found = contents_of(project, [*foreign, *by_content] if has_versions else [], reader)
     above = _known_above(project, selection, facts.records, reader) if verify else {}
     altered = {name: _is_altered(project, name, facts.records[name], found, catalog) for name in (*own, *kept_builds)}
     moved_before = store.contents(project.environment, STAMP) if capabilities.build_ids else {}
     moved = Moved.since(
         facts.records, moved_before, {name: tokens[name] for name in tokens if altered.get(name) is False}
     )
-    found.update(_contents(project, moved.to_read, reader))
+    found.update(contents_of(project, moved.to_read, reader))
     altered.update(moved.altered(found))
     same = {name: each for name, each in moved.now.items() if altered[name] is False}
     if same:
@@ -148,7 +142,7 @@ def observe(
     not_known = [name for name in kept_builds if altered[name] is None and (name in by_content or name in moved.now)]
     other = [*foreign, *(name for name, is_other in altered.items() if is_other), *(not_known if has_versions else ())]
     if has_versions:
-        found.update(_contents(project, [name for name in other if name not in found], reader))
+        found.update(contents_of(project, [name for name in other if name not in found], reader))
     versions.update({name: found.get(name) for name in other})
     versions.update(_answers(project, selection, standing, facts, session, now, give_up))
     if fresh := DIGESTS.take():
@@ -197,114 +191,6 @@ def _zone(session: Session) -> tzinfo | None:
         return None
 
 
-@dataclass
-class _CachedContents:
-    """Reads content versions, of what is not known already.
-
-    Attributes:
-        session: The warehouse.
-        catalog: What is in it.
-        known: Versions by `content_key`, which are true for as long as the warehouse has not changed.
-        give_up: When to stop reading, on the monotonic clock.
-    """
-
-    session: Session
-    catalog: Catalog
-    known: dict[str, DataVersion]
-    give_up: float
-
-    def read(self, omit: Mapping[Relation, tuple[str, ...]]) -> dict[Relation, DataVersion | None]:
-        """Return the versions of relations, given with the columns that do not count."""
-        keys = {relation: self._key(relation, omitted) for relation, omitted in omit.items()}
-        missing = {relation: omitted for relation, omitted in omit.items() if keys[relation] not in self.known}
-        if missing:
-            left = max(0.0, self.give_up - time.monotonic())
-            for relation, version in self.session.versions(self.catalog, missing, left).items():
-                if version is not None:
-                    self.known[keys[relation]] = version
-        return {relation: self.known.get(key) for relation, key in keys.items()}
-
-    def _key(self, relation: Relation, omitted: Collection[str]) -> str:
-        info = self.catalog.get(relation.key)
-        shown = SHOWN_BY_VIEW if info is not None and info.is_view else ""
-        return shown + content_key(relation, omitted)
-
-
-def content_key_of(node: Node) -> str:
-    """Return the key of the content that a node has now; columns that hold nothing but volatile values are no part of it."""
-    return content_key(node.relation, node.volatile_columns)
-
-
-def content_key(relation: Relation, omitted: Collection[str]) -> str:
-    """Return the name under which the content version of a relation is kept, without some of its columns."""
-    return " ".join([str(relation), *sorted(omitted)])
-
-
-def stored_facts(
-    project: Project, selection: Selection, store: StateStore, catalog: Callable[[], Catalog]
-) -> tuple[Facts, int]:
-    """Return what the state says, with cosmetic edits recognised, and the sequence for later changes.
-
-    The catalog is asked for only where some SQL was edited.
-    """
-    records, sequence = store.changes(project.environment, 0)
-    edited: dict[str, BuildRecord] = {}
-    for name in selection.nodes:
-        node, record = project.nodes[name], records.get(name)
-        if record is not None and isinstance(node, Model) and "sql" in node.code.changed_parts(*record.code):
-            edited[name] = record
-    kept = store.sql({record.sql_id for record in edited.values()}) if edited else {}
-    same = {
-        name
-        for name, record in edited.items()
-        if record.sql_id in kept and _is_cosmetic(project, name, kept[record.sql_id], catalog(), records)
-    }
-    facts = Facts(records=records, test_records=store.tests(project.environment), equivalent=frozenset(same))
-    return facts, sequence
-
-
-def kept_sql(compiled: CompiledSql, dialect: str) -> str:
-    """Return the text under which the SQL of a build is kept in the state; relations are no part of it."""
-    both = (compiled.sql, compiled.incremental_sql)
-    return json.dumps([None if each is None else with_ids(each, dialect, compiled.names) for each in both])
-
-
-def _is_cosmetic(project: Project, name: str, kept: str, catalog: Catalog, records: Mapping[str, BuildRecord]) -> bool:
-    node = project.nodes[name]
-    if not kept or not isinstance(node, Model) or "macros" in node.code.parts:
-        return False
-    try:
-        before = json.loads(kept)
-    except ValueError:  # what is kept is damaged
-        return False
-    if not isinstance(before, list) or not all(isinstance(each, str | None) for each in before):
-        return False
-    after = json.loads(kept_sql(node.compiled, project.dialect))
-    columns = _names_read(project, node, catalog, records)
-    return len(before) == len(after) and all(
-        old == new or (old is not None and new is not None and equivalent(old, new, project.dialect, columns))
-        for old, new in zip(before, after, strict=True)
-    )
-
-
-def _names_read(
-    project: Project, node: Node, catalog: Catalog, records: Mapping[str, BuildRecord]
-) -> frozenset[str] | None:
-    """Return the names of all columns that a node reads, as they are compared; None where those of one input are not known."""
-    if any(each.kind is not InputKind.FUNCTION for each in node.undeclared):
-        return None
-    names: set[str] = set()
-    itself = (node.name,) if node.materialized is Materialized.INCREMENTAL else ()  # it may read itself
-    for read in (*project.graph.relations_read(node.name), *itself):
-        relation = project.relation(read)
-        there = None if relation is None else catalog.get(relation.key)
-        if there is None and read not in records:
-            return None
-        names.update(column for column, _ in (there or records[read]).columns)
-    engine = dialect_named(project.dialect)
-    return frozenset(engine.compared(name, quoted=True) for name in names)
-
-
 def _inputs(project: Project, selection: Selection, failed: Iterable[DataTest]) -> set[str]:
     """Return the relations whose versions the decisions of a selection compare, with what tests that failed above it read."""
     found: set[str] = set(selection.sources)
@@ -346,98 +232,6 @@ def _is_known_by_content(project: Project, name: str, records: Mapping[str, Buil
     record = records[name]
     is_build = record.build_id is not None or record.data_version.comparable(build_version(""))
     return project.nodes[name].materialized.holds_data and not is_build
-
-
-@dataclass(frozen=True)
-class LoadedAt:
-    """What a source says of its newest data.
-
-    Attributes:
-        value: As text; None where it could not be read.
-        time: As a time (UTC); None where it is none.
-        problem: Why its age is not known; empty where it is.
-    """
-
-    value: str | None = None
-    time: datetime | None = None
-    problem: str = ""
-
-
-def _source_versions(
-    project: Project,
-    sources: Iterable[Source],
-    session: Session,
-    capabilities: Capabilities,
-    reader: _CachedContents,
-    now: datetime,
-    give_up: float,
-) -> tuple[dict[str, DataVersion | None], dict[str, LoadedAt]]:
-    """Return versions by source, None where one is not read; and what those with a `loaded_at` setting say."""
-    versions: dict[str, DataVersion | None] = {}
-    loaded_at: dict[str, LoadedAt] = {}
-    content: dict[str, Relation] = {}
-    for source in sources:
-        if source.loaded_at_query or source.loaded_at_field:
-            in_time = time.monotonic() < give_up
-            said = (
-                _loaded_at(source, session, now) if in_time else LoadedAt(problem="there was no time left to read it")
-            )
-            asked = (source.expression, *source.loaded_at_texts(_SOME_TIME))
-            versions[source.id] = None if said.value is None else loaded_at_version(said.value, *asked)
-            loaded_at[source.id] = said
-        elif source.relation is None:
-            versions[source.id] = files_version(source, project.root)
-        elif capabilities.source_versions is VersionsBy.NONE:
-            versions[source.id] = None
-        elif source.relation.key in reader.catalog:
-            content[source.id] = source.relation
-        else:
-            versions[source.id] = None
-    read = reader.read(dict.fromkeys(content.values(), ()))
-    versions.update({name: read[relation] for name, relation in content.items()})
-    return versions, loaded_at
-
-
-def _loaded_at(source: Source, session: Session, now: datetime) -> LoadedAt:
-    """Return the newest `loaded_at` value of a source."""
-    try:
-        rows = session.query(source.loaded_at_sql(now)).rows
-    except WarehouseError as error:
-        return LoadedAt(problem=str(error))
-    value = rows[0][0] if rows else None
-    if value is None:
-        return LoadedAt(str(value) if rows else None, problem="there are no rows to tell its age by")
-    if isinstance(value, datetime) and value.tzinfo is not None:  # a point in time, whatever the zone of the session
-        value = value.astimezone(timezone.utc)
-    found = _as_time(value)
-    return LoadedAt(str(value), found, "" if found else f"{value!r} is not a time; cast it to a timestamp")
-
-
-def _as_time(value: object) -> datetime | None:
-    if isinstance(value, str):
-        try:
-            value = datetime.fromisoformat(value)
-        except ValueError:
-            return None
-    if isinstance(value, datetime):
-        return value.replace(tzinfo=timezone.utc) if value.tzinfo is None else value.astimezone(timezone.utc)
-    if isinstance(value, date):
-        return datetime(value.year, value.month, value.day, tzinfo=timezone.utc)
-    return None
-
-
-def _contents(project: Project, names: Iterable[str], reader: _CachedContents) -> dict[str, DataVersion | None]:
-    """Return the content versions of nodes as they are in the warehouse; of views, those of what they show there."""
-    relations: dict[str, Relation] = {}
-    omit: dict[Relation, tuple[str, ...]] = {}
-    for name in names:
-        node = project.nodes[name]
-        if node.relation.key not in reader.catalog:
-            continue
-        relations[name] = node.relation
-        omit[node.relation] = node.volatile_columns
-    read = reader.read(omit)
-    return {name: read[relation] for name, relation in relations.items()}
 
 
 def _is_altered(
@@ -492,7 +286,7 @@ def _answers(
 
 
 def _known_above(
-    project: Project, selection: Selection, records: Mapping[str, BuildRecord], reader: _CachedContents
+    project: Project, selection: Selection, records: Mapping[str, BuildRecord], reader: CachedContents
 ) -> dict[str, bool | None]:
     """Return by model above a selection whether it was altered, where that costs no reading."""
     tested = {each for test in selection.tests for each in project.tests[test].reads if each in project.nodes}

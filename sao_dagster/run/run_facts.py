@@ -18,8 +18,9 @@ from sao_dagster.core.records import BuildRecord, TestRecord
 from sao_dagster.core.relations import Relation, RelationKey
 from sao_dagster.core.selection import Selection
 from sao_dagster.run.asked import version_of_answers
+from sao_dagster.run.contents import SHOWN_BY_VIEW, content_key_of
 from sao_dagster.run.movements import movement_of, movements_of
-from sao_dagster.run.observe import SHOWN_BY_VIEW, Observation, content_key_of
+from sao_dagster.run.observe import Observation
 from sao_dagster.state.protocol import StateStore
 from sao_dagster.warehouses.protocol import Session
 

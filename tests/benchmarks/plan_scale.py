@@ -93,7 +93,8 @@ def prepare_state(folder: Path) -> None:
     from sao_dagster.core.plan import node_facts
     from sao_dagster.core.records import BuildRecord
     from sao_dagster.core.selection import Selection
-    from sao_dagster.run.observe import kept_sql, observe
+    from sao_dagster.run.observe import observe
+    from sao_dagster.run.stored_facts import kept_sql
 
     opened = sao_dagster.load_project(folder)
     project, store = opened.project, opened.store

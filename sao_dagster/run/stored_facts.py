@@ -1,0 +1,82 @@
+"""What the state says of a project: records, with edits recognised that change no result."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+
+from sao_dagster.core.facts import Facts
+from sao_dagster.core.inputs import InputKind
+from sao_dagster.core.nodes import CompiledSql, Materialized, Model, Node
+from sao_dagster.core.project import Project
+from sao_dagster.core.records import BuildRecord
+from sao_dagster.core.selection import Selection
+from sao_dagster.sql.dialects import dialect_named
+from sao_dagster.sql.fingerprint import equivalent, with_ids
+from sao_dagster.state.protocol import StateStore
+from sao_dagster.warehouses.protocol import Catalog
+
+
+def stored_facts(
+    project: Project, selection: Selection, store: StateStore, catalog: Callable[[], Catalog]
+) -> tuple[Facts, int]:
+    """Return what the state says, with cosmetic edits recognised, and the sequence for later changes.
+
+    The catalog is asked for only where some SQL was edited.
+    """
+    records, sequence = store.changes(project.environment, 0)
+    edited: dict[str, BuildRecord] = {}
+    for name in selection.nodes:
+        node, record = project.nodes[name], records.get(name)
+        if record is not None and isinstance(node, Model) and "sql" in node.code.changed_parts(*record.code):
+            edited[name] = record
+    kept = store.sql({record.sql_id for record in edited.values()}) if edited else {}
+    same = {
+        name
+        for name, record in edited.items()
+        if record.sql_id in kept and _is_cosmetic(project, name, kept[record.sql_id], catalog(), records)
+    }
+    facts = Facts(records=records, test_records=store.tests(project.environment), equivalent=frozenset(same))
+    return facts, sequence
+
+
+def kept_sql(compiled: CompiledSql, dialect: str) -> str:
+    """Return the text under which the SQL of a build is kept in the state; relations are no part of it."""
+    both = (compiled.sql, compiled.incremental_sql)
+    return json.dumps([None if each is None else with_ids(each, dialect, compiled.names) for each in both])
+
+
+def _is_cosmetic(project: Project, name: str, kept: str, catalog: Catalog, records: Mapping[str, BuildRecord]) -> bool:
+    node = project.nodes[name]
+    if not kept or not isinstance(node, Model) or "macros" in node.code.parts:
+        return False
+    try:
+        before = json.loads(kept)
+    except ValueError:  # what is kept is damaged
+        return False
+    if not isinstance(before, list) or not all(isinstance(each, str | None) for each in before):
+        return False
+    after = json.loads(kept_sql(node.compiled, project.dialect))
+    columns = _names_read(project, node, catalog, records)
+    return len(before) == len(after) and all(
+        old == new or (old is not None and new is not None and equivalent(old, new, project.dialect, columns))
+        for old, new in zip(before, after, strict=True)
+    )
+
+
+def _names_read(
+    project: Project, node: Node, catalog: Catalog, records: Mapping[str, BuildRecord]
+) -> frozenset[str] | None:
+    """Return the names of all columns that a node reads, as they are compared; None where those of one input are not known."""
+    if any(each.kind is not InputKind.FUNCTION for each in node.undeclared):
+        return None
+    names: set[str] = set()
+    itself = (node.name,) if node.materialized is Materialized.INCREMENTAL else ()  # it may read itself
+    for read in (*project.graph.relations_read(node.name), *itself):
+        relation = project.relation(read)
+        there = None if relation is None else catalog.get(relation.key)
+        if there is None and read not in records:
+            return None
+        names.update(column for column, _ in (there or records[read]).columns)
+    engine = dialect_named(project.dialect)
+    return frozenset(engine.compared(name, quoted=True) for name in names)
