@@ -43,7 +43,9 @@ class UndeclaredHistory(History):
     def show(self, what: str) -> None:
         """Make the view show something."""
         self.shown = what
-        self.oracle.execute(f"create or replace view {SHOWN} as select id, k, v from {what}")
+        # PostgreSQL keeps the types of a view that is replaced
+        self.oracle.execute(f"drop view if exists {SHOWN} {self.drop_behaviour}")
+        self.oracle.execute(f"create view {SHOWN} as select id, k, v from {what}")
 
     def make_function(self, aggregate: str, of: str) -> None:
         """Make the function give something."""
