@@ -29,6 +29,7 @@ from sao_dagster.run.reached import Reached
 from sao_dagster.run.source_versions import LoadedAt, source_versions
 from sao_dagster.run.stored_facts import stored_facts
 from sao_dagster.run.undeclared import UndeclaredVersions
+from sao_dagster.sql.hooks import changes_rows
 from sao_dagster.sql.settled import unsettled
 from sao_dagster.state.protocol import StateStore
 from sao_dagster.warehouses.protocol import (
@@ -346,14 +347,16 @@ def _unsettled(
     project: Project, selection: Selection, records: Mapping[str, BuildRecord]
 ) -> dict[str, Unsettled | None]:
     """Return of the selected incremental models whose last build may have changed something whether one build is enough."""
-    found = {}
+    found: dict[str, Unsettled | None] = {}
     for name in selection.nodes:
         node, record = project.nodes[name], records.get(name)
         if not isinstance(node, Model) or node.materialized is not Materialized.INCREMENTAL or node.policy.settled:
             continue
         if record is None or record.changed is False:
             continue
-        if node.compiler is not None:  # how it asks its own table shows only when it is built
+        if any(changes_rows(hook, node.relation, project.dialect) for hook in node.hooks):
+            found[name] = Unsettled.NOT_UNDERSTOOD
+        elif node.compiler is not None:  # how it asks its own table shows only when it is built
             found[name] = Unsettled.NOT_UNDERSTOOD if re.search(r"\bthis\b", node.raw_sql) else None
         elif node.compiled.incremental_sql is not None:
             found[name] = unsettled(

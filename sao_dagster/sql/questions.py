@@ -44,8 +44,11 @@ def names_relation(sql: str, relation: Relation, dialect: str) -> bool:
         tables = [table for statement in parse(sql, dialect) for table in statement.find_all(exp.Table)]
     except UnreadableSqlError:
         return True
-    written = ((table.catalog.lower(), table.db.lower(), table.name.lower()) for table in tables)
-    return any(
-        name[2] == relation.key[2] and all(not a or not b or a == b for a, b in zip(name, relation.key, strict=True))
-        for name in written
-    )
+    return any(is_named(table, relation) for table in tables)
+
+
+def is_named(table: exp.Table, relation: Relation) -> bool:
+    """Return whether a table in SQL may be a relation, by the parts of its name that are there."""
+    written = (table.catalog.lower(), table.db.lower(), table.name.lower())
+    key = tuple(each.lower() for each in relation.key)
+    return written[2] == key[2] and all(not a or not b or a == b for a, b in zip(written, key, strict=True))

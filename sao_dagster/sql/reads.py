@@ -126,7 +126,7 @@ def _tables_read(tree: exp.Expr, engine: Dialect) -> Iterator[exp.Expr]:
             for cte, name in own.items():
                 pending.append((cte.this, visible))
                 visible |= {name}
-        if isinstance(node, exp.Command):
+        if isinstance(node, exp.Command | exp.Copy):
             yield node
         if isinstance(node, exp.Table) and _is_read(node, visible, engine):
             yield node

@@ -468,3 +468,61 @@ def test_a_file_is_read_once_whichever_process_asks(world: World, monkeypatch: p
     file.write_text("price\n2\n")
     os.utime(file, (1e9 + 1, 1e9 + 1))
     assert (run(), len(read)) == ({"m"}, 1)
+
+
+@pytest.mark.parametrize(
+    "hook",
+    [
+        "insert into {{ this }} select id from raw.shelf",
+        "update {{ this }} set id = (select max(id) from raw.shelf)",
+        "delete from {{ this }} where id in (select id + 5 from raw.shelf)",
+        "insert into main.m select id from raw.shelf",
+    ],
+)
+def test_what_a_hook_reads_that_changes_what_was_built(shelf: World, hook: str) -> None:
+    shelf.model("m", '{{ config(post_hook="' + hook + '") }} select 7 as id').run()
+    assert shelf.run().built == set()
+    shelf.sql("insert into raw.shelf values (2)")
+    assert news(shelf) == ["table:raw.shelf"]
+    is_current(shelf, "select id from main.m")
+
+
+def test_what_a_hook_does_elsewhere_is_no_input(shelf: World) -> None:
+    shelf.sql("create table raw.log as select 0 as rows")
+    hooks = [
+        "insert into raw.log select count(*) from {{ this }}",
+        "insert into raw.log select count(*) from raw.shelf",
+    ]
+    shelf.model("m", "{{ config(post_hook=" + repr(hooks) + ") }} select 7 as id").run()
+    shelf.sql("insert into raw.shelf values (2)")
+    assert shelf.run().built == set()
+
+
+def test_what_a_hook_reads_that_changes_a_seed(shelf: World) -> None:
+    shelf.write("seeds/s.csv", "id\n5\n")
+    shelf.write(
+        "seeds/s.yml",
+        "seeds:\n  - name: s\n    config:\n      post_hook: insert into {{ this }} select id from raw.shelf\n",
+    )
+    shelf.run()
+    assert shelf.run().built == set()
+    shelf.sql("insert into raw.shelf values (2)")
+    assert shelf.run().built == {"s"}
+
+
+def test_a_hook_that_changes_what_names_mean_leaves_them_unknown(shelf: World) -> None:
+    default = "public" if shelf.warehouse == "postgres" else "main"
+    shelf.sql(
+        "create schema other",
+        "create table other.here as select 1 as id",
+        f"create table {default}.here as select 1 as id",
+    )
+    shelf.model("m", "{{ config(pre_hook=\"set search_path = 'other'\") }} select id from here")
+    shelf.model(
+        "whole",
+        "{{ config(pre_hook=\"set search_path = 'other'\") }} select id from "
+        + ("raw.shelf" if shelf.warehouse == "postgres" else "shop.raw.shelf"),
+    ).run()
+    shelf.sql("update other.here set id = 2")
+    assert shelf.run().built == {"m"}
+    assert shelf.rows("select id from main.m") == [(2,)]

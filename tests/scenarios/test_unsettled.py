@@ -93,3 +93,12 @@ def test_a_plan_is_patient_with_what_is_not_understood(shop: World) -> None:
     shop.sql("insert into raw.orders select i from generate_series(7, 20) t(i)")
     shop.model("m", BOUND + " order by id limit 3", materialized="incremental").run()
     assert shop.plan()["m"].reason.value == "unsettled", "there is something left, as anybody can see"
+
+
+def test_a_hook_that_changes_what_is_there_is_asked_until_it_changes_nothing(shop: World) -> None:
+    hook = "update {{ this }} set id = id + 1 where id < 8"
+    shop.model("m", BOUND, materialized="incremental", post_hook=hook).run()
+    most = []
+    while "m" in shop.run().built:
+        most.append(shop.rows("select max(id), min(id) from main.m")[0])
+    assert most == [(8, 2), (8, 3), (8, 4), (8, 5), (8, 6), (8, 7), (8, 8), (8, 8)]

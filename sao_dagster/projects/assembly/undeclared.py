@@ -16,6 +16,7 @@ from sao_dagster.errors import Location, ProjectError
 from sao_dagster.projects.assembly.drafts import Draft, Drafts
 from sao_dagster.sql.ctes import prepend_ctes
 from sao_dagster.sql.fingerprint import sql_digest
+from sao_dagster.sql.hooks import changes_rows, renames
 from sao_dagster.sql.reads import undeclared_reads
 
 _VALUE = re.compile(r"\{\{.*?\}\}", re.DOTALL)
@@ -58,13 +59,11 @@ class UndeclaredReads:
         Raises:
             ProjectError: Its `inputs` name something that is not there.
         """
-        if draft.declared.sql is None and draft.declared.compiled is None:
-            return
         policy = draft.policy
         if policy.inputs is not None:
             draft.undeclared = self._said(draft, policy.inputs)
             return
-        draft.named = found = self._in_sql(draft) if draft.declared.language == "sql" else ()
+        draft.named = found = (*self._in_sql(draft), *self._in_hooks(draft))
         edges, draft.undeclared = self.divide(draft.id, draft.declared.location, found, policy)
         draft.depends_on = tuple(dict.fromkeys((*draft.depends_on, *edges)))
 
@@ -120,6 +119,8 @@ class UndeclaredReads:
         what it says outside of its templates is looked at; the rest of what it reads is known when it is asked (`TemplateCompiler.answers`).
         """
         dialect = self.drafts.declared.dialect
+        if draft.declared.language != "sql" or (draft.declared.sql is None and draft.declared.compiled is None):
+            return ()
         if draft.dynamic:
             text = _BLOCK.sub(" ", _VALUE.sub(_PLACE, draft.declared.sql or ""))
             named = undeclared_reads(text, dialect, {_PLACE: "template"})
@@ -136,7 +137,28 @@ class UndeclaredReads:
                 sql_digest(
                     whole, dialect, names
                 )  # which is kept: its tokens are at hand now, and not when the node is made
+        if any(map(renames, draft.pre_hooks)):
+            return tuple(self._renamed(each) for each in found)
         return tuple(found)
+
+    def _renamed(self, found: UndeclaredInput) -> UndeclaredInput:
+        """Return an input as far as it is known where a hook has changed what names mean."""
+        whole = 3 if self.drafts.context.engine.default_schema else 2
+        if found.kind is not InputKind.TABLE or len(found.parts) >= whole:
+            return found
+        return UndeclaredInput(InputKind.UNKNOWN, f"what {found.written} is after the hooks before it")
+
+    def _in_hooks(self, draft: Draft) -> tuple[UndeclaredInput, ...]:
+        """Return what the hooks of a node read where they change its rows; what they do elsewhere is no part of it."""
+        dialect, hooks = self.drafts.declared.dialect, (*draft.pre_hooks, *draft.post_hooks)
+        if not any(changes_rows(hook, draft.relation, dialect) for hook in hooks):
+            return ()
+        names = self.drafts.names(draft.depends_on, draft.id)
+        reading = [each for each in hooks if "create" in each.lower() or changes_rows(each, draft.relation, dialect)]
+        found = undeclared_reads(";\n".join(reading), dialect, names)
+        if any(map(renames, hooks)):
+            found = tuple(map(self._renamed, found))
+        return tuple(each for each in found if self._node_of(each) != draft.id)
 
     def _node_of(self, found: UndeclaredInput) -> str | None:
         """Return the node or source that a table is, as far as its name says."""

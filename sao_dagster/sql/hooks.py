@@ -1,0 +1,54 @@
+"""What statements before and after a build do to what is built: whether they change its rows, or what names in its query mean."""
+
+from __future__ import annotations
+
+import re
+
+from sqlglot import exp
+
+from sao_dagster.core.relations import Relation
+from sao_dagster.sql.parsing import UnreadableSqlError, parse
+from sao_dagster.sql.questions import is_named
+
+_WRITES = (exp.Insert, exp.Update, exp.Delete, exp.Merge, exp.TruncateTable)
+_BEGINS_WRITING = re.compile(r"\s*(insert|update|delete|merge|truncate|copy|with)\b", re.IGNORECASE)
+_RENAMES = re.compile(
+    r"^\s*use\b|\bset\s+((local|session)\s+)?(search_path|schema|role|authorization)\b"
+    r"|\bset_config\s*\(\s*'(search_path|role)'|\breset\s+(search_path|schema|role|session|all)\b",
+    re.IGNORECASE | re.MULTILINE,
+)
+
+
+def changes_rows(sql: str, relation: Relation, dialect: str) -> bool:
+    """Return whether statements may write, change or delete rows of a relation.
+
+    >>> orders = Relation("shop", "main", "orders")
+    >>> changes_rows("delete from main.orders where id is null", orders, "duckdb")
+    True
+    >>> changes_rows("insert into main.log select count(*) from main.orders", orders, "duckdb")
+    False
+    """
+    try:
+        trees = parse(sql, dialect)
+    except UnreadableSqlError:
+        return _BEGINS_WRITING.match(sql) is not None
+    for tree in trees:
+        if isinstance(tree, exp.Command) and _BEGINS_WRITING.match(sql):
+            return True
+        for node in tree.find_all(*_WRITES, exp.Copy):
+            if isinstance(node, exp.Copy) and not node.args.get("kind"):
+                continue  # it writes to a file
+            targets = node.expressions if isinstance(node, exp.TruncateTable) else [node.this]
+            tables = (each.find(exp.Table) for each in targets)
+            if any(table is None or is_named(table, relation) for table in tables):
+                return True
+    return False
+
+
+def renames(sql: str) -> bool:
+    """Return whether a statement changes what names mean that do not say all: the search path, the schema, the role.
+
+    >>> renames("set local search_path = other"), renames("set timezone = 'UTC'")
+    (True, False)
+    """
+    return _RENAMES.search(sql) is not None
