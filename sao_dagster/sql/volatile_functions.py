@@ -81,6 +81,12 @@ _EXPRESSIONS = {
     if (kind := getattr(exp, name, None)) is not None  # sqlglot learns some of them from version to version
 }
 _TIME_WORD = re.compile(r"\s*(now|today|tomorrow|yesterday)\b|.*\s(now|today|tomorrow|yesterday)\s*$", re.IGNORECASE)
+_TIME_WORD_INSIDE = re.compile(  # of an array, a range, a row, a JSON object or XML
+    r"""\s*[{\[(<].*?[{}\[\](),":>\s](now|today|tomorrow|yesterday)(?![^{}\[\](),":<\s])|\s*[{\[(](now|today|tomorrow|yesterday)(?![^{}\[\](),":<\s])""",
+    re.IGNORECASE | re.DOTALL,
+)
+_TEXTS = (exp.RawString, exp.ByteString, exp.UnicodeString, exp.National)
+_JSON = (exp.DType.JSON, exp.DType.JSONB)
 _KEEPS_TEXT = (exp.DPipe, exp.Concat, exp.Like, exp.ILike, exp.RegexpLike, exp.JSONExtract, exp.JSONExtractScalar)
 
 _WORDS = re.compile(r"[^\W\d]\w*")
@@ -132,7 +138,11 @@ def _text_expiry(text: str) -> Expiry | None:
     match = _TIME_WORD.match(text)
     if match is None:
         return None
-    return Expiry.HOUR if (match[1] or match[2]).lower() == "now" else Expiry.DAY
+    return _word_expiry(match[1] or match[2])
+
+
+def _word_expiry(word: str) -> Expiry:
+    return Expiry.HOUR if word.lower() == "now" else Expiry.DAY
 
 
 def expiry_in(node: exp.Expr, engine: Dialect) -> Expiry | None:
@@ -150,14 +160,25 @@ def expiry_in(node: exp.Expr, engine: Dialect) -> Expiry | None:
         and node.name.lower() == "user"
     ):
         return Expiry.HOUR
-    if (
-        isinstance(node, exp.Literal)
-        and node.is_string
-        and not isinstance(node.parent, exp.Cast)
-        and not _stays_text(node)
-    ):
-        return _text_expiry(node.name)
+    if isinstance(node, exp.Cast) and not node.is_type(*exp.DataType.TEXT_TYPES, *_JSON):
+        inner = node.this
+        while isinstance(inner, exp.Cast | exp.Paren):
+            inner = inner.this
+        return _any_text_expiry(inner) if _is_text(inner) else None
+    if _is_text(node) and not isinstance(node.parent, exp.Cast) and not _stays_text(node):
+        return _any_text_expiry(node)
     return None
+
+
+def _is_text(node: exp.Expr) -> bool:
+    return isinstance(node, _TEXTS) or (isinstance(node, exp.Literal) and bool(node.is_string))
+
+
+def _any_text_expiry(node: exp.Expr) -> Expiry | None:
+    """Return when a text stops being true that is read as a time, or as something with times in it."""
+    if (inside := _TIME_WORD_INSIDE.match(node.name)) is not None:
+        return _word_expiry(inside[1] or inside[2])
+    return _text_expiry(node.name)
 
 
 def _stays_text(node: exp.Expr) -> bool:
