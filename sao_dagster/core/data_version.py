@@ -106,6 +106,10 @@ def build_version(build_id: str) -> DataVersion:
     return DataVersion("build", build_id)
 
 
+ANY_BUILD = build_version("")
+"""What each version that is the id of a build is comparable with."""
+
+
 def view_version(definitions: Mapping[str, str] | Collection[str], below: Mapping[str, DataVersion]) -> DataVersion:
     """Return the version of a view, made of how it is defined and of the versions of what it reads.
 

@@ -86,7 +86,8 @@ class Graph:
 
         A view is treated like any other model here: these are the relations that its rows come from.
         """
-        if name not in self._inputs:
+        known = self._inputs.get(name)
+        if known is None:
             data: dict[str, None] = {}
             views: dict[str, None] = {}
             for parent in self.parents[name]:
@@ -100,8 +101,8 @@ class Graph:
                 data.update(dict.fromkeys(deeper.data))
                 views.update(dict.fromkeys(deeper.views))
             data.update(dict.fromkeys(each.id for each in self._nodes[name].undeclared))
-            self._inputs[name] = Inputs(tuple(data), tuple(views))
-        return self._inputs[name]
+            known = self._inputs[name] = Inputs(tuple(data), tuple(views))
+        return known
 
     def read(self, name: str) -> tuple[str, ...]:
         """Return all that a node reads: what its SQL names, and what it looks through to."""
@@ -188,13 +189,13 @@ class Graph:
         node = self._nodes[name]
         if not isinstance(node, Model):
             return None
+        if node.policy.volatile is not Volatile.AUTO:
+            return node.policy.expiry(node.expiry)
         detected = [node.expiry]
         for view in self.inputs(name).views:
             viewed = self._nodes[view]
             if isinstance(viewed, Model):
                 detected.append(viewed.policy.expiry(viewed.expiry))
-        if node.policy.volatile is not Volatile.AUTO:
-            return node.policy.expiry(node.expiry)
         return soonest(*detected)
 
     def expiry_of_read(self, names: Iterable[str]) -> Expiry | None:
@@ -207,8 +208,8 @@ class Graph:
 
         These are those of which it, or a view or ephemeral that it looks through, reads a column that holds nothing but a volatile value.
         """
-        views = (self._nodes[view].volatile_reads for view in self.inputs(name).views)
-        return frozenset(self._nodes[name].volatile_reads).union(*views)
+        views = self.inputs(name).views
+        return frozenset(self._nodes[name].volatile_reads).union(*(self._nodes[view].volatile_reads for view in views))
 
     def test_reads_by_build(self, test: DataTest) -> frozenset[str]:
         """Return the same for what a data test reads."""

@@ -141,7 +141,8 @@ class CodeVersion:
         """
         if scheme != self.scheme:
             return ("scheme",)
-        return tuple(sorted(name for name, part in recorded.items() if self.parts.get(name) != part))
+        changed = [name for name, part in recorded.items() if self.parts.get(name) != part]
+        return tuple(sorted(changed)) if changed else ()
 
 
 @dataclass(frozen=True)

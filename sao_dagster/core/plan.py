@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from functools import partial
@@ -91,8 +92,8 @@ def make_plan(
             now=now,
             mode=mode,
             intervals=intervals,
-            pending=frozenset(pending),
-            held=_foreseen(selection, standing.above(name, facts, now, frozenset(pending))),
+            pending=pending,
+            held=_foreseen(selection, standing.above(name, facts, now, pending)),
             patience=patience,
         )
         decisions[name] = decision
@@ -146,7 +147,7 @@ def decide_node(
     now: datetime,
     mode: Mode,
     intervals: Mapping[str, BuildAfter],
-    pending: frozenset[str] = frozenset(),
+    pending: AbstractSet[str] = frozenset(),
     held: HeldBack = HeldBack(),  # noqa: B008 - frozen
     patience: timedelta = timedelta(0),
 ) -> Decision:
@@ -199,7 +200,7 @@ def node_facts(
     project: Project,
     name: str,
     facts: Facts,
-    pending: frozenset[str] = frozenset(),
+    pending: AbstractSet[str] = frozenset(),
     held: HeldBack = HeldBack(),  # noqa: B008 - frozen
 ) -> Observed:
     """Return what the facts say of one node; a build that starts now is recorded with these versions."""
@@ -223,10 +224,10 @@ def node_facts(
     if isinstance(node, Model) and node.asks:
         inputs[answers_id(name)] = facts.versions.get(answers_id(name))
     record = facts.records.get(node.name)
-    if (
-        record is not None
-    ):  # a function that took the place of one of the engine's own is gone: nobody knows what is called now
+    if record is not None and not record.inputs.keys() <= inputs.keys():
+        # a function that took the place of one of the engine's own is gone: nobody knows what is called now
         inputs.update({name: None for name in record.inputs if is_function(name) and name not in inputs})
+    above = (*inputs, *definitions)
     return Observed(
         code=facts.code(node).parts,
         code_scheme=node.code.scheme,
@@ -236,9 +237,9 @@ def node_facts(
         altered=facts.altered.get(node.name),
         inputs=inputs,
         definitions=definitions,
-        altered_inputs=frozenset(each for each in (*inputs, *definitions) if facts.altered.get(each)),
-        pending=pending & {*inputs, *definitions},
-        changed_since=_changed_since(facts, record, tuple(inputs)) if record else {},
+        altered_inputs=frozenset([each for each in above if facts.altered.get(each)]),
+        pending=frozenset([each for each in above if each in pending]),
+        changed_since=_changed_since(facts, record, tuple(inputs)) if record and facts.history else {},
         held=held,
         unsettled=facts.unsettled.get(node.name),
         test_failed=_test_failed(project, node.name, facts),

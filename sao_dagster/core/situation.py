@@ -113,6 +113,13 @@ class Situation:
     # ------------------------------------------------------------------ the inputs, against what the last build saw
 
     @cached_property
+    def inputs_are_as_recorded(self) -> bool:
+        """Whether all inputs are known, each is what the last build saw, and none is going to be built first: the common case, told at once."""
+        inputs, definitions = self.seen.inputs, self.seen.definitions
+        is_known = all(inputs.values()) and None not in definitions.values()
+        return is_known and not self.seen.pending and inputs == self.built.inputs
+
+    @cached_property
     def schemes(self) -> list[InputSchemes]:
         """The inputs whose version was recorded in another way than it is read now."""
         known, found = self.built.inputs, list[InputSchemes]()
@@ -128,6 +135,8 @@ class Situation:
 
         One that is going to be built first is not among them.
         """
+        if self.inputs_are_as_recorded:
+            return ()
         known, pending = self.built.inputs, self.seen.pending
         other = {each["input"] for each in self.schemes}
         read = self.seen.inputs.items()
@@ -153,6 +162,8 @@ class Situation:
     @cached_property
     def changed(self) -> Mapping[str, str]:
         """The inputs with news, by their version now; `pending` for those that are going to be built first."""
+        if self.inputs_are_as_recorded:
+            return {}
         known, pending = self.built.inputs, self.seen.pending
         found = {}
         for name, version in self.seen.inputs.items():

@@ -7,6 +7,7 @@ has something to do) would otherwise build on data that are known to be bad.
 from __future__ import annotations
 
 from collections.abc import Collection
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -53,7 +54,7 @@ class StandingFailures:
         return StandingFailures(self.project, tuple(test for test in self.tests if test.name not in tests))
 
     def above(
-        self, name: str, facts: Facts, now: datetime, pending: frozenset[str] = frozenset()
+        self, name: str, facts: Facts, now: datetime, pending: AbstractSet[str] = frozenset()
     ) -> tuple[DataTest, ...]:
         """Return the tests that hold back a node: those that read only what is above it, and would fail again.
 
@@ -71,7 +72,7 @@ class StandingFailures:
             if self.project.graph.is_below_all(name, test.reads) and self._stands(test, facts, now, pending)
         )
 
-    def _stands(self, test: DataTest, facts: Facts, now: datetime, pending: frozenset[str]) -> bool:
+    def _stands(self, test: DataTest, facts: Facts, now: datetime, pending: AbstractSet[str]) -> bool:
         versions, expiry = facts.versions_tested(self.project, test), self.project.graph.test_expiry(test)
         touched = frozenset(read for read in test.reads if self.project.graph.is_made_of(read, pending))
         record, version = facts.test_records.get(test.name), facts.test_version(test)

@@ -34,7 +34,7 @@ class CachedContents:
 
     def read(self, omit: Mapping[Relation, tuple[str, ...]]) -> dict[Relation, DataVersion | None]:
         """Return the versions of relations, given with the columns that do not count."""
-        keys = {relation: self._key(relation, omitted) for relation, omitted in omit.items()}
+        keys = {relation: self.key(relation, omitted) for relation, omitted in omit.items()}
         missing = {relation: omitted for relation, omitted in omit.items() if keys[relation] not in self.known}
         if missing:
             left = max(0.0, self.give_up - time.monotonic())
@@ -43,7 +43,8 @@ class CachedContents:
                     self.known[keys[relation]] = version
         return {relation: self.known.get(key) for relation, key in keys.items()}
 
-    def _key(self, relation: Relation, omitted: Collection[str]) -> str:
+    def key(self, relation: Relation, omitted: Collection[str]) -> str:
+        """Return under which key the version of a relation is known."""
         info = self.catalog.get(relation.key)
         shown = SHOWN_BY_VIEW if info is not None and info.is_view else ""
         return shown + content_key(relation, omitted)
@@ -56,18 +57,18 @@ def content_key_of(node: Node) -> str:
 
 def content_key(relation: Relation, omitted: Collection[str]) -> str:
     """Return the name under which the content version of a relation is kept, without some of its columns."""
-    return " ".join([str(relation), *sorted(omitted)])
+    return " ".join([str(relation), *sorted(omitted)]) if omitted else str(relation)
 
 
 def contents_of(project: Project, names: Iterable[str], reader: CachedContents) -> dict[str, DataVersion | None]:
     """Return the content versions of nodes as they are in the warehouse; of views, those of what they show there."""
-    relations: dict[str, Relation] = {}
-    omit: dict[Relation, tuple[str, ...]] = {}
+    keys: dict[str, str] = {}
+    missing: dict[Relation, tuple[str, ...]] = {}
     for name in names:
         node = project.nodes[name]
-        if node.relation.key not in reader.catalog:
-            continue
-        relations[name] = node.relation
-        omit[node.relation] = node.volatile_columns
-    read = reader.read(omit)
-    return {name: read[relation] for name, relation in relations.items()}
+        if node.relation.key in reader.catalog:
+            key = keys[name] = reader.key(node.relation, node.volatile_columns)
+            if key not in reader.known:
+                missing[node.relation] = node.volatile_columns
+    reader.read(missing)
+    return {name: reader.known.get(key) for name, key in keys.items()}

@@ -7,8 +7,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 
-from sao_dagster.core.data_version import DataVersion, build_version
+from sao_dagster.core.data_version import ANY_BUILD, DataVersion
 from sao_dagster.core.project import Project
 from sao_dagster.core.records import BuildRecord
 from sao_dagster.warehouses.protocol import Catalog, Session
@@ -57,10 +58,10 @@ class Moved:
         }
         return cls(records, kept, {name: each for name, each in now.items() if kept.get(name) != each})
 
-    @property
+    @cached_property
     def to_read(self) -> list[str]:
         """Those whose content says whether they are as they were built."""
-        return [name for name in self.now if not self.records[name].data_version.comparable(build_version(""))]
+        return [name for name in self.now if not self.records[name].data_version.comparable(ANY_BUILD)]
 
     def altered(self, found: Mapping[str, DataVersion | None]) -> dict[str, bool | None]:
         """Return whether each holds something else than was built; None where that is not known.
@@ -69,9 +70,10 @@ class Moved:
         changed it.
         """
         said: dict[str, bool | None] = {}
+        to_read = set(self.to_read)
         for name in self.now:
             recorded, content = self.records[name].data_version, found.get(name)
-            if name not in self.to_read:
+            if name not in to_read:
                 said[name] = name in self.kept and self.kept[name].token.split()[0] == self.records[name].build_id
             elif content is not None and content.comparable(recorded):
                 said[name] = content != recorded

@@ -14,7 +14,7 @@ from functools import cache
 from itertools import filterfalse
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
-from sao_dagster.core.data_version import DataVersion, build_version, columns_version
+from sao_dagster.core.data_version import ANY_BUILD, DataVersion, columns_version
 from sao_dagster.core.facts import Existence, Facts, Unsettled
 from sao_dagster.core.inputs import InputKind, answers_id, is_answers, is_undeclared
 from sao_dagster.core.nodes import AskingTemplate, DataTest, Materialized, Model, is_source
@@ -124,8 +124,8 @@ def observe(
     )
     versions.update(undeclared.of(project.undeclared[name] for name in sorted(read) if is_undeclared(name)))
     kept_builds = [name for name in beside if _is_recorded(project, name, facts.records)]
-    foreign = [name for name in beside if name not in kept_builds]
-    by_content = [name for name in (*own, *kept_builds) if _is_known_by_content(project, name, facts.records)]
+    foreign = sorted({*beside}.difference(kept_builds))
+    by_content = {name: None for name in (*own, *kept_builds) if _is_known_by_content(project, name, facts.records)}
     has_versions = capabilities.model_versions is not VersionsBy.NONE
     found = contents_of(project, [*foreign, *by_content] if has_versions else [], reader)
     above = _known_above(project, selection, facts.records, reader) if verify else {}
@@ -231,7 +231,7 @@ def _is_recorded(project: Project, name: str, records: Mapping[str, BuildRecord]
 def _is_known_by_content(project: Project, name: str, records: Mapping[str, BuildRecord]) -> bool:
     """Return whether its content says whether a node is as its record says."""
     record = records[name]
-    is_build = record.build_id is not None or record.data_version.comparable(build_version(""))
+    is_build = record.build_id is not None or record.data_version.comparable(ANY_BUILD)
     return project.nodes[name].materialized.holds_data and not is_build
 
 

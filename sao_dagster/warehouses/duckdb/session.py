@@ -194,7 +194,7 @@ class DuckDBSession(Session):
 
     def catalog(self) -> Catalog:
         """Return all tables and views of the attached databases."""
-        with self._cursor() as cursor:
+        with self._transaction() as cursor:
             found = _catalog(cursor)
         self._kinds = {key: info.is_view for key, info in found.items()}
         return found
@@ -385,29 +385,29 @@ def _normal(values: Mapping[str, str]) -> dict[str, str]:
 
 
 def _catalog(cursor: duckdb.DuckDBPyConnection) -> dict[RelationKey, RelationInfo]:
-    """Return all tables and views of all attached databases, with their columns and the SQL of views."""
-    columns: dict[RelationKey, list[tuple[str, str]]] = {}
+    """Return all tables and views of all attached databases, with their columns and the SQL of views.
+
+    What has columns and is no view is a table; `duckdb_tables()` would say the same, and takes as long as the rest. So both are read
+    in one transaction.
+    """
+    columns: dict[tuple[str, str, str], list[tuple[str, str]]] = {}
     for database, schema, table, column, kind in cursor.execute(
         "select database_name, schema_name, table_name, column_name, data_type from duckdb_columns() "
-        "where not internal order by database_name, schema_name, table_name, column_index"
+        "where not internal order by column_index"
     ).fetchall():
-        columns.setdefault((folded(database), folded(schema), folded(table)), []).append((column, kind))
+        columns.setdefault((database, schema, table), []).append((column, kind))
     views = {
-        (folded(database), folded(schema), folded(view)): sql
+        (database, schema, view): sql
         for database, schema, view, sql in cursor.execute(
             "select database_name, schema_name, view_name, sql from duckdb_views() where not internal"
         ).fetchall()
     }
-    tables = cursor.execute(
-        "select database_name, schema_name, table_name from duckdb_tables() where not internal"
-    ).fetchall()
-    found = {
-        key: RelationInfo(is_view=False, columns=tuple(columns.get(key, ())))
-        for key in ((folded(database), folded(schema), folded(table)) for database, schema, table in tables)
+    return {
+        (folded(place[0]), folded(place[1]), folded(place[2])): RelationInfo(
+            is_view=place in views, columns=tuple(columns.get(place, ())), definition=views.get(place)
+        )
+        for place in dict.fromkeys((*columns, *views))
     }
-    for key, sql in views.items():
-        found[key] = RelationInfo(is_view=True, columns=tuple(columns.get(key, ())), definition=sql)
-    return found
 
 
 def _folded(column: str) -> str:
