@@ -88,6 +88,9 @@ class Dialect:
             have alone (`tests/test_aggregation.py`). A `union all` of counts is standard SQL, but engines differ in whether a
             branch may begin with `with` or end in `order by`, in how many branches they take, in the type of a column whose
             branches are counts and sums, and in what else stops when one branch fails. On other engines each test runs alone.
+        dbt_relation: What dbt's adapter calls its relations, by which macros of dbt's packages know them.
+        dbt_integers: The types that dbt's adapter takes for whole numbers.
+        dbt_sizes_apart: Whether dbt's adapter knows the size of a type apart from the type, and leaves text without one as it is.
 
     >>> dialect_named("duckdb").proofs_fuzzed, dialect_named("snowflake").proofs_fuzzed, dialect_named("brand new").errs
     (True, False, frozenset())
@@ -127,6 +130,14 @@ class Dialect:
     proofs_fuzzed: bool = False
     cosmetic_checked: bool = False
     shares_test_statements: bool = False
+    dbt_relation: str = "BaseRelation"
+    dbt_integers: frozenset[str] = frozenset(
+        {
+            *("smallint", "integer", "bigint", "smallserial", "serial", "bigserial"),
+            *("int2", "int4", "int8", "serial2", "serial4", "serial8"),
+        }
+    )
+    dbt_sizes_apart: bool = False
 
     @property
     def compares_names(self) -> bool:
@@ -215,9 +226,18 @@ _DUCKDB = Dialect(
     proofs_fuzzed=True,
     cosmetic_checked=True,
     shares_test_statements=True,
+    dbt_relation="DuckDBRelation",
+    dbt_integers=frozenset(
+        {
+            *("tinyint", "smallint", "integer", "bigint", "hugeint", "utinyint", "usmallint", "uinteger", "ubigint"),
+            *("int1", "int2", "int4", "int8", "short", "int", "signed", "long"),
+        }
+    ),
 )
 _POSTGRES = Dialect(
     name="postgres",
+    dbt_relation="PostgresRelation",
+    dbt_sizes_apart=True,
     fields_by_dot=False,
     # select proname from pg_proc where pronargs - pronargdefaults <= 1 and proargtypes[0]::regtype::text in ('record', '"any"', 'anyelement', ...)
     functions_of_rows=frozenset(

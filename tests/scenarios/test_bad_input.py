@@ -65,7 +65,7 @@ def errors(world: World) -> str:
         ("models/s.yml", "models: [{name: orders, columns: [{name: id, data_tests: [unique, unique]}]}]", ["two data tests called 'unique_orders_id'"]),
         ("models/s.yml", "models: [{name: orders}, {name: orders}]", ["orders is described twice"]),
         ("models/s.yml", "sources: [{name: raw, tables: [{name: t, loaded_at_field: a, loaded_at_query: b}]}]", ["raw.t has both", "keep one"]),
-        ("macros/m.sql", "{% materialization x, default %}{% endmaterialization %}", ["materialization", "install dbt"]),
+        ("macros/m.sql", "{% materialization table, adapter='duckdb' %}{% endmaterialization %}", ["'table' of macros/m.sql", "install dbt"]),
         ("dbt_project.yml", "name: shop\nprofile: shop\nmodel-path: [models]", ["dbt_project.yml", "did you mean 'model-paths'"]),
         ("dbt_project.yml", "name: shop\nprofile: shopp", ["profiles.yml", "no profile 'shopp'", "shop"]),
         ("profiles.yml", "shop: {target: prod, outputs: {dev: {type: duckdb}}}", ["no target 'prod'", "dev"]),

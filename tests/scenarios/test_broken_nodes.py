@@ -72,7 +72,7 @@ def test_what_was_built_before_it_broke_stays_and_is_built_when_it_is_mended(pro
 def test_it_counts_where_it_is_selected_or_above_what_is(project: World) -> None:
     """A model that does not render may have any tag and read anything; one whose configuration can be read has what that says."""
     project.model("bad", "{{ config(tags=['daily'], on_schema_change='maybe') }} select 1 as id")
-    project.model("opaque", "select {{ nothing() }} as id").model("weekly", "select 1 as id", tags=["weekly"])
+    project.model("opaque", "select {{ 1 + }} as id").model("weekly", "select 1 as id", tags=["weekly"])
     found = project.runner().project
     assert select(found, "good").nodes == ("good",)
     assert select(found, "below").nodes == ("bad", "below"), "what is broken above it is why it is skipped"

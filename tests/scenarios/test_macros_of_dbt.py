@@ -66,7 +66,7 @@ def test_a_macro_of_the_project_puts_where_into_a_test(shop: World, macro: str) 
     """Also into a test without: it may leave rows out by itself."""
     shop.write(
         "macros/where.sql",
-        "{% macro " + macro + "(relation) %}{% set where = config.get('where', 'true') | replace('__first__', 'id = 1') %}"
+        "{% macro " + macro + "(relation) %}{% set where = (config.get('where') or 'true') | replace('__first__', 'id = 1') %}"
         "{% do return('(select * from ' ~ relation ~ ' where id < 3 and ' ~ where ~ ') kept') %}{% endmacro %}",
     )  # fmt: skip
     assert verdict_of_low(shop, "", {"where": "__first__"}) == "fail: 1"

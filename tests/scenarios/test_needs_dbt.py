@@ -27,7 +27,7 @@ def test_what_needs_dbt_is_listed_with_its_node_and_its_place(world: World) -> N
         ("by_python", "a Python model", "models/by_python.py"),
         ("kept", "a snapshot", "snapshots/kept.sql"),
         ("cube", "materialized: 'cube', where here there are table, view, incremental, ephemeral", "models/cube.sql"),
-        ("nodes", "the variable `graph`", "models/nodes.sql:2"),
+        ("nodes", "`graph` in a template", "models/nodes.sql:2"),
     ]
     with_error = world.runner().plan(Selection(("plain",), (), ()))[0]
     assert set(with_error.decisions) == {"plain"}

@@ -125,6 +125,17 @@ class _Assembly:
                     self.drafts.errors.append(error)
                     self.declared.note_needs_dbt(None, NodeError.of(error, None))
 
+    def _refuse_materialization(self, materialized: str, declaration: NodeDeclaration) -> None:
+        """Refuse a node whose materialization is one that the project defines itself.
+
+        Raises:
+            NeedsDbtError: It is.
+        """
+        name = declaration.resource_type if declaration.resource_type != "model" else materialized
+        file = self.context.macros.find(self.declared.name, f"materialization_{name}")
+        if file is not None:
+            raise NeedsDbtError(f"the materialization {name!r} of {file.path}", location=declaration.location)
+
     def _draft(self, declaration: NodeDeclaration) -> None:
         """Add the draft of a declaration, broken if the reader found it so or it cannot be read."""
         drafts, name = self.drafts, declaration.id
@@ -205,6 +216,7 @@ class _Assembly:
             return
         if self.declared.native:
             config.refuse_unsupported()
+            self._refuse_materialization(config.materialized or "view", declaration)
         draft.materialized = config.materialization(declaration.resource_type, native=self.declared.native)
         draft.relation = self._relation(declaration, config)
         draft.config = config

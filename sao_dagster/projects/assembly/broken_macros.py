@@ -47,8 +47,7 @@ class BrokenMacros:
         """
         if not self.errors:
             return
-        text = f"{templates_of(draft)} materialization_{draft.materialized}"
-        for file in self.registry.reached(text, draft.trace.macros.values()):
+        for file in self.registry.reached(templates_of(draft), draft.trace.macros.values()):
             if file.path in self.errors:
                 error = self.errors[file.path]
                 raise RenderError(

@@ -22,8 +22,8 @@ from sao_dagster.projects.assembly.undeclared import UndeclaredReads
 from sao_dagster.projects.config import TestConfig, checked
 from sao_dagster.projects.declarations import TestDeclaration, merge_layers
 from sao_dagster.projects.templates.answers import NotedAnswers
-from sao_dagster.projects.templates.context_objects import RelationValue
 from sao_dagster.projects.templates.jinja import BUILTINS
+from sao_dagster.projects.templates.relation_values import RelationValue
 from sao_dagster.projects.templates.render import Render
 from sao_dagster.projects.templates.template_context import RenderSubject, RenderTrace, TemplateContext
 from sao_dagster.projects.templates.template_run import OTHER_RUNS, PINNED, TemplateRun
@@ -66,7 +66,7 @@ class TestAssembly:
     def tests(self) -> dict[str, DataTest]:
         """Return the tests of all declarations by name, without those that are disabled; two of one name are an error of the project."""
         found: dict[str, DataTest] = {}
-        for declared in self.drafts.declared.tests:
+        for declared in _told_apart(self.drafts.declared.tests):
             test = self._made(declared)
             if test is None:
                 continue
@@ -292,12 +292,13 @@ class TestAssembly:
             )
         source = self._sources.get(tested)
         draft = self.drafts.by_id.get(tested)
+        engine = self.drafts.context.engine
         if source is not None:
-            model = RelationValue(self.drafts.place_of(source), source.expression)
+            model = RelationValue(self.drafts.place_of(source), engine, source.expression)
         elif draft is not None and draft.materialized is Materialized.EPHEMERAL:
-            model = RelationValue(draft.relation, self.drafts.cte(tested))
+            model = RelationValue(draft.relation, engine, self.drafts.cte(tested), "cte")
         elif draft is not None:
-            model = RelationValue(draft.relation)
+            model = RelationValue(draft.relation, engine)
         else:
             raise unknown(
                 f"the test {name} is about {tested!r}, which is not there",
@@ -409,21 +410,27 @@ class TestTemplate:
             if config.get("where"):
                 config["where"] = rendering.text(str(config["where"]))
             filtering = rendering.within(self.subject.package, config)
-            model = RelationValue(model.relation, str(filtering.call_macro("get_where_subquery", model)).strip())
+            filtered = str(filtering.call_macro("get_where_subquery", model)).strip()
+            model = RelationValue(model.relation, self.context.engine, filtered)
         args = {key: self._argument(rendering, key, value) for key, value in self.args.items()}
         package, macro = self.macro
         return str(rendering.within(package).call_macro(macro, model, **args))
 
     def _argument(self, rendering: Render, key: str, value: Any) -> Any:
-        """Return an argument of a generic test, rendered where it is an expression.
+        """Return an argument of a generic test, with the texts in it rendered: natively, so that `ref` gives a relation.
 
         Raises:
             RenderError: It fails, with the place of the test.
         """
+        if isinstance(value, Mapping):
+            return {name: self._argument(rendering, "", each) for name, each in value.items()}
+        if isinstance(value, list):
+            return [self._argument(rendering, "", each) for each in value]
         if not isinstance(value, str) or key == "column_name":
             return value
+        text = f"{{{{ {value} }}}}" if is_expression(value) else value
         try:
-            return rendering.value(value) if is_expression(value) else rendering.text(value) if "{{" in value else value
+            return rendering.native(text) if "{" in text else text
         except RenderError as error:
             error.location = self.location
             raise
@@ -440,6 +447,21 @@ def _checked(declared: TestDeclaration, settings: Mapping[str, Any]) -> TestConf
     settings = {key: value for key, value in settings.items() if key in known or key in declared.config}
     config: TestConfig = checked(TestConfig, settings, declared.name or declared.kind, declared.location)
     return config
+
+
+def _told_apart(tests: Iterable[TestDeclaration]) -> list[TestDeclaration]:
+    """Return tests of which those that have one name and other arguments have names of their own, by a digest of these, as ids of dbt's."""
+    named: dict[str, list[TestDeclaration]] = {}
+    for each in tests:
+        named.setdefault(_names(each)[0], []).append(each)
+    found: list[TestDeclaration] = []
+    for name, same in named.items():
+        said = [digest([each.kind, each.tested, each.column, repr(sorted(each.args.items()))])[:10] for each in same]
+        generic = len(set(said)) > 1 and all(each.kind != "singular" for each in same)
+        found += [
+            replace(each, name=f"{name}_{own}") if generic else each for each, own in zip(same, said, strict=True)
+        ]
+    return found
 
 
 def _names(declared: TestDeclaration) -> tuple[str, str]:

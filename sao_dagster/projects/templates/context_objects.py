@@ -1,134 +1,13 @@
-"""The objects that templates see: relations, query results, and namespaces that say what they lack."""
+"""The objects that templates see: query results, and namespaces that say what they lack."""
 
 from __future__ import annotations
 
-import datetime as dt
-import itertools
-import re as re_module
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from datetime import date, datetime, timezone
 from typing import Any
 
-import yaml
 from jinja2.utils import missing
 
-from sao_dagster.core.relations import Relation, quote
-from sao_dagster.errors import NeedsDbtError, RenderError, UnsupportedError
-
-
-class RelationValue:
-    """A relation as dbt's templates know it; written out, it is quoted SQL.
-
-    Attributes:
-        relation: The relation.
-        text: What is written into SQL, where that is not the relation (an ephemeral model, a file).
-    """
-
-    is_cte = False
-
-    def __init__(self, relation: Relation, text: str | None = None, kind: str | None = None) -> None:
-        self.relation = relation
-        self.type = kind
-        self._text = text
-
-    def __str__(self) -> str:
-        return self._text if self._text is not None else str(self.relation)
-
-    render = __str__
-
-    @property
-    def is_written(self) -> bool:
-        """Whether it is written as something else than its name: a common table expression, or a function over files."""
-        return self._text is not None and self._text != str(self.relation)
-
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, RelationValue) and str(other) == str(self)
-
-    def __hash__(self) -> int:
-        return hash(str(self))
-
-    @property
-    def database(self) -> str | None:
-        """The database."""
-        return self.relation.database
-
-    @property
-    def schema(self) -> str:
-        """The schema."""
-        return self.relation.schema
-
-    @property
-    def identifier(self) -> str:
-        """The name in the schema."""
-        return self.relation.identifier
-
-    name = identifier
-    table = identifier
-
-    @property
-    def is_view(self) -> bool:
-        """Whether it is known to be a view."""
-        return self.type == "view"
-
-    @property
-    def is_table(self) -> bool:
-        """Whether it is known to be a table."""
-        return self.type == "table"
-
-    def include(self, *, database: bool = True, schema: bool = True, identifier: bool = True) -> str:
-        """Return some of the parts, quoted."""
-        parts = [
-            part
-            for part, wanted in (
-                (self.database, database),
-                (self.schema, schema),
-                (self.identifier, identifier),
-            )
-            if wanted and part
-        ]
-        return ".".join(quote(part, self.relation.quotes) for part in parts)
-
-    def __getattr__(self, name: str) -> Any:
-        if name.startswith("__"):
-            raise AttributeError(name)
-        raise UnsupportedError(f"relations have no {name!r} here")
-
-
-class ColumnValue:
-    """A column of a relation."""
-
-    def __init__(self, name: str, data_type: str, *, quotes: str) -> None:
-        self.name = self.column = name
-        self.data_type = self.dtype = data_type
-        self.quoted = quote(name, quotes)
-
-    def is_string(self) -> bool:
-        """Whether it holds text."""
-        return self.dtype.lower().partition("(")[0] in ("varchar", "text", "character varying", "string")
-
-    def is_numeric(self) -> bool:
-        """Whether it holds exact decimals."""
-        return self.dtype.lower().startswith(("decimal", "numeric"))
-
-    def is_number(self) -> bool:
-        """Whether it holds numbers."""
-        return self.is_numeric() or self.is_integer() or self.is_float()
-
-    def is_integer(self) -> bool:
-        """Whether it holds whole numbers."""
-        return self.dtype.lower() in (
-            "integer",
-            "bigint",
-            "smallint",
-            "tinyint",
-            "hugeint",
-            "ubigint",
-            "uinteger",
-        )
-
-    def is_float(self) -> bool:
-        """Whether it holds floating-point numbers."""
-        return self.dtype.lower() in ("float", "double", "real", "double precision")
+from sao_dagster.errors import NeedsDbtError, RenderError
 
 
 class _ResultColumn(Sequence[Any]):
@@ -222,8 +101,7 @@ class Namespace:
         if name.startswith("__"):
             raise AttributeError(name)
         if name not in self._names:
-            known = ", ".join(sorted(self._names))
-            raise UnsupportedError(f"{self._title}.{name} is not supported here; there is {known}")
+            raise NeedsDbtError(f"{self._title}.{name}")
         return self._names[name]
 
     __getitem__ = __getattr__
@@ -233,14 +111,26 @@ class Namespace:
         return self._names.get(name, default)
 
 
+ASKED_BY_SANDBOX = frozenset({"unsafe_callable", "alters_data", "jinja_pass_arg"})
+"""What Jinja and its sandbox ask of an object before they call it."""
+
+
 class OnlyInDbt:
     """A name that templates may mention, and that only dbt can say anything of."""
 
     def __init__(self, uses: str) -> None:
         self._uses = uses
 
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        """Refuse it.
+
+        Raises:
+            NeedsDbtError: Always, as all that is done with it.
+        """
+        raise NeedsDbtError(self._uses)
+
     def __getattr__(self, name: str) -> Any:
-        if name.startswith("__"):
+        if name.startswith("__") or name in ASKED_BY_SANDBOX:
             raise AttributeError(name)
         raise NeedsDbtError(self._uses)
 
@@ -272,64 +162,71 @@ class NamesInContext:
         return default if found is missing else found
 
 
-def modules(clock: Any) -> Namespace:
-    """Return dbt's `modules`, with a clock that can be pinned.
+class Exceptions:
+    """`exceptions`: `warn` says something, and all else that dbt has there stops the rendering.
 
     Args:
-        clock: Returns the present time (UTC) and notes that it was asked.
+        warn: Says it.
     """
 
-    class _DateTime(datetime):
-        @classmethod
-        def now(cls, tz: Any = None) -> Any:
-            now: datetime = clock()
-            return now.astimezone(tz) if tz else now.astimezone(timezone.utc).replace(tzinfo=None)
+    def __init__(self, warn: Callable[..., str]) -> None:
+        self.warn = warn
 
-        @classmethod
-        def utcnow(cls) -> Any:
-            return cls.now()
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith("_"):
+            raise AttributeError(name)
 
-        @classmethod
-        def today(cls) -> Any:
-            return cls.now()
+        def stop(*message: Any, **more: Any) -> str:
+            raise RenderError(str(message[0]) if message else name)
 
-    class _Date(date):
-        @classmethod
-        def today(cls) -> Any:
-            now: datetime = clock()
-            return now.date()
-
-    times = Namespace(
-        "modules.datetime",
-        {
-            "datetime": _DateTime,
-            "date": _Date,
-            "time": dt.time,
-            "timedelta": dt.timedelta,
-            "timezone": timezone,
-            "tzinfo": dt.tzinfo,
-        },
-    )
-    own = {name: getattr(re_module, name) for name in re_module.__all__}  # no way to the modules that it imports
-    series = {name: getattr(itertools, name) for name in dir(itertools) if not name.startswith("_")}
-    return Namespace(
-        "modules",
-        {"datetime": times, "re": Namespace("modules.re", own), "itertools": Namespace("modules.itertools", series)},
-    )
+        return stop
 
 
-def raise_compiler_error(message: str, *_: object) -> str:
-    """Stop the rendering, as `exceptions.raise_compiler_error` does."""
-    raise RenderError(str(message))
+class Flags:
+    """`flags`: what dbt is told on the command line; what is not told here is as it is by default.
+
+    Args:
+        target: What templates see as `target`.
+        full_refresh: Whether all is built anew.
+    """
+
+    def __init__(self, target: Mapping[str, Any], *, full_refresh: bool) -> None:
+        self._values = {
+            **_FLAGS,
+            "full_refresh": full_refresh,
+            "target": target.get("name"),
+            "profile": target.get("profile_name"),
+        }
+
+    def __getattr__(self, name: str) -> Any:
+        if name.lower() not in self._values:
+            raise AttributeError(name)
+        return self._values[name.lower()]
+
+    def get(self, name: str, default: Any = None) -> Any:
+        """Return a flag, or a default."""
+        return self._values.get(name.lower(), default)
 
 
-def lenient(parse: Callable[[str], Any]) -> Callable[..., Any]:
-    """Return a parser that gives a default for what it cannot read, as dbt's do."""
+_FLAGS: Mapping[str, Any] = {
+    "which": "build", "store_failures": False, "fail_fast": False, "empty": False, "debug": False, "quiet": False, "introspect": True,
+    "defer": False, "favor_state": False, "use_colors": True, "print": True, "cache_selected_only": False, "populate_cache": True,
+    "partial_parse": True, "static_parser": True, "version_check": True, "warn_error": False, "write_json": True,
+    "indirect_selection": "eager", "log_format": "default", "log_level": "info", "printer_width": 80, "strict_mode": False,
+}  # fmt: skip
 
-    def parse_or(text: str, default: Any = None) -> Any:
-        try:
-            return parse(text)
-        except (ValueError, yaml.YAMLError):
-            return default
-
-    return parse_or
+ONLY_IN_DBT = frozenset(
+    {
+        *(
+            "graph",
+            "selected_resources",
+            "metric",
+            "function",
+            "invocation_args_dict",
+            "load_agate_table",
+            "load_dataframe",
+        ),
+        *("submit_python_job", "thread_id"),
+    }
+)
+"""Names of dbt's own that templates may mention here and not use."""

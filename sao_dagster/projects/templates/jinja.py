@@ -7,25 +7,29 @@ that `this`, `config` and `execute` inside a macro are those of the model that c
 from __future__ import annotations
 
 import re
+from ast import literal_eval
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 from types import CodeType
-from typing import Any, TypeVar
+from typing import Any, TypeAlias, TypeVar
 
 import jinja2
 from jinja2 import nodes
 from jinja2.ext import Extension
+from jinja2.nativetypes import NativeCodeGenerator
 from jinja2.parser import Parser
 from jinja2.runtime import Context, Macro
 from jinja2.sandbox import SandboxedEnvironment
 from jinja2.utils import missing
 
-from sao_dagster.errors import Location, NeedsDbtError, RenderError, SaoError, words_of
+from sao_dagster.errors import Location, RenderError, SaoError, words_of
 from sao_dagster.projects.cache import TemplateCodes
+from sao_dagster.projects.templates.blocks import blocks, macros_only
 
 T = TypeVar("T")
+Filters: TypeAlias = Mapping[str, Callable[..., Any]]
 
 _PREFIX = "macro__"  # so that a name in a macro file is looked up here, and not bound to a neighbour by Jinja
 
@@ -58,11 +62,21 @@ class MacroReturn(Exception):  # noqa: N818 - control flow, not an error
         super().__init__()
 
 
-class _Undefined(jinja2.Undefined):
-    """False where it is only asked, an error where it would be written into SQL."""
+class _Propagated(jinja2.Undefined):
+    """Nothing, and so is all that is taken from it: what dbt sees of an undefined name while it reads a project, without a warehouse."""
 
-    def __str__(self) -> str:
-        return str(self._fail_with_undefined_error())
+    unsafe_callable = alters_data = False  # which the sandbox asks for, and which would be undefined, too
+
+    def __getitem__(self, name: Any) -> _Propagated:  # type: ignore[override]
+        return self
+
+    def __getattr__(self, name: str) -> _Propagated:
+        if name.startswith("__"):
+            raise AttributeError(name)
+        return type(self)(hint=self._undefined_hint, name=name)
+
+    def __call__(self, *args: Any, **kwargs: Any) -> _Propagated:  # type: ignore[override]
+        return self
 
 
 class _SaoContext(Context):
@@ -76,10 +90,39 @@ class _SaoContext(Context):
 
 
 class _MacroParser(Parser):
+    """Reads macro files as dbt does: arguments of macros may have types, which say nothing here."""
+
     def parse_macro(self) -> nodes.Macro:
         macro = super().parse_macro()
         macro.name = _PREFIX + macro.name
         return macro
+
+    def parse_signature(self, node: Any) -> None:
+        args: list[nodes.Name] = []
+        defaults: list[nodes.Expr] = []
+        node.args, node.defaults = args, defaults
+        self.stream.expect("lparen")
+        while self.stream.current.type != "rparen":
+            if args:
+                self.stream.expect("comma")
+            arg = self.parse_assign_target(name_only=True)
+            arg.set_ctx("param")
+            if self.stream.skip_if("colon"):
+                self._skip_type()
+            if self.stream.skip_if("assign"):
+                defaults.append(self.parse_expression())
+            elif defaults:
+                self.fail("an argument without a default after one that has one")
+            args.append(arg)
+        self.stream.expect("rparen")
+
+    def _skip_type(self) -> None:
+        self.stream.expect("name")
+        if self.stream.skip_if("lbracket"):
+            while self.stream.current.type != "rbracket":
+                self._skip_type()
+                self.stream.skip_if("comma")
+            self.stream.expect("rbracket")
 
 
 class _TestTag(Extension):
@@ -107,27 +150,72 @@ class _DocsTag(Extension):
         return parser.parse_statements(("name:enddocs",), drop_needle=True)
 
 
-class _RefusedTag(Extension):
-    """Blocks of dbt's that this package does not do."""
+def _same(value: Any) -> Any:
+    return value
 
-    tags = {"materialization", "snapshot", "saved_query"}  # noqa: RUF012 - as Jinja declares it
 
-    def parse(self, parser: Parser) -> nodes.Node:
-        token = next(parser.stream)
-        raise NeedsDbtError(f"a {{% {token.value} %}} block", location=Location(parser.name or "?", token.lineno))
+class _Text(str):
+    """A text of YAML that is to stay one: `as_text`."""
+
+    __slots__ = ()
+
+
+class _Literal(str):
+    """A text of YAML that is read as Python writes values: `as_native`."""
+
+    __slots__ = ()
+    kind = "value"
+    types: tuple[type, ...] = (object,)
+
+
+class _Bool(_Literal):
+    __slots__ = ()
+    kind, types = "boolean", (bool,)
+
+
+class _Number(_Literal):
+    __slots__ = ()
+    kind, types = "number", (int, float)
+
+
+def _is_list(value: Any) -> bool:
+    return isinstance(value, list)
+
+
+_IN_TEXT: Filters = {"as_text": _same, "as_bool": _same, "as_native": _same, "as_number": _same, "is_list": _is_list}
+_IN_YAML: Filters = {
+    "as_text": _Text,
+    "as_bool": _Bool,
+    "as_native": _Literal,
+    "as_number": _Number,
+    "is_list": _is_list,
+}
 
 
 class _Environment(SandboxedEnvironment):
-    """As dbt has it: a sandbox, in which templates change their own lists and dictionaries, and reach nothing else."""
+    """As dbt has it: a sandbox, in which templates change their own lists and dictionaries, and reach nothing else.
+
+    Args:
+        mangled: Whether macros get names that are not found by each other, as in macro files.
+        undefined: What stands for a name without a value.
+        filters: dbt's filters, which mean something in YAML only.
+    """
 
     context_class = _SaoContext
 
-    def __init__(self, *, mangled: bool) -> None:
+    def __init__(
+        self,
+        *,
+        mangled: bool = False,
+        undefined: type[jinja2.Undefined] = jinja2.Undefined,
+        filters: Filters = _IN_TEXT,
+    ) -> None:
         super().__init__(
-            extensions=["jinja2.ext.do", "jinja2.ext.loopcontrols", _TestTag, _DocsTag, _RefusedTag],
-            undefined=_Undefined,
+            extensions=["jinja2.ext.do", "jinja2.ext.loopcontrols", _TestTag, _DocsTag],
+            undefined=undefined,
             autoescape=False,
         )
+        self.filters.update(filters)
         self.mangled = mangled
 
     def _parse(self, source: str, name: str | None, filename: str | None) -> nodes.Template:
@@ -136,18 +224,24 @@ class _Environment(SandboxedEnvironment):
         return super()._parse(source, name, filename)
 
 
-_templates = _Environment(mangled=False)
+class _NativeEnvironment(_Environment):
+    code_generator_class = NativeCodeGenerator
+
+
+_templates = _Environment()
+_reading = _Environment(undefined=_Propagated)
 _macros = _Environment(mangled=True)
+_natives = _NativeEnvironment(filters=_IN_YAML)
 
 
 @lru_cache(maxsize=20_000)
-def _template(text: str, path: str) -> jinja2.Template:
-    return _compile(_templates, text, path)
+def _template(text: str, path: str, reads: bool = False) -> jinja2.Template:
+    return _compile(_reading if reads else _templates, text, path)
 
 
 @lru_cache(maxsize=5_000)
 def _macro_template(text: str, path: str) -> jinja2.Template:
-    return _compile(_macros, text, path)
+    return _compile(_macros, macros_only(text), path)
 
 
 def _compile(environment: _Environment, text: str, path: str) -> jinja2.Template:
@@ -163,7 +257,11 @@ def _code(environment: _Environment, text: str, path: str) -> CodeType:
         return environment.compile(text, name=path, filename=path)
 
     codes = TemplateCodes.current
-    return compile_() if codes is None else codes.code(text, path, environment.mangled, compile_)
+    return (
+        compile_()
+        if codes is None or environment is _natives
+        else codes.code(text, path, environment.mangled, compile_)
+    )
 
 
 class MacroRegistry:
@@ -180,8 +278,8 @@ class MacroRegistry:
         self._found: dict[str, dict[str, MacroFile]] = {}
         for file in files:
             package = self._found.setdefault(file.package, {})
-            for name in _names_in(file.text):
-                package[name] = file
+            for block in blocks(file.text):
+                package[block.macro] = file
 
     def find(self, package: str, name: str) -> MacroFile | None:
         """Return the file that defines a macro."""
@@ -193,7 +291,6 @@ class MacroRegistry:
 
         Raises:
             RenderError: It is not Jinja.
-            NeedsDbtError: It has a block that is not supported.
         """
         _macro_template(file.text, file.path)
 
@@ -236,23 +333,17 @@ class MacroRegistry:
         return macro
 
 
-_MACRO_NAME = re.compile(r"\{%-?\s*(macro|(?:data_)?test|materialization)\s+([A-Za-z_]\w*)\s*[(,]")
-_PREFIXES = {"macro": "", "test": "test_", "data_test": "test_", "materialization": "materialization_"}
-
-
-def _names_in(text: str) -> Iterable[str]:
-    for kind, name in _MACRO_NAME.findall(text):
-        yield _PREFIXES[kind] + name
-
-
-def render(text: str, path: str, variables: Mapping[str, Any], name: str | None = None) -> str:
+def render(text: str, path: str, variables: Mapping[str, Any], name: str | None = None, *, reads: bool = False) -> str:
     """Return a template, rendered.
+
+    As in dbt, what is undefined prints as nothing, and nothing can be called or taken from it.
 
     Args:
         text: The template.
         path: Where it is written, for messages.
         variables: What it sees; `__lookup__` is asked for the rest.
         name: The model or test it belongs to, for messages.
+        reads: Whether it is only read, for what it asks for; then all that is taken from what is undefined is undefined, too.
 
     Raises:
         RenderError: It is not Jinja, or fails.
@@ -260,11 +351,54 @@ def render(text: str, path: str, variables: Mapping[str, Any], name: str | None 
 
     def rendered() -> str:
         try:
-            return _template(text, path).render(dict(variables))
+            return _template(text, path, reads).render(dict(variables))
         except MacroReturn as returned:
             return "" if returned.value is None else str(returned.value)
 
     return guarded(rendered, path, name)
+
+
+def render_native(text: str, path: str, variables: Mapping[str, Any], name: str | None = None) -> Any:
+    """Return the value of a text in YAML: that of its expression where it is nothing but one, else the text.
+
+    `as_bool`, `as_number` and `as_native` read what the expression gives as Python writes values.
+
+    >>> [render_native(text, "", {"n": "4"}) for text in ("{{ n }}", "{{ n | as_number }}", "{{ n }} days", "{{ [n] }}")]
+    ['4', 4, '4 days', ['4']]
+
+    Raises:
+        RenderError: It is not Jinja, or fails, or is of another type than its filter says.
+    """
+
+    def rendered() -> Any:
+        template = _native_template(text, path)
+        parts = list(template.root_render_func(template.new_context(dict(variables))))
+        if len(parts) != 1:
+            return "".join(map(str, parts))
+        return _native(parts[0])
+
+    return guarded(rendered, path, name)
+
+
+@lru_cache(maxsize=5_000)
+def _native_template(text: str, path: str) -> jinja2.Template:
+    return _compile(_natives, text, path)
+
+
+def _native(value: Any) -> Any:
+    if isinstance(value, jinja2.Undefined):
+        return ""
+    if isinstance(value, _Text):
+        return str(value)
+    if not isinstance(value, _Literal):
+        return value
+    try:
+        found: Any = literal_eval(value)
+    except (ValueError, SyntaxError, MemoryError):
+        found = str(value)
+    if not isinstance(found, value.types) or (isinstance(found, bool) and isinstance(value, _Number)):
+        raise RenderError(f"{str(value)!r} is no {value.kind}")
+    return found
 
 
 def evaluate(text: str, path: str, variables: Mapping[str, Any], name: str | None = None) -> Any:

@@ -8,7 +8,6 @@ warehouse.
 
 from __future__ import annotations
 
-import json
 import logging
 import os
 from collections.abc import Callable, Mapping
@@ -19,23 +18,23 @@ from datetime import datetime
 from functools import cached_property
 from typing import Any
 
-import yaml
 from jinja2.utils import missing
 
 from sao_dagster.core.nodes import Asking
-from sao_dagster.core.relations import quote
-from sao_dagster.errors import NeedsConnectionError, RenderError, UnsupportedError
+from sao_dagster.core.relations import Relation
+from sao_dagster.errors import NeedsConnectionError, RenderError
+from sao_dagster.projects.templates.adapter import Adapter, result_of
+from sao_dagster.projects.templates.calls import BoundMacro, ConfigCalls, PackageMacros, VarCalls
 from sao_dagster.projects.templates.context_objects import (
-    ColumnValue,
+    ONLY_IN_DBT,
+    Exceptions,
+    Flags,
     NamesInContext,
     Namespace,
     OnlyInDbt,
-    RelationValue,
     ResultTable,
-    lenient,
-    modules,
-    raise_compiler_error,
 )
+from sao_dagster.projects.templates.functions import FUNCTIONS, modules
 from sao_dagster.projects.templates.jinja import (
     BUILTINS,
     MacroFile,
@@ -43,8 +42,10 @@ from sao_dagster.projects.templates.jinja import (
     evaluate,
     guarded,
     render,
+    render_native,
 )
 from sao_dagster.projects.templates.plain import plain_template
+from sao_dagster.projects.templates.relation_values import RelationValue
 from sao_dagster.projects.templates.template_context import RenderSubject, RenderTrace, TemplateContext
 from sao_dagster.projects.templates.template_run import PINNED, TemplateRun
 
@@ -95,11 +96,16 @@ class Render:
                 return plain.text(self._plain)
             except Exception:  # noqa: BLE001 - what is called may raise anything, and does so again
                 self.trace.config_calls = calls
-        return render(template, self.subject.path, self._variables(self.subject.package), self.subject.name)
+        variables = self.variables(self.subject.package)
+        return render(template, self.subject.path, variables, self.subject.name, reads=not self._execute)
+
+    def native(self, template: str) -> Any:
+        """Return the value of a text of YAML; see `render_native`."""
+        return render_native(template, self.subject.path, self.variables(self.subject.package), self.subject.name)
 
     def value(self, expression: str) -> Any:
         """Return the value of an expression."""
-        return evaluate(expression, self.subject.path, self._variables(self.subject.package), self.subject.name)
+        return evaluate(expression, self.subject.path, self.variables(self.subject.package), self.subject.name)
 
     def within(self, package: str, config: Mapping[str, Any] | None = None) -> Render:
         """Return the same pass for a template of another package, or with another configuration; what that asks for is noted here too."""
@@ -125,7 +131,8 @@ class Render:
 
     # ------------------------------------------------------------------ names
 
-    def _variables(self, package: str) -> dict[str, Any]:
+    def variables(self, package: str) -> dict[str, Any]:
+        """Return what templates of a package see."""
         return {**self._fixed, **self._own(package), "__lookup__": lambda name: self._lookup(package, name)}
 
     def _own(self, package: str) -> dict[str, Any]:
@@ -133,7 +140,7 @@ class Render:
         found: dict[str, Any] = {}
         for (owner, name), file in self._replaced(package, self._fixed.keys()).items():
             self.trace.macros[owner, name] = file
-            found[name] = _BoundMacro(self, file, name)
+            found[name] = BoundMacro(self, file, name)
         return found
 
     def _replaced(self, package: str, names: AbstractSet[str]) -> dict[tuple[str, str], MacroFile]:
@@ -149,41 +156,44 @@ class Render:
         return {
             "ref": self._ref,
             "source": self._source,
-            "config": _Config(self),
-            "var": _Var(self),
+            "config": ConfigCalls(self),
+            "var": VarCalls(self),
             "env_var": self._env_var,
-            "this": RelationValue(this, self.subject.this_text),
+            "this": self._relation(this, self.subject.this_text),
         }
 
     @cached_property
     def _fixed(self) -> dict[str, Any]:
         """The names that cost nothing to provide and whose use need not be trace."""
         subject = self.subject
-        return {
+        names = {
             **self._plain,
             "is_incremental": self._is_incremental,
             "execute": self._execute,
             "target": Namespace("target", self.context.target),
             "adapter": self._adapter,
-            "api": Namespace("api", {"Relation": Namespace("api.Relation", {"create": self._create_relation}), "Column": self._column}),
-            "exceptions": Namespace("exceptions", {
-                "raise_compiler_error": raise_compiler_error, "warn": self._warn, "raise_not_implemented": raise_compiler_error,
-            }),
-            "run_query": self._run_query,
+            "api": Namespace("api", {"Relation": self._adapter.Relation, "Column": self._adapter.Column}),
+            "exceptions": Exceptions(self._warn),
+            "run_query": self._adapter.query,
             "statement": self._statement,
             "load_result": self._results.get,
+            "store_result": self._store_result,
+            "store_raw_result": self._store_result,
             "return": _return,
             "log": self._log,
             "print": lambda message: self._log(message, info=True),
-            "fromjson": lenient(json.loads),
-            "tojson": lambda value, default=None, sort_keys=False: json.dumps(value, sort_keys=sort_keys, default=str),
-            "fromyaml": lenient(yaml.safe_load),
-            "toyaml": lambda value, default=None, sort_keys=False: yaml.safe_dump(value, sort_keys=sort_keys),
-            "set": lambda value, default=None: set(value),
-            "zip": lambda *values, default=None: list(zip(*values, strict=False)),
-            "flags": Namespace("flags", {"FULL_REFRESH": self._full_refresh, "WHICH": "build", "full_refresh": self._full_refresh}),
+            "write": lambda payload: "",
+            "render": self.text,
+            **FUNCTIONS,
+            "flags": Flags(self.context.target, full_refresh=self._full_refresh),
+            "schema": self.context.target.get("schema"),
+            "database": self.context.target.get("database", self.context.target.get("dbname")),
+            "env": Namespace("target", self.context.target),
+            "dbt_metadata_envs": {},
+            "pre_hooks": None,
+            "post_hooks": None,
+            "sql": None,
             "project_name": self.context.project_name,
-            "dbt_version": "1.11.0",
             "model": Namespace(
                 "model",
                 {
@@ -198,9 +208,9 @@ class Render:
                     "original_file_path": subject.path,
                 },
             ),
-            "builtins": Namespace("builtins", {"ref": self._ref, "source": self._source, "config": _Config(self), "var": _Var(self)}),
             "doc": self._doc,
         }  # fmt: skip
+        return {**names, "builtins": Namespace("builtins", names)}
 
     def _lookup(self, package: str, name: str) -> Any:
         """Return a name that depends on the run, or a macro; Jinja's `missing` for anything else."""
@@ -215,13 +225,13 @@ class Render:
             )
         if name == "modules":
             return modules(self._clock)
-        if name == "graph":
-            return OnlyInDbt("the variable `graph`")
+        if name in ONLY_IN_DBT:
+            return OnlyInDbt(f"`{name}` in a template")
         macro = self._macro(package, name)
         if macro is not missing:
             return macro
         if name == BUILTINS or name in self.context.macros.packages():
-            return _PackageMacros(self, name)
+            return PackageMacros(self, name)
         return missing
 
     def _clock(self) -> datetime:
@@ -229,12 +239,24 @@ class Render:
         return self._run.started_at
 
     def _macro(self, package: str, name: str) -> Any:
-        for owner in (package, BUILTINS):
-            file = self.context.macros.find(owner, name)
-            if file is not None:
-                self.trace.macros[owner, name] = file
-                return _BoundMacro(self, file, name)
+        for owner in dict.fromkeys((package, self.context.project_name if package != BUILTINS else package, BUILTINS)):
+            found = self.macro_of(owner, name)
+            if found is not None:
+                return found
         return missing
+
+    def macro_of(self, package: str, name: str) -> BoundMacro | None:
+        """Return a macro of a package, to be called; None where it is not there."""
+        file = self.context.macros.find(package, name)
+        if file is None:
+            return None
+        self.trace.macros[package, name] = file
+        return BoundMacro(self, file, name)
+
+    @property
+    def executes(self) -> bool:
+        """Whether names are resolved; not so while the project is read."""
+        return self._execute
 
     # ------------------------------------------------------------------ what the graph is made of
 
@@ -251,8 +273,8 @@ class Render:
         if found is None:
             if self._execute:
                 raise RenderError(f"ref({', '.join(map(repr, args))}) leads nowhere")
-            return RelationValue(self.context.engine.relation(None, "unresolved", str(name)))
-        return RelationValue(found.relation, found.text)
+            return self._relation(self.context.engine.relation(None, "unresolved", str(name)))
+        return self._relation(found.relation, found.text)
 
     def _source(self, source_name: str, table_name: str) -> RelationValue:
         self.trace.sources[source_name, table_name] = None
@@ -260,8 +282,11 @@ class Render:
         if found is None:
             if self._execute:
                 raise RenderError(f"source({source_name!r}, {table_name!r}) leads nowhere")
-            return RelationValue(self.context.engine.relation(None, source_name, table_name))
-        return RelationValue(found.relation, found.text)
+            return self._relation(self.context.engine.relation(None, source_name, table_name))
+        return self._relation(found.relation, found.text)
+
+    def _relation(self, relation: Relation, text: str | None = None) -> RelationValue:
+        return RelationValue(relation, self.context.engine, text)
 
     def _env_var(self, name: str, default: str | None = None) -> str:
         if name.startswith(_SECRET):
@@ -307,13 +332,6 @@ class Render:
             raise NeedsConnectionError("this template asks the warehouse while it is rendered")
         return self._asking
 
-    def _run_query(self, sql: str) -> ResultTable | None:
-        asking = self._ask()
-        if asking is None:
-            return None
-        answer = asking.query(str(sql))
-        return ResultTable(answer.columns, answer.rows)
-
     def _statement(
         self,
         name: str | None = None,
@@ -323,164 +341,37 @@ class Render:
     ) -> str:
         if caller is None:
             raise RenderError("statement is used as a block: {% call statement('name', fetch_result=True) %}")
-        result = self._run_query(caller())
-        if name and result is not None:
-            rows = result if fetch_result else ResultTable((), [])
-            self._results[name] = Namespace("result", {"table": rows, "data": [tuple(row) for row in rows]})
+        if not self._execute:  # as in dbt: what is in the block is not even rendered
+            self.trace.needs_connection = True
+            return ""
+        rows = self._adapter.query(caller())
+        if name and rows is not None:
+            self._results[name] = result_of(rows if fetch_result else ResultTable((), []))
+        return ""
+
+    def _store_result(self, name: str, response: Any = None, agate_table: Any = None, **_: Any) -> str:
+        self._results[name] = result_of(agate_table or ResultTable((), []))
         return ""
 
     @cached_property
-    def _adapter(self) -> Namespace:
-        return Namespace(
-            "adapter",
-            {
-                "dispatch": self._dispatch,
-                "quote": lambda name: quote(str(name), self.context.engine.quotes),
-                "type": lambda: self.context.target.get("type", ""),
-                "get_relation": self._get_relation,
-                "get_columns_in_relation": self._get_columns,
-                "check_schema_exists": self._schema_exists,
-            },
-        )
+    def _adapter(self) -> Adapter:
+        kind = str(self.context.target.get("type", ""))
+        return Adapter(self.context.engine, kind, self.context.database, self._ask, self._dispatch)
 
-    def _dispatch(self, macro_name: str, macro_namespace: str | None = None, packages: Any = None) -> Any:
+    def _dispatch(self, macro_name: str, macro_namespace: str | None = None, packages: Any = None) -> BoundMacro:
         root = self.context.project_name
         default = (root, macro_namespace) if macro_namespace else (self.subject.package, root)
         order = [*self.context.search_order.get(macro_namespace or "", default), BUILTINS]
         prefixes = [f"{self.context.target.get('type', 'default')}__", "default__"]
         for package in dict.fromkeys(order):
             for prefix in prefixes:
-                file = self.context.macros.find(str(package), prefix + macro_name)
-                if file is not None:
-                    self.trace.macros[str(package), prefix + macro_name] = file
-                    return _BoundMacro(self, file, prefix + macro_name)
+                found = self.macro_of(str(package), prefix + macro_name)
+                if found is not None:
+                    return found
         tried = ", ".join(prefix + macro_name for prefix in prefixes)
         raise RenderError(
             f"no macro for dispatch of {macro_name!r}: looked for {tried} in {', '.join(map(str, order))}"
         )
-
-    def _create_relation(
-        self,
-        database: str | None = None,
-        schema: str = "",
-        identifier: str = "",
-        type: str | None = None,  # noqa: A002 - dbt's name
-    ) -> RelationValue:
-        return RelationValue(self.context.engine.relation(database, schema, identifier), kind=type)
-
-    def _column(self, name: str, data_type: str) -> ColumnValue:
-        return ColumnValue(name, data_type, quotes=self.context.engine.quotes)
-
-    def _get_columns(self, relation: RelationValue) -> list[ColumnValue]:
-        asking = self._ask()
-        if asking is None:
-            return []
-        found = asking.columns_of(str(relation) if relation.is_written else relation.relation)
-        return [self._column(name, kind) for name, kind in found]
-
-    def _get_relation(
-        self, database: str | None = None, schema: str = "", identifier: str = ""
-    ) -> RelationValue | None:
-        asking = self._ask()
-        relation = self.context.engine.relation(database or self.context.database, schema, identifier)
-        kind = None if asking is None else asking.kind_of(relation)
-        return None if kind is None else self._create_relation(database, schema, identifier, kind)
-
-    def _schema_exists(self, database: str | None, schema: str) -> bool:
-        asking = self._ask()
-        return asking is not None and asking.has_schema(database, schema)
-
-
-class _BoundMacro:
-    """A macro of a file, called with the names of a render."""
-
-    def __init__(self, owner: Render, file: MacroFile, name: str) -> None:
-        self._owner = owner
-        self._file = file
-        self._name = name
-
-    def __call__(self, *args: Any, **kwargs: Any) -> Any:
-        variables = self._owner._variables(self._file.package)
-        macro = self._owner.context.macros.bind(self._file, self._name, variables)
-        try:
-            return macro(*args, **kwargs)
-        except MacroReturn as returned:
-            return returned.value
-
-
-class _PackageMacros:
-    """`dbt_utils.star(...)`: the macros of one package."""
-
-    def __init__(self, owner: Render, package: str) -> None:
-        self._owner = owner
-        self._package = package
-
-    def __getattr__(self, name: str) -> Any:
-        if name.startswith("__"):
-            raise AttributeError(name)
-        file = self._owner.context.macros.find(self._package, name)
-        if file is None:
-            raise UnsupportedError(f"the macro {self._package}.{name} is not there")
-        self._owner.trace.macros[self._package, name] = file
-        return _BoundMacro(self._owner, file, name)
-
-
-class _Config:
-    """`config(...)` and `config.get(...)`."""
-
-    def __init__(self, owner: Render) -> None:
-        self._owner = owner
-
-    def __call__(self, *args: Mapping[str, Any], **kwargs: Any) -> str:
-        trace = self._owner.trace
-        trace.config_by_time = trace.config_by_time or trace.asks_time
-        trace.config_calls += 1
-        for each in (*args, kwargs):
-            trace.config.update(each)
-        return ""
-
-    def get(self, name: str, default: Any = None, validator: Any = None) -> Any:
-        value = self._owner.subject.config.get(name, self._owner.trace.config.get(name))
-        return default if value is None else value
-
-    def require(self, name: str, validator: Any = None) -> Any:
-        value = self.get(name)
-        if value is None and self._owner._execute:
-            raise RenderError(f"the template requires the config {name!r}")
-        return value
-
-    def set(self, name: str, value: Any) -> str:
-        self._owner.trace.config[name] = value
-        return ""
-
-    def persist_relation_docs(self) -> bool:
-        return False
-
-
-class _Var:
-    """`var('name', default)`."""
-
-    def __init__(self, owner: Render) -> None:
-        self._owner = owner
-
-    def __call__(self, name: str, default: Any = missing) -> Any:
-        value = self._find(name)
-        if value is missing:
-            value = default
-        if value is missing:
-            raise RenderError(f"the variable {name!r} has no value; set it under `vars` or give `var` a default")
-        self._owner.trace.settings[f"var:{name}"] = value
-        return value
-
-    def has_var(self, name: str) -> bool:
-        return self._find(name) is not missing
-
-    def _find(self, name: str) -> Any:
-        variables = self._owner.context.variables
-        scoped = variables.get(self._owner.subject.package)
-        if isinstance(scoped, Mapping) and name in scoped:
-            return scoped[name]
-        return variables.get(name, missing)
 
 
 def _return(value: Any = None) -> Any:

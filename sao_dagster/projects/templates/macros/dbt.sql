@@ -1,4 +1,4 @@
-{# What dbt brings along: data tests, naming, and the SQL functions that differ between warehouses. #}
+{# Data tests and naming, as dbt brings them along. #}
 
 {% macro test_unique(model, column_name) %}{{ return(adapter.dispatch('test_unique', 'dbt')(model, column_name)) }}{% endmacro %}
 {% macro default__test_unique(model, column_name) %}
@@ -22,7 +22,7 @@ from (
 ) as all_values
 where value_field not in (
     {%- for value in values -%}
-    {%- if quote -%} '{{ (value ~ "") | replace("'", "''") }}' {%- else -%} {{ value }} {%- endif -%}
+    {%- if quote -%} '{{ value }}' {%- else -%} {{ value }} {%- endif -%}
     {%- if not loop.last %}, {% endif -%}
     {%- endfor -%}
 )
@@ -57,51 +57,3 @@ where parent.to_field is null
 {% macro default__generate_database_name(custom_database_name=none, node=none) -%}
 {{ target.database if custom_database_name is none else custom_database_name | trim }}
 {%- endmacro %}
-
-{% macro type_string() %}{{ return(adapter.dispatch('type_string', 'dbt')()) }}{% endmacro %}
-{% macro default__type_string() %}{{ return('varchar') }}{% endmacro %}
-{% macro postgres__type_string() %}{{ return('text') }}{% endmacro %}
-{% macro type_int() %}{{ return('int') }}{% endmacro %}
-{% macro type_bigint() %}{{ return('bigint') }}{% endmacro %}
-{% macro type_float() %}{{ return('float') }}{% endmacro %}
-{% macro type_numeric() %}{{ return('numeric(28,6)') }}{% endmacro %}
-{% macro type_boolean() %}{{ return('boolean') }}{% endmacro %}
-{% macro type_timestamp() %}{{ return('timestamp') }}{% endmacro %}
-
-{% macro current_timestamp() %}{{ return(adapter.dispatch('current_timestamp', 'dbt')()) }}{% endmacro %}
-{% macro default__current_timestamp() %}{{ return('now()') }}{% endmacro %}
-{% macro cast(field, type) %}{{ return('cast(' ~ field ~ ' as ' ~ type ~ ')') }}{% endmacro %}
-{% macro safe_cast(field, type) %}{{ return(adapter.dispatch('safe_cast', 'dbt')(field, type)) }}{% endmacro %}
-{% macro default__safe_cast(field, type) %}{{ return('cast(' ~ field ~ ' as ' ~ type ~ ')') }}{% endmacro %}
-{% macro duckdb__safe_cast(field, type) %}{{ return('try_cast(' ~ field ~ ' as ' ~ type ~ ')') }}{% endmacro %}
-{% macro cast_bool_to_text(field) %}{{ return('cast(' ~ field ~ ' as ' ~ type_string() ~ ')') }}{% endmacro %}
-
-{% macro date_trunc(datepart, date) %}{{ return("date_trunc('" ~ datepart ~ "', " ~ date ~ ")") }}{% endmacro %}
-{% macro dateadd(datepart, interval, from_date_or_timestamp) %}{{ return(adapter.dispatch('dateadd', 'dbt')(datepart, interval, from_date_or_timestamp)) }}{% endmacro %}
-{% macro default__dateadd(datepart, interval, from_date_or_timestamp) %}{{ return('(' ~ from_date_or_timestamp ~ ' + ((' ~ interval ~ ') * (interval \'1 ' ~ datepart ~ '\')))') }}{% endmacro %}
-{% macro datediff(first_date, second_date, datepart) %}{{ return(adapter.dispatch('datediff', 'dbt')(first_date, second_date, datepart)) }}{% endmacro %}
-{% macro duckdb__datediff(first_date, second_date, datepart) %}{{ return("date_diff('" ~ datepart ~ "', cast(" ~ first_date ~ " as timestamp), cast(" ~ second_date ~ " as timestamp))") }}{% endmacro %}
-{% macro last_day(date, datepart) %}{{ return('cast(' ~ dateadd('day', '-1', dateadd(datepart, '1', date_trunc(datepart, date))) ~ ' as date)') }}{% endmacro %}
-
-{% macro concat(fields) %}{{ return(fields | join(' || ')) }}{% endmacro %}
-{% macro hash(field) %}{{ return('md5(cast(' ~ field ~ ' as ' ~ type_string() ~ '))') }}{% endmacro %}
-{% macro length(expression) %}{{ return('length(' ~ expression ~ ')') }}{% endmacro %}
-{% macro position(substring_text, string_text) %}{{ return('position(' ~ substring_text ~ ' in ' ~ string_text ~ ')') }}{% endmacro %}
-{% macro replace(field, old_chars, new_chars) %}{{ return('replace(' ~ field ~ ', ' ~ old_chars ~ ', ' ~ new_chars ~ ')') }}{% endmacro %}
-{% macro right(string_text, length_expression) %}{{ return('right(' ~ string_text ~ ', ' ~ length_expression ~ ')') }}{% endmacro %}
-{% macro split_part(string_text, delimiter_text, part_number) %}{{ return('split_part(' ~ string_text ~ ', ' ~ delimiter_text ~ ', ' ~ part_number ~ ')') }}{% endmacro %}
-{% macro string_literal(value) %}{{ return("'" ~ value ~ "'") }}{% endmacro %}
-{% macro escape_single_quotes(expression) %}{{ return(expression | replace("'", "''")) }}{% endmacro %}
-{% macro any_value(expression) %}{{ return('any_value(' ~ expression ~ ')') }}{% endmacro %}
-{% macro bool_or(expression) %}{{ return('bool_or(' ~ expression ~ ')') }}{% endmacro %}
-{% macro listagg(measure, delimiter_text="','", order_by_clause=none, limit_num=none) %}{{ return(adapter.dispatch('listagg', 'dbt')(measure, delimiter_text, order_by_clause, limit_num)) }}{% endmacro %}
-{% macro default__listagg(measure, delimiter_text, order_by_clause, limit_num) %}
-{%- if limit_num -%}{{ exceptions.raise_compiler_error('listagg with limit_num is not supported here') }}{%- endif -%}
-{{ return('string_agg(' ~ measure ~ ', ' ~ delimiter_text ~ (' ' ~ order_by_clause if order_by_clause else '') ~ ')') }}
-{% endmacro %}
-{% macro except() %}{{ return('except') }}{% endmacro %}
-{% macro intersect() %}{{ return('intersect') }}{% endmacro %}
-{% macro array_construct(inputs=[], data_type=none) %}{{ return('[' ~ (inputs | join(', ')) ~ ']') }}{% endmacro %}
-{% macro limit_zero() %}{{ return('where false limit 0') }}{% endmacro %}
-{% macro get_quoted_csv(column_names) %}{%- set quoted = [] -%}{%- for name in column_names -%}{%- do quoted.append(adapter.quote(name)) -%}{%- endfor -%}{{ return(quoted | join(', ')) }}{% endmacro %}
-{% macro load_relation(relation) %}{{ return(adapter.get_relation(database=relation.database, schema=relation.schema, identifier=relation.identifier)) }}{% endmacro %}
