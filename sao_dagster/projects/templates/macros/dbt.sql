@@ -22,7 +22,9 @@ from (
 ) as all_values
 where value_field not in (
     {%- for value in values -%}
-    {%- if quote -%} '{{ value }}' {%- else -%} {{ value }} {%- endif -%}
+    {#- as it is written, as dbt does; a quote that is not doubled, which dbt refuses, is -#}
+    {%- set text = value ~ '' -%}
+    {%- if quote -%} '{{ text | replace("'", "''") if "'" in text | replace("''", '') else text }}' {%- else -%} {{ value }} {%- endif -%}
     {%- if not loop.last %}, {% endif -%}
     {%- endfor -%}
 )
