@@ -464,10 +464,14 @@ class Source:
         return field_, condition, query
 
     @property
+    def says_loaded_at(self) -> bool:
+        """Whether it says how new its data is."""
+        return bool(self.loaded_at_field or self.loaded_at_query)
+
+    @property
     def has_age_limit(self) -> bool:
-        """Whether its age is checked; without `loaded_at_field` or `loaded_at_query` it has none."""
-        is_limited = self.warn_after is not None or self.error_after is not None
-        return is_limited and bool(self.loaded_at_field or self.loaded_at_query)
+        """Whether its age is checked; one that does not say how new its data is has none."""
+        return self.says_loaded_at and (self.warn_after is not None or self.error_after is not None)
 
 
 def source_id(source_name: str, table_name: str) -> str:

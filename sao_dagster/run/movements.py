@@ -10,9 +10,11 @@ from dataclasses import dataclass
 from functools import cached_property
 
 from sao_dagster.core.data_version import ANY_BUILD, DataVersion
+from sao_dagster.core.nodes import Source
 from sao_dagster.core.project import Project
 from sao_dagster.core.records import BuildRecord
-from sao_dagster.warehouses.protocol import Catalog, Session
+from sao_dagster.core.relations import Relation
+from sao_dagster.warehouses.protocol import Catalog, ContentTokens, Session
 
 STAMP = "movements"
 """Under which movements are kept in the state, in place of the stamp of a warehouse that has one for everything in it."""
@@ -33,6 +35,44 @@ def movement_of(build_id: str, token: str) -> DataVersion:
 
 
 @dataclass(frozen=True)
+class KeptSources:
+    """Contents of sources that were read before, under the tokens that they had just before that.
+
+    Attributes:
+        relations: By source, its table.
+        found: What shows now that these tables hold what they did.
+    """
+
+    relations: Mapping[str, Relation]
+    found: ContentTokens
+
+    @classmethod
+    def of(cls, sources: Iterable[Source], session: Session, catalog: Catalog) -> KeptSources:
+        """Return the sources among some that are read for their version; their content is to be read after this."""
+        read = {each.id: each.relation for each in sources if each.relation is not None and not each.says_loaded_at}
+        there = {name: relation for name, relation in read.items() if relation.key in catalog}
+        return cls(there, session.content_tokens(list(there.values())) if there else ContentTokens())
+
+    def known(self, kept: Mapping[str, DataVersion]) -> dict[Relation, DataVersion]:
+        """Return the versions of what has not changed since it was kept."""
+        known = {}
+        for name, relation in self.relations.items():
+            token, scheme, content = kept[name].token.split(" ", 2) if name in kept else ("", "", "")
+            if self.found.are_settled and name in kept and token == self.found.tokens.get(relation):
+                known[relation] = DataVersion(scheme, content)
+        return known
+
+    def to_keep(self, versions: Mapping[str, DataVersion | None]) -> dict[str, DataVersion]:
+        """Return what to keep of the versions that were read."""
+        tokens = self.found.tokens
+        return {
+            name: DataVersion("content", f"{tokens[relation]} {version.scheme} {version.token}")
+            for name, relation in self.relations.items()
+            if relation in tokens and (version := versions.get(name)) is not None
+        }
+
+
+@dataclass(frozen=True)
 class Moved:
     """Nodes that are known by their build, and were perhaps written to since.
 
@@ -40,23 +80,27 @@ class Moved:
         records: The last builds.
         kept: By node, what was kept of a build.
         now: By node, the same as it is now, of those that somebody may have written to.
+        silent: Those of them that nothing shows of.
     """
 
     records: Mapping[str, BuildRecord]
     kept: Mapping[str, DataVersion]
     now: Mapping[str, DataVersion]
+    silent: frozenset[str] = frozenset()
 
     @classmethod
     def since(
-        cls, records: Mapping[str, BuildRecord], kept: Mapping[str, DataVersion], tokens: Mapping[str, str]
+        cls, records: Mapping[str, BuildRecord], kept: Mapping[str, DataVersion], tokens: Mapping[str, str | None]
     ) -> Moved:
-        """Return which of the nodes with tokens have moved since something was kept of them, or of which nothing was kept."""
+        """Return which of some nodes have moved since something was kept of them, or of which nothing was kept, or nothing shows it."""
         now = {
-            name: movement_of(build_id, token)
+            name: movement_of(build_id, token or "")
             for name, token in tokens.items()
             if (record := records.get(name)) is not None and (build_id := record.build_id) is not None
         }
-        return cls(records, kept, {name: each for name, each in now.items() if kept.get(name) != each})
+        silent = frozenset(name for name in now if tokens[name] is None)
+        moved = {name: each for name, each in now.items() if name in silent or kept.get(name) != each}
+        return cls(records, kept, moved, silent)
 
     @cached_property
     def to_read(self) -> list[str]:
@@ -73,7 +117,9 @@ class Moved:
         to_read = set(self.to_read)
         for name in self.now:
             recorded, content = self.records[name].data_version, found.get(name)
-            if name not in to_read:
+            if name in self.silent and name not in to_read:
+                said[name] = None
+            elif name not in to_read:
                 said[name] = name in self.kept and self.kept[name].token.split()[0] == self.records[name].build_id
             elif content is not None and content.comparable(recorded):
                 said[name] = content != recorded

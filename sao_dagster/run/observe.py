@@ -23,8 +23,8 @@ from sao_dagster.core.records import BuildRecord
 from sao_dagster.core.selection import Selection
 from sao_dagster.core.standing import StandingFailures
 from sao_dagster.run.asked import version_of_answers
-from sao_dagster.run.contents import CachedContents, content_key_of, contents_of
-from sao_dagster.run.movements import STAMP, Moved, movements_of
+from sao_dagster.run.contents import CachedContents, content_key, content_key_of, contents_of
+from sao_dagster.run.movements import STAMP, KeptSources, Moved, movements_of
 from sao_dagster.run.reached import Reached
 from sao_dagster.run.source_versions import LoadedAt, source_versions
 from sao_dagster.run.stored_facts import stored_facts
@@ -115,6 +115,11 @@ def observe(
     own = [name for name in selection.nodes if name in facts.records] if verify else []
     holding = [name for name in (*own, *beside) if project.nodes[name].materialized.holds_data]
     tokens = movements_of(project, session, catalog, [*(each.id for each in sources), *holding])
+    moved_before = store.contents(project.environment, STAMP) if capabilities.build_ids else {}
+    kept_sources = KeptSources.of(sources, session, catalog)
+    reader.known.update(
+        {content_key(relation, ()): version for relation, version in kept_sources.known(moved_before).items()}
+    )
     versions, loaded_at = source_versions(project, sources, session, capabilities, reader, now, give_up)
     undeclared = UndeclaredVersions(
         Reached(session, project.dialect),
@@ -130,14 +135,13 @@ def observe(
     found = contents_of(project, [*foreign, *by_content] if has_versions else [], reader)
     above = _known_above(project, selection, facts.records, reader) if verify else {}
     altered = {name: _is_altered(project, name, facts.records[name], found, catalog) for name in (*own, *kept_builds)}
-    moved_before = store.contents(project.environment, STAMP) if capabilities.build_ids else {}
-    moved = Moved.since(
-        facts.records, moved_before, {name: tokens[name] for name in tokens if altered.get(name) is False}
-    )
+    unaltered = [name for name in holding if altered.get(name) is False] if capabilities.build_ids else []
+    moved = Moved.since(facts.records, moved_before, {name: tokens.get(name) for name in unaltered})
     found.update(contents_of(project, moved.to_read, reader))
     altered.update(moved.altered(found))
-    same = {name: each for name, each in moved.now.items() if altered[name] is False}
-    if same:
+    same = {name: each for name, each in moved.now.items() if altered[name] is False and name not in moved.silent}
+    same.update(kept_sources.to_keep(versions))
+    if any(moved_before.get(name) != each for name, each in same.items()):
         store.keep_contents(project.environment, STAMP, {**moved_before, **same})
     altered.update({name: True for name in kept_builds if project.nodes[name].relation.key not in catalog})
     not_known = [name for name in kept_builds if altered[name] is None and (name in by_content or name in moved.now)]

@@ -48,7 +48,7 @@ def source_versions(
     loaded_at: dict[str, LoadedAt] = {}
     content: dict[str, Relation] = {}
     for source in sources:
-        if source.loaded_at_query or source.loaded_at_field:
+        if source.says_loaded_at:
             in_time = time.monotonic() < give_up
             said = (
                 _loaded_at(source, session, now) if in_time else LoadedAt(problem="there was no time left to read it")

@@ -179,6 +179,19 @@ Catalog = Mapping[RelationKey, RelationInfo]
 """What is in the warehouse, by `Relation.key`."""
 
 
+@dataclass(frozen=True)
+class ContentTokens:
+    """What shows that tables hold what they did, without reading them.
+
+    Attributes:
+        tokens: By table. One that is taken before the content is read is kept with it.
+        are_settled: Whether they show all that was written until now. Only then a table that has the token that was kept holds what was kept.
+    """
+
+    tokens: Mapping[Relation, str] = field(default_factory=dict)
+    are_settled: bool = False
+
+
 class Session(Protocol):
     """An open connection: what is there, and asking; may be used by several threads at once.
 
@@ -268,6 +281,10 @@ class Session(Protocol):
         It costs no reading of rows. By default nothing shows it, so that versions are read again where it matters.
         """
         return {}
+
+    def content_tokens(self, relations: Collection[Relation]) -> ContentTokens:
+        """Return what shows, without reading any rows, that tables hold what they did; by default nothing does."""
+        return ContentTokens()
 
     def stamp(self) -> str | None:
         """Return a token that differs whenever anything in the warehouse may have changed; None if there is none.

@@ -13,6 +13,7 @@ from psycopg import Connection
 
 from sao_dagster.core.hashing import digest
 from sao_dagster.core.relations import RelationKey
+from sao_dagster.warehouses.postgres.made import FIRST_OF_USERS
 
 _COLUMNS = (
     "(select string_agg(concat_ws(' ', a.attnum, a.attname, a.atttypid, a.atttypmod, a.attmissingval::text), ',' order by a.attnum) "
@@ -20,11 +21,29 @@ _COLUMNS = (
 )
 # counts begin anew after a crash of the server, and where somebody resets them
 _COUNTED_SINCE = "(select stats_reset from pg_stat_archiver), (select stats_reset from pg_stat_database where datname = current_database())"
+_QUIET = "30 seconds"
+COUNTS = """current_setting('track_counts')::boolean and not pg_is_in_recovery() and not exists (
+    select from pg_db_role_setting s where array_to_string(s.setconfig, ' ') ilike '%%track_counts%%')"""
+_ALL_COUNTED = f"""
+    select concat_ws(' ', pg_postmaster_start_time(), pg_conf_load_time(), pg_stat_get_tuples_inserted(s), pg_stat_get_tuples_updated(s),
+        pg_stat_get_tuples_deleted(s)), {COUNTS} and not exists (
+        select from pg_stat_activity a where a.pid <> pg_backend_pid() and a.backend_type is distinct from 'autovacuum worker'
+        and a.datid = (select oid from pg_database where datname = current_database())
+        and (a.state is distinct from 'idle' or a.state_change is null or a.state_change > clock_timestamp() - interval '{_QUIET}'))
+    from (select 'pg_db_role_setting'::regclass::oid) as settings (s)
+""".encode()
+_TOLD_BY_WRITES = f"""
+    select n.nspname, c.relname from pg_class c join pg_namespace n on n.oid = c.relnamespace join pg_am m on m.oid = c.relam
+    where (n.nspname, c.relname) in (select * from unnest(%s::text[], %s::text[])) and m.amname = 'heap'
+    and c.relkind = 'r' and c.relpersistence = 'p' and not c.relhassubclass and not c.relrowsecurity and not exists (
+        select from pg_attribute a join pg_type t on t.oid = a.atttypid where a.attrelid = c.oid and a.attnum > 0 and not a.attisdropped
+        and (t.oid >= {FIRST_OF_USERS} or t.typtype not in ('b', 'r', 'm') or t.typname ~ '^_?(reg|aclitem|pg_)' or a.attgenerated = 'v'))
+""".encode()
 _WRITTEN = ", ".join(f"pg_stat_get_tuples_{what}(c.oid)" for what in ("inserted", "updated", "deleted"))
 
 
 def movements(connection: Connection[Any], tables: Collection[RelationKey]) -> dict[RelationKey, str]:
-    """Return a token by table that differs whenever it may hold something else; none for tables on other servers, and for views.
+    """Return a token by table that differs whenever it may hold something else; none for tables on other servers, for views, and where the server does not count.
 
     Rows of partitions and of children are rows of the table.
     """
@@ -40,12 +59,33 @@ def movements(connection: Connection[Any], tables: Collection[RelationKey]) -> d
         select held.nspname, held.relname, array_agg(concat_ws(':', c.oid, pg_relation_filenode(c.oid), {_WRITTEN}, {_COLUMNS}) order by c.oid),
             concat_ws(':', {_COUNTED_SINCE})
         from held join pg_class c on c.oid = held.oid group by held.nspname, held.relname
-        having bool_and(c.relkind in ('r', 'p', 'm'))
+        having bool_and(c.relkind in ('r', 'p', 'm')) and {COUNTS}
         """.encode(),
         [[table[1] for table in tables], [table[2] for table in tables]],
     ).fetchall()
     found = {(schema, name): digest([parts, since]) for schema, name, parts, since in rows}
     return {table: found[table[1:]] for table in tables if table[1:] in found}
+
+
+def content_tokens(connection: Connection[Any], tables: Collection[RelationKey]) -> tuple[dict[RelationKey, str], bool]:
+    """Return a token for each table whose content is told by what is written to it, and whether all that was written is counted.
+
+    It is where nobody else is connected to the database but those that have done nothing for `_QUIET`: what they have written was counted at
+    the latest ten seconds after they fell idle, and what has gone was counted before it went. A server that has started anew, and one that
+    another one writes to, say nothing, nor do settings that are other ones since. Not told by writes are what the text of a value takes from the catalog (labels of types, names of roles),
+    rows that are hidden by a policy, rows of children, what a crash empties, and other ways to store rows than the server's own.
+
+    Whoever switches `track_counts` off in a session of a superuser's writes without being counted.
+    """
+    connection.execute("select pg_stat_clear_snapshot()")
+    row = connection.execute(_ALL_COUNTED).fetchone()  # before the counts are read
+    started, is_settled = row or ("", False)
+    plain = connection.execute(
+        _TOLD_BY_WRITES, [[table[1] for table in tables], [table[2] for table in tables]]
+    ).fetchall()
+    told = {tuple(each) for each in plain}
+    found = movements(connection, [table for table in tables if table[1:] in told])
+    return {table: digest([token, str(started)]) for table, token in found.items()}, bool(is_settled)
 
 
 def show_at_once(connection: Connection[Any]) -> None:

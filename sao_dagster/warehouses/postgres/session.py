@@ -38,13 +38,22 @@ from sao_dagster.warehouses.postgres.catalog import (
 )
 from sao_dagster.warehouses.postgres.content import content_of, contents_sql, plain_text
 from sao_dagster.warehouses.postgres.made import made_functions
-from sao_dagster.warehouses.postgres.movements import movements, show_at_once
+from sao_dagster.warehouses.postgres.movements import content_tokens, movements, show_at_once
 from sao_dagster.warehouses.postgres.names import functions, resolve
 from sao_dagster.warehouses.postgres.seed import load_file
 from sao_dagster.warehouses.postgres.server import Connection, Server, words_of
 from sao_dagster.warehouses.postgres.settings import connection_settings
 from sao_dagster.warehouses.postgres.swap import put_in_place
-from sao_dagster.warehouses.protocol import Built, Catalog, Columns, Constraints, FunctionInfo, QueryResult, Session
+from sao_dagster.warehouses.protocol import (
+    Built,
+    Catalog,
+    Columns,
+    Constraints,
+    ContentTokens,
+    FunctionInfo,
+    QueryResult,
+    Session,
+)
 from sao_dagster.warehouses.shared.contents import ContentReader, CountedTable
 from sao_dagster.warehouses.shared.incremental import Statements, add_increment, by_name
 from sao_dagster.warehouses.shared.names import literal, sql_name
@@ -249,6 +258,19 @@ class PostgresSession(Session):
                 for definitions, tables in [shown.get(each.key, ((), ()))]
                 if tables and all(table in tokens for table in tables)
             }
+
+        return self._attempted(work, changes=False)
+
+    def content_tokens(self, relations: Collection[Relation]) -> ContentTokens:
+        """Return what shows that plain tables were not written to; see `movements.content_tokens`."""
+        with self._connection() as connection:
+            if connection.info.server_version < 150000:  # which may lose counts
+                return ContentTokens()
+            show_at_once(connection)  # so that this connection has nothing to count either
+
+        def work(connection: Connection) -> ContentTokens:
+            tokens, are_settled = content_tokens(connection, [each.key for each in relations])
+            return ContentTokens({each: tokens[each.key] for each in relations if each.key in tokens}, are_settled)
 
         return self._attempted(work, changes=False)
 
