@@ -1,4 +1,4 @@
-"""What it costs that the source of some models is large: its content is read to know its version.
+"""What it costs that the source of some models is large: its content is read to know its version, where it may have changed.
 
     python -m tests.benchmarks.large_source [--rows 10000000] [--models 10]
 
