@@ -23,7 +23,8 @@ _COLUMNS = (
 _COUNTED_SINCE = "(select stats_reset from pg_stat_archiver), (select stats_reset from pg_stat_database where datname = current_database())"
 _QUIET = "30 seconds"
 COUNTS = """current_setting('track_counts')::boolean and not pg_is_in_recovery() and not exists (
-    select from pg_db_role_setting s where array_to_string(s.setconfig, ' ') ilike '%%track_counts%%')"""
+    select from pg_db_role_setting s where s.setdatabase in (0, (select oid from pg_database where datname = current_database()))
+    and array_to_string(s.setconfig, ' ') ilike '%%track_counts%%')"""
 _ALL_COUNTED = f"""
     select concat_ws(' ', pg_postmaster_start_time(), pg_conf_load_time(), pg_stat_get_tuples_inserted(s), pg_stat_get_tuples_updated(s),
         pg_stat_get_tuples_deleted(s)), {COUNTS} and not exists (
