@@ -10,6 +10,9 @@ from typing import TypeAlias
 JSON: TypeAlias = "bool | int | float | str | Sequence[JSON] | Mapping[str, JSON] | None"
 
 
+_text = json.JSONEncoder(sort_keys=True, separators=(",", ":"), ensure_ascii=False, default=str).encode
+
+
 def digest(value: JSON) -> str:
     """Return 24 hexadecimal digits (96 bits) that depend on nothing but `value`.
 
@@ -20,5 +23,4 @@ def digest(value: JSON) -> str:
     >>> digest("1") == digest(1)
     False
     """
-    text = json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False, default=str)
-    return hashlib.blake2b(text.encode(), digest_size=12).hexdigest()
+    return hashlib.blake2b(_text(value).encode(), digest_size=12).hexdigest()

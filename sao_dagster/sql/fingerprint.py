@@ -67,16 +67,13 @@ def _digest(sql: str, dialect: str, names: tuple[tuple[str, str], ...]) -> str:
         return digest(["text", sql])
     texts = spelled(sql, tokens, dialect)
     inside = {place for start, (size, _) in found.items() for place in range(start, start + size)}
-    others = {
-        text.lower()
-        for text in {
-            token.text for place, token in enumerate(tokens) if place not in inside and token.token_type not in _TEXTS
-        }
-    }
+    outside = [token for place, token in enumerate(tokens) if place not in inside] if found else ()
+    others = {text.lower() for text in {token.text for token in outside if token.token_type not in _TEXTS}}
     stream: list[str] = []
+    before = None
     for place, token in enumerate(tokens):
         if place not in inside:
-            if place and is_glued(sql, tokens[place - 1], token):
+            if before is not None and is_glued(sql, before, token):
                 stream.append("without a gap:")
             stream.append(texts[place])
             if token.comments:
@@ -88,6 +85,7 @@ def _digest(sql: str, dialect: str, names: tuple[tuple[str, str], ...]) -> str:
             if last.token_type in _NAMES and last.text.lower() in others:
                 stream.append(f"known as:{last.text}")
             stream += [hint for each in tokens[place : place + size] for hint in hints(each)]
+        before = token
     while stream and stream[-1] == ";":
         stream.pop()
     return digest(stream)
@@ -139,15 +137,15 @@ def _named(tokens: list[Token], dialect: str, names: tuple[tuple[str, str], ...]
     for known in patterns.values():
         known.sort(key=lambda each: -len(each[0]))
     found: dict[int, tuple[int, str]] = {}
-    place = 0
-    while place < len(tokens):
-        for pattern, name in patterns.get(_key(tokens[place]), ()):
+    first_words = {word.upper() for first in patterns for word in (first, first.partition(":")[2])}
+    done = 0
+    for place in [place for place, token in enumerate(tokens) if token.text.upper() in first_words]:
+        for pattern, name in patterns.get(_key(tokens[place]), ()) if place >= done else ():
             keys = tuple(map(_key, tokens[place : place + len(pattern)]))
             if keys == pattern and _is_relation(tokens, place, len(pattern)):
                 found[place] = (len(pattern), name)
-                place += len(pattern) - 1
+                done = place + len(pattern)
                 break
-        place += 1
     return found
 
 

@@ -7,12 +7,15 @@ that the stack of the process ends.
 
 from __future__ import annotations
 
+import threading
+
 import sqlglot
-from sqlglot import exp
+from sqlglot import Tokenizer, exp
 from sqlglot.dialects.dialect import Dialect
 from sqlglot.errors import SqlglotError
 from sqlglot.tokenizer_core import Token
 
+_tokenizers = threading.local()
 _DEEPEST = 500  # brackets in brackets; people nest a few, generators some dozens
 
 
@@ -27,9 +30,18 @@ def tokenize(sql: str, dialect: str) -> list[Token]:
         UnreadableSqlError: It cannot be split into tokens, or there is no such dialect.
     """
     try:
-        return Dialect.get_or_raise(dialect).tokenize(sql)
+        return _tokenizer(dialect).tokenize(sql)
     except Exception as error:
         raise UnreadableSqlError(str(error)) from error
+
+
+def _tokenizer(dialect: str) -> Tokenizer:
+    """Return the tokenizer of a dialect; each thread has its own, since it keeps the text that it is at."""
+    tokenizer: Tokenizer | None = _tokenizers.__dict__.get(dialect)
+    if tokenizer is None:
+        known = Dialect.get_or_raise(dialect)
+        tokenizer = _tokenizers.__dict__[dialect] = known.tokenizer_class(dialect=known)
+    return tokenizer
 
 
 def parse(sql: str, dialect: str) -> list[exp.Expr]:

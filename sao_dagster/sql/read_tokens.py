@@ -82,6 +82,7 @@ class TokenScan:
     def __post_init__(self) -> None:
         # with None two places behind the last token, which are two places before the first one, too
         self._kinds: list[TokenType | None] = [*(token.token_type for token in self.tokens), None, None]
+        self._words = [*map(_is_word, self.tokens), False, False]
 
     def run(self) -> TokenScan:
         """Look at all tokens, and return itself."""
@@ -123,13 +124,12 @@ class TokenScan:
         elif kind in _VALUES:
             self.has_tables = self.has_tables or here.expects
             here.expects = False
-        elif _is_word(self.tokens[place]):
+        elif self._words[place]:
             return self._name(place, here)
         return place + 1
 
     def _open(self, place: int, outer: _Bracket) -> None:
-        before = self.tokens[place - 1] if place else None
-        is_call = before is not None and _is_word(before) and before.token_type not in (TokenType.IN, TokenType.ALIAS)
+        is_call = self._words[place - 1] and self._kinds[place - 1] not in (TokenType.IN, TokenType.ALIAS)
         self._stack.append(_Bracket(is_call=is_call, in_from=outer.expects, expects=outer.expects))
         outer.expects = False
 
@@ -163,7 +163,7 @@ class TokenScan:
     def _name(self, place: int, here: _Bracket) -> int:
         """Look at a name, which may have several parts, and return the place after it."""
         last, kinds = place, self._kinds
-        while kinds[last + 1] is TokenType.DOT and last + 2 < len(self.tokens) and _is_word(self.tokens[last + 2]):
+        while kinds[last + 1] is TokenType.DOT and self._words[last + 2]:
             last += 2
         text, before = self.tokens[last].text.lower(), kinds[place - 1]
         if kinds[last + 1] is not TokenType.L_PAREN:
@@ -217,7 +217,5 @@ class TokenScan:
 
 
 def _is_word(token: Token) -> bool:
-    text = token.text
-    return token.token_type is TokenType.IDENTIFIER or (
-        token.token_type not in _VALUES and (text[:1].isalpha() or text[:1] == "_")
-    )
+    kind, first = token.token_type, token.text[:1]
+    return kind is TokenType.IDENTIFIER or ((first.isalpha() or first == "_") and kind not in _VALUES)

@@ -44,7 +44,10 @@ def spelled(sql: str, tokens: Sequence[Token], dialect: str) -> list[str]:
     texts = [_text(sql, token) for token in tokens]
     if folds:
         return [lowered(text) if is_word(text) else text for text in texts]
-    return [lowered(text) if is_word(text) and _is_grammar(texts, place) else text for place, text in enumerate(texts)]
+    return [
+        text if text.islower() or not is_word(text) or not _is_grammar(texts, place) else lowered(text)
+        for place, text in enumerate(texts)
+    ]
 
 
 def hints(token: Token) -> list[str]:
@@ -78,7 +81,8 @@ def is_glued(sql: str, before: Token, token: Token) -> bool:
 def _text(sql: str, token: Token) -> str:
     """Return a token as it is written; a keyword of several words with one space between them."""
     text = sql[token.start : token.end + 1]
-    return text if token.token_type in QUOTED or text.isalnum() else " ".join(text.split())
+    is_plain = len(text) == 1 or text.isidentifier() or token.token_type in QUOTED
+    return text if is_plain else " ".join(text.split())
 
 
 def is_word(text: str) -> bool:

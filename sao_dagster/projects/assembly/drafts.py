@@ -284,16 +284,14 @@ class Drafts:
 
     def relations_read(self, reads: Iterable[str]) -> dict[str, str]:
         """Return what SQL reads nodes and sources from, by id, with ephemerals replaced by what they read; sorted."""
-        found: dict[str, str] = {}
+        texts, found = self.texts, dict[str, str]()
         pending, seen = list(reads), set[str]()
         while pending:
             name = pending.pop()
-            if name in seen:
-                continue
-            seen.add(name)
-            if name in self.texts:
-                found[name] = self.texts[name]
-            elif name in self.by_id:
+            if name in texts:
+                found[name] = texts[name]
+            elif name in self.by_id and name not in seen:
+                seen.add(name)
                 pending += self.by_id[name].depends_on
         return dict(sorted(found.items()))
 

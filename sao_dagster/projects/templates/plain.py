@@ -104,6 +104,7 @@ def plain_template(text: str) -> PlainTemplate | None:
     )
 
 
+@lru_cache(maxsize=20_000)
 def _call(expression: str) -> _Call | None:
     """Return a call of a known function with values only, or `this`; None for anything else."""
     if expression.strip() == "this":
