@@ -8,6 +8,7 @@ that the stack of the process ends.
 from __future__ import annotations
 
 import threading
+from functools import cache
 
 import sqlglot
 from sqlglot import Tokenizer, exp
@@ -15,12 +16,26 @@ from sqlglot.dialects.dialect import Dialect
 from sqlglot.errors import SqlglotError
 from sqlglot.tokenizer_core import Token
 
-_tokenizers = threading.local()
 _DEEPEST = 500  # brackets in brackets; people nest a few, generators some dozens
 
 
 class UnreadableSqlError(SqlglotError):
     """A text is not SQL that sqlglot can read."""
+
+
+def _tokenizer(dialect: str) -> Tokenizer:
+    known = Dialect.get_or_raise(dialect)
+    return known.tokenizer_class(dialect=known)
+
+
+class _Tokenizers(threading.local):
+    """Tokenizers by dialect, made once; each thread has its own, since a tokenizer keeps the text that it is at."""
+
+    def __init__(self) -> None:
+        self.of = cache(_tokenizer)
+
+
+_TOKENIZERS = _Tokenizers()
 
 
 def tokenize(sql: str, dialect: str) -> list[Token]:
@@ -30,18 +45,9 @@ def tokenize(sql: str, dialect: str) -> list[Token]:
         UnreadableSqlError: It cannot be split into tokens, or there is no such dialect.
     """
     try:
-        return _tokenizer(dialect).tokenize(sql)
+        return _TOKENIZERS.of(dialect).tokenize(sql)
     except Exception as error:
         raise UnreadableSqlError(str(error)) from error
-
-
-def _tokenizer(dialect: str) -> Tokenizer:
-    """Return the tokenizer of a dialect; each thread has its own, since it keeps the text that it is at."""
-    tokenizer: Tokenizer | None = _tokenizers.__dict__.get(dialect)
-    if tokenizer is None:
-        known = Dialect.get_or_raise(dialect)
-        tokenizer = _tokenizers.__dict__[dialect] = known.tokenizer_class(dialect=known)
-    return tokenizer
 
 
 def parse(sql: str, dialect: str) -> list[exp.Expr]:

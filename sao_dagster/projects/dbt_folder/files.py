@@ -29,6 +29,8 @@ class ProjectFiles:
     def __init__(self, root: Path) -> None:
         self._root = str(root)
         self._ignored = _ignored_by(root / IGNORE_FILE)
+        self._known: dict[str, list[tuple[str, list[str]]]] = {}
+        self._links: set[str] = set()
 
     def find(self, folders: Iterable[str], endings: tuple[str, ...]) -> list[Path]:
         """Return the files with one of some endings, in whatever case, below folders of the project; folder by folder, sorted by name.
@@ -38,7 +40,7 @@ class ProjectFiles:
         """
         found = []
         for folder in folders:
-            for place, names in self._folders(os.path.join(self._root, folder), ()):  # noqa: PTH118 - strings make many files cheap
+            for place, names in self._walked(folder):
                 found += [
                     path
                     for name in names
@@ -47,9 +49,16 @@ class ProjectFiles:
                     and not self._is_ignored(path := f"{place}{os.sep}{name}")
                 ]
         for path in found:
-            if os.path.islink(path) and not os.path.exists(path):  # noqa: PTH110, PTH114
+            if path in self._links and not os.path.exists(path):  # noqa: PTH110
                 raise ProjectError("it is a link to a file that is not there", location=Location(self._shown(path)))
         return [Path(path) for path in found]
+
+    def _walked(self, folder: str) -> list[tuple[str, list[str]]]:
+        """Return a folder of the project and all below it, as `_folders` does; what was walked once is not walked again."""
+        if folder not in self._known:
+            place = os.path.join(self._root, folder)  # noqa: PTH118 - strings make many files cheap
+            self._known[folder] = list(self._folders(place, ()))
+        return self._known[folder]
 
     def _folders(self, place: str, above: tuple[str, ...]) -> Iterator[tuple[str, list[str]]]:
         """Yield a folder and all below it, each with the names of its files; a link to a folder that it is in is not followed."""
@@ -61,6 +70,8 @@ class ProjectFiles:
         with os.scandir(place) as entries:
             for entry in entries:
                 (below if entry.is_dir() else names).append(entry.name)
+                if entry.is_symlink():
+                    self._links.add(f"{place}{os.sep}{entry.name}")
         yield place, sorted(names)
         for name in sorted(below):
             inner = f"{place}{os.sep}{name}"

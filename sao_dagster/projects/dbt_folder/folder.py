@@ -352,11 +352,8 @@ class _Folder:
         return (self.file.name, path.stem)
 
     def _model(self, path: Path) -> None:
-        if path.stem in self.versioned:
-            name, version = self.versioned[path.stem]
-            self._node(path, name, self.file.model_paths, "models", version)
-        else:
-            self._node(path, path.stem, self.file.model_paths, "models", None)
+        name, version = self.versioned.get(stem := path.stem, (stem, None))
+        self._node(path, name, self.file.model_paths, "models", version)
 
     def _seed(self, path: Path) -> None:
         self._node(path, path.stem, self.file.seed_paths, "seeds", None)

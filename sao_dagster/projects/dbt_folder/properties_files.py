@@ -211,12 +211,13 @@ def read_text(file: Path, shown: str) -> str:
         ProjectError: It cannot be read, or is no text.
     """
     try:
-        return file.read_text(encoding="utf-8")
+        text = file.read_bytes().decode()  # which takes half the time of opening it as text
     except UnicodeDecodeError as error:
         line = error.object.count(b"\n", 0, error.start) + 1
         raise ProjectError("this is not UTF-8; save it in that encoding", location=Location(shown, line)) from error
     except OSError as error:
         raise ProjectError(f"this cannot be read: {error.strerror}", location=Location(shown)) from error
+    return text.replace("\r\n", "\n").replace("\r", "\n") if "\r" in text else text
 
 
 Place: TypeAlias = tuple[str | int, ...]
