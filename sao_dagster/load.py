@@ -54,7 +54,7 @@ def restore_project(file: Path, folder: str | Path, *, target: str | None = None
         return None
     if not saved.is_native:
         return None
-    environment = f"{opening.settings.name}.{opening.target}"
+    environment = f"{opening.settings.name}.{opening.target.name}"
     if (saved.declared.root, saved.declared.environment) != (str(opening.root), environment):
         return None
     return SqlProject.restored(saved, opening.warehouse)

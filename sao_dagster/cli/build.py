@@ -135,8 +135,7 @@ def test_command(
 
 def _run(request: Request, opened: SqlProject, selection: Selection, mode: Mode, *, verify_proofs: bool) -> int:
     """Run a selection with its progress on standard error, print what it did, and return the exit status."""
-    if not request.as_json:
-        _tell(opened, selection, ())
+    _tell(opened, selection, ())
     console = people()
     with console.status("observing") as status:
         running: dict[str, None] = {}

@@ -100,6 +100,7 @@ def _all(project: Project) -> Iterable[str]:
     yield from project.nodes
     yield from project.sources
     yield from _opaque(project)
+    yield from (test.name for test in project.tests.values() if not test.reads)
 
 
 def _opaque(project: Project) -> set[str]:

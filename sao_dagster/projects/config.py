@@ -8,7 +8,17 @@ from difflib import get_close_matches
 from enum import Enum
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, create_model, field_validator
+from pydantic import (
+    AliasChoices,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    ValidationError,
+    create_model,
+    field_validator,
+)
+from pydantic.fields import FieldInfo
 
 from sao_dagster.core.nodes import NATIVE, IncrementalStrategy, Materialized, OnSchemaChange, Severity
 from sao_dagster.core.policy import POLICY_KEYS, AtTime, Period, RefreshPolicy
@@ -390,4 +400,10 @@ def _classes(annotation: Any) -> list[type[BaseModel]]:
 
 
 def _names(model: type[BaseModel]) -> list[str]:
-    return [field.alias or name for name, field in model.model_fields.items()]
+    return [_written(name, field) for name, field in model.model_fields.items()]
+
+
+def _written(name: str, field: FieldInfo) -> str:
+    """Return what a field is called where people write it; the first of several names."""
+    choices = field.validation_alias
+    return str(choices.choices[0]) if isinstance(choices, AliasChoices) else field.alias or name

@@ -57,6 +57,10 @@ class WarehouseProfile(BaseModel, ABC):
             root: The project's folder; relative paths start there.
         """
 
+    def only_in_dbt(self) -> tuple[str, ...]:
+        """Return what is set that only dbt's adapter does, such as "the plugin excel"; nothing, unless a warehouse says so."""
+        return ()
+
     @classmethod
     def deployed(cls, warehouse: Warehouse, given: Mapping[str, Any]) -> Warehouse:
         """Return a warehouse with other values for some of the fields in `deployment`.

@@ -72,7 +72,6 @@ def errors(world: World) -> str:
         ("profiles.yml", "shop: {target: dev, outputs: {dev: {type: oracle}}}", ["'oracle'", "duckdb"]),
         ("profiles.yml", "shop: {target: dev, outputs: {dev: {path: x}}}", ["profiles.yml: dev: it has no type", "duckdb, postgres"]),
         ("profiles.yml", "shop: {target: dev, outputs: {dev: {type: duckdb, pth: x}}}", ["did you mean 'path'"]),
-        ("tests/t.sql", "select 1", ["the test t reads nothing"]),
     ],
 )  # fmt: skip
 def test_errors_name_the_place_and_the_way_out(world: World, path: str, text: str, expected: list[str]) -> None:

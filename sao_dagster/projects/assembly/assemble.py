@@ -74,6 +74,7 @@ class _Assembly:
         self.drafts.take(broken.refuse_calls)
         models = ModelAssembly(self.drafts)
         self.drafts.take(models.compile)
+        self.drafts.take(models.defer)
         undeclared = UndeclaredReads(self.drafts)
         self.drafts.take(undeclared.find)
         on_run_start = self._operations(self.declared.on_run_start, "on-run-start")

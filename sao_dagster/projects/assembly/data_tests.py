@@ -133,16 +133,12 @@ class TestAssembly:
                 template, sql = self._rendered(declared, own, config, name, trace)
             found = self.drafts.reads(trace, Template(declared.sql, declared.location), name)
         reads = tuple(dict.fromkeys((*([declared.tested] if declared.tested else []), *found)))
-        if not reads:
-            raise ProjectError(
-                f"the test {name} reads nothing; name what it is about with ref() or source()",
-                location=declared.location,
-            )
         dialect = self.drafts.declared.dialect
         ephemerals = () if template is None else self.drafts.ephemerals(reads, name)
         asks: TestTemplate | None = None
         others: tuple[UndeclaredInput, ...] = ()
-        if template is not None and trace.needs_connection:  # its SQL is known in a run
+        if template is not None and (trace.needs_connection or any(each.dynamic for each in ephemerals)):
+            # its SQL is known in a run
             asks = template = replace(
                 template, ctes=self.drafts.template_ctes(ephemerals), names=self.drafts.names(reads)
             )
@@ -184,7 +180,7 @@ class TestAssembly:
         return DataTest(
             name=name,
             kind=declared.kind,
-            tested=declared.tested or max(reads, key=lambda read: self.position.get(read, -1)),
+            tested=declared.tested or max(reads, key=lambda read: self.position.get(read, -1), default=name),
             column=declared.column,
             sql=sql,
             template=template,
@@ -217,7 +213,12 @@ class TestAssembly:
         """Return a digest of the template of a test whose SQL is not known before a run: its texts, and every macro that it may reach."""
         said = [declared.kind, declared.column, declared.sql, repr(sorted(declared.args.items())), config.where]
         macros = self.drafts.macros_digest(" ".join(map(str, said)), trace)
-        below = [sql_digest(each.sql, self.drafts.declared.dialect) for each in ephemerals]
+        below = [
+            self.drafts.macros_digest(each.declared.sql or "", each.trace) + digest(each.declared.sql)
+            if each.dynamic
+            else sql_digest(each.sql, self.drafts.declared.dialect)
+            for each in ephemerals
+        ]
         return digest(["template", said, macros, below])
 
     def _volatility_if_asked(self, trace: RenderTrace, reads: Iterable[str]) -> Volatility:

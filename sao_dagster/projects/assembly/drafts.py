@@ -313,7 +313,7 @@ class Drafts:
         """Return ephemerals as they are rendered in a run."""
         return tuple(
             TemplateCte(self.cte(each.id), each.declared.sql or "", each.subject)
-            if each.others
+            if each.others or each.dynamic
             else TemplateCte(self.cte(each.id), each.sql)
             for each in ephemerals
         )

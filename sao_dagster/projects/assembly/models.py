@@ -25,7 +25,7 @@ from sao_dagster.core.nodes import (
     Seed,
 )
 from sao_dagster.core.policy import Expiry, Volatile, soonest
-from sao_dagster.errors import NeedsConnectionError, ProjectError, RenderError, SaoError, UnsupportedError
+from sao_dagster.errors import NeedsConnectionError, ProjectError, RenderError, SaoError
 from sao_dagster.projects.assembly.drafts import Draft, Drafts, Template, TemplateCte
 from sao_dagster.projects.config import NodeConfig, is_code
 from sao_dagster.projects.declarations import CompiledDeclaration
@@ -72,11 +72,14 @@ class ModelAssembly:
             except NeedsConnectionError:
                 draft.dynamic = draft.in_run = True
                 draft.sql, draft.incremental_sql, draft.others = "", None, ()
-        if draft.dynamic and draft.materialized is Materialized.EPHEMERAL:
-            message = "an ephemeral model cannot ask the warehouse while it is rendered; make it a view or a table"
-            raise UnsupportedError(message, name=draft.id, location=draft.declared.location)
         if not draft.dynamic and not draft.sql.strip() and draft.declared.csv is None:
             raise ProjectError(f"{draft.id} has no SQL", location=draft.declared.location)
+
+    def defer(self, draft: Draft) -> None:
+        """Leave a model for the run that reads an ephemeral model which is left for it."""
+        if not draft.dynamic and any(each.dynamic for each in self._ephemerals(draft)):
+            draft.dynamic = draft.in_run = True
+            draft.sql, draft.incremental_sql, draft.others = "", None, ()
 
     def _render(self, draft: Draft, sql: str) -> None:
         """Render a template in all the ways in which it may run."""
@@ -184,7 +187,11 @@ class ModelAssembly:
         elif draft.dynamic:
             parts = {
                 "sql": digest(["template", self._template(draft)]),
-                "macros": self.drafts.macros_digest(templates_of(draft), draft.trace),
+                "macros": digest(
+                    [self.drafts.macros_digest(templates_of(each), each.trace) for each in (draft, *ephemerals)]
+                )
+                if ephemerals
+                else self.drafts.macros_digest(templates_of(draft), draft.trace),
             }
         else:
             sql_parts = [sql_digest(compiled.sql, self.drafts.declared.dialect, compiled.names)]
@@ -333,7 +340,10 @@ class ModelAssembly:
         """Return what counts of a template that is not known by what it gives: its text, and the ephemerals it reads."""
         below = self.drafts.ephemerals(draft.depends_on, draft.id) if draft.dynamic else ()
         inlined = [
-            sql_digest(each.sql, self.drafts.declared.dialect, self.drafts.names(each.depends_on)) for each in below
+            _code_lines(each.declared.sql or "")
+            if each.dynamic
+            else sql_digest(each.sql, self.drafts.declared.dialect, self.drafts.names(each.depends_on))
+            for each in below
         ]
         return [_code_lines(draft.declared.sql or ""), inlined]
 

@@ -12,14 +12,13 @@ from typing import Any
 
 from sao_dagster.core.nodes import Column, NodeError, Source
 from sao_dagster.core.project import Notice
-from sao_dagster.core.relations import quote
 from sao_dagster.errors import Location, NeedsDbtError, ProjectError, SaoError
 from sao_dagster.projects.config import checked, listed
+from sao_dagster.projects.dbt_folder.data_tests import DataTestReader
 from sao_dagster.projects.dbt_folder.files import ProjectFiles
-from sao_dagster.projects.dbt_folder.profiles import load_profile
+from sao_dagster.projects.dbt_folder.profiles import Target, load_profile
 from sao_dagster.projects.dbt_folder.project_file import ProjectFile, Settings
 from sao_dagster.projects.dbt_folder.properties_files import (
-    ColumnProperties,
     LoadedYaml,
     ModelProperties,
     ParsedProperties,
@@ -37,16 +36,14 @@ from sao_dagster.projects.declarations import (
     Declarations,
     Format,
     NodeDeclaration,
-    TestDeclaration,
     error_in,
     file_digest,
     merge_layers,
 )
-from sao_dagster.projects.templates.jinja import MacroFile, builtin_macros
+from sao_dagster.projects.templates.jinja import MacroFile
 from sao_dagster.projects.templates.render import Render
 from sao_dagster.projects.templates.template_context import RenderSubject, TemplateContext
 from sao_dagster.projects.templates.template_run import real_run
-from sao_dagster.projects.test_entries import GenericTest, parse_entry
 from sao_dagster.sql.dialects import dialect_named
 from sao_dagster.warehouses.protocol import Warehouse
 
@@ -88,28 +85,35 @@ class OpenedFolder:
         root: The folder, absolute.
         settings: `dbt_project.yml`.
         loaded: The same, with its lines.
-        target: The name of the target in use.
-        warehouse: Where to build.
+        target: The target in use.
         variables: Values of `var`.
     """
 
     root: Path
     settings: ProjectFile
     loaded: LoadedYaml
-    target: str
-    warehouse: Warehouse
+    target: Target
     variables: dict[str, Any]
+
+    @property
+    def warehouse(self) -> Warehouse:
+        """Where to build."""
+        return self.target.warehouse
 
     def declarations(self) -> Declarations:
         """Return declarations in which nothing is declared yet, for a reader to fill."""
-        return Declarations.into(
+        declared = Declarations.into(
             self.warehouse,
             name=self.settings.name,
             root=self.root,
-            target=self.target,
+            target=self.target.name,
             profile=self.settings.profile,
             variables=self.variables,
         )
+        for error in self.target.errors:
+            declared.errors.append(error)
+            declared.note_needs_dbt(None, NodeError.of(error, None))
+        return declared
 
 
 def open_folder(
@@ -138,10 +142,10 @@ def open_folder(
                 "no profile is named; add a line such as 'profile: my_profile'",
                 location=Location("dbt_project.yml"),
             )
-        name, warehouse = load_profile(root, settings.profile, target, given)
+        found = load_profile(root, settings.profile, target, given)
     else:
-        name = target or warehouse.name
-    return OpenedFolder(root, settings, loaded, name, warehouse, given)
+        found = Target(target or warehouse.name, warehouse)
+    return OpenedFolder(root, settings, loaded, found, given)
 
 
 @dataclass
@@ -150,7 +154,9 @@ class _Folder:
     file: ProjectFile
     loaded: LoadedYaml
     declared: Declarations
-    patches: dict[str, tuple[ModelProperties, LoadedYaml, tuple[str | int, ...]]] = field(default_factory=dict)
+    patches: dict[str, tuple[ModelProperties, LoadedYaml, tuple[str | int, ...]]] = field(
+        default_factory=dict
+    )  # by name
     test_patches: dict[str, dict[str, Any]] = field(default_factory=dict)
     versioned: dict[str, tuple[str, VersionProperties]] = field(default_factory=dict)
     invalid: dict[str, NodeError] = field(default_factory=dict)  # what properties say wrongly of a model or a seed
@@ -190,7 +196,7 @@ class _Folder:
                 for index, node in each(table):
                     self._patch(node, loaded, (kind, index))
                     if (kind, index) in found.errors:
-                        self.invalid.setdefault(f"{kind}.{node.name}", found.errors[kind, index])
+                        self.invalid.setdefault(node.name, found.errors[kind, index])
             for entry in (*(parsed.data_tests or ()), *(parsed.tests or ())):
                 self.test_patches[entry.name] = {"config": entry.config, "description": entry.description}
             for _, group in each(parsed.groups):
@@ -198,17 +204,22 @@ class _Folder:
                 declared.group_owners[str(group["name"])] = tuple(
                     str(owner[key]) for key in ("email", "name") if owner.get(key)
                 )[:1]
+        for path in self._files(settings.model_paths, (".py",)):
+            fqn = self._fqn(path, settings.model_paths)
+            self._refuse_node(path.stem, "model", "a Python model", Location(self._shown(path)), fqn)
         for path in self._files(settings.model_paths, (".sql",)):
             self._noting(self._model, path)
         for path in self._files(settings.seed_paths, (".csv",)):
             self._noting(self._seed, path)
+        tests = DataTestReader(settings, self.settings, declared)
         for loaded, found in properties:
             for index, source in each(found.file.sources):
-                self._source(source, loaded, index, found.errors)
+                self._source(source, loaded, index, found.errors, tests)
         for path in self._files(settings.test_paths, (".sql",)):
             if "generic" not in path.relative_to(self.root).parts:
-                self._singular(path)
-        self._node_tests()
+                fqn, patch = self._fqn(path, settings.test_paths), self.test_patches.get(path.stem, {})
+                tests.singular(path, self._shown(path), fqn, patch)
+        self._node_tests(tests)
         self._unused()
 
     # ------------------------------------------------------------------ files
@@ -262,9 +273,6 @@ class _Folder:
 
     def _refuse(self) -> None:
         """Declare what is there and not done here as broken, rather than leaving it out silently."""
-        for path in self._files(self.file.model_paths, (".py",)):
-            fqn = self._fqn(path, self.file.model_paths)
-            self._refuse_node(path.stem, "model", "a Python model", Location(self._shown(path)), fqn)
         for path in self._files(self.file.snapshot_paths, (".sql",)):
             shown = self._shown(path)
             names = re.findall(r"\{%-?\s*snapshot\s+(\w+)", read_text(path, shown)) or [path.stem]
@@ -310,15 +318,22 @@ class _Folder:
     def _refuse_node(
         self, name: str, resource_type: str, uses: str, location: Location, fqn: tuple[str, ...] | None = None
     ) -> None:
+        """Declare what only dbt builds as broken; not so where it is disabled."""
+        fqn = fqn or (self.file.name, name)
+        patch = self.patches[name][0] if name in self.patches else None
+        layers = [self.settings.layer(f"{resource_type}s", fqn)] if resource_type != "function" else []
+        layers += [_own_config(patch, self.settings)] if patch is not None else []
         error = NodeError.of(NeedsDbtError(uses), location)
-        self.declared.note_needs_dbt(name, error)
+        if merge_layers(*layers).get("enabled") is not False:
+            self.declared.note_needs_dbt(name, error)
         self.declared.nodes.append(
             NodeDeclaration(
                 name=name,
                 package=self.file.name,
                 location=location,
-                fqn=fqn or (self.file.name, name),
+                fqn=fqn,
                 resource_type=resource_type,
+                layers=tuple(layers),
                 error=error,
             )
         )
@@ -326,9 +341,8 @@ class _Folder:
     # ------------------------------------------------------------------ models and seeds
 
     def _patch(self, node: ModelProperties, loaded: LoadedYaml, where: tuple[str | int, ...]) -> None:
-        kind = str(where[0])
-        if (key := f"{kind}.{node.name}") in self.patches:
-            other = self.patches[key]
+        if node.name in self.patches:
+            other = self.patches[node.name]
             self.declared.errors.append(
                 ProjectError(
                     f"{node.name} is described twice; the other place is {other[1].location(*other[2])}",
@@ -336,7 +350,7 @@ class _Folder:
                 )
             )
             return
-        self.patches[key] = (node, loaded, where)
+        self.patches[node.name] = (node, loaded, where)
         for version in node.versions:
             self.versioned[version.defined_in or f"{node.name}_v{version.v}"] = (node.name, version)
             if str(version.v) == str(_latest(node)) and not version.defined_in:
@@ -363,7 +377,7 @@ class _Folder:
     ) -> None:
         """Declare the node of a file, once for each of its versions, with what properties files say of it."""
         fqn = self._fqn(path, folders)
-        patch, loaded, where = self.patches.get(f"{kind}.{name}", (None, None, ()))
+        patch, loaded, where = self.patches.get(name, (None, None, ()))
         layers = [self.settings.layer(kind, fqn)]
         columns: list[Column] = []
         described: list[str] = []
@@ -374,7 +388,7 @@ class _Folder:
             """Add what the properties say."""
             if patch is None:
                 return
-            layers.append(self.settings.rendered(_own_config(patch)))
+            layers.append(_own_config(patch, self.settings))
             if version is not None:
                 layers.append(self.settings.rendered(version.config))
             described.append(self.settings.text(patch.description))
@@ -388,7 +402,7 @@ class _Folder:
         place = location if loaded is None else loaded.location(*where)
         unread = error_in(read, location=location)
         error = replace(unread, is_opaque=True) if unread else None
-        error = error or self.invalid.get(f"{kind}.{name}") or error_in(describe, location=place)
+        error = error or self.invalid.get(name) or error_in(describe, location=place)
         text = "".join(texts)
         self.declared.nodes.append(
             NodeDeclaration(
@@ -412,16 +426,25 @@ class _Folder:
     def _unused(self) -> None:
         """Point out what is configured or described for files that are not there."""
         self.declared.notices += self.settings.unused()
-        known = {f"{'seeds' if node.csv else 'models'}.{node.name}" for node in self.declared.nodes}
-        for key, (patch, loaded, place) in self.patches.items():
-            if key not in known:
-                message = f"{patch.name} is described, but there is no such file"
-                self.declared.notices.append(Notice(message, loaded.location(*place)))
+        there = {node.name: node for node in self.declared.nodes}
+        for name, (_, loaded, place) in self.patches.items():
+            message = f"{name} is described, but there is no such file"
+            if (node := there.get(name)) is not None:
+                own = "seeds" if node.csv else "models"
+                message = f"{name} is described under {place[0]}, and stands under {own}; what is said there counts"
+                if place[0] == own or node.resource_type not in ("model", "seed"):
+                    continue
+            self.declared.notices.append(Notice(message, loaded.location(*place)))
 
     # ------------------------------------------------------------------ sources
 
     def _source(
-        self, source: SourceProperties, loaded: LoadedYaml, index: int, errors: Mapping[Place, NodeError]
+        self,
+        source: SourceProperties,
+        loaded: LoadedYaml,
+        index: int,
+        errors: Mapping[Place, NodeError],
+        tests: DataTestReader,
     ) -> None:
         """Declare the tables of a source, with their data tests; a table that cannot be read is broken."""
         for number, table in enumerate(source.tables):
@@ -437,10 +460,8 @@ class _Folder:
                 error = error or NodeError.of(raised, where)
             made = made or self._unread_table(source, table, where)
             self.declared.sources.append(made if error is None else replace(made, error=error))
-            self._tests_of(table.all_tests, made.id, None, loaded, place, where)
-            for position, column in enumerate(table.columns):
-                name = self._written(column)
-                self._tests_of(column.all_tests, made.id, name, loaded, (*place, "columns", position), where)
+            self.declared.note_needs_dbt(made.id, error)
+            tests.of(table, made.id, loaded, place, where)
 
     def _table(self, source: SourceProperties, table: TableProperties, where: Location) -> Source | None:
         """Return a table of a source; None where it is disabled.
@@ -479,101 +500,21 @@ class _Folder:
             location=where,
         )
 
-    # ------------------------------------------------------------------ data tests
-
-    def _node_tests(self) -> None:
+    def _node_tests(self, tests: DataTestReader) -> None:
+        """Declare the data tests of models and seeds."""
         named: dict[str, list[str]] = {}
         for node in self.declared.nodes:
-            named.setdefault(f"{'seeds' if node.csv else 'models'}.{node.name}", []).append(node.id)
-        for key, (patch, loaded, where) in self.patches.items():
-            at = loaded.location(*where)
-            for name in named.get(key, ()):
-                self._tests_of(patch.all_tests, name, None, loaded, where, at)
-                for number, column in enumerate(patch.columns):
-                    self._tests_of(
-                        column.all_tests, name, self._written(column), loaded, (*where, "columns", number), at
-                    )
-
-    def _written(self, column: ColumnProperties) -> str:
-        """Return a column as the SQL of its data tests writes it."""
-        return quote(column.name, dialect_named(self.declared.dialect).quotes) if column.quote else column.name
-
-    def _tests_of(
-        self,
-        entries: list[Any],
-        tested: str,
-        column: str | None,
-        loaded: LoadedYaml,
-        where: tuple[str | int, ...],
-        fallback: Location,
-    ) -> None:
-        """Declare the data tests that properties list for a model, seed or source, and for its columns."""
-        location = loaded.location(*where) or fallback
-        fqn = (self.file.name, tested.removeprefix("source:").split(".")[0])
-        for number, entry in enumerate(entries, 1):
-            try:
-                test = parse_entry(entry, location)
-            except SaoError as raised:
-                test = GenericTest("unreadable", name=f"{tested}_{column or ''}_data_test_{number}")
-                error: NodeError | None = NodeError.of(raised, location)
-            else:
-                error = None
-            declared = test.of(tested, column, location=location, package=self.file.name, fqn=fqn)
-            try:
-                declared = replace(
-                    declared,
-                    config=self.settings.rendered(test.config, keep=("where",)),
-                    defaults=self.settings.test_layer(fqn),
-                    description=self.settings.text(test.description),
-                )
-            except SaoError as raised:
-                error = NodeError.of(raised, location)
-            self.declared.tests.append(replace(declared, error=error))
-
-    def _singular(self, path: Path) -> None:
-        """Declare the data test of a SQL file, with the `config()` and the properties that it has."""
-        fqn = self._fqn(path, self.file.test_paths)
-        patch = self.test_patches.get(path.stem, {})
-        location = Location(self._shown(path))
-        subject = RenderSubject(name=path.stem, path=location.path, package=self.file.name, resource_type="test")
-        context = TemplateContext(
-            project_name=self.file.name,
-            macro_files=(*builtin_macros(), *self.declared.macro_files),
-            variables=self.declared.variables,
-            target=self.declared.target,
-            dialect=self.declared.dialect,
-        )
-        reading = Render(context, subject, execute=False, run=real_run())
-        texts: list[str] = []
-
-        def read() -> None:
-            """Read the template once for what it configures."""
-            texts.append(read_text(path, location.path))
-            reading.text(texts[0])
-
-        error = error_in(read, location=location)
-        self.declared.tests.append(
-            TestDeclaration(
-                kind="singular",
-                location=location,
-                package=self.file.name,
-                config=merge_layers(self.settings.test_layer(fqn), patch.get("config", {}), reading.trace.config),
-                name=path.stem,
-                sql="".join(texts),
-                description=patch.get("description", ""),
-                fqn=fqn,
-                error=error,
-            )
-        )
+            named.setdefault(node.name, []).append(node.id)
+        for patch, loaded, where in self.patches.values():
+            for name in named.get(patch.name, ()):
+                tests.of(patch, name, loaded, where, loaded.location(*where))
 
 
-def _own_config(patch: ModelProperties) -> dict[str, Any]:
-    own: dict[str, Any] = {"meta": patch.meta} if patch.meta else {}
-    if patch.group is not None:
-        own["group"] = patch.group
-    if patch.tags:
-        own["tags"] = patch.tags
-    return merge_layers(own, patch.config)
+def _own_config(patch: ModelProperties, settings: Settings) -> dict[str, Any]:
+    """Return what properties say of a node's configuration, rendered: its `config` over what stands beside that."""
+    beside = {"meta": patch.meta, "group": patch.group, "tags": patch.tags}
+    said = {key: value for key, value in beside.items() if value}
+    return merge_layers(settings.rendered(said), settings.rendered(patch.config))
 
 
 def _latest(patch: ModelProperties) -> Any:

@@ -4,20 +4,37 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
-from sao_dagster.errors import Location, ProjectError
+from sao_dagster.errors import Location, NeedsDbtError, ProjectError
 from sao_dagster.projects.config import checked
 from sao_dagster.projects.dbt_folder.properties_files import load_yaml
-from sao_dagster.projects.templates.context_objects import Namespace
-from sao_dagster.projects.templates.jinja import render
+from sao_dagster.projects.templates.functions import FUNCTIONS, modules
+from sao_dagster.projects.templates.jinja import has_jinja, render_native
 from sao_dagster.warehouses.protocol import Warehouse
 from sao_dagster.warehouses.registry import WarehouseProfile, known, profile_of
 
 
-def load_profile(root: Path, profile: str, target: str | None, variables: Mapping[str, Any]) -> tuple[str, Warehouse]:
-    """Return the name of the target, and the warehouse it is.
+@dataclass(frozen=True)
+class Target:
+    """A target of a profile.
+
+    Attributes:
+        name: Its name.
+        warehouse: Where to build.
+        errors: What it sets that only dbt's adapter does.
+    """
+
+    name: str
+    warehouse: Warehouse
+    errors: tuple[NeedsDbtError, ...] = ()
+
+
+def load_profile(root: Path, profile: str, target: str | None, variables: Mapping[str, Any]) -> Target:
+    """Return the target in use, and the warehouse it is.
 
     Args:
         root: The project's folder; relative paths of embedded databases start there.
@@ -43,7 +60,9 @@ def load_profile(root: Path, profile: str, target: str | None, variables: Mappin
             f"the profile {profile!r} has no target {name!r}; there are: {', '.join(outputs) or 'none'}", location=where
         )
     # only the target in use: the others may need environment variables that are not set here
-    return name, _warehouse(root, name, _render(outputs[name], shown, variables), where)
+    found = _profile(name, _render(outputs[name], shown, variables), where)
+    errors = tuple(NeedsDbtError(f"{uses} in the target {name!r}", location=where) for uses in found.only_in_dbt())
+    return Target(name, found.warehouse(name, root), errors)
 
 
 def _find(root: Path) -> Path:
@@ -65,10 +84,24 @@ def _render(value: Any, path: str, variables: Mapping[str, Any]) -> Any:
         return {key: _render(each, path, variables) for key, each in value.items()}
     if isinstance(value, list):
         return [_render(each, path, variables) for each in value]
-    if not isinstance(value, str) or "{{" not in value:
+    if not isinstance(value, str) or not has_jinja(value):
         return value
-    text = render(value, path, {"env_var": _env_var, "var": variables.get, "target": Namespace("target", {})})
-    return int(text) if text.isdigit() and text == str(int(text)) else text  # a password may begin with 0
+    clock = modules(lambda: datetime.now(timezone.utc))
+    names = {**FUNCTIONS, "env_var": _env_var, "var": _Variables(variables), "modules": clock}
+    return render_native(value, path, names)
+
+
+class _Variables:
+    """`var` of a profile."""
+
+    def __init__(self, values: Mapping[str, Any]) -> None:
+        self._values = values
+
+    def __call__(self, name: str, default: Any = None) -> Any:
+        return self._values.get(name, default)
+
+    def has_var(self, name: str) -> bool:
+        return name in self._values
 
 
 def _env_var(name: str, default: str | None = None) -> str:
@@ -78,7 +111,7 @@ def _env_var(name: str, default: str | None = None) -> str:
     return value
 
 
-def _warehouse(root: Path, name: str, output: Any, where: Location) -> Warehouse:
+def _profile(name: str, output: Any, where: Location) -> WarehouseProfile:
     kind = output.get("type") if isinstance(output, Mapping) else None
     if kind is None:
         raise ProjectError(f"it has no type; there are: {', '.join(known())}", name=name, location=where)
@@ -87,4 +120,4 @@ def _warehouse(root: Path, name: str, output: Any, where: Location) -> Warehouse
     except ProjectError as error:
         raise type(error)(error.message, name=name, location=where) from error
     profile: WarehouseProfile = checked(model, output, name, where)
-    return profile.warehouse(name, root)
+    return profile

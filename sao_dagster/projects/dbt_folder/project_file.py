@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Annotated, Any
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import AliasChoices, BaseModel, BeforeValidator, ConfigDict, Field
 
 from sao_dagster.core.policy import POLICY_KEYS
 from sao_dagster.core.project import Notice
@@ -15,6 +14,7 @@ from sao_dagster.errors import SaoError
 from sao_dagster.projects.config import Strings, listed
 from sao_dagster.projects.dbt_folder.properties_files import LoadedYaml
 from sao_dagster.projects.declarations import merge_layers
+from sao_dagster.projects.templates.jinja import has_jinja
 from sao_dagster.projects.templates.render import Render
 
 Paths = Annotated[list[str], BeforeValidator(listed)]
@@ -37,8 +37,8 @@ class ProjectFile(BaseModel):
     version: Any = None
     config_version: Any = Field(default=None, alias="config-version")
     profile: str | None = None
-    model_paths: Paths = Field(default=["models"], alias="model-paths")
-    seed_paths: Paths = Field(default=["seeds"], alias="seed-paths")
+    model_paths: Paths = Field(default=["models"], validation_alias=AliasChoices("model-paths", "source-paths"))
+    seed_paths: Paths = Field(default=["seeds"], validation_alias=AliasChoices("seed-paths", "data-paths"))
     test_paths: Paths = Field(default=["tests"], alias="test-paths")
     macro_paths: Paths = Field(default=["macros"], alias="macro-paths")
     analysis_paths: Any = Field(default=None, alias="analysis-paths")
@@ -49,7 +49,9 @@ class ProjectFile(BaseModel):
     target_path: str = Field(default="target", alias="target-path")
     log_path: Any = Field(default=None, alias="log-path")
     clean_targets: Any = Field(default=None, alias="clean-targets")
-    packages_install_path: str = Field(default="dbt_packages", alias="packages-install-path")
+    packages_install_path: str = Field(
+        default="dbt_packages", validation_alias=AliasChoices("packages-install-path", "modules-path")
+    )
     require_dbt_version: Any = Field(default=None, alias="require-dbt-version")
     flags: Any = None
     query_comment: Any = Field(default=None, alias="query-comment")
@@ -148,32 +150,32 @@ class Settings:
         Raises:
             SaoError: It fails; where it stands is known to the caller.
         """
-        text = str(value or "")
-        if "{{" not in text:
-            return text
-        try:
-            return self.expressions.text(text)
-        except SaoError as error:
-            error.name = error.location = None
-            raise
+        return str(self.value(str(value or "")))
 
     def rendered(self, values: Mapping[str, Any], keep: tuple[str, ...] = ()) -> dict[str, Any]:
         """Return configuration with its Jinja rendered, except what is rendered later with more at hand."""
         return {
-            key: value if key.removeprefix("+") in (*_DEFERRED, *keep) else self._value(value)
+            key: value if key.removeprefix("+") in (*_DEFERRED, *keep) else self.value(value)
             for key, value in values.items()
         }
 
-    def _value(self, value: Any) -> Any:
+    def value(self, value: Any) -> Any:
+        """Return a value of a YAML file with the texts in it rendered, natively as dbt does: `"{{ 1 + 1 }}"` is a number.
+
+        Raises:
+            SaoError: A template fails; where it stands is known to the caller.
+        """
         if isinstance(value, Mapping):
-            return {key: self._value(each) for key, each in value.items()}
+            return {key: self.value(each) for key, each in value.items()}
         if isinstance(value, list):
-            return [self._value(each) for each in value]
-        if not isinstance(value, str) or "{{" not in value:
+            return [self.value(each) for each in value]
+        if not isinstance(value, str) or not has_jinja(value):
             return value
-        text = self.text(value)
-        plain = {"true": True, "false": False, "none": None, "": None}.get(text.strip().lower(), text)
-        return int(text) if isinstance(plain, str) and re.fullmatch(r"-?\d+", text.strip()) else plain
+        try:
+            return self.expressions.native(value)
+        except SaoError as error:
+            error.name = error.location = None
+            raise
 
 
 def _paths(level: Mapping[str, Any], prefix: tuple[str, ...] = ()) -> Iterator[tuple[str, ...]]:

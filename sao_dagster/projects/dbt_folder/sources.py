@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
+from string import Template
 from typing import Any
 
 from sao_dagster.core.nodes import Column, Source
-from sao_dagster.errors import Location, ProjectError
+from sao_dagster.errors import Location, NeedsDbtError, ProjectError
 from sao_dagster.projects.config import SourceFreshness, checked, listed
 from sao_dagster.projects.dbt_folder.project_file import Settings
 from sao_dagster.projects.dbt_folder.properties_files import SourceProperties, TableProperties
@@ -55,6 +56,8 @@ def read_table(
         **table.meta,
         **(table.config.get("meta") or {}),
     }
+    if plugin := meta.get("plugin") or config.get("plugin"):
+        raise NeedsDbtError(f"the plugin {plugin!r} of dbt-duckdb for the source {name}", location=where)
     external = meta.get("external_location") or config.get("external_location")
     database = settings.text(source.database) if source.database else database
     schema = settings.text(source.schema_) if source.schema_ else source.name
@@ -63,7 +66,8 @@ def read_table(
     files: tuple[str, ...] = ()
     expression = str(relation)
     if external:
-        text = str(external).replace("{name}", table.name).replace("{identifier}", identifier)
+        known = {"name": table.name, "identifier": identifier, "schema": schema, "database": database, **meta}
+        text = filled(settings.text(external), str(meta.get("formatter") or "newstyle"), known, where)
         files, expression = external_location(text, root)
     return Source(
         source_name=source.name,
@@ -131,6 +135,30 @@ def _loaded_at(
             field_, query = (place.config.get(key) or getattr(place, key) for key in keys)
             return field_, query
     return config.get("loaded_at_field"), config.get("loaded_at_query")
+
+
+def filled(text: str, formatter: str, known: Mapping[str, Any], where: Location) -> str:
+    """Return an `external_location` with the names in it replaced, in one of the ways that dbt-duckdb knows.
+
+    >>> filled("in/{name}.csv", "newstyle", {"name": "orders"}, Location("x"))
+    'in/orders.csv'
+    >>> filled("in/%(name)s.csv", "oldstyle", {"name": "orders"}, Location("x"))
+    'in/orders.csv'
+
+    Raises:
+        ProjectError: It names what is not known, or the way is not known.
+    """
+    ways: Mapping[str, Callable[[], str]] = {
+        "newstyle": lambda: text.format_map(known),
+        "oldstyle": lambda: text % known,
+        "template": lambda: Template(text).substitute(known),
+    }
+    if formatter not in ways:
+        raise ProjectError(f"there is no formatter {formatter!r}; there are {', '.join(ways)}", location=where)
+    try:
+        return ways[formatter]()
+    except (KeyError, ValueError, TypeError, IndexError) as error:
+        raise ProjectError(f"the external_location {text!r} cannot be read: {error}", location=where) from error
 
 
 def external_location(text: str, root: Path) -> tuple[tuple[str, ...], str]:

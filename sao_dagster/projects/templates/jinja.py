@@ -333,6 +333,15 @@ class MacroRegistry:
         return macro
 
 
+def has_jinja(text: str) -> bool:
+    """Return whether a text is a template.
+
+    >>> has_jinja("{% if true %}a{% endif %}"), has_jinja("{a}")
+    (True, False)
+    """
+    return any(mark in text for mark in ("{{", "{%", "{#"))
+
+
 def render(text: str, path: str, variables: Mapping[str, Any], name: str | None = None, *, reads: bool = False) -> str:
     """Return a template, rendered.
 

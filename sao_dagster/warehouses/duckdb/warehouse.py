@@ -16,6 +16,7 @@ from sao_dagster.core.relations import quote
 from sao_dagster.errors import WarehouseBusyError, WarehouseError
 from sao_dagster.sql.harmless_settings import is_harmless_setting
 from sao_dagster.warehouses.duckdb.attached import alias_of, attach_sql, database_name, is_file, is_own_file
+from sao_dagster.warehouses.duckdb.secrets import secret_sql
 from sao_dagster.warehouses.duckdb.session import DuckDBSession, SessionSettings, words
 from sao_dagster.warehouses.protocol import Capabilities, VersionsBy, shown_target
 from sao_dagster.warehouses.shared.names import literal
@@ -31,6 +32,8 @@ class DuckDBWarehouse:
         name: The name of the target.
         threads: How many models are built at once.
         extensions: Extensions to load.
+        repositories: Where those of them are installed from that are not DuckDB's own.
+        secrets: Secrets to make, as dbt-duckdb writes them: `type`, and what that takes.
         settings: DuckDB settings, made in every connection.
         config_options: DuckDB settings that are made when the database is opened.
         attach: Further databases, as dbt-duckdb writes them: `path`, and optionally `alias`, `type`, `secret`, `options`, `read_only`.
@@ -42,6 +45,8 @@ class DuckDBWarehouse:
     name: str = "dev"
     threads: int = 4
     extensions: tuple[str, ...] = ()
+    repositories: Mapping[str, str] = field(default_factory=dict)
+    secrets: tuple[Mapping[str, Any], ...] = field(default=(), repr=False)
     settings: Mapping[str, Any] = field(default_factory=dict)
     config_options: Mapping[str, Any] = field(default_factory=dict)
     attach: tuple[Mapping[str, Any], ...] = ()
@@ -168,7 +173,11 @@ class DuckDBWarehouse:
         """Load the extensions, and set what is given."""
         connection.execute("set enable_progress_bar = false")
         for extension in self.extensions:
+            if extension in self.repositories:
+                connection.execute(f"install {extension} from {self.repositories[extension]}")
             connection.load_extension(extension)
+        for number, secret in enumerate(self.secrets):
+            connection.execute(secret_sql(secret, number))
         for name, value in self.settings.items():
             connection.execute(_set(name, value))
         return connection

@@ -1,0 +1,116 @@
+"""Data tests of a folder: those that properties files list, and those of SQL files."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from sao_dagster.core.nodes import NodeError
+from sao_dagster.core.relations import quote
+from sao_dagster.errors import Location, SaoError
+from sao_dagster.projects.dbt_folder.project_file import ProjectFile, Settings
+from sao_dagster.projects.dbt_folder.properties_files import (
+    LoadedYaml,
+    ModelProperties,
+    Place,
+    TableProperties,
+    read_text,
+)
+from sao_dagster.projects.declarations import Declarations, TestDeclaration, error_in, merge_layers
+from sao_dagster.projects.templates.jinja import builtin_macros
+from sao_dagster.projects.templates.render import Render
+from sao_dagster.projects.templates.template_context import RenderSubject, TemplateContext
+from sao_dagster.projects.templates.template_run import real_run
+from sao_dagster.projects.test_entries import GenericTest, parse_entry
+from sao_dagster.sql.dialects import dialect_named
+
+
+@dataclass(frozen=True)
+class DataTestReader:
+    """Reads data tests into declarations.
+
+    Attributes:
+        file: `dbt_project.yml`.
+        settings: The same, with its Jinja rendered.
+        declared: What they are added to.
+    """
+
+    file: ProjectFile
+    settings: Settings
+    declared: Declarations
+
+    def of(
+        self, described: ModelProperties | TableProperties, tested: str, loaded: LoadedYaml, place: Place, at: Location
+    ) -> None:
+        """Declare the data tests that properties list for a model, seed or source, and for its columns.
+
+        Args:
+            described: What is said of it.
+            tested: Its id.
+            loaded: The file that says it.
+            place: Where in the file.
+            at: The same, as a line.
+        """
+        self._list(described.all_tests, tested, None, loaded.location(*place) or at)
+        engine = dialect_named(self.declared.dialect)
+        for number, column in enumerate(described.columns):
+            written = quote(column.name, engine.quotes) if column.quote else column.name
+            self._list(column.all_tests, tested, written, loaded.location(*place, "columns", number) or at)
+
+    def _list(self, entries: list[Any], tested: str, column: str | None, location: Location) -> None:
+        fqn = (self.file.name, tested.removeprefix("source:").split(".")[0])
+        for number, entry in enumerate(entries, 1):
+            try:
+                test = parse_entry(entry, location)
+            except SaoError as raised:
+                test = GenericTest("unreadable", name=f"{tested}_{column or ''}_data_test_{number}")
+                error: NodeError | None = NodeError.of(raised, location)
+            else:
+                error = None
+            declared = test.of(tested, column, location=location, package=self.file.name, fqn=fqn)
+            try:
+                declared = replace(
+                    declared,
+                    config=self.settings.rendered(test.config, keep=("where",)),
+                    defaults=self.settings.test_layer(fqn),
+                    description=self.settings.text(test.description),
+                )
+            except SaoError as raised:
+                error = NodeError.of(raised, location)
+            self.declared.tests.append(replace(declared, error=error))
+
+    def singular(self, path: Path, shown: str, fqn: tuple[str, ...], patch: Mapping[str, Any]) -> None:
+        """Declare the data test of a SQL file, with the `config()` and the properties that it has."""
+        location = Location(shown)
+        subject = RenderSubject(name=path.stem, path=location.path, package=self.file.name, resource_type="test")
+        context = TemplateContext(
+            project_name=self.file.name,
+            macro_files=(*builtin_macros(), *self.declared.macro_files),
+            variables=self.declared.variables,
+            target=self.declared.target,
+            dialect=self.declared.dialect,
+        )
+        reading = Render(context, subject, execute=False, run=real_run())
+        texts: list[str] = []
+
+        def read() -> None:
+            """Read the template once for what it configures."""
+            texts.append(read_text(path, location.path))
+            reading.text(texts[0])
+
+        error = error_in(read, location=location)
+        self.declared.tests.append(
+            TestDeclaration(
+                kind="singular",
+                location=location,
+                package=self.file.name,
+                config=merge_layers(self.settings.test_layer(fqn), patch.get("config", {}), reading.trace.config),
+                name=path.stem,
+                sql="".join(texts),
+                description=patch.get("description", ""),
+                fqn=fqn,
+                error=error,
+            )
+        )
