@@ -22,12 +22,12 @@ _COLUMNS = (
 # counts begin anew after a crash of the server, and where somebody resets them
 _COUNTED_SINCE = "(select stats_reset from pg_stat_archiver), (select stats_reset from pg_stat_database where datname = current_database())"
 _QUIET = "30 seconds"
-COUNTS = """current_setting('track_counts')::boolean and not pg_is_in_recovery() and not exists (
+_COUNTS = """current_setting('track_counts')::boolean and not pg_is_in_recovery() and not exists (
     select from pg_db_role_setting s where s.setdatabase in (0, (select oid from pg_database where datname = current_database()))
     and array_to_string(s.setconfig, ' ') ilike '%%track_counts%%')"""
 _ALL_COUNTED = f"""
     select concat_ws(' ', pg_postmaster_start_time(), pg_conf_load_time(), pg_stat_get_tuples_inserted(s), pg_stat_get_tuples_updated(s),
-        pg_stat_get_tuples_deleted(s)), {COUNTS} and not exists (
+        pg_stat_get_tuples_deleted(s)), {_COUNTS} and not exists (
         select from pg_stat_activity a where a.pid <> pg_backend_pid() and a.backend_type is distinct from 'autovacuum worker'
         and a.datid = (select oid from pg_database where datname = current_database())
         and (a.state is distinct from 'idle' or a.state_change is null or a.state_change > clock_timestamp() - interval '{_QUIET}'))
@@ -60,7 +60,7 @@ def movements(connection: Connection[Any], tables: Collection[RelationKey]) -> d
         select held.nspname, held.relname, array_agg(concat_ws(':', c.oid, pg_relation_filenode(c.oid), {_WRITTEN}, {_COLUMNS}) order by c.oid),
             concat_ws(':', {_COUNTED_SINCE})
         from held join pg_class c on c.oid = held.oid group by held.nspname, held.relname
-        having bool_and(c.relkind in ('r', 'p', 'm')) and {COUNTS}
+        having bool_and(c.relkind in ('r', 'p', 'm')) and {_COUNTS}
         """.encode(),
         [[table[1] for table in tables], [table[2] for table in tables]],
     ).fetchall()
