@@ -16,7 +16,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, rule
 
 from sao_dagster import Column, DuckDBWarehouse, SqlProject, select
 from sao_dagster.core.inputs import is_undeclared
-from sao_dagster.core.nodes import Materialized
+from sao_dagster.core.nodes import Materialized, Model, Node
 from sao_dagster.core.policy import age_of
 from sao_dagster.core.project import Project
 from sao_dagster.core.reasons import Mode, Outcome, Reason
@@ -335,7 +335,7 @@ class History(RuleBasedStateMachine):
         assert all(self._content(project, read) is not None for read in project.graph.relations_read(name)), (
             f"{name} is {decision.outcome.value}, and something that it reads is gone"
         )
-        fresh = self.oracle.query(node.compiled.sql)
+        fresh = self.fresh(node)
         assert now is not None
         if node.materialized is Materialized.INCREMENTAL and "<<" in self.specs[name].body:
             self.check_increment(project, result, now)
@@ -370,6 +370,11 @@ class History(RuleBasedStateMachine):
     def may_expire(self, known: Built) -> bool:
         """Return whether what was built then may have stopped being true by itself."""
         return self.now.date() > known.at.date() or age_of(known.at, self.now) is None
+
+    def fresh(self, node: Node) -> Content:
+        """Return the rows that building a node now would give."""
+        assert isinstance(node, Model)
+        return self.oracle.query(node.compiled.sql)
 
     def is_comparable(self, name: str) -> bool:
         """Return whether asking the query of a model again gives the same."""

@@ -23,6 +23,9 @@ SHAPES: Mapping[str, str] = {
 MERGED = "select id, max(k) as k, max({column}) as v from {first} as {alias} group by id"
 """What an incremental model selects: one row for each key."""
 
+TABLES_ALONE = ("asked", "named", "hook")
+"""Shapes that only a table has; another kind of model that is of one is a `shift`."""
+
 
 @dataclass
 class Spec:
@@ -44,7 +47,8 @@ class Spec:
     def sql(self) -> str:
         """Return the template of its SQL."""
         comment = ("", "-- looks different\n", "/* so does this */ ")[self.cosmetic // 3 % 3]
-        body = MERGED if self.kind == "incremental" and "<<" not in self.body else self.body
+        body = SHAPES["shift"] if self.shape in TABLES_ALONE and not self.is_whole else self.body
+        body = MERGED if self.kind == "incremental" and "<<" not in self.body else body
         text = body.format(
             first=read(self.parents[0]),
             second=read(self.parents[-1]),
@@ -59,6 +63,11 @@ class Spec:
             "<this>", "{{ this }}"
         )
 
+    @property
+    def is_whole(self) -> bool:
+        """Whether it does all that its shape says."""
+        return self.kind == "table" or (self.kind != "incremental" and self.shape not in TABLES_ALONE)
+
     def meaning(self) -> tuple[Any, ...]:
         """What of it can change the result: all but the look of it and its policy."""
         return (self.shape, self.parents, self.kind, self.constant, self.broken)
@@ -70,6 +79,8 @@ class Spec:
             config |= {"unique_key": "id", "incremental_strategy": "merge"}
         if self.kind == "incremental" or "incremental_strategy" not in self.settings:
             config |= self.settings
+        if self.shape == "hook" and self.is_whole:
+            config["post_hook"] = "insert into {{ this }} (id, k, v) select id, k, v from raw.extra"
         rule = {"updates_on": self.updates_on} | ({"count": self.hours, "period": "hour"} if self.hours else {})
         config["build_after"] = rule
         if self.tolerance:

@@ -11,9 +11,11 @@ from hypothesis import strategies as st
 from hypothesis.stateful import rule
 
 from sao_dagster import SqlProject
+from sao_dagster.core.nodes import Model, Node
 from sao_dagster.core.project import Project
 from tests.oracle.machine import History, picks
 from tests.oracle.on_postgres import PostgresHistory
+from tests.oracle.oracle import Content
 from tests.oracle.specs import SHAPES, SOURCES, Spec, by_name
 
 EXTRA, SHOWN, TOP = "raw.extra", "raw.shown", "top()"
@@ -23,6 +25,11 @@ READING = {
     "by_name": "select id, k, {column} from {by_name} union all select id, k, v from {first}",
     "shown": f"select id, k, {{column}} from {SHOWN} union all select id, k, v from {{first}}",
     "source": "select id, k, {column} from {{{{ source('raw', 'shown') }}}} union all select id, k, v from {first}",
+    "asked": "{{% set got = run_query('select id, k, v from {by_name} order by 1, 2, 3') %}}"
+    "select id, k, {column} + {{{{ got.rows | length if got else 0 }}}} as v from {first}",
+    "named": "{{% set got = run_query(\"select '{by_name}' as name\") %}}select id, k, {column} from {first} union all "
+    "select id, k, v from {{{{ got.rows[0][0] if got else 'raw.extra' }}}}",
+    "hook": SHAPES["shift"],
     "function": f"select id, k, {{column}} + {TOP} as v from {{first}}",
 }
 
@@ -101,6 +108,15 @@ class UndeclaredHistory(History):
 
     # ------------------------------------------------------------------ what the oracle sees of it
 
+    def fresh(self, node: Node) -> Content:
+        assert isinstance(node, Model)
+        sql = node.compiled.sql
+        if node.compiler is not None:
+            with self.warehouse.session() as session:
+                sql = node.compiler.compile(session, "", self.now, incremental=False).sql
+        rows = self.oracle.query(sql)
+        return rows + self.oracle.query(f"select id, k, v from {EXTRA}") if node.hooks else rows
+
     def read_besides(self, project: Project, name: str, *, only_types: bool = False) -> dict[str, Any]:
         seen: dict[str, Any] = {}
         for spec in [self.specs[name]] if only_types else self.looked_through(name):
@@ -110,10 +126,10 @@ class UndeclaredHistory(History):
 
     def _named(self, spec: Spec) -> Iterator[str]:
         """Yield what a model reads without declaring it."""
-        if spec.kind == "incremental":
-            return
-        words = {"extra": EXTRA, "shown": SHOWN, "source": SHOWN, "function": TOP, "by_name": by_name(spec.parents[-1])}
-        if spec.shape in words:
+        parent = by_name(spec.parents[-1])
+        words = {"extra": EXTRA, "shown": SHOWN, "source": SHOWN, "function": TOP, "hook": EXTRA}
+        words |= dict.fromkeys(("by_name", "asked", "named"), parent)
+        if spec.is_whole and spec.shape in words:
             yield words[spec.shape]
 
     def _state(self, project: Project, what: str) -> Any:
