@@ -8,7 +8,7 @@ from functools import cached_property
 
 from sao_dagster.core.graph import Graph
 from sao_dagster.core.inputs import UndeclaredInput
-from sao_dagster.core.nodes import DataTest, Node, NodeError, RunTemplate, Source, is_source
+from sao_dagster.core.nodes import DataTest, Materialized, Node, NodeError, RunTemplate, Source, is_source
 from sao_dagster.core.proofs import ProofSettings
 from sao_dagster.core.relations import Relation
 from sao_dagster.errors import Location, ProjectErrors, SaoError, UnknownNodeError
@@ -88,6 +88,15 @@ class Project:
         by_nodes = (found for node in self.nodes.values() for found in node.undeclared)
         by_tests = (found for test in self.tests.values() for found in test.undeclared)
         return {found.id: found for found in (*by_nodes, *by_tests)}
+
+    @cached_property
+    def by_identifier(self) -> Mapping[str, tuple[str, ...]]:
+        """The nodes that have a relation, by the last part of its name, in the order of the project."""
+        grouped: dict[str, list[str]] = {}
+        for name, node in self.nodes.items():
+            if node.materialized is not Materialized.EPHEMERAL:
+                grouped.setdefault(node.relation.key[2], []).append(name)
+        return {identifier: tuple(names) for identifier, names in grouped.items()}
 
     @cached_property
     def tests_of(self) -> Mapping[str, tuple[DataTest, ...]]:

@@ -10,9 +10,10 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 
 from sao_dagster.core.data_version import DataVersion
-from sao_dagster.core.inputs import InputKind, UndeclaredInput
-from sao_dagster.core.nodes import Answers, AskingTemplate, Materialized, Model
+from sao_dagster.core.inputs import InputKind, UndeclaredInput, answers_id
+from sao_dagster.core.nodes import Answers, AskingTemplate, DataTest, Model, Node
 from sao_dagster.core.project import Project
+from sao_dagster.core.relations import RelationKey
 from sao_dagster.core.selection import Selection
 from sao_dagster.sql.dialects import dialect_named
 from sao_dagster.warehouses.protocol import Session
@@ -24,7 +25,7 @@ class AskedTables:
 
     Attributes:
         project: The project.
-        by: The tables that templates ask, by node and by data test; each is known by its answer alone, unless it is a node.
+        by: The tables that templates ask, by the id of their answers; each is known by its answer alone, unless it is a node.
     """
 
     project: Project
@@ -36,21 +37,21 @@ class AskedTables:
         nodes, tests = dict(project.nodes), dict(project.tests)
         by: dict[str, tuple[UndeclaredInput, ...]] = {}
 
-        def ask(name: str, template: AskingTemplate) -> list[UndeclaredInput]:
+        def ask(answers: str, template: AskingTemplate) -> list[UndeclaredInput]:
             found = template.answers(session, now)
-            by[name] = found.asked
+            by[answers] = found.asked
             return [each for each in found.reads if each.kind is not InputKind.UNKNOWN]
 
         for name in selection.nodes:
             node = nodes[name]
             if isinstance(node, Model) and node.asks and node.compiler is not None and node.policy.inputs is None:
-                reads = ask(name, node.compiler)
+                reads = ask(answers_id(name), node.compiler)
                 more = tuple(dict.fromkeys((*node.undeclared, *reads)))
                 nodes[name] = replace(node, undeclared=more, compiler=node.compiler.knowing(reads))
         for name in selection.tests:
             test = tests[name]
             if test.asks is not None:
-                reads = ask(name, test.asks)
+                reads = ask(test.answers_id, test.asks)
                 more = tuple(dict.fromkeys((*test.undeclared, *reads)))
                 tests[name] = replace(test, undeclared=more, asks=test.asks.knowing(reads))
         return cls(replace(project, nodes=nodes, tests=tests), by) if by else cls(project)
@@ -58,25 +59,25 @@ class AskedTables:
 
 def nodes_named(project: Project, table: UndeclaredInput) -> tuple[str, ...]:
     """Return the nodes that a table may be by its name, whether they are there or not, in the order of the project."""
-    parts = table.parts
-    schema = dialect_named(project.dialect).default_schema
-    return tuple(
-        name
-        for name, node in project.nodes.items()
-        if node.materialized is not Materialized.EPHEMERAL
-        and (node.relation.key[-len(parts) :] == parts or (node.relation.key[0], node.relation.key[2]) == parts)
-        and (len(parts) != 2 or node.relation.key[1] in (parts[0], schema))
-    )
+    parts, schema = table.parts, dialect_named(project.dialect).default_schema
+
+    def may_be(key: RelationKey) -> bool:
+        return key[-len(parts) :] == parts or ((key[0], key[2]) == parts and key[1] == schema)
+
+    return tuple(name for name in project.by_identifier.get(parts[-1], ()) if may_be(project.nodes[name].relation.key))
 
 
-def version_of_answers(project: Project, name: str, answers: Answers) -> DataVersion | None:
-    """Return the version of what the template of a node or test gets; None where it asks what may be a node that does not come first.
+def version_of_answers(project: Project, asking: Node | DataTest, answers: Answers) -> DataVersion | None:
+    """Return the version of what a template gets; None where it asks what may be a node that does not come first.
 
     That happens where it asks another table than it did when the run began.
     """
-    test = project.tests.get(name)
-    above = {*test.reads, *project.graph.ancestors(test.reads)} if test is not None else project.graph.ancestors([name])
-    below = {name} if test is not None else {name, *project.graph.descendants([name])}
-    known = above | below
     asked = {each for table in answers.asked for each in nodes_named(project, table)}
+    if not asked:
+        return answers.version
+    graph = project.graph
+    if isinstance(asking, DataTest):
+        known = {*asking.reads, *graph.ancestors(asking.reads)}
+    else:
+        known = {asking.name, *graph.ancestors([asking.name]), *graph.descendants([asking.name])}
     return answers.version if asked <= known else None

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from datetime import datetime
 
-from sao_dagster.core.inputs import InputKind, UndeclaredInput
+from sao_dagster.core.inputs import InputKind, UndeclaredInput, answers_id
 from sao_dagster.core.nodes import DataTest, Materialized, Model, Node
 from sao_dagster.core.project import Project
 from sao_dagster.core.relations import Relation, RelationKey
@@ -61,13 +61,13 @@ def _with_edges(asked: AskedTables, session: Session) -> Project:
             seen_through.setdefault(name, []).append(read)
     nodes = dict(project.nodes)
     for name, node in project.nodes.items():
-        read_there = (*node.depends_on, *(each.id for each in (*node.undeclared, *asked.by.get(name, ()))))
+        read_there = (*node.depends_on, *(each.id for each in (*node.undeclared, *asked.by.get(answers_id(name), ()))))
         for above in dict.fromkeys(each for one in read_there for each in shown.get(one, ())):
             if above not in nodes[name].depends_on and not _is_above(nodes, name, above):
                 nodes[name] = replace(nodes[name], depends_on=(*nodes[name].depends_on, above))
 
     def of_test(test: DataTest) -> DataTest:
-        read_there = (*test.inputs, *(each.id for each in asked.by.get(test.name, ())))
+        read_there = (*test.inputs, *(each.id for each in asked.by.get(test.answers_id, ())))
         reads = tuple(dict.fromkeys((*test.reads, *(each for read in read_there for each in shown.get(read, ())))))
         return test if reads == test.reads else replace(test, reads=reads)
 

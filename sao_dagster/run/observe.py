@@ -17,7 +17,7 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 from sao_dagster.core.data_version import ANY_BUILD, DataVersion, columns_version
 from sao_dagster.core.facts import Existence, Facts, Unsettled
 from sao_dagster.core.inputs import InputKind, answers_id, is_answers, is_undeclared
-from sao_dagster.core.nodes import AskingTemplate, DataTest, Materialized, Model, is_source
+from sao_dagster.core.nodes import AskingTemplate, DataTest, Materialized, Model, Node, is_source
 from sao_dagster.core.project import Project
 from sao_dagster.core.records import BuildRecord
 from sao_dagster.core.selection import Selection
@@ -274,19 +274,19 @@ def _answers(
 ) -> dict[str, DataVersion | None]:
     """Return the versions of what templates ask and get now, of models and data tests that have a record to compare with."""
     nodes = (project.nodes[name] for name in selection.nodes if name in facts.records)
-    asking: dict[str, tuple[str, AskingTemplate]] = {
-        answers_id(node.name): (node.name, node.compiler)
+    asking: dict[str, tuple[Node | DataTest, AskingTemplate]] = {
+        answers_id(node.name): (node, node.compiler)
         for node in nodes
         if isinstance(node, Model) and node.asks and node.compiler is not None
     }
     for test in (*(project.tests[name] for name in selection.tests), *standing):
         if test.asks is not None and test.name in facts.test_records:
-            asking[test.answers_id] = (test.name, test.asks)
+            asking[test.answers_id] = (test, test.asks)
     return {
-        answers: version_of_answers(project, name, template.answers(session, now))
+        answers: version_of_answers(project, each, template.answers(session, now))
         if time.monotonic() < give_up
         else None
-        for answers, (name, template) in asking.items()
+        for answers, (each, template) in asking.items()
     }
 
 

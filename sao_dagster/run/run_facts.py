@@ -184,7 +184,7 @@ class RunFacts:
         if not isinstance(node, Model) or not node.asks or node.compiler is None:
             return Answers()
         found = node.compiler.answers(self._session, now)
-        found = replace(found, version=version_of_answers(self._project, node.name, found))
+        found = replace(found, version=version_of_answers(self._project, node, found))
         self._versions[answers_id(node.name)] = found.version
         return found
 
@@ -192,7 +192,7 @@ class RunFacts:
         """Know for decisions what the template of a data test gets when it asks the warehouse now (UTC)."""
         if test.asks is not None:
             found = test.asks.answers(self._session, now)
-            self._versions[test.answers_id] = version_of_answers(self._project, test.name, found)
+            self._versions[test.answers_id] = version_of_answers(self._project, test, found)
 
     def forget_answers(self, node: Node) -> None:
         """Note that nobody knows what the template of a model got."""

@@ -290,3 +290,19 @@ def test_what_a_test_asks_of_a_model_by_its_name_is_asked_after_it(shop: World) 
     shop.sql("insert into raw.orders values (7, 'fr')")
     result = shop.run()
     assert result.tests["few"] == "ran: fail"
+
+
+def test_a_test_that_is_called_like_a_model_asks_for_itself(shop: World) -> None:
+    asks = "{% set got = run_query('select max(id) as id from NAME') %}"
+    shop.model("x", "select max(id) as id from {{ source('raw', 'orders') }}")
+    shop.model("y", "select id from {{ ref('x') }}").model("z", "select id from {{ ref('y') }}")
+    shop.model("few", asks.replace("NAME", "main.z") + "select {{ got.rows[0][0] if got else 0 }} as id")
+    shop.model("other", "select 1 as id")
+    shop.write(
+        "tests/few.sql",
+        asks.replace("NAME", "raw.orders") + "select id from {{ ref('other') }} where {{ got.rows[0][0] }} < id",
+    )
+    shop.run()
+    shop.sql("insert into raw.orders values (7, 'fr')")
+    assert shop.run().built == {"x", "y", "z", "few"}
+    assert shop.rows("select id from main.few") == [(7,)]
