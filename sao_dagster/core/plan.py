@@ -258,7 +258,7 @@ def _changed_since(facts: Facts, record: BuildRecord, inputs: tuple[str, ...]) -
 
 
 def _test_failed(project: Project, name: str, facts: Facts) -> bool:
-    return any(
+    return bool(facts.test_records) and any(
         test.severity is Severity.ERROR
         and (record := facts.test_records.get(test.name)) is not None
         and not record.verdict.stands

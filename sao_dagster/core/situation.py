@@ -135,8 +135,6 @@ class Situation:
 
         One that is going to be built first is not among them.
         """
-        if self.inputs_are_as_recorded:
-            return ()
         known, pending = self.built.inputs, self.seen.pending
         other = {each["input"] for each in self.schemes}
         read = self.seen.inputs.items()
@@ -147,7 +145,7 @@ class Situation:
     @property
     def not_known(self) -> Evidence | None:
         """The inputs of which nobody knows whether they have news as evidence, or None if there are none."""
-        if not self.unknown:
+        if self.inputs_are_as_recorded or not self.unknown:
             return None
         found: Evidence = {"unknown": list(self.unknown)}
         if altered := self.seen.altered_inputs.intersection(self.unknown):
@@ -162,8 +160,6 @@ class Situation:
     @cached_property
     def changed(self) -> Mapping[str, str]:
         """The inputs with news, by their version now; `pending` for those that are going to be built first."""
-        if self.inputs_are_as_recorded:
-            return {}
         known, pending = self.built.inputs, self.seen.pending
         found = {}
         for name, version in self.seen.inputs.items():
@@ -182,7 +178,7 @@ class Situation:
     @property
     def news(self) -> Evidence | None:
         """The inputs with news as evidence, or None if there are none."""
-        if not self.changed:
+        if self.inputs_are_as_recorded or not self.changed:
             return None
         items = []
         for name, new in self.changed.items():
