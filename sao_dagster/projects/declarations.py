@@ -123,7 +123,7 @@ class NodeDeclaration:
 
 @dataclass(frozen=True)
 class NeedsDbt:
-    """Something that a project uses and that only dbt itself does.
+    """Something that a project uses and that only dbt itself does: an error says so, or a notice where the rest can be built without it.
 
     Attributes:
         node: The id of the node, or the name of the data test, that uses it; None for the project as a whole.
@@ -189,6 +189,11 @@ class Declarations:
             errors=[*self.errors],
             needs_dbt=[*self.needs_dbt],
         )
+
+    def notice_needs_dbt(self, uses: str, message: str, location: Location | None, node: str | None = None) -> None:
+        """Note something that only dbt does and without which the rest can be built, and say so in a notice."""
+        self.notices.append(Notice(message, location))
+        self.needs_dbt.append(NeedsDbt(node, uses, location))
 
     def note_needs_dbt(self, node: str | None, error: NodeError | None) -> None:
         """Note what an error says only dbt does; nothing where that is nothing, or is noted already."""

@@ -55,6 +55,31 @@ def test_what_templates_name_is_what_it_is_in_dbt(world: World, template: str, e
 
 
 @pytest.mark.parametrize(
+    ("said", "expected"),
+    [
+        ("found.columns.items() | map(attribute=0) | list", "['a', 'b']"),
+        ("found.columns['b'].values()", "('x', 'x', None)"),
+        ("found.columns[1].values_distinct()", "('x', None)"),
+        (
+            "found.columns.b.values_without_nulls() if found.columns.b else found.columns['b'].values_without_nulls()",
+            "('x', 'x')",
+        ),
+        ("found.rows[1].dict()", "{'a': 2, 'b': 'x'}"),
+        ("found.rows[0].items()", "[('a', 1), ('b', 'x')]"),
+        ("found.rows[0]['A']", "1"),
+        ("found.rows[0].get('c', 'none')", "none"),
+        ("found.column_names", "('a', 'b')"),
+    ],
+)
+def test_a_table_of_results_is_read_like_one_of_agates(world: World, said: str, expected: str) -> None:
+    query = "select * from (values (1, 'x'), (2, 'x'), (3, null)) t(a, b)"
+    world.model("m", '{% set found = run_query("' + query + '") %}select $${{ ' + said + " if execute }}$$ as x")
+    run = world.run()
+    assert run.outcomes["m"] == "built: never_built", run.decision("m").evidence
+    assert world.rows("select x from m") == [(expected,)]
+
+
+@pytest.mark.parametrize(
     ("template", "expected"),
     [
         ("{{ nothing() }}", "'nothing' is undefined"),

@@ -249,13 +249,10 @@ class _Folder:
             files = ProjectFiles(package.parent)
             for path in files.find(["macros"], (".sql",)):
                 yield MacroFile(name, self._shown(path), read_text(path, self._shown(path)))
-            if files.find(["models"], (".sql",)):
-                self.declared.notices.append(
-                    Notice(
-                        f"the package {name} is used for its macros only; its models are not built",
-                        Location(self._shown(package)),
-                    )
-                )
+            if files.find(["models"], (".sql", ".py")):
+                message = f"the package {name} is used for its macros only; its models are not built"
+                where = Location(self._shown(package))
+                self.declared.notice_needs_dbt(f"models of the package {name}", message, where)
         own = self._files(self.file.macro_paths, (".sql",))
         own += [
             path
@@ -300,7 +297,8 @@ class _Folder:
         self.declared.notices += parsed.notices
         self._refuse_listed(loaded)
         if parsed.file.unit_tests:
-            self.declared.notices.append(Notice("unit tests are not run here", loaded.location("unit_tests")))
+            where = loaded.location("unit_tests")
+            self.declared.notice_needs_dbt("unit tests", "unit tests are not run here", where)
         found.append((loaded, parsed))
 
     def _refuse_listed(self, loaded: LoadedYaml) -> None:

@@ -10,64 +10,59 @@ from jinja2.utils import missing
 from sao_dagster.errors import NeedsDbtError, RenderError
 
 
-class _ResultColumn(Sequence[Any]):
-    def __init__(self, name: str, items: list[Any]) -> None:
-        self.name = name
-        self._items = items
+class _Mapped(Sequence[Any]):
+    """A sequence whose items have names, too, as rows and columns of agate have: it can be read like a dictionary."""
 
-    def values(self) -> list[Any]:
-        return self._items
-
-    def __getitem__(self, index: Any) -> Any:
-        return self._items[index]
-
-    def __len__(self) -> int:
-        return len(self._items)
-
-
-class _ResultRow(Sequence[Any]):
-    def __init__(self, names: tuple[str, ...], items: tuple[Any, ...]) -> None:
+    def __init__(self, names: tuple[str, ...], items: Sequence[Any]) -> None:
         self._names = names
-        self._items = items
+        self._items = tuple(items)
 
     def __getitem__(self, index: Any) -> Any:
-        if isinstance(index, str):
-            lowered = [name.lower() for name in self._names]
-            if index.lower() not in lowered:
-                raise KeyError(index)
-            return self._items[lowered.index(index.lower())]
-        return self._items[index]
+        if not isinstance(index, str):
+            return self._items[index]
+        found = next((at for at, name in enumerate(self._names) if name.lower() == index.lower()), None)
+        if found is None:
+            raise KeyError(index)
+        return self._items[found]
 
     def __len__(self) -> int:
         return len(self._items)
-
-    def values(self) -> tuple[Any, ...]:
-        return self._items
 
     def keys(self) -> tuple[str, ...]:
         return self._names
 
+    def values(self) -> tuple[Any, ...]:
+        return self._items
+
+    def items(self) -> list[tuple[str, Any]]:
+        return list(zip(self._names, self._items, strict=True))
+
     def dict(self) -> dict[str, Any]:
-        return dict(zip(self._names, self._items, strict=True))
+        return dict(self.items())
+
+    def get(self, name: str, default: Any = None) -> Any:
+        return self[name] if name.lower() in map(str.lower, self._names) else default
 
 
-class _ResultColumns(Sequence[_ResultColumn]):
-    def __init__(self, columns: list[_ResultColumn]) -> None:
-        self._columns = columns
+class _ResultColumn(Sequence[Any]):
+    def __init__(self, name: str, items: list[Any]) -> None:
+        self.name = name
+        self._items = tuple(items)
+
+    def values(self) -> tuple[Any, ...]:
+        return self._items
+
+    def values_distinct(self) -> tuple[Any, ...]:
+        return tuple(dict.fromkeys(self._items))
+
+    def values_without_nulls(self) -> tuple[Any, ...]:
+        return tuple(each for each in self._items if each is not None)
 
     def __getitem__(self, index: Any) -> Any:
-        if isinstance(index, str):
-            return next(each for each in self._columns if each.name.lower() == index.lower())
-        return self._columns[index]
+        return self._items[index]
 
     def __len__(self) -> int:
-        return len(self._columns)
-
-    def keys(self) -> tuple[str, ...]:
-        return tuple(each.name for each in self._columns)
-
-    def values(self) -> list[_ResultColumn]:
-        return self._columns
+        return len(self._items)
 
 
 class ResultTable:
@@ -75,19 +70,24 @@ class ResultTable:
 
     def __init__(self, names: tuple[str, ...], rows: list[tuple[Any, ...]]) -> None:
         self.column_names = names
-        self.rows = [_ResultRow(names, row) for row in rows]
-        self.columns = _ResultColumns(
-            [_ResultColumn(name, [row[index] for row in rows]) for index, name in enumerate(names)]
+        self.rows = [_Mapped(names, row) for row in rows]
+        self.columns = _Mapped(
+            names, [_ResultColumn(name, [row[index] for row in rows]) for index, name in enumerate(names)]
         )
 
     def __len__(self) -> int:
         return len(self.rows)
 
-    def __iter__(self) -> Iterator[_ResultRow]:
+    def __iter__(self) -> Iterator[Sequence[Any]]:
         return iter(self.rows)
 
     def __getitem__(self, index: Any) -> Any:
         return self.columns[index] if isinstance(index, str) else self.rows[index]
+
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith("_"):
+            raise AttributeError(name)
+        raise NeedsDbtError(f"the method {name} of a table of results")
 
 
 class Namespace:
