@@ -13,6 +13,7 @@ from enum import Enum
 from functools import cached_property
 from typing import Any, ClassVar, Protocol
 
+from sao_dagster.core.attached import NOTHING, Attached
 from sao_dagster.core.connection import ConnectionSettings
 from sao_dagster.core.data_version import DataVersion
 from sao_dagster.core.hashing import JSON, digest
@@ -101,6 +102,9 @@ RELATION = "relation"
 SETTINGS = "settings"
 """The part of a code version that says what is set, for a node, by statements of the project and in the connection that builds it."""
 
+ATTACHED = "attached"
+"""The part of a code version that says what is described and granted of a node; it changes no content."""
+
 
 @dataclass(frozen=True)
 class CodeVersion:
@@ -122,8 +126,9 @@ class CodeVersion:
 
     @cached_property
     def version(self) -> str:
-        """One digest over all parts that mean the same in every environment."""
-        return digest([self.scheme, {name: part for name, part in self.parts.items() if name != RELATION}])
+        """One digest over all parts that mean the same in every environment, and that can be seen in what is built."""
+        seen = {name: part for name, part in self.parts.items() if name not in (RELATION, ATTACHED)}
+        return digest([self.scheme, seen])
 
     def under(self, settings: ConnectionSettings, *, follows_process: bool) -> CodeVersion:
         """Return the version that a node has where it is built under some settings.
@@ -313,6 +318,7 @@ class Node:
         follows_process: Whether settings of the process that builds it, such as its time zone, may be seen in it.
         compiler: Renders it anew in each run, where its SQL or a hook depends on the run or on the warehouse.
         volatile_reads: Models of which it reads such a column, so that their version is for it the id of their build.
+        attached: What hangs on its relation beside its content.
     """
 
     name: str
@@ -337,6 +343,7 @@ class Node:
     follows_process: bool = True
     volatile_reads: tuple[str, ...] = ()
     compiler: Compiler | None = None
+    attached: Attached = NOTHING
 
     @property
     def hooks(self) -> tuple[str, ...]:

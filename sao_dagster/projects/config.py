@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from datetime import timedelta
 from difflib import get_close_matches
 from enum import Enum
@@ -20,7 +20,8 @@ from pydantic import (
 )
 from pydantic.fields import FieldInfo
 
-from sao_dagster.core.nodes import NATIVE, IncrementalStrategy, Materialized, OnSchemaChange, Severity
+from sao_dagster.core.attached import Attached, Index
+from sao_dagster.core.nodes import NATIVE, Column, IncrementalStrategy, Materialized, OnSchemaChange, Severity
 from sao_dagster.core.policy import POLICY_KEYS, AtTime, Period, RefreshPolicy
 from sao_dagster.errors import Location, NeedsDbtError, ProjectError
 from sao_dagster.projects.policies import Strict, config_fields, policy_of
@@ -67,6 +68,14 @@ _MERGE_KEYS = (  # of dbt-duckdb, which change what a merge does
 )  # fmt: skip
 
 
+class IndexConfig(Strict):
+    """One of `indexes`."""
+
+    columns: Strings
+    unique: bool = False
+    type: str | None = None
+
+
 class NodeConfig(BaseModel):
     """Configuration of a model or a seed; dbt's keys, and this package's own.
 
@@ -98,6 +107,9 @@ class NodeConfig(BaseModel):
     delimiter: str = ","
     quote_columns: bool | None = None
     contract: dict[str, Any] = Field(default_factory=dict)
+    persist_docs: dict[str, bool] = Field(default_factory=dict)
+    grants: dict[str, Strings] = Field(default_factory=dict)
+    indexes: list[IndexConfig] = Field(default_factory=list)
     sql_header: str | None = None
 
     @field_validator("pre_hook", "post_hook", mode="before")
@@ -105,7 +117,7 @@ class NodeConfig(BaseModel):
     def _hooks(cls, value: Any) -> Any:
         return listed(value)
 
-    @field_validator("meta", "contract", "column_types", mode="before")
+    @field_validator("meta", "contract", "column_types", "persist_docs", "grants", mode="before")
     @classmethod
     def _mapping(cls, value: Any) -> Any:
         return {} if value is None else value
@@ -177,9 +189,30 @@ class NodeConfig(BaseModel):
         if self.sql_header:
             raise NeedsDbtError("sql_header, where here there are pre_hooks")
 
-    def without_effect(self) -> list[str]:
-        """Return what to say of the keys that are set and have no effect here."""
-        keys = sorted(key for key in self.model_extra or {} if key in CONFIG_KEYS and CONFIG_KEYS[key].is_noticed)
+    def attached(self, description: str, columns: Iterable[Column]) -> Attached:
+        """Return what is to hang on the relation.
+
+        Args:
+            description: The description of the node.
+            columns: Its columns, as far as they are described.
+        """
+        keeps = self.persist_docs.get
+        return Attached(
+            comment=description if keeps("relation") else None,
+            column_comments=tuple((each.name, each.description) for each in columns) if keeps("columns") else (),
+            grants=tuple((right, tuple(who)) for right, who in sorted(self.grants.items())) if self.grants else None,
+            indexes=tuple(Index(tuple(each.columns), each.unique, each.type) for each in self.indexes),
+        )
+
+    def without_effect(self, attaches: Collection[str]) -> list[str]:
+        """Return what to say of the keys that are set and have no effect here.
+
+        Args:
+            attaches: The keys of what hangs on a relation that have one.
+        """
+        noticed = {key for key in self.model_extra or {} if key in CONFIG_KEYS and CONFIG_KEYS[key].is_noticed}
+        noticed |= {key for key in ("grants", "persist_docs", "indexes") if getattr(self, key) and key not in attaches}
+        keys = sorted(noticed)
         return [f"the config {key!r} has no effect here" for key in keys]
 
 
@@ -199,6 +232,7 @@ class ConfigUse(Enum):
     RUN = "it says whether the node is there, or how a run goes about it"
     PEOPLE = "it is for people, or for selections"
     NO_EFFECT = "it has no effect here, which one should know"
+    ATTACHED = "it says what hangs on the relation, which is a part of the code version by itself"
     HARMLESS = "it has no effect here, and none is missed"
 
     @property
@@ -218,14 +252,14 @@ KEYS_BY_USE: tuple[tuple[ConfigUse, tuple[str, ...]], ...] = (
         (
             "materialized", "pre_hook", "post_hook", "unique_key", "incremental_strategy", "incremental_predicates", "predicates",
             "merge_update_columns", "merge_exclude_columns", "on_schema_change", "column_types", "delimiter", "quote_columns",
-            "contract", "sql_header",
+            "contract", "sql_header", "indexes",
         ),
     ),
     (
         ConfigUse.CODE_ELSEWHERE,
         (
             "auto_begin", "batch_size", "begin", "concurrent_batches", "lookback", "snowflake_warehouse", "sync", "copy_grants",
-            "full_access", "indexes", "unlogged", "partition_by", "cluster_by", "clustered_by", "dist", "sort", "sort_type",
+            "full_access", "unlogged", "partition_by", "cluster_by", "clustered_by", "dist", "sort", "sort_type",
             "transient", "file_format", "location_root", "buckets", "tblproperties", "format", "options", "partitions",
             "require_partition_filter", "location", "glue_register",
         ),
@@ -234,7 +268,8 @@ KEYS_BY_USE: tuple[tuple[ConfigUse, tuple[str, ...]], ...] = (
     (ConfigUse.POLICY, tuple(dict.fromkeys(key.config_key for key in POLICY_KEYS))),
     (ConfigUse.RUN, ("enabled", "full_refresh")),
     (ConfigUse.PEOPLE, ("tags", "meta", "group", "description")),
-    (ConfigUse.NO_EFFECT, ("event_time", "grants", "persist_docs")),
+    (ConfigUse.NO_EFFECT, ("event_time",)),
+    (ConfigUse.ATTACHED, ("grants", "persist_docs")),
     (
         ConfigUse.HARMLESS,
         (

@@ -274,7 +274,9 @@ def file_digest(path: Path) -> str:
 
 
 def merge_layers(*layers: Mapping[str, Any]) -> dict[str, Any]:
-    """Return configuration in which later layers win; tags and hooks add up, and `meta` is merged, as in dbt.
+    """Return configuration in which later layers win, but for what adds up, as in dbt.
+
+    Tags and hooks add up; `meta` and other mappings are merged; and so are `grants`, where a right with a `+` has more people.
 
     >>> merge_layers({"tags": ["a"], "schema": "x"}, {"tags": "b", "schema": "y"})
     {'tags': ['a', 'b'], 'schema': 'y'}
@@ -287,8 +289,19 @@ def merge_layers(*layers: Mapping[str, Any]) -> dict[str, Any]:
                 merged[name] = [*merged[name], *listed(value)]
             elif name in ("tags", "pre_hook", "post_hook"):
                 merged[name] = listed(value)
-            elif name == "meta" and isinstance(value, Mapping):
-                merged[name] = {**merged.get(name, {}), **value}
+            elif name in ("meta", "persist_docs", "column_types") and isinstance(value, Mapping):
+                merged[name] = {**(merged.get(name) or {}), **value}
+            elif name == "grants" and isinstance(value, Mapping):
+                merged[name] = _granted(merged.get(name) or {}, value)
             else:
                 merged[name] = value
     return merged
+
+
+def _granted(base: Mapping[str, Any], layer: Mapping[str, Any]) -> dict[str, list[Any]]:
+    found = {right: listed(who) for right, who in base.items()}
+    for right, who in layer.items():
+        name = right.removeprefix("+")
+        more = found.get(name, []) if right.startswith("+") else []
+        found[name] = list(dict.fromkeys([*more, *listed(who)]))
+    return found

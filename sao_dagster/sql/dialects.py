@@ -88,6 +88,7 @@ class Dialect:
             have alone (`tests/test_aggregation.py`). A `union all` of counts is standard SQL, but engines differ in whether a
             branch may begin with `with` or end in `order by`, in how many branches they take, in the type of a column whose
             branches are counts and sums, and in what else stops when one branch fails. On other engines each test runs alone.
+        attaches: The configuration of what hangs on a relation that is carried out there (`core/attached.py`).
         dbt_relation: What dbt's adapter calls its relations, by which macros of dbt's packages know them.
         dbt_integers: The types that dbt's adapter takes for whole numbers.
         dbt_sizes_apart: Whether dbt's adapter knows the size of a type apart from the type, and leaves text without one as it is.
@@ -130,6 +131,7 @@ class Dialect:
     proofs_fuzzed: bool = False
     cosmetic_checked: bool = False
     shares_test_statements: bool = False
+    attaches: frozenset[str] = frozenset()
     dbt_relation: str = "BaseRelation"
     dbt_integers: frozenset[str] = frozenset(
         {
@@ -226,6 +228,7 @@ _DUCKDB = Dialect(
     proofs_fuzzed=True,
     cosmetic_checked=True,
     shares_test_statements=True,
+    attaches=frozenset({"persist_docs", "indexes"}),
     dbt_relation="DuckDBRelation",
     dbt_integers=frozenset(
         {
@@ -236,6 +239,7 @@ _DUCKDB = Dialect(
 )
 _POSTGRES = Dialect(
     name="postgres",
+    attaches=frozenset({"persist_docs", "grants", "indexes"}),
     dbt_relation="PostgresRelation",
     dbt_sizes_apart=True,
     fields_by_dot=False,

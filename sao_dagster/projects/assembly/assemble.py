@@ -221,7 +221,7 @@ class _Assembly:
         draft.materialized = config.materialization(declaration.resource_type, native=self.declared.native)
         draft.relation = self._relation(declaration, config)
         draft.config = config
-        for message in (*unknown_keys(draft.merged), *config.without_effect()):
+        for message in (*unknown_keys(draft.merged), *config.without_effect(self.context.engine.attaches)):
             self.drafts.notices.append(Notice(f"{name}: {message}", declaration.location))
 
     def _relation(self, declaration: NodeDeclaration, config: NodeConfig) -> Relation:

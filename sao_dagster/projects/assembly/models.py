@@ -12,6 +12,7 @@ from sao_dagster.core.data_version import DataVersion
 from sao_dagster.core.hashing import digest
 from sao_dagster.core.inputs import InputKind, UndeclaredInput
 from sao_dagster.core.nodes import (
+    ATTACHED,
     RELATION,
     SETTINGS,
     Answers,
@@ -148,6 +149,7 @@ class ModelAssembly:
             "config": plain_config(config),
             "resource_type": declaration.resource_type,
             "undeclared": draft.undeclared,
+            "attached": config.attached(declaration.description, declaration.columns),
         }
 
     def _node(self, draft: Draft) -> Node:
@@ -318,7 +320,9 @@ class ModelAssembly:
         read = self.drafts.relations_read(draft.depends_on) if is_view else {}
         place = [draft.relation.database, draft.relation.schema, draft.relation.identifier]
         settings = self.drafts.settings(statements)
-        return CodeVersion({**parts, "config": digest(counted), SETTINGS: settings, RELATION: digest([place, read])})
+        attached = draft.config.attached(draft.declared.description, draft.declared.columns)
+        told = {SETTINGS: settings, ATTACHED: attached.digest, RELATION: digest([place, read])}
+        return CodeVersion({**parts, "config": digest(counted), **told})
 
     def _inline(self, draft: Draft, ephemerals: tuple[Draft, ...]) -> CompiledSql:
         ctes = self.drafts.ctes(ephemerals)

@@ -39,6 +39,7 @@ from sao_dagster.warehouses.protocol import (
     RelationInfo,
     Session,
 )
+from sao_dagster.warehouses.shared.attachments import attach_statements
 from sao_dagster.warehouses.shared.contents import ContentReader, CountedTable, ViewSources
 from sao_dagster.warehouses.shared.incremental import Statements, add_increment, by_name
 from sao_dagster.warehouses.shared.names import literal, sql_name
@@ -360,8 +361,11 @@ class DuckDBSession(Session):
                     cursor.execute(f"drop {'view' if is_view else 'table'} {node.relation}")
                     is_view = None
                 made_view = make(cursor, is_view)
-                for hook in after:
-                    cursor.execute(hook)
+                columns = (
+                    [name for name, _ in described(cursor, str(node.relation))] if node.attached.column_comments else ()
+                )
+                for statement in (*attach_statements(node, columns), *after):
+                    cursor.execute(statement)
                 seconds = time.perf_counter() - started
                 built = _describe(cursor, node.relation, node.volatile_columns, is_view=made_view, seconds=seconds)
         except WarehouseError:

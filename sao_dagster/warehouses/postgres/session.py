@@ -28,6 +28,7 @@ from sao_dagster.core.relations import Relation, RelationKey
 from sao_dagster.errors import WarehouseError
 from sao_dagster.sql.made_functions import MadeFunctions
 from sao_dagster.sql.text import embeddable
+from sao_dagster.warehouses.postgres.attachments import attach
 from sao_dagster.warehouses.postgres.build_ids import BuildIds, ensure_schemas
 from sao_dagster.warehouses.postgres.catalog import (
     behind_views,
@@ -358,8 +359,8 @@ class PostgresSession(Session):
                 )
             started = time.perf_counter()
             dropped = put_in_place(connection, made, node.relation, self._build_ids) if is_beside else ()
-            for hook in after:
-                connection.execute(hook.encode())
+            for statement in (*attach(connection, node), *after):
+                connection.execute(statement.encode())
             seconds += time.perf_counter() - started
             if after:
                 described = _described(connection, node, node.relation, build_id, is_new=is_beside)
