@@ -464,9 +464,12 @@ def test_a_file_is_read_once_whichever_process_asks(world: World, monkeypatch: p
     os.utime(file, (1e9, 1e9))
     world.model("m", f"select * from '{file}'")
     assert (run(), len(read)) == ({"m"}, 1)
+    assert (run(), len(read)) == (set(), 1), "it was written a moment ago"
+    monkeypatch.setattr(files, "_SETTLED", 0.0)
+    assert (run(), len(read)) == (set(), 1)
     assert (run(), len(read)) == (set(), 0)
     file.write_text("price\n2\n")
-    os.utime(file, (1e9 + 1, 1e9 + 1))
+    os.utime(file, (1e9, 1e9))  # as `cp -p` does
     assert (run(), len(read)) == ({"m"}, 1)
 
 

@@ -109,10 +109,10 @@ def _digest(path: str) -> str:
 
 @dataclass
 class FileDigests:
-    """Digests of what is in files, under machine and path, size, time and number: what has not changed by these is read once.
+    """Digests of what is in files, under machine and path, size, times and number: what has not changed by these is read once.
 
     Attributes:
-        known: By a digest of machine and path: size, time (ns), number and the digest of the content, as one text.
+        known: By a digest of machine and path: size, times (ns), number and the digest of the content, as one text.
         fresh: Those of them that were made since they were last taken to be kept.
     """
 
@@ -126,9 +126,11 @@ class FileDigests:
             OSError: It cannot be read.
         """
         path = os.path.realpath(name)
-        if time.time() - stat.st_mtime <= _SETTLED:
+        if time.time() - max(stat.st_mtime, stat.st_ctime) <= _SETTLED:
             return _digest(path)
-        key, state = digest([platform.node(), path]), f"{stat.st_size} {stat.st_mtime_ns} {stat.st_ino}"
+        # whoever puts back the time of a file changes the other one
+        key, times = digest([platform.node(), path]), f"{stat.st_mtime_ns} {stat.st_ctime_ns}"
+        state = f"{stat.st_size} {times} {stat.st_ino}"
         before, _, found = self.known.get(key, "").rpartition(" ")
         if before != state:
             found = _digest(path)
