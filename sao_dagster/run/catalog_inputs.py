@@ -42,7 +42,12 @@ def _with_redefined(project: Project, session: Session) -> Project:
         return node if kept == node.undeclared else replace(node, undeclared=kept)
 
     nodes = {name: of_node(node) for name, node in project.nodes.items()}
-    tests = {name: replace(test, undeclared=added(test.undeclared, test.sql)) for name, test in project.tests.items()}
+
+    def of_test(test: DataTest) -> DataTest:
+        conditions = f"select {test.fail_calc} {test.warn_if}, {test.fail_calc} {test.error_if}"
+        return replace(test, undeclared=added(test.undeclared, test.sql, conditions))
+
+    tests = {name: of_test(test) for name, test in project.tests.items()}
     return replace(project, nodes=nodes, tests=tests)
 
 

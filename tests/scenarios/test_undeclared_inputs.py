@@ -529,3 +529,53 @@ def test_a_hook_that_changes_what_names_mean_leaves_them_unknown(shelf: World) -
     shelf.sql("update other.here set id = 2")
     assert shelf.run().built == {"m"}
     assert shelf.rows("select id from main.m") == [(2,)]
+
+
+@pytest.mark.parametrize(
+    ("config", "before", "then"),
+    [
+        ("{error_if: '> (select max(id) from raw.shelf)'}", "warn", "fail"),
+        ("{severity: warn, warn_if: '> (select max(id) from raw.shelf)'}", "pass", "warn"),
+        ("{fail_calc: 'count(*) - (select max(id) from raw.shelf)'}", "pass", "fail"),
+    ],
+)
+def test_what_the_conditions_of_a_data_test_read(shelf: World, config: str, before: str, then: str) -> None:
+    shelf.model("m", "select 7 as id union all select 7")
+    shelf.write(
+        "models/m.yml",
+        f"models:\n  - name: m\n    columns:\n      - name: id\n        data_tests: [{{unique: {{config: {config}}}}}]\n",
+    )
+    assert shelf.run().tests == {"unique_m_id": f"ran: {before}"}
+    assert shelf.run().tests == {"unique_m_id": f"reused: {before}"}
+    shelf.sql("update raw.shelf set id = 0")
+    assert shelf.run().tests == {"unique_m_id": f"ran: {then}"}
+
+
+def test_a_condition_of_a_data_test_that_asks_for_the_time_expires(shelf: World) -> None:
+    shelf.model("m", "select 7 as id union all select 7")
+    condition = "error_if: '> extract(year from current_date)', warn_if: '> 5'"
+    shelf.write(
+        "models/m.yml",
+        f"models:\n  - name: m\n    columns:\n      - name: id\n        data_tests: [{{unique: {{config: {{{condition}}}}}}}]\n",
+    )
+    assert shelf.run().tests == {"unique_m_id": "ran: pass"}
+    assert shelf.run().tests == {"unique_m_id": "reused: pass"}
+    shelf.wait(days=1)
+    assert shelf.run().tests == {"unique_m_id": "ran: pass"}
+
+
+def test_what_the_predicates_of_an_incremental_model_read(shelf: World) -> None:
+    predicate = "id in (select id from raw.shelf)"
+    shelf.model(
+        "m",
+        "select 7 as id",
+        materialized="incremental",
+        unique_key="id",
+        incremental_strategy="delete+insert",
+        incremental_predicates=[predicate],
+    )
+    shelf.run()
+    shelf.run()
+    assert shelf.run().built == set()
+    shelf.sql("insert into raw.shelf values (7)")
+    assert news(shelf) == ["table:raw.shelf"]

@@ -143,6 +143,8 @@ class TestAssembly:
                 template, ctes=self.drafts.template_ctes(ephemerals), names=self.drafts.names(reads)
             )
             sql, code = declared.sql, self._template_digest(declared, config, trace, ephemerals)
+            named, others = self.undeclared.divide(name, declared.location, self._read_by_conditions(config))
+            reads = tuple(dict.fromkeys((*reads, *named)))
             volatile = self._volatility_if_asked(trace, reads)
         else:
             sql = _finished(sql, self.drafts.ctes(ephemerals), config.limit, dialect)
@@ -155,7 +157,8 @@ class TestAssembly:
             else:
                 template = None
             names = self.drafts.names(reads)
-            named, others = self.undeclared.divide(name, declared.location, undeclared_reads(sql, dialect, names))
+            read = (*undeclared_reads(sql, dialect, names), *self._read_by_conditions(config))
+            named, others = self.undeclared.divide(name, declared.location, dict.fromkeys(read))
             reads = tuple(dict.fromkeys((*reads, *named)))
 
             def failures(query: str) -> str:
@@ -168,6 +171,8 @@ class TestAssembly:
             if trace.asks_time and all(other == sql for other, _ in variants):
                 volatile += Volatility(Expiry.HOUR)  # it may differ at other times than these
             code = sql_digest(sql, dialect, names)
+        if (conditions := _conditions(config)) is not None:
+            volatile += Volatility(volatility(conditions, dialect).expiry)
         stored, engine = None, self.drafts.context.engine
         if config.keeps_failures:
             schema = f"{self.drafts.declared.schema}_{config.schema_ or 'dbt_test__audit'}"
@@ -206,6 +211,11 @@ class TestAssembly:
             fqn=declared.fqn,
             undeclared=others,
         )
+
+    def _read_by_conditions(self, config: TestConfig) -> tuple[UndeclaredInput, ...]:
+        """Return what the conditions of a test read by its name: they may be any SQL."""
+        conditions = _conditions(config)
+        return () if conditions is None else undeclared_reads(conditions, self.drafts.declared.dialect)
 
     def _template_digest(
         self, declared: TestDeclaration, config: TestConfig, trace: RenderTrace, ephemerals: Iterable[Draft]
@@ -435,6 +445,14 @@ class TestTemplate:
         except RenderError as error:
             error.location = self.location
             raise
+
+
+def _conditions(config: TestConfig) -> str | None:
+    """Return a query that asks the conditions of a test; None where they are those that every test has."""
+    calc, defaults = config.fail_calc, TestConfig()
+    if (calc, config.warn_if, config.error_if) == (defaults.fail_calc, defaults.warn_if, defaults.error_if):
+        return None
+    return f"select 1 as one where {calc} {config.warn_if} or {calc} {config.error_if}"
 
 
 def _finished(sql: str, ctes: tuple[tuple[str, str], ...], limit: int | None, dialect: str) -> str:

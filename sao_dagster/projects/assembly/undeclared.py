@@ -63,7 +63,7 @@ class UndeclaredReads:
         if policy.inputs is not None:
             draft.undeclared = self._said(draft, policy.inputs)
             return
-        draft.named = found = (*self._in_sql(draft), *self._in_hooks(draft))
+        draft.named = found = (*self._in_sql(draft), *self._in_config(draft), *self._in_hooks(draft))
         edges, draft.undeclared = self.divide(draft.id, draft.declared.location, found, policy)
         draft.depends_on = tuple(dict.fromkeys((*draft.depends_on, *edges)))
 
@@ -147,6 +147,19 @@ class UndeclaredReads:
         if found.kind is not InputKind.TABLE or len(found.parts) >= whole:
             return found
         return UndeclaredInput(InputKind.UNKNOWN, f"what {found.written} is after the hooks before it")
+
+    def _in_config(self, draft: Draft) -> tuple[UndeclaredInput, ...]:
+        """Return what the predicates and the keys of an incremental model name."""
+        config = draft.config
+        if draft.materialized is not Materialized.INCREMENTAL:
+            return ()
+        keys = [key for key in config.unique_key if "(" in key]
+        texts = [*(config.incremental_predicates or config.predicates or ()), *keys]
+        names = self.drafts.names(draft.depends_on, draft.id) if texts else {}
+        found = (
+            undeclared_reads(f"select 1 as one where ({text})", self.drafts.declared.dialect, names) for text in texts
+        )
+        return tuple(dict.fromkeys(each for read in found for each in read if self._node_of(each) != draft.id))
 
     def _in_hooks(self, draft: Draft) -> tuple[UndeclaredInput, ...]:
         """Return what the hooks of a node read where they change its rows; what they do elsewhere is no part of it."""
