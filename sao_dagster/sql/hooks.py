@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import re
+from dataclasses import dataclass
 
 from sqlglot import exp
 
+from sao_dagster.core.inputs import InputKind, UndeclaredInput
 from sao_dagster.core.relations import Relation
 from sao_dagster.sql.parsing import UnreadableSqlError, parse
 from sao_dagster.sql.questions import is_named
+from sao_dagster.sql.reads import undeclared_reads
 
 _WRITES = (exp.Insert, exp.Update, exp.Delete, exp.Merge, exp.TruncateTable)
 _BEGINS_WRITING = re.compile(r"\s*(insert|update|delete|merge|truncate|copy|with)\b", re.IGNORECASE)
@@ -43,6 +46,48 @@ def changes_rows(sql: str, relation: Relation, dialect: str) -> bool:
             if any(table is None or is_named(table, relation) for table in tables):
                 return True
     return False
+
+
+@dataclass(frozen=True)
+class Filling:
+    """What a statement of `on-run-start` puts into a table.
+
+    Attributes:
+        table: The last part of the table's name, in lower case.
+        reads: What the statement reads besides.
+    """
+
+    table: str
+    reads: tuple[UndeclaredInput, ...]
+
+
+def fillings(sql: str, dialect: str) -> tuple[Filling, ...]:
+    """Return what statements put into tables; nothing where they cannot be read.
+
+    >>> [(each.table, [read.id for read in each.reads]) for each in fillings("insert into stage select id from raw.t", "duckdb")]
+    [('stage', ['table:raw.t'])]
+    """
+    try:
+        trees = parse(sql, dialect)
+    except UnreadableSqlError:
+        return ()
+    found = []
+    for tree in trees:
+        makes_table = isinstance(tree, exp.Create) and str(tree.args.get("kind")).upper() == "TABLE"
+        if not makes_table and not isinstance(tree, _WRITES):
+            continue
+        target = (tree.this or tree).find(exp.Table)
+        if target is not None:
+            parts = tuple(part.name.lower() for part in target.parts)
+            reads = undeclared_reads(tree.sql(dialect=dialect), dialect)
+            others = (each for each in reads if each.parts != parts and not is_head(each, parts[-1]))
+            found.append(Filling(parts[-1], tuple(others)))
+    return tuple(found)
+
+
+def is_head(read: UndeclaredInput, name: str) -> bool:
+    """Return whether what seems to be a call is the head of a statement about a table of that name: `insert into t (id)`."""
+    return read.kind is InputKind.FUNCTION and read.name == name
 
 
 def renames(sql: str) -> bool:

@@ -479,7 +479,7 @@ def test_a_file_is_read_once_whichever_process_asks(world: World, monkeypatch: p
         "insert into {{ this }} select id from raw.shelf",
         "update {{ this }} set id = (select max(id) from raw.shelf)",
         "delete from {{ this }} where id in (select id + 5 from raw.shelf)",
-        "insert into main.m select id from raw.shelf",
+        "insert into main.m (id) select id from raw.shelf",
     ],
 )
 def test_what_a_hook_reads_that_changes_what_was_built(shelf: World, hook: str) -> None:
@@ -579,3 +579,37 @@ def test_what_the_predicates_of_an_incremental_model_read(shelf: World) -> None:
     assert shelf.run().built == set()
     shelf.sql("insert into raw.shelf values (7)")
     assert news(shelf) == ["table:raw.shelf"]
+
+
+@pytest.mark.parametrize(
+    "filled",
+    [
+        "create table if not exists raw.stage (id int); delete from raw.stage; insert into raw.stage select id from raw.shelf",
+        "drop table if exists raw.stage; create table raw.stage as select id from raw.shelf",
+        "drop table if exists raw.first; create table raw.first as select id from raw.shelf; drop table if exists raw.stage; create table raw.stage as select id from raw.first",
+    ],
+    ids=["inserted", "made", "by way of another"],
+)
+def test_what_is_read_to_fill_a_table_before_a_run(shelf: World, filled: str) -> None:
+    statements = "\n".join(f"  - {each}" for each in filled.split("; "))
+    shelf.write("dbt_project.yml", (shelf.root / "dbt_project.yml").read_text() + f"on-run-start:\n{statements}\n")
+    shelf.model("m", "select id from raw.stage").model("other", "select 1 as id").run()
+    assert shelf.run().built == set()
+    shelf.sql("insert into raw.shelf values (2)")
+    assert shelf.run().built == {"m"}
+    assert shelf.rows("select id from main.m order by 1") == [(1,), (2,)]
+    assert shelf.run().built == set()
+
+
+def test_what_is_read_of_a_model_to_fill_a_table_before_a_run_is_what_was_there(shelf: World) -> None:
+    fill = "on-run-start:\n  - create table if not exists main.a (id int)\n  - drop table if exists raw.stage\n"
+    shelf.sql("create schema if not exists main")
+    shelf.write(
+        "dbt_project.yml",
+        (shelf.root / "dbt_project.yml").read_text() + fill + "  - create table raw.stage as select id from main.a\n",
+    )
+    shelf.model("a", "select max(id) as id from raw.shelf").model("m", "select id from raw.stage")
+    shelf.run()
+    shelf.sql("insert into raw.shelf values (2)").run()
+    shelf.run()
+    assert shelf.rows("select id from main.m") == [(2,)]

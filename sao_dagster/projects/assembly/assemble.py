@@ -30,6 +30,7 @@ from sao_dagster.projects.templates.jinja import BUILDING_MACROS, BUILTINS, buil
 from sao_dagster.projects.templates.render import Render
 from sao_dagster.projects.templates.template_context import RenderSubject, RenderTrace, TemplateContext
 from sao_dagster.projects.templates.template_run import OTHER_RUNS, PINNED, TemplateRun, real_run
+from sao_dagster.sql.hooks import fillings
 from sao_dagster.sql.session import session_effects
 
 
@@ -75,12 +76,15 @@ class _Assembly:
         models = ModelAssembly(self.drafts)
         self.drafts.take(models.compile)
         self.drafts.take(models.defer)
-        undeclared = UndeclaredReads(self.drafts)
-        self.drafts.take(undeclared.find)
         on_run_start = self._operations(self.declared.on_run_start, "on-run-start")
         self.drafts.effects = tuple(
             effect for text in on_run_start for effect in session_effects(text, self.declared.dialect)
         )
+        self.drafts.fillings = tuple(
+            filling for text in on_run_start for filling in fillings(text, self.declared.dialect)
+        )
+        undeclared = UndeclaredReads(self.drafts)
+        self.drafts.take(undeclared.find)
         made = {draft.id: models.node(draft) for draft in self.drafts.in_order()}
         nodes = {name: made[name] for name in self.drafts.by_id}
         sources = {source.id: self._source(source) for source in self.declared.sources}

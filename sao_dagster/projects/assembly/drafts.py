@@ -19,6 +19,7 @@ from sao_dagster.projects.declarations import Declarations, NodeDeclaration, err
 from sao_dagster.projects.templates.render import Render
 from sao_dagster.projects.templates.template_context import RenderSubject, RenderTrace, Resolved, TemplateContext
 from sao_dagster.projects.templates.template_run import TemplateRun
+from sao_dagster.sql.hooks import Filling
 from sao_dagster.sql.session import SessionEffect, effects_on
 from sao_dagster.sql.volatile import Bare, Volatility
 
@@ -135,6 +136,7 @@ class Drafts:
         self.by_id: dict[str, Draft] = {}
         self.disabled: set[str] = set()
         self.effects: tuple[SessionEffect, ...] = ()  # what `on-run-start` leaves behind
+        self.fillings: tuple[Filling, ...] = ()  # and what it puts into tables
         self.texts: dict[str, str] = {}  # what SQL reads each node and source from; ephemerals have no relation
 
     def take(self, step: Callable[[Draft], None]) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 
@@ -11,16 +11,17 @@ from sao_dagster.core.inputs import InputKind, UndeclaredInput
 from sao_dagster.core.nodes import Materialized, is_source
 from sao_dagster.core.policy import RefreshPolicy
 from sao_dagster.core.project import Notice
-from sao_dagster.core.relations import RelationKey
+from sao_dagster.core.relations import RelationKey, folded
 from sao_dagster.errors import Location, ProjectError
 from sao_dagster.projects.assembly.drafts import Draft, Drafts
 from sao_dagster.sql.ctes import prepend_ctes
 from sao_dagster.sql.fingerprint import sql_digest
-from sao_dagster.sql.hooks import changes_rows, renames
+from sao_dagster.sql.hooks import changes_rows, is_head, renames
 from sao_dagster.sql.reads import undeclared_reads
 
 _VALUE = re.compile(r"\{\{.*?\}\}", re.DOTALL)
 _BLOCK = re.compile(r"\{%.*?%\}|\{#.*?#\}", re.DOTALL)
+_WORDS = re.compile(r"[\w$]+")
 _PLACE = '"__template__"'
 
 
@@ -137,9 +138,26 @@ class UndeclaredReads:
                 sql_digest(
                     whole, dialect, names
                 )  # which is kept: its tokens are at hand now, and not when the node is made
+        for sql in (draft.sql, draft.incremental_sql) if self.drafts.fillings else ():
+            found.update(dict.fromkeys(self._filled(sql or "")))
         if any(map(renames, draft.pre_hooks)):
             return tuple(self._renamed(each) for each in found)
         return tuple(found)
+
+    def _filled(self, sql: str) -> Iterator[UndeclaredInput]:
+        """Yield what `on-run-start` reads to fill the tables that some SQL names, also by way of others.
+
+        What it reads of a node is what was there before the run.
+        """
+        words = set(_WORDS.findall(sql.lower()))
+        pending = list(self.drafts.fillings)
+        while chosen := [each for each in pending if each.table in words]:
+            pending = [each for each in pending if each not in chosen]
+            for read in (read for each in chosen for read in each.reads):
+                words.update(read.parts[-1:])
+                node = self._node_of(read)
+                is_node = node is not None and not is_source(node)
+                yield UndeclaredInput(InputKind.UNKNOWN, f"what on-run-start has read of {node}") if is_node else read
 
     def _renamed(self, found: UndeclaredInput) -> UndeclaredInput:
         """Return an input as far as it is known where a hook has changed what names mean."""
@@ -171,7 +189,8 @@ class UndeclaredReads:
         found = undeclared_reads(";\n".join(reading), dialect, names)
         if any(map(renames, hooks)):
             found = tuple(map(self._renamed, found))
-        return tuple(each for each in found if self._node_of(each) != draft.id)
+        target = folded(draft.relation.identifier)
+        return tuple(each for each in found if self._node_of(each) != draft.id and not is_head(each, target))
 
     def _node_of(self, found: UndeclaredInput) -> str | None:
         """Return the node or source that a table is, as far as its name says."""
