@@ -139,6 +139,14 @@ class CodeVersion:
         part = settings.part(self.parts.get(SETTINGS, ""), follows_process=follows_process)
         return CodeVersion({**self.parts, SETTINGS: part}, self.scheme)
 
+    def has_changed(self, part: str, scheme: int, recorded: Mapping[str, str]) -> bool:
+        """Return whether a part is one of the `changed_parts`.
+
+        >>> [CodeVersion({"sql": "a"}).has_changed("sql", CODE_SCHEME, recorded) for recorded in ({"sql": "a"}, {"sql": "b"}, {})]
+        [False, True, False]
+        """
+        return scheme == self.scheme and part in recorded and self.parts.get(part) != recorded[part]
+
     def changed_parts(self, scheme: int, recorded: Mapping[str, str]) -> tuple[str, ...]:
         """Return the names of the parts in which what was recorded differs, sorted; `scheme` where the two cannot be compared.
 

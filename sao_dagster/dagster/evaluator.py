@@ -10,16 +10,18 @@ means that it is shown again.
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta, timezone
+from functools import cache
 
 import dagster as dg
 
 from sao_dagster.core.conditions import Condition, conditions_of
+from sao_dagster.core.decide import Decision
 from sao_dagster.core.decide_test import TestOutcome
 from sao_dagster.core.evidence import describe_names, timeless
 from sao_dagster.core.explain import explain
 from sao_dagster.core.hashing import JSON, digest
 from sao_dagster.core.plan import Plan, resolve_policy
-from sao_dagster.core.reasons import Outcome
+from sao_dagster.core.reasons import Outcome, Reason
 from sao_dagster.core.selection import Selection
 from sao_dagster.dagster.attempts import Attempts, causes_of, waiting_for_sources
 from sao_dagster.dagster.automation import as_evaluator, purge_evaluations, sensor_result, trees_of
@@ -204,8 +206,7 @@ class _Evaluator:
         told = {}
         for name in sorted(plan.decisions, key=lambda each: plan.decisions[each].outcome is not Outcome.BUILT):
             decision = plan.decisions[name]
-            facts: list[JSON] = [decision.outcome.value, decision.reason.value, timeless(decision.evidence)]
-            said = digest([*facts, *([left_out[name]] if name in left_out else [])])
+            said = _digest(decision, left_out.get(name))
             was, _, day = known.get(name, "").partition(" ")
             if was != said or day < again or (requested and decision.outcome is Outcome.BUILT):
                 told[name] = f"{said} {today}"
@@ -225,6 +226,20 @@ class _Evaluator:
             told[""] = today
         store.keep_shown(environment, scope, told)
         return shown
+
+
+def _digest(decision: Decision, waits: str | None) -> str:
+    """Return what differs where there is something else to show of a decision, or of why it waits."""
+    evidence = timeless(decision.evidence)
+    if not evidence and waits is None:
+        return _digest_of_reason(decision.outcome, decision.reason)
+    facts: list[JSON] = [decision.outcome.value, decision.reason.value, evidence]
+    return digest([*facts, *([] if waits is None else [waits])])
+
+
+@cache
+def _digest_of_reason(outcome: Outcome, reason: Reason) -> str:
+    return digest([outcome.value, reason.value, {}])
 
 
 def nothing_to_do(plan: Plan) -> str:

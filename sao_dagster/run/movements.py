@@ -24,9 +24,9 @@ def movements_of(project: Project, session: Session, catalog: Catalog, names: It
     """Return what shows of sources and nodes that they were written to; no entry where nothing does, as of undeclared inputs."""
     declared = [name for name in names if name in project.nodes or name in project.sources]
     relations = {name: relation for name in declared if (relation := project.relation(name)) is not None}
-    there = {relation for relation in relations.values() if relation.key in catalog}
+    there = [relation for relation in relations.values() if relation.key in catalog]
     tokens = session.movements(catalog, there) if there else {}
-    return {name: tokens[relation] for name, relation in relations.items() if relation in tokens}
+    return {name: tokens[relation] for name, relation in relations.items() if relation in tokens} if tokens else {}
 
 
 def movement_of(build_id: str, token: str) -> DataVersion:

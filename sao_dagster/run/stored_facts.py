@@ -28,7 +28,7 @@ def stored_facts(
     edited: dict[str, BuildRecord] = {}
     for name in selection.nodes:
         node, record = project.nodes[name], records.get(name)
-        if record is not None and isinstance(node, Model) and "sql" in node.code.changed_parts(*record.code):
+        if record is not None and isinstance(node, Model) and node.code.has_changed("sql", *record.code):
             edited[name] = record
     kept = store.sql({record.sql_id for record in edited.values()}) if edited else {}
     same = {

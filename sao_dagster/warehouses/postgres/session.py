@@ -249,7 +249,7 @@ class PostgresSession(Session):
         """Return what shows that a relation was written to or altered; of a view, that of the tables it shows."""
 
         def work(connection: Connection) -> dict[Relation, str]:
-            views = [each.key for each in relations if each.key in catalog and catalog[each.key].is_view]
+            views = {each.key for each in relations if each.key in catalog and catalog[each.key].is_view}
             shown = {key: (each.definitions, each.tables) for key, each in view_sources(connection, views).items()}
             shown |= {each.key: ((), (each.key,)) for each in relations if each.key not in views}
             tokens = movements(connection, {table for _, tables in shown.values() for table in tables})
