@@ -306,3 +306,19 @@ def test_a_test_that_is_called_like_a_model_asks_for_itself(shop: World) -> None
     shop.sql("insert into raw.orders values (7, 'fr')")
     assert shop.run().built == {"x", "y", "z", "few"}
     assert shop.rows("select id from main.few") == [(7,)]
+
+
+def test_tables_that_a_template_finds_are_inputs(shop: World) -> None:
+    shop.sql("create table raw.part_1 as select 1 as id", "create table raw.names as select 'part_1' as name")
+    shop.model(
+        "m",
+        "{% set found = run_query('select name from raw.names order by 1') %}"
+        "{% for row in found.rows %}{{ 'union all' if not loop.first }} select id from raw.{{ row[0] }} {% endfor %}",
+    ).run()
+    assert rebuilt(shop) == "reused: no_new_data"
+    shop.sql("insert into raw.part_1 values (2)")
+    assert rebuilt(shop) == "built: new_data"
+    shop.sql("create table raw.part_2 as select 3 as id", "insert into raw.names values ('part_2')")
+    assert shop.run().built == {"m"}
+    assert shop.rows("select sum(id) from main.m") == [(6,)]
+    assert rebuilt(shop) == "reused: no_new_data"

@@ -125,7 +125,8 @@ class UndeclaredReads:
         if draft.dynamic:
             text = _BLOCK.sub(" ", _VALUE.sub(_PLACE, draft.declared.sql or ""))
             named = undeclared_reads(text, dialect, {_PLACE: "template"})
-            return tuple(each for each in named if each.kind is not InputKind.UNKNOWN)
+            known = (each for each in named if each.kind is not InputKind.UNKNOWN)
+            return tuple(each for each in known if _PLACE.strip('"') not in each.parts)
         names = self.drafts.names(draft.depends_on, draft.id)
         making = [hook for hook in draft.pre_hooks if "create" in hook.lower()]
         inlined = () if draft.declared.compiled is not None else self.drafts.ephemerals(draft.depends_on, draft.id)
