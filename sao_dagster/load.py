@@ -8,11 +8,15 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from sao_dagster.dbt.installation import is_installed
+from sao_dagster.dbt.prepare import was_prepared
+from sao_dagster.dbt.read import read_with_dbt
 from sao_dagster.errors import Location, ProjectError, SaoError
 from sao_dagster.gc_pause import no_collection
 from sao_dagster.projects.cache import MADE_BY, load
-from sao_dagster.projects.dbt_folder.folder import DBT_FOLDER, open_folder
+from sao_dagster.projects.dbt_folder.folder import DBT_FOLDER, open_folder, read_folder
 from sao_dagster.projects.declarations import Format
+from sao_dagster.projects.sao_file import FILE, read_settings
 from sao_dagster.sql_project import SavedProject, SqlProject
 
 PYTHON_FILE = "sao_project.py"
@@ -77,12 +81,45 @@ def _load(root: Path, target: str | None, variables: Mapping[str, Any] | None, f
     if found is None:
         looked_for = ", ".join(each.name for each in formats)
         raise ProjectError(f"there is no {looked_for} in {root}; name the project's folder with --project-dir")
-    opened = SqlProject.of(*found.read(root, target, variables))
+    opened = (
+        _opened(root, target, variables) if found is DBT_FOLDER else SqlProject.of(*found.read(root, target, variables))
+    )
     if file.is_file():
         declare = getattr(_module(file), "declare", None)
         if declare is None:
             raise ProjectError("it has no function 'declare(project)'", location=Location(PYTHON_FILE))
         declare(opened)
+    return opened
+
+
+def _opened(root: Path, target: str | None, variables: Mapping[str, Any] | None) -> SqlProject:
+    """Return the project of a folder in dbt's layout, read and built by whom `sao.yml` says.
+
+    Raises:
+        UnsupportedError: The project needs dbt, and there is none.
+    """
+    folder = open_folder(root, target=target, variables=variables)
+    settings = read_settings(folder.root, folder.target.name)
+    executor, reader = settings.executor, settings.reader
+    if executor == "dbt" and reader == "folder":
+        raise ProjectError(
+            "reader: folder goes with executor: native; what dbt builds, dbt reads", location=Location(FILE)
+        )
+    if executor == "native" or reader == "folder":
+        by_dbt, why = reader == "manifest", "sao.yml says so"
+    elif executor == "dbt" or reader == "manifest":
+        by_dbt, why = True, "sao.yml says so"
+    else:
+        by_dbt, why = was_prepared(folder.root, folder.target.name), "it was before"
+    if not by_dbt:
+        opened = SqlProject.of(*read_folder(root, target=target, variables=variables))
+        needed = opened.needs_dbt if executor == "auto" and reader == "auto" else ()
+        if not needed or not is_installed(settings.dbt, folder.root):
+            return opened
+        why = str(needed[0])
+    declared, warehouse = read_with_dbt(root, target, variables, settings.dbt, native=executor == "native")
+    opened = SqlProject.of(declared, warehouse)
+    opened.built_by = f"{'read' if executor == 'native' else 'read and built'} by dbt: {why}"
     return opened
 
 

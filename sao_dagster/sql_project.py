@@ -18,7 +18,7 @@ from sao_dagster.projects.assembly.assembled import AssembledProject
 from sao_dagster.projects.cache import MADE_BY, save
 from sao_dagster.projects.config import checked
 from sao_dagster.projects.dbt_folder.folder import read_folder
-from sao_dagster.projects.declarations import Declarations
+from sao_dagster.projects.declarations import Declarations, NeedsDbt
 from sao_dagster.projects.policies import POLICY_RULE, PolicyRule
 from sao_dagster.projects.python_models import PythonModels, caller
 from sao_dagster.projects.sao_file import OnStateError, Settings, read_settings
@@ -64,6 +64,7 @@ class SqlProject(PythonModels):
 
     Attributes:
         settings: What is set; an argument wins over an environment variable, and that over `sao.yml`.
+        built_by: Who reads and builds it, and why, in words; None for this package itself.
 
     Raises:
         ProjectError: The folder is no project, or there is neither a folder nor a warehouse; or a setting means nothing.
@@ -111,6 +112,7 @@ class SqlProject(PythonModels):
         given: Mapping[str, Any],
     ) -> None:
         super().__init__(declared)
+        self.built_by: str | None = None
         self._policies: tuple[PolicyRule, ...] = ()
         self.warehouse = warehouse
         self.materializer = materializer
@@ -190,6 +192,13 @@ class SqlProject(PythonModels):
         changed.__dict__.pop("project", None)
         _ = changed.project  # so that a rule that selects nothing is told at once
         return changed
+
+    @property
+    def needs_dbt(self) -> tuple[NeedsDbt, ...]:
+        """What the project uses and only dbt does; nothing where dbt reads it."""
+        if self.declared.native:
+            _ = self.assembled  # where some of it shows
+        return tuple(self.declared.needs_dbt)
 
     @property
     def state_url(self) -> str:

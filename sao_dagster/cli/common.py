@@ -63,7 +63,10 @@ class Request:
         """Return the project of the folder; a `sao_project.py` in it may declare more models."""
         from sao_dagster.load import load_project
 
-        return load_project(self.project_dir, target=self.target, variables=self._variables())
+        opened = load_project(self.project_dir, target=self.target, variables=self._variables())
+        if opened.built_by is not None:
+            people().print(f"[dim]{escape(opened.built_by)}[/]")
+        return opened
 
     def _variables(self) -> Mapping[str, Any]:
         try:

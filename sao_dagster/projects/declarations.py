@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from sao_dagster.core.nodes import Column, NodeError, Source
+from sao_dagster.core.nodes import Column, Compiler, NodeError, RunTemplate, Source
 from sao_dagster.core.project import Notice
 from sao_dagster.core.relations import Relation
 from sao_dagster.errors import Location, SaoError
@@ -27,6 +27,11 @@ class CompiledDeclaration:
         incremental_sql: The query when the table is there already, where that is another one.
         pre_hooks: Statements to run before, in the same transaction; None for those of the configuration, which are templates.
         post_hooks: Statements to run after, likewise.
+        others: Query and query of an increment as they are in `OTHER_RUNS`; empty where they are the same in all runs.
+        asks_time: Whether the template asks for the time.
+        asking: What asks the warehouse again what the template asked it; None where it asked nothing.
+        in_run: For a data test, what renders it anew in each run, where it depends on the run or on the warehouse.
+        parts: Further parts of the code version, by name.
     """
 
     sql: str
@@ -34,6 +39,11 @@ class CompiledDeclaration:
     incremental_sql: str | None = None
     pre_hooks: tuple[str, ...] | None = None
     post_hooks: tuple[str, ...] | None = None
+    others: tuple[tuple[str, str | None], ...] = ()
+    asks_time: bool = False
+    asking: Compiler | None = None
+    in_run: RunTemplate | None = None
+    parts: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -135,6 +145,10 @@ class NeedsDbt:
     uses: str
     location: Location | None
 
+    def __str__(self) -> str:
+        """Return who uses what, and where."""
+        return f"{self.location}: {self.node or 'the project'} uses {self.uses}"
+
 
 @dataclass(kw_only=True)
 class Declarations:
@@ -149,6 +163,7 @@ class Declarations:
         schema: The schema of models, where nothing else is said.
         target: What templates see as `target`.
         native: Whether models are built by this package itself; else any materialization is taken as it is.
+        effects: Statements that somebody else runs before a run builds anything: what they set or make counts as with `on_run_start`.
         group_owners: Owners by group.
         errors: What is wrong with the project as a whole; what is wrong with one node is in its declaration.
         needs_dbt: What the project uses that only dbt does: what the reader found, and then what rendering showed. It does not say what
@@ -174,6 +189,7 @@ class Declarations:
     group_owners: dict[str, tuple[str, ...]] = field(default_factory=dict)
     on_run_start: tuple[str, ...] = ()
     on_run_end: tuple[str, ...] = ()
+    effects: tuple[str, ...] = ()
     notices: list[Notice] = field(default_factory=list)
     errors: list[SaoError] = field(default_factory=list)
     needs_dbt: list[NeedsDbt] = field(default_factory=list, repr=False, compare=False)

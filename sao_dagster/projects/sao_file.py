@@ -26,9 +26,29 @@ OnStateError: TypeAlias = Literal["fail", "build"]
 """Whether a run whose state cannot be reached fails, or builds everything."""
 
 
+Reader: TypeAlias = Literal["auto", "folder", "manifest"]
+"""Who reads the project: this package, or dbt."""
+Executor: TypeAlias = Literal["auto", "native", "dbt"]
+"""Who builds: this package, or dbt."""
+
+
 class Settings(Strict):
     """Settings that belong to no model."""
 
+    executor: Executor = Field(
+        default="auto",
+        description="who builds: `native` (this package itself), or `dbt`; `auto` is native for a project that uses nothing that only dbt "
+        "does, and stays with dbt once that was needed",
+    )
+    reader: Reader = Field(
+        default="auto",
+        description="who reads the project: `folder` (this package itself), or `manifest` (dbt); `auto` is that of the executor",
+    )
+    dbt: str | None = Field(
+        default=None,
+        description="where dbt is: a Python that has it, the program `dbt`, or the folder of its virtual environment; relative paths start at "
+        "the project's folder. Else it is looked for in the environment of this package, and on the path",
+    )
     state_url: str | None = Field(
         default=None,
         description="where the shared state is, as an SQLAlchemy URL; a relative path of SQLite starts at the project's folder",

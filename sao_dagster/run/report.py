@@ -11,16 +11,18 @@ from sao_dagster.core.data_version import DataVersion
 from sao_dagster.core.decide import Decision
 from sao_dagster.core.decide_test import TestDecision, TestOutcome
 from sao_dagster.core.evidence import as_json
+from sao_dagster.core.explain import explain, explain_test
 from sao_dagster.core.hashing import JSON
 from sao_dagster.core.nodes import DataTest
 from sao_dagster.core.plan import Plan
 from sao_dagster.core.project import Project
-from sao_dagster.core.reasons import Mode, Outcome
+from sao_dagster.core.reasons import Mode, Outcome, Reason
 from sao_dagster.core.records import BuildRecord
 from sao_dagster.core.selection import Selection
 from sao_dagster.run.events import ModelResult, TestResult
 from sao_dagster.run.observe import Observation
 from sao_dagster.state.protocol import DecisionRecord, HistoryStore, RunRecord
+from sao_dagster.warehouses.protocol import NodeOutcome
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -229,3 +231,22 @@ def record_run(store: HistoryStore, result: RunResult) -> None:
             for each in result.tests
         ],
     )
+
+
+def outcomes(models: Iterable[ModelResult], tests: Iterable[TestResult]) -> list[NodeOutcome]:
+    """Return what became of all that was not built, for whoever builds."""
+    found = [
+        NodeOutcome(name=each.name, status=_STATUS[each.decision.outcome], message=explain(each.decision))
+        for each in models
+        if each.decision.outcome in _STATUS and each.decision.reason is not Reason.BUILD_ERROR
+    ]
+    for test in tests:
+        status = "skipped" if test.verdict is None else test.verdict.value
+        said = test.error or explain_test(test.decision)
+        found.append(
+            NodeOutcome(name=test.test.name, status=status, message=said, failures=test.failures, seconds=test.seconds)
+        )
+    return found
+
+
+_STATUS = {Outcome.REUSED: "reused", Outcome.SKIPPED: "skipped", Outcome.FAILED: "error"}

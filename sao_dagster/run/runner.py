@@ -28,7 +28,7 @@ from sao_dagster.run.materialize import NodeBuilds
 from sao_dagster.run.observe import Observation, observe
 from sao_dagster.run.project_hooks import ProjectHooks
 from sao_dagster.run.prove import Prover
-from sao_dagster.run.report import RunResult, broken_sources, record_run
+from sao_dagster.run.report import RunResult, broken_sources, outcomes, record_run
 from sao_dagster.run.run import Run
 from sao_dagster.run.run_facts import RunFacts
 from sao_dagster.run.schedule import steps_of
@@ -158,12 +158,17 @@ class Runner(RunSettings):
                 mode, store, seen = Mode.WITHOUT_STATE, None, Observation(facts=Facts())
                 plan = make_plan(self.project, selection, seen.facts, self.clock(), mode)
             hooks = ProjectHooks(self.project, session, run_id, utc_now())
+            again = False
             if plan.to_build:  # before anything else: if they fail, nothing is tested or recorded either
                 hooks.start()
-                if store is not None and self.project.on_run_start:
-                    # what they have prepared, functions too, is what is going to be read
-                    runner = self._opened(selection, session, store)
-                    plan, seen = runner._plan(selection, mode, session, store)
+                again = bool(self.project.on_run_start)
+            if plan.to_build or any(self.project.tests[name].template is not None for name in plan.to_test):
+                names = (*selection.nodes, *selection.tests)
+                again = session.begin_builds(names, full_refresh=mode is Mode.FULL_REFRESH) or again
+                yield from _drain(messages)
+            if again and store is not None:  # what was prepared, functions too, is what is going to be read
+                runner = self._opened(selection, session, store)
+                plan, seen = runner._plan(selection, mode, session, store)
             deciding = time.perf_counter() - opened
             started_at = runner.clock() - timedelta(seconds=time.perf_counter() - started)
             yield Planned(plan, seen)
@@ -193,6 +198,8 @@ class Runner(RunSettings):
                     yield check
                 yield from run.events(steps_of(runner.project, selection), self.threads or self.warehouse.threads)
                 run.builds.finish(anything_done=bool(run.models))
+                session.end_builds(outcomes(run.models.values(), run.tests.values()))
+                yield from _drain(messages)
             finally:  # also of a run that was stopped: what it did is worth knowing
                 if store is not None:
                     record_run(store, result())

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from enum import Enum
@@ -120,6 +120,25 @@ class Built:
     dropped: tuple[RelationKey, ...] = ()
 
 
+@dataclass(frozen=True, kw_only=True)
+class NodeOutcome:
+    """What became of a node or a data test in a run, for whoever builds.
+
+    Attributes:
+        name: Its name in the project.
+        status: `reused`, `skipped` or `error`; of a data test its verdict, whether it was asked, reused or proven, or `skipped`.
+        message: Why, in words.
+        failures: Of a data test, how many failing rows there are.
+        seconds: How long it took.
+    """
+
+    name: str
+    status: str
+    message: str
+    failures: int | None = None
+    seconds: float = 0.0
+
+
 class Materializer(Protocol):
     """Who builds: this package itself (`NativeMaterializer`), or another program."""
 
@@ -217,6 +236,19 @@ class Session(Protocol):
     def materializer(self) -> Materializer:
         """Return what builds natively in this session."""
         raise UnsupportedError("nothing is built natively in this warehouse; give the runner a materializer of its own")
+
+    def begin_builds(self, names: Collection[str], *, full_refresh: bool) -> bool:
+        """Make ready to build, once in a run and before its first build; return whether all that is known is to be looked up again.
+
+        Args:
+            names: The nodes and data tests of the run.
+            full_refresh: Whether incremental models are built from the start.
+        """
+        return False
+
+    def end_builds(self, outcomes: Sequence[NodeOutcome]) -> None:
+        """End what `begin_builds` began, given what became of all that was not built here."""
+        return
 
     def database_id(self) -> str | None:
         """Return what the database itself says that tells it from all others, wherever it is and whoever asks; None if it has nothing."""

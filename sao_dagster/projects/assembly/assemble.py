@@ -78,7 +78,9 @@ class _Assembly:
         self.drafts.take(models.defer)
         on_run_start = self._operations(self.declared.on_run_start, "on-run-start")
         self.drafts.effects = tuple(
-            effect for text in on_run_start for effect in session_effects(text, self.declared.dialect)
+            effect
+            for text in (*on_run_start, *self.declared.effects)
+            for effect in session_effects(text, self.declared.dialect)
         )
         self.drafts.fillings = tuple(
             filling for text in on_run_start for filling in fillings(text, self.declared.dialect)

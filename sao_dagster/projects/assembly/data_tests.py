@@ -11,7 +11,18 @@ from typing import Any
 from sao_dagster.core.data_version import DataVersion
 from sao_dagster.core.hashing import digest
 from sao_dagster.core.inputs import UndeclaredInput
-from sao_dagster.core.nodes import CODE_SCHEME, Answers, Asking, DataTest, Materialized, NodeError, Source, is_source
+from sao_dagster.core.nodes import (
+    CODE_SCHEME,
+    Answers,
+    Asking,
+    AskingTemplate,
+    DataTest,
+    Materialized,
+    NodeError,
+    RunTemplate,
+    Source,
+    is_source,
+)
 from sao_dagster.core.policy import Expiry, Volatile
 from sao_dagster.core.project import unknown
 from sao_dagster.core.proofs import Assertion
@@ -119,6 +130,7 @@ class TestAssembly:
         compiled = declared.compiled
         is_generic = declared.kind != "singular"
         template: TestTemplate | None = None
+        in_run: RunTemplate | None = None
         variants: list[tuple[str, Expiry]] = []
         trace = RenderTrace()
         if compiled is not None:
@@ -135,11 +147,11 @@ class TestAssembly:
         reads = tuple(dict.fromkeys((*([declared.tested] if declared.tested else []), *found)))
         dialect = self.drafts.declared.dialect
         ephemerals = () if template is None else self.drafts.ephemerals(reads, name)
-        asks: TestTemplate | None = None
+        asks: AskingTemplate | None = None
         others: tuple[UndeclaredInput, ...] = ()
         if template is not None and (trace.needs_connection or any(each.dynamic for each in ephemerals)):
             # its SQL is known in a run
-            asks = template = replace(
+            asks = in_run = replace(
                 template, ctes=self.drafts.template_ctes(ephemerals), names=self.drafts.names(reads)
             )
             sql, code = declared.sql, self._template_digest(declared, config, trace, ephemerals)
@@ -149,13 +161,14 @@ class TestAssembly:
         else:
             sql = _finished(sql, self.drafts.ctes(ephemerals), config.limit, dialect)
             if template is not None and (trace.needs_run or any(each.others for each in ephemerals)):
-                template = replace(template, ctes=self.drafts.template_ctes(ephemerals))
+                in_run = template = replace(template, ctes=self.drafts.template_ctes(ephemerals))
                 variants = [
                     (template.sql(run, self.drafts.ctes(ephemerals, n)), expiry)
                     for n, (run, expiry) in enumerate(OTHER_RUNS)
                 ]
-            else:
-                template = None
+            elif compiled is not None:
+                in_run, asks = compiled.in_run, compiled.asking
+                variants = [(full, expiry) for (full, _), (_, expiry) in zip(compiled.others, OTHER_RUNS, strict=False)]
             names = self.drafts.names(reads)
             read = (*undeclared_reads(sql, dialect, names), *self._read_by_conditions(config))
             named, others = self.undeclared.divide(name, declared.location, dict.fromkeys(read))
@@ -165,12 +178,20 @@ class TestAssembly:
                 return f"select {config.fail_calc} as failures from ({embeddable(query)}\n) as dbt_internal_test"
 
             below = self.drafts.bare_below(reads)
-            volatile = volatility(
-                failures(sql), dialect, below, [(failures(other), expiry) for other, expiry in variants]
+            volatile = (
+                Volatility()
+                if not sql
+                else volatility(
+                    failures(sql), dialect, below, [(failures(other), expiry) for other, expiry in variants]
+                )
             )
-            if trace.asks_time and all(other == sql for other, _ in variants):
+            asks_time = trace.asks_time if compiled is None else compiled.asks_time
+            if asks_time and all(other == sql for other, _ in variants):
                 volatile += Volatility(Expiry.HOUR)  # it may differ at other times than these
-            code = sql_digest(sql, dialect, names)
+            if compiled is None or asks is None:
+                code = sql_digest(sql, dialect, names)
+            else:
+                code = digest(["template", declared.sql, sorted(compiled.parts.items())])
         if (conditions := _conditions(config)) is not None:
             volatile += Volatility(volatility(conditions, dialect).expiry)
         stored, engine = None, self.drafts.context.engine
@@ -188,7 +209,7 @@ class TestAssembly:
             tested=declared.tested or max(reads, key=lambda read: self.position.get(read, -1), default=name),
             column=declared.column,
             sql=sql,
-            template=template,
+            template=in_run,
             asks=asks,
             reads=reads,
             version=digest([CODE_SCHEME, *counted]),

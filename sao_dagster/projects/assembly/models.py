@@ -19,6 +19,7 @@ from sao_dagster.core.nodes import (
     Asking,
     CodeVersion,
     CompiledSql,
+    Compiler,
     Materialized,
     Model,
     Node,
@@ -67,6 +68,9 @@ class ModelAssembly:
             self._take(draft, hooks.trace)
         if compiled is not None:
             draft.sql, draft.incremental_sql = compiled.sql, compiled.incremental_sql
+            draft.others, draft.by_time = compiled.others, compiled.asks_time
+            draft.dynamic = compiled.asking is not None
+            draft.in_run = draft.in_run or draft.dynamic or bool(draft.others)
         elif sql is not None:
             try:
                 self._render(draft, sql)
@@ -157,10 +161,11 @@ class ModelAssembly:
         declaration, config = draft.declared, draft.config
         common = self._common(draft)
         common["policy"] = draft.policy
+        more = declaration.compiled.parts if declaration.compiled is not None else {}
         if declaration.csv is not None:
             return Seed(
                 **common,
-                code=self._code(draft, {"sql": declaration.csv_digest}, (*draft.pre_hooks, *draft.post_hooks)),
+                code=self._code(draft, {"sql": declaration.csv_digest, **more}, (*draft.pre_hooks, *draft.post_hooks)),
                 follows_process=bool(config.column_types),
                 path=declaration.csv,
                 compiler=TemplateCompiler(
@@ -179,7 +184,7 @@ class ModelAssembly:
                 pre_hooks=draft.pre_hooks,
                 post_hooks=draft.post_hooks,
             )
-        if draft.materialized is Materialized.INCREMENTAL:
+        if draft.materialized is Materialized.INCREMENTAL and self.drafts.declared.native:
             common["incremental_strategy"] = config.strategy()
         ephemerals = self._ephemerals(draft)
         compiled = self._inline(draft, ephemerals)
@@ -195,6 +200,7 @@ class ModelAssembly:
                 if ephemerals
                 else self.drafts.macros_digest(templates_of(draft), draft.trace),
             }
+            compiled = replace(compiled, sql="", incremental_sql=None)  # it is that as long as the answers are
         else:
             sql_parts = [sql_digest(compiled.sql, self.drafts.declared.dialect, compiled.names)]
             if compiled.incremental_sql is not None:
@@ -207,6 +213,7 @@ class ModelAssembly:
                 templates.append(self.drafts.macros_digest(templates_of(draft), draft.trace))
             if templates:
                 parts["macros"] = digest(templates)
+        parts |= more
         draft.bare = _bare(draft, found)
         statements = None  # where it is rendered in each run, or is no SQL, nobody knows what it depends on
         if declaration.language == "sql" and not draft.dynamic:
@@ -232,8 +239,10 @@ class ModelAssembly:
             full_refresh=config.full_refresh,
         )  # fmt: skip
 
-    def _compiler(self, draft: Draft, ephemerals: tuple[Draft, ...]) -> TemplateCompiler | None:
+    def _compiler(self, draft: Draft, ephemerals: tuple[Draft, ...]) -> Compiler | None:
         """Return what renders a model in each run; None where it is the same in all."""
+        if draft.declared.compiled is not None and draft.declared.compiled.asking is not None:
+            return draft.declared.compiled.asking
         if not draft.in_run and not any(each.others for each in ephemerals):
             return None
         return TemplateCompiler(
@@ -259,8 +268,9 @@ class ModelAssembly:
         """Return what is volatile in all that may run when a model is built, but for its hooks."""
         dialect, below = self.drafts.declared.dialect, self.drafts.bare_below(draft.depends_on)
         by_config = Volatility(draft.config_expiry)
-        if draft.declared.language != "sql" or draft.dynamic:  # which columns it reads is not known
-            text = draft.declared.sql or "" if draft.dynamic else ""
+        is_unknown = draft.dynamic and not draft.sql
+        if draft.declared.language != "sql" or is_unknown:  # which columns it reads is not known
+            text = draft.declared.sql or "" if is_unknown else ""
             return volatility(text, dialect) + self.drafts.volatility_below(draft.depends_on) + by_config
         found = by_config
         for sql, incremental in ((compiled.sql, False), (compiled.incremental_sql, True)):

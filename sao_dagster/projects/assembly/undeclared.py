@@ -122,7 +122,7 @@ class UndeclaredReads:
         dialect = self.drafts.declared.dialect
         if draft.declared.language != "sql" or (draft.declared.sql is None and draft.declared.compiled is None):
             return ()
-        if draft.dynamic:
+        if draft.dynamic and not draft.sql:
             text = _BLOCK.sub(" ", _VALUE.sub(_PLACE, draft.declared.sql or ""))
             named = undeclared_reads(text, dialect, {_PLACE: "template"})
             known = (each for each in named if each.kind is not InputKind.UNKNOWN)

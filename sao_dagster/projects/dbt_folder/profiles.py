@@ -45,7 +45,7 @@ def load_profile(root: Path, profile: str, target: str | None, variables: Mappin
     Raises:
         ProjectError: There is no such profile or target, or it is not understood.
     """
-    file = _find(root)
+    file = find_profiles(root)
     shown = str(file.relative_to(root)) if file.is_relative_to(root) else str(file)
     values = load_yaml(file, shown).values or {}
     where = Location(shown)
@@ -65,7 +65,12 @@ def load_profile(root: Path, profile: str, target: str | None, variables: Mappin
     return Target(name, found.warehouse(name, root), errors)
 
 
-def _find(root: Path) -> Path:
+def find_profiles(root: Path) -> Path:
+    """Return the file `profiles.yml` that is used for a project.
+
+    Raises:
+        ProjectError: There is none.
+    """
     folders = [root]
     if os.environ.get("DBT_PROFILES_DIR"):
         folders.append(Path(os.environ["DBT_PROFILES_DIR"]))

@@ -104,6 +104,10 @@ class DuckDBWarehouse:
         finally:
             connection.close()
 
+    def session_over(self, connection: duckdb.DuckDBPyConnection) -> DuckDBSession:
+        """Return a session over a connection that somebody else has opened to the file, and that nobody else can write to for as long."""
+        return self._session(connection, files=self._files())
+
     def _session(self, connection: duckdb.DuckDBPyConnection, files: tuple[Path, ...] | None) -> DuckDBSession:
         """Return a session whose cursors, which are connections of their own, have all that was set."""
         given = {**self.config_options, **self.settings}

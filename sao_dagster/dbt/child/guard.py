@@ -1,0 +1,40 @@
+"""Whether the private names of dbt that are used here are what they were in the versions that were tried."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Iterator
+from typing import Any
+
+
+def unexpected() -> list[str]:
+    """Return what of dbt is not as expected, in words; nothing where all is."""
+    import dbt.compilation
+    import dbt.task.build
+    from dbt.contracts.results import RunResult
+
+    task = dbt.task.build.BuildTask
+    expected: list[tuple[Any, str, tuple[str, ...]]] = [
+        (task, "run", ("self",)),
+        (task, "_runtime_initialize", ("self",)),
+        (task, "before_run", ("self", "adapter", "selected_uids")),
+        (task, "execute_nodes", ("self",)),
+        (task, "get_runner", ("self", "node")),
+        (task, "call_runner", ("self", "runner")),
+        (task, "_handle_result", ("self", "result")),
+        (task, "get_result", ("self", "results", "elapsed_time", "generated_at")),
+        (dbt.compilation.Compiler, "compile_node", ("self", "node", "manifest", "extra_context", "write")),
+        (RunResult, "from_node", ("node", "status", "message")),
+    ]
+    return [text for owner, name, parameters in expected for text in _differences(owner, name, parameters)]
+
+
+def _differences(owner: Any, name: str, parameters: tuple[str, ...]) -> Iterator[str]:
+    """Yield what is not as expected of a method: it is there, and takes these parameters first."""
+    found = getattr(owner, name, None)
+    if found is None:
+        yield f"{owner.__name__}.{name} is not there"
+        return
+    there = tuple(inspect.signature(found).parameters)
+    if there[: len(parameters)] != parameters:
+        yield f"{owner.__name__}.{name} takes {there}"

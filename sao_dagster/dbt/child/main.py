@@ -1,0 +1,47 @@
+"""Where the process begins: it connects to whoever started it, hears what to invoke, and says how that ended."""
+
+from __future__ import annotations
+
+import os
+import sys
+from multiprocessing.connection import Client
+
+from .wire import Wire
+
+
+def main() -> None:
+    """Serve one invocation of dbt."""
+    address, key = sys.argv[1], bytes.fromhex(os.environ.pop("SAO_DBT_KEY"))
+    wire = Wire(Client(address, authkey=key))
+    _, _, request = wire.receive()
+    try:
+        wire.tell("ended", _invoked(wire, request["arguments"]))
+    except BaseException as error:
+        wire.tell("ended", {"success": False, "error": f"{type(error).__name__}: {error}"})
+        raise
+
+
+def _invoked(wire: Wire, arguments: list[str]) -> dict[str, object]:
+    """Invoke dbt; return whether that went well, and else why not."""
+    import dbt.task.build as build_module
+    from dbt.cli.main import dbtRunner
+
+    from . import guard
+    from .serving import serving_task
+
+    found = guard.unexpected()
+    if found:
+        return {"success": False, "error": "", "unexpected": found}
+
+    def heard(event: object) -> None:
+        info = getattr(event, "info", None)
+        if info is not None and info.level in ("warn", "error"):
+            wire.tell("message", {"level": str(info.level), "text": str(info.msg), "name": str(info.name)})
+
+    base = build_module.BuildTask
+    build_module.BuildTask = serving_task(wire)
+    try:
+        result = dbtRunner(callbacks=[heard]).invoke(arguments)
+    finally:
+        build_module.BuildTask = base
+    return {"success": result.success, "error": "" if result.exception is None else str(result.exception)}

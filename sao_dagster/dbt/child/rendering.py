@@ -1,0 +1,269 @@
+"""Rendering all SQL of a project as fingerprints want it: with the run's values pinned, both ways of an incremental model, and what was asked."""
+
+from __future__ import annotations
+
+import datetime as dt
+import threading
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
+
+PURE = {"quote", "quote_as_configured", "dispatch", "type", "get_column_schema_from_query_type", "quote_seed_column"}
+"""Methods of adapters that templates call and that ask nothing."""
+
+
+class Renderer:
+    """Renders the nodes of a manifest; a copy of it, since dbt keeps in a node what it has compiled.
+
+    Args:
+        config: dbt's runtime configuration.
+        manifest: The manifest.
+        adapter: The adapter.
+        runs: The runs to render for, each a time and an id: the first one is that of fingerprints.
+    """
+
+    def __init__(self, config: Any, manifest: Any, adapter: Any, runs: list[tuple[dt.datetime, str]]) -> None:
+        from dbt.compilation import Compiler
+
+        self.config, self.adapter, self.runs = config, adapter, runs
+        self.original = manifest
+        self.manifest = object.__new__(type(manifest))  # its own `deepcopy` fails where something is disabled twice
+        self.manifest.__dict__.update(manifest.__dict__)
+        self.manifest.nodes = dict(manifest.nodes)
+        self._forget_ephemerals()
+        self.compiler = Compiler(config)
+        self.asked = Asked()
+        self._lock = threading.Lock()
+        self._rendered: dict[str, dict[str, Any]] = {}
+        self._clock = False  # whether the template asked for the time, or for what else differs between runs
+
+    def rendered(self, unique_id: str) -> dict[str, Any]:
+        """Return what a model, snapshot or data test is in SQL.
+
+        Returns:
+            `sql`; `incremental_sql` of an incremental model; `others`, pairs of both for the other runs, where the template asked for
+            something of the run; whether it `asks_time`; `asked`, what it and the ephemerals in it asked the warehouse. Where it cannot
+            be rendered: the `error`, and what was `asked` before.
+        """
+        if unique_id not in self._rendered:
+            self._rendered[unique_id] = self._new(unique_id)
+        return self._rendered[unique_id]
+
+    def _new(self, unique_id: str) -> dict[str, Any]:
+        node = self.manifest.nodes[unique_id]
+        below = [self.rendered(each) for each in node.depends_on.nodes if self._is_ephemeral(each)]
+        self._clock = any(each.get("asks_time") for each in below)
+        asked = [question for each in below for question in each["asked"]]
+        found: dict[str, Any] = {"asked": asked, "others": []}
+        try:
+            with self.asked.noting(asked):
+                first = self._in_run(node, self.runs[0])
+            found.update(sql=first[0], incremental_sql=first[1], asks_time=self._clock)
+            if self._clock:
+                for run in self.runs[1:]:
+                    self._forget_ephemerals()
+                    found["others"].append(self._in_run(node, run))
+                self._forget_ephemerals()
+        except Exception as error:  # noqa: BLE001 - templates may raise anything; it is this node that has the error
+            return {"error": str(error), "asked": asked}
+        if all(each == first for each in found["others"]):
+            found["others"] = []
+        return found
+
+    def again(self, unique_id: str) -> dict[str, Any]:
+        """Return the same once more, rendered anew; the manifest may have been built since."""
+        with self._lock:
+            self._rendered.clear()
+            self._forget_ephemerals()
+            return self.rendered(unique_id)
+
+    def _in_run(self, node: Any, run: tuple[dt.datetime, str]) -> tuple[str, str | None]:
+        """Return the SQL in a run, and that of an increment; none where there is none."""
+        texts: list[str] = []
+        is_incremental = str(node.config.materialized) == "incremental"
+        for incremental in (False, True) if is_incremental else (False,):
+            fresh = type(node).from_dict(node.to_dict())
+            done = self.compiler.compile_node(fresh, self.manifest, self._context(run, incremental), write=False)
+            texts.append(done.compiled_code or "")
+        return texts[0], texts[1] if is_incremental else None
+
+    def _context(self, run: tuple[dt.datetime, str], incremental: bool) -> dict[str, Any]:
+        from dbt.context.base import get_context_modules
+
+        def noted() -> None:
+            self._clock = True
+
+        modules = get_context_modules()
+        clock = _clock(run[0], noted)
+        modules["datetime"] = {**modules["datetime"], "datetime": clock, "date": _calendar(run[0], noted)}
+        return {
+            "run_started_at": _watched_time(run[0], noted),
+            "invocation_id": _watched_text(run[1], noted),
+            "thread_id": _watched_text(run[1], noted),
+            "modules": modules,
+            "is_incremental": lambda: incremental,
+        }
+
+    def _is_ephemeral(self, unique_id: str) -> bool:
+        node = self.manifest.nodes.get(unique_id)
+        return node is not None and node.is_ephemeral_model
+
+    def _forget_ephemerals(self) -> None:
+        """Let ephemerals be compiled anew: dbt keeps the text of the run that compiled them first."""
+        for name, node in list(self.manifest.nodes.items()):
+            if node.is_ephemeral_model:
+                self.manifest.nodes[name] = type(node).from_dict(self.original.nodes[name].to_dict())
+
+
+class Asked:
+    """Notes what templates ask of the warehouse through the adapter."""
+
+    def __init__(self) -> None:
+        self._state = threading.local()
+
+        from dbt.context.providers import RuntimeDatabaseWrapper
+
+        original = RuntimeDatabaseWrapper.__getattr__
+
+        def noted(wrapper: Any, name: str) -> Any:
+            value, found = original(wrapper, name), getattr(self._state, "found", None)
+            return (
+                self._noted(name, value, found) if found is not None and callable(value) and name not in PURE else value
+            )
+
+        RuntimeDatabaseWrapper.__getattr__ = noted
+
+    @contextmanager
+    def noting(self, found: list[tuple[str, Any]]) -> Iterator[None]:
+        """Note what is asked meanwhile in this thread, in order; each the kind of the question and what it was about."""
+        self._state.found = found
+        try:
+            yield
+        finally:
+            self._state.found = None
+
+    def _noted(self, name: str, method: Callable[..., Any], found: list[tuple[str, Any]]) -> Callable[..., Any]:
+        def asking(*args: Any, **kwargs: Any) -> Any:
+            depth = getattr(self._state, "depth", 0)
+            if depth == 0:  # what a method asks on its way is a part of its answer
+                found.append(_question(name, args, kwargs))
+            self._state.depth = depth + 1
+            try:
+                return method(*args, **kwargs)
+            finally:
+                self._state.depth = depth
+
+        return asking
+
+
+def _question(name: str, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> tuple[str, Any]:
+    """Return a question as it can be asked again: a query, the columns of a relation, what a relation is; else its name."""
+    if name == "execute":
+        return "query", str(args[0] if args else kwargs.get("sql"))
+    if name == "get_columns_in_relation":
+        relation: Any = args[0] if args else kwargs.get("relation")
+        return "columns", _place(relation.database, relation.schema, relation.identifier)
+    if name == "get_relation":
+        named = dict(zip(("database", "schema", "identifier"), args))  # noqa: B905 - dbt 1.8 runs on Python 3.9
+        named.update(kwargs)
+        return "relation", _place(named.get("database"), named.get("schema"), named.get("identifier"))
+    return "other", name
+
+
+def _place(*parts: Any) -> tuple[str | None, ...]:
+    return tuple(None if part is None else str(part) for part in parts)
+
+
+def _clock(at: dt.datetime, noted: Callable[[], None]) -> type:
+    """Return a class of times whose clock stands still, and which tells when it is looked at."""
+
+    class Clock(dt.datetime):
+        @classmethod
+        def now(cls, tz: dt.tzinfo | None = None) -> dt.datetime:  # type: ignore[override]
+            noted()
+            return at.astimezone(tz) if tz is not None else at.replace(tzinfo=None)
+
+        @classmethod
+        def utcnow(cls) -> dt.datetime:  # type: ignore[override]
+            noted()
+            return at.replace(tzinfo=None)
+
+        @classmethod
+        def today(cls) -> dt.datetime:  # type: ignore[override]
+            noted()
+            return at.replace(tzinfo=None)
+
+    return Clock
+
+
+def _calendar(at: dt.datetime, noted: Callable[[], None]) -> type:
+    """Return a class of dates whose clock stands still."""
+
+    class Calendar(dt.date):
+        @classmethod
+        def today(cls) -> dt.date:  # type: ignore[override]
+            noted()
+            return at.date()
+
+    return Calendar
+
+
+def _watched_time(at: dt.datetime, noted: Callable[[], None]) -> dt.datetime:
+    """Return a time that tells when somebody makes anything of it."""
+
+    class Watched(dt.datetime):
+        def __getattribute__(self, name: str) -> Any:
+            noted()
+            return super().__getattribute__(name)
+
+    for name in (
+        "__str__",
+        "__repr__",
+        "__format__",
+        "__hash__",
+        "__eq__",
+        "__ne__",
+        "__lt__",
+        "__le__",
+        "__gt__",
+        "__ge__",
+        "__add__",
+        "__radd__",
+        "__sub__",
+        "__rsub__",
+    ):
+        setattr(Watched, name, _telling(getattr(dt.datetime, name), noted))
+    return Watched(at.year, at.month, at.day, at.hour, at.minute, at.second, at.microsecond, at.tzinfo)
+
+
+def _watched_text(text: str, noted: Callable[[], None]) -> str:
+    """Return a text that tells when somebody makes anything of it."""
+
+    class Watched(str):  # noqa: SLOT000 - it watches all attributes
+        def __getattribute__(self, name: str) -> Any:
+            noted()
+            return super().__getattribute__(name)
+
+    for name in (
+        "__str__",
+        "__repr__",
+        "__format__",
+        "__hash__",
+        "__eq__",
+        "__ne__",
+        "__add__",
+        "__mod__",
+        "__getitem__",
+        "__iter__",
+        "__contains__",
+    ):
+        setattr(Watched, name, _telling(getattr(str, name), noted))
+    return Watched(text)
+
+
+def _telling(method: Callable[..., Any], noted: Callable[[], None]) -> Callable[..., Any]:
+    def telling(*args: Any) -> Any:
+        noted()
+        return method(*args)
+
+    return telling

@@ -1,0 +1,264 @@
+"""One `dbt build` in this process, in which whoever started it says what is built, node by node.
+
+dbt does all that it does in any `dbt build`: it parses, makes schemas, runs hooks, builds nodes, and writes its artifacts. Only its order of
+nodes is not used: `execute_nodes` takes requests instead, each in a thread of its own.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import json
+import threading
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import dbt.task.build as build_module
+from dbt.adapters.factory import get_adapter
+from dbt.contracts.results import RunResult, RunStatus, TestStatus
+from dbt_common.context import get_invocation_context
+from dbt_common.events.contextvars import task_contextvars
+
+from .cursors import Cursors
+from .rendering import Renderer
+from .wire import Wire
+
+REUSED = getattr(RunStatus, "Reused", None) or getattr(RunStatus, "NoOp", None) or RunStatus.Success
+IDLE_SECONDS = 60.0  # for which a process that has read the project waits for more
+AT_ONCE = 64  # requests that are answered at once; whoever asks limits those that build
+
+
+def serving_task(wire: Wire) -> type:
+    """Return a task that takes the place of `BuildTask` for one invocation."""
+
+    class ServingTask(build_module.BuildTask):
+        def run(self) -> Any:
+            """Answer what is asked of the project, and go on with the build when that is asked for."""
+            with task_contextvars(project_root=self.config.project_root):
+                self._runtime_initialize()
+            wire.tell("parsed", None)
+            preparing = Preparing(self)
+            while True:
+                if not wire.wait(IDLE_SECONDS):
+                    return self.get_result([], 0.0, _now())
+                number, name, arguments = wire.receive()
+                if name == "begin":
+                    preparing.release()
+                    self._only, self._begins = frozenset(arguments["nodes"]), number
+                    return super().run()
+                if name == "stop":
+                    preparing.release()
+                    wire.answer(number, None)
+                    return self.get_result([], 0.0, _now())
+                try:
+                    wire.answer(number, preparing.answer(name, arguments))
+                except Exception as error:  # noqa: BLE001 - it is told to whoever asked
+                    wire.refuse(number, error)
+
+        def _runtime_initialize(self) -> None:
+            if self.job_queue is None:
+                super()._runtime_initialize()
+            only = getattr(self, "_only", None)
+            if only is not None:
+                self._flattened_nodes = [node for node in _flattened(self) if node.unique_id in only]
+                self.num_nodes = len(_flattened(self))
+
+        def before_run(self, adapter: Any, selected_uids: Any) -> Any:
+            try:
+                self._before = super().before_run(adapter, selected_uids)
+            except BaseException as error:
+                wire.refuse(self._begins, error)
+                raise
+            return RunStatus.Success  # so that `execute_nodes` is asked, and can say why nothing is built
+
+        def execute_nodes(self) -> Any:
+            if self._before != RunStatus.Success:
+                failed = [each for each in self.node_results if each.status == RunStatus.Error]
+                wire.refuse(
+                    self._begins, RuntimeError("; ".join(str(each.message) for each in failed) or "on-run-start failed")
+                )
+                return self.node_results
+            return Building(self, wire).take(self._begins)
+
+    ServingTask.__name__ = ServingTask.__qualname__ = "BuildTask"
+    return ServingTask
+
+
+class Building:
+    """The nodes of one build, as they are asked for."""
+
+    def __init__(self, task: Any, wire: Wire) -> None:
+        self.task, self.wire = task, wire
+        self.adapter = get_adapter(task.config)
+        self.cursors = Cursors(self.adapter)
+        self._lock = threading.Lock()
+        self._pool: Any = None
+        self._renderer: Any = None
+        self._requests: dict[str, Callable[..., Any]] = {
+            "build": self._build,
+            "compile": self._compile,
+            "again": self._again,
+            "cursor": self.cursors.answer,
+        }
+
+    def take(self, begins: int) -> Any:
+        """Answer requests until the end is asked for; return dbt's results."""
+        context = get_invocation_context()
+
+        def initialize() -> None:
+            self.task._pool_thread_initializer(context)
+
+        self.wire.answer(begins, {"has_hooks": self._has_hooks()})
+        with ThreadPoolExecutor(AT_ONCE, initializer=initialize) as pool:
+            while True:
+                number, name, arguments = self.wire.receive()
+                if name == "finish":
+                    break
+                if name == "interrupt":  # at once, and not behind those that it is to stop
+                    self._interrupt()
+                    self.wire.answer(number, None)
+                else:
+                    pool.submit(self._answer, number, name, arguments)
+        self.cursors.close()
+        for each in arguments["results"]:
+            self.task.node_results.append(self._told(**each))
+        self.wire.answer(number, None)
+        return self.task.node_results
+
+    def _answer(self, number: int, name: str, arguments: dict[str, Any]) -> None:
+        try:
+            value = self._requests[name](**arguments)
+        except BaseException as error:  # noqa: BLE001 - it is told to whoever asked
+            self.wire.refuse(number, error)
+        else:
+            self.wire.answer(number, value)
+
+    def _build(self, node: str) -> dict[str, Any]:
+        """Build a node as dbt does, after its unit tests."""
+        found = self.task.manifest.nodes[node]
+        for each in self.task.model_to_unit_test_map.get(node, ()):
+            result = self._call(self.task.manifest.unit_tests[each])
+            if result.status != TestStatus.Pass:
+                with self._lock:
+                    self.task.node_results.append(RunResult.from_node(found, RunStatus.Skipped, f"{each} failed"))
+                return {"status": "error", "message": f"the unit test {each} failed: {result.message}"}
+        result = self._call(found)
+        response = {
+            key: value for key, value in (result.adapter_response or {}).items() if isinstance(value, (int, str))
+        }
+        return {
+            "status": str(result.status),
+            "message": result.message,
+            "seconds": result.execution_time,
+            "response": response,
+        }
+
+    def _call(self, node: Any) -> Any:
+        with self._lock:  # it counts
+            runner = self.task.get_runner(node)
+        if hasattr(runner, "set_pool"):  # of a microbatch model
+            runner.set_parent_task(self.task)
+            runner.set_pool(self._batches())
+        result = self.task.call_runner(runner)
+        with self._lock:
+            self.task._handle_result(result)
+        return result
+
+    def _batches(self) -> Any:
+        from dbt.graph.thread_pool import DbtThreadPool
+
+        with self._lock:
+            if self._pool is None:
+                initializer = self.task._pool_thread_initializer
+                self._pool = DbtThreadPool(self.task.config.threads, initializer, [get_invocation_context()])
+            return self._pool
+
+    def _compile(self, node: str) -> str:
+        """Return the SQL of a data test as this run sees it."""
+        found = self.task.manifest.nodes[node]
+        runner = self.task.get_runner_type(found)(self.task.config, self.adapter, found, 0, 0)
+        with self.adapter.connection_named(f"compile_{node}"):
+            return str(runner.compiler.compile_node(found, self.task.manifest, {}, write=False).compiled_code)
+
+    def _again(self, node: str, runs: list[tuple[dt.datetime, str]]) -> str:
+        """Return what a node is in SQL, and what it asks, as of now; as JSON."""
+        with self._lock:
+            if self._renderer is None:
+                self._renderer = Renderer(self.task.config, self.task.manifest, self.adapter, runs)
+        with self.adapter.connection_named(f"again_{node}"):
+            return json.dumps(self._renderer.again(node))
+
+    def _interrupt(self) -> None:
+        if self.adapter.is_cancelable():
+            self.adapter.cancel_open_connections()
+        self.cursors.interrupt()
+
+    def _has_hooks(self) -> bool:
+        operations = (each for each in self.task.manifest.nodes.values() if str(each.resource_type) == "operation")
+        return any({"on-run-start", "on-run-end"} & set(each.tags) for each in operations)
+
+    def _told(self, node: str, status: str, message: str, failures: int | None, seconds: float) -> Any:
+        """Return the result of a node that dbt has not run itself: reused or skipped, or a data test that was asked elsewhere."""
+        found = self.task.manifest.nodes[node]
+        is_test = str(found.resource_type) == "test"
+        known = {"reused": REUSED, "skipped": RunStatus.Skipped}
+        chosen = known.get(status) or (TestStatus(status) if is_test else RunStatus(status))
+        result = RunResult.from_node(found, chosen, message)
+        result.execution_time, result.failures = seconds, failures
+        result.adapter_response = {"_message": message}
+        return result
+
+
+class Preparing:
+    """What is asked of a project before anything of it is built."""
+
+    def __init__(self, task: Any) -> None:
+        self.task = task
+        self.adapter = get_adapter(task.config)
+        self.cursors = Cursors(self.adapter)
+        self.renderer: Any = None
+
+    def answer(self, name: str, arguments: dict[str, Any]) -> Any:
+        """Answer a request."""
+        if name == "prepare":
+            return self._prepared(**arguments)
+        if name == "release":
+            return self.release()
+        if name == "again":
+            return json.dumps(self._rendered(arguments["nodes"], self.renderer.again))
+        return self.cursors.answer(**arguments)
+
+    def release(self) -> None:
+        """Close all connections, so that others can have the database."""
+        self.cursors.leave()
+
+    def _prepared(self, runs: list[tuple[dt.datetime, str]]) -> str:
+        """Return the manifest, and each SQL of it as fingerprints want it, by unique id, as JSON."""
+        nodes = self.task.manifest.nodes.items()
+        self.renderer = Renderer(self.task.config, self.task.manifest, self.adapter, runs)
+        with self.adapter.connection_named("sao_cache"):
+            self.task.populate_adapter_cache(self.adapter)
+        rendered = [
+            name
+            for name, node in nodes
+            if str(node.resource_type) in ("model", "snapshot", "test") and str(node.language) == "sql"
+        ]
+        found = {
+            "manifest": self.task.manifest.writable_manifest().to_dict(omit_none=False),
+            "rendered": self._rendered(rendered, self.renderer.rendered),
+            "environment": dict(self.task.manifest.env_vars),
+        }
+        return json.dumps(found, default=str)
+
+    def _rendered(self, names: list[str], render: Any) -> dict[str, Any]:
+        with self.adapter.connection_named("sao_render"):
+            return {name: dict(render(name)) for name in names}
+
+
+def _flattened(task: Any) -> list[Any]:
+    """Return the nodes that are selected."""
+    return list(task._flattened_nodes or [])
+
+
+def _now() -> dt.datetime:
+    return dt.datetime.now(dt.timezone.utc).replace(tzinfo=None)

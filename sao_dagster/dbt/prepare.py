@@ -1,0 +1,209 @@
+"""What dbt says of a project, kept from one load to the next: its manifest, and its SQL as fingerprints want it.
+
+dbt is asked again when a file of the project, a variable, the profile, an environment variable that the project reads, or dbt itself has
+changed. Files are known by size, times and number, as dbt's own partial parsing knows them.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import weakref
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, ExitStack, contextmanager
+from dataclasses import dataclass, replace
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+from sao_dagster.core.hashing import JSON, digest
+from sao_dagster.dbt.process import DbtProcess, Invocation, dbt_process
+from sao_dagster.projects.cache import FOLDER, MADE_BY, load, save
+from sao_dagster.projects.dbt_manifest import ManifestReader, PreparedManifest
+from sao_dagster.projects.templates.template_run import OTHER_RUNS, PINNED
+from sao_dagster.warehouses.protocol import Session
+
+READ = (".sql", ".yml", ".yaml", ".md", ".csv", ".py", ".json", ".toml", ".env")
+NOT_READ = {"target", "logs", "node_modules", "__pycache__", "venv", "env"}
+
+
+def was_prepared(root: Path, target: str) -> bool:
+    """Return whether dbt was asked about a project before."""
+    return _place(root, target).is_file()
+
+
+def _place(root: Path, target: str) -> Path:
+    return root / FOLDER / f"{quote(target, safe='')}.dbt"
+
+
+def project_files(root: Path, more: tuple[Path, ...] = ()) -> str:
+    """Return a digest of all files that dbt may read in a project, with its packages, and of some more.
+
+    Folders that begin with a dot, environments of Python, and what dbt writes are left out.
+    """
+    found: list[JSON] = []
+    for file in (*_files(root, set()), *more):
+        stat = file.stat()
+        found.append([str(file), stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns, stat.st_ino])
+    return digest(sorted(found, key=str))
+
+
+def _files(folder: Path, seen: set[str]) -> Iterator[Path]:
+    real = os.path.realpath(folder)
+    if real in seen or (folder / "pyvenv.cfg").exists():
+        return
+    seen.add(real)
+    for entry in sorted(os.scandir(folder), key=lambda each: each.name):
+        if entry.is_dir():
+            if not entry.name.startswith(".") and entry.name not in NOT_READ:
+                yield from _files(Path(entry.path), seen)
+        elif entry.name.endswith(READ):
+            yield Path(entry.path)
+
+
+@dataclass(frozen=True)
+class Kept:
+    """What is kept.
+
+    Attributes:
+        key: Digest of all that it follows from, but for environment variables.
+        prepared: What dbt said.
+    """
+
+    key: str
+    prepared: PreparedManifest
+
+
+class WarmDbt:
+    """A process of dbt that has read the project, for the first one that builds; it ends by itself where nobody comes.
+
+    Attributes:
+        stack: Ends it.
+        process: The process; None once it is taken.
+    """
+
+    def __init__(self) -> None:
+        self.stack = ExitStack()
+        self.process: DbtProcess | None = None
+        weakref.finalize(self, self.stack.close)
+
+    @contextmanager
+    def closed_on_error(self) -> Iterator[None]:
+        """End the process where something fails meanwhile."""
+        try:
+            yield
+        except BaseException:
+            self.stack.close()
+            raise
+
+    def take(self, stack: ExitStack, tell: Callable[[str], None]) -> DbtProcess | None:
+        """Return the process, which another stack ends from now on; None where there is none that goes on."""
+        process, self.process = self.process, None
+        if process is None or process.has_ended:
+            self.stack.close()
+            return None
+        process.on_message = tell
+        stack.push(self.stack.pop_all())
+        return process
+
+
+@dataclass(frozen=True)
+class Preparation:
+    """One project, as dbt is asked about it.
+
+    Attributes:
+        invocation: dbt.
+        target: The name of the target.
+        profile: The file with the profile.
+    """
+
+    invocation: Invocation
+    target: str
+    profile: Path
+
+    @property
+    def files(self) -> str:
+        """The state of the project's files."""
+        return project_files(self.invocation.root, (self.profile,))
+
+    @property
+    def _place(self) -> Path:
+        return _place(self.invocation.root, self.target)
+
+    def _key(self, files: str) -> str:
+        python = self.invocation.installation.python
+        return digest(
+            [MADE_BY, files, list(self.invocation.options), str(python), self.invocation.installation.version]
+        )
+
+    def kept(self) -> PreparedManifest | None:
+        """Return what dbt said last, if it would say the same now."""
+        kept = load(self._place)
+        if not isinstance(kept, Kept) or kept.key != self._key(self.files):
+            return None
+        holds = all(os.environ.get(name) == value for name, value in kept.prepared.environment.items())
+        return kept.prepared if holds else None
+
+    def ask(
+        self,
+        reader: Callable[[PreparedManifest], ManifestReader],
+        session: Callable[[DbtProcess], AbstractContextManager[Session]],
+    ) -> tuple[PreparedManifest, WarmDbt]:
+        """Ask dbt, keep what it says, and return it, with dbt's process, which has read the project and could build it.
+
+        Args:
+            reader: Reads a manifest.
+            session: Opens the warehouse beside dbt's process.
+
+        Raises:
+            DbtError: dbt does not read the project; its words.
+        """
+        files = self.files
+        warm = WarmDbt()
+        process = warm.stack.enter_context(dbt_process(self.invocation))
+        with warm.closed_on_error():
+            process.wait_until_parsed()
+            said = json.loads(process.ask("prepare", runs=runs()))
+            prepared = PreparedManifest(said["manifest"], said["rendered"], {}, _variables(said["environment"]))
+            asking = dict(reader(prepared).asking())
+            if asking:
+                with session(process) as opened:
+                    now = datetime.now(timezone.utc)
+                    answered = {name: each.answered_now(opened, now) for name, each in asking.items()}
+                again = json.loads(process.ask("again", nodes=[*asking]))
+                same = {name: again[name] == said["rendered"][name] for name in asking}
+                prepared = replace(prepared, answered={name: each for name, each in answered.items() if same[name]})
+            process.ask("release")
+        warm.process = process
+        if files == self.files:  # else nobody knows which of them dbt has read
+            save(self._place, Kept(self._key(files), prepared))
+        return prepared, warm
+
+    def keep_anew(self, files: str, rendered: Mapping[str, tuple[Mapping[str, Any], str | None]]) -> None:
+        """Keep what nodes were rendered to since, and what their questions were answered then.
+
+        Args:
+            files: The state of the project's files, which is still that of what is kept, or else nothing is.
+            rendered: Renderings and answers by unique id.
+        """
+        kept = load(self._place)
+        if not rendered or not isinstance(kept, Kept) or kept.key != self._key(files):
+            return
+        before = kept.prepared
+        prepared = replace(
+            before,
+            rendered={**before.rendered, **{name: each for name, (each, _) in rendered.items()}},
+            answered={**before.answered, **{name: answered for name, (_, answered) in rendered.items()}},
+        )
+        save(self._place, replace(kept, prepared=prepared))
+
+
+def runs() -> list[tuple[datetime, str]]:
+    """Return the runs that SQL is rendered in: that of fingerprints, and others to compare with."""
+    return [(run.started_at, run.run_id) for run in (PINNED, *(run for run, _ in OTHER_RUNS))]
+
+
+def _variables(said: Mapping[str, Any]) -> dict[str, str | None]:
+    """Return the values of environment variables; None for those that are not set, for which there is a default."""
+    return {name: os.environ.get(name) for name in said}

@@ -1,0 +1,247 @@
+"""dbt in a process of its own: started in the user's environment of dbt, asked over a pipe, and ended with whoever started it."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import secrets
+import subprocess
+import tempfile
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import Future
+from contextlib import contextmanager
+from dataclasses import dataclass
+from multiprocessing.connection import Connection, Listener
+from pathlib import Path
+from typing import Any
+
+from sao_dagster.dbt.installation import DbtInstallation
+from sao_dagster.errors import UnsupportedError, WarehouseError
+
+CHILD = Path(__file__).parent / "child"
+_BEGIN = f"""
+import importlib.util as util, sys
+sys.path = [each for each in sys.path if each]  # no module of the project's folder takes the place of one of dbt's
+spec = util.spec_from_file_location("sao_in_dbt", {str(CHILD / "__init__.py")!r}, submodule_search_locations=[{str(CHILD)!r}])
+package = util.module_from_spec(spec)
+sys.modules["sao_in_dbt"] = package
+spec.loader.exec_module(package)
+from sao_in_dbt.main import main
+main()
+"""
+START_SECONDS = 120.0  # for the process to say that it is there
+END_SECONDS = 600.0  # for hooks at the end, and artifacts
+SHOWN_LINES = 15  # of what dbt printed, where it ended without a word
+
+
+@dataclass(frozen=True)
+class Invocation:
+    """What dbt is invoked with.
+
+    Attributes:
+        root: The project's folder.
+        installation: dbt.
+        options: Options of `dbt build`.
+    """
+
+    root: Path
+    installation: DbtInstallation
+    options: tuple[str, ...] = ()
+
+
+class DbtProcess:
+    """One `dbt build` that goes on; several threads ask it at once."""
+
+    def __init__(
+        self, process: subprocess.Popen[bytes], connection: Connection, log: Path, on_message: Callable[[str], None]
+    ) -> None:
+        self._process, self._connection, self._log = process, connection, log
+        self.on_message = on_message
+        self._lock = threading.Lock()
+        self._asked: dict[int, Future[Any]] = {}
+        self._next = 0
+        self._ended: Future[Mapping[str, Any]] = Future()
+        self._parsed: Future[None] = Future()
+        threading.Thread(target=self._listen, daemon=True, name="sao-dbt").start()
+
+    @property
+    def has_ended(self) -> bool:
+        """Whether it does nothing more."""
+        return self._ended.done()
+
+    def wait_until_parsed(self) -> None:
+        """Wait until dbt has read the project.
+
+        Raises:
+            WarehouseError: It could not, with dbt's words.
+        """
+        self._parsed.result()
+
+    def ask(self, name: str, /, **arguments: Any) -> Any:
+        """Return the answer to a request.
+
+        Raises:
+            WarehouseError: dbt's words; or the process is gone.
+        """
+        return self.asking(name, **arguments).result()
+
+    def asking(self, name: str, /, **arguments: Any) -> Future[Any]:
+        """Return the answer to a request, as soon as there is one."""
+        answer: Future[Any] = Future()
+        with self._lock:
+            self._next += 1
+            number = self._next
+            if self._ended.done():
+                answer.set_exception(self._gone())
+                return answer
+            self._asked[number] = answer
+            with contextlib.suppress(OSError):  # whoever listens finds out that it is gone
+                self._connection.send((number, name, arguments))
+        return answer
+
+    def end(self) -> Mapping[str, Any]:
+        """Return how the invocation ended, after waiting for it."""
+        return self._ended.result(timeout=END_SECONDS)
+
+    def _listen(self) -> None:
+        try:
+            while True:
+                number, kind, value = self._connection.recv()
+                if number is not None:
+                    with self._lock:
+                        answer = self._asked.pop(number)
+                    if kind is True:
+                        answer.set_result(value)
+                    else:
+                        answer.set_exception(DbtError(value[1], kind=value[0]))
+                elif kind == "message":
+                    self.on_message(f"dbt: {value['text']}")
+                elif kind == "parsed":
+                    self._parsed.set_result(None)
+                elif kind == "ended":
+                    self._finish(value)
+                    return
+        except (OSError, EOFError):
+            self._finish({"success": False, "error": ""})
+        except Exception as error:  # noqa: BLE001 - an answer that cannot be read; nobody may wait for it
+            self._finish({"success": False, "error": f"dbt's answer cannot be read: {error}"})
+
+    def _finish(self, how: Mapping[str, Any]) -> None:
+        with self._lock:
+            self._ended.set_result(how)
+            waiting, self._asked = [*self._asked.values()], {}
+        for each in (*waiting, *(() if self._parsed.done() else (self._parsed,))):
+            each.set_exception(self._gone())
+
+    def _gone(self) -> WarehouseError:
+        how = self._ended.result()
+        if how.get("unexpected"):
+            return UnexpectedDbtError("; ".join(how["unexpected"]))
+        if how["error"]:
+            return DbtError(str(how["error"]))
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            self._process.wait(timeout=5)
+        lines = self._log.read_text(encoding="utf-8", errors="replace").strip().splitlines()[-SHOWN_LINES:]
+        shown = "\n".join(lines) or "it printed nothing"
+        return DbtError(f"dbt ended (exit status {self._process.poll()}): {shown}")
+
+    def close(self) -> None:
+        """End the process, whatever it does; what it was asked for has no answer then."""
+        with contextlib.suppress(OSError):
+            self._connection.close()
+        if self._process.poll() is None:
+            self._process.terminate()
+            try:
+                self._process.wait(timeout=10)
+            except subprocess.TimeoutExpired:
+                self._process.kill()
+                self._process.wait()
+
+
+class DbtError(WarehouseError):
+    """dbt refused something, in its own words.
+
+    Attributes:
+        kind: The class of its error.
+    """
+
+    def __init__(self, message: str, kind: str = "") -> None:
+        super().__init__(message)
+        self.kind = kind
+
+
+class UnexpectedDbtError(UnsupportedError, WarehouseError):
+    """This version of dbt is not one whose inner names are known."""
+
+    def __init__(self, found: str) -> None:
+        super().__init__(f"this version of dbt is not supported: {found}; install dbt-core 1.8 to 1.11")
+
+
+@contextmanager
+def dbt_process(
+    invocation: Invocation, on_message: Callable[[str], None] = lambda _: None, options: Sequence[str] = ()
+) -> Iterator[DbtProcess]:
+    """Start `dbt build`, and end it at the end, whatever has become of it.
+
+    Args:
+        invocation: Where and with what.
+        on_message: Told dbt's warnings and errors, from any thread.
+        options: Options besides those of the invocation.
+
+    Raises:
+        WarehouseError: The program cannot be started.
+    """
+    key = secrets.token_bytes(32)
+    with tempfile.TemporaryDirectory(prefix="sao-dbt-") as folder, Listener(authkey=key) as listener:
+        log = Path(folder) / "output.txt"
+        with log.open("wb") as output:
+            try:
+                process = subprocess.Popen(  # noqa: S603 - the Python that a setting names, or that is found beside dbt
+                    [str(invocation.installation.python), "-c", _BEGIN, str(listener.address)],
+                    cwd=invocation.root,
+                    env={
+                        **os.environ,
+                        "SAO_DBT_KEY": key.hex(),
+                        "DBT_SEND_ANONYMOUS_USAGE_STATS": "false",
+                        "DBT_USE_COLORS": "false",
+                    },
+                    stdin=subprocess.DEVNULL,
+                    stdout=output,
+                    stderr=subprocess.STDOUT,
+                )
+            except OSError as error:
+                raise WarehouseError(f"dbt cannot be started: {error}") from error
+        try:
+            connection = _accepted(listener, process, log)
+            connection.send((0, "invoke", {"arguments": ["build", *invocation.options, *options]}))
+            opened = DbtProcess(process, connection, log, on_message)
+        except BaseException:
+            process.kill()
+            process.wait()
+            raise
+        try:
+            yield opened
+        finally:
+            opened.close()
+
+
+def _accepted(listener: Listener, process: subprocess.Popen[bytes], log: Path) -> Connection:
+    """Return the connection of a process that was just started, or say why it did not come."""
+    came: Future[Connection] = Future()
+
+    def accept() -> None:
+        try:
+            came.set_result(listener.accept())
+        except Exception as error:  # noqa: BLE001 - it is raised where it is waited for
+            came.set_exception(error)
+
+    threading.Thread(target=accept, daemon=True).start()
+    give_up = time.monotonic() + START_SECONDS
+    while not came.done():
+        if process.poll() is not None or time.monotonic() > give_up:
+            text = log.read_text(encoding="utf-8", errors="replace").strip()
+            raise WarehouseError(f"dbt cannot be started: {text or 'it did not answer'}")
+        time.sleep(0.01)
+    return came.result()

@@ -1,0 +1,297 @@
+"""A warehouse in which dbt builds: what is there is read as ever, until dbt has the database to itself."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+from typing import Any, cast
+
+from sao_dagster.core.nodes import Node
+from sao_dagster.core.relations import Relation
+from sao_dagster.dbt.prepare import Preparation, WarmDbt, runs
+from sao_dagster.dbt.process import DbtProcess, dbt_process
+from sao_dagster.errors import UnsupportedError, WarehouseError
+from sao_dagster.projects.asked_before import AskedBefore
+from sao_dagster.warehouses.protocol import (
+    BuildRequest,
+    Built,
+    Capabilities,
+    Catalog,
+    Columns,
+    Materializer,
+    NodeOutcome,
+    QueryResult,
+    Session,
+    Warehouse,
+)
+
+
+@dataclass(frozen=True)
+class DbtWarehouse:
+    """A warehouse whose models dbt builds.
+
+    Attributes:
+        native: The warehouse itself, as this package reads it.
+        preparation: The project, as dbt reads it.
+        files: The state of the project's files when they were read.
+        ids: What dbt calls nodes and data tests, by their names here.
+        warm: A process of dbt that has read the project already.
+    """
+
+    native: Warehouse
+    preparation: Preparation
+    files: str
+    ids: Mapping[str, str] = field(default_factory=dict)
+    warm: WarmDbt = field(default_factory=WarmDbt, compare=False)
+
+    @property
+    def type(self) -> str:
+        """The `type` that a profile names it by."""
+        return self.native.type
+
+    @property
+    def name(self) -> str:
+        """The name of the target."""
+        return self.native.name
+
+    @property
+    def database(self) -> str | None:
+        """The database that models are built in if nothing else is said."""
+        return self.native.database
+
+    @property
+    def schema(self) -> str:
+        """The schema that models are built in if nothing else is said."""
+        return self.native.schema
+
+    @property
+    def place(self) -> str:
+        """Where the database is."""
+        return self.native.place
+
+    @property
+    def threads(self) -> int:
+        """How many models are built at once."""
+        return self.native.threads
+
+    @property
+    def dialect(self) -> str:
+        """Sqlglot's name of the SQL dialect."""
+        return self.native.dialect
+
+    @property
+    def capabilities(self) -> Capabilities:
+        """What it can do; what dbt builds is in no transaction that is known of."""
+        return replace(self.native.capabilities, transactional_ddl=False)
+
+    @property
+    def target(self) -> Mapping[str, Any]:
+        """What Jinja's `target` shows."""
+        return self.native.target
+
+    @contextmanager
+    def session(
+        self,
+        *,
+        read_only: bool = False,
+        on_wait: Callable[[str], None] | None = None,
+        wait_seconds: float | None = None,
+    ) -> Iterator[Session]:
+        """Return an open session; see `Warehouse.session`. dbt is started when builds begin."""
+        if read_only:
+            with self.native.session(read_only=True, on_wait=on_wait, wait_seconds=wait_seconds) as session:
+                yield session
+            return
+        with ExitStack() as stack:
+            native = stack.enter_context(self.native.session(on_wait=on_wait, wait_seconds=wait_seconds))
+            yield DbtSession(self, native, stack, on_wait or (lambda _: None))
+
+    def beside(self, process: DbtProcess) -> AbstractContextManager[Session]:
+        """Return a session for the time in which dbt's process has the database: through it, where nobody else can open that."""
+        if not self.native.capabilities.exclusive:
+            return self.native.session()
+        from sao_dagster.dbt.cursors import ChildConnection
+        from sao_dagster.warehouses.duckdb.warehouse import DuckDBWarehouse
+
+        if not isinstance(self.native, DuckDBWarehouse) or self.native.path == ":memory:":
+            raise UnsupportedError(f"dbt builds into another process's database only, and not into {self.place}")
+        return nullcontext(self.native.session_over(cast("Any", ChildConnection(process))))
+
+
+class DbtSession(Session):
+    """A session in which dbt builds; what is asked of the warehouse is answered by another one, and that may be replaced.
+
+    Args:
+        warehouse: The warehouse.
+        native: What answers until builds begin.
+        stack: Closes it.
+        tell: Told of dbt's warnings and errors.
+    """
+
+    def __init__(self, warehouse: DbtWarehouse, native: Session, stack: ExitStack, tell: Callable[[str], None]) -> None:
+        self._warehouse, self._inner, self._stack, self._tell = warehouse, native, stack, tell
+        self._process: DbtProcess | None = None
+        self._has_hooks = False
+        self._anew: dict[str, tuple[AskedBefore, dict[str, Any]]] = {}
+
+    def begin_builds(self, names: Collection[str], *, full_refresh: bool) -> bool:
+        """Start dbt, which runs `on-run-start`; see `Session.begin_builds`."""
+        if self._process is not None:
+            return False
+        preparation, exclusive = self._warehouse.preparation, self._warehouse.native.capabilities.exclusive
+        if exclusive:  # only one process can have the file
+            self._stack.pop_all().close()
+        self._process = process = self._started(full_refresh=full_refresh)
+        process.wait_until_parsed()
+        if preparation.files != self._warehouse.files:
+            raise WarehouseError("files of the project have changed since it was loaded; load it again, or run again")
+        ids = self._warehouse.ids
+        begun = process.ask("begin", nodes=[ids[name] for name in names if name in ids])
+        self._has_hooks = begun["has_hooks"]
+        if exclusive:
+            self._inner = self._stack.enter_context(self._warehouse.beside(process))
+        return exclusive or self._has_hooks
+
+    def _started(self, *, full_refresh: bool) -> DbtProcess:
+        warm = None if full_refresh else self._warehouse.warm.take(self._stack, self._tell)
+        if warm is not None:
+            return warm
+        invocation, options = self._warehouse.preparation.invocation, ("--full-refresh",) if full_refresh else ()
+        return self._stack.enter_context(dbt_process(invocation, self._tell, options))
+
+    def end_builds(self, outcomes: Sequence[NodeOutcome]) -> None:
+        """Tell dbt what became of the rest, let it run `on-run-end` and write its artifacts; see `Session.end_builds`."""
+        if self._process is None:
+            return
+        if self._process.has_ended:  # each node that it should have built has failed for that
+            self._tell("dbt ended before its end: its artifacts are those of an earlier invocation")
+            return
+        ids = self._warehouse.ids
+        results = [
+            {
+                "node": ids[each.name],
+                "status": each.status,
+                "message": each.message,
+                "failures": each.failures,
+                "seconds": each.seconds,
+            }
+            for each in outcomes
+            if each.name in ids
+        ]
+        self._process.ask("finish", results=results)
+        how = self._process.end()
+        self._warehouse.preparation.keep_anew(
+            self._warehouse.files, {name: (rendered, asked.answered) for name, (asked, rendered) in self._anew.items()}
+        )
+        if how["error"]:
+            raise WarehouseError(f"dbt: {how['error']}")
+
+    def catalog(self) -> Catalog:
+        """Return all tables and views."""
+        return self._inner.catalog()
+
+    def query(self, sql: str) -> QueryResult:
+        """Return all rows of a query."""
+        return self._inner.query(sql)
+
+    def execute(self, sql: str) -> None:
+        """Run statements that return nothing."""
+        self._inner.execute(sql)
+
+    def columns_of(self, read: Relation | str) -> Columns:
+        """Return names and types of the columns of what can stand after `from`."""
+        return self._inner.columns_of(read)
+
+    def materializer(self) -> DbtMaterializer:
+        """Return what builds with dbt."""
+        return DbtMaterializer(self)
+
+    def interrupt(self) -> None:
+        """Stop all running statements, dbt's too."""
+        if self._process is not None:
+            self._process.asking("interrupt")
+        if self._process is None or not self._warehouse.native.capabilities.exclusive:
+            self._inner.interrupt()
+
+    def stamp(self) -> str | None:
+        """Return the token of the database; none where hooks of dbt's may change it at the end."""
+        has_ended = self._process is not None and self._process.has_ended
+        return None if self._has_hooks or has_ended else self._inner.stamp()
+
+    def rendered(self, unique_id: str) -> str:
+        """Return the SQL of a data test as this run sees it; see `RendersByDbt`."""
+        return str(self._asked("compile", node=unique_id))
+
+    def asked_last(self, template: AskedBefore) -> AskedBefore:
+        """Return a template as it was last rendered in this run; see `RendersByDbt`."""
+        return self._anew[template.unique_id][0] if template.unique_id in self._anew else template
+
+    def asked_anew(self, template: AskedBefore, now: datetime) -> AskedBefore:
+        """Return a template rendered as of now; see `RendersByDbt`.
+
+        Its answers are those of the rendering where another one, after they were asked, is the same.
+        """
+        if self._process is None:
+            return template
+        first = self._again(template.unique_id)
+        found = template.having_asked(first["asked"])
+        found = replace(found, answered=found.answered_now(self._inner, now))
+        if not self._warehouse.native.capabilities.exclusive and self._again(template.unique_id) != first:
+            found = replace(found, answered=None)
+        self._anew[template.unique_id] = found, first
+        return found
+
+    def _again(self, unique_id: str) -> dict[str, Any]:
+        rendered: dict[str, Any] = json.loads(self._asked("again", node=unique_id, runs=runs()))
+        return rendered
+
+    def knows(self, name: str) -> bool:
+        """Return whether a node is one of dbt's."""
+        return name in self._warehouse.ids
+
+    def native(self) -> Materializer:
+        """Return what builds natively beside dbt."""
+        return self._inner.materializer()
+
+    def build(self, name: str) -> Mapping[str, Any]:
+        """Let dbt build a node, and return what it says of that."""
+        built: Mapping[str, Any] = self._asked("build", node=self._warehouse.ids[name])
+        return built
+
+    def _asked(self, request: str, **arguments: Any) -> Any:
+        if self._process is None:
+            raise WarehouseError("dbt has not been started")
+        return self._process.ask(request, **arguments)
+
+
+def _delegated(name: str) -> Callable[..., Any]:
+    def method(self: DbtSession, *args: Any, **kwargs: Any) -> Any:
+        return getattr(self._inner, name)(*args, **kwargs)
+
+    method.__name__, method.__doc__ = name, getattr(Session, name).__doc__
+    return method
+
+
+for _name in vars(Session):
+    if not _name.startswith("_") and _name not in vars(DbtSession):
+        setattr(DbtSession, _name, _delegated(_name))
+
+
+@dataclass(frozen=True)
+class DbtMaterializer:
+    """Builds with dbt, in the `dbt build` of a session."""
+
+    session: DbtSession
+
+    def build(self, node: Node, request: BuildRequest) -> Built:
+        """Build a node; see `Materializer.build`. What dbt does not know was declared in Python, and is built natively."""
+        if not self.session.knows(node.name):
+            return self.session.native().build(node, request)
+        said = self.session.build(node.name)
+        if said["status"] != "success":
+            raise WarehouseError(str(said["message"]).strip() or f"dbt says {said['status']}")
+        rows = said["response"].get("rows_affected")
+        return Built(rows=rows if isinstance(rows, int) and rows >= 0 else None, seconds=said["seconds"])

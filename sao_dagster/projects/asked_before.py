@@ -1,0 +1,154 @@
+"""Templates that dbt has rendered: what they asked the warehouse then is asked again, to see whether it would answer the same."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+from typing import Any, Protocol, runtime_checkable
+
+from sao_dagster.core.data_version import DataVersion
+from sao_dagster.core.hashing import digest
+from sao_dagster.core.inputs import UndeclaredInput
+from sao_dagster.core.nodes import Answers, Asking, CompiledSql
+from sao_dagster.core.policy import Volatile
+from sao_dagster.core.relations import Relation
+from sao_dagster.errors import NeedsDbtError, SaoError, UnsupportedError
+from sao_dagster.projects.templates.answers import NotedAnswers
+from sao_dagster.sql.dialects import dialect_named
+
+SCHEME = "asked/1"
+
+
+@dataclass(frozen=True)
+class Question:
+    """What a template asked.
+
+    Attributes:
+        kind: `query`; `columns` or `kind` of a relation; or `other`, which is not asked again.
+        about: The query, the relation, or what it was that was asked.
+    """
+
+    kind: str
+    about: Relation | str
+
+    @classmethod
+    def all_of(cls, asked: Iterable[tuple[str, Any]], dialect: str) -> tuple[Question, ...]:
+        """Return the questions that dbt's adapter was asked, each once."""
+        engine = dialect_named(dialect)
+        kinds = {"columns": "columns", "relation": "kind"}
+        found = (
+            cls(kinds[kind], engine.relation(*about)) if kind in kinds else cls(kind, about) for kind, about in asked
+        )
+        return tuple(dict.fromkeys(found))
+
+
+@runtime_checkable
+class RendersByDbt(Protocol):
+    """A session of the warehouse in which dbt may render."""
+
+    def rendered(self, unique_id: str) -> str:
+        """Return the SQL of a data test as this run sees it."""
+
+    def asked_last(self, template: AskedBefore) -> AskedBefore:
+        """Return a template as it was last rendered in this run, or else as it is."""
+
+    def asked_anew(self, template: AskedBefore, now: datetime) -> AskedBefore:
+        """Return a template rendered as of now (UTC), or else, where dbt does not go or cannot render it, as it is."""
+
+
+@dataclass(frozen=True)
+class AskedBefore:
+    """What a template asked while it was rendered; whether another rendering would ask the same follows from the answers.
+
+    As `sao_dagster.core.nodes.Compiler` it renders nothing: dbt does that when it builds.
+
+    Attributes:
+        unique_id: What dbt calls the node or data test.
+        questions: The questions, in order.
+        this: The relation of the model itself; None for a data test.
+        dialect: sqlglot's name of the dialect.
+        volatile: What to do about questions that are volatile.
+        names: Ids of the nodes and sources that it is known to read, by how SQL names them.
+        answered: What `answered_now` was when it was rendered. Where it is something else now, nobody knows what would be asked besides.
+    """
+
+    unique_id: str
+    questions: tuple[Question, ...]
+    this: Relation | None
+    dialect: str
+    volatile: Volatile = Volatile.AUTO
+    names: Mapping[str, str] = field(default_factory=dict)
+    answered: str | None = None
+
+    def answers(self, asking: Asking, now: datetime) -> Answers:
+        """Return what the questions are answered now (UTC); see `sao_dagster.core.nodes.AskingTemplate`.
+
+        Where the answers are no longer those of the rendering, dbt renders again, if it goes.
+        """
+        if not isinstance(asking, RendersByDbt):
+            return self._answers(asking, now)
+        found = asking.asked_last(self)._answers(asking, now)
+        return found if found.version is not None else asking.asked_anew(self, now)._answers(asking, now)
+
+    def _answers(self, asking: Asking, now: datetime) -> Answers:
+        noted, is_known = self._asked(asking, now)
+        independent = digest(noted.noted[: noted.independent])
+        is_known = is_known and independent == self.answered
+        version = DataVersion(SCHEME, digest(noted.noted)) if is_known else None
+        return Answers(version, independent, noted.independent is not None, tuple(noted.asked))
+
+    def answered_now(self, asking: Asking, now: datetime) -> str | None:
+        """Return a digest of the answers up to the first one of the model's own relation; None where they cannot be had."""
+        noted, is_known = self._asked(asking, now)
+        return digest(noted.noted[: noted.independent]) if is_known else None
+
+    def _asked(self, asking: Asking, now: datetime) -> tuple[NotedAnswers, bool]:
+        hour = now.replace(minute=0, second=0, microsecond=0)
+        noted = NotedAnswers(asking, self.this, self.dialect, self.volatile, hour, names=self.names)
+        try:
+            for each in self.questions:
+                _ask(noted, each)
+        except SaoError:
+            return noted, False
+        return noted, True
+
+    def having_asked(self, asked: Iterable[tuple[str, Any]]) -> AskedBefore:
+        """Return the same template after a rendering in which it asked something else."""
+        return replace(self, questions=Question.all_of(asked, self.dialect), answered=None)
+
+    def knowing(self, reads: Iterable[UndeclaredInput]) -> AskedBefore:
+        """Return the same: what it reads is known from its rendering."""
+        return self
+
+    def compile(self, asking: Asking, run_id: str, started_at: datetime, *, incremental: bool) -> CompiledSql:
+        """Refuse; see the class."""
+        raise NeedsDbtError("a template that asks the warehouse, and that dbt has rendered")
+
+
+@dataclass(frozen=True)
+class RenderedInRun:
+    """The SQL of a data test that dbt renders in the run; see `sao_dagster.core.nodes.RunTemplate`.
+
+    Attributes:
+        unique_id: What dbt calls it.
+    """
+
+    unique_id: str
+
+    def text(self, asking: Asking, run_id: str, started_at: datetime) -> str:
+        """Return the SQL for the run that dbt is in."""
+        if not isinstance(asking, RendersByDbt):
+            raise NeedsDbtError("SQL that depends on the run, and that dbt has rendered")
+        return asking.rendered(self.unique_id)
+
+
+def _ask(noted: NotedAnswers, question: Question) -> None:
+    if question.kind == "query":
+        noted.query(str(question.about))
+    elif question.kind == "columns":
+        noted.columns_of(question.about)
+    elif question.kind == "kind" and isinstance(question.about, Relation):
+        noted.kind_of(question.about)
+    else:
+        raise UnsupportedError(f"{question.about} is not asked again")

@@ -1,0 +1,340 @@
+"""dbt's own account of a project: its `manifest.json`, with the SQL that dbt has rendered for fingerprints (`sao_dagster.dbt.prepare`).
+
+Reading it needs no dbt. What it means is https://schemas.getdbt.com/dbt/manifest; versions 12 of it are what dbt 1.8 to 1.11 write.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from sao_dagster.core.hashing import digest
+from sao_dagster.core.nodes import Column, NodeError, Source
+from sao_dagster.errors import Location, NeedsDbtError
+from sao_dagster.projects.asked_before import AskedBefore, Question, RenderedInRun
+from sao_dagster.projects.config import SourceFreshness, checked
+from sao_dagster.projects.dbt_folder.sources import external_location
+from sao_dagster.projects.declarations import (
+    CompiledDeclaration,
+    Declarations,
+    NodeDeclaration,
+    TestDeclaration,
+    file_digest,
+)
+from sao_dagster.sql.dialects import dialect_named
+
+BUILT = ("model", "seed", "snapshot")
+
+
+@dataclass(frozen=True)
+class PreparedManifest:
+    """A manifest with its renderings.
+
+    Attributes:
+        manifest: dbt's manifest, as JSON.
+        rendered: By unique id, the SQL of models, snapshots and data tests: `sql`, `incremental_sql`, `others` in `OTHER_RUNS`, whether it
+            `asks_time`, and what it `asked`; or an `error`, and what it asked before.
+        answered: By unique id, what the questions of a template were answered when it was rendered (`AskedBefore.answered`).
+        environment: The environment variables that the project reads, with their values then; None where one was not set.
+    """
+
+    manifest: Mapping[str, Any]
+    rendered: Mapping[str, Mapping[str, Any]]
+    answered: Mapping[str, str | None] = field(default_factory=dict)
+    environment: Mapping[str, str | None] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class ManifestReader:
+    """Makes declarations of a manifest.
+
+    Attributes:
+        prepared: The manifest.
+        declared: Declarations in which nothing is declared yet.
+        native: Whether this package builds what dbt has read.
+    """
+
+    prepared: PreparedManifest
+    declared: Declarations
+    native: bool = False
+
+    def read(self) -> Declarations:
+        """Fill the declarations with all that the manifest has, and return them."""
+        manifest, declared = self.prepared.manifest, self.declared
+        declared.native = self.native
+        for source in manifest["sources"].values():
+            declared.sources.append(self._source(source))
+        for name, node in sorted(manifest["nodes"].items()):
+            if node["resource_type"] == "operation" and "on-run-start" in node["tags"]:
+                declared.effects += (
+                    "\n".join([node["raw_code"], *sorted(self._macros(node["depends_on"]["macros"]))]),
+                )
+            elif node["resource_type"] in BUILT:
+                declared.nodes.append(self._node(name, node))
+            elif node["resource_type"] == "test":
+                declared.tests.append(self._test(name, node))
+        for group in manifest["groups"].values():
+            declared.group_owners[group["name"]] = tuple(
+                _texts(group["owner"].get("email"), group["owner"].get("name"))
+            )[:1]
+        return declared
+
+    @property
+    def ids(self) -> dict[str, str]:
+        """What dbt calls nodes and data tests, by their names here."""
+        nodes = self.prepared.manifest["nodes"].items()
+        built = {node_id(unique_id): unique_id for unique_id, node in nodes if node["resource_type"] in BUILT}
+        return built | {self._test_name(each): each for each, node in nodes if node["resource_type"] == "test"}
+
+    def _test_name(self, unique_id: str) -> str:
+        """Return what a data test is called here: by its name, and where several have that, by what tells them apart for dbt."""
+        name = self.prepared.manifest["nodes"][unique_id]["name"]
+        return str(name) if self._test_names[name] == 1 else f"{name}.{unique_id.rpartition('.')[2]}"
+
+    @cached_property
+    def _test_names(self) -> Counter[str]:
+        nodes = self.prepared.manifest["nodes"].values()
+        return Counter(node["name"] for node in nodes if node["resource_type"] == "test")
+
+    @cached_property
+    def _files(self) -> dict[str, str]:
+        """How SQL reads the files of sources anywhere, by how dbt writes them."""
+        found = {}
+        for source in self.prepared.manifest["sources"].values():
+            if _is_external(source):
+                written = source["relation_name"]
+                found[written] = external_location(written, Path(self.declared.root))[1]
+        return found
+
+    def _node(self, name: str, node: Mapping[str, Any]) -> NodeDeclaration:
+        """Return a model, seed or snapshot."""
+        csv = Path(node.get("root_path") or self.declared.root, node["original_file_path"])
+        is_seed, version = node["resource_type"] == "seed", node.get("version")
+        location = Location(node["original_file_path"])
+        compiled, error = self._compiled(name, node, location)
+        return NodeDeclaration(
+            name=node["name"],
+            package=node["package_name"],
+            location=location,
+            fqn=tuple(node["fqn"]),
+            description=node["description"],
+            sql=None if is_seed else node["raw_code"],
+            compiled=compiled,
+            relation=dialect_named(self.declared.dialect).relation(node["database"], node["schema"], node["alias"]),
+            resource_type=node["resource_type"],
+            language=node.get("language") or "sql",
+            csv=str(csv) if is_seed else None,
+            csv_digest=file_digest(csv) if is_seed else "",
+            version=None if version is None else str(version),
+            is_latest=version == node.get("latest_version"),
+            layers=(self._config(node),),
+            is_settled=True,
+            columns=_columns(node),
+            error=error,
+        )
+
+    def _config(self, node: Mapping[str, Any]) -> dict[str, Any]:
+        """Return the configuration that somebody wrote: `config` has all of dbt's defaults, too, and repeats tags."""
+        written = node["unrendered_config"]
+        config = {
+            key: value for key, value in node["config"].items() if key in written or key.replace("_", "-") in written
+        }
+        if config.get("tags"):
+            config["tags"] = list(dict.fromkeys(config["tags"]))
+        if (node["config"].get("contract") or {}).get("enforced"):  # then the columns decide what is built
+            typed = [
+                [each["name"], each.get("data_type"), each.get("constraints")] for each in node["columns"].values()
+            ]
+            config["contract"] = {**node["config"]["contract"], "columns": [*typed, node.get("constraints")]}
+        return config
+
+    def _compiled(
+        self, name: str, node: Mapping[str, Any], location: Location
+    ) -> tuple[CompiledDeclaration | None, NodeError | None]:
+        """Return the SQL of a node or data test as dbt renders it, or what dbt said where it did not."""
+        depends_on = tuple(map(node_id, node["depends_on"].get("nodes", ())))
+        parts = {}
+        hooks = [each["sql"] for key in ("pre-hook", "post-hook") for each in node["config"].get(key) or ()]
+        if hooks:
+            parts["macros"] = digest(sorted(self._macros_of_text(" ".join(hooks))))
+        tests = [each for each in self.prepared.manifest["unit_tests"].values() if name in each["depends_on"]["nodes"]]
+        if tests:
+            parts["unit_tests"] = digest(
+                [[each["name"], each.get("given"), each.get("expect"), each.get("overrides")] for each in tests]
+            )
+        compiled = CompiledDeclaration(
+            sql=node["raw_code"],
+            depends_on=depends_on,
+            pre_hooks=_hooks(node, "pre-hook"),
+            post_hooks=_hooks(node, "post-hook"),
+            parts=parts,
+        )
+        rendered = self.prepared.rendered.get(name)
+        if rendered is None:  # a seed, or another language
+            return compiled, None
+        if "error" in rendered and not rendered["asked"]:
+            return None, NodeError(rendered["error"], location)
+        if self.native and (rendered.get("others") or rendered["asked"] or any("{" in each for each in hooks)):
+            error = NeedsDbtError(
+                "SQL that depends on the run or on the warehouse, which dbt has rendered", location=location
+            )
+            return None, NodeError.of(error, location)
+        asking = self._asking(name, node)
+        if asking is not None:
+            parts["macros"] = digest([sorted(self._macros(node["depends_on"]["macros"])), _args(node)])
+        others = tuple((self._placed(each[0]), self._placed(each[1])) for each in rendered.get("others", ()))
+        return replace(  # what could not be rendered with what is there now is known when it is asked again
+            compiled,
+            sql=self._placed(rendered.get("sql")) or "",
+            incremental_sql=self._placed(rendered.get("incremental_sql")),
+            others=tuple((full or "", again) for full, again in others),
+            asks_time=rendered.get("asks_time", False),
+            asking=asking,
+            in_run=RenderedInRun(name) if others or asking else None,
+        ), None
+
+    def asking(self) -> Iterator[tuple[str, AskedBefore]]:
+        """Yield all that asked the warehouse while it was rendered, by unique id."""
+        for name, node in self.prepared.manifest["nodes"].items():
+            found = self._asking(name, node) if node["resource_type"] in (*BUILT, "test") else None
+            if found is not None:
+                yield name, found
+
+    def _asking(self, name: str, node: Mapping[str, Any]) -> AskedBefore | None:
+        asked = self.prepared.rendered.get(name, {}).get("asked")
+        if not asked:
+            return None
+        engine = dialect_named(self.declared.dialect)
+        this = engine.relation(node["database"], node["schema"], node["alias"])
+        return AskedBefore(
+            name,
+            Question.all_of(asked, engine.name),
+            None if node["resource_type"] == "test" else this,
+            engine.name,
+            answered=self.prepared.answered.get(name),
+        )
+
+    def _placed(self, sql: str | None) -> str | None:
+        """Return SQL in which files are read from anywhere."""
+        for written, anywhere in self._files.items() if sql is not None else ():
+            sql = (sql or "").replace(written, anywhere)
+        return sql
+
+    def _macros(self, names: Iterable[str]) -> Iterator[str]:
+        """Yield the texts of macros, and of all that they may call, without dbt's own."""
+        macros = self.prepared.manifest["macros"]
+        pending, seen = [*names], set[str]()
+        while pending:
+            each = pending.pop()
+            if each in seen or each not in macros:
+                continue
+            seen.add(each)
+            pending += macros[each]["depends_on"]["macros"]
+            if macros[each]["package_name"] not in self._of_dbt:
+                yield macros[each]["macro_sql"]
+
+    def _macros_of_text(self, text: str) -> Iterator[str]:
+        """Yield the texts of the macros that a text may call, by their names."""
+        called = set(re.findall(r"(\w+)\s*\(", text))
+        macros = self.prepared.manifest["macros"].items()
+        return self._macros(name for name, macro in macros if called & {macro["name"], macro["name"].split("__")[-1]})
+
+    @cached_property
+    def _of_dbt(self) -> tuple[str, str]:
+        return "dbt", f"dbt_{self.prepared.manifest['metadata']['adapter_type']}"
+
+    def _test(self, name: str, test: Mapping[str, Any]) -> TestDeclaration:
+        """Return a data test."""
+        about = test.get("test_metadata") or {"name": "singular", "kwargs": {}}
+        args, attached = dict(about["kwargs"]), test.get("attached_node")
+        source = re.search(r"source\(['\"](.+?)['\"], ['\"](.+?)['\"]\)", str(args.pop("model", "")))
+        location = Location(test["original_file_path"])
+        compiled, error = self._compiled(name, test, location)
+        return TestDeclaration(
+            kind=".".join(filter(None, (about.get("namespace"), about["name"]))),
+            location=location,
+            package=test["package_name"],
+            tested=f"source:{source[1]}.{source[2]}" if source else attached and node_id(attached),
+            column=args.pop("column_name", None),
+            args=args,
+            config={**self._config(test), "alias": test["alias"]},
+            name=self._test_name(name),
+            sql=test["raw_code"],
+            compiled=compiled,
+            description=test["description"],
+            fqn=tuple(test["fqn"]),
+            error=error,
+        )
+
+    def _source(self, source: Mapping[str, Any]) -> Source:
+        """Return a source; of two ways to tell what is new dbt takes the query."""
+        relation = dialect_named(self.declared.dialect).relation(
+            source["database"], source["schema"], source["identifier"]
+        )
+        files: tuple[str, ...] = ()
+        if _is_external(source):
+            files = external_location(source["relation_name"], Path(self.declared.root))[0]
+        location = Location(source["original_file_path"])
+        config = source.get("config") or {}
+        query = source.get("loaded_at_query") or config.get("loaded_at_query")
+        limits = {key: each for key, each in (source["freshness"] or {}).items() if key in SourceFreshness.model_fields}
+        late: SourceFreshness = checked(
+            SourceFreshness, limits, f"source:{source['source_name']}.{source['name']}", location
+        )
+        return Source(
+            source_name=source["source_name"],
+            table_name=source["name"],
+            relation=None if files else relation,
+            expression=self._files.get(source["relation_name"], str(relation)),
+            files=files,
+            loaded_at_field=None if query else source["loaded_at_field"] or config.get("loaded_at_field"),
+            loaded_at_query=query or None,
+            filter=late.filter,
+            warn_after=late.warn_after.age if late.warn_after else None,
+            error_after=late.error_after.age if late.error_after else None,
+            fqn=tuple(source["fqn"]),
+            location=location,
+            description=source["description"],
+            columns=_columns(source),
+            tags=tuple(source["tags"]),
+            meta=source["meta"],
+        )
+
+
+def node_id(unique_id: str) -> str:
+    """Return what this package calls a node: without its package, and a source by its group.
+
+    >>> node_id("model.shop.orders"), node_id("source.shop.raw.items"), node_id("model.shop.orders.v2")
+    ('orders', 'source:raw.items', 'orders.v2')
+    """
+    kind, _, name = unique_id.split(".", 2)
+    return f"source:{name}" if kind == "source" else name
+
+
+def _is_external(source: Mapping[str, Any]) -> bool:
+    """Return whether dbt reads a source from something else than the relation of its name (dbt-duckdb's `external_location`)."""
+    config = source.get("config") or {}
+    return bool(
+        {"external_location"} & {*source["meta"], *source.get("source_meta", {}), *(config.get("meta") or {}), *config}
+    )
+
+
+def _hooks(node: Mapping[str, Any], key: str) -> tuple[str, ...]:
+    return tuple(each["sql"] for each in node["config"].get(key) or ())
+
+
+def _args(node: Mapping[str, Any]) -> Any:
+    return (node.get("test_metadata") or {}).get("kwargs")
+
+
+def _texts(*values: Any) -> Iterator[str]:
+    return (str(each) for each in values if each)
+
+
+def _columns(node: Mapping[str, Any]) -> tuple[Column, ...]:
+    return tuple(Column(each["name"], each["description"], each["data_type"]) for each in node["columns"].values())

@@ -1,0 +1,240 @@
+"""What dbt builds, decided node by node: the same tables and verdicts as `dbt build`, and only what would change."""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+from pathlib import Path
+
+import pytest
+
+from sao_dagster import select
+from sao_dagster.core.reasons import Mode, Outcome
+from sao_dagster.core.records import Verdict
+from sao_dagster.dbt.process import DbtProcess
+from sao_dagster.errors import SaoError, WarehouseError
+from sao_dagster.run.events import Message
+from tests.dbt.project import LittleProject, outcomes
+
+pytestmark = pytest.mark.slow
+
+MODELS = {"stg_orders", "orders", "people", "totals", "big", "grown", "people_over_time", "rates"}
+TABLES = ("orders", "people", "totals", "big", "grown", "rates")
+
+
+@pytest.fixture
+def no_dbt(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Fail where dbt is started."""
+
+    def started(*_: object, **__: object) -> None:
+        pytest.fail("dbt was started")
+
+    monkeypatch.setattr("sao_dagster.dbt.warehouse.dbt_process", started)
+    monkeypatch.setattr("sao_dagster.dbt.prepare.dbt_process", started)
+
+
+def test_a_first_run_gives_what_dbt_gives_and_a_second_one_does_not_start_dbt(
+    anywhere: LittleProject, request: pytest.FixtureRequest
+) -> None:
+    said = anywhere.dbt("build")
+    tables = {name: anywhere.rows(f"main.{name}") for name in TABLES}
+    anywhere.execute("drop schema main cascade", "create schema main") if anywhere.url else anywhere.execute(
+        *(f"drop table main.{name}" for name in (*TABLES, "people_over_time")), "drop view main.stg_orders"
+    )
+    first = anywhere.run()
+    assert outcomes(first) == dict.fromkeys(MODELS, "never_built")
+    assert {name: anywhere.rows(f"main.{name}") for name in TABLES} == tables
+    assert anywhere.run_results() == said
+    request.getfixturevalue("no_dbt")
+    second = anywhere.run()
+    assert outcomes(second) == {}
+    assert {each.decision.outcome.value for each in second.tests} <= {"reused", "proven"}
+
+
+def test_only_what_is_below_news_and_is_not_cut_off_is_built(anywhere: LittleProject) -> None:
+    anywhere.run()
+    anywhere.execute("insert into raw.orders values (4, 2, 9)")
+    assert outcomes(anywhere.run()) == dict.fromkeys(("orders", "totals", "grown", "big"), "new_data")
+    assert anywhere.rows("main.grown")[-1] == (4, 900)
+    assert anywhere.rows("main.totals") == [(1, 1200), (2, 1000)]
+
+
+def test_contents_that_stay_cut_off_what_is_below(little: LittleProject) -> None:
+    little.run()
+    little.execute("update raw.orders set amount = 6 where id = 1", "update raw.orders set amount = 6 where id = 2")
+    assert outcomes(little.run()).keys() == {
+        "orders",
+        "totals",
+        "grown",
+    }  # the totals stay, so what reads them is not built
+
+
+def test_a_comment_builds_nothing_and_a_macro_what_uses_it(little: LittleProject) -> None:
+    little.run()
+    little.write("models/big.sql", "-- how many\n" + (little.folder / "models/big.sql").read_text())
+    assert outcomes(little.run()) == {}
+    little.replace("macros/all.sql", "* 100", "* 1000")
+    assert outcomes(little.run())["orders"] == "code_changed"
+    assert little.rows("main.orders")[0] == (1, 1, 5000)
+
+
+def test_the_answer_to_a_template_is_an_input(little: LittleProject) -> None:
+    little.run()
+    little.execute("alter table raw.people add column born int")
+    assert outcomes(little.run()).keys() == {"people", "people_over_time"}
+    assert little.rows("main.people") == [(1, "Ada", None), (2, "Bob", None)]
+    assert outcomes(little.run()) == {}
+
+
+def test_a_failing_test_holds_back_what_is_below(little: LittleProject) -> None:
+    little.run()
+    little.execute("insert into raw.orders values (3, 2, 1)")
+    result = little.run()
+    assert {each.name for each in result.models if each.decision.outcome is Outcome.SKIPPED} == {
+        "totals",
+        "big",
+        "grown",
+    }
+    said = little.run_results()
+    assert said["model.little.totals"][0] == "skipped"
+    assert [status for name, status in said.items() if "unique_orders_id" in name] == [("fail", 1)]
+
+
+def test_a_failing_model_is_one_failed_model_with_dbts_words(little: LittleProject) -> None:
+    little.write("models/totals.sql", "select nothing from {{ ref('orders') }}")
+    result = little.run()
+    failed = {each.name: each.decision.evidence for each in result.models if each.decision.outcome is Outcome.FAILED}
+    assert "nothing" in str(failed["totals"]["error"])
+    assert little.run_results()["model.little.totals"][0] == "error"
+    little.write("models/totals.sql", "select person, sum(cents) as cents from {{ ref('orders') }} group by 1")
+    assert outcomes(little.run()).keys() == {"totals", "big"}
+
+
+def test_where_on_run_start_fails_nothing_is_built(little: LittleProject) -> None:
+    little.replace("macros/all.sql", "create table if not exists", "create tabel")
+    with pytest.raises(SaoError, match="tabel"):
+        little.run()
+    little.replace("macros/all.sql", "create tabel", "create table if not exists")
+    assert outcomes(little.run()) == dict.fromkeys(MODELS, "never_built")
+
+
+def test_a_full_refresh_builds_increments_from_the_start(little: LittleProject) -> None:
+    little.run()
+    little.execute("delete from raw.orders where id = 1")
+    little.run()
+    assert (1, 500) in little.rows("main.grown")
+    little.run(mode=Mode.FULL_REFRESH)
+    assert (1, 500) not in little.rows("main.grown")
+
+
+def test_files_that_change_between_reading_and_building_are_told(little: LittleProject) -> None:
+    opened = little.open()
+    little.write("models/big.sql", "select 1 as n")
+    with pytest.raises(WarehouseError, match="changed since"):
+        opened.runner().run(select(opened.project))
+
+
+def test_tests_whose_sql_follows_the_clock_run_with_the_real_one(little: LittleProject) -> None:
+    little.write("tests/not_old.sql", "select * from {{ ref('rates') }} where '{{ run_started_at.year }}' < '2020'")
+    result = little.run()
+    assert {each.test.name: each.verdict for each in result.tests}["not_old"] is Verdict.PASS
+
+
+def test_models_declared_in_python_are_built_beside(little: LittleProject) -> None:
+    little.write(
+        "sao_project.py",
+        "def declare(project):\n    @project.model\n    def beside(ref):\n        return 'select count(*) as n from ' + ref('orders')\n",
+    )
+    assert outcomes(little.run())["beside"] == "never_built"
+    assert little.rows("main.beside") == [(3,)]
+    assert outcomes(little.run()) == {}
+
+
+@pytest.mark.parametrize("asked", ["build", "begin"])
+def test_a_killed_dbt_leaves_nothing_recorded_that_was_not_built(
+    little: LittleProject, monkeypatch: pytest.MonkeyPatch, asked: str
+) -> None:
+    original, done = DbtProcess.asking, threading.Event()
+
+    def asking(self: DbtProcess, name: str, /, **arguments: object) -> object:
+        if name == asked and arguments.get("node") in (None, "model.little.totals") and not done.is_set():
+            done.set()
+            os.kill(self._process.pid, signal.SIGKILL)
+        return original(self, name, **arguments)
+
+    monkeypatch.setattr(DbtProcess, "asking", asking)
+    if asked == "begin":
+        with pytest.raises(WarehouseError, match="dbt ended"):
+            little.run()
+    else:
+        built = outcomes(little.run())
+        assert built["totals"] == "build_error"
+        assert built["big"] in ("upstream_failed", "build_error")
+    monkeypatch.setattr(DbtProcess, "asking", original)
+    again = outcomes(little.run())
+    assert {"totals", "big"} <= again.keys()
+    assert outcomes(little.run()) == {}
+
+
+def test_native_building_and_dbt_share_one_state(little: LittleProject) -> None:
+    for name in ("snapshots/people_over_time.sql", "models/people.sql"):  # which need dbt
+        (little.folder / name).unlink()
+    little.replace("dbt_project.yml", 'on-run-start: "{{ note_start() }}"', "")
+    little.run()
+    little.write("sao.yml", "executor: native\n")
+    assert outcomes(little.run()) == {}
+
+
+def test_what_only_dbt_does_is_handed_over(little: LittleProject) -> None:
+    little.write("sao.yml", f"dbt: {little.python}\n")
+    opened = little.open()
+    assert "read and built by dbt" in str(opened.built_by)
+    assert "models/people.sql" in str(opened.built_by) or "snapshot" in str(opened.built_by)
+    assert outcomes(little.run()) == dict.fromkeys(MODELS, "never_built")
+
+
+UNIT_TEST = """
+unit_tests:
+  - name: adds_up
+    model: totals
+    given: [{input: ref('orders'), rows: [{id: 1, person: 1, cents: 2}, {id: 2, person: 1, cents: 3}]}]
+    expect: {rows: [{person: 1, cents: 5}]}
+"""
+
+
+def test_a_unit_test_is_asked_before_its_model_and_is_a_part_of_its_code(little: LittleProject) -> None:
+    little.write("models/unit.yml", UNIT_TEST)
+    little.run()
+    assert [status for name, status in little.run_results().items() if "adds_up" in name] == [("pass", 0)]
+    little.replace("models/unit.yml", "cents: 5", "cents: 6")
+    result = little.run()
+    failed = {each.name: str(each.decision.evidence.get("error")) for each in result.models}["totals"]
+    assert "the unit test" in failed
+    assert "adds_up" in failed
+    assert outcomes(result).keys() == {"totals", "big"}
+    assert [status for name, (status, _) in little.run_results().items() if "adds_up" in name] == ["fail"]
+
+
+def test_a_verdict_that_is_reused_is_told_to_dbt_as_it_was(little: LittleProject) -> None:
+    little.write("tests/few.sql", "{{ config(severity='warn') }} select * from {{ ref('rates') }}")
+    little.run()
+    little.execute("insert into raw.orders values (4, 2, 9)")
+    little.run()
+    said = little.run_results()
+    assert said["test.little.few"] == ("warn", 2)
+    assert said["model.little.people"][0] in ("no-op", "success", "reused")
+
+
+def test_warnings_of_dbt_are_told(little: LittleProject) -> None:
+    little.replace(
+        "models/sources.yml", "data_tests: [unique, not_null]", "data_tests: [unique, not_null]\n        unknown_key: 1"
+    )
+    little.run()
+    assert all(isinstance(each, Message) for each in little.events if "dbt:" in getattr(each, "text", ""))
+
+
+def test_where_there_is_no_dbt_it_is_said_how_to_have_it(little: LittleProject, tmp_path: Path) -> None:
+    little.write("sao.yml", "executor: dbt\ndbt: nowhere\n")
+    with pytest.raises(SaoError, match=r"dbt: nowhere in sao\.yml"):
+        little.open()
