@@ -24,8 +24,8 @@ def test_what_needs_dbt_is_listed_with_its_node_and_its_place(world: World) -> N
     world.model("cube", "select 1 as id", materialized="cube")
     world.model("nodes", "select 1 as id\n{% for node in graph.nodes %}{% endfor %}")
     assert listed(world) == [
-        ("by_python", "a Python model", "models/by_python.py"),
         ("kept", "a snapshot", "snapshots/kept.sql"),
+        ("by_python", "a Python model", "models/by_python.py"),
         ("cube", "materialized: 'cube', where here there are table, view, incremental, ephemeral", "models/cube.sql"),
         ("nodes", "`graph` in a template", "models/nodes.sql:2"),
     ]
