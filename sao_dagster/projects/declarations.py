@@ -164,6 +164,7 @@ class Declarations:
         target: What templates see as `target`.
         native: Whether models are built by this package itself; else any materialization is taken as it is.
         effects: Statements that somebody else runs before a run builds anything: what they set or make counts as with `on_run_start`.
+        quoting: Which parts of names are in quotes; all, where nothing is said.
         group_owners: Owners by group.
         errors: What is wrong with the project as a whole; what is wrong with one node is in its declaration.
         needs_dbt: What the project uses that only dbt does: what the reader found, and then what rendering showed. It does not say what
@@ -182,6 +183,7 @@ class Declarations:
     variables: Mapping[str, Any] = field(default_factory=dict)
     macro_files: tuple[MacroFile, ...] = ()
     search_order: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    quoting: Mapping[str, Any] = field(default_factory=dict)
     descriptions: Mapping[str, str] = field(default_factory=dict)
     nodes: list[NodeDeclaration] = field(default_factory=list)
     sources: list[Source] = field(default_factory=list)

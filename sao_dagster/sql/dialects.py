@@ -6,9 +6,10 @@ Nothing else in the package asks for an engine by name. What is said here is a l
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from enum import Enum
+from typing import Any
 
 from sao_dagster.core.relations import Relation
 
@@ -171,6 +172,29 @@ class Dialect:
         '`shop`.`main`.`orders`'
         """
         return Relation(database, schema, identifier, self.quotes, folds=self.quoted is not Case.KEPT)
+
+    def without_quotes(self, relation: Relation, quoting: Mapping[str, Any]) -> Relation:
+        """Return the relation that is meant where some parts of its name are written without quotes.
+
+        Args:
+            relation: The relation, with its parts as they are written.
+            quoting: Whether `database`, `schema` and `identifier` are in quotes, which they are if nothing is said.
+
+        >>> str(dialect_named("postgres").without_quotes(Relation(None, "Shop", "Orders"), {"identifier": False}))
+        '"Shop"."orders"'
+        """
+        if self.quoted is not Case.KEPT:
+            return relation
+
+        def meant(part: str | None, name: str) -> str | None:
+            return self.compared(part, quoted=False) if part and quoting.get(name) is False else part
+
+        return replace(
+            relation,
+            database=meant(relation.database, "database"),
+            schema=meant(relation.schema, "schema") or "",
+            identifier=meant(relation.identifier, "identifier") or "",
+        )
 
     def cut_off(self, relation: Relation) -> str | None:
         """Return the first part of a relation's name that the engine would cut off, so that it may be the name of another one; or None.

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from sao_dagster.errors import NeedsDbtError
 from tests.world import World
 
 PROJECT = "name: shop\nprofile: shop\nmodels:\n  +materialized: table\n"
@@ -136,6 +137,7 @@ def test_a_test_that_names_no_model_runs_and_holds_nothing_back(world: World) ->
     run = world.run()
     assert run.tests == {"never": "ran: fail", "fine": "ran: pass"}
     assert run.outcomes == {"m": "built: never_built"}
+    assert ["no asset check" in notice.message for notice in world.runner().project.notices] == [True, True]
     assert world.run().tests == {"never": "ran: fail", "fine": "reused: pass"}
     assert world.run("m").tests == {}
     assert world.run("never").tests == {"never": "ran: fail"}
@@ -221,3 +223,28 @@ def test_a_source_that_a_plugin_reads_needs_dbt(world: World) -> None:
         ("source:raw.sheet", "the plugin 'excel' of dbt-duckdb for the source raw.sheet")
     ]
     assert world.run().outcomes["other"] == "built: never_built"
+
+
+@pytest.mark.warehouse("postgres")
+def test_names_without_quotes_are_those_that_postgres_makes_of_them(world: World) -> None:
+    world.sql("create table raw.orders as select 1 as id").model(
+        "Report", "select * from {{ source('raw', 'ORDERS') }}"
+    )
+    world.write("dbt_project.yml", PROJECT + "quoting: {identifier: false}\n")
+    described(world, "sources", {"name": "raw", "tables": [{"name": "ORDERS"}]})
+    assert world.run().outcomes == {"Report": "built: never_built"}
+    assert world.rows("select * from main.report") == [(1,)]
+    world.sql('create table raw."Items" as select 2 as id')
+    described(world, "sources", {"name": "raw", "tables": [{"name": "Items", "quoting": {"identifier": True}}]})
+    world.model("Report", "select * from {{ source('raw', 'Items') }}")
+    world.run()
+    assert world.rows("select * from main.report") == [(2,)]
+
+
+def test_an_adapter_that_is_not_here_is_named_as_what_needs_dbt(world: World) -> None:
+    world.write("profiles.yml", "shop: {target: dev, outputs: {dev: {type: snowflake, account: x}}}")
+    with pytest.raises(
+        NeedsDbtError,
+        match=r"no warehouse of type 'snowflake'; there are: duckdb, postgres; .* an adapter of dbt's: .* install dbt",
+    ):
+        world.opened()

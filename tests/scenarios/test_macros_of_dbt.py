@@ -105,3 +105,27 @@ def test_a_singular_test_calls_macros_of_dbt_and_says_its_settings(shop: World) 
         "{{ config(severity='warn') }} select * from {{ ref('orders') }} where {{ dbt.length(\"'abc'\") }} = 3",
     )
     assert shop.run().tests == {"long": "ran: warn"}
+
+
+@pytest.mark.warehouse("duckdb")
+@pytest.mark.parametrize(
+    ("macros", "order", "expected"),
+    [
+        ("{% macro default__split_part(a, b, c) %}'own'{% endmacro %}", "", "b"),
+        ("{% macro duckdb__split_part(a, b, c) %}'own'{% endmacro %}", "", "own"),
+        ("{% macro split_part(a, b, c) %}'own'{% endmacro %}", "", "b"),
+        (
+            "{% macro default__split_part(a, b, c) %}'own'{% endmacro %}",
+            "dispatch: [{macro_namespace: dbt, search_order: [shop, dbt]}]",
+            "own",
+        ),
+    ],
+)
+def test_a_macro_for_the_engine_comes_first_unless_the_project_has_an_order(
+    world: World, macros: str, order: str, expected: str
+) -> None:
+    """As in dbt; and `dbt.split_part` is dbt's, whatever the project calls so."""
+    world.write("dbt_project.yml", (world.root / "dbt_project.yml").read_text() + order)
+    world.write("macros/own.sql", macros).model("m", "select {{ dbt.split_part(\"'a,b'\", \"','\", 2) }} as x")
+    world.run()
+    assert world.rows("select x from m") == [(expected,)]

@@ -234,6 +234,10 @@ class _Assembly:
         """Return where a node lives, by the project's own naming macros if it has any."""
         if declaration.relation is not None:
             return declaration.relation
+        return self.context.engine.without_quotes(self._named(declaration, config), self.declared.quoting)
+
+    def _named(self, declaration: NodeDeclaration, config: NodeConfig) -> Relation:
+        """Return the relation whose parts are as configuration and naming macros write them."""
         if not self._naming_is_custom:
             schema = self.declared.schema
             schema = schema if config.schema_ is None else f"{schema}_{config.schema_.strip()}"

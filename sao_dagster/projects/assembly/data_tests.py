@@ -24,7 +24,7 @@ from sao_dagster.core.nodes import (
     is_source,
 )
 from sao_dagster.core.policy import Expiry, Volatile
-from sao_dagster.core.project import unknown
+from sao_dagster.core.project import Notice, unknown
 from sao_dagster.core.proofs import Assertion
 from sao_dagster.errors import Location, NeedsConnectionError, ProjectError, RenderError, SaoError
 from sao_dagster.projects.assembly.assertions import assertion_of
@@ -145,6 +145,9 @@ class TestAssembly:
                 template, sql = self._rendered(declared, own, config, name, trace)
             found = self.drafts.reads(trace, Template(declared.sql, declared.location), name)
         reads = tuple(dict.fromkeys((*([declared.tested] if declared.tested else []), *found)))
+        if not reads:
+            message = f"the test {name} names no model by ref() or source(): it runs with the whole project, and is no asset check in Dagster"
+            self.drafts.notices.append(Notice(message, declared.location))
         dialect = self.drafts.declared.dialect
         ephemerals = () if template is None else self.drafts.ephemerals(reads, name)
         asks: AskingTemplate | None = None

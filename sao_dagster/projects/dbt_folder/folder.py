@@ -169,6 +169,7 @@ class _Folder:
             str(entry["macro_namespace"]): tuple(map(str, entry.get("search_order", ()))) for entry in settings.dispatch
         }
         declared.descriptions = dict(self._docs())
+        declared.quoting = settings.quoting
         declared.on_run_start = tuple(settings.on_run_start)
         declared.on_run_end = tuple(settings.on_run_end)
         context = TemplateContext(

@@ -9,7 +9,7 @@ from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
-from sao_dagster.errors import Location, NeedsDbtError, ProjectError
+from sao_dagster.errors import Location, NeedsDbtError, ProjectError, UnsupportedError
 from sao_dagster.projects.config import checked
 from sao_dagster.projects.dbt_folder.properties_files import load_yaml
 from sao_dagster.projects.templates.functions import FUNCTIONS, modules
@@ -122,6 +122,8 @@ def _profile(name: str, output: Any, where: Location) -> WarehouseProfile:
         raise ProjectError(f"it has no type; there are: {', '.join(known())}", name=name, location=where)
     try:
         model = profile_of(str(kind))
+    except UnsupportedError as error:
+        raise NeedsDbtError(f"{error.message}, or it is an adapter of dbt's", name=name, location=where) from error
     except ProjectError as error:
         raise type(error)(error.message, name=name, location=where) from error
     profile: WarehouseProfile = checked(model, output, name, where)

@@ -62,7 +62,8 @@ def read_table(
     database = settings.text(source.database) if source.database else database
     schema = settings.text(source.schema_) if source.schema_ else source.name
     identifier = settings.text(table.identifier) if table.identifier else table.name
-    relation = engine.relation(database, schema, identifier)
+    quoting = {**settings.file.quoting, **(source.quoting or {}), **(table.quoting or {})}
+    relation = engine.without_quotes(engine.relation(database, schema, identifier), settings.value(quoting))
     files: tuple[str, ...] = ()
     expression = str(relation)
     if external:

@@ -276,7 +276,7 @@ class ColumnValue:
     @property
     def quoted(self) -> str:
         """Its name in quotes."""
-        return f'"{self.column}"'
+        return quote(self.column, self.engine.quotes)
 
     @property
     def data_type(self) -> str:

@@ -359,15 +359,24 @@ class Render:
         return Adapter(self.context.engine, kind, self.context.database, self._ask, self._dispatch)
 
     def _dispatch(self, macro_name: str, macro_namespace: str | None = None, packages: Any = None) -> BoundMacro:
-        root = self.context.project_name
-        default = (root, macro_namespace) if macro_namespace else (self.subject.package, root)
-        order = [*self.context.search_order.get(macro_namespace or "", default), BUILTINS]
+        """Return the macro for the engine: as https://docs.getdbt.com/reference/dbt-jinja-functions/dispatch has it.
+
+        In a namespace that is a package, or has a search order, all that one package has comes before the next one; elsewhere, and for
+        dbt's own macros, a macro for the engine comes before the default, wherever they are.
+        """
         prefixes = [f"{self.context.target.get('type', 'default')}__", "default__"]
-        for package in dict.fromkeys(order):
-            for prefix in prefixes:
-                found = self.macro_of(str(package), prefix + macro_name)
-                if found is not None:
-                    return found
+        namespace = macro_namespace or ""
+        known = self.context.search_order.get(namespace)
+        if known is None and namespace != BUILTINS and namespace in self.context.macros.packages():
+            known = (self.context.project_name, namespace)
+        order = dict.fromkeys((*(known or (self.subject.package, self.context.project_name)), BUILTINS))
+        if known is None:
+            tries = [(package, prefix + macro_name) for prefix in prefixes for package in order]
+        else:
+            tries = [(package, prefix + macro_name) for package in order for prefix in prefixes]
+        for package, name in tries:
+            if (found := self.macro_of(package, name)) is not None:
+                return found
         tried = ", ".join(prefix + macro_name for prefix in prefixes)
         raise RenderError(
             f"no macro for dispatch of {macro_name!r}: looked for {tried} in {', '.join(map(str, order))}"
