@@ -50,7 +50,9 @@ class SaoTranslator:
             return dg.AssetKey([str(part) for part in key] if isinstance(key, list) else str(key).split("/"))
         if isinstance(node, Source):
             return dg.AssetKey([key_part(node.source_name), key_part(node.table_name)])
-        name = node.name.replace(".", "_")
+        name = _VERSION.sub(r"_\1", node.name)
+        if "." in name:  # which is not `a_b`
+            name = f"{name.replace('.', '_')}_{digest(node.name)[:4]}"
         return dg.AssetKey([f"{name}_" if name in _RESERVED else key_part(name)])
 
     def get_asset_spec(self, project: Project, node: Node | Source) -> dg.AssetSpec:
@@ -218,6 +220,7 @@ def key_part(name: str) -> str:
     return bare if bare == name else f"{bare}_{digest(name)[:4]}"  # `a b` is not `a_b`
 
 
+_VERSION = re.compile(r"\.(v\w+)$")  # of a model with versions: `orders.v2` is in the table `orders_v2`
 _RESERVED = frozenset({
     # `DISALLOWED_NAMES` of dagster: what no input and no output may be called, besides the keywords of Python
     *keyword.kwlist, "arg_dict", "bool", "conf", "config", "context", "dict", "float", "input", "input_arg_dict", "int", "meta", "output",

@@ -115,6 +115,7 @@ def test_a_model_may_be_called_anything(world: World, granularity: Granularity) 
     world.sql('create table raw.orders as select 1 as "größe"')
     world.write("models/s.yml", "sources: [{name: raw, tables: [{name: größe, identifier: orders}]}]")
     called = {"int": "int_", "None": "None_", "__repository__": None, "default": None, "a b": "a_b_d456", "a_b": None}
+    called |= {"a.b": "a_b_85e4", "a.v2": "a_v2"}
     for name in called:
         world.model(name, "select * from {{ source('raw', 'größe') }}")
         world.write(
