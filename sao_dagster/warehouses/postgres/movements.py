@@ -22,7 +22,9 @@ _COLUMNS = (
 # counts begin anew after a crash of the server, and where somebody resets them
 _COUNTED_SINCE = "(select stats_reset from pg_stat_archiver), (select stats_reset from pg_stat_database where datname = current_database())"
 _QUIET = "30 seconds"
-_COUNTS = """current_setting('track_counts')::boolean and not pg_is_in_recovery() and not exists (
+# a server that is made of several counts in each of them what went by it, and a distributed table has its rows elsewhere
+_COUNTS = """current_setting('track_counts')::boolean and not pg_is_in_recovery() and version() ~ '^PostgreSQL [0-9]+\\.[0-9]+ '
+    and not exists (select from pg_extension where extname = 'citus') and not exists (
     select from pg_db_role_setting s where s.setdatabase in (0, (select oid from pg_database where datname = current_database()))
     and array_to_string(s.setconfig, ' ') ilike '%%track_counts%%')"""
 _ALL_COUNTED = f"""
