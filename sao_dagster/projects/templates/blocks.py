@@ -54,15 +54,19 @@ def blocks(text: str) -> tuple[Block, ...]:
     return tuple(_blocks(text))
 
 
-def macros_only(text: str) -> str:
+def macros_only(text: str, name: str | None = None) -> str:
     """Return a file with its macros and tests alone, each on its line: the rest is not rendered by dbt, nor here.
 
-    >>> macros_only("{{ now }} {% macro a() %}1{% endmacro %}")
-    '{% macro a() %}1{% endmacro %}'
+    Args:
+        text: The file.
+        name: The macro that is wanted; None for all.
+
+    >>> macros_only("{{ now }} {% macro a() %}1{% endmacro %}{% macro b() %}2{% endmacro %}", "b")
+    '{% macro b() %}2{% endmacro %}'
     """
     kept, position = [], 0
     for each in blocks(text):
-        if each.kind in _MACROS:
+        if each.kind in _MACROS and name in (None, each.macro):
             kept += ["\n" * text.count("\n", position, each.start), text[each.start : each.end]]
             position = each.end
     return "".join(kept)

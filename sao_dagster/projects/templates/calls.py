@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, Protocol
 
 from jinja2.utils import missing
@@ -28,6 +28,9 @@ class Rendering(Protocol):
 
     def macro_of(self, package: str, name: str) -> BoundMacro | None:
         """Return a macro of a package."""
+
+    def bound(self, file: MacroFile, name: str) -> Callable[..., Any]:
+        """Return a macro that sees what templates of its package see."""
 
 
 _DEFAULTS: Mapping[str, Mapping[str, Any]] = {
@@ -56,10 +59,8 @@ class BoundMacro:
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         """Return what the macro returns, or its text."""
-        variables = self._owner.variables(self._file.package)
-        macro = self._owner.context.macros.bind(self._file, self._name, variables)
         try:
-            return macro(*args, **kwargs)
+            return self._owner.bound(self._file, self._name)(*args, **kwargs)
         except MacroReturn as returned:
             return returned.value
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import cached_property
 from typing import Any
 
 from jinja2.utils import missing
@@ -191,15 +192,16 @@ class Flags:
     """
 
     def __init__(self, target: Mapping[str, Any], *, full_refresh: bool) -> None:
-        self._values = {
-            **_FLAGS,
-            "full_refresh": full_refresh,
-            "target": target.get("name"),
-            "profile": target.get("profile_name"),
-        }
+        self._target = target
+        self._full_refresh = full_refresh
+
+    @cached_property
+    def _values(self) -> Mapping[str, Any]:
+        own = {"target": self._target.get("name"), "profile": self._target.get("profile_name")}
+        return {**_FLAGS, **own, "full_refresh": self._full_refresh}
 
     def __getattr__(self, name: str) -> Any:
-        if name.lower() not in self._values:
+        if name.startswith("_") or name.lower() not in self._values:
             raise AttributeError(name)
         return self._values[name.lower()]
 

@@ -239,9 +239,9 @@ def _template(text: str, path: str, reads: bool = False) -> jinja2.Template:
     return _compile(_reading if reads else _templates, text, path)
 
 
-@lru_cache(maxsize=5_000)
-def _macro_template(text: str, path: str) -> jinja2.Template:
-    return _compile(_macros, macros_only(text), path)
+@lru_cache(maxsize=20_000)
+def _macro_template(text: str, path: str, name: str | None = None) -> jinja2.Template:
+    return _compile(_macros, macros_only(text, name), path)
 
 
 def _compile(environment: _Environment, text: str, path: str) -> jinja2.Template:
@@ -327,8 +327,8 @@ class MacroRegistry:
 
     @staticmethod
     def bind(file: MacroFile, name: str, variables: Mapping[str, Any]) -> Macro:
-        """Return a macro that sees the variables of a render."""
-        module = _macro_template(file.text, file.path).make_module(dict(variables))
+        """Return a macro that sees the variables of a render; it finds others by these alone."""
+        module = _macro_template(file.text, file.path, name).make_module(dict(variables))
         macro: Macro = getattr(module, _PREFIX + name)
         return macro
 

@@ -113,7 +113,12 @@ class Render:
         inside.subject = replace(
             self.subject, package=package, config=self.subject.config if config is None else config
         )
-        for name in ("_plain", "_fixed", "_adapter"):  # their functions are those of the render that they were made for
+        for name in (
+            "_plain",
+            "_fixed",
+            "_adapter",
+            "_bound",
+        ):  # their functions are those of the render that they were made for
             inside.__dict__.pop(name, None)
         return inside
 
@@ -252,6 +257,17 @@ class Render:
             return None
         self.trace.macros[package, name] = file
         return BoundMacro(self, file, name)
+
+    def bound(self, file: MacroFile, name: str) -> Callable[..., Any]:
+        """Return a macro that sees what templates of its package see; it is bound to that once in a pass, since that takes time."""
+        key = (file.package, name)
+        if key not in self._bound:
+            self._bound[key] = self.context.macros.bind(file, name, self.variables(file.package))
+        return self._bound[key]
+
+    @cached_property
+    def _bound(self) -> dict[tuple[str, str], Callable[..., Any]]:
+        return {}
 
     @property
     def executes(self) -> bool:
