@@ -38,14 +38,17 @@ def changes_rows(sql: str, relation: Relation, dialect: str) -> bool:
     for tree in trees:
         if isinstance(tree, exp.Command) and _BEGINS_WRITING.match(sql):
             return True
-        for node in tree.find_all(*_WRITES, exp.Copy):
-            if isinstance(node, exp.Copy) and not node.args.get("kind"):
-                continue  # it writes to a file
+        for node in filter(_writes_rows, tree.find_all(*_WRITES, exp.Copy)):
             targets = node.expressions if isinstance(node, exp.TruncateTable) else [node.this]
             tables = (each.find(exp.Table) for each in targets)
             if any(table is None or is_named(table, relation) for table in tables):
                 return True
     return False
+
+
+def _writes_rows(node: exp.Expr) -> bool:
+    """Return whether a statement writes rows of a table; `copy` may also write a file."""
+    return isinstance(node, _WRITES) or (isinstance(node, exp.Copy) and bool(node.args.get("kind")))
 
 
 @dataclass(frozen=True)
@@ -74,7 +77,7 @@ def fillings(sql: str, dialect: str) -> tuple[Filling, ...]:
     found = []
     for tree in trees:
         makes_table = isinstance(tree, exp.Create) and str(tree.args.get("kind")).upper() == "TABLE"
-        if not makes_table and not isinstance(tree, _WRITES):
+        if not makes_table and not _writes_rows(tree):
             continue
         target = (tree.this or tree).find(exp.Table)
         if target is not None:

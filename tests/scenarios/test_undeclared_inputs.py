@@ -613,3 +613,15 @@ def test_what_is_read_of_a_model_to_fill_a_table_before_a_run_is_what_was_there(
     shelf.sql("insert into raw.shelf values (2)").run()
     shelf.run()
     assert shelf.rows("select id from main.m") == [(2,)]
+
+
+@duckdb_only
+def test_a_file_that_is_copied_into_a_table_before_a_run(shelf: World) -> None:
+    file = shelf.root / "stage.csv"
+    file.write_text("id\n1\n")
+    fill = f"on-run-start:\n  - create or replace table raw.stage (id int)\n  - copy raw.stage from '{file}'\n"
+    shelf.write("dbt_project.yml", (shelf.root / "dbt_project.yml").read_text() + fill)
+    shelf.model("m", "select id from raw.stage").run()
+    file.write_text("id\n2\n")
+    is_current(shelf, "select id from main.m")
+    assert shelf.rows("select id from main.m") == [(2,)]
