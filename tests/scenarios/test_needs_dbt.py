@@ -44,3 +44,29 @@ def test_such_an_error_says_how_to_go_on_and_survives_another_process() -> None:
     assert (again.uses, str(again)) == (error.uses, str(error))
     assert str(again).startswith("models/m.sql:3: m: a cube: only dbt itself does this; install dbt")
     assert NodeError.of(again, None).needs_dbt == "a cube"
+
+
+def test_macros_that_dbt_alone_calls_are_listed(world: World) -> None:
+    """Those that no content follows from stop nothing."""
+    world.model("m", "select 1 as id")
+    world.write("macros/own.sql", "{% macro default__apply_grants(relation, grants) %}{% endmacro %}")
+    assert listed(world) == [
+        (None, "the macro default__apply_grants in place of the one by which dbt builds", "macros/own.sql")
+    ]
+    assert world.run().outcomes == {"m": "built: never_built"}
+    world.write("macros/own.sql", "{% macro sync_column_schemas(mode, target, changes) %}{% endmacro %}")
+    assert [uses for _, uses, _ in listed(world)] == [
+        "the macro sync_column_schemas in place of the one by which dbt builds"
+    ]
+    assert len(world.runner().project.errors) == 1
+
+
+def test_what_is_left_out_without_an_error_is_listed(world: World) -> None:
+    world.write("models/u.yml", "unit_tests: [{name: u, model: m}]").model("m", "select 1 as id")
+    world.write("dbt_packages/more/dbt_project.yml", "name: more").write(
+        "dbt_packages/more/models/x.sql", "select 1 as id"
+    )
+    assert [(uses, place) for _, uses, place in listed(world)] == [
+        ("models of the package more", "dbt_packages/more/dbt_project.yml"),
+        ("unit tests", "models/u.yml:1"),
+    ]

@@ -26,7 +26,7 @@ from sao_dagster.projects.declarations import Declarations, NodeDeclaration, err
 from sao_dagster.projects.sao_file import moved_variables
 from sao_dagster.projects.templates.context_objects import Namespace
 from sao_dagster.projects.templates.deferred import StatementTemplate, TimedExpression
-from sao_dagster.projects.templates.jinja import BUILDING_MACROS, BUILTINS, builtin_macros
+from sao_dagster.projects.templates.jinja import ATTACHING_MACROS, BUILDING_MACROS, BUILTINS, builtin_macros
 from sao_dagster.projects.templates.render import Render
 from sao_dagster.projects.templates.template_context import RenderSubject, RenderTrace, TemplateContext
 from sao_dagster.projects.templates.template_run import OTHER_RUNS, PINNED, TemplateRun, real_run
@@ -122,15 +122,24 @@ class _Assembly:
         )
 
     def _refuse_macros_of_dbt(self) -> None:
-        """Note an error for each macro of the project that takes the place of one by which dbt builds, and which only dbt would call."""
+        """Note an error for each macro of the project that takes the place of one by which dbt builds, and which only dbt would call.
+
+        It is a notice where no content of a relation follows from the macro.
+        """
         prefixes = ("", "default__", f"{self.context.target.get('type', '')}__")
+        building, attaching = (
+            {prefix + each for prefix in prefixes for each in names} for names in (BUILDING_MACROS, ATTACHING_MACROS)
+        )
         for owner in dict.fromkeys((self.declared.name, *self.declared.search_order.get("dbt", ()))):
             for name, file in self.context.macros.names(owner).items() if owner != BUILTINS else ():
-                if any(name == prefix + each for prefix in prefixes for each in BUILDING_MACROS):
-                    uses = f"the macro {name} in place of the one by which dbt builds"
-                    error = NeedsDbtError(uses, location=Location(file.path))
+                uses, where = f"the macro {name} in place of the one by which dbt builds", Location(file.path)
+                if name in building:
+                    error = NeedsDbtError(uses, location=where)
                     self.drafts.errors.append(error)
                     self.declared.note_needs_dbt(None, NodeError.of(error, None))
+                elif name in attaching:
+                    self.drafts.notices.append(Notice(f"the macro {name} is called by dbt alone", where))
+                    self.declared.note_needs_dbt(None, NodeError(uses, where, needs_dbt=uses))
 
     def _refuse_materialization(self, materialized: str, declaration: NodeDeclaration) -> None:
         """Refuse a node whose materialization is one that the project defines itself.

@@ -38,11 +38,19 @@ BUILTINS = "dbt"
 """The package of the macros that come with dbt."""
 
 BUILDING_MACROS = (
-    "collect_freshness", "create_csv_table", "create_table_as", "create_view_as", "get_create_table_as_sql", "get_create_view_as_sql",
-    "get_delete_insert_merge_sql", "get_incremental_append_sql", "get_incremental_default_sql", "get_incremental_delete_insert_sql",
-    "get_incremental_merge_sql", "get_insert_into_sql", "get_merge_sql", "get_merge_update_columns", "get_test_sql", "load_csv_rows",
+    "alter_column_type", "alter_relation_add_remove_columns", "check_for_schema_changes", "collect_freshness", "create_csv_table",
+    "create_table_as", "create_view_as", "get_create_table_as_sql", "get_create_view_as_sql", "get_csv_sql", "get_delete_insert_merge_sql",
+    "get_incremental_append_sql", "get_incremental_default_sql", "get_incremental_delete_insert_sql", "get_incremental_merge_sql",
+    "get_insert_into_sql", "get_limit_subquery_sql", "get_merge_sql", "get_merge_update_columns", "get_test_sql", "load_csv_rows",
+    "process_schema_changes", "reset_csv_table", "sync_column_schemas",
 )  # fmt: skip
 """Macros by which dbt builds, tests and looks at sources, and which a project may replace; none of them is called here."""
+
+ATTACHING_MACROS = (
+    "alter_column_comment", "alter_relation_comment", "apply_grants", "copy_grants", "create_indexes", "create_schema",
+    "get_create_index_sql", "get_grant_sql", "get_revoke_sql", "get_show_grant_sql", "persist_docs",
+)  # fmt: skip
+"""Macros by which dbt makes schemas and what hangs on a relation; none is called here either, and no content follows from them."""
 
 
 @dataclass(frozen=True)
