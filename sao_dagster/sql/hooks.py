@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from sqlglot import exp
@@ -14,6 +15,7 @@ from sao_dagster.sql.questions import is_named
 from sao_dagster.sql.reads import undeclared_reads
 
 _WRITES = (exp.Insert, exp.Update, exp.Delete, exp.Merge, exp.TruncateTable)
+_MAY_WRITE = re.compile(r"\b(insert|update|delete|merge|truncate|copy|create)\b", re.IGNORECASE)
 _BEGINS_WRITING = re.compile(r"\s*(insert|update|delete|merge|truncate|copy|with)\b", re.IGNORECASE)
 _RENAMES = re.compile(
     r"^\s*use\b|\bset\s+((local|session)\s+)?(search_path|schema|role|authorization)\b"
@@ -31,6 +33,8 @@ def changes_rows(sql: str, relation: Relation, dialect: str) -> bool:
     >>> changes_rows("insert into main.log select count(*) from main.orders", orders, "duckdb")
     False
     """
+    if not _MAY_WRITE.search(sql):  # sqlglot warns of what it cannot read of rights and the like
+        return False
     try:
         trees = parse(sql, dialect)
     except UnreadableSqlError:
@@ -56,20 +60,43 @@ class Filling:
     """What a statement of `on-run-start` puts into a table.
 
     Attributes:
-        table: The last part of the table's name, in lower case.
+        table: The parts of the table's name, as far as it says them, in lower case.
         reads: What the statement reads besides.
     """
 
-    table: str
+    table: tuple[str, ...]
     reads: tuple[UndeclaredInput, ...]
+
+    def is_read(self, tables: Iterable[tuple[str, ...]]) -> bool:
+        """Return whether the table may be one of some tables, by the parts that both names say."""
+        return any(self.table[-len(each) :] == each[-len(self.table) :] for each in tables)
+
+
+def tables_in(sql: str, dialect: str) -> set[tuple[str, ...]]:
+    """Return the tables that statements name, as their parts in lower case; none where they cannot be read.
+
+    >>> tables_in('select * from "Shop".orders, t', "duckdb") == {("shop", "orders"), ("t",)}
+    True
+    """
+    try:
+        trees = parse(sql, dialect)
+    except UnreadableSqlError:
+        return set()
+    return {_parts(table) for tree in trees for table in tree.find_all(exp.Table)}
+
+
+def _parts(table: exp.Table) -> tuple[str, ...]:
+    return tuple(part.name.lower() for part in table.parts)
 
 
 def fillings(sql: str, dialect: str) -> tuple[Filling, ...]:
     """Return what statements put into tables; nothing where they cannot be read.
 
     >>> [(each.table, [read.id for read in each.reads]) for each in fillings("insert into stage select id from raw.t", "duckdb")]
-    [('stage', ['table:raw.t'])]
+    [(('stage',), ['table:raw.t'])]
     """
+    if not _MAY_WRITE.search(sql):
+        return ()
     try:
         trees = parse(sql, dialect)
     except UnreadableSqlError:
@@ -81,10 +108,10 @@ def fillings(sql: str, dialect: str) -> tuple[Filling, ...]:
             continue
         target = (tree.this or tree).find(exp.Table)
         if target is not None:
-            parts = tuple(part.name.lower() for part in target.parts)
+            parts = _parts(target)
             reads = undeclared_reads(tree.sql(dialect=dialect), dialect)
             others = (each for each in reads if each.parts != parts and not is_head(each, parts[-1]))
-            found.append(Filling(parts[-1], tuple(others)))
+            found.append(Filling(parts, tuple(others)))
     return tuple(found)
 
 

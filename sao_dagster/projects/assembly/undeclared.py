@@ -16,12 +16,11 @@ from sao_dagster.errors import Location, ProjectError
 from sao_dagster.projects.assembly.drafts import Draft, Drafts
 from sao_dagster.sql.ctes import prepend_ctes
 from sao_dagster.sql.fingerprint import sql_digest
-from sao_dagster.sql.hooks import changes_rows, is_head, renames
+from sao_dagster.sql.hooks import changes_rows, is_head, renames, tables_in
 from sao_dagster.sql.reads import undeclared_reads
 
 _VALUE = re.compile(r"\{\{.*?\}\}", re.DOTALL)
 _BLOCK = re.compile(r"\{%.*?%\}|\{#.*?#\}", re.DOTALL)
-_WORDS = re.compile(r"[\w$]+")
 _PLACE = '"__template__"'
 
 
@@ -150,12 +149,12 @@ class UndeclaredReads:
 
         What it reads of a node is what was there before the run.
         """
-        words = set(_WORDS.findall(sql.lower()))
+        tables = tables_in(sql, self.drafts.declared.dialect)
         pending = list(self.drafts.fillings)
-        while chosen := [each for each in pending if each.table in words]:
+        while chosen := [each for each in pending if each.is_read(tables)]:
             pending = [each for each in pending if each not in chosen]
             for read in (read for each in chosen for read in each.reads):
-                words.update(read.parts[-1:])
+                tables |= {tuple(map(str.lower, read.parts))} if read.parts else set()
                 node = self._node_of(read)
                 is_node = node is not None and not is_source(node)
                 yield UndeclaredInput(InputKind.UNKNOWN, f"what on-run-start has read of {node}") if is_node else read
