@@ -59,7 +59,7 @@ select id, cents from {{ ref('orders') }} {% if is_incremental() %} where id > (
 """,
     "snapshots/people_over_time.sql": """
 {% snapshot people_over_time %}
-{{ config(unique_key='id', strategy='check', check_cols=['name']) }}
+{{ config(unique_key='id', strategy='check', check_cols=['name'], target_schema='main') }}
 select id, name from {{ source('raw', 'people') }}
 {% endsnapshot %}
 """,

@@ -65,18 +65,16 @@ def serving_task(wire: Wire) -> type:
 
         def before_run(self, adapter: Any, selected_uids: Any) -> Any:
             try:
-                self._before = super().before_run(adapter, selected_uids)
+                super().before_run(adapter, selected_uids)
             except BaseException as error:
                 wire.refuse(self._begins, error)
                 raise
             return RunStatus.Success  # so that `execute_nodes` is asked, and can say why nothing is built
 
         def execute_nodes(self) -> Any:
-            if self._before != RunStatus.Success:
-                failed = [each for each in self.node_results if each.status == RunStatus.Error]
-                wire.refuse(
-                    self._begins, RuntimeError("; ".join(str(each.message) for each in failed) or "on-run-start failed")
-                )
+            failed = [each for each in self.node_results if each.status == RunStatus.Error]
+            if failed:  # a hook; dbt 1.8 does not say so otherwise
+                wire.refuse(self._begins, RuntimeError("; ".join(str(each.message) for each in failed)))
                 return self.node_results
             return Building(self, wire).take(self._begins)
 
