@@ -210,6 +210,7 @@ def dbt_process(
                     stdin=subprocess.DEVNULL,
                     stdout=output,
                     stderr=subprocess.STDOUT,
+                    start_new_session=True,  # whoever interrupts this process does not interrupt dbt beside it
                 )
             except OSError as error:
                 raise WarehouseError(f"dbt cannot be started: {error}") from error

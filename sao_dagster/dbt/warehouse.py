@@ -12,7 +12,7 @@ from typing import Any, cast
 from sao_dagster.core.nodes import Node
 from sao_dagster.core.relations import Relation
 from sao_dagster.dbt.prepare import Preparation, WarmDbt, runs
-from sao_dagster.dbt.process import DbtProcess, dbt_process
+from sao_dagster.dbt.process import DbtError, DbtProcess, dbt_process
 from sao_dagster.errors import UnsupportedError, WarehouseError
 from sao_dagster.projects.asked_before import AskedBefore
 from sao_dagster.warehouses.protocol import (
@@ -141,16 +141,27 @@ class DbtSession(Session):
         """Start dbt, which runs `on-run-start`; see `Session.begin_builds`."""
         if self._process is not None:
             return False
-        preparation, exclusive = self._warehouse.preparation, self._warehouse.native.capabilities.exclusive
+        exclusive = self._warehouse.native.capabilities.exclusive
         if exclusive:  # only one process can have the file
             self._stack.pop_all().close()
-        self._process = process = self._started(full_refresh=full_refresh)
-        process.wait_until_parsed()
-        if preparation.files != self._warehouse.files:
-            raise WarehouseError("files of the project have changed since it was loaded; load it again, or run again")
         ids = self._warehouse.ids
-        begun = process.ask("begin", nodes=[ids[name] for name in names if name in ids])
-        self._has_hooks = begun["has_hooks"]
+        nodes = [ids[name] for name in names if name in ids]
+        while self._process is None:
+            process = self._started(full_refresh=full_refresh)
+            process.wait_until_parsed()
+            if self._warehouse.preparation.files != self._warehouse.files:
+                raise WarehouseError(
+                    "files of the project have changed since it was loaded; load it again, or run again"
+                )
+            try:
+                self._has_hooks = process.ask("begin", nodes=nodes)["has_hooks"]
+            except DbtError as error:
+                if not exclusive or "Could not set lock on file" not in error.message:
+                    raise
+                self._stack.pop_all().close()
+                with self._warehouse.native.session(on_wait=self._tell):  # waits for whoever was faster
+                    continue
+            self._process = process
         if exclusive:
             self._inner = self._stack.enter_context(self._warehouse.beside(process))
         return exclusive or self._has_hooks

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
+import subprocess
+import sys
 import threading
 from pathlib import Path
 
@@ -175,6 +178,16 @@ def test_a_killed_dbt_leaves_nothing_recorded_that_was_not_built(
     again = outcomes(little.run())
     assert {"totals", "big"} <= again.keys()
     assert outcomes(little.run()) == {}
+
+
+def test_two_runs_at_once_build_everything_once(anywhere: LittleProject) -> None:
+    anywhere.open()  # so that both begin with what dbt has said
+    command = [sys.executable, "-m", "sao_dagster.cli", "build", "--json", "--project-dir", str(anywhere.folder)]
+    runs = [subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL) for _ in range(2)]
+    said = [json.loads(run.communicate()[0]) for run in runs]
+    built = [each["name"] for one in said for each in one["models"] if each["outcome"] == "built"]
+    assert sorted(built) == sorted(MODELS)
+    assert [run.returncode for run in runs] == [0, 0]
 
 
 def test_native_building_and_dbt_share_one_state(little: LittleProject) -> None:
