@@ -379,15 +379,19 @@ def _is_valid(values: Mapping[str, Any]) -> bool:
     return True
 
 
-def unknown_keys(values: Mapping[str, Any]) -> Iterator[str]:
-    """Yield what to say of keys that are not known and look like a slip of the pen.
+def unknown_keys(values: Mapping[str, Any], model: type[BaseModel] = NODE_CONFIG) -> Iterator[str]:
+    """Yield what to say of keys that are not known and look like a slip of the pen; others may be meant for somebody else, as in dbt.
+
+    Args:
+        values: Configuration.
+        model: Whose it is.
 
     >>> list(unknown_keys({"materialised": "table", "owner_of_it": "me"}))
     ["unknown config 'materialised' has no effect; did you mean 'materialized'?"]
     """
-    known = _names(NODE_CONFIG)
+    known = _names(model)
     for key in values:
-        if key not in CONFIG_KEYS and (close := get_close_matches(str(key), known, n=1, cutoff=0.8)):
+        if key not in (*CONFIG_KEYS, *known) and (close := get_close_matches(str(key), known, n=1, cutoff=0.8)):
             yield f"unknown config {key!r} has no effect; did you mean {close[0]!r}?"
 
 

@@ -152,6 +152,20 @@ def test_a_test_that_names_a_table_without_ref_runs_when_that_changes(world: Wor
     assert world.run().tests["none"] == "ran: fail"
 
 
+def test_settings_of_a_test_that_are_not_known_cost_no_test(world: World) -> None:
+    """They may be meant for somebody else; what looks like a slip of the pen is named."""
+    world.model("m", "select 1 as id").write(
+        "tests/t.sql", "{{ config(my_own=1) }} select * from {{ ref('m') }} where id > 1"
+    )
+    tests = [{"unique": {"config": {"my_own": 1}}}, {"not_null": {"config": {"severty": "warn"}}}]
+    described(world, "models", {"name": "m", "columns": [{"name": "id", "data_tests": tests}]})
+    verdicts = [each.partition(": ")[2] for each in world.run().tests.values()]
+    assert verdicts == ["pass"] * 3
+    assert [notice.message for notice in world.runner().project.notices] == [
+        "not_null_m_id: unknown config 'severty' has no effect; did you mean 'severity'?"
+    ]
+
+
 def test_an_ephemeral_model_may_ask_the_warehouse(world: World) -> None:
     """What reads it, directly or through another one, a test of it too, is rendered in each run, and built where the answer is another one."""
     world.sql("create table raw.limits as select 5 as most")

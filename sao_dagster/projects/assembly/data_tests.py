@@ -30,7 +30,7 @@ from sao_dagster.errors import Location, NeedsConnectionError, ProjectError, Ren
 from sao_dagster.projects.assembly.assertions import assertion_of
 from sao_dagster.projects.assembly.drafts import Draft, Drafts, Template, TemplateCte
 from sao_dagster.projects.assembly.undeclared import UndeclaredReads
-from sao_dagster.projects.config import TestConfig, checked
+from sao_dagster.projects.config import TestConfig, checked, unknown_keys
 from sao_dagster.projects.declarations import TestDeclaration, merge_layers
 from sao_dagster.projects.templates.answers import NotedAnswers
 from sao_dagster.projects.templates.jinja import BUILTINS
@@ -127,6 +127,8 @@ class TestAssembly:
         if not config.enabled:
             return None
         name, alias = _names(declared)
+        slips = unknown_keys(declared.config, TestConfig)
+        self.drafts.notices += [Notice(f"{name}: {message}", declared.location) for message in slips]
         compiled = declared.compiled
         is_generic = declared.kind != "singular"
         template: TestTemplate | None = None
@@ -485,9 +487,9 @@ def _finished(sql: str, ctes: tuple[tuple[str, str], ...], limit: int | None, di
 
 
 def _checked(declared: TestDeclaration, settings: Mapping[str, Any]) -> TestConfig:
-    """Return the configuration of a test, checked; keys that only its own block knows are for its own use."""
+    """Return the configuration of a test, checked; keys that are not known are for its own use, or for somebody else's."""
     known = {field.alias or name for name, field in TestConfig.model_fields.items()}
-    settings = {key: value for key, value in settings.items() if key in known or key in declared.config}
+    settings = {key: value for key, value in settings.items() if key in known}
     config: TestConfig = checked(TestConfig, settings, declared.name or declared.kind, declared.location)
     return config
 

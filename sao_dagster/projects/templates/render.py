@@ -385,7 +385,8 @@ class Render:
         known = self.context.search_order.get(namespace)
         if known is None and namespace != BUILTINS and namespace in self.context.macros.packages():
             known = (self.context.project_name, namespace)
-        order = dict.fromkeys((*(known or (self.subject.package, self.context.project_name)), BUILTINS))
+        own = tuple(each for each in (self.subject.package, self.context.project_name) if each != BUILTINS)
+        order = dict.fromkeys((*(known or own), BUILTINS))  # also where a test of dbt's is rendered
         if known is None:
             tries = [(package, prefix + macro_name) for prefix in prefixes for package in order]
         else:
