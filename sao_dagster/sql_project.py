@@ -36,7 +36,7 @@ class SavedProject:
         made_by: Versions of what made it; another one cannot read it.
         declared: What was declared.
         assembled: What it means.
-        is_native: Whether it is built by the warehouse's own way; a materializer is not in the file.
+        is_native: Whether it is built by the warehouse's own way; a materializer is not in the file, and dbt is not either.
     """
 
     made_by: str
@@ -164,7 +164,8 @@ class SqlProject(PythonModels):
         The file is a pickle, as trusted as the code beside it. What the profile says is not in it, and is read
         anew; the values that models take from the environment are.
         """
-        save(file, SavedProject(MADE_BY, self.declared, self.assembled, self.materializer is None))
+        is_native = self.materializer is None and self.declared.native
+        save(file, SavedProject(MADE_BY, self.declared, self.assembled, is_native))
 
     @classmethod
     def restored(cls, saved: SavedProject, warehouse: Warehouse) -> SqlProject:
