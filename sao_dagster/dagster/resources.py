@@ -8,6 +8,7 @@ from typing import Any, ClassVar, Optional
 import dagster as dg
 from pydantic import Field, create_model
 
+from sao_dagster.dbt.warehouse import DbtWarehouse
 from sao_dagster.errors import WarehouseError
 from sao_dagster.warehouses.protocol import Warehouse
 from sao_dagster.warehouses.registry import profile_of
@@ -46,6 +47,10 @@ class DeployedWarehouse(WarehouseResource):
 
     def warehouse(self, declared: Warehouse) -> Warehouse:
         """Return the project's warehouse, reached in this way."""
+        if isinstance(declared, DbtWarehouse):
+            raise WarehouseError(
+                "dbt builds where its profile says; leave the resource out, or set executor: native in sao.yml"
+            )
         profile = profile_of(self.kind)
         if declared.type != self.kind:
             raise WarehouseError(

@@ -10,11 +10,13 @@ import sys
 import threading
 from pathlib import Path
 
+import dagster as dg
 import pytest
 
 from sao_dagster import select
 from sao_dagster.core.reasons import Mode, Outcome
 from sao_dagster.core.records import Verdict
+from sao_dagster.dagster import DuckDBResource, definitions
 from sao_dagster.dbt.process import DbtProcess
 from sao_dagster.errors import SaoError, WarehouseError
 from sao_dagster.load import restore_project
@@ -257,3 +259,20 @@ def test_where_there_is_no_dbt_it_is_said_how_to_have_it(little: LittleProject, 
     little.write("sao.yml", "executor: dbt\ndbt: nowhere\n")
     with pytest.raises(SaoError, match=r"dbt: nowhere in sao\.yml"):
         little.open()
+
+
+def test_a_resource_cannot_send_dbt_elsewhere(little: LittleProject) -> None:
+    with pytest.raises(WarehouseError, match="dbt builds where its profile says"):
+        DuckDBResource(path="elsewhere.duckdb").warehouse(little.open().warehouse)
+
+
+def test_in_dagster_it_is_like_any_project(little: LittleProject) -> None:
+    defs = definitions(little.open())
+    job = defs.resolve_implicit_global_asset_job_def()
+    with dg.DagsterInstance.ephemeral() as instance:
+        for materialized in (MODELS, set()):
+            result = job.execute_in_process(instance=instance)
+            assert result.success
+            events = result.get_asset_materialization_events()
+            found = {event.step_materialization_data.materialization.asset_key.path[-1] for event in events}
+            assert found - {"savings"} == materialized
