@@ -27,7 +27,8 @@ class DbtInstallation:
     def version(self) -> str:
         """What of dbt is installed there: the names of the metadata of its packages, which have their versions in them."""
         places = [self.python.parent.parent / "lib", self.python.parent.parent / "Lib"]
-        found = {each.name for place in places for each in place.glob("**/dbt*.dist-info")}
+        folders = [each for place in places for each in (place / "site-packages", *place.glob("python*/site-packages"))]
+        found = {each.name for folder in folders for each in folder.glob("dbt*.dist-info")}
         return " ".join(sorted(found))
 
 

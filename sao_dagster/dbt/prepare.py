@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import os
 import weakref
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from datetime import datetime, timezone
@@ -24,8 +24,50 @@ from sao_dagster.projects.dbt_manifest import ManifestReader, PreparedManifest
 from sao_dagster.projects.templates.template_run import OTHER_RUNS, PINNED
 from sao_dagster.warehouses.protocol import Session
 
-READ = (".sql", ".yml", ".yaml", ".md", ".csv", ".py", ".json", ".toml", ".env")
-NOT_READ = {"target", "logs", "node_modules", "__pycache__", "venv", "env"}
+READ = (".sql", ".yml", ".yaml", ".md", ".csv", ".py", ".json", ".toml", ".env", ".dbtignore")
+AT_THE_ROOT = {
+    "target",
+    "logs",
+    "venv",
+    "env",
+    "node_modules",
+}  # folders there that dbt reads only where a path of the project names them
+
+
+def project_files(root: Path, paths: Iterable[str] = (), more: Iterable[Path] = ()) -> str:
+    """Return a digest of the state of all files that dbt may read in a project, with its packages.
+
+    In the project's folder itself, folders that begin with a dot and those that tools fill are left out, unless they are among the
+    paths; and everywhere the environments of Python.
+
+    Args:
+        root: The project's folder.
+        paths: Where `dbt_project.yml` says that something is, relative to the folder, and perhaps outside of it.
+        more: Single files.
+    """
+    seen: set[str] = set()
+    found: list[JSON] = []
+    for file in (
+        *_files(root, seen, at_the_root=True),
+        *(each for path in paths for each in _files(root / path, seen)),
+        *more,
+    ):
+        stat = file.stat()
+        found.append([str(file), stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns, stat.st_ino])
+    return digest(sorted(found, key=str))
+
+
+def _files(folder: Path, seen: set[str], *, at_the_root: bool = False) -> Iterator[Path]:
+    real = os.path.realpath(folder)
+    if real in seen or not folder.is_dir() or (folder / "pyvenv.cfg").exists():
+        return
+    seen.add(real)
+    for entry in sorted(os.scandir(folder), key=lambda each: each.name):
+        if entry.is_dir():
+            if not at_the_root or not (entry.name.startswith(".") or entry.name in AT_THE_ROOT):
+                yield from _files(Path(entry.path), seen)
+        elif entry.name.endswith(READ):
+            yield Path(entry.path)
 
 
 def was_prepared(root: Path, target: str) -> bool:
@@ -35,31 +77,6 @@ def was_prepared(root: Path, target: str) -> bool:
 
 def _place(root: Path, target: str) -> Path:
     return root / FOLDER / f"{quote(target, safe='')}.dbt"
-
-
-def project_files(root: Path, more: tuple[Path, ...] = ()) -> str:
-    """Return a digest of all files that dbt may read in a project, with its packages, and of some more.
-
-    Folders that begin with a dot, environments of Python, and what dbt writes are left out.
-    """
-    found: list[JSON] = []
-    for file in (*_files(root, set()), *more):
-        stat = file.stat()
-        found.append([str(file), stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns, stat.st_ino])
-    return digest(sorted(found, key=str))
-
-
-def _files(folder: Path, seen: set[str]) -> Iterator[Path]:
-    real = os.path.realpath(folder)
-    if real in seen or (folder / "pyvenv.cfg").exists():
-        return
-    seen.add(real)
-    for entry in sorted(os.scandir(folder), key=lambda each: each.name):
-        if entry.is_dir():
-            if not entry.name.startswith(".") and entry.name not in NOT_READ:
-                yield from _files(Path(entry.path), seen)
-        elif entry.name.endswith(READ):
-            yield Path(entry.path)
 
 
 @dataclass(frozen=True)
@@ -116,16 +133,18 @@ class Preparation:
         invocation: dbt.
         target: The name of the target.
         profile: The file with the profile.
+        paths: Where `dbt_project.yml` says that something is.
     """
 
     invocation: Invocation
     target: str
     profile: Path
+    paths: tuple[str, ...] = ()
 
     @property
     def files(self) -> str:
         """The state of the project's files."""
-        return project_files(self.invocation.root, (self.profile,))
+        return project_files(self.invocation.root, self.paths, (self.profile,))
 
     @property
     def _place(self) -> Path:
@@ -142,8 +161,7 @@ class Preparation:
         kept = load(self._place)
         if not isinstance(kept, Kept) or kept.key != self._key(self.files):
             return None
-        holds = all(os.environ.get(name) == value for name, value in kept.prepared.environment.items())
-        return kept.prepared if holds else None
+        return kept.prepared if kept.prepared.environment == _values(kept.prepared.environment) else None
 
     def ask(
         self,
@@ -165,7 +183,7 @@ class Preparation:
         with warm.closed_on_error():
             process.wait_until_parsed()
             said = json.loads(process.ask("prepare", runs=runs()))
-            prepared = PreparedManifest(said["manifest"], said["rendered"], {}, _variables(said["environment"]))
+            prepared = PreparedManifest(said["manifest"], said["rendered"], {}, _values(said["environment"]))
             asking = dict(reader(prepared).asking())
             if asking:
                 with session(process) as opened:
@@ -204,6 +222,6 @@ def runs() -> list[tuple[datetime, str]]:
     return [(run.started_at, run.run_id) for run in (PINNED, *(run for run, _ in OTHER_RUNS))]
 
 
-def _variables(said: Mapping[str, Any]) -> dict[str, str | None]:
-    """Return the values of environment variables; None for those that are not set, for which there is a default."""
-    return {name: os.environ.get(name) for name in said}
+def _values(names: Iterable[str]) -> dict[str, str | None]:
+    """Return digests of the values of environment variables, which may be secrets; None for those that are not set."""
+    return {name: None if (value := os.environ.get(name)) is None else digest(value) for name in names}

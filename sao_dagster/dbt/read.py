@@ -46,7 +46,7 @@ def read_with_dbt(
     if variables:
         options += ["--vars", json.dumps(dict(variables))]
     invocation = Invocation(opened.root, find_dbt(dbt, opened.root), tuple(options))
-    preparation = Preparation(invocation, opened.target.name, profile)
+    preparation = Preparation(invocation, opened.target.name, profile, opened.settings.paths)
     files = preparation.files
     unprepared = DbtWarehouse(opened.warehouse, preparation, files)
     prepared, warm = preparation.kept(), WarmDbt()

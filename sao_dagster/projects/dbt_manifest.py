@@ -40,7 +40,7 @@ class PreparedManifest:
         rendered: By unique id, the SQL of models, snapshots and data tests: `sql`, `incremental_sql`, `others` in `OTHER_RUNS`, whether it
             `asks_time`, and what it `asked`; or an `error`, and what it asked before.
         answered: By unique id, what the questions of a template were answered when it was rendered (`AskedBefore.answered`).
-        environment: The environment variables that the project reads, with their values then; None where one was not set.
+        environment: The environment variables that the project reads, with digests of their values then; None where one was not set.
     """
 
     manifest: Mapping[str, Any]

@@ -14,6 +14,7 @@ import dagster as dg
 import pytest
 
 from sao_dagster import select
+from sao_dagster.core.nodes import Model
 from sao_dagster.core.reasons import Mode, Outcome
 from sao_dagster.core.records import Verdict
 from sao_dagster.dagster import DuckDBResource, definitions
@@ -191,6 +192,28 @@ def test_two_runs_at_once_build_everything_once(anywhere: LittleProject) -> None
     built = [each["name"] for one in said for each in one["models"] if each["outcome"] == "built"]
     assert sorted(built) == sorted(MODELS)
     assert [run.returncode for run in runs] == [0, 0]
+
+
+def test_what_dbt_said_is_kept_as_long_as_it_would_say_the_same(
+    little: LittleProject, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    little.replace(
+        "dbt_project.yml", "+materialized: table", "+materialized: table\n    +tags: [\"{{ env_var('TAG', 'none') }}\"]"
+    )
+    little.write("models/env/logs/more.sql", "select {{ var('more', 1) }} as n")
+
+    def said() -> tuple[str, tuple[str, ...]]:
+        more = little.open().project.nodes["more"]
+        assert isinstance(more, Model)
+        return more.compiled.sql, more.tags
+
+    assert said() == ("select 1 as n", ("none",))
+    monkeypatch.setenv("TAG", "new")
+    assert said() == ("select 1 as n", ("new",))
+    little.write("models/env/logs/more.sql", "select 2 as n")
+    assert said() == ("select 2 as n", ("new",))
+    monkeypatch.setattr("sao_dagster.dbt.prepare.dbt_process", lambda *_, **__: pytest.fail("dbt was started"))
+    assert said() == ("select 2 as n", ("new",))
 
 
 def test_native_building_and_dbt_share_one_state(little: LittleProject) -> None:

@@ -244,9 +244,16 @@ class Preparing:
         found = {
             "manifest": self.task.manifest.writable_manifest().to_dict(omit_none=False),
             "rendered": self._rendered(rendered, self.renderer.rendered),
-            "environment": dict(self.task.manifest.env_vars),
+            "environment": sorted(self._variables()),
         }
         return json.dumps(found, default=str)
+
+    def _variables(self) -> set[str]:
+        """Return the environment variables that were asked for: by nodes, by the project, by packages, and by the profile."""
+        config = self.task.config
+        asked = [self.task.manifest.env_vars, config.project_env_vars, config.profile_env_vars]
+        asked += [getattr(each, "project_env_vars", {}) for each in config.load_dependencies().values()]
+        return {name for each in asked for name in each}
 
     def _rendered(self, names: list[str], render: Any) -> dict[str, Any]:
         with self.adapter.connection_named("sao_render"):

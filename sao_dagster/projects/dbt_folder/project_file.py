@@ -73,6 +73,16 @@ class ProjectFile(BaseModel):
     functions: Any = None
     on_run_start: Strings = Field(default=[], alias="on-run-start")
     on_run_end: Strings = Field(default=[], alias="on-run-end")
+
+    @property
+    def paths(self) -> tuple[str, ...]:
+        """Where something of the project is, and its packages, relative to its folder."""
+        given = (
+            self.model_paths, self.seed_paths, self.test_paths, self.macro_paths, self.snapshot_paths, self.analysis_paths, self.docs_paths,
+            self.function_paths, self.packages_install_path,
+        )  # fmt: skip
+        return tuple(path for each in given for path in ([each] if isinstance(each, str) else each or ()))
+
     dispatch: list[dict[str, Any]] = []
 
 
