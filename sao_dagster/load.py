@@ -14,7 +14,7 @@ from sao_dagster.dbt.read import read_with_dbt
 from sao_dagster.errors import Location, ProjectError, SaoError
 from sao_dagster.gc_pause import no_collection
 from sao_dagster.projects.cache import MADE_BY, load
-from sao_dagster.projects.dbt_folder.folder import DBT_FOLDER, open_folder, read_folder
+from sao_dagster.projects.dbt_folder.folder import DBT_FOLDER, OpenedFolder, open_folder, read_folder
 from sao_dagster.projects.declarations import Format
 from sao_dagster.projects.sao_file import FILE, read_settings
 from sao_dagster.sql_project import SavedProject, SqlProject
@@ -110,7 +110,7 @@ def _opened(root: Path, target: str | None, variables: Mapping[str, Any] | None)
     elif executor == "dbt" or reader == "manifest":
         by_dbt, why = True, "sao.yml says so"
     else:
-        by_dbt, why = was_prepared(folder.root, folder.target.name), "it was before"
+        by_dbt, why = _stays_with_dbt(folder, settings.dbt), "it was before"
     if not by_dbt:
         opened = SqlProject.of(*read_folder(root, target=target, variables=variables))
         needed = opened.needs_dbt if executor == "auto" and reader == "auto" else ()
@@ -121,6 +121,11 @@ def _opened(root: Path, target: str | None, variables: Mapping[str, Any] | None)
     opened = SqlProject.of(declared, warehouse)
     opened.built_by = f"{'read' if executor == 'native' else 'read and built'} by dbt: {why}"
     return opened
+
+
+def _stays_with_dbt(folder: OpenedFolder, dbt: str | None) -> bool:
+    """Return whether dbt has read a project before, and still can."""
+    return was_prepared(folder.root, folder.target.name) and is_installed(dbt, folder.root)
 
 
 def _module(file: Path) -> Any:

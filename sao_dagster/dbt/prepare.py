@@ -26,15 +26,15 @@ from sao_dagster.warehouses.protocol import Session
 
 READ = (".sql", ".yml", ".yaml", ".md", ".csv", ".py", ".json", ".toml", ".env", ".dbtignore")
 AT_THE_ROOT = {
-    "target",
-    "logs",
     "venv",
     "env",
     "node_modules",
 }  # folders there that dbt reads only where a path of the project names them
 
 
-def project_files(root: Path, paths: Iterable[str] = (), more: Iterable[Path] = ()) -> str:
+def project_files(
+    root: Path, paths: Iterable[str] = (), more: Iterable[Path] = (), written: Iterable[str] = ("target", "logs")
+) -> str:
     """Return a digest of the state of all files that dbt may read in a project, with its packages.
 
     In the project's folder itself, folders that begin with a dot and those that tools fill are left out, unless they are among the
@@ -44,8 +44,9 @@ def project_files(root: Path, paths: Iterable[str] = (), more: Iterable[Path] = 
         root: The project's folder.
         paths: Where `dbt_project.yml` says that something is, relative to the folder, and perhaps outside of it.
         more: Single files.
+        written: Folders that dbt writes to, relative to the project's.
     """
-    seen: set[str] = set()
+    seen = {os.path.realpath(root / each) for each in written}
     found: list[JSON] = []
     for file in (
         *_files(root, seen, at_the_root=True),
@@ -134,17 +135,19 @@ class Preparation:
         target: The name of the target.
         profile: The file with the profile.
         paths: Where `dbt_project.yml` says that something is.
+        written: Folders that dbt writes to.
     """
 
     invocation: Invocation
     target: str
     profile: Path
     paths: tuple[str, ...] = ()
+    written: tuple[str, ...] = ("target", "logs")
 
     @property
     def files(self) -> str:
         """The state of the project's files."""
-        return project_files(self.invocation.root, self.paths, (self.profile,))
+        return project_files(self.invocation.root, self.paths, (self.profile,), self.written)
 
     @property
     def _place(self) -> Path:
@@ -183,7 +186,9 @@ class Preparation:
         with warm.closed_on_error():
             process.wait_until_parsed()
             said = json.loads(process.ask("prepare", runs=runs()))
-            prepared = PreparedManifest(said["manifest"], said["rendered"], {}, _values(said["environment"]))
+            prepared = PreparedManifest(
+                said["manifest"], said["rendered"], {}, _values(said["environment"]), said["hooks"]
+            )
             asking = dict(reader(prepared).asking())
             if asking:
                 with session(process) as opened:

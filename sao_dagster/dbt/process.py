@@ -32,7 +32,6 @@ from sao_in_dbt.main import main
 main()
 """
 START_SECONDS = 120.0  # for the process to say that it is there
-END_SECONDS = 600.0  # for hooks at the end, and artifacts
 SHOWN_LINES = 15  # of what dbt printed, where it ended without a word
 
 
@@ -103,7 +102,7 @@ class DbtProcess:
 
     def end(self) -> Mapping[str, Any]:
         """Return how the invocation ended, after waiting for it."""
-        return self._ended.result(timeout=END_SECONDS)
+        return self._ended.result()
 
     def _listen(self) -> None:
         try:

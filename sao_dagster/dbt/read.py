@@ -42,11 +42,12 @@ def read_with_dbt(
     """
     opened = open_folder(folder, target=target, variables=variables)
     profile = find_profiles(opened.root)
-    options = ["--profiles-dir", str(profile.parent), "--target", opened.target.name]
+    options = ["--project-dir", str(opened.root), "--profiles-dir", str(profile.parent), "--target", opened.target.name]
+    options += ["--no-fail-fast"]  # what fails is known, and holds back what is below
     if variables:
         options += ["--vars", json.dumps(dict(variables))]
     invocation = Invocation(opened.root, find_dbt(dbt, opened.root), tuple(options))
-    preparation = Preparation(invocation, opened.target.name, profile, opened.settings.paths)
+    preparation = Preparation(invocation, opened.target.name, profile, opened.settings.paths, opened.settings.written)
     files = preparation.files
     unprepared = DbtWarehouse(opened.warehouse, preparation, files)
     prepared, warm = preparation.kept(), WarmDbt()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import threading
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from dataclasses import dataclass, field, replace
@@ -135,19 +136,23 @@ class DbtSession(Session):
         self._warehouse, self._inner, self._stack, self._tell = warehouse, native, stack, tell
         self._process: DbtProcess | None = None
         self._has_hooks = False
+        self._guard = threading.Lock()
         self._anew: dict[str, tuple[AskedBefore, dict[str, Any]]] = {}
 
     def begin_builds(self, names: Collection[str], *, full_refresh: bool) -> bool:
         """Start dbt, which runs `on-run-start`; see `Session.begin_builds`."""
         if self._process is not None:
             return False
+        ids = self._warehouse.ids
+        nodes = [ids[name] for name in names if name in ids]
+        if not nodes:  # all of it was declared in Python
+            return False
         exclusive = self._warehouse.native.capabilities.exclusive
         if exclusive:  # only one process can have the file
             self._stack.pop_all().close()
-        ids = self._warehouse.ids
-        nodes = [ids[name] for name in names if name in ids]
         while self._process is None:
-            process = self._started(full_refresh=full_refresh)
+            warm = None if full_refresh else self._warehouse.warm.take(self._stack, self._tell)
+            process = warm or self._started(full_refresh=full_refresh)
             process.wait_until_parsed()
             if self._warehouse.preparation.files != self._warehouse.files:
                 raise WarehouseError(
@@ -156,6 +161,8 @@ class DbtSession(Session):
             try:
                 self._has_hooks = process.ask("begin", nodes=nodes)["has_hooks"]
             except DbtError as error:
+                if warm is not None and warm.has_ended:  # it has waited long enough
+                    continue
                 if not exclusive or "Could not set lock on file" not in error.message:
                     raise
                 self._stack.pop_all().close()
@@ -167,9 +174,6 @@ class DbtSession(Session):
         return exclusive or self._has_hooks
 
     def _started(self, *, full_refresh: bool) -> DbtProcess:
-        warm = None if full_refresh else self._warehouse.warm.take(self._stack, self._tell)
-        if warm is not None:
-            return warm
         invocation, options = self._warehouse.preparation.invocation, ("--full-refresh",) if full_refresh else ()
         return self._stack.enter_context(dbt_process(invocation, self._tell, options))
 
@@ -248,7 +252,7 @@ class DbtSession(Session):
         if self._process is None:
             return template
         first = self._again(template.unique_id)
-        found = template.having_asked(first["asked"])
+        found = template.rendered(first)
         found = replace(found, answered=found.answered_now(self._inner, now))
         if not self._warehouse.native.capabilities.exclusive and self._again(template.unique_id) != first:
             found = replace(found, answered=None)
@@ -269,12 +273,18 @@ class DbtSession(Session):
 
     def build(self, name: str) -> Mapping[str, Any]:
         """Let dbt build a node, and return what it says of that."""
-        built: Mapping[str, Any] = self._asked("build", node=self._warehouse.ids[name])
+        exclusive = self._warehouse.native.capabilities.exclusive
+        with self._guard:
+            if self._process is None and not exclusive:  # nothing was to be built when the run was planned
+                self.begin_builds(self._warehouse.ids, full_refresh=False)
+        built: Mapping[str, Any] = self._asked("build", node=self._warehouse.ids[name], others_write=not exclusive)
         return built
 
     def _asked(self, request: str, **arguments: Any) -> Any:
         if self._process is None:
-            raise WarehouseError("dbt has not been started")
+            raise WarehouseError(
+                "nothing was to be built when the run was planned, so that dbt has not been started; run again"
+            )
         return self._process.ask(request, **arguments)
 
 

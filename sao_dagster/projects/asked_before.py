@@ -71,6 +71,7 @@ class AskedBefore:
         volatile: What to do about questions that are volatile.
         names: Ids of the nodes and sources that it is known to read, by how SQL names them.
         answered: What `answered_now` was when it was rendered. Where it is something else now, nobody knows what would be asked besides.
+        gave: A digest of the SQL that it was rendered to: that follows from the answers, and from all else that dbt reads.
     """
 
     unique_id: str
@@ -80,6 +81,7 @@ class AskedBefore:
     volatile: Volatile = Volatile.AUTO
     names: Mapping[str, str] = field(default_factory=dict)
     answered: str | None = None
+    gave: str = ""
 
     def answers(self, asking: Asking, now: datetime) -> Answers:
         """Return what the questions are answered now (UTC); see `sao_dagster.core.nodes.AskingTemplate`.
@@ -95,7 +97,7 @@ class AskedBefore:
         noted, is_known = self._asked(asking, now)
         independent = digest(noted.noted[: noted.independent])
         is_known = is_known and independent == self.answered
-        version = DataVersion(SCHEME, digest(noted.noted)) if is_known else None
+        version = DataVersion(SCHEME, digest([noted.noted, self.gave])) if is_known else None
         return Answers(version, independent, noted.independent is not None, tuple(noted.asked))
 
     def answered_now(self, asking: Asking, now: datetime) -> str | None:
@@ -113,9 +115,11 @@ class AskedBefore:
             return noted, False
         return noted, True
 
-    def having_asked(self, asked: Iterable[tuple[str, Any]]) -> AskedBefore:
-        """Return the same template after a rendering in which it asked something else."""
-        return replace(self, questions=Question.all_of(asked, self.dialect), answered=None)
+    def rendered(self, rendering: Mapping[str, Any]) -> AskedBefore:
+        """Return the same template after a rendering; see `PreparedManifest.rendered`."""
+        questions = Question.all_of(rendering["asked"], self.dialect)
+        gave = digest([rendering.get("sql"), rendering.get("incremental_sql"), rendering["others"]])
+        return replace(self, questions=questions, gave=gave, answered=None)
 
     def knowing(self, reads: Iterable[UndeclaredInput]) -> AskedBefore:
         """Return the same: what it reads is known from its rendering."""

@@ -16,7 +16,7 @@ from typing import Any
 from sao_dagster.core.hashing import digest
 from sao_dagster.core.nodes import Column, NodeError, Source
 from sao_dagster.errors import Location, NeedsDbtError
-from sao_dagster.projects.asked_before import AskedBefore, Question, RenderedInRun
+from sao_dagster.projects.asked_before import AskedBefore, RenderedInRun
 from sao_dagster.projects.config import SourceFreshness, checked
 from sao_dagster.projects.dbt_folder.sources import external_location
 from sao_dagster.projects.declarations import (
@@ -41,12 +41,14 @@ class PreparedManifest:
             `asks_time`, and what it `asked`; or an `error`, and what it asked before.
         answered: By unique id, what the questions of a template were answered when it was rendered (`AskedBefore.answered`).
         environment: The environment variables that the project reads, with digests of their values then; None where one was not set.
+        hooks: By unique id, `pre_hook` and `post_hook` as SQL, or as they are written where they ask the warehouse.
     """
 
     manifest: Mapping[str, Any]
     rendered: Mapping[str, Mapping[str, Any]]
     answered: Mapping[str, str | None] = field(default_factory=dict)
     environment: Mapping[str, str | None] = field(default_factory=dict)
+    hooks: Mapping[str, Mapping[str, list[str]]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -148,7 +150,8 @@ class ManifestReader:
             config["tags"] = list(dict.fromkeys(config["tags"]))
         if (node["config"].get("contract") or {}).get("enforced"):  # then the columns decide what is built
             typed = [
-                [each["name"], each.get("data_type"), each.get("constraints")] for each in node["columns"].values()
+                [each["name"], each.get("data_type"), each.get("constraints"), each.get("quote")]
+                for each in node["columns"].values()
             ]
             config["contract"] = {**node["config"]["contract"], "columns": [*typed, node.get("constraints")]}
         return config
@@ -158,35 +161,36 @@ class ManifestReader:
     ) -> tuple[CompiledDeclaration | None, NodeError | None]:
         """Return the SQL of a node or data test as dbt renders it, or what dbt said where it did not."""
         depends_on = tuple(map(node_id, node["depends_on"].get("nodes", ())))
-        parts = {}
-        hooks = [each["sql"] for key in ("pre-hook", "post-hook") for each in node["config"].get(key) or ()]
-        if hooks:
-            parts["macros"] = digest(sorted(self._macros_of_text(" ".join(hooks))))
+        building = [] if node["resource_type"] == "test" else [*self._building, *self._materialization(node)]
+        said = self.prepared.hooks.get(name, {})
+        pre_hooks, post_hooks = (tuple(said.get(key, ())) for key in ("pre_hook", "post_hook"))
+        asking_hooks = " ".join(each for each in (*pre_hooks, *post_hooks) if "{" in each)
         tests = [each for each in self.prepared.manifest["unit_tests"].values() if name in each["depends_on"]["nodes"]]
-        if tests:
-            parts["unit_tests"] = digest(
-                [[each["name"], each.get("given"), each.get("expect"), each.get("overrides")] for each in tests]
-            )
+        built_with: list[Any] = [
+            sorted({*self._macros_of_text(asking_hooks), *self._macros(building)}),
+            [[each["name"], each.get("given"), each.get("expect"), each.get("overrides")] for each in tests],
+        ]
         compiled = CompiledDeclaration(
             sql=node["raw_code"],
             depends_on=depends_on,
-            pre_hooks=_hooks(node, "pre-hook"),
-            post_hooks=_hooks(node, "post-hook"),
-            parts=parts,
+            pre_hooks=pre_hooks,
+            post_hooks=post_hooks,
+            built_with=digest(built_with) if any(built_with) else "",
         )
         rendered = self.prepared.rendered.get(name)
         if rendered is None:  # a seed, or another language
             return compiled, None
         if "error" in rendered and not rendered["asked"]:
             return None, NodeError(rendered["error"], location)
-        if self.native and (rendered.get("others") or rendered["asked"] or any("{" in each for each in hooks)):
+        if self.native and (rendered.get("others") or rendered["asked"] or asking_hooks):
             error = NeedsDbtError(
                 "SQL that depends on the run or on the warehouse, which dbt has rendered", location=location
             )
             return None, NodeError.of(error, location)
         asking = self._asking(name, node)
         if asking is not None:
-            parts["macros"] = digest([sorted(self._macros(node["depends_on"]["macros"])), _args(node)])
+            macros = digest([sorted(self._macros(node["depends_on"]["macros"])), _args(node)])
+            compiled = replace(compiled, macros=macros)
         others = tuple((self._placed(each[0]), self._placed(each[1])) for each in rendered.get("others", ()))
         return replace(  # what could not be rendered with what is there now is known when it is asked again
             compiled,
@@ -206,24 +210,40 @@ class ManifestReader:
                 yield name, found
 
     def _asking(self, name: str, node: Mapping[str, Any]) -> AskedBefore | None:
-        asked = self.prepared.rendered.get(name, {}).get("asked")
-        if not asked:
+        rendering = self.prepared.rendered.get(name, {})
+        if not rendering.get("asked"):
             return None
         engine = dialect_named(self.declared.dialect)
         this = engine.relation(node["database"], node["schema"], node["alias"])
-        return AskedBefore(
-            name,
-            Question.all_of(asked, engine.name),
-            None if node["resource_type"] == "test" else this,
-            engine.name,
-            answered=self.prepared.answered.get(name),
-        )
+        template = AskedBefore(name, (), None if node["resource_type"] == "test" else this, engine.name)
+        return replace(template.rendered(rendering), answered=self.prepared.answered.get(name))
 
     def _placed(self, sql: str | None) -> str | None:
         """Return SQL in which files are read from anywhere."""
         for written, anywhere in self._files.items() if sql is not None else ():
             sql = (sql or "").replace(written, anywhere)
         return sql
+
+    @cached_property
+    def _building(self) -> list[str]:
+        """The macros that take the place of dbt's own or of the adapter's, by which dbt builds; those that name relations show in these."""
+        macros = self.prepared.manifest["macros"]
+        own = {_plain_name(each["name"]) for each in macros.values() if each["package_name"] in self._of_dbt}
+        return [
+            name
+            for name, each in macros.items()
+            if each["package_name"] not in self._of_dbt and _plain_name(each["name"]) in own - _NAMING
+        ]
+
+    def _materialization(self, node: Mapping[str, Any]) -> list[str]:
+        """Return the macros of a materialization that is none of dbt's own."""
+        begins = f"materialization_{node['config'].get('materialized')}_"
+        macros = self.prepared.manifest["macros"].items()
+        return [
+            name
+            for name, each in macros
+            if each["name"].startswith(begins) and each["package_name"] not in self._of_dbt
+        ]
 
     def _macros(self, names: Iterable[str]) -> Iterator[str]:
         """Yield the texts of macros, and of all that they may call, without dbt's own."""
@@ -316,16 +336,24 @@ def node_id(unique_id: str) -> str:
     return f"source:{name}" if kind == "source" else name
 
 
+_NAMING = {"generate_schema_name", "generate_alias_name", "generate_database_name"}
+
+
+def _plain_name(macro: str) -> str:
+    """Return the name of a macro without the adapter that it is for.
+
+    >>> _plain_name("duckdb__create_table_as"), _plain_name("create_table_as")
+    ('create_table_as', 'create_table_as')
+    """
+    return macro.partition("__")[2] or macro
+
+
 def _is_external(source: Mapping[str, Any]) -> bool:
     """Return whether dbt reads a source from something else than the relation of its name (dbt-duckdb's `external_location`)."""
     config = source.get("config") or {}
     return bool(
         {"external_location"} & {*source["meta"], *source.get("source_meta", {}), *(config.get("meta") or {}), *config}
     )
-
-
-def _hooks(node: Mapping[str, Any], key: str) -> tuple[str, ...]:
-    return tuple(each["sql"] for each in node["config"].get(key) or ())
 
 
 def _args(node: Mapping[str, Any]) -> Any:

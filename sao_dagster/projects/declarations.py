@@ -31,7 +31,8 @@ class CompiledDeclaration:
         asks_time: Whether the template asks for the time.
         asking: What asks the warehouse again what the template asked it; None where it asked nothing.
         in_run: For a data test, what renders it anew in each run, where it depends on the run or on the warehouse.
-        parts: Further parts of the code version, by name.
+        macros: For a template that asks, a digest of the macros that it may reach.
+        built_with: A digest of what else decides how it is built; it counts with the configuration. Empty for nothing.
     """
 
     sql: str
@@ -43,7 +44,8 @@ class CompiledDeclaration:
     asks_time: bool = False
     asking: Compiler | None = None
     in_run: RunTemplate | None = None
-    parts: Mapping[str, str] = field(default_factory=dict)
+    macros: str = ""
+    built_with: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -156,6 +156,8 @@ def test_models_declared_in_python_are_built_beside(little: LittleProject) -> No
     assert outcomes(little.run())["beside"] == "never_built"
     assert little.rows("main.beside") == [(3,)]
     assert outcomes(little.run()) == {}
+    little.replace("sao_project.py", "count(*)", "2 * count(*)")
+    assert outcomes(little.run("beside")) == {"beside": "code_changed"}  # and dbt has nothing to do
 
 
 @pytest.mark.parametrize("asked", ["build", "begin"])
@@ -171,16 +173,13 @@ def test_a_killed_dbt_leaves_nothing_recorded_that_was_not_built(
         return original(self, name, **arguments)
 
     monkeypatch.setattr(DbtProcess, "asking", asking)
-    if asked == "begin":
-        with pytest.raises(WarehouseError, match="dbt ended"):
-            little.run()
+    built = outcomes(little.run())
+    if asked == "begin":  # nothing had begun, so another one could be started
+        assert built == dict.fromkeys(MODELS, "never_built")
     else:
-        built = outcomes(little.run())
         assert built["totals"] == "build_error"
         assert built["big"] in ("upstream_failed", "build_error")
-    monkeypatch.setattr(DbtProcess, "asking", original)
-    again = outcomes(little.run())
-    assert {"totals", "big"} <= again.keys()
+        assert {"totals", "big"} <= outcomes(little.run()).keys()
     assert outcomes(little.run()) == {}
 
 
@@ -214,6 +213,66 @@ def test_what_dbt_said_is_kept_as_long_as_it_would_say_the_same(
     assert said() == ("select 2 as n", ("new",))
     monkeypatch.setattr("sao_dagster.dbt.prepare.dbt_process", lambda *_, **__: pytest.fail("dbt was started"))
     assert said() == ("select 2 as n", ("new",))
+
+
+MATERIALIZATION = """
+{% materialization twice, default %}
+  {% set target = this.incorporate(type='table') %}
+  {% call statement('main') %}create or replace table {{ target }} as select *, 1 as added from ({{ sql }}) as q{% endcall %}
+  {% do adapter.commit() %}
+  {{ return({'relations': [target]}) }}
+{% endmaterialization %}
+"""
+
+
+def test_macros_by_which_dbt_builds_count(little: LittleProject) -> None:
+    little.write("macros/twice.sql", MATERIALIZATION)
+    little.write("models/doubled.sql", "{{ config(materialized='twice') }} select 1 as n")
+    little.write("macros/log.sql", "{% macro note() %}insert into main.starts values ('one'){% endmacro %}")
+    little.write("models/noted.sql", "{{ config(post_hook='{{ note() }}') }} select 1 as n")
+    little.run()
+    assert outcomes(little.run()) == {}
+    little.replace("macros/twice.sql", "1 as added", "2 as added")
+    assert outcomes(little.run()) == {"doubled": "code_changed"}
+    assert little.rows("main.doubled") == [(1, 2)]
+    little.replace("macros/log.sql", "one", "two")
+    assert outcomes(little.run()) == {"noted": "code_changed"}
+    little.write(
+        "macros/tables.sql",
+        "{% macro duckdb__create_table_as(temporary, relation, compiled_code, language='sql') %}"
+        "create or replace table {{ relation }} as select * from ({{ compiled_code }}) as q{% endmacro %}",
+    )
+    assert {"orders", "totals", "big"} <= outcomes(little.run()).keys()
+
+
+def test_whatever_dbt_reads_is_in_what_a_template_that_asks_gives(little: LittleProject) -> None:
+    little.write("models/asks.sql", "{% set r = run_query('select 1') %} select '{{ var('v', 'a') }}' as v")
+    little.write("models/part.sql", "{{ config(materialized='ephemeral') }} {{ asked() }}")
+    little.write("models/reads_part.sql", "select * from {{ ref('part') }}")
+    little.write(
+        "macros/asked.sql", "{% macro asked() %}{% set r = run_query('select 1') %}select 1 as n{% endmacro %}"
+    )
+    little.run()
+    assert outcomes(little.run()) == {}
+    little.replace("models/asks.sql", "'a'", "'b'")
+    little.replace("macros/asked.sql", "1 as n", "2 as n")
+    assert outcomes(little.run()).keys() == {"asks", "reads_part"}
+    assert (little.rows("main.asks"), little.rows("main.reads_part")) == ([("b",)], [(2,)])
+    opened = little.open(variables={"v": "c"})
+    assert outcomes(opened.runner().run(select(opened.project))).keys() == {"asks"}
+    assert little.rows("main.asks") == [("c",)]
+
+
+def test_options_of_dbt_in_the_environment_decide_nothing(
+    little: LittleProject, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    little.replace("dbt_project.yml", "profile: little", "profile: little\ntarget-path: out")
+    monkeypatch.setenv("DBT_EMPTY", "true")
+    monkeypatch.setenv("DBT_PROJECT_DIR", "/nowhere")
+    monkeypatch.setenv("DBT_FULL_REFRESH", "true")
+    little.run()
+    assert len(little.rows("main.orders")) == 3
+    assert outcomes(little.run()) == {}
 
 
 def test_native_building_and_dbt_share_one_state(little: LittleProject) -> None:

@@ -23,6 +23,7 @@ def main() -> None:
 
 def _invoked(wire: Wire, arguments: list[str]) -> dict[str, object]:
     """Invoke dbt; return whether that went well, and else why not."""
+    _forget_options()
     import dbt.task.build as build_module
     from dbt.cli.main import dbtRunner
 
@@ -45,3 +46,25 @@ def _invoked(wire: Wire, arguments: list[str]) -> dict[str, object]:
     finally:
         build_module.BuildTask = base
     return {"success": result.success, "error": "" if result.exception is None else str(result.exception)}
+
+
+KEPT = (
+    "DBT_LOG",
+    "DBT_USE_COLORS",
+    "DBT_SEND_ANONYMOUS",
+    "DBT_PARTIAL_PARSE",
+    "DBT_TARGET_PATH",
+    "DBT_WARN_ERROR",
+    "DBT_VERSION_CHECK",
+)
+
+
+def _forget_options() -> None:
+    """Leave out the environment variables that are options of dbt and change what is built, or which of it: what is built is decided elsewhere."""
+    from dbt.cli.main import cli
+
+    parameters = [*cli.params, *cli.commands["build"].params]
+    for each in parameters:
+        for name in [each.envvar] if isinstance(each.envvar, str) else each.envvar or ():
+            if not name.startswith(KEPT):
+                os.environ.pop(name, None)

@@ -8,6 +8,8 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
+FORBIDDEN: list[tuple[str, Any]] = []
+"""Where questions are noted that must not be asked."""
 PURE = {"quote", "quote_as_configured", "dispatch", "type", "get_column_schema_from_query_type", "quote_seed_column"}
 """Methods of adapters that templates call and that ask nothing."""
 
@@ -70,6 +72,28 @@ class Renderer:
             found["others"] = []
         return found
 
+    def hooks(self, unique_id: str) -> dict[str, list[str]]:
+        """Return the hooks of a node as SQL; as they are written where they ask the warehouse, since asking may be all that they do."""
+        node = self.original.nodes[unique_id]
+        found = {}
+        for key in ("pre_hook", "post_hook"):
+            found[key] = [self._hook(node, each.sql) for each in getattr(node.config, key, None) or ()]
+        return found
+
+    def _hook(self, node: Any, template: str) -> str:
+        if "{" not in template:
+            return template
+        from dbt.clients import jinja
+        from dbt.context.providers import generate_runtime_model_context
+
+        try:
+            with self.asked.forbidding():
+                context = generate_runtime_model_context(node, self.config, self.manifest)
+                context.update(self._context(self.runs[0], incremental=False))
+                return str(jinja.get_rendered(template, context, node))
+        except Exception:  # noqa: BLE001 - what is wrong with it shows when it runs
+            return template
+
     def again(self, unique_id: str) -> dict[str, Any]:
         """Return the same once more, rendered anew; the manifest may have been built since."""
         with self._lock:
@@ -127,11 +151,19 @@ class Asked:
 
         def noted(wrapper: Any, name: str) -> Any:
             value, found = original(wrapper, name), getattr(self._state, "found", None)
+            if found is FORBIDDEN and callable(value) and name not in PURE:
+                raise PermissionError(f"adapter.{name} is not asked here")
             return (
                 self._noted(name, value, found) if found is not None and callable(value) and name not in PURE else value
             )
 
         RuntimeDatabaseWrapper.__getattr__ = noted
+
+    @contextmanager
+    def forbidding(self) -> Iterator[None]:
+        """Let whatever asks meanwhile in this thread fail."""
+        with self.noting(FORBIDDEN):
+            yield
 
     @contextmanager
     def noting(self, found: list[tuple[str, Any]]) -> Iterator[None]:

@@ -39,7 +39,7 @@ def serving_task(wire: Wire) -> type:
             wire.tell("parsed", None)
             preparing = Preparing(self)
             while True:
-                if not wire.wait(IDLE_SECONDS):
+                if not wire.wait(IDLE_SECONDS if preparing.is_released else None):
                     return self.get_result([], 0.0, _now())
                 number, name, arguments = wire.receive()
                 if name == "begin":
@@ -65,6 +65,7 @@ def serving_task(wire: Wire) -> type:
 
         def before_run(self, adapter: Any, selected_uids: Any) -> Any:
             try:
+                adapter.cache.clear()  # others may have built since the project was read
                 super().before_run(adapter, selected_uids)
             except BaseException as error:
                 wire.refuse(self._begins, error)
@@ -131,8 +132,10 @@ class Building:
         else:
             self.wire.answer(number, value)
 
-    def _build(self, node: str) -> dict[str, Any]:
-        """Build a node as dbt does, after its unit tests."""
+    def _build(self, node: str, others_write: bool) -> dict[str, Any]:
+        """Build a node as dbt does, after its unit tests; where others write too, what dbt knows of relations is looked up again."""
+        if others_write:
+            self.adapter.cache.clear()
         found = self.task.manifest.nodes[node]
         for each in self.task.model_to_unit_test_map.get(node, ()):
             result = self._call(self.task.manifest.unit_tests[each])
@@ -183,6 +186,7 @@ class Building:
         with self._lock:
             if self._renderer is None:
                 self._renderer = Renderer(self.task.config, self.task.manifest, self.adapter, runs)
+        self.adapter.cache.clear()
         with self.adapter.connection_named(f"again_{node}"):
             return json.dumps(self._renderer.again(node))
 
@@ -215,6 +219,7 @@ class Preparing:
         self.adapter = get_adapter(task.config)
         self.cursors = Cursors(self.adapter)
         self.renderer: Any = None
+        self.is_released = False
 
     def answer(self, name: str, arguments: dict[str, Any]) -> Any:
         """Answer a request."""
@@ -228,6 +233,7 @@ class Preparing:
 
     def release(self) -> None:
         """Close all connections, so that others can have the database."""
+        self.is_released = True
         self.cursors.leave()
 
     def _prepared(self, runs: list[tuple[dt.datetime, str]]) -> str:
@@ -244,6 +250,11 @@ class Preparing:
         found = {
             "manifest": self.task.manifest.writable_manifest().to_dict(omit_none=False),
             "rendered": self._rendered(rendered, self.renderer.rendered),
+            "hooks": {
+                name: self.renderer.hooks(name)
+                for name, node in nodes
+                if str(node.resource_type) in ("model", "snapshot", "seed")
+            },
             "environment": sorted(self._variables()),
         }
         return json.dumps(found, default=str)
@@ -256,6 +267,7 @@ class Preparing:
         return {name for each in asked for name in each}
 
     def _rendered(self, names: list[str], render: Any) -> dict[str, Any]:
+        self.adapter.cache.clear()
         with self.adapter.connection_named("sao_render"):
             return {name: dict(render(name)) for name in names}
 

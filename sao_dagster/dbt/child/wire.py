@@ -24,8 +24,8 @@ class Wire:
         number, name, arguments = self._connection.recv()
         return number, name, arguments
 
-    def wait(self, seconds: float) -> bool:
-        """Return whether there is a request within some seconds."""
+    def wait(self, seconds: float | None) -> bool:
+        """Return whether there is a request within some seconds; None for no limit."""
         return self._connection.poll(seconds)
 
     def answer(self, number: int, value: Any) -> None:

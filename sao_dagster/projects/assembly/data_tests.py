@@ -196,7 +196,7 @@ class TestAssembly:
             if compiled is None or asks is None:
                 code = sql_digest(sql, dialect, names)
             else:
-                code = digest(["template", declared.sql, sorted(compiled.parts.items())])
+                code = digest(["template", declared.sql, compiled.macros])
         if (conditions := _conditions(config)) is not None:
             volatile += Volatility(volatility(conditions, dialect).expiry)
         stored, engine = None, self.drafts.context.engine

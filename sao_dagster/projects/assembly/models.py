@@ -161,11 +161,10 @@ class ModelAssembly:
         declaration, config = draft.declared, draft.config
         common = self._common(draft)
         common["policy"] = draft.policy
-        more = declaration.compiled.parts if declaration.compiled is not None else {}
         if declaration.csv is not None:
             return Seed(
                 **common,
-                code=self._code(draft, {"sql": declaration.csv_digest, **more}, (*draft.pre_hooks, *draft.post_hooks)),
+                code=self._code(draft, {"sql": declaration.csv_digest}, (*draft.pre_hooks, *draft.post_hooks)),
                 follows_process=bool(config.column_types),
                 path=declaration.csv,
                 compiler=TemplateCompiler(
@@ -213,7 +212,8 @@ class ModelAssembly:
                 templates.append(self.drafts.macros_digest(templates_of(draft), draft.trace))
             if templates:
                 parts["macros"] = digest(templates)
-        parts |= more
+        if declaration.compiled is not None and declaration.compiled.macros:
+            parts["macros"] = declaration.compiled.macros
         draft.bare = _bare(draft, found)
         statements = None  # where it is rendered in each run, or is no SQL, nobody knows what it depends on
         if declaration.language == "sql" and not draft.dynamic:
@@ -321,6 +321,8 @@ class ModelAssembly:
             key: value for key, value in draft.code_config.items() if is_code(key) and value not in (None, [], {}, ())
         }
         counted["materialized"] = draft.materialized.value
+        if draft.declared.compiled is not None and draft.declared.compiled.built_with:
+            counted["built_with"] = draft.declared.compiled.built_with
         counted["pre_hook"], counted["post_hook"] = list(draft.pre_hooks), list(draft.post_hooks)
         names = self.drafts.names(draft.depends_on, draft.id) if draft.pre_hooks or draft.post_hooks else {}
         for hooks in ("pre_hook", "post_hook"):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 
 from sao_dagster.core.inputs import InputKind, UndeclaredInput
@@ -21,6 +21,7 @@ from sao_dagster.sql.reads import undeclared_reads
 
 _VALUE = re.compile(r"\{\{.*?\}\}", re.DOTALL)
 _BLOCK = re.compile(r"\{%.*?%\}|\{#.*?#\}", re.DOTALL)
+_THIS = re.compile(r"\{\{-?\s*this\s*-?\}\}")
 _PLACE = '"__template__"'
 
 
@@ -181,11 +182,19 @@ class UndeclaredReads:
 
     def _in_hooks(self, draft: Draft) -> tuple[UndeclaredInput, ...]:
         """Return what the hooks of a node read where they change its rows; what they do elsewhere is no part of it."""
-        dialect, hooks = self.drafts.declared.dialect, (*draft.pre_hooks, *draft.post_hooks)
-        if not any(changes_rows(hook, draft.relation, dialect) for hook in hooks):
+        dialect = self.drafts.declared.dialect
+        hooks = [_without_templates(each, draft) for each in (*draft.pre_hooks, *draft.post_hooks)]
+        templated = replace(draft.relation, database=None, schema="", identifier=_PLACE.strip('"'))
+
+        def changes(hook: str) -> bool:
+            return hook.strip() == _PLACE or any(
+                changes_rows(hook, each, dialect) for each in (draft.relation, templated)
+            )
+
+        if not any(map(changes, hooks)):
             return ()
         names = self.drafts.names(draft.depends_on, draft.id)
-        reading = [each for each in hooks if "create" in each.lower() or changes_rows(each, draft.relation, dialect)]
+        reading = [each for each in hooks if "create" in each.lower() or changes(each)]
         found = undeclared_reads(";\n".join(reading), dialect, names)
         if any(map(renames, hooks)):
             found = tuple(map(self._renamed, found))
@@ -241,6 +250,13 @@ class UndeclaredReads:
             else:
                 found += undeclared_reads(f"select * from {text}", self.drafts.declared.dialect)
         return tuple(found)
+
+
+def _without_templates(hook: str, draft: Draft) -> str:
+    """Return a hook that is rendered in the run as far as it is SQL: `this` by its name, and a word of our own for all else that is a template."""
+    if "{" not in hook:
+        return hook
+    return _BLOCK.sub(" ", _VALUE.sub(_PLACE, _THIS.sub(str(draft.relation), hook)))
 
 
 def _described(found: UndeclaredInput) -> str:

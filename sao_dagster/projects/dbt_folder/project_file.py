@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Annotated, Any
@@ -73,6 +74,12 @@ class ProjectFile(BaseModel):
     functions: Any = None
     on_run_start: Strings = Field(default=[], alias="on-run-start")
     on_run_end: Strings = Field(default=[], alias="on-run-end")
+
+    @property
+    def written(self) -> tuple[str, ...]:
+        """Where dbt writes what it makes, relative to the folder."""
+        log = self.log_path if isinstance(self.log_path, str) else "logs"
+        return (os.environ.get("DBT_TARGET_PATH") or self.target_path, os.environ.get("DBT_LOG_PATH") or log)
 
     @property
     def paths(self) -> tuple[str, ...]:
