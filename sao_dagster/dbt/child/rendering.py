@@ -121,9 +121,9 @@ class Renderer:
         clock = _clock(run[0], noted)
         modules["datetime"] = {**modules["datetime"], "datetime": clock, "date": _calendar(run[0], noted)}
         return {
-            "run_started_at": _watched_time(run[0], noted),
-            "invocation_id": _watched_text(run[1], noted),
-            "thread_id": _watched_text(run[1], noted),
+            "run_started_at": _watched(run[0], noted),
+            "invocation_id": _watched(run[1], noted),
+            "thread_id": _watched(run[1], noted),
             "modules": modules,
             "is_incremental": lambda: incremental,
         }
@@ -240,57 +240,23 @@ def _calendar(at: dt.datetime, noted: Callable[[], None]) -> type:
     return Calendar
 
 
-def _watched_time(at: dt.datetime, noted: Callable[[], None]) -> dt.datetime:
-    """Return a time that tells when somebody makes anything of it."""
-
-    class Watched(dt.datetime):
-        def __getattribute__(self, name: str) -> Any:
-            noted()
-            return super().__getattribute__(name)
-
-    for name in (
-        "__str__",
-        "__repr__",
-        "__format__",
-        "__hash__",
-        "__eq__",
-        "__ne__",
-        "__lt__",
-        "__le__",
-        "__gt__",
-        "__ge__",
-        "__add__",
-        "__radd__",
-        "__sub__",
-        "__rsub__",
-    ):
-        setattr(Watched, name, _telling(getattr(dt.datetime, name), noted))
-    return Watched(at.year, at.month, at.day, at.hour, at.minute, at.second, at.microsecond, at.tzinfo)
+MADE_OF_VALUES = (
+    *("__str__", "__repr__", "__format__", "__hash__", "__iter__", "__contains__", "__getitem__", "__mod__"),
+    *("__eq__", "__ne__", "__lt__", "__le__", "__gt__", "__ge__", "__add__", "__radd__", "__sub__", "__rsub__"),
+)
 
 
-def _watched_text(text: str, noted: Callable[[], None]) -> str:
-    """Return a text that tells when somebody makes anything of it."""
-
-    class Watched(str):  # noqa: SLOT000 - it watches all attributes
-        def __getattribute__(self, name: str) -> Any:
-            noted()
-            return super().__getattribute__(name)
-
-    for name in (
-        "__str__",
-        "__repr__",
-        "__format__",
-        "__hash__",
-        "__eq__",
-        "__ne__",
-        "__add__",
-        "__mod__",
-        "__getitem__",
-        "__iter__",
-        "__contains__",
-    ):
-        setattr(Watched, name, _telling(getattr(str, name), noted))
-    return Watched(text)
+def _watched(value: Any, noted: Callable[[], None]) -> Any:
+    """Return a text or a time that tells when somebody makes anything of it."""
+    kind = type(value)
+    members = {name: _telling(getattr(kind, name), noted) for name in MADE_OF_VALUES if hasattr(kind, name)}
+    if kind is str:  # what stands before it would else be asked to add it, and would not tell
+        members["__radd__"] = _telling(lambda self, other: other + str.__str__(self), noted)
+    members["__getattribute__"] = _telling(kind.__getattribute__, noted)
+    watching = type("Watched", (kind,), members)
+    if isinstance(value, dt.datetime):
+        return watching(*value.timetuple()[:6], value.microsecond, value.tzinfo)
+    return watching(value)
 
 
 def _telling(method: Callable[..., Any], noted: Callable[[], None]) -> Callable[..., Any]:
