@@ -29,7 +29,9 @@ READING = {
     "select id, k, {column} + {{{{ got.rows | length if got else 0 }}}} as v from {first}",
     "named": "{{% set got = run_query(\"select '{by_name}' as name\") %}}select id, k, {column} from {first} union all "
     "select id, k, v from {{{{ got.rows[0][0] if got else 'raw.extra' }}}}",
-    "hook": SHAPES["shift"],
+    "hook": SHAPES["shift"].replace(
+        "{alias}", "t"
+    ),  # another alias may mean a column, where not all that is read is known
     "function": f"select id, k, {{column}} + {TOP} as v from {{first}}",
 }
 
