@@ -14,7 +14,7 @@ from sao_dagster.dbt.read import read_with_dbt
 from sao_dagster.errors import Location, ProjectError, SaoError
 from sao_dagster.gc_pause import no_collection
 from sao_dagster.projects.cache import MADE_BY, load
-from sao_dagster.projects.dbt_folder.folder import DBT_FOLDER, OpenedFolder, open_folder, read_folder
+from sao_dagster.projects.dbt_folder.folder import DBT_FOLDER, OpenedFolder, open_folder
 from sao_dagster.projects.declarations import Format
 from sao_dagster.projects.sao_file import FILE, read_settings
 from sao_dagster.sql_project import SavedProject, SqlProject
@@ -112,12 +112,12 @@ def _opened(root: Path, target: str | None, variables: Mapping[str, Any] | None)
     else:
         by_dbt, why = _stays_with_dbt(folder, settings.dbt), "it was before"
     if not by_dbt:
-        opened = SqlProject.of(*read_folder(root, target=target, variables=variables))
+        opened = SqlProject.of(*folder.read())
         needed = opened.needs_dbt if executor == "auto" and reader == "auto" else ()
         if not needed or not is_installed(settings.dbt, folder.root):
             return opened
         why = str(needed[0])
-    declared, warehouse = read_with_dbt(root, target, variables, settings.dbt, native=executor == "native")
+    declared, warehouse = read_with_dbt(folder, variables, settings.dbt, native=executor == "native")
     opened = SqlProject.of(declared, warehouse)
     opened.built_by = f"{'read' if executor == 'native' else 'read and built'} by dbt: {why}"
     return opened

@@ -159,28 +159,34 @@ class Preparation:
             [MADE_BY, files, list(self.invocation.options), str(python), self.invocation.installation.version]
         )
 
-    def kept(self) -> PreparedManifest | None:
-        """Return what dbt said last, if it would say the same now."""
+    def kept(self, files: str) -> PreparedManifest | None:
+        """Return what dbt said last, if it would say the same of files in this state."""
+        kept = self._kept(files)
+        return None if kept is None or kept.environment != _values(kept.environment) else kept
+
+    def _kept(self, files: str) -> PreparedManifest | None:
         kept = load(self._place)
-        if not isinstance(kept, Kept) or kept.key != self._key(self.files):
-            return None
-        return kept.prepared if kept.prepared.environment == _values(kept.prepared.environment) else None
+        return kept.prepared if isinstance(kept, Kept) and kept.key == self._key(files) else None
+
+    def _keep(self, files: str, prepared: PreparedManifest) -> None:
+        save(self._place, Kept(self._key(files), prepared))
 
     def ask(
         self,
+        files: str,
         reader: Callable[[PreparedManifest], ManifestReader],
         session: Callable[[DbtProcess], AbstractContextManager[Session]],
     ) -> tuple[PreparedManifest, WarmDbt]:
         """Ask dbt, keep what it says, and return it, with dbt's process, which has read the project and could build it.
 
         Args:
+            files: The state of the project's files; what is said is kept where they still are in it afterwards.
             reader: Reads a manifest.
             session: Opens the warehouse beside dbt's process.
 
         Raises:
             DbtError: dbt does not read the project; its words.
         """
-        files = self.files
         warm = WarmDbt()
         process = warm.stack.enter_context(dbt_process(self.invocation))
         with warm.closed_on_error():
@@ -200,7 +206,7 @@ class Preparation:
             process.ask("release")
         warm.process = process
         if files == self.files:  # else nobody knows which of them dbt has read
-            save(self._place, Kept(self._key(files), prepared))
+            self._keep(files, prepared)
         return prepared, warm
 
     def keep_anew(self, files: str, rendered: Mapping[str, tuple[Mapping[str, Any], str | None]]) -> None:
@@ -210,16 +216,15 @@ class Preparation:
             files: The state of the project's files, which is still that of what is kept, or else nothing is.
             rendered: Renderings and answers by unique id.
         """
-        kept = load(self._place)
-        if not rendered or not isinstance(kept, Kept) or kept.key != self._key(files):
+        before = self._kept(files) if rendered else None
+        if before is None:
             return
-        before = kept.prepared
         prepared = replace(
             before,
             rendered={**before.rendered, **{name: each for name, (each, _) in rendered.items()}},
             answered={**before.answered, **{name: answered for name, (_, answered) in rendered.items()}},
         )
-        save(self._place, replace(kept, prepared=prepared))
+        self._keep(files, prepared)
 
 
 def runs() -> list[tuple[datetime, str]]:

@@ -161,15 +161,13 @@ class ManifestReader:
     ) -> tuple[CompiledDeclaration | None, NodeError | None]:
         """Return the SQL of a node or data test as dbt renders it, or what dbt said where it did not."""
         depends_on = tuple(map(node_id, node["depends_on"].get("nodes", ())))
-        building = [] if node["resource_type"] == "test" else [*self._building, *self._materialization(node)]
+        is_built = node["resource_type"] in BUILT
+        building = self._building[str(node["config"].get("materialized"))] if is_built else frozenset[str]()
         said = self.prepared.hooks.get(name, {})
         pre_hooks, post_hooks = (tuple(said.get(key, ())) for key in ("pre_hook", "post_hook"))
         asking_hooks = " ".join(each for each in (*pre_hooks, *post_hooks) if "{" in each)
-        tests = [each for each in self.prepared.manifest["unit_tests"].values() if name in each["depends_on"]["nodes"]]
-        built_with: list[Any] = [
-            sorted({*self._macros_of_text(asking_hooks), *self._macros(building)}),
-            [[each["name"], each.get("given"), each.get("expect"), each.get("overrides")] for each in tests],
-        ]
+        called = self._macros_of_text(asking_hooks) if asking_hooks else ()
+        built_with: list[Any] = [sorted(building.union(called)), self._unit_tests.get(name, [])]
         compiled = CompiledDeclaration(
             sql=node["raw_code"],
             depends_on=depends_on,
@@ -225,25 +223,34 @@ class ManifestReader:
         return sql
 
     @cached_property
-    def _building(self) -> list[str]:
-        """The macros that take the place of dbt's own or of the adapter's, by which dbt builds; those that name relations show in these."""
-        macros = self.prepared.manifest["macros"]
-        own = {_plain_name(each["name"]) for each in macros.values() if each["package_name"] in self._of_dbt}
-        return [
-            name
-            for name, each in macros.items()
-            if each["package_name"] not in self._of_dbt and _plain_name(each["name"]) in own - _NAMING
-        ]
+    def _building(self) -> dict[str, frozenset[str]]:
+        """By materialization, the texts of the macros by which such nodes are built, but for dbt's own.
 
-    def _materialization(self, node: Mapping[str, Any]) -> list[str]:
-        """Return the macros of a materialization that is none of dbt's own."""
-        begins = f"materialization_{node['config'].get('materialized')}_"
-        macros = self.prepared.manifest["macros"].items()
-        return [
-            name
-            for name, each in macros
-            if each["name"].startswith(begins) and each["package_name"] not in self._of_dbt
-        ]
+        They are those of a materialization, and those that take the place of one of dbt's or of the adapter's; what names relations shows
+        in these.
+        """
+        macros = self.prepared.manifest["macros"]
+        of_dbt = {
+            _plain_name(each["name"]) for each in macros.values() if each["package_name"] in self._of_dbt
+        } - _NAMING
+        users = {name: each["name"] for name, each in macros.items() if each["package_name"] not in self._of_dbt}
+        overriding = [unique_id for unique_id, name in users.items() if _plain_name(name) in of_dbt]
+        nodes = self.prepared.manifest["nodes"].values()
+        found = {}
+        for kind in {str(node["config"].get("materialized")) for node in nodes if node["resource_type"] in BUILT}:
+            own = [unique_id for unique_id, name in users.items() if name.startswith(f"materialization_{kind}_")]
+            found[kind] = frozenset(self._macros([*overriding, *own]))
+        return found
+
+    @cached_property
+    def _unit_tests(self) -> dict[str, list[list[Any]]]:
+        """What unit tests say, by the nodes that they are about."""
+        found: dict[str, list[list[Any]]] = {}
+        for test in self.prepared.manifest["unit_tests"].values():
+            for node in test["depends_on"]["nodes"]:
+                said = [test["name"], test.get("given"), test.get("expect"), test.get("overrides")]
+                found.setdefault(node, []).append(said)
+        return found
 
     def _macros(self, names: Iterable[str]) -> Iterator[str]:
         """Yield the texts of macros, and of all that they may call, without dbt's own."""

@@ -107,7 +107,7 @@ def test_the_state_saves_reading_the_folder(shop: World, monkeypatch: pytest.Mon
     def refuse(*_: Any, **__: Any) -> None:
         raise AssertionError("the folder is read")
 
-    monkeypatch.setattr("sao_dagster.sql_project.read_folder", refuse)
+    monkeypatch.setattr("sao_dagster.projects.dbt_folder.folder.OpenedFolder.read", refuse)
     restored = restore_project(file, shop.root)
     assert restored is not None
     assert set(restored.project.nodes) == {"orders", "customers", "report"}

@@ -123,7 +123,7 @@ class UndeclaredReads:
         if draft.declared.language != "sql" or (draft.declared.sql is None and draft.declared.compiled is None):
             return ()
         if draft.dynamic and not draft.sql:
-            text = _BLOCK.sub(" ", _VALUE.sub(_PLACE, draft.declared.sql or ""))
+            text = _masked(draft.declared.sql or "")
             named = undeclared_reads(text, dialect, {_PLACE: "template"})
             known = (each for each in named if each.kind is not InputKind.UNKNOWN)
             return tuple(each for each in known if _PLACE.strip('"') not in each.parts)
@@ -256,7 +256,12 @@ def _without_templates(hook: str, draft: Draft) -> str:
     """Return a hook that is rendered in the run as far as it is SQL: `this` by its name, and a word of our own for all else that is a template."""
     if "{" not in hook:
         return hook
-    return _BLOCK.sub(" ", _VALUE.sub(_PLACE, _THIS.sub(str(draft.relation), hook)))
+    return _masked(_THIS.sub(str(draft.relation), hook))
+
+
+def _masked(template: str) -> str:
+    """Return what a template says outside of its blocks and values; in place of a value stands a word of our own."""
+    return _BLOCK.sub(" ", _VALUE.sub(_PLACE, template))
 
 
 def _described(found: UndeclaredInput) -> str:

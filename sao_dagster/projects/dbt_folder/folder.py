@@ -63,10 +63,7 @@ def read_folder(
     Raises:
         ProjectError: The folder is no project, or its profile is missing.
     """
-    opening = open_folder(folder, target=target, variables=variables, warehouse=warehouse)
-    declared = opening.declarations()
-    _Folder(opening.root, opening.settings, opening.loaded, declared).read()
-    return declared, opening.warehouse
+    return open_folder(folder, target=target, variables=variables, warehouse=warehouse).read()
 
 
 DBT_FOLDER = Format(
@@ -114,6 +111,12 @@ class OpenedFolder:
             declared.errors.append(error)
             declared.note_needs_dbt(None, NodeError.of(error, None))
         return declared
+
+    def read(self) -> tuple[Declarations, Warehouse]:
+        """Return what the folder declares, and where that is built."""
+        declared = self.declarations()
+        _Folder(self.root, self.settings, self.loaded, declared).read()
+        return declared, self.warehouse
 
 
 def open_folder(
