@@ -5,7 +5,7 @@ A package adds one by an entry point of the group `sao_dagster.warehouses`: its 
     [project.entry-points."sao_dagster.warehouses"]
     sqlite = "sao_sqlite:SQLiteProfile"
 
-Nothing of a warehouse is imported before a profile asks for it.
+The types of this package are its own: what others call the same is not looked for. Nothing of a warehouse is imported before a profile asks for it.
 """
 
 from __future__ import annotations
@@ -23,9 +23,12 @@ from sao_dagster.errors import ProjectError, UnsupportedError
 from sao_dagster.warehouses.protocol import Warehouse
 
 GROUP = "sao_dagster.warehouses"
-_OURS = {
-    "duckdb": "sao_dagster.warehouses.duckdb.profile:DuckDBProfile",
-    "postgres": "sao_dagster.warehouses.postgres.profile:PostgresProfile",
+_OWN = {
+    kind: {"sao-dagster": EntryPoint(kind, value, GROUP)}
+    for kind, value in {
+        "duckdb": "sao_dagster.warehouses.duckdb.profile:DuckDBProfile",
+        "postgres": "sao_dagster.warehouses.postgres.profile:PostgresProfile",
+    }.items()
 }
 
 
@@ -86,7 +89,7 @@ def profile_of(kind: str) -> type[WarehouseProfile]:
         UnsupportedError: There is no such type.
         ProjectError: Two packages have it, or the one that has it cannot be imported.
     """
-    claims = _claims().get(kind)
+    claims = _OWN.get(kind) or _claims().get(kind)  # to look through all packages takes time
     if not claims:
         raise UnsupportedError(
             f"there is no warehouse of type {kind!r}; there are: {', '.join(known())}; others come with a package "
@@ -111,7 +114,7 @@ def profile_of(kind: str) -> type[WarehouseProfile]:
 
 def _claims() -> dict[str, dict[str, EntryPoint]]:
     """Return the packages that have a warehouse of each type, with where in them it is."""
-    claims = {kind: {"sao-dagster": EntryPoint(kind, value, GROUP)} for kind, value in _OURS.items()}
+    claims = {kind: dict(own) for kind, own in _OWN.items()}
     for entry in entry_points(group=GROUP):
         claims.setdefault(entry.name, {})[entry.dist.name if entry.dist else entry.value] = entry
     return claims

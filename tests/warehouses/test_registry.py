@@ -57,10 +57,14 @@ def test_a_type_that_nobody_has_names_those_there_are_and_the_way(world: World) 
 
 
 def test_a_type_that_two_packages_have_names_both(installed: list[EntryPoint]) -> None:
+    installed += [entry("duck", "elsewhere:Profile", each) for each in ("sao-mallard", "sao-duck")]
+    with pytest.raises(ProjectError, match="sao-duck and sao-mallard have a warehouse of type 'duck' each"):
+        profile_of("duck")
+
+
+def test_the_types_of_this_package_are_its_own(installed: list[EntryPoint]) -> None:
     installed.append(entry("duckdb", "elsewhere:Profile", "sao-duck"))
-    with pytest.raises(ProjectError, match="sao-dagster and sao-duck have a warehouse of type 'duckdb' each"):
-        profile_of("duckdb")
-    assert profile_of("postgres")
+    assert profile_of("duckdb") is DuckDBProfile
 
 
 @pytest.mark.parametrize(

@@ -106,20 +106,23 @@ class Settings:
     file: ProjectFile
     loaded: LoadedYaml
     expressions: Render
-    _used: set[tuple[str, tuple[str, ...]]] = field(default_factory=set)
+    _used: dict[tuple[str, tuple[str, ...]], dict[str, Any]] = field(
+        default_factory=dict
+    )  # the keys of each level that was asked for
 
     def layer(self, kind: str, fqn: tuple[str, ...]) -> dict[str, Any]:
         """Return the configuration of `dbt_project.yml` that applies to a node, broad to specific."""
-        top = getattr(self.file, kind) or {}
-        layers = [self._keys(top)]
-        place = top
-        for depth, part in enumerate(fqn, 1):
-            inner = place.get(part)
-            if not isinstance(inner, Mapping) or part.startswith("+"):
-                break
-            self._used.add((kind, fqn[:depth]))
-            layers.append(self._keys(inner))
-            place = inner
+        level: Any = getattr(self.file, kind) or {}
+        layers = []
+        for depth in range(len(fqn) + 1):
+            if depth:
+                level = level.get(fqn[depth - 1])
+                if not isinstance(level, Mapping) or fqn[depth - 1].startswith("+"):
+                    break
+            place = (kind, fqn[:depth])
+            if place not in self._used:
+                self._used[place] = self._keys(level)
+            layers.append(self._used[place])
         return merge_layers(*layers)
 
     def check(self) -> None:
