@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import textwrap
 from collections.abc import Iterable
 from dataclasses import dataclass
 
@@ -10,13 +11,16 @@ from sqlglot import exp
 
 from sao_dagster.core.inputs import InputKind, UndeclaredInput
 from sao_dagster.core.relations import Relation
-from sao_dagster.sql.parsing import UnreadableSqlError, parse
+from sao_dagster.sql.parsing import UnreadableSqlError, parse, tokenize
 from sao_dagster.sql.questions import is_named
 from sao_dagster.sql.reads import undeclared_reads
+from sao_dagster.sql.session import statements_of
 
 _WRITES = (exp.Insert, exp.Update, exp.Delete, exp.Merge, exp.TruncateTable)
 _MAY_WRITE = re.compile(r"\b(insert|update|delete|merge|truncate|copy|create)\b", re.IGNORECASE)
 _BEGINS_WRITING = re.compile(r"\s*(insert|update|delete|merge|truncate|copy|with)\b", re.IGNORECASE)
+_RUNS_CODE = frozenset(("call", "do", "exec", "execute"))
+_ASKS = frozenset(("select", "with", "values", "("))
 _RENAMES = re.compile(
     r"^\s*use\b|\bset\s+((local|session)\s+)?(search_path|schema|role|authorization)\b"
     r"|\bset_config\s*\(\s*'(search_path|role)'|\breset\s+(search_path|schema|role|session|all)\b",
@@ -53,6 +57,28 @@ def changes_rows(sql: str, relation: Relation, dialect: str) -> bool:
 def _writes_rows(node: exp.Expr) -> bool:
     """Return whether a statement writes rows of a table; `copy` may also write a file."""
     return isinstance(node, _WRITES) or (isinstance(node, exp.Copy) and bool(node.args.get("kind")))
+
+
+def calls(sql: str, dialect: str) -> tuple[UndeclaredInput, ...]:
+    """Return what statements call for what it does, which may be anything: procedures, code, and functions that the engine does not have of its own.
+
+    >>> [each.id for each in calls("select fill(1); call refresh(); select pg_notify('a', 'b'); insert into log select id(x)", "postgres")]
+    ['function:fill', 'unknown:what call refresh() does']
+    """
+    try:
+        tokens = tokenize(sql, dialect)
+    except UnreadableSqlError:
+        return ()
+    found: dict[UndeclaredInput, None] = {}
+    for statement in statements_of(tokens):
+        first = statement[0].text.lower()
+        text = sql[statement[0].start : statement[-1].end + 1]
+        if first in _RUNS_CODE:
+            found[UndeclaredInput(InputKind.UNKNOWN, f"what {textwrap.shorten(text, 60)} does")] = None
+        elif first in _ASKS:
+            reads = undeclared_reads(text, dialect)
+            found.update(dict.fromkeys(each for each in reads if each.kind is InputKind.FUNCTION))
+    return tuple(found)
 
 
 @dataclass(frozen=True)

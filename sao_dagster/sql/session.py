@@ -114,7 +114,7 @@ def session_effects(sql: str, dialect: str) -> tuple[SessionEffect, ...]:
     except UnreadableSqlError:
         return (SessionEffect(sql_digest(sql, dialect), _words(sql)),)
     found: list[SessionEffect] = []
-    for statement in _statements(tokens):
+    for statement in statements_of(tokens):
         text = sql[statement[0].start : statement[-1].end + 1]
         names = _names(statement, text, dialect)
         if names is None or names:
@@ -147,7 +147,7 @@ def _words(sql: str) -> frozenset[str]:
     return frozenset(re.findall(r"[\w$]+", sql.lower()))
 
 
-def _statements(tokens: Sequence[Token]) -> Iterator[list[Token]]:
+def statements_of(tokens: Sequence[Token]) -> Iterator[list[Token]]:
     """Yield the tokens of each statement, without the semicolons between them."""
     statement: list[Token] = []
     for token in tokens:

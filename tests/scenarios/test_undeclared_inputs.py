@@ -501,6 +501,25 @@ def test_what_a_hook_does_elsewhere_is_no_input(shelf: World) -> None:
     assert shelf.run().built == set()
 
 
+@postgres_only
+@pytest.mark.parametrize("hook", ["select raw.fill()", "call raw.refill()", "do 'begin perform raw.fill(); end'"])
+def test_what_a_hook_calls_may_change_what_was_built(shelf: World, hook: str) -> None:
+    body = "language plpgsql as 'begin insert into main.m select id from raw.shelf; end'"
+    shelf.sql(f"create function raw.fill() returns void {body}", f"create procedure raw.refill() {body}")
+    shelf.model("m", '{{ config(post_hook="' + hook + '") }} select 7 as id').run()
+    shelf.sql("insert into raw.shelf values (2)")
+    assert shelf.run().built == {"m"}
+    is_current(shelf, "select id from main.m")
+    assert any(text.startswith("m calls fill()") or hook in text for text in notices(shelf))
+    shelf.model("m", '{{ config(post_hook="' + hook + '") }} select 7 as id', inputs=["raw.shelf"]).run()
+    assert shelf.run().built == set()
+
+
+def test_a_hook_that_calls_what_the_engine_has_does_nothing_unseen(shelf: World) -> None:
+    shelf.model("m", "{{ config(post_hook=['select upper(1::text)', 'analyze']) }} select 7 as id").run()
+    assert shelf.run().built == set()
+
+
 def test_what_a_hook_reads_that_changes_a_seed(shelf: World) -> None:
     shelf.write("seeds/s.csv", "id\n5\n")
     shelf.write(

@@ -16,7 +16,7 @@ from sao_dagster.errors import Location, ProjectError
 from sao_dagster.projects.assembly.drafts import Draft, Drafts
 from sao_dagster.sql.ctes import prepend_ctes
 from sao_dagster.sql.fingerprint import sql_digest
-from sao_dagster.sql.hooks import changes_rows, is_head, renames, tables_in
+from sao_dagster.sql.hooks import calls, changes_rows, is_head, renames, tables_in
 from sao_dagster.sql.reads import undeclared_reads
 
 _VALUE = re.compile(r"\{\{.*?\}\}", re.DOTALL)
@@ -181,7 +181,7 @@ class UndeclaredReads:
         return tuple(dict.fromkeys(each for read in found for each in read if self._node_of(each) != draft.id))
 
     def _in_hooks(self, draft: Draft) -> tuple[UndeclaredInput, ...]:
-        """Return what the hooks of a node read where they change its rows; what they do elsewhere is no part of it."""
+        """Return what the hooks of a node read where they change its rows, and what they call, which may do so; what they do elsewhere is no part of it."""
         dialect = self.drafts.declared.dialect
         hooks = [_without_templates(each, draft) for each in (*draft.pre_hooks, *draft.post_hooks)]
         templated = replace(draft.relation, database=None, schema="", identifier=_PLACE.strip('"'))
@@ -191,15 +191,17 @@ class UndeclaredReads:
                 changes_rows(hook, each, dialect) for each in (draft.relation, templated)
             )
 
+        called = tuple(dict.fromkeys(each for hook in hooks for each in calls(hook, dialect)))
         if not any(map(changes, hooks)):
-            return ()
+            return called
         names = self.drafts.names(draft.depends_on, draft.id)
         reading = [each for each in hooks if "create" in each.lower() or changes(each)]
         found = undeclared_reads(";\n".join(reading), dialect, names)
         if any(map(renames, hooks)):
             found = tuple(map(self._renamed, found))
         target = folded(draft.relation.identifier)
-        return tuple(each for each in found if self._node_of(each) != draft.id and not is_head(each, target))
+        others = (each for each in found if self._node_of(each) != draft.id and not is_head(each, target))
+        return tuple(dict.fromkeys((*others, *called)))
 
     def _node_of(self, found: UndeclaredInput) -> str | None:
         """Return the node or source that a table is, as far as its name says."""
