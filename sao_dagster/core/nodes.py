@@ -523,6 +523,7 @@ class DataTest:
         volatile_reads: Models of which it reads a column that holds nothing but a volatile value; see `Node`.
         store_failures: Where failing rows are kept, if they are.
         undeclared: What its SQL reads without saying so.
+        shared_name: Its name for dbt, where data tests of other relations have that, too; None where that is `name`.
         error: What is wrong with it as it is written: its verdict is an error, without a look at the warehouse.
     """
 
@@ -553,6 +554,7 @@ class DataTest:
     tags: tuple[str, ...] = ()
     fqn: tuple[str, ...] = ()
     undeclared: tuple[UndeclaredInput, ...] = ()
+    shared_name: str | None = None
     error: NodeError | None = None
 
     @property

@@ -35,25 +35,31 @@ class CheckGranularity(str, Enum):
 
 
 class SaoTranslator:
-    """LeaseQueue models, seeds, sources and data tests into Dagster's specs. Subclass it to change any of that.
+    """Makes Dagster's specs of models, seeds, sources and data tests. Subclass it to change any of that.
 
-    All of the package asks the translator for keys, so overriding `get_asset_key` alone renames assets everywhere.
+    Keys, groups and names of checks are those that dagster-dbt gives the same project, so that history and jobs stay what they are. All
+    of the package asks the translator for keys, so overriding `get_asset_key` alone renames assets everywhere.
     """
 
     def get_asset_key(self, node: Node | Source) -> dg.AssetKey:
-        """Return the key: `meta.dagster.asset_key`; else the name of a model or seed, source and table of a source.
+        """Return the key: `meta.dagster.asset_key`; else source and table of a source, and the name of anything else, below a `schema` of its own.
 
-        Dagster makes names of Python of keys, so a word that it keeps for itself gets a `_`, and what cannot stand in a name is replaced.
+        A version of a model is called by its alias. Dagster makes names of Python of keys, so a word that it keeps for itself gets a `_`,
+        and what cannot stand in a name is replaced.
         """
         key = _dagster_meta(node).get("asset_key")
         if key is not None:
             return dg.AssetKey([str(part) for part in key] if isinstance(key, list) else str(key).split("/"))
         if isinstance(node, Source):
             return dg.AssetKey([key_part(node.source_name), key_part(node.table_name)])
-        name = _VERSION.sub(r"_\1", node.name)
+        if _VERSION.search(node.name):
+            return dg.AssetKey([key_part(node.relation.identifier)])
+        name = node.name
         if "." in name:  # which is not `a_b`
             name = f"{name.replace('.', '_')}_{digest(node.name)[:4]}"
-        return dg.AssetKey([f"{name}_" if name in _RESERVED else key_part(name)])
+        schema = node.config.get("schema")
+        above = [] if schema is None else [key_part(str(schema))]
+        return dg.AssetKey([*above, f"{name}_" if name in _RESERVED else key_part(name)])
 
     def get_asset_spec(self, project: Project, node: Node | Source) -> dg.AssetSpec:
         """Return the spec of a model, a seed or a source."""
@@ -69,7 +75,7 @@ class SaoTranslator:
             code_version=node.code.version,
             owners=_owners(node, node.owners),
             tags={_tag(tag): "" for tag in node.tags},
-            kinds={project.dialect, "sql", node.materialized.value},
+            kinds={project.dialect, "dbt" if _is_in_dbts_layout(node) else "sql", node.materialized.value},
             freshness_policy=_freshness(None, node.policy.max_age),
         )
 
@@ -125,13 +131,17 @@ class SaoTranslator:
         return self.get_asset_key(project.sources[name] if is_source(name) else project.nodes[name])
 
     def _source_spec(self, project: Project, source: Source) -> dg.AssetSpec:
+        name = source.relation.plain if source.relation is not None else source.expression
         return dg.AssetSpec(
             self.get_asset_key(source),
             description=_with_error(source) or None,
             metadata={
-                "dagster/table_name": source.relation.plain if source.relation is not None else source.expression
+                "dagster/table_name": name,
+                "dagster/storage_kind": project.dialect,
+                **_columns(source),
+                **_code_references(project, source),
             },
-            group_name=identifier(str(_dagster_meta(source).get("group") or source.source_name)),
+            group_name=_group(source),
             owners=_owners(source, ()),
             tags={_tag(tag): "" for tag in source.tags},
             kinds={project.dialect, "source"},
@@ -143,26 +153,15 @@ class SaoTranslator:
         return [self.key_of(project, name) for name in project.graph.relations_read(node.name)]
 
     def _metadata(self, project: Project, node: Node) -> dict[str, Any]:
-        metadata: dict[str, Any] = {
+        return {
             "dagster/table_name": node.relation.plain,
             "dagster/storage_kind": project.dialect,
             "sao/environment": project.environment,
             "sao/materialized": node.materialized.value,
             "sao/policy": describe_policy(node.policy, datetime.now(timezone.utc)),
+            **_columns(node),
+            **_code_references(project, node),
         }
-        if node.columns:
-            columns = [
-                dg.TableColumn(each.name, each.data_type or "", description=each.description or None)
-                for each in node.columns
-            ]
-            metadata["dagster/column_schema"] = dg.TableSchema(columns)
-        if node.location is not None and not node.location.path.startswith("<"):
-            path = node.location.path if node.location.path.startswith("/") else f"{project.root}/{node.location.path}"
-            with warnings.catch_warnings():
-                warnings.simplefilter("ignore", category=dg.BetaWarning)
-                reference = dg.LocalFileCodeReference(file_path=path, line_number=node.location.line or 1)
-                metadata["dagster/code_references"] = dg.CodeReferencesMetadataValue(code_references=[reference])
-        return metadata
 
 
 def as_virtual(spec: dg.AssetSpec) -> dg.AssetSpec:
@@ -179,6 +178,31 @@ def as_virtual(spec: dg.AssetSpec) -> dg.AssetSpec:
         warnings.simplefilter("ignore", category=dg.PreviewWarning)
         changed: Mapping[str, Any] = {"is_virtual": True}
         return spec.replace_attributes(**changed)
+
+
+def _columns(node: Node | Source) -> dict[str, dg.TableSchema]:
+    """Return the columns that are described, with the type `?` where none is declared."""
+    columns = [
+        dg.TableColumn(each.name, each.data_type or "?", description=each.description or None) for each in node.columns
+    ]
+    return {"dagster/column_schema": dg.TableSchema(columns)} if columns else {}
+
+
+def _code_references(project: Project, node: Node | Source) -> dict[str, dg.CodeReferencesMetadataValue]:
+    """Return the file that a node or source is written in, if it is in one."""
+    if node.location is None or node.location.path.startswith("<"):
+        return {}
+    path = node.location.path if node.location.path.startswith("/") else f"{project.root}/{node.location.path}"
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", category=dg.BetaWarning)
+        reference = dg.LocalFileCodeReference(file_path=path, line_number=node.location.line or 1)
+        return {"dagster/code_references": dg.CodeReferencesMetadataValue(code_references=[reference])}
+
+
+def _is_in_dbts_layout(node: Node) -> bool:
+    """Return whether a node is written in a file of a project of dbt's, and not declared in Python."""
+    is_function = isinstance(node, Model) and node.language != "sql"
+    return node.location is not None and (is_function or not node.location.path.endswith(".py"))
 
 
 def _freshness(warn_after: timedelta | None, fail_after: timedelta | None) -> dg.FreshnessPolicy | None:
@@ -201,8 +225,8 @@ def _owners(node: Node | Source, owners: Sequence[str]) -> list[str]:
 
 
 def check_name(test: DataTest) -> str:
-    """Return the name of a check as Dagster takes it."""
-    return identifier(test.name)
+    """Return the name of a check as Dagster takes it: dbt's name of the test, which tests of other models may have, too."""
+    return identifier(test.shared_name or test.name)
 
 
 def identifier(text: str) -> str:
@@ -220,7 +244,7 @@ def key_part(name: str) -> str:
     return bare if bare == name else f"{bare}_{digest(name)[:4]}"  # `a b` is not `a_b`
 
 
-_VERSION = re.compile(r"\.(v\w+)$")  # of a model with versions: `orders.v2` is in the table `orders_v2`
+_VERSION = re.compile(r"\.v\w+$")  # of a model with versions: `orders.v2` is in the table `orders_v2`
 _RESERVED = frozenset({
     # `DISALLOWED_NAMES` of dagster: what no input and no output may be called, besides the keywords of Python
     *keyword.kwlist, "arg_dict", "bool", "conf", "config", "context", "dict", "float", "input", "input_arg_dict", "int", "meta", "output",
@@ -229,15 +253,17 @@ _RESERVED = frozenset({
 
 
 def _tag(text: str) -> str:
-    """Return a tag that Dagster accepts as a key."""
-    return re.sub(r"[^A-Za-z0-9_.\-]", "_", text)[:63]
+    """Return a tag that Dagster accepts as a key; a tag may have a name before a `/`."""
+    return text if _TAG.match(text) else re.sub(r"[^A-Za-z0-9_.\-]", "_", text)[:63]
 
 
-def _group(node: Node) -> str:
-    """Return the group: the one that is configured, else the folder below the project."""
-    folder = node.fqn[1] if len(node.fqn) > 2 else "default"
-    own = _dagster_meta(node).get("group") or node.group
-    return identifier(str(own) if own else ("seeds" if node.resource_type == "seed" else folder))
+_TAG = re.compile(r"^(?!dagster/)([A-Za-z0-9_.\-]{1,63}/)?[A-Za-z0-9_.\-]{1,63}$")
+
+
+def _group(node: Node | Source) -> str | None:
+    """Return the group that is configured: `meta.dagster.group`, else dbt's; None for Dagster's own default."""
+    own = _dagster_meta(node).get("group") or (None if isinstance(node, Source) else node.group)
+    return identifier(str(own)) if own else None
 
 
 def _with_error(node: Node | Source) -> str:

@@ -291,6 +291,7 @@ class ManifestReader:
             args=args,
             config={**self._config(test), "alias": test["alias"]},
             name=self._test_name(name),
+            shared_name=test["name"] if self._test_names[test["name"]] > 1 else None,
             sql=test["raw_code"],
             compiled=compiled,
             description=test["description"],

@@ -59,7 +59,8 @@ class TestDeclaration:
         args: Arguments of a generic test.
         config: Its own configuration, over what its template says by `config()`.
         defaults: That of the project, below both.
-        name: A name given by the user.
+        name: A name given by the user, or by the reader.
+        shared_name: Its name for dbt, where other tests have it, too; see `DataTest`.
         sql: The text of a singular test.
         compiled: The compiled query, in place of that text or of the macro of a generic test; kind, column and arguments still say
             what the test is.
@@ -77,6 +78,7 @@ class TestDeclaration:
     config: Mapping[str, Any] = field(default_factory=dict)
     defaults: Mapping[str, Any] = field(default_factory=dict)
     name: str | None = None
+    shared_name: str | None = None
     sql: str = ""
     compiled: CompiledDeclaration | None = None
     description: str = ""

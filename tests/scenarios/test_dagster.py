@@ -34,7 +34,7 @@ def test_specs_say_what_the_models_are(shop: World) -> None:
     assert set(spec) == {"raw/orders", "raw/customers", "orders", "customers", "report", "shop/savings"}
     orders = spec["orders"]
     assert orders.code_version == load_project(shop.root).project.nodes["orders"].code.version
-    assert orders.group_name == "core"
+    assert orders.group_name == "default"
     assert orders.metadata["dagster/table_name"] == "shop.main.orders"
     assert "All orders." in str(orders.description)
     assert {dep.asset_key.to_user_string() for dep in spec["report"].deps} == {"orders", "customers"}
@@ -317,6 +317,7 @@ def test_the_decorator_puts_something_around_the_step(shop: World) -> None:
 
 
 def test_selections_may_be_dagsters(shop: World) -> None:
+    shop.write("models/reports/t.yml", "models: [{name: report, config: {meta: {dagster: {group: reports}}}}]")
     deployed = deploy(
         shop,
         parts=[

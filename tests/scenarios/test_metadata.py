@@ -76,7 +76,7 @@ def test_specs_carry_what_dbt_projects_say_of_their_models(shop: World) -> None:
     orders, customers = specs["orders"], specs["crm/customers"]
     assert orders.group_name == "finance"
     assert list(orders.owners) == ["fin@example.com"]
-    assert orders.kinds == {"duckdb", "sql", "table"}
+    assert orders.kinds == {"duckdb", "dbt", "table"}
     assert orders.metadata["sao/policy"] == "at most every 4 h, on any news"
     assert orders.metadata["dagster/storage_kind"] == "duckdb"
     (reference,) = orders.metadata["dagster/code_references"].code_references

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime
@@ -85,8 +86,12 @@ class TestAssembly:
                 other = found[test.name].location
                 message = f"there are two data tests called {test.name!r}; the other one is in {other}; give one a name"
                 self.drafts.errors.append(ProjectError(message, location=declared.location))
-            found[test.name] = test
-        return found
+            found[test.name] = replace(test, shared_name=declared.shared_name)
+        shared = Counter((each.tested, each.shared_name) for each in found.values())
+        return {  # two of one relation are told apart by their own names
+            name: each if shared[each.tested, each.shared_name] == 1 else replace(each, shared_name=None)
+            for name, each in found.items()
+        }
 
     def _made(self, declared: TestDeclaration) -> DataTest | None:
         """Return the test of a declaration, broken if it cannot be made; None where it or what it tests is disabled."""
@@ -211,7 +216,7 @@ class TestAssembly:
         return DataTest(
             name=name,
             kind=declared.kind,
-            tested=declared.tested or max(reads, key=lambda read: self.position.get(read, -1), default=name),
+            tested=declared.tested or self._tested(config, reads) or name,
             column=declared.column,
             sql=sql,
             template=in_run,
@@ -237,6 +242,17 @@ class TestAssembly:
             fqn=declared.fqn,
             undeclared=others,
         )
+
+    def _tested(self, config: TestConfig, reads: tuple[str, ...]) -> str | None:
+        """Return what a singular test belongs to: the node that its `meta.dagster.ref` names, as for dagster-dbt, or the last one that it reads."""
+        about = config.meta.get("dagster")
+        ref = about.get("ref") if isinstance(about, Mapping) else None
+        if isinstance(ref, Mapping):
+            version = ref.get("version")
+            named = str(ref.get("name")) if version is None else f"{ref.get('name')}.v{version}"
+            if named in reads:
+                return named
+        return max(reads, key=lambda read: self.position.get(read, -1), default=None)
 
     def _read_by_conditions(self, config: TestConfig) -> tuple[UndeclaredInput, ...]:
         """Return what the conditions of a test read by its name: they may be any SQL."""
@@ -504,7 +520,8 @@ def _told_apart(tests: Iterable[TestDeclaration]) -> list[TestDeclaration]:
         said = [digest([each.kind, each.tested, each.column, repr(sorted(each.args.items()))])[:10] for each in same]
         generic = len(set(said)) > 1 and all(each.kind != "singular" for each in same)
         found += [
-            replace(each, name=f"{name}_{own}") if generic else each for each, own in zip(same, said, strict=True)
+            replace(each, name=f"{name}_{own}", shared_name=name) if generic else each
+            for each, own in zip(same, said, strict=True)
         ]
     return found
 
