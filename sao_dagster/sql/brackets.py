@@ -26,6 +26,8 @@ _AFTER_COLUMN = (
 )
 _NO_EXPRESSION = frozenset({"select", "with", "values", "from", "table", "*", ")", "distinct", "all"})
 _ENDS_EXPRESSION = frozenset({"null", "true", "false", "unknown", "end"})  # among keywords
+_BEFORE_NAME = frozenset({"and", "or", "not", "like", "ilike", "between"})
+_ENDS_VALUE = frozenset("_$'\"`)]}")  # the last characters of names, literals and brackets
 _NO_PART = frozenset({
     ",", "as", "from", "when", "then", "else", "asc", "desc", "nulls", "where", "group by", "having", "qualify", "order by", "window",
     "limit", "offset", "fetch", "for", "union", "intersect", "except", "using", "on", "distinct", *(JOIN_WORDS - {"left", "right"}),
@@ -136,14 +138,20 @@ class Brackets:
         return self._is_column(first, last, after) or self._is_whole(inside, before, after, around)
 
     def _ends_expression(self, first: int, last: int) -> bool:
-        """Return whether an expression may end with a token: with a keyword only where that is a value, or a name after an operator."""
-        word = self._word(last)
-        return (
-            first == last
-            or word not in KEYWORDS
-            or word in _ENDS_EXPRESSION
-            or self._word(self._before[last]) in _CLEAR
-        )
+        """Return whether an expression may end with a token: with a keyword only where that is a value, or a name after an operator.
+
+        A name after anything but an operator may be an alias, as in `a b`, which no brackets can be around.
+        """
+        if first == last:
+            return True
+        word, before = self._word(last), self._word(self._before[last])
+        if before in _CLEAR or word in _ENDS_EXPRESSION:
+            return True
+        if word in KEYWORDS:
+            return False
+        is_name = is_word(word) or word[:1] in ('"', "`")
+        ends_value = before[-1:].isalnum() or before[-1:] in _ENDS_VALUE
+        return not is_name or before in _BEFORE_NAME or not ends_value
 
     def _is_column(self, first: int, last: int, after: int) -> bool:
         """Return whether in the brackets is a column, which no operator can tear apart."""
