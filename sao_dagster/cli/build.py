@@ -41,9 +41,10 @@ from sao_dagster.cli.common import (
 )
 from sao_dagster.core.decide_test import TestOutcome
 from sao_dagster.core.explain import explain
+from sao_dagster.core.messages import Level, Message
 from sao_dagster.core.reasons import Mode, Outcome
 from sao_dagster.core.selection import Selection
-from sao_dagster.run.events import Event, Message, ModelResult, Started, TestResult
+from sao_dagster.run.events import Event, ModelResult, Started, TestResult
 from sao_dagster.run.report import RunResult, plan_to_json
 
 if TYPE_CHECKING:
@@ -161,7 +162,7 @@ def _run(request: Request, opened: SqlProject, selection: Selection, mode: Mode,
 
 def _line(event: Event) -> str | None:
     if isinstance(event, Message):
-        return f"[dim]{escape(event.text)}[/]"
+        return None if event.level is Level.LOG else f"[dim]{escape(event.text)}[/]"
     if isinstance(event, ModelResult):
         took = f" [dim]{event.seconds:.2f} s[/]" if event.decision.outcome is Outcome.BUILT else ""
         if event.decision.outcome is Outcome.FAILED:

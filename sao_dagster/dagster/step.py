@@ -9,6 +9,7 @@ import dagster as dg
 
 from sao_dagster.core.decide_test import TestOutcome
 from sao_dagster.core.explain import explain
+from sao_dagster.core.messages import Level, Message
 from sao_dagster.core.reasons import Mode, Outcome
 from sao_dagster.core.selection import Selection
 from sao_dagster.dagster.check_results import CheckReports, repeat
@@ -27,7 +28,7 @@ from sao_dagster.dagster.project_view import (
 from sao_dagster.dagster.resources import WarehouseResource
 from sao_dagster.dagster.sources import news_of_sources
 from sao_dagster.errors import SaoError, StateError
-from sao_dagster.run.events import Event, Message, ModelResult, Planned, Started
+from sao_dagster.run.events import Event, ModelResult, Planned, Started
 from sao_dagster.run.report import RunResult
 from sao_dagster.run.runner import Runner
 from sao_dagster.state.location import without_password
@@ -126,7 +127,7 @@ class Step:
     def _translate(self, event: Event) -> Iterator[Any]:
         log = self._context.log
         if isinstance(event, Message):
-            log.info(event.text)
+            self._say(event)
         elif isinstance(event, Planned):
             self._planned(event)
         elif isinstance(event, Started):
@@ -139,6 +140,14 @@ class Step:
             yield from self._model(event)
         else:
             yield from self._reports.add(event)
+
+    def _say(self, message: Message) -> None:
+        """Show a message in the log of the run, and a line of another program's log in the compute logs of the step."""
+        log = self._context.log
+        if message.level is Level.LOG:
+            print(message.text, flush=True)  # noqa: T201 - Dagster keeps what is printed as compute logs
+        else:
+            {Level.INFO: log.info, Level.WARNING: log.warning, Level.ERROR: log.error}[message.level](message.text)
 
     def _planned(self, event: Planned) -> None:
         """Tell where the run is, of warnings, and of sources that have changed since Dagster was told last."""

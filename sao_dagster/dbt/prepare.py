@@ -18,6 +18,7 @@ from typing import Any
 from urllib.parse import quote
 
 from sao_dagster.core.hashing import JSON, digest
+from sao_dagster.core.messages import Message
 from sao_dagster.dbt.process import DbtProcess, Invocation, dbt_process
 from sao_dagster.projects.cache import FOLDER, MADE_BY, load, save
 from sao_dagster.projects.dbt_manifest import ManifestReader, PreparedManifest
@@ -115,7 +116,7 @@ class WarmDbt:
             self.stack.close()
             raise
 
-    def take(self, stack: ExitStack, tell: Callable[[str], None]) -> DbtProcess | None:
+    def take(self, stack: ExitStack, tell: Callable[[Message], None]) -> DbtProcess | None:
         """Return the process, which another stack ends from now on; None where there is none that goes on."""
         process, self.process = self.process, None
         if process is None or process.has_ended:

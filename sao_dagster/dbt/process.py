@@ -17,6 +17,7 @@ from multiprocessing.connection import Connection, Listener
 from pathlib import Path
 from typing import Any
 
+from sao_dagster.core.messages import Level, Message
 from sao_dagster.dbt.installation import DbtInstallation
 from sao_dagster.errors import UnsupportedError, WarehouseError
 
@@ -32,6 +33,7 @@ from sao_in_dbt.main import main
 main()
 """
 START_SECONDS = 120.0  # for the process to say that it is there
+_LEVELS = {"warn": Level.WARNING, "error": Level.ERROR}
 SHOWN_LINES = 15  # of what dbt printed, where it ended without a word
 
 
@@ -54,7 +56,7 @@ class DbtProcess:
     """One `dbt build` that goes on; several threads ask it at once."""
 
     def __init__(
-        self, process: subprocess.Popen[bytes], connection: Connection, log: Path, on_message: Callable[[str], None]
+        self, process: subprocess.Popen[bytes], connection: Connection, log: Path, on_message: Callable[[Message], None]
     ) -> None:
         self._process, self._connection, self._log = process, connection, log
         self.on_message = on_message
@@ -115,8 +117,8 @@ class DbtProcess:
                         answer.set_result(value)
                     else:
                         answer.set_exception(DbtError(value[1], kind=value[0]))
-                elif kind == "message":
-                    self.on_message(f"dbt: {value['text']}")
+                elif kind == "line":
+                    self._tell(value["level"], value["text"])
                 elif kind == "parsed":
                     self._parsed.set_result(None)
                 elif kind == "ended":
@@ -126,6 +128,12 @@ class DbtProcess:
             self._finish({"success": False, "error": ""})
         except Exception as error:  # noqa: BLE001 - an answer that cannot be read; nobody may wait for it
             self._finish({"success": False, "error": f"dbt's answer cannot be read: {error}"})
+
+    def _tell(self, level: str, text: str) -> None:
+        """Tell a line of dbt's log, and what is a warning or an error as such, too."""
+        self.on_message(Message(text, Level.LOG))
+        if level in _LEVELS:
+            self.on_message(Message(f"dbt: {text}", _LEVELS[level]))
 
     def _finish(self, how: Mapping[str, Any]) -> None:
         with self._lock:
@@ -180,13 +188,13 @@ class UnexpectedDbtError(UnsupportedError, WarehouseError):
 
 @contextmanager
 def dbt_process(
-    invocation: Invocation, on_message: Callable[[str], None] = lambda _: None, options: Sequence[str] = ()
+    invocation: Invocation, on_message: Callable[[Message], None] = lambda _: None, options: Sequence[str] = ()
 ) -> Iterator[DbtProcess]:
     """Start `dbt build`, and end it at the end, whatever has become of it.
 
     Args:
         invocation: Where and with what.
-        on_message: Told dbt's warnings and errors, from any thread.
+        on_message: Told the lines of dbt's log, and its warnings and errors as such, from any thread.
         options: Options besides those of the invocation.
 
     Raises:

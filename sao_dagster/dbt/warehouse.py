@@ -10,6 +10,7 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any, cast
 
+from sao_dagster.core.messages import Level, Message
 from sao_dagster.core.nodes import Node
 from sao_dagster.core.relations import Relation
 from sao_dagster.dbt.prepare import Preparation, WarmDbt, runs
@@ -98,17 +99,17 @@ class DbtWarehouse:
         self,
         *,
         read_only: bool = False,
-        on_wait: Callable[[str], None] | None = None,
+        on_message: Callable[[Message], None] | None = None,
         wait_seconds: float | None = None,
     ) -> Iterator[Session]:
         """Return an open session; see `Warehouse.session`. dbt is started when builds begin."""
         if read_only:
-            with self.native.session(read_only=True, on_wait=on_wait, wait_seconds=wait_seconds) as session:
+            with self.native.session(read_only=True, on_message=on_message, wait_seconds=wait_seconds) as session:
                 yield session
             return
         with ExitStack() as stack:
-            native = stack.enter_context(self.native.session(on_wait=on_wait, wait_seconds=wait_seconds))
-            yield DbtSession(self, native, stack, on_wait or (lambda _: None))
+            native = stack.enter_context(self.native.session(on_message=on_message, wait_seconds=wait_seconds))
+            yield DbtSession(self, native, stack, on_message or (lambda _: None))
 
     def beside(self, process: DbtProcess) -> AbstractContextManager[Session]:
         """Return a session for the time in which dbt's process has the database: through it, where nobody else can open that."""
@@ -129,10 +130,12 @@ class DbtSession(Session):
         warehouse: The warehouse.
         native: What answers until builds begin.
         stack: Closes it.
-        tell: Told of dbt's warnings and errors.
+        tell: Told what dbt says.
     """
 
-    def __init__(self, warehouse: DbtWarehouse, native: Session, stack: ExitStack, tell: Callable[[str], None]) -> None:
+    def __init__(
+        self, warehouse: DbtWarehouse, native: Session, stack: ExitStack, tell: Callable[[Message], None]
+    ) -> None:
         self._warehouse, self._inner, self._stack, self._tell = warehouse, native, stack, tell
         self._process: DbtProcess | None = None
         self._has_hooks = False
@@ -166,7 +169,7 @@ class DbtSession(Session):
                 if not exclusive or "Could not set lock on file" not in error.message:
                     raise
                 self._stack.pop_all().close()
-                with self._warehouse.native.session(on_wait=self._tell):  # waits for whoever was faster
+                with self._warehouse.native.session(on_message=self._tell):  # waits for whoever was faster
                     continue
             self._process = process
         if exclusive:
@@ -182,7 +185,9 @@ class DbtSession(Session):
         if self._process is None:
             return
         if self._process.has_ended:  # each node that it should have built has failed for that
-            self._tell("dbt ended before its end: its artifacts are those of an earlier invocation")
+            self._tell(
+                Message("dbt ended before its end: its artifacts are those of an earlier invocation", Level.WARNING)
+            )
             return
         ids = self._warehouse.ids
         results = [

@@ -14,6 +14,7 @@ from sao_dagster.core.evidence import Evidence
 from sao_dagster.core.explain import describe_refuted
 from sao_dagster.core.hashing import JSON, digest
 from sao_dagster.core.inputs import is_answers
+from sao_dagster.core.messages import Message
 from sao_dagster.core.nodes import CODE_SCHEME, DataTest, Materialized, NodeError
 from sao_dagster.core.project import Project
 from sao_dagster.core.reasons import Mode
@@ -21,7 +22,7 @@ from sao_dagster.core.records import TestRecord, Verdict
 from sao_dagster.core.selection import Selection
 from sao_dagster.errors import StateError, WarehouseError, words_of
 from sao_dagster.run.context import RunContext
-from sao_dagster.run.events import Message, TestResult, freshness_test
+from sao_dagster.run.events import TestResult, freshness_test
 from sao_dagster.run.prove import Prover
 from sao_dagster.run.schedule import RunStep
 from sao_dagster.run.source_versions import LoadedAt

@@ -11,6 +11,7 @@ from sao_dagster.core.data_version import DataVersion
 from sao_dagster.core.decide import Decision
 from sao_dagster.core.decide_test import TestDecision
 from sao_dagster.core.hashing import JSON
+from sao_dagster.core.messages import Message
 from sao_dagster.core.nodes import DataTest, Source
 from sao_dagster.core.plan import Plan
 from sao_dagster.core.reasons import Outcome, Reason
@@ -81,13 +82,6 @@ class TestResult:
     def blocks(self) -> bool:
         """Whether it stops what is below its model."""
         return self.verdict in (Verdict.FAIL, Verdict.ERROR)
-
-
-@dataclass(frozen=True)
-class Message:
-    """Something a person watching should know."""
-
-    text: str
 
 
 @dataclass(frozen=True)

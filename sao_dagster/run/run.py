@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 
 from sao_dagster.core.decide import Decision
+from sao_dagster.core.messages import Message
 from sao_dagster.core.nodes import Node, NodeError
 from sao_dagster.core.plan import decide_node, failed
 from sao_dagster.core.policy import BuildAfter
@@ -25,7 +26,7 @@ from sao_dagster.core.standing import StandingFailures
 from sao_dagster.errors import LeaseLostError, LeaseTimeoutError, StalledError
 from sao_dagster.run.context import RunContext
 from sao_dagster.run.data_tests import TestSteps
-from sao_dagster.run.events import Event, Message, ModelResult, Started, TestResult
+from sao_dagster.run.events import Event, ModelResult, Started, TestResult
 from sao_dagster.run.lease_queue import Queued
 from sao_dagster.run.materialize import NodeBuilds
 from sao_dagster.run.schedule import RunStep, describe_steps

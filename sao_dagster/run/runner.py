@@ -12,6 +12,7 @@ from typing import Any
 
 from sao_dagster.core.environment import Environment
 from sao_dagster.core.facts import Facts
+from sao_dagster.core.messages import Message
 from sao_dagster.core.plan import Plan, make_plan
 from sao_dagster.core.project import Project
 from sao_dagster.core.reasons import Mode
@@ -22,7 +23,7 @@ from sao_dagster.gc_pause import no_collection
 from sao_dagster.run.catalog_inputs import with_catalog
 from sao_dagster.run.context import RunContext
 from sao_dagster.run.data_tests import TestSteps, source_ages
-from sao_dagster.run.events import Event, Message, Planned
+from sao_dagster.run.events import Event, Planned
 from sao_dagster.run.lease_queue import LeaseQueue
 from sao_dagster.run.materialize import NodeBuilds
 from sao_dagster.run.observe import Observation, observe
@@ -141,9 +142,9 @@ class Runner(RunSettings):
         self.project.check()
         started = time.perf_counter()
         run_id = run_id or str(uuid.uuid4())
-        messages: queue.SimpleQueue[Event] = queue.SimpleQueue()
-        with self.warehouse.session(on_wait=lambda text: messages.put(Message(text))) as session:
-            yield from _drain(messages)
+        inbox: queue.SimpleQueue[Any] = queue.SimpleQueue()
+        with self.warehouse.session(on_message=inbox.put) as session:
+            yield from _drain(inbox)
             opened = time.perf_counter()
             store: StateStore | None = None
             runner = self
@@ -165,14 +166,14 @@ class Runner(RunSettings):
             if plan.to_build or any(self.project.tests[name].template is not None for name in plan.to_test):
                 names = (*selection.nodes, *selection.tests)
                 again = session.begin_builds(names, full_refresh=mode is Mode.FULL_REFRESH) or again
-                yield from _drain(messages)
+                yield from _drain(inbox)
             if again and store is not None:  # what was prepared, functions too, is what is going to be read
                 runner = self._opened(selection, session, store)
                 plan, seen = runner._plan(selection, mode, session, store)
             deciding = time.perf_counter() - opened
             started_at = runner.clock() - timedelta(seconds=time.perf_counter() - started)
             yield Planned(plan, seen)
-            run = runner._start(selection, mode, run_id, session, store, seen, hooks)
+            run = runner._start(selection, mode, run_id, session, store, seen, hooks, inbox)
 
             def result() -> RunResult:
                 return RunResult(
@@ -199,7 +200,7 @@ class Runner(RunSettings):
                 yield from run.events(steps_of(runner.project, selection), self.threads or self.warehouse.threads)
                 run.builds.finish(anything_done=bool(run.models))
                 session.end_builds(outcomes(run.models.values(), run.tests.values()))
-                yield from _drain(messages)
+                yield from _drain(inbox)
             finally:  # also of a run that was stopped: what it did is worth knowing
                 if store is not None:
                     record_run(store, result())
@@ -214,9 +215,9 @@ class Runner(RunSettings):
         store: StateStore | None,
         seen: Observation,
         hooks: ProjectHooks,
+        inbox: queue.SimpleQueue[Any],
     ) -> Run:
         """Return a run that is about to go: its facts are what was observed, and all its parts share one context."""
-        inbox: queue.SimpleQueue[Any] = queue.SimpleQueue()
 
         def observe_again(part: Selection) -> Observation:
             assert store is not None  # noqa: S101 - asked for by what the state says
@@ -256,6 +257,6 @@ class Runner(RunSettings):
         return Prover(self.project, session, facts, seen.catalog, exclusive=self.warehouse.capabilities.exclusive)
 
 
-def _drain(messages: queue.SimpleQueue[Event]) -> Iterator[Event]:
-    while not messages.empty():
-        yield messages.get()
+def _drain(inbox: queue.SimpleQueue[Any]) -> Iterator[Event]:
+    while not inbox.empty():
+        yield inbox.get()

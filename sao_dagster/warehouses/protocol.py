@@ -11,6 +11,7 @@ from typing import Any, Protocol, TypeAlias
 from sao_dagster.core.connection import NO_SETTINGS, ConnectionSettings
 from sao_dagster.core.data_version import DataVersion, definition_version
 from sao_dagster.core.inputs import UndeclaredInput
+from sao_dagster.core.messages import Message
 from sao_dagster.core.nodes import CompiledSql, Node
 from sao_dagster.core.policy import Expiry
 from sao_dagster.core.relations import Relation, RelationKey, folded
@@ -377,14 +378,15 @@ class Warehouse(Protocol):
         self,
         *,
         read_only: bool = False,
-        on_wait: Callable[[str], None] | None = None,
+        on_message: Callable[[Message], None] | None = None,
         wait_seconds: float | None = None,
     ) -> AbstractContextManager[Session]:
         """Return an open session, waiting for the warehouse if another process holds it.
 
         Args:
             read_only: Promise to change nothing.
-            on_wait: Told once, in words, when there is something to wait for.
+            on_message: Told of what a person watching should know: once that there is something to wait for, and what another program that
+                builds says, from any thread.
             wait_seconds: How long to wait; None for the warehouse's own setting.
 
         Raises:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import os
 import signal
 import subprocess
@@ -14,6 +15,7 @@ import dagster as dg
 import pytest
 
 from sao_dagster import select
+from sao_dagster.core.messages import Level, Message
 from sao_dagster.core.nodes import Model
 from sao_dagster.core.reasons import Mode, Outcome
 from sao_dagster.core.records import Verdict
@@ -21,7 +23,7 @@ from sao_dagster.dagster import DuckDBResource, definitions
 from sao_dagster.dbt.process import DbtProcess
 from sao_dagster.errors import SaoError, WarehouseError
 from sao_dagster.load import restore_project
-from sao_dagster.run.events import Message
+from sao_dagster.run.events import ModelResult
 from tests.dbt.project import LittleProject, outcomes
 
 pytestmark = pytest.mark.slow
@@ -329,12 +331,31 @@ def test_a_verdict_that_is_reused_is_told_to_dbt_as_it_was(little: LittleProject
     assert said["model.little.people"][0] in ("no-op", "success", "reused")
 
 
-def test_warnings_of_dbt_are_told(little: LittleProject) -> None:
-    little.replace(
-        "models/sources.yml", "data_tests: [unique, not_null]", "data_tests: [unique, not_null]\n        unknown_key: 1"
-    )
+def test_what_dbt_says_is_told_while_it_builds(little: LittleProject) -> None:
+    little.replace("models/orders.sql", "select", "{% do exceptions.warn('mind the gap') %} select")
     little.run()
-    assert all(isinstance(each, Message) for each in little.events if "dbt:" in getattr(each, "text", ""))
+    said = {each.text: at for at, each in enumerate(little.events) if isinstance(each, Message)}
+    levels = {each.text: each.level for each in little.events if isinstance(each, Message)}
+    results = {each.name: at for at, each in enumerate(little.events) if isinstance(each, ModelResult)}
+    (built,) = (text for text in said if "OK created sql table model main.orders" in text)
+    assert levels[built] is Level.LOG
+    assert said[built] < results["orders"] < results["totals"]
+    warnings = [text for text, level in levels.items() if level is Level.WARNING and "mind the gap" in text]
+    assert warnings and any(said[text] < results["orders"] for text in warnings)
+
+
+def test_in_dagster_lines_of_dbt_are_printed_and_its_errors_are_in_the_log(
+    little: LittleProject, capfd: pytest.CaptureFixture[str]
+) -> None:
+    little.write("models/totals.sql", "select nothing from {{ ref('orders') }}")
+    job = definitions(little.open()).resolve_implicit_global_asset_job_def()
+    with dg.DagsterInstance.ephemeral() as instance:
+        result = job.execute_in_process(instance=instance, raise_on_error=False)
+        logged = [each for each in instance.all_logs(result.run_id) if each.user_message.startswith("dbt: ")]
+    printed = capfd.readouterr().out
+    assert "START sql table model main.orders" in printed and "Done. PASS=" in printed
+    assert any(each.level == logging.ERROR and "nothing" in each.user_message for each in logged)
+    assert all(each.level >= logging.WARNING for each in logged)
 
 
 def test_where_there_is_no_dbt_it_is_said_how_to_have_it(little: LittleProject, tmp_path: Path) -> None:

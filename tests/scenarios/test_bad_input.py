@@ -154,9 +154,8 @@ def test_a_locked_file_is_waited_for_and_given_up(world: World) -> None:
             opened.warehouse.session(wait_seconds=0.3),
         ):
             pass
-        said: list[str] = []
         holder.kill()
-        with opened.warehouse.session(on_wait=said.append, wait_seconds=PATIENCE):
+        with opened.warehouse.session(wait_seconds=PATIENCE):
             pass
     finally:
         holder.kill()

@@ -6,11 +6,12 @@ import json
 
 import pytest
 
+from sao_dagster.core.messages import Message
 from sao_dagster.core.proofs import Proof
 from sao_dagster.core.reasons import Mode
 from sao_dagster.core.selection import select
 from sao_dagster.errors import ProjectError
-from sao_dagster.run.events import Event, Message
+from sao_dagster.run.events import Event
 from sao_dagster.sql.inference.infer import Properties
 from tests.world import World, on_each_warehouse
 

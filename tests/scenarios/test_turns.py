@@ -11,9 +11,10 @@ import pytest
 
 from sao_dagster import select
 from sao_dagster.core.data_version import DataVersion
+from sao_dagster.core.messages import Message
 from sao_dagster.core.records import BuildRecord, Lease, QueuePosition, TestRecord
 from sao_dagster.errors import StalledError, StateError
-from sao_dagster.run.events import Event, Message, ModelResult
+from sao_dagster.run.events import Event, ModelResult
 from sao_dagster.run.materialize import NodeBuilds
 from sao_dagster.run.schedule import RunStep
 from sao_dagster.state.sql_store import SqlStateStore

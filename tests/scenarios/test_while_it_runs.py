@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from typing import Any, cast
 
 import pytest
 
+from sao_dagster.core.messages import Message
+from sao_dagster.core.nodes import Node
 from sao_dagster.core.selection import select
-from sao_dagster.run.events import Event, Started
+from sao_dagster.run.events import Event, ModelResult, Started
+from sao_dagster.warehouses.protocol import BuildRequest, Built, Session, Warehouse
 from tests.world import World, on_each_warehouse
 
 pytestmark = on_each_warehouse
@@ -66,3 +72,36 @@ def test_a_source_that_the_run_makes_itself_is_no_news_in_the_next_one(shop: Wor
     assert shop.run().built == set()
     shop.sql("insert into raw.orders values (8)")
     assert shop.run().built == {"total"}
+
+
+class Talking:
+    """A warehouse whose builds say something, and what builds in it."""
+
+    def __init__(self, warehouse: Warehouse) -> None:
+        self._warehouse = warehouse
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._warehouse, name)
+
+    @contextmanager
+    def session(self, *, on_message: Callable[[Message], None], **options: Any) -> Iterator[Session]:
+        with self._warehouse.session(on_message=on_message, **options) as session:
+            self._session, self._tell = session, on_message
+            yield session
+
+    def build(self, node: Node, request: BuildRequest) -> Built:
+        self._tell(Message(f"builds {node.name}"))
+        return self._session.materializer().build(node, request)
+
+
+def test_what_a_build_says_is_told_before_it_is_done(shop: World) -> None:
+    runner, told = shop.runner(), list[Event]()
+    talking = cast("Any", Talking(runner.warehouse))
+    selection = select(runner.project)
+    replace(runner, warehouse=talking, materializer=talking).run(selection, on_event=told.append)
+    shown = [
+        each.text if isinstance(each, Message) else each.name
+        for each in told
+        if isinstance(each, Message | ModelResult)
+    ]
+    assert shown == ["builds first", "first", "builds total", "total"]

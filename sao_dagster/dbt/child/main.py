@@ -36,8 +36,8 @@ def _invoked(wire: Wire, arguments: list[str]) -> dict[str, object]:
 
     def heard(event: object) -> None:
         info = getattr(event, "info", None)
-        if info is not None and info.level in ("warn", "error"):
-            wire.tell("message", {"level": str(info.level), "text": str(info.msg), "name": str(info.name)})
+        if info is not None and info.level in ("info", "warn", "error"):
+            wire.tell("line", {"level": str(info.level), "text": str(info.msg)})
 
     base = build_module.BuildTask
     build_module.BuildTask = serving_task(wire)

@@ -12,6 +12,7 @@ from typing import Any
 
 import duckdb
 
+from sao_dagster.core.messages import Message
 from sao_dagster.core.relations import quote
 from sao_dagster.errors import WarehouseBusyError, WarehouseError
 from sao_dagster.sql.harmless_settings import is_harmless_setting
@@ -88,7 +89,7 @@ class DuckDBWarehouse:
         self,
         *,
         read_only: bool = False,
-        on_wait: Callable[[str], None] | None = None,
+        on_message: Callable[[Message], None] | None = None,
         wait_seconds: float | None = None,
     ) -> Iterator[DuckDBSession]:
         """Return an open session; see `Warehouse.session`."""
@@ -98,7 +99,7 @@ class DuckDBWarehouse:
             yield self._session(self._memory["connection"], files=None)
             return
         limit = self.wait_seconds if wait_seconds is None else wait_seconds
-        connection = self._connect(read_only=read_only, on_wait=on_wait, limit=limit)
+        connection = self._connect(read_only=read_only, on_message=on_message, limit=limit)
         try:
             yield self._session(connection, files=self._files())
         finally:
@@ -135,7 +136,7 @@ class DuckDBWarehouse:
         return tuple(Path(path) for path, _ in databases)
 
     def _connect(
-        self, *, read_only: bool, on_wait: Callable[[str], None] | None, limit: float
+        self, *, read_only: bool, on_message: Callable[[Message], None] | None, limit: float
     ) -> duckdb.DuckDBPyConnection:
         """Return a connection to the file, after waiting for another process that holds it, for `limit` seconds at most."""
         path = Path(self.path)
@@ -157,8 +158,8 @@ class DuckDBWarehouse:
                     raise WarehouseBusyError(
                         f"the DuckDB file {self.path} is held by {by} and did not become free within {limit:g} s"
                     ) from error
-                if on_wait is not None and not said:
-                    on_wait(f"waits for the DuckDB file {self.path}, which {by} holds")
+                if on_message is not None and not said:
+                    on_message(Message(f"waits for the DuckDB file {self.path}, which {by} holds"))
                     said = True
                 time.sleep(min(0.2, max(0.01, give_up - time.monotonic())))
             except duckdb.Error as error:

@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from sao_dagster.core.messages import Message
 from sao_dagster.errors import WarehouseError
 from sao_dagster.warehouses.protocol import Capabilities, VersionsBy, shown_target
 
@@ -79,7 +80,7 @@ class PostgresWarehouse:
         self,
         *,
         read_only: bool = False,
-        on_wait: Callable[[str], None] | None = None,
+        on_message: Callable[[Message], None] | None = None,
         wait_seconds: float | None = None,
     ) -> Iterator[PostgresSession]:
         """Return an open session; there is nothing to wait for, since the server takes many at once."""
