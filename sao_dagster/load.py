@@ -10,7 +10,7 @@ from typing import Any
 
 from sao_dagster.dbt.installation import is_installed
 from sao_dagster.dbt.prepare import was_prepared
-from sao_dagster.dbt.read import read_with_dbt
+from sao_dagster.dbt.read import read_before, read_with_dbt
 from sao_dagster.errors import Location, ProjectError, SaoError
 from sao_dagster.gc_pause import no_collection
 from sao_dagster.projects.cache import MADE_BY, load
@@ -49,19 +49,27 @@ def restore_project(file: Path, folder: str | Path, *, target: str | None = None
     """Return the project of a folder as `SqlProject.save` wrote it, or None where that is no longer true of here.
 
     It is not where another version wrote it, for another place or target, or under other environment variables, nor where
-    the project has a materializer of its own. Whether the files have changed since is not looked at: that is what it is for.
+    the project has a materializer of its own. Whether the files have changed since is not looked at: that is what it is for. But what
+    dbt builds it reads again then, so where dbt has read the project, it is not either where the files have other contents, or dbt is another one.
     """
     opening = open_folder(folder, target=target)
     with no_collection():
         saved = load(file)
     if not isinstance(saved, SavedProject) or saved.made_by != MADE_BY or not saved.assembled.holds:
         return None
-    if not saved.is_native:
+    if not saved.is_whole:
         return None
+    declared, settings = saved.declared, read_settings(opening.root, opening.target.name)
     environment = f"{opening.settings.name}.{opening.target.name}"
-    if (saved.declared.root, saved.declared.environment) != (str(opening.root), environment):
+    if (declared.root, declared.environment) != (str(opening.root), environment):
         return None
-    return SqlProject.restored(saved, opening.warehouse)
+    said = declared.dbt
+    if settings.executor not in ("auto", "native" if declared.native else "dbt"):
+        return None
+    if settings.reader not in ("auto", "folder" if said is None else "manifest"):
+        return None
+    warehouse = opening.warehouse if said is None else read_before(opening, declared, said, settings.dbt)
+    return None if warehouse is None else SqlProject.restored(saved, warehouse)
 
 
 def _load(root: Path, target: str | None, variables: Mapping[str, Any] | None, formats: Sequence[Format]) -> SqlProject:

@@ -36,13 +36,15 @@ class SavedProject:
         made_by: Versions of what made it; another one cannot read it.
         declared: What was declared.
         assembled: What it means.
-        is_native: Whether it is built by the warehouse's own way; a materializer is not in the file, and dbt is not either.
+        built_by: Who reads and builds it, as `SqlProject` says it.
+        is_whole: Whether that is all of it: a materializer of the project's own is not in the file.
     """
 
     made_by: str
     declared: Declarations
     assembled: AssembledProject
-    is_native: bool
+    built_by: str | None
+    is_whole: bool
 
 
 class SqlProject(PythonModels):
@@ -164,14 +166,14 @@ class SqlProject(PythonModels):
         The file is a pickle, as trusted as the code beside it. What the profile says is not in it, and is read
         anew; the values that models take from the environment are.
         """
-        is_native = self.materializer is None and self.declared.native
-        save(file, SavedProject(MADE_BY, self.declared, self.assembled, is_native))
+        is_whole = self.materializer is None
+        save(file, SavedProject(MADE_BY, self.declared, self.assembled, self.built_by, is_whole))
 
     @classmethod
     def restored(cls, saved: SavedProject, warehouse: Warehouse) -> SqlProject:
         """Return the project that was saved, to be built in a warehouse."""
         opened = cls.of(saved.declared, warehouse)
-        opened.__dict__["assembled"] = saved.assembled
+        opened.__dict__["assembled"], opened.built_by = saved.assembled, saved.built_by
         return opened
 
     def with_policies(self, rules: Sequence[Mapping[str, Any]]) -> SqlProject:

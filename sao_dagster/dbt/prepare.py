@@ -1,7 +1,8 @@
 """What dbt says of a project, kept from one load to the next: its manifest, and its SQL as fingerprints want it.
 
 dbt is asked again when a file of the project, a variable, the profile, an environment variable that the project reads, or dbt itself has
-changed. Files are known by size, times and number, as dbt's own partial parsing knows them.
+changed. Files are known by size, times and number, as dbt's own partial parsing knows them; where these differ, as they do where a
+project was copied to where it runs, by their contents.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ from sao_dagster.core.messages import Message
 from sao_dagster.dbt.process import DbtProcess, Invocation, dbt_process
 from sao_dagster.projects.cache import FOLDER, MADE_BY, load, save
 from sao_dagster.projects.dbt_manifest import ManifestReader, PreparedManifest
+from sao_dagster.projects.declarations import file_digest
 from sao_dagster.projects.templates.template_run import OTHER_RUNS, PINNED
 from sao_dagster.warehouses.protocol import Session
 
@@ -47,16 +49,26 @@ def project_files(
         more: Single files.
         written: Folders that dbt writes to, relative to the project's.
     """
-    seen = {os.path.realpath(root / each) for each in written}
     found: list[JSON] = []
-    for file in (
-        *_files(root, seen, at_the_root=True),
-        *(each for path in paths for each in _files(root / path, seen)),
-        *more,
-    ):
+    for file in (*_all_files(root, paths, written), *more):
         stat = file.stat()
         found.append([str(file), stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns, stat.st_ino])
     return digest(sorted(found, key=str))
+
+
+def project_contents(
+    root: Path, paths: Iterable[str] = (), more: Iterable[Path] = (), written: Iterable[str] = ("target", "logs")
+) -> str:
+    """Return a digest of the contents of the files that `project_files` looks at."""
+    files = (*_all_files(root, paths, written), *more)
+    return digest(sorted([str(file), file_digest(file)] for file in files))
+
+
+def _all_files(root: Path, paths: Iterable[str], written: Iterable[str]) -> Iterator[Path]:
+    seen = {os.path.realpath(root / each) for each in written}
+    yield from _files(root, seen, at_the_root=True)
+    for path in paths:
+        yield from _files(root / path, seen)
 
 
 def _files(folder: Path, seen: set[str], *, at_the_root: bool = False) -> Iterator[Path]:
@@ -88,10 +100,17 @@ class Kept:
     Attributes:
         key: Digest of all that it follows from, but for environment variables.
         prepared: What dbt said.
+        contents: The same with the contents of files in place of their state; empty where nobody knows which dbt has read.
     """
 
     key: str
     prepared: PreparedManifest
+    contents: str = ""
+
+    @property
+    def holds(self) -> bool:
+        """Whether the environment variables still are what they were."""
+        return are_set_as(self.prepared.environment)
 
 
 class WarmDbt:
@@ -151,6 +170,11 @@ class Preparation:
         return project_files(self.invocation.root, self.paths, (self.profile,), self.written)
 
     @property
+    def contents(self) -> str:
+        """All that dbt's account follows from, but for environment variables, with the contents of files: the same where these were copied."""
+        return self._key(project_contents(self.invocation.root, self.paths, (self.profile,), self.written))
+
+    @property
     def _place(self) -> Path:
         return _place(self.invocation.root, self.target)
 
@@ -160,24 +184,29 @@ class Preparation:
             [MADE_BY, files, list(self.invocation.options), str(python), self.invocation.installation.version]
         )
 
-    def kept(self, files: str) -> PreparedManifest | None:
+    def kept(self, files: str) -> Kept | None:
         """Return what dbt said last, if it would say the same of files in this state."""
-        kept = self._kept(files)
-        return None if kept is None or kept.environment != _values(kept.environment) else kept
-
-    def _kept(self, files: str) -> PreparedManifest | None:
         kept = load(self._place)
-        return kept.prepared if isinstance(kept, Kept) and kept.key == self._key(files) else None
+        if not isinstance(kept, Kept) or not kept.holds:
+            return None
+        if kept.key != self._key(files):
+            if kept.contents != self.contents:
+                return None
+            kept = replace(kept, key=self._key(files))
+            self._keep(files, kept)
+        return kept
 
-    def _keep(self, files: str, prepared: PreparedManifest) -> None:
-        save(self._place, Kept(self._key(files), prepared))
+    def _keep(self, files: str, kept: Kept) -> None:
+        """Keep what dbt said, where files are still in the state in which it has read them."""
+        if files == self.files:
+            save(self._place, kept)
 
     def ask(
         self,
         files: str,
         reader: Callable[[PreparedManifest], ManifestReader],
         session: Callable[[DbtProcess], AbstractContextManager[Session]],
-    ) -> tuple[PreparedManifest, WarmDbt]:
+    ) -> tuple[Kept, WarmDbt]:
         """Ask dbt, keep what it says, and return it, with dbt's process, which has read the project and could build it.
 
         Args:
@@ -206,9 +235,10 @@ class Preparation:
                 prepared = replace(prepared, answered={name: each for name, each in answered.items() if same[name]})
             process.ask("release")
         warm.process = process
-        if files == self.files:  # else nobody knows which of them dbt has read
-            self._keep(files, prepared)
-        return prepared, warm
+        contents = self.contents
+        kept = Kept(self._key(files), prepared, contents if files == self.files else "")
+        self._keep(files, kept)
+        return kept, warm
 
     def keep_anew(self, files: str, rendered: Mapping[str, tuple[Mapping[str, Any], str | None]]) -> None:
         """Keep what nodes were rendered to since, and what their questions were answered then.
@@ -217,20 +247,26 @@ class Preparation:
             files: The state of the project's files, which is still that of what is kept, or else nothing is.
             rendered: Renderings and answers by unique id.
         """
-        before = self._kept(files) if rendered else None
-        if before is None:
+        kept = load(self._place) if rendered else None
+        if not isinstance(kept, Kept) or kept.key != self._key(files):
             return
+        before = kept.prepared
         prepared = replace(
             before,
             rendered={**before.rendered, **{name: each for name, (each, _) in rendered.items()}},
             answered={**before.answered, **{name: answered for name, (_, answered) in rendered.items()}},
         )
-        self._keep(files, prepared)
+        self._keep(files, replace(kept, prepared=prepared))
 
 
 def runs() -> list[tuple[datetime, str]]:
     """Return the runs that SQL is rendered in: that of fingerprints, and others to compare with."""
     return [(run.started_at, run.run_id) for run in (PINNED, *(run for run, _ in OTHER_RUNS))]
+
+
+def are_set_as(environment: Mapping[str, str | None]) -> bool:
+    """Return whether environment variables are what they were, by digests of their values."""
+    return environment == _values(environment)
 
 
 def _values(names: Iterable[str]) -> dict[str, str | None]:

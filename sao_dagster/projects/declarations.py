@@ -154,6 +154,23 @@ class NeedsDbt:
         return f"{self.location}: {self.node or 'the project'} uses {self.uses}"
 
 
+@dataclass(frozen=True)
+class ReadByDbt:
+    """What dbt said of a project that it has read.
+
+    Attributes:
+        manifest: Its `manifest.json`.
+        ids: What dbt calls nodes and data tests, by their names here.
+        environment: The environment variables that the project reads, with digests of their values then; None where one was not set.
+        contents: A digest of all else that it follows from, see `sao_dagster.dbt.prepare`; empty where that is not known.
+    """
+
+    manifest: Mapping[str, Any]
+    ids: Mapping[str, str]
+    environment: Mapping[str, str | None]
+    contents: str
+
+
 @dataclass(kw_only=True)
 class Declarations:
     """Everything that was declared, from any format.
@@ -173,6 +190,7 @@ class Declarations:
         errors: What is wrong with the project as a whole; what is wrong with one node is in its declaration.
         needs_dbt: What the project uses that only dbt does: what the reader found, and then what rendering showed. It does not say what
             the project means, so it is no part of what an assembled project is kept under.
+        dbt: Where dbt has read the project, what it said; likewise, since all of it that counts is in the declarations.
     """
 
     name: str
@@ -199,6 +217,7 @@ class Declarations:
     notices: list[Notice] = field(default_factory=list)
     errors: list[SaoError] = field(default_factory=list)
     needs_dbt: list[NeedsDbt] = field(default_factory=list, repr=False, compare=False)
+    dbt: ReadByDbt | None = field(default=None, repr=False, compare=False)
 
     def copy(self) -> Declarations:
         """Return the same declarations, to which more can be added by themselves."""

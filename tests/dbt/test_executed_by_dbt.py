@@ -22,7 +22,6 @@ from sao_dagster.core.records import Verdict
 from sao_dagster.dagster import DuckDBResource, definitions
 from sao_dagster.dbt.process import DbtProcess
 from sao_dagster.errors import SaoError, WarehouseError
-from sao_dagster.load import restore_project
 from sao_dagster.run.events import ModelResult
 from tests.dbt.project import LittleProject, outcomes
 
@@ -284,11 +283,6 @@ def test_native_building_and_dbt_share_one_state(little: LittleProject) -> None:
     little.run()
     little.write("sao.yml", "executor: native\n")
     assert outcomes(little.run()) == {}
-
-
-def test_a_saved_project_is_not_restored_to_be_built_natively(little: LittleProject, tmp_path: Path) -> None:
-    little.open().save(tmp_path / "saved")
-    assert restore_project(tmp_path / "saved", little.folder) is None
 
 
 def test_what_only_dbt_does_is_handed_over(little: LittleProject) -> None:
