@@ -33,6 +33,8 @@ from sao_in_dbt.main import main
 main()
 """
 START_SECONDS = 120.0  # for the process to say that it is there
+BEAT_SECONDS = 10.0  # between signs of life of the process
+SILENT_SECONDS = 600.0  # without any, for which a process is given up
 _LEVELS = {"warn": Level.WARNING, "error": Level.ERROR}
 SHOWN_LINES = 15  # of what dbt printed, where it ended without a word
 
@@ -108,7 +110,7 @@ class DbtProcess:
 
     def _listen(self) -> None:
         try:
-            while True:
+            while self._connection.poll(SILENT_SECONDS):
                 number, kind, value = self._connection.recv()
                 if number is not None:
                     with self._lock:
@@ -124,6 +126,10 @@ class DbtProcess:
                 elif kind == "ended":
                     self._finish(value)
                     return
+            self._process.kill()
+            self._finish(
+                {"success": False, "error": f"dbt gave no sign of life for {SILENT_SECONDS:g} s, and was ended"}
+            )
         except (OSError, EOFError):
             self._finish({"success": False, "error": ""})
         except Exception as error:  # noqa: BLE001 - an answer that cannot be read; nobody may wait for it
@@ -223,7 +229,8 @@ def dbt_process(
                 raise WarehouseError(f"dbt cannot be started: {error}") from error
         try:
             connection = _accepted(listener, process, log)
-            connection.send((0, "invoke", {"arguments": ["build", *invocation.options, *options]}))
+            arguments = ["build", *invocation.options, *options]
+            connection.send((0, "invoke", {"arguments": arguments, "beat_seconds": BEAT_SECONDS}))
             opened = DbtProcess(process, connection, log, on_message)
         except BaseException:
             process.kill()

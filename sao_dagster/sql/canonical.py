@@ -20,7 +20,7 @@ from functools import lru_cache
 from sao_dagster.sql.brackets import Brackets
 from sao_dagster.sql.dialects import Dialect, dialect_named
 from sao_dagster.sql.keywords import KEYWORDS, TYPES
-from sao_dagster.sql.outline import Block, Item, NoOutlineError, Outline, Source, outline
+from sao_dagster.sql.outline import JOIN_WORDS, Block, Item, NoOutlineError, Outline, Source, outline
 from sao_dagster.sql.parsing import UnreadableSqlError, tokenize
 from sao_dagster.sql.spelling import hints, is_glued, is_word, lowered, spelled
 
@@ -50,6 +50,11 @@ def canonical_form(sql: str, dialect: str, columns: frozenset[str] | None = froz
         return _Form(sql, dialect_named(dialect), columns).written()
     except (NoOutlineError, UnreadableSqlError):
         return None
+
+
+_NOT_ORDERED = frozenset(
+    {".", ",", "(", "as", "asc", "desc", "first", "last", "nulls", "order by"}
+)  # no value ends with them
 
 
 class _Form:
@@ -282,9 +287,10 @@ class _Form:
         for place, word in enumerate(words):
             after = words[place + 1] if place + 1 < len(words) else ""
             before = words[place - 1] if place else ""
-            joins = (word == "inner" or (word == "outer" and before in ("left", "right", "full"))) and after == "join"
-            ascends = word == "asc" and self._engine.ascends and before not in (".", "as")
-            if place not in self._shown and (joins or ascends):
+            joins = word == "inner" and (before == "natural" or before not in JOIN_WORDS)
+            joins |= word == "outer" and before in ("left", "right", "full")
+            ascends = word == "asc" and self._engine.ascends and before not in _NOT_ORDERED
+            if place not in self._shown and ((joins and after == "join") or ascends):
                 self._dropped.add(place)
 
     def _spelled(self, place: int) -> str:

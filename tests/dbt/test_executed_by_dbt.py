@@ -20,6 +20,7 @@ from sao_dagster.core.nodes import Model
 from sao_dagster.core.reasons import Mode, Outcome
 from sao_dagster.core.records import Verdict
 from sao_dagster.dagster import DuckDBResource, definitions
+from sao_dagster.dbt import process
 from sao_dagster.dbt.process import DbtProcess
 from sao_dagster.errors import SaoError, WarehouseError
 from sao_dagster.run.events import ModelResult
@@ -181,6 +182,28 @@ def test_a_killed_dbt_leaves_nothing_recorded_that_was_not_built(
         assert built["totals"] == "build_error"
         assert built["big"] in ("upstream_failed", "build_error")
         assert {"totals", "big"} <= outcomes(little.run()).keys()
+    assert outcomes(little.run()) == {}
+
+
+def test_a_dbt_that_hangs_is_given_up(little: LittleProject, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(process, "BEAT_SECONDS", 0.1)
+    little.open()
+    original = DbtProcess.asking
+
+    def asking(self: DbtProcess, name: str, /, **arguments: object) -> object:
+        if name == "begin":
+            monkeypatch.setattr(process, "SILENT_SECONDS", 5.0)  # from its next sign on
+        if arguments.get("node") == "model.little.totals":
+            os.kill(self._process.pid, signal.SIGSTOP)
+        return original(self, name, **arguments)
+
+    with monkeypatch.context() as hanging:
+        hanging.setattr(DbtProcess, "asking", asking)
+        result = little.run()
+    assert outcomes(result)["totals"] == "build_error"
+    said = {each.decision.model: each.decision.evidence for each in result.models}
+    assert "no sign of life" in str(said["totals"]["error"])
+    assert "totals" in outcomes(little.run())
     assert outcomes(little.run()) == {}
 
 

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import sys
+import threading
+import time
 from multiprocessing.connection import Client
 
 from .wire import Wire
@@ -14,11 +17,20 @@ def main() -> None:
     address, key = sys.argv[1], bytes.fromhex(os.environ.pop("SAO_DBT_KEY"))
     wire = Wire(Client(address, authkey=key))
     _, _, request = wire.receive()
+    threading.Thread(target=_beat, args=(wire, request["beat_seconds"]), daemon=True).start()
     try:
         wire.tell("ended", _invoked(wire, request["arguments"]))
     except BaseException as error:
         wire.tell("ended", {"success": False, "error": f"{type(error).__name__}: {error}"})
         raise
+
+
+def _beat(wire: Wire, seconds: float) -> None:
+    """Give a sign of life again and again, for as long as the other side is there."""
+    with contextlib.suppress(OSError):
+        while True:
+            wire.tell("alive", None)
+            time.sleep(seconds)
 
 
 def _invoked(wire: Wire, arguments: list[str]) -> dict[str, object]:
