@@ -15,7 +15,7 @@ from sao_dagster.errors import Location, ProjectError, SaoError
 from sao_dagster.gc_pause import no_collection
 from sao_dagster.projects.cache import MADE_BY, load
 from sao_dagster.projects.dbt_folder.folder import DBT_FOLDER, OpenedFolder, open_folder
-from sao_dagster.projects.declarations import Format
+from sao_dagster.projects.declarations import Format, NeedsDbt
 from sao_dagster.projects.sao_file import FILE, read_settings
 from sao_dagster.sql_project import SavedProject, SqlProject
 
@@ -117,6 +117,8 @@ def _opened(root: Path, target: str | None, variables: Mapping[str, Any] | None)
         by_dbt, why = reader == "manifest", "sao.yml says so"
     elif executor == "dbt" or reader == "manifest":
         by_dbt, why = True, "sao.yml says so"
+    elif folder.target.errors and is_installed(settings.dbt, folder.root):
+        by_dbt, why = True, str(NeedsDbt.of(folder.target.errors[0]))
     else:
         by_dbt, why = _stays_with_dbt(folder, settings.dbt), "it was before"
     if not by_dbt:

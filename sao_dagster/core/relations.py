@@ -43,6 +43,7 @@ class Relation:
         identifier: Its name there.
         quotes: How SQL quotes its parts, see `quote`; no part of what it is, so relations are equal whatever it says.
         folds: Whether the engine compares quoted names without regard to case; likewise.
+        written: How SQL names it, where that is not by its parts in quotes; likewise.
 
     >>> str(Relation("shop", "main", "orders"))
     '"shop"."main"."orders"'
@@ -55,12 +56,15 @@ class Relation:
     identifier: str
     quotes: str = field(default='"', compare=False, repr=False)
     folds: bool = field(default=True, compare=False, repr=False)
+    written: str | None = field(default=None, compare=False, repr=False)
 
     def __str__(self) -> str:
         return self._sql
 
     @cached_property
     def _sql(self) -> str:
+        if self.written is not None:
+            return self.written
         parts = [self.database, self.schema, self.identifier]
         return ".".join(quote(part, self.quotes) for part in parts if part is not None)
 

@@ -205,14 +205,14 @@ class Preparation:
         self,
         files: str,
         reader: Callable[[PreparedManifest], ManifestReader],
-        session: Callable[[DbtProcess], AbstractContextManager[Session]],
+        session: Callable[[DbtProcess, ManifestReader], AbstractContextManager[Session]],
     ) -> tuple[Kept, WarmDbt]:
         """Ask dbt, keep what it says, and return it, with dbt's process, which has read the project and could build it.
 
         Args:
             files: The state of the project's files; what is said is kept where they still are in it afterwards.
             reader: Reads a manifest.
-            session: Opens the warehouse beside dbt's process.
+            session: Opens the warehouse beside dbt's process, which has read the manifest.
 
         Raises:
             DbtError: dbt does not read the project; its words.
@@ -223,11 +223,12 @@ class Preparation:
             process.wait_until_parsed()
             said = json.loads(process.ask("prepare", runs=runs()))
             prepared = PreparedManifest(
-                said["manifest"], said["rendered"], {}, _values(said["environment"]), said["hooks"]
+                said["manifest"], said["rendered"], {}, _values(said["environment"]), said["hooks"], said["profile"]
             )
-            asking = dict(reader(prepared).asking())
+            read = reader(prepared)
+            asking = dict(read.asking())
             if asking:
-                with session(process) as opened:
+                with session(process, read) as opened:
                     now = datetime.now(timezone.utc)
                     answered = {name: each.answered_now(opened, now) for name, each in asking.items()}
                 again = json.loads(process.ask("again", nodes=[*asking]))

@@ -4,18 +4,22 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from contextlib import AbstractContextManager
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
+from sao_dagster.dbt.adapters.warehouse import AdapterWarehouse
 from sao_dagster.dbt.installation import find_dbt
 from sao_dagster.dbt.prepare import Preparation, WarmDbt, are_set_as
-from sao_dagster.dbt.process import Invocation
+from sao_dagster.dbt.process import DbtProcess, Invocation
 from sao_dagster.dbt.warehouse import DbtWarehouse
 from sao_dagster.projects.dbt_folder.folder import OpenedFolder
 from sao_dagster.projects.dbt_folder.profiles import find_profiles
-from sao_dagster.projects.dbt_manifest import ManifestReader
+from sao_dagster.projects.dbt_manifest import ManifestReader, PreparedManifest
 from sao_dagster.projects.declarations import Declarations, ReadByDbt
-from sao_dagster.warehouses.protocol import Warehouse
+from sao_dagster.warehouses.described import DescribedWarehouse
+from sao_dagster.warehouses.protocol import Session, Warehouse
 
 
 def read_with_dbt(
@@ -35,17 +39,25 @@ def read_with_dbt(
     """
     preparation = _preparation(opened, variables, dbt)
     files = preparation.files
-    unprepared = DbtWarehouse(opened.warehouse, preparation, files)
+    if not native:  # dbt does what the profile asks for
+        opened = replace(opened, target=replace(opened.target, errors=()))
     kept, warm = preparation.kept(files), WarmDbt()
     if kept is None:
+
+        def beside(process: DbtProcess, asked: ManifestReader) -> AbstractContextManager[Session]:
+            reached = _reached(opened.warehouse, preparation, asked, warm)
+            return DbtWarehouse(reached, preparation, files).beside(process)
+
         reader = partial(ManifestReader, declared=opened.declarations())
-        kept, warm = preparation.ask(files, reader, unprepared.beside)
+        kept, warm = preparation.ask(files, reader, beside)
     read = ManifestReader(kept.prepared, opened.declarations(), native=native)
-    declared = read.read()
-    declared.dbt = ReadByDbt(kept.prepared.manifest, read.ids, kept.prepared.environment, kept.contents)
-    if native:
-        return declared, opened.warehouse
-    return declared, DbtWarehouse(opened.warehouse, preparation, files, read.ids, warm)
+    warehouse = opened.warehouse if native else _reached(opened.warehouse, preparation, read, warm)
+    if warehouse is not opened.warehouse:
+        placed = replace(opened, target=replace(opened.target, warehouse=warehouse))
+        read = replace(read, declared=placed.declarations())
+    declared, said = read.read(), kept.prepared
+    declared.dbt = ReadByDbt(said.manifest, read.ids, said.environment, said.profile, kept.contents)
+    return declared, warehouse if native else DbtWarehouse(warehouse, preparation, files, read.ids, warm)
 
 
 def read_before(opened: OpenedFolder, declared: Declarations, said: ReadByDbt, dbt: str | None) -> Warehouse | None:
@@ -64,7 +76,11 @@ def read_before(opened: OpenedFolder, declared: Declarations, said: ReadByDbt, d
     files = preparation.files  # before their contents, so that a change in between is seen when dbt begins to build
     if not said.contents or said.contents != preparation.contents or not are_set_as(said.environment):
         return None
-    return opened.warehouse if declared.native else DbtWarehouse(opened.warehouse, preparation, files, said.ids)
+    if declared.native:
+        return opened.warehouse
+    read, warm = ManifestReader(PreparedManifest(said.manifest, {}, profile=said.profile), declared), WarmDbt()
+    warehouse = _reached(opened.warehouse, preparation, read, warm)
+    return DbtWarehouse(warehouse, preparation, files, said.ids, warm)
 
 
 def _preparation(opened: OpenedFolder, variables: Mapping[str, Any] | None, dbt: str | None) -> Preparation:
@@ -76,3 +92,10 @@ def _preparation(opened: OpenedFolder, variables: Mapping[str, Any] | None, dbt:
         options += ["--vars", json.dumps(dict(variables))]
     invocation = Invocation(opened.root, find_dbt(dbt, opened.root), tuple(options))
     return Preparation(invocation, opened.target.name, profile, opened.settings.paths, opened.settings.written)
+
+
+def _reached(warehouse: Warehouse, preparation: Preparation, read: ManifestReader, warm: WarmDbt) -> Warehouse:
+    """Return the warehouse by a door that there is: our own, or dbt's adapter."""
+    if isinstance(warehouse, DescribedWarehouse):
+        return AdapterWarehouse.of(warehouse.name, preparation, read, warm)
+    return warehouse

@@ -11,8 +11,11 @@ from datetime import datetime
 from typing import Any, cast
 
 from sao_dagster.core.messages import Level, Message
-from sao_dagster.core.nodes import Node
+from sao_dagster.core.nodes import DataTest, Node
+from sao_dagster.core.records import Verdict
 from sao_dagster.core.relations import Relation
+from sao_dagster.dbt.adapters.session import AdapterSession
+from sao_dagster.dbt.adapters.warehouse import AdapterWarehouse
 from sao_dagster.dbt.prepare import Preparation, WarmDbt, runs
 from sao_dagster.dbt.process import DbtError, DbtProcess, dbt_process
 from sao_dagster.errors import UnsupportedError, WarehouseError
@@ -27,6 +30,7 @@ from sao_dagster.warehouses.protocol import (
     NodeOutcome,
     QueryResult,
     Session,
+    TestRun,
     Warehouse,
 )
 
@@ -113,6 +117,8 @@ class DbtWarehouse:
 
     def beside(self, process: DbtProcess) -> AbstractContextManager[Session]:
         """Return a session for the time in which dbt's process has the database: through it, where nobody else can open that."""
+        if isinstance(self.native, AdapterWarehouse):
+            return nullcontext(self.native.session_over(process))
         if not self.native.capabilities.exclusive:
             return self.native.session()
         from sao_dagster.dbt.cursors import ChildConnection
@@ -150,12 +156,14 @@ class DbtSession(Session):
         nodes = [ids[name] for name in names if name in ids]
         if not nodes:  # all of it was declared in Python
             return False
-        exclusive = self._warehouse.native.capabilities.exclusive
-        if exclusive:  # only one process can have the file
+        exclusive, by_adapter = self._warehouse.native.capabilities.exclusive, isinstance(self._inner, AdapterSession)
+        if exclusive or (
+            by_adapter and full_refresh
+        ):  # only one process can have the file; or this one would not refresh
             self._stack.pop_all().close()
         while self._process is None:
-            warm = None if full_refresh else self._warehouse.warm.take(self._stack, self._tell)
-            process = warm or self._started(full_refresh=full_refresh)
+            ready = None if full_refresh else self._ready()
+            process = ready or self._started(full_refresh=full_refresh)
             process.wait_until_parsed()
             if self._warehouse.preparation.files != self._warehouse.files:
                 raise WarehouseError(
@@ -164,7 +172,7 @@ class DbtSession(Session):
             try:
                 self._has_hooks = process.ask("begin", nodes=nodes)["has_hooks"]
             except DbtError as error:
-                if warm is not None and warm.has_ended:  # it has waited long enough
+                if ready is not None and ready.has_ended:  # it has waited long enough
                     continue
                 if not exclusive or "Could not set lock on file" not in error.message:
                     raise
@@ -172,9 +180,15 @@ class DbtSession(Session):
                 with self._warehouse.native.session(on_message=self._tell):  # waits for whoever was faster
                     continue
             self._process = process
-        if exclusive:
+        if exclusive or by_adapter:
             self._inner = self._stack.enter_context(self._warehouse.beside(process))
         return exclusive or self._has_hooks
+
+    def _ready(self) -> DbtProcess | None:
+        """Return a process that has read the project already: the one that is asked, or one that waits; None where there is none."""
+        if isinstance(self._inner, AdapterSession) and not self._inner.process.has_ended:
+            return self._inner.process
+        return self._warehouse.warm.take(self._stack, self._tell)
 
     def _started(self, *, full_refresh: bool) -> DbtProcess:
         invocation, options = self._warehouse.preparation.invocation, ("--full-refresh",) if full_refresh else ()
@@ -268,6 +282,17 @@ class DbtSession(Session):
         rendered: dict[str, Any] = json.loads(self._asked("again", node=unique_id, runs=runs()))
         return rendered
 
+    def run_test(self, test: DataTest) -> TestRun | None:
+        """Let dbt run a data test where its adapter is the only door; see `Session.run_test`."""
+        if not isinstance(self._inner, AdapterSession) or not self.knows(test.name):
+            return None
+        said = self.build(test.name)
+        if said["status"] not in ("pass", "warn", "fail"):
+            return TestRun(verdict=Verdict.ERROR, seconds=said["seconds"], error=str(said["message"]).strip())
+        verdict = Verdict(said["status"])
+        failures = 0 if verdict is Verdict.PASS else said["failures"] or 0
+        return TestRun(verdict=verdict, failures=failures, seconds=said["seconds"])
+
     def knows(self, name: str) -> bool:
         """Return whether a node is one of dbt's."""
         return name in self._warehouse.ids
@@ -277,7 +302,7 @@ class DbtSession(Session):
         return self._inner.materializer()
 
     def build(self, name: str) -> Mapping[str, Any]:
-        """Let dbt build a node, and return what it says of that."""
+        """Let dbt build a node or run a data test, and return what it says of that."""
         exclusive = self._warehouse.native.capabilities.exclusive
         with self._guard:
             if self._process is None and not exclusive:  # nothing was to be built when the run was planned

@@ -15,6 +15,7 @@ from typing import Any
 
 from sao_dagster.core.hashing import digest
 from sao_dagster.core.nodes import Column, NodeError, Source
+from sao_dagster.core.relations import Relation, quote
 from sao_dagster.errors import Location, NeedsDbtError
 from sao_dagster.projects.asked_before import AskedBefore, RenderedInRun
 from sao_dagster.projects.config import SourceFreshness, checked
@@ -42,6 +43,8 @@ class PreparedManifest:
         answered: By unique id, what the questions of a template were answered when it was rendered (`AskedBefore.answered`).
         environment: The environment variables that the project reads, with digests of their values then; None where one was not set.
         hooks: By unique id, `pre_hook` and `post_hook` as SQL, or as they are written where they ask the warehouse.
+        profile: What the profile says of the target: `type`, `database`, `schema`, `threads`, the `target` of templates, the `connection`
+            without secrets, the adapter's `unique_field`, and `digests` of all keys.
     """
 
     manifest: Mapping[str, Any]
@@ -49,6 +52,7 @@ class PreparedManifest:
     answered: Mapping[str, str | None] = field(default_factory=dict)
     environment: Mapping[str, str | None] = field(default_factory=dict)
     hooks: Mapping[str, Mapping[str, list[str]]] = field(default_factory=dict)
+    profile: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -127,7 +131,7 @@ class ManifestReader:
             description=node["description"],
             sql=None if is_seed else node["raw_code"],
             compiled=compiled,
-            relation=dialect_named(self.declared.dialect).relation(node["database"], node["schema"], node["alias"]),
+            relation=self._relation(node, node["alias"]),
             resource_type=node["resource_type"],
             language=node.get("language") or "sql",
             csv=str(csv) if is_seed else None,
@@ -139,6 +143,43 @@ class ManifestReader:
             columns=_columns(node),
             error=error,
         )
+
+    @property
+    def relations(self) -> dict[str, Relation]:
+        """The relations of the project, by unique id: what is built, and sources."""
+        nodes = self.prepared.manifest["nodes"].items()
+        built = {name: self._relation(node, node["alias"]) for name, node in nodes if node["resource_type"] in BUILT}
+        sources = self.prepared.manifest["sources"].items()
+        return built | {name: self._relation(source, source["identifier"]) for name, source in sources}
+
+    @property
+    def read_by_views(self) -> list[str]:
+        """Unique ids of the relations that views read, perhaps through ephemerals: a view depends on their columns."""
+        nodes, found = self.prepared.manifest["nodes"], dict[str, None]()
+        pending = [node for node in nodes.values() if node["config"].get("materialized") == "view"]
+        seen = set[str]()
+        while pending:
+            for name in pending.pop()["depends_on"]["nodes"]:
+                if name in seen:
+                    continue
+                seen.add(name)
+                if name in nodes and nodes[name]["config"].get("materialized") == "ephemeral":
+                    pending.append(nodes[name])
+                else:
+                    found[name] = None
+        return [*found]
+
+    def _relation(self, node: Mapping[str, Any], identifier: str) -> Relation:
+        """Return the relation of a node or source; it is written as dbt writes it."""
+        engine, written = dialect_named(self.declared.dialect), node.get("relation_name")
+        relation = engine.relation(node["database"], node["schema"], identifier)
+        if not written or written == str(relation):
+            return relation
+        parts = {"database": node["database"], "schema": node["schema"], "identifier": identifier}
+        quoting = {name: quote(part, engine.quotes) in written for name, part in parts.items() if part}
+        if relation.database and not written.startswith((relation.database, quote(relation.database, engine.quotes))):
+            relation = replace(relation, database=None)
+        return replace(engine.without_quotes(relation, quoting), written=written)
 
     def _config(self, node: Mapping[str, Any]) -> dict[str, Any]:
         """Return the configuration that somebody wrote: `config` has all of dbt's defaults, too, and repeats tags."""
@@ -211,9 +252,8 @@ class ManifestReader:
         rendering = self.prepared.rendered.get(name, {})
         if not rendering.get("asked"):
             return None
-        engine = dialect_named(self.declared.dialect)
-        this = engine.relation(node["database"], node["schema"], node["alias"])
-        template = AskedBefore(name, (), None if node["resource_type"] == "test" else this, engine.name)
+        this = None if node["resource_type"] == "test" else self._relation(node, node["alias"])
+        template = AskedBefore(name, (), this, self.declared.dialect)
         return replace(template.rendered(rendering), answered=self.prepared.answered.get(name))
 
     def _placed(self, sql: str | None) -> str | None:
@@ -301,9 +341,7 @@ class ManifestReader:
 
     def _source(self, source: Mapping[str, Any]) -> Source:
         """Return a source; of two ways to tell what is new dbt takes the query."""
-        relation = dialect_named(self.declared.dialect).relation(
-            source["database"], source["schema"], source["identifier"]
-        )
+        relation = self._relation(source, source["identifier"])
         files: tuple[str, ...] = ()
         if _is_external(source):
             files = external_location(source["relation_name"], Path(self.declared.root))[0]

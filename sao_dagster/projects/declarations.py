@@ -11,7 +11,7 @@ from typing import Any
 from sao_dagster.core.nodes import Column, Compiler, NodeError, RunTemplate, Source
 from sao_dagster.core.project import Notice
 from sao_dagster.core.relations import Relation
-from sao_dagster.errors import Location, SaoError
+from sao_dagster.errors import Location, NeedsDbtError, SaoError
 from sao_dagster.projects.config import listed
 from sao_dagster.projects.templates.jinja import MacroFile
 from sao_dagster.warehouses.protocol import Warehouse
@@ -149,6 +149,11 @@ class NeedsDbt:
     uses: str
     location: Location | None
 
+    @classmethod
+    def of(cls, error: NeedsDbtError) -> NeedsDbt:
+        """Return what an error says only dbt does."""
+        return cls(error.name, error.uses, error.location)
+
     def __str__(self) -> str:
         """Return who uses what, and where."""
         return f"{self.location}: {self.node or 'the project'} uses {self.uses}"
@@ -162,12 +167,14 @@ class ReadByDbt:
         manifest: Its `manifest.json`.
         ids: What dbt calls nodes and data tests, by their names here.
         environment: The environment variables that the project reads, with digests of their values then; None where one was not set.
+        profile: What the profile says of the target.
         contents: A digest of all else that it follows from, see `sao_dagster.dbt.prepare`; empty where that is not known.
     """
 
     manifest: Mapping[str, Any]
     ids: Mapping[str, str]
     environment: Mapping[str, str | None]
+    profile: Mapping[str, Any]
     contents: str
 
 

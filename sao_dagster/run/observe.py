@@ -337,11 +337,12 @@ def _schemas(
             else:
                 key = project.nodes[read].relation.key
             info = catalog.get(key)
-            found[read] = columns_version(info.columns) if info else None
+            found[read] = columns_version(info.columns) if info and info.columns is not None else None
         for each in project.nodes[name].undeclared:
             relation = undeclared.reached.relations.get(each)
-            if relation is not None and relation.key in catalog:
-                found[each.id] = columns_version(catalog[relation.key].columns)
+            info = catalog.get(relation.key) if relation is not None else None
+            if info is not None and info.columns is not None:
+                found[each.id] = columns_version(info.columns)
             else:
                 found.update(undeclared.of([each]))
     return found
@@ -376,7 +377,7 @@ def _columns(project: Project, selection: Selection, catalog: Catalog) -> dict[s
     for name in {*wanted, *selection.sources}:
         relation = project.relation(name)
         info = catalog.get(relation.key) if relation else None
-        if info is not None:
+        if info is not None and info.columns is not None:
             found[name] = info.columns
     return found
 

@@ -75,8 +75,10 @@ def _names_read(
     for read in (*project.graph.relations_read(node.name), *itself):
         relation = project.relation(read)
         there = None if relation is None else catalog.get(relation.key)
-        if there is None and read not in records:
+        record = records.get(read)
+        columns = there.columns if there is not None else record.columns if record is not None else None
+        if columns is None:
             return None
-        names.update(column for column, _ in (there or records[read]).columns)
+        names.update(column for column, _ in columns)
     engine = dialect_named(project.dialect)
     return frozenset(engine.compared(name, quoted=True) for name in names)

@@ -90,6 +90,7 @@ class Dialect:
             branch may begin with `with` or end in `order by`, in how many branches they take, in the type of a column whose
             branches are counts and sums, and in what else stops when one branch fails. On other engines each test runs alone.
         attaches: The configuration of what hangs on a relation that is carried out there (`core/attached.py`).
+        counts_text: Whether the text of a query counts as it is, with its comments, because nobody knows how it is split into tokens.
         dbt_relation: What dbt's adapter calls its relations, by which macros of dbt's packages know them.
         dbt_integers: The types that dbt's adapter takes for whole numbers.
         dbt_sizes_apart: Whether dbt's adapter knows the size of a type apart from the type, and leaves text without one as it is.
@@ -133,6 +134,7 @@ class Dialect:
     cosmetic_checked: bool = False
     shares_test_statements: bool = False
     attaches: frozenset[str] = frozenset()
+    counts_text: bool = False
     dbt_relation: str = "BaseRelation"
     dbt_integers: frozenset[str] = frozenset(
         {
@@ -374,6 +376,9 @@ _SPARK = Dialect(
 )
 _DATABRICKS = replace(_SPARK, name="databricks")
 
+GENERIC = ""
+"""Sqlglot's name of SQL as such: for an engine whose dialect it does not know."""
+
 DIALECTS = {
     each.name: each
     for each in (
@@ -384,11 +389,35 @@ DIALECTS = {
         _BIGQUERY,
         _SPARK,
         _DATABRICKS,
+        Dialect(name=GENERIC, counts_text=True),
         Dialect(name="mysql", quotes="`"),
         Dialect(name="tsql", quotes="[]"),
     )
 }
 """The engines of which something is known, by sqlglot's name."""
+
+
+_OF_ADAPTERS = {
+    "fabricspark": "spark",
+    "glue": "spark",
+    "impala": "hive",
+    "sail": "spark",
+    "sqlserver": "tsql",
+    "synapse": "tsql",
+}
+"""Sqlglot's names of the dialects that adapters of dbt write, where they have another name than the adapter."""
+
+
+def dialect_of_adapter(kind: str) -> str:
+    """Return the dialect that an adapter of dbt writes, by the `type` of its profiles; `GENERIC` where sqlglot knows none.
+
+    >>> dialect_of_adapter("sqlserver"), dialect_of_adapter("snowflake"), dialect_of_adapter("brand_new") == GENERIC
+    ('tsql', 'snowflake', True)
+    """
+    from sqlglot import Dialects  # it takes its time to import
+
+    name = _OF_ADAPTERS.get(kind, kind)
+    return name if any(each.value == name for each in Dialects) else GENERIC
 
 
 def dialect_named(name: str) -> Dialect:

@@ -65,6 +65,8 @@ def _digest(sql: str, dialect: str, names: tuple[tuple[str, str], ...]) -> str:
         tokens, found = _tokens(sql, dialect, names)
     except UnreadableSqlError:
         return digest(["text", sql])
+    if dialect_named(dialect).counts_text:
+        return digest(["text", sql])
     texts = spelled(sql, tokens, dialect)
     inside = {place for start, (size, _) in found.items() for place in range(start, start + size)}
     outside = [token for place, token in enumerate(tokens) if place not in inside] if found else ()

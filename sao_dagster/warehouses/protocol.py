@@ -12,8 +12,9 @@ from sao_dagster.core.connection import NO_SETTINGS, ConnectionSettings
 from sao_dagster.core.data_version import DataVersion, definition_version
 from sao_dagster.core.inputs import UndeclaredInput
 from sao_dagster.core.messages import Message
-from sao_dagster.core.nodes import CompiledSql, Node
+from sao_dagster.core.nodes import CompiledSql, DataTest, Node
 from sao_dagster.core.policy import Expiry
+from sao_dagster.core.records import Verdict
 from sao_dagster.core.relations import Relation, RelationKey, folded
 from sao_dagster.errors import UnsupportedError, WarehouseError
 from sao_dagster.sql.made_functions import MadeFunctions
@@ -26,13 +27,13 @@ class RelationInfo:
 
     Attributes:
         is_view: Whether it is a view.
-        columns: Names and types, in order.
+        columns: Names and types, in order; None where the catalog does not tell those of all relations, and was not asked for these.
         definition: The SQL of a view, as the catalog keeps it.
         build_id: Which build made it, where the warehouse keeps that; None where none of ours did.
     """
 
     is_view: bool
-    columns: tuple[tuple[str, str], ...]
+    columns: tuple[tuple[str, str], ...] | None
     definition: str | None = None
     build_id: str | None = None
 
@@ -152,6 +153,25 @@ class Materializer(Protocol):
         """
 
 
+@dataclass(frozen=True, kw_only=True)
+class TestRun:
+    """What a data test gave that was run by whoever builds.
+
+    Attributes:
+        verdict: What its failures mean.
+        failures: How many there are; 0 where it passed or could not run.
+        seconds: How long it took.
+        error: Why it could not run.
+    """
+
+    __test__ = False
+
+    verdict: Verdict
+    failures: int = 0
+    seconds: float = 0.0
+    error: str | None = None
+
+
 @dataclass(frozen=True)
 class QueryResult:
     """The answer to a query: names, and rows in order."""
@@ -250,6 +270,10 @@ class Session(Protocol):
     def end_builds(self, outcomes: Sequence[NodeOutcome]) -> None:
         """End what `begin_builds` began, given what became of all that was not built here."""
         return
+
+    def run_test(self, test: DataTest) -> TestRun | None:
+        """Run a data test as whoever builds does it; None where it is asked by its SQL, as by default."""
+        return None
 
     def database_id(self) -> str | None:
         """Return what the database itself says that tells it from all others, wherever it is and whoever asks; None if it has nothing."""

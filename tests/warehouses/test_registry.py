@@ -12,7 +12,7 @@ import pytest
 
 from sao_dagster import DuckDBWarehouse
 from sao_dagster.dagster import DeployedWarehouse, DuckDBResource, PostgresResource, resource_for
-from sao_dagster.errors import ProjectError, UnsupportedError, WarehouseError
+from sao_dagster.errors import ProjectError, WarehouseError
 from sao_dagster.warehouses import registry
 from sao_dagster.warehouses.duckdb.profile import DuckDBProfile
 from sao_dagster.warehouses.registry import known, profile_of
@@ -48,12 +48,12 @@ def test_a_package_brings_a_warehouse(installed: list[EntryPoint]) -> None:
 
 def test_a_type_that_nobody_has_names_those_there_are_and_the_way(world: World) -> None:
     world.write("profiles.yml", "shop: {target: dev, outputs: {dev: {type: oracle}}}")
-    with pytest.raises(UnsupportedError) as refused:
-        world.runner()
+    with pytest.raises(ProjectError) as refused:
+        world.runner().project.check()
     message = str(refused.value)
-    assert message.startswith("profiles.yml: dev: there is no warehouse of type 'oracle'; there are: duckdb, postgres;")
-    assert "pip install" in message
+    assert message.startswith("profiles.yml: dev: a warehouse of type 'oracle' (there are duckdb, postgres, and")
     assert registry.GROUP in message
+    assert "install dbt (dbt-core and the adapter)" in message
 
 
 def test_a_type_that_two_packages_have_names_both(installed: list[EntryPoint]) -> None:

@@ -7,6 +7,7 @@ nodes is not used: `execute_nodes` takes requests instead, each in a thread of i
 from __future__ import annotations
 
 import datetime as dt
+import hashlib
 import json
 import threading
 from collections.abc import Callable
@@ -19,6 +20,7 @@ from dbt.contracts.results import RunResult, RunStatus, TestStatus
 from dbt_common.context import get_invocation_context
 from dbt_common.events.contextvars import task_contextvars
 
+from .asking import AdapterQuestions
 from .cursors import Cursors
 from .rendering import Renderer
 from .wire import Wire
@@ -91,6 +93,7 @@ class Building:
         self.adapter = get_adapter(task.config)
         self.cursors = Cursors(self.adapter)
         self._lock = threading.Lock()
+        self._ran: set[str] = set()
         self._pool: Any = None
         self._renderer: Any = None
         self._requests: dict[str, Callable[..., Any]] = {
@@ -98,6 +101,7 @@ class Building:
             "compile": self._compile,
             "again": self._again,
             "cursor": self.cursors.answer,
+            "adapter": AdapterQuestions(task, self.adapter).answer,
         }
 
     def take(self, begins: int) -> Any:
@@ -120,7 +124,8 @@ class Building:
                     pool.submit(self._answer, number, name, arguments)
         self.cursors.close()
         for each in arguments["results"]:
-            self.task.node_results.append(self._told(**each))
+            if each["node"] not in self._ran:
+                self.task.node_results.append(self._told(**each))
         self.wire.answer(number, None)
         return self.task.node_results
 
@@ -133,7 +138,7 @@ class Building:
             self.wire.answer(number, value)
 
     def _build(self, node: str, others_write: bool) -> dict[str, Any]:
-        """Build a node as dbt does, after its unit tests; where others write too, what dbt knows of relations is looked up again."""
+        """Build a node as dbt does, after its unit tests, or run a data test; where others write too, what dbt knows of relations is looked up again."""
         if others_write:
             self.adapter.cache.clear()
         found = self.task.manifest.nodes[node]
@@ -151,6 +156,7 @@ class Building:
             "status": str(result.status),
             "message": result.message,
             "seconds": result.execution_time,
+            "failures": result.failures,
             "response": response,
         }
 
@@ -162,6 +168,7 @@ class Building:
             runner.set_pool(self._batches())
         result = self.task.call_runner(runner)
         with self._lock:
+            self._ran.add(node.unique_id)
             self.task._handle_result(result)
         return result
 
@@ -218,6 +225,7 @@ class Preparing:
         self.task = task
         self.adapter = get_adapter(task.config)
         self.cursors = Cursors(self.adapter)
+        self.questions = AdapterQuestions(task, self.adapter)
         self.renderer: Any = None
         self.is_released = False
 
@@ -229,6 +237,13 @@ class Preparing:
             return self.release()
         if name == "again":
             return json.dumps(self._rendered(arguments["nodes"], self.renderer.again))
+        if name == "attend":  # somebody is there, and will ask more
+            self.is_released = False
+            return None
+        if name == "adapter":
+            return self.questions.answer(**arguments)
+        if name == "interrupt":  # nothing goes on beside this
+            return None
         return self.cursors.answer(**arguments)
 
     def release(self) -> None:
@@ -256,8 +271,24 @@ class Preparing:
                 if str(node.resource_type) in ("model", "snapshot", "seed")
             },
             "environment": sorted(self._variables()),
+            "profile": self._profile(),
         }
         return json.dumps(found, default=str)
+
+    def _profile(self) -> dict[str, Any]:
+        """Return what the profile says of the target, without secrets, and digests of all of it."""
+        config = self.task.config
+        credentials = config.credentials
+        return {
+            "type": credentials.type,
+            "database": credentials.database,
+            "schema": credentials.schema,
+            "threads": config.threads,
+            "target": config.to_target_dict(),
+            "connection": dict(credentials.connection_info()),
+            "unique_field": credentials.unique_field,
+            "digests": {name: _digest(value) for name, value in credentials.to_dict(omit_none=True).items()},
+        }
 
     def _variables(self) -> set[str]:
         """Return the environment variables that were asked for: by nodes, by the project, by packages, and by the profile."""
@@ -275,6 +306,10 @@ class Preparing:
 def _flattened(task: Any) -> list[Any]:
     """Return the nodes that are selected."""
     return list(task._flattened_nodes or [])
+
+
+def _digest(value: Any) -> str:
+    return hashlib.sha256(json.dumps(value, sort_keys=True, default=str).encode()).hexdigest()[:16]
 
 
 def _now() -> dt.datetime:

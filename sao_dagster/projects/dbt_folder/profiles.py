@@ -14,8 +14,9 @@ from sao_dagster.projects.config import checked
 from sao_dagster.projects.dbt_folder.properties_files import load_yaml
 from sao_dagster.projects.templates.functions import FUNCTIONS, modules
 from sao_dagster.projects.templates.jinja import has_jinja, render_native
+from sao_dagster.warehouses.described import DescribedWarehouse
 from sao_dagster.warehouses.protocol import Warehouse
-from sao_dagster.warehouses.registry import WarehouseProfile, known, profile_of
+from sao_dagster.warehouses.registry import GROUP, WarehouseProfile, known, profile_of
 
 
 @dataclass(frozen=True)
@@ -60,7 +61,11 @@ def load_profile(root: Path, profile: str, target: str | None, variables: Mappin
             f"the profile {profile!r} has no target {name!r}; there are: {', '.join(outputs) or 'none'}", location=where
         )
     # only the target in use: the others may need environment variables that are not set here
-    found = _profile(name, _render(outputs[name], shown, variables), where)
+    output = _render(outputs[name], shown, variables)
+    try:
+        found = _profile(name, output, where)
+    except NeedsDbtError as error:  # dbt may have an adapter for it, and then knows what the other keys mean
+        return Target(name, DescribedWarehouse(type=str(output["type"]), name=name), (error,))
     errors = tuple(NeedsDbtError(f"{uses} in the target {name!r}", location=where) for uses in found.only_in_dbt())
     return Target(name, found.warehouse(name, root), errors)
 
@@ -123,7 +128,8 @@ def _profile(name: str, output: Any, where: Location) -> WarehouseProfile:
     try:
         model = profile_of(str(kind))
     except UnsupportedError as error:
-        raise NeedsDbtError(f"{error.message}, or it is an adapter of dbt's", name=name, location=where) from error
+        uses = f"a warehouse of type {str(kind)!r} (there are {', '.join(known())}, and what packages bring in the group {GROUP!r})"
+        raise NeedsDbtError(uses, name=name, location=where) from error
     except ProjectError as error:
         raise type(error)(error.message, name=name, location=where) from error
     profile: WarehouseProfile = checked(model, output, name, where)

@@ -279,7 +279,7 @@ class DuckDBSession(Session):
 
         def read(tables: Sequence[CountedTable], time_left: float) -> dict[CountedTable, DataVersion]:
             contents = {
-                number: content_sql(sql_name(key), catalog[key].columns, omitted)
+                number: content_sql(sql_name(key), catalog[key].columns or (), omitted)
                 for number, (key, omitted) in enumerate(tables)
             }
             queries = [f"select {number} as n, * from ({sql})" for number, sql in contents.items() if sql]
@@ -295,7 +295,7 @@ class DuckDBSession(Session):
             found = {}
             for number, *row in rows:
                 key, omitted = tables[number]
-                found[tables[number]] = content_version(row, catalog[key].columns, omitted)
+                found[tables[number]] = content_version(row, catalog[key].columns or (), omitted)
             return found
 
         made = cache(self.made_functions)  # asked for where there is a view

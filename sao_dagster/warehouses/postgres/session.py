@@ -236,7 +236,7 @@ class PostgresSession(Session):
 
         def read(tables: Sequence[CountedTable], time_left: float) -> dict[CountedTable, DataVersion]:
             with self._transaction() as connection:
-                shapes = [(sql_name(("", *key[1:])), catalog[key].columns, omitted) for key, omitted in tables]
+                shapes = [(sql_name(("", *key[1:])), catalog[key].columns or (), omitted) for key, omitted in tables]
                 connection.execute(f"set local statement_timeout = {max(1, int(time_left * 1000))}".encode())
                 with plain_text(connection):
                     rows = connection.execute(contents_sql(shapes).encode()).fetchall()

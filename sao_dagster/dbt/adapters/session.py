@@ -1,0 +1,90 @@
+"""Asking a warehouse through dbt's process and the user's adapter."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from sao_dagster.core.connection import ConnectionSettings
+from sao_dagster.core.relations import Relation
+from sao_dagster.dbt.process import DbtProcess
+from sao_dagster.warehouses.protocol import Catalog, Columns, Constraints, QueryResult, RelationInfo, Session
+
+
+@dataclass(frozen=True)
+class ProjectRelations:
+    """The relations that a project has to do with.
+
+    Attributes:
+        by_id: By what dbt calls them.
+        read_by_views: Unique ids of those whose columns are looked at.
+    """
+
+    by_id: Mapping[str, Relation] = field(default_factory=dict)
+    read_by_views: tuple[str, ...] = ()
+
+
+class AdapterSession(Session):
+    """A session in which dbt's adapter answers. It is asked for relations of the project alone, and says which of them are there.
+
+    Args:
+        process: dbt's process, which has read the project.
+        relations: The relations of the project.
+        settings: What the profile sets in each connection.
+    """
+
+    def __init__(self, process: DbtProcess, relations: ProjectRelations, settings: ConnectionSettings) -> None:
+        self.process = process
+        self._relations, self._settings = relations, settings
+
+    def catalog(self) -> Catalog:
+        """Return the tables and views of the project that are there, sources too."""
+        said = self._ask("relations", columns=list(self._relations.read_by_views))
+        return {
+            self._relations.by_id[name].key: RelationInfo(kind == "view", None if columns is None else _pairs(columns))
+            for name, (kind, columns) in said.items()
+        }
+
+    def query(self, sql: str) -> QueryResult:
+        """Return all rows of a query."""
+        names, rows = self._ask("query", sql=sql)
+        return QueryResult(tuple(names), rows)
+
+    def execute(self, sql: str) -> None:
+        """Run a statement that returns nothing."""
+        self._ask("execute", sql=sql)
+
+    def columns_of(self, read: Relation | str) -> Columns:
+        """Return names and types of the columns of what can stand after `from`; types only where that is a relation."""
+        if isinstance(read, str):
+            return _pairs(self._ask("described", read=read))
+        return _pairs(self._ask("columns", **_named(read)))
+
+    def kind_of(self, relation: Relation) -> str | None:
+        """Return what a relation is in the adapter's words, such as `table` or `view`; None where it is not there."""
+        kind: str | None = self._ask("kind", **_named(relation))
+        return kind
+
+    def interrupt(self) -> None:
+        """Stop all running statements."""
+        self.process.asking("interrupt")
+
+    def settings(self) -> ConnectionSettings:
+        """Return what the profile sets."""
+        return self._settings
+
+    def constraints(self) -> Constraints:
+        """Return that nothing is known, so that nothing is proven: functions of the user's own may hide the engine's."""
+        return Constraints({}, {}, collations=True, overrides=True)
+
+    def _ask(self, about: str, **arguments: Any) -> Any:
+        return self.process.ask("adapter", about=about, arguments=arguments)
+
+
+def _named(relation: Relation) -> dict[str, str | None]:
+    return {"database": relation.database, "schema": relation.schema, "identifier": relation.identifier}
+
+
+def _pairs(columns: Iterable[Iterable[str]]) -> Columns:
+    return tuple((name, kind) for name, kind in columns)

@@ -1,0 +1,184 @@
+"""Projects on warehouses for which there is only an adapter of dbt: decided node by node, whatever the adapter."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+from contextlib import suppress
+from pathlib import Path
+
+import pytest
+
+from sao_dagster import select
+from sao_dagster.core.reasons import Mode, Outcome
+from sao_dagster.core.records import Verdict
+from sao_dagster.dbt.process import DbtProcess
+from sao_dagster.errors import SaoError
+from sao_dagster.sql.dialects import GENERIC
+from tests.dbt.beds import BEDS, MODELS, Bakery
+from tests.dbt.project import outcomes
+
+pytestmark = pytest.mark.slow
+
+TABLES = ("loaves", "dark", "log", "kinds")
+NEWS = "insert into sales values (3, 'rye', 9, '2026-01-02 00:00:00')"
+OF_SALES = {"loaves", "dark", "log"}
+
+
+@pytest.fixture(params=BEDS)
+def bakery(request: pytest.FixtureRequest, tmp_path: Path) -> Bakery:
+    variable, kind = BEDS[request.param]
+    if not os.environ.get(variable):
+        pytest.skip(f"{variable} names no Python that has the adapter")
+    return kind(tmp_path, Path(os.environ[variable])).create()
+
+
+def test_a_first_run_gives_what_dbt_gives_a_second_one_builds_nothing_and_news_what_is_below(bakery: Bakery) -> None:
+    said = bakery.dbt("build")
+    tables = {name: bakery.rows(name) for name in TABLES}
+    bakery.execute("drop view stg_sales", *(f"drop table {name}" for name in TABLES))
+    first = bakery.run()
+    assert outcomes(first) == dict.fromkeys(MODELS, "never_built")
+    assert {name: bakery.rows(name) for name in TABLES} == tables
+    assert bakery.run_results() == said
+    second = bakery.run()
+    assert outcomes(second) == {}
+    assert {each.decision.outcome.value for each in second.tests} == {"reused"}
+    bakery.execute(NEWS)
+    assert outcomes(bakery.run()) == dict.fromkeys(OF_SALES, "new_data")
+    assert bakery.rows("loaves") == [("oat", 4), ("rye", 12)]
+    assert bakery.rows("log") == [(1, 3), (2, 4), (3, 9)]
+
+
+def test_a_plan_says_what_a_run_will_do_and_a_comment_builds_nothing(bakery: Bakery) -> None:
+    opened = bakery.open()
+    assert "a warehouse of type" in str(opened.built_by)
+    plan, _ = opened.runner().plan(select(opened.project))
+    assert set(plan.to_build) == MODELS
+    bakery.run()
+    bakery.write("models/dark.sql", "-- rye\n" + (bakery.folder / "models/dark.sql").read_text())
+    opened = bakery.open()
+    plan, _ = opened.runner().plan(select(opened.project))
+    assert not plan.to_build
+    bakery.replace("models/dark.sql", "'dark'", "'light'")
+    assert outcomes(bakery.run()) == {"dark": "code_changed"}
+    assert bakery.rows("dark") == [("oat",)]
+
+
+def test_what_is_missing_is_built_and_what_failed_is_not_taken_for_built(bakery: Bakery) -> None:
+    bakery.run()
+    bakery.execute("drop table dark")
+    assert outcomes(bakery.run()) == {"dark": "relation_missing"}
+    right = (bakery.folder / "models/loaves.sql").read_text()
+    bakery.write("models/loaves.sql", "select nothing from {{ ref('stg_sales') }}")
+    failed = bakery.run()
+    assert outcomes(failed) == {"loaves": "build_error", "dark": "upstream_failed"}
+    assert bakery.run_results()["model.bakery.loaves"][0] == "error"
+    bakery.write("models/loaves.sql", right)
+    assert outcomes(bakery.run()) == {"loaves": "never_built", "dark": "new_data"}
+    assert bakery.rows("loaves") == [("oat", 4), ("rye", 3)]
+
+
+def test_dbt_runs_data_tests_and_a_failure_holds_back_what_is_below(bakery: Bakery) -> None:
+    bakery.run()
+    bakery.execute("insert into sales values (3, null, 9, '2026-01-02 00:00:00')")
+    result = bakery.run()
+    assert {each.name for each in result.models if each.decision.outcome is Outcome.SKIPPED} == {"dark"}
+    verdicts = {each.test.name: (each.verdict, each.failures) for each in result.tests}
+    assert verdicts["not_null_loaves_loaf"] == (Verdict.FAIL, 1)
+    assert verdicts["unique_loaves_loaf"] == (Verdict.PASS, 0)
+    said = bakery.run_results()
+    assert [status for name, status in said.items() if "not_null_loaves_loaf" in name] == [("fail", 1)]
+    assert said["model.bakery.dark"][0] == "skipped"
+
+
+def test_failing_rows_are_kept_by_dbt(bakery: Bakery) -> None:
+    bakery.write("tests/few.sql", "{{ config(severity='warn', store_failures=true) }} select * from {{ ref('dark') }}")
+    bakery.replace("dbt_project.yml", "models:", "data_tests:\n  +schema: null\nmodels:")
+    few = {each.test.name: each for each in bakery.run().tests}["few"]
+    assert (few.verdict, few.failures) == (Verdict.WARN, 1)
+    assert bakery.rows("few") == [("rye",)]
+
+
+def test_a_source_whose_version_is_not_known_is_read_each_time(bakery: Bakery) -> None:
+    bakery.write("models/costs.sql", "select sum(price) as price from {{ source('raw', 'prices') }}")
+    bakery.run()
+    assert outcomes(bakery.run()) == {"costs": "input_unknown"}
+
+
+def test_what_a_template_asks_is_asked_again_through_the_adapter(bakery: Bakery) -> None:
+    columns = "adapter.get_columns_in_relation(source('raw', 'sales')) | map(attribute='name') | join(' ') | lower"
+    counted = "run_query('select count(*) from ' ~ ref('kinds')).columns[0].values()[0] if execute"
+    bakery.write(
+        "models/asks.sql",
+        f"-- depends_on: {{{{ ref('kinds') }}}}\nselect '{{{{ {columns} }}}}' as names, {{{{ {counted} }}}} as kinds",
+    )
+    bakery.run("kinds")
+    bakery.run()
+    assert outcomes(bakery.run()) == {}
+    bakery.execute("alter table sales add column since int")
+    assert outcomes(bakery.run())["asks"] == "new_data"
+    assert bakery.rows("asks") == [("id loaf pieces loaded_at since", 2)]
+
+
+def test_a_view_is_made_anew_where_the_columns_below_it_have_changed(bakery: Bakery) -> None:
+    bakery.write(
+        "models/all_prices.sql", "{{ config(materialized='view') }} select * from {{ source('raw', 'prices') }}"
+    )
+    bakery.run()
+    assert outcomes(bakery.run()) == {}
+    bakery.execute("alter table prices add column since int")
+    assert outcomes(bakery.run()) == {"all_prices": "new_data"}
+
+
+def test_a_full_refresh_builds_increments_from_the_start(bakery: Bakery) -> None:
+    bakery.run()
+    bakery.execute("delete from sales where id = 1")
+    bakery.run(mode=Mode.FULL_REFRESH)
+    assert bakery.rows("log") == [(2, 4)]
+    assert outcomes(bakery.run()) == {}
+
+
+@pytest.mark.parametrize("asked", ["adapter", "begin", "build"])
+def test_a_killed_dbt_leaves_nothing_recorded_that_was_not_built(
+    bakery: Bakery, monkeypatch: pytest.MonkeyPatch, asked: str
+) -> None:
+    original, done = DbtProcess.asking, threading.Event()
+
+    def asking(self: DbtProcess, name: str, /, **arguments: object) -> object:
+        if name == asked and arguments.get("node") in (None, "model.bakery.loaves") and not done.is_set():
+            done.set()
+            os.kill(self._process.pid, signal.SIGKILL)
+        return original(self, name, **arguments)
+
+    monkeypatch.setattr(DbtProcess, "asking", asking)
+    built: dict[str, str] = {}
+    with suppress(SaoError):
+        built = outcomes(bakery.run())
+    assert done.is_set()
+    expected = {name: each for name, each in outcomes(bakery.run()).items() if name in ("loaves", "dark")}
+    if built.get("loaves") != "never_built":
+        assert expected == dict.fromkeys(("loaves", "dark"), "never_built")
+    assert outcomes(bakery.run()) == {}
+    assert bakery.rows("loaves") == [("oat", 4), ("rye", 3)]
+
+
+def test_two_runs_at_once_build_everything_once(bakery: Bakery) -> None:
+    bakery.open()  # so that both begin with what dbt has said
+    command = [sys.executable, "-m", "sao_dagster.cli", "build", "--json", "--project-dir", str(bakery.folder)]
+    runs = [subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL) for _ in range(2)]
+    said = [json.loads(run.communicate()[0]) for run in runs]
+    built = [each["name"] for one in said for each in one["models"] if each["outcome"] == "built"]
+    assert sorted(built) == sorted(MODELS)
+
+
+def test_of_a_dialect_that_nobody_knows_the_text_counts(bakery: Bakery, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sao_dagster.warehouses.described.dialect_of_adapter", lambda _: GENERIC)
+    bakery.run()
+    assert outcomes(bakery.run()) == {}
+    bakery.replace("models/dark.sql", "select", "select /* rye */")
+    assert outcomes(bakery.run()) == {"dark": "code_changed"}
