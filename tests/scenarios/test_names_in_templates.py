@@ -47,6 +47,9 @@ def rendered(world: World, template: str) -> str:
         ("{{ dates_in_range('20240131', '20240201', out_fmt='%d') }}", "['31', '01']"),
         ("{{ should_full_refresh() }}{{ should_store_failures() }}", "FalseFalse"),
         ("{{ dbt.type_string() }} {{ type_int() }} {{ dbt.type_numeric() }}", "TEXT integer numeric(28,6)"),
+        ("{{ model.config.tags }}{{ model.config['enabled'] }}{{ model.config.materialized }}", "[]Truetable"),
+        ("{{ config.get('pre_hook') }}{{ config.get('contract').enforced }}{{ config.get('quoting') }}", "[]False{}"),
+        ("{{ 'schema' in target }}{{ target is mapping }}{{ target.get('name') }}{{ selected_resources is defined }}", "TrueTruedevTrue"),
         ("{{ dbt['concat'](['a', 'b']) }} {{ dbt.get('nowhere', 'x') }}", "a || b x"),
     ],
 )  # fmt: skip
@@ -97,6 +100,10 @@ def test_a_table_of_results_is_read_like_one_of_agates(world: World, said: str, 
         ("{{ metric('m') }}", "`metric` in a template: only dbt"),
         ("{{ graph.nodes.values() | list }}", "`graph` in a template: only dbt"),
         ("{{ model.columns }}", "model.columns: only dbt"),
+        ("{{ target.get('role', 'x') }}", "target.role: only dbt itself does this"),
+        ("{% for key in target %}{{ key }}{% endfor %}", "all of `target`: only dbt itself does this"),
+        ("{{ selected_resources | length }}", "`selected_resources` in a template: only dbt itself does this"),
+        ("{% if selected_resources %}a{% endif %}", "`selected_resources` in a template: only dbt itself does this"),
     ],
 )
 def test_what_is_wrong_or_needs_dbt_is_said(world: World, template: str, expected: str) -> None:

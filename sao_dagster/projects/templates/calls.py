@@ -33,7 +33,7 @@ class Rendering(Protocol):
         """Return a macro that sees what templates of its package see."""
 
 
-_DEFAULTS: Mapping[str, Mapping[str, Any]] = {
+CONFIG_DEFAULTS: Mapping[str, Mapping[str, Any]] = {
     "test": {
         "severity": "ERROR", "fail_calc": "count(*)", "warn_if": "!= 0", "error_if": "!= 0", "where": None, "limit": None,
         "store_failures": None, "store_failures_as": None, "enabled": True, "alias": None, "schema": "dbt_test__audit", "database": None,
@@ -43,7 +43,8 @@ _DEFAULTS: Mapping[str, Mapping[str, Any]] = {
         "materialized": "view", "enabled": True, "alias": None, "schema": None, "database": None, "tags": [], "meta": {}, "group": None,
         "incremental_strategy": None, "unique_key": None, "on_schema_change": "ignore", "full_refresh": None, "persist_docs": {},
         "column_types": {}, "grants": {}, "access": "protected", "event_time": None, "lookback": 1, "batch_size": None, "begin": None,
-        "on_configuration_change": "apply",
+        "on_configuration_change": "apply", "pre_hook": [], "post_hook": [], "quoting": {}, "packages": [],
+        "contract": {"enforced": False, "alias_types": True}, "docs": {"show": True, "node_color": None},
     },
 }  # fmt: skip
 """What `config.get` gives for a key of dbt's own that is not set, whatever default the template names: dbt's own default."""
@@ -147,7 +148,7 @@ class ConfigCalls:
 
     def _found(self, name: str) -> Any:
         subject, said = self._owner.subject, self._owner.trace.config
-        for known in (subject.config, said, _DEFAULTS.get(subject.resource_type, {})):
+        for known in (subject.config, said, CONFIG_DEFAULTS.get(subject.resource_type, {})):
             if known.get(name, missing) is not missing:
                 return known[name]
         return missing

@@ -91,8 +91,8 @@ class ResultTable:
         raise NeedsDbtError(f"the method {name} of a table of results")
 
 
-class Namespace:
-    """A fixed set of names; anything else is refused by name."""
+class Namespace(Mapping[str, Any]):
+    """Some names of many; what asks for others, or for all, is refused by name."""
 
     def __init__(self, title: str, names: Mapping[str, Any]) -> None:
         self._title = title
@@ -101,15 +101,30 @@ class Namespace:
     def __getattr__(self, name: str) -> Any:
         if name.startswith("__"):
             raise AttributeError(name)
-        if name not in self._names:
+        return self[name]
+
+    def __getitem__(self, name: str) -> Any:
+        if name not in self:
             raise NeedsDbtError(f"{self._title}.{name}")
         return self._names[name]
 
-    __getitem__ = __getattr__
+    def __contains__(self, name: object) -> bool:
+        if name in self._names:
+            return True
+        raise NeedsDbtError(f"{self._title}.{name}")
+
+    def __iter__(self) -> Iterator[str]:
+        raise NeedsDbtError(f"all of `{self._title}`")
+
+    def __len__(self) -> int:
+        raise NeedsDbtError(f"all of `{self._title}`")
+
+    def __bool__(self) -> bool:
+        return True
 
     def get(self, name: str, default: Any = None) -> Any:
-        """Return a name, or a default, as of a mapping."""
-        return self._names.get(name, default)
+        """Return a name, as of a mapping; others than those that are known are refused, since dbt may have them."""
+        return self[name]
 
 
 ASKED_BY_SANDBOX = frozenset({"unsafe_callable", "alters_data", "jinja_pass_arg"})
@@ -135,14 +150,13 @@ class OnlyInDbt:
             raise AttributeError(name)
         raise NeedsDbtError(self._uses)
 
-    def __getitem__(self, name: Any) -> Any:
+    def _refuse(self, *args: Any) -> Any:
         raise NeedsDbtError(self._uses)
 
-    def __iter__(self) -> Iterator[Any]:
-        raise NeedsDbtError(self._uses)
-
-    def __str__(self) -> str:
-        raise NeedsDbtError(self._uses)
+    __getitem__ = __iter__ = __len__ = __contains__ = __bool__ = __str__ = __html__ = __eq__ = __lt__ = __gt__ = (
+        __add__
+    ) = __radd__ = _refuse
+    __hash__ = None  # type: ignore[assignment]
 
 
 class NamesInContext:

@@ -24,7 +24,7 @@ from sao_dagster.core.nodes import Asking
 from sao_dagster.core.relations import Relation
 from sao_dagster.errors import NeedsConnectionError, RenderError
 from sao_dagster.projects.templates.adapter import Adapter, result_of
-from sao_dagster.projects.templates.calls import BoundMacro, ConfigCalls, PackageMacros, VarCalls
+from sao_dagster.projects.templates.calls import CONFIG_DEFAULTS, BoundMacro, ConfigCalls, PackageMacros, VarCalls
 from sao_dagster.projects.templates.context_objects import (
     ONLY_IN_DBT,
     Exceptions,
@@ -206,7 +206,7 @@ class Render:
                     "alias": subject.this.identifier if subject.this else subject.name,
                     "schema": subject.this.schema if subject.this else None,
                     "database": subject.this.database if subject.this else None,
-                    "config": dict(subject.config),
+                    "config": {**CONFIG_DEFAULTS.get(subject.resource_type, {}), **subject.config},
                     "unique_id": f"{subject.resource_type}.{subject.package}.{subject.name}",
                     "resource_type": subject.resource_type,
                     "package_name": subject.package,
