@@ -2,7 +2,7 @@
 
 # no `from __future__ import annotations` here: Dagster resolves the annotations of components
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import timedelta
 from functools import partial
@@ -14,12 +14,13 @@ from dagster.components import DefsStateConfig, DefsStateConfigArgs, ResolvedDef
 from dagster.components.utils.translation import TranslationFn, TranslationFnResolver
 from pydantic import Field, create_model
 
-from sao_dagster.core.nodes import Node, Source
+from sao_dagster.core.nodes import DataTest, Node, Source
 from sao_dagster.core.policy import BuildAfter
 from sao_dagster.core.project import Project
 from sao_dagster.core.reasons import Mode
 from sao_dagster.dagster.definitions import definitions
 from sao_dagster.dagster.evaluator import build_evaluator_sensor
+from sao_dagster.dagster.from_dagster_dbt import as_translator, dbt_properties
 from sao_dagster.dagster.jobs import build_job, build_schedule
 from sao_dagster.dagster.project_view import DagsterProject, Granularity, ReuseEvent
 from sao_dagster.dagster.scaffolder import SaoProjectScaffolder
@@ -141,7 +142,7 @@ class SaoProjectComponent(dg.StateBackedComponent, dg.Resolvable):
         bool, dg.Resolver.default(description="Whether views are virtual assets; needs Dagster 1.13.")
     ] = False
     translation: Annotated[
-        TranslationFn[Any] | None,
+        TranslationFn[Mapping[str, Any]] | None,
         TranslationFnResolver(template_vars_for_translation_fn=lambda node: {"node": node}),
     ] = None
     defs_state: ResolvedDefsStateConfig = field(default_factory=DefsStateConfigArgs.local_filesystem)
@@ -152,10 +153,14 @@ class SaoProjectComponent(dg.StateBackedComponent, dg.Resolvable):
         name = Path(self.project).name + (f"@{self.target}" if self.target else "")
         return DefsStateConfig.from_args(self.defs_state, default_key=f"SaoProjectComponent[{name}]")
 
+    @property
+    def translator(self) -> Any:
+        """What makes the specs that the translation changes; override it to have one of your own, or of dagster-dbt's."""
+        return SaoTranslator()
+
     def get_asset_spec(self, base_spec: dg.AssetSpec, node: Node | Source) -> dg.AssetSpec:
-        """Return the spec of a model, seed or source; override it to change what the translation cannot say."""
-        translation: Callable[[dg.AssetSpec, Any], dg.AssetSpec] | None = self.translation
-        return base_spec if translation is None else translation(base_spec, node)
+        """Return the spec of a model, seed or source after its translation; override it to change what that cannot say."""
+        return base_spec
 
     def write_state_to_path(self, state_path: Path) -> None:
         """Read the folder, and write what was read."""
@@ -176,7 +181,7 @@ class SaoProjectComponent(dg.StateBackedComponent, dg.Resolvable):
         parts += [partial(_job, spec=each) for each in self.jobs]
         return definitions(
             opened,
-            translator=_ComponentTranslator(self),
+            translator=_ComponentTranslator(self, opened),
             reuse_event=ReuseEvent(self.reuse_event),
             check_granularity=CheckGranularity(self.check_granularity),
             granularity=Granularity(self.granularity),
@@ -223,16 +228,40 @@ def _job(dagster_project: DagsterProject, spec: JobSpec) -> Any:
 class _ComponentTranslator(SaoTranslator):
     """Asks the component for specs; a key that its translation changes is changed everywhere."""
 
-    def __init__(self, component: SaoProjectComponent) -> None:
-        self._component = component
+    def __init__(self, component: SaoProjectComponent, opened: SqlProject) -> None:
+        self._component, self._opened = component, opened
+        self._base = as_translator(component.translator, opened)
         self._keys: dict[str, dg.AssetKey] = {}  # a key is asked for by every child, and a translation is a template
 
     def get_asset_key(self, node: Node | Source) -> dg.AssetKey:
         name = node.id if isinstance(node, Source) else node.name
         if name not in self._keys:
-            self._keys[name] = self._component.get_asset_spec(dg.AssetSpec(super().get_asset_key(node)), node).key
+            self._keys[name] = self._translated(dg.AssetSpec(self._base.get_asset_key(node)), node).key
         return self._keys[name]
 
     def get_asset_spec(self, project: Project, node: Node | Source) -> dg.AssetSpec:
-        base = super().get_asset_spec(project, node).replace_attributes(key=super().get_asset_key(node))
-        return self._component.get_asset_spec(base, node)
+        base = self._base.get_asset_spec(project, node)
+        keys = {self._base.key_of(project, name): self.key_of(project, name) for name in self._reads(project, node)}
+        deps = [
+            dg.AssetDep(keys.get(each.asset_key, each.asset_key), partition_mapping=each.partition_mapping)
+            for each in base.deps
+        ]
+        return self._translated(base.replace_attributes(deps=deps), node)
+
+    def get_pool(self, project: Project, node: Node) -> str | None:
+        return self._base.get_pool(project, node)
+
+    def get_check_name(self, test: DataTest, granularity: CheckGranularity) -> str:
+        return self._base.get_check_name(test, granularity)
+
+    def get_check_spec(self, project: Project, test: DataTest) -> dg.AssetCheckSpec:
+        return self._base.get_check_spec(project, test)._replace(asset_key=self.key_of(project, test.tested))
+
+    def _reads(self, project: Project, node: Node | Source) -> tuple[str, ...]:
+        return () if isinstance(node, Source) else tuple(project.graph.relations_read(node.name))
+
+    def _translated(self, spec: dg.AssetSpec, node: Node | Source) -> dg.AssetSpec:
+        translation: Callable[[dg.AssetSpec, Mapping[str, Any]], dg.AssetSpec] | None = self._component.translation
+        if translation is not None:
+            spec = translation(spec, dbt_properties(self._opened.declared, self._opened.project, node))
+        return self._component.get_asset_spec(spec, node)

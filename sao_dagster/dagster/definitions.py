@@ -26,7 +26,7 @@ _EXECUTORS = {Granularity.PROJECT: dg.in_process_executor, Granularity.MODEL: dg
 def definitions(
     project: SqlProject,
     *,
-    translator: SaoTranslator | None = None,
+    translator: Any = None,
     warehouse: WarehouseResource | None = None,
     reuse_event: ReuseEvent = ReuseEvent.OBSERVATION,
     check_granularity: CheckGranularity = CheckGranularity.TEST,
@@ -46,7 +46,7 @@ def definitions(
 
     Args:
         project: The project.
-        translator: Makes keys and specs.
+        translator: Makes keys and specs: a `SaoTranslator`, or a `DagsterDbtTranslator` of dagster-dbt.
         warehouse: Where runs build; the project's own warehouse if nothing is said.
         reuse_event: What a reused model leaves in Dagster's log.
         check_granularity: Whether each data test is an asset check, or several of a model share one.
@@ -61,6 +61,7 @@ def definitions(
 
     Raises:
         ProjectErrors: The project has errors.
+        UnsupportedError: A translator of dagster-dbt is given, and dbt has not read the project.
     """
     dagster_project = DagsterProject(
         checked_project(project),

@@ -17,6 +17,7 @@ from sao_dagster.core.project import Project
 from sao_dagster.core.reasons import Mode
 from sao_dagster.core.selection import Selection, select, with_broken
 from sao_dagster.dagster.automation import with_marker
+from sao_dagster.dagster.from_dagster_dbt import as_translator
 from sao_dagster.dagster.resources import WarehouseResource
 from sao_dagster.dagster.translator import CheckGranularity, SaoTranslator, as_virtual
 from sao_dagster.errors import SaoError
@@ -57,7 +58,7 @@ class DagsterProject:
 
     Attributes:
         opened: The project.
-        translator: Makes keys and specs.
+        translator: Makes keys and specs; a `DagsterDbtTranslator` of dagster-dbt may be given for it.
         reuse_event: What a reused model leaves in the log.
         check_granularity: Whether there is an asset check for each data test, or for several of a model together.
         granularity: Whether a step of a run is the whole project or one model.
@@ -74,6 +75,10 @@ class DagsterProject:
     evaluator: bool = True
     virtual_views: bool = False
     foreign: frozenset[dg.AssetKey] = frozenset()
+
+    def __post_init__(self) -> None:
+        """Ask a translator of dagster-dbt by way of one of this package."""
+        object.__setattr__(self, "translator", as_translator(self.translator, self.opened))
 
     @property
     def project(self) -> Project:

@@ -43,7 +43,7 @@ class DbtWarehouse:
         native: The warehouse itself, as this package reads it.
         preparation: The project, as dbt reads it.
         files: The state of the project's files when they were read.
-        ids: What dbt calls nodes and data tests, by their names here.
+        ids: What dbt calls nodes, sources and data tests, by their names here.
         warm: A process of dbt that has read the project already.
     """
 

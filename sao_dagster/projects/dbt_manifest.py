@@ -92,9 +92,10 @@ class ManifestReader:
 
     @property
     def ids(self) -> dict[str, str]:
-        """What dbt calls nodes and data tests, by their names here."""
+        """What dbt calls nodes, sources and data tests, by their names here."""
         nodes = self.prepared.manifest["nodes"].items()
         built = {node_id(unique_id): unique_id for unique_id, node in nodes if node["resource_type"] in BUILT}
+        built |= {node_id(unique_id): unique_id for unique_id in self.prepared.manifest["sources"]}
         return built | {self._test_name(each): each for each, node in nodes if node["resource_type"] == "test"}
 
     def _test_name(self, unique_id: str) -> str:

@@ -165,7 +165,7 @@ class ReadByDbt:
 
     Attributes:
         manifest: Its `manifest.json`.
-        ids: What dbt calls nodes and data tests, by their names here.
+        ids: What dbt calls nodes, sources and data tests, by their names here.
         environment: The environment variables that the project reads, with digests of their values then; None where one was not set.
         profile: What the profile says of the target.
         contents: A digest of all else that it follows from, see `sao_dagster.dbt.prepare`; empty where that is not known.

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import dagster as dg
 import duckdb
 import pytest
 
 from sao_dagster import load_project
-from sao_dagster.dagster import definitions
+from sao_dagster.dagster import DagsterProject, SaoProjectComponent, build_assets, definitions
+from sao_dagster.errors import SaoError
 
 dagster_dbt = pytest.importorskip("dagster_dbt")
 pytestmark = pytest.mark.slow
@@ -146,4 +148,92 @@ def test_checks_have_the_same_names_and_block_the_same(theirs: dg.Definitions, o
     assert found.keys() == expected.keys()
     assert {key: blocks for key, blocks in found.items() if not key.startswith("raw/")} == {
         key: blocks for key, blocks in expected.items() if not key.startswith("raw/")
+    }
+
+
+class Prefixed(dagster_dbt.DagsterDbtTranslator):  # type: ignore[misc]  # it may not be installed
+    """A translator as users write them: some of it by single methods, the rest on the spec."""
+
+    def get_asset_key(self, dbt_resource_props: Mapping[str, Any]) -> dg.AssetKey:
+        return super().get_asset_key(dbt_resource_props).with_prefix("dwh")
+
+    def get_group_name(self, dbt_resource_props: Mapping[str, Any]) -> str:
+        return str(dbt_resource_props["fqn"][1])
+
+    def get_metadata(self, dbt_resource_props: Mapping[str, Any]) -> Mapping[str, Any]:
+        return {"checksum": dbt_resource_props["checksum"]["checksum"]} if "checksum" in dbt_resource_props else {}
+
+    def get_asset_spec(self, manifest: Mapping[str, Any], unique_id: str, project: Any) -> dg.AssetSpec:
+        assert project.name == "shop"
+        return super().get_asset_spec(manifest, unique_id, project).merge_attributes(deps=["nightly_load"])
+
+
+def test_a_translator_of_dagster_dbt_gives_keys_specs_and_names_of_checks(folder: Path) -> None:
+    project, translator = dagster_dbt.DbtProject(folder), Prefixed()
+
+    @dagster_dbt.dbt_assets(manifest=project.manifest_path, project=project, dagster_dbt_translator=translator)
+    def shop(context):  # type: ignore[no-untyped-def]
+        """Run nothing."""
+
+    opened = load_project(folder)
+    defs = definitions(opened, translator=Prefixed())
+    expected, found = specs(dg.Definitions(assets=[shop])), specs(defs)
+    assert expected.keys() <= found.keys()
+    for key in expected.keys() - {"nightly_load", "dwh/raw/orders", "dwh/crm/people"}:
+        assert found[key].group_name == expected[key].group_name
+        assert found[key].description == expected[key].description
+        assert {each.asset_key for each in found[key].deps} == {each.asset_key for each in expected[key].deps}
+        assert found[key].metadata.get("checksum") == expected[key].metadata.get("checksum")
+    nodes = opened.project.nodes
+    assert found["dwh/stg_orders"].code_version == nodes["stg_orders"].code.version
+    checks = {each.to_user_string() for each in defs.resolve_asset_graph().asset_check_keys}
+    assert {"dwh/stg_orders:unique_stg_orders_id", "dwh/crm/persons:has_id", "dwh/crm/persons:all_known"} <= checks
+
+
+def test_what_it_translates_is_built_and_found_by_dagster_dbts_own_functions(folder: Path) -> None:
+    dagster_project = DagsterProject(load_project(folder), Prefixed())
+    (shop,) = build_assets(dagster_project)
+    assert dagster_dbt.get_asset_key_for_model([shop], "people") == dg.AssetKey(["dwh", "crm", "persons"])
+    job = definitions(load_project(folder), translator=Prefixed()).resolve_implicit_global_asset_job_def()
+    result = job.execute_in_process()
+    assert result.success
+    built = {each.asset_key.to_user_string() for each in result.get_asset_materialization_events() if each.asset_key}
+    assert {"dwh/stg_orders", "dwh/marts/total", "dwh/people_over_time", "dwh/refdata/rates"} <= built
+    assert {each.check_name for each in result.get_asset_check_evaluations()} >= {"has_id", "all_known", "no_debts"}
+
+
+def test_partitions_of_a_translator_are_refused(folder: Path) -> None:
+    class Daily(dagster_dbt.DagsterDbtTranslator):  # type: ignore[misc]
+        def get_partitions_def(self, dbt_resource_props: Mapping[str, Any]) -> dg.PartitionsDefinition[str]:
+            return dg.DailyPartitionsDefinition("2026-01-01")
+
+    with pytest.raises(SaoError, match=r"has partitions by Daily.*leave get_partitions_def out"):
+        definitions(load_project(folder), translator=Daily())
+
+
+def test_a_translation_in_yaml_sees_the_nodes_of_the_manifest(folder: Path) -> None:
+    component = SaoProjectComponent(
+        project=str(folder),
+        translation=lambda spec, node: (
+            spec.replace_attributes(group_name=node["checksum"]["name"]) if node["resource_type"] == "model" else spec
+        ),
+    )
+    defs = component.build_defs_from_state(cast("dg.ComponentLoadContext", None), None)
+    assert specs(defs)["stg_orders"].group_name == "sha256"
+
+
+def test_a_component_may_have_a_translator_of_dagster_dbt(folder: Path) -> None:
+    class ShopComponent(SaoProjectComponent):
+        @property
+        def translator(self) -> Prefixed:
+            return Prefixed()
+
+    component = ShopComponent(
+        project=str(folder), translation=lambda spec, _: spec.replace_attributes(key=spec.key.with_prefix("all"))
+    )
+    found = specs(component.build_defs_from_state(cast("dg.ComponentLoadContext", None), None))
+    assert {each.asset_key.to_user_string() for each in found["all/dwh/marts/total"].deps} == {
+        "all/dwh/orders_v2",
+        "all/dwh/refdata/rates",
+        "nightly_load",
     }

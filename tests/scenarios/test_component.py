@@ -184,3 +184,26 @@ def test_the_scaffolder_takes_a_project_that_is_there(shop: World, tmp_path: Pat
     for wrong in ({"project_path": str(tmp_path)}, {}, {"init": str(shop.root)}):
         with pytest.raises(ValueError, match=r"dbt_project.yml|--project-path|not empty"):
             scaffold(tmp_path / f"b{len(wrong)}{len(str(wrong))}", **wrong)
+
+
+def test_a_translation_sees_what_dbts_manifest_would_say(shop: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    text = """
+type: sao_dagster.dagster.SaoProjectComponent
+attributes:
+  project: ../../../../shop
+  translation:
+    group_name: "{{ node.source_name if node.resource_type == 'source' else node.fqn[1] }}"
+    tags: {as: "{{ node.config.materialized if node.resource_type == 'model' else 'none' }}", called: "{{ node.name }}", id: "{{ node.unique_id }}"}
+"""
+    specs = {
+        each.key.to_user_string(): each for each in located(shop, text, monkeypatch).defs.resolve_all_asset_specs()
+    }
+    assert {name: specs[name].group_name for name in ("orders", "report", "raw/orders")} == {
+        "orders": "core",
+        "report": "reports",
+        "raw/orders": "raw",
+    }
+    assert (
+        specs["customers"].tags.items() >= {"as": "view", "called": "customers", "id": "model.shop.customers"}.items()
+    )
+    assert specs["raw/orders"].tags.items() >= {"called": "orders", "id": "source.shop.raw.orders"}.items()

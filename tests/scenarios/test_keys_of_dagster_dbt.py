@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import sys
+from types import SimpleNamespace
 from typing import Any
 
 import dagster as dg
 import pytest
 
 from sao_dagster import load_project
-from sao_dagster.dagster import DagsterProject
+from sao_dagster.dagster import DagsterProject, definitions
+from sao_dagster.errors import SaoError
 from tests.deployment import Deployment, deploy, write_shop
 from tests.world import World
 
@@ -108,3 +111,17 @@ def test_sources_show_their_columns_and_where_they_are_described(shop: World) ->
     assert spec.metadata["dagster/storage_kind"] == "duckdb"
     (reference,) = spec.metadata["dagster/code_references"].code_references
     assert reference.file_path.endswith("models/sources.yml")
+
+
+def test_a_translator_of_dagster_dbt_needs_a_manifest_and_says_so(shop: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    class DagsterDbtTranslator:
+        """As dagster-dbt has one."""
+
+    monkeypatch.setitem(sys.modules, "dagster_dbt", SimpleNamespace(DagsterDbtTranslator=DagsterDbtTranslator))
+    with pytest.raises(SaoError, match=r"write `reader: manifest` in sao\.yml"):
+        definitions(load_project(shop.root), translator=DagsterDbtTranslator())
+
+
+def test_what_is_no_translator_is_refused(shop: World) -> None:
+    with pytest.raises(SaoError, match="is no translator; give a SaoTranslator, or a DagsterDbtTranslator"):
+        definitions(load_project(shop.root), translator="dwh")
