@@ -52,9 +52,9 @@ class SaoTranslator:
             return dg.AssetKey([str(part) for part in key] if isinstance(key, list) else str(key).split("/"))
         if isinstance(node, Source):
             return dg.AssetKey([key_part(node.source_name), key_part(node.table_name)])
-        if _VERSION.search(node.name):
+        if _VERSION.search(node.name) and "." not in node.relation.identifier:
             return dg.AssetKey([key_part(node.relation.identifier)])
-        name = node.name
+        name = _VERSION.sub(r"_\1", node.name)
         if "." in name:  # which is not `a_b`
             name = f"{name.replace('.', '_')}_{digest(node.name)[:4]}"
         schema = node.config.get("schema")
@@ -244,7 +244,7 @@ def key_part(name: str) -> str:
     return bare if bare == name else f"{bare}_{digest(name)[:4]}"  # `a b` is not `a_b`
 
 
-_VERSION = re.compile(r"\.v\w+$")  # of a model with versions: `orders.v2` is in the table `orders_v2`
+_VERSION = re.compile(r"\.(v\w+)$")  # of a model with versions: `orders.v2` is in the table `orders_v2`
 _RESERVED = frozenset({
     # `DISALLOWED_NAMES` of dagster: what no input and no output may be called, besides the keywords of Python
     *keyword.kwlist, "arg_dict", "bool", "conf", "config", "context", "dict", "float", "input", "input_arg_dict", "int", "meta", "output",
