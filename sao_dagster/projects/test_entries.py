@@ -91,7 +91,7 @@ def parse_entry(entry: Any, location: Location) -> GenericTest:
         config[key] = values.pop(key)
     name = values.pop("name", None)
     description = str(values.pop("description", "") or "")
-    args = {**values.pop("arguments", {}), **values}
+    args = {**(values.pop("arguments", None) or {}), **values}
     column = args.pop("column_name", None)
     return GenericTest(str(kind), args, config, name, description, None if column is None else str(column))
 

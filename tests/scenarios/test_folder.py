@@ -99,6 +99,64 @@ def test_versions_packages_and_latest(world: World) -> None:
     assert len(run.tests) == 2
 
 
+def test_what_is_said_of_one_version_goes_over_what_is_said_of_all(world: World) -> None:
+    world.write(
+        "tests/generic/other.sql",
+        "{% test other(model, than) %} select * from {{ model }} where id = {{ than }} {% endtest %}",
+    )
+    world.write("models/orders_v1.sql", "select 1 as id, 2 as n").write("models/orders_v2.sql", "select 2 as id")
+    world.write(
+        "models/orders.yml",
+        """
+models:
+  - name: orders
+    description: all orders
+    config: {tags: [all], meta: {of: {all: 1}}}
+    data_tests: [other: {than: 7}]
+    columns:
+      - {name: id, tags: [key], data_tests: [not_null]}
+      - {name: n, data_tests: [not_null]}
+    versions:
+      - v: 1
+        description: those of old
+        config: {tags: [old], meta: {of: {old: 2}}}
+        data_tests: [other: {than: 8}]
+      - v: 2
+        columns:
+          - {include: all, exclude: [n]}
+          - {name: id, description: which, config: {tags: [first]}, data_tests: [unique]}
+""",
+    )
+    project = world.runner().project
+    old, new = project.nodes["orders.v1"], project.nodes["orders.v2"]
+    assert (old.description, new.description) == ("those of old", "all orders")
+    assert (set(old.tags), set(new.tags)) == ({"all", "old"}, {"all"})
+    assert (old.meta, new.meta) == ({"of": {"all": 1, "old": 2}}, {"of": {"all": 1}})
+    assert [(each.name, each.description) for each in new.columns] == [("id", "which")]
+    assert {name: set(test.tags) for name, test in project.tests.items()} == {
+        "other_orders_v1_8": set(),
+        "not_null_orders_v1_id": {"key"},
+        "not_null_orders_v1_n": set(),
+        "other_orders_v2_7": set(),
+        "not_null_orders_v2_id": {"key"},
+        "unique_orders_v2_id": {"first"},
+    }
+
+
+def test_data_tests_have_the_tags_of_their_source_and_their_column(world: World) -> None:
+    columns = "columns: [{name: id, tags: [c], data_tests: [not_null: {config: {tags: [own]}}]}]"
+    world.write(
+        "models/raw.yml",
+        f"sources: [{{name: raw, tags: [s], tables: [{{name: orders, tags: [t], data_tests: [any], {columns}}}]}}]",
+    )
+    world.write("tests/generic/any.sql", "{% test any(model) %} select * from {{ model }} where false {% endtest %}")
+    tests = world.runner().project.tests
+    assert {name: set(test.tags) for name, test in tests.items()} == {
+        "source_any_raw_orders_": {"s", "t"},
+        "source_not_null_raw_orders_id": {"s", "t", "c", "own"},
+    }
+
+
 def test_yaml_anchors_old_spellings_and_docs(world: World) -> None:
     world.write("models/docs.md", "{% docs money %}In cents.{% enddocs %}")
     world.write(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -10,6 +10,7 @@ from typing import Any
 from sao_dagster.core.nodes import NodeError
 from sao_dagster.core.relations import quote
 from sao_dagster.errors import Location, SaoError
+from sao_dagster.projects.config import listed
 from sao_dagster.projects.dbt_folder.project_file import ProjectFile, Settings
 from sao_dagster.projects.dbt_folder.properties_files import (
     LoadedYaml,
@@ -42,7 +43,13 @@ class DataTestReader:
     declared: Declarations
 
     def of(
-        self, described: ModelProperties | TableProperties, tested: str, loaded: LoadedYaml, place: Place, at: Location
+        self,
+        described: ModelProperties | TableProperties,
+        tested: str,
+        loaded: LoadedYaml,
+        place: Place,
+        at: Location,
+        tags: Iterable[str] = (),
     ) -> None:
         """Declare the data tests that properties list for a model, seed or source, and for its columns.
 
@@ -52,14 +59,18 @@ class DataTestReader:
             loaded: The file that says it.
             place: Where in the file.
             at: The same, as a line.
+            tags: Tags of all data tests, beside those of a column and their own.
         """
-        self._list(described.all_tests, tested, None, loaded.location(*place) or at)
+        self._list(described.all_tests, tested, None, loaded.location(*place) or at, tags)
         engine = dialect_named(self.declared.dialect)
         for number, column in enumerate(described.columns):
             written = quote(column.name, engine.quotes) if column.quote else column.name
-            self._list(column.all_tests, tested, written, loaded.location(*place, "columns", number) or at)
+            its_tags = (*tags, *column.tags, *listed(column.config.get("tags")))
+            self._list(column.all_tests, tested, written, loaded.location(*place, "columns", number) or at, its_tags)
 
-    def _list(self, entries: list[Any], tested: str, column: str | None, location: Location) -> None:
+    def _list(
+        self, entries: list[Any], tested: str, column: str | None, location: Location, tags: Iterable[str]
+    ) -> None:
         fqn = (self.file.name, tested.removeprefix("source:").split(".")[0])
         for number, entry in enumerate(entries, 1):
             try:
@@ -74,7 +85,7 @@ class DataTestReader:
                 declared = replace(
                     declared,
                     config=self.settings.rendered(test.config, keep=("where",)),
-                    defaults=self.settings.test_layer(fqn),
+                    defaults=merge_layers(self.settings.test_layer(fqn), {"tags": [*tags]}),
                     description=self.settings.text(test.description),
                 )
             except SaoError as raised:

@@ -380,6 +380,8 @@ class _Folder:
         """Declare the node of a file, once for each of its versions, with what properties files say of it."""
         fqn = self._fqn(path, folders)
         patch, loaded, where = self.patches.get(name, (None, None, ()))
+        if patch is not None and version is not None:
+            patch = patch.of_version(version)
         layers = [self.settings.layer(kind, fqn)]
         columns: list[Column] = []
         described: list[str] = []
@@ -391,11 +393,10 @@ class _Folder:
             if patch is None:
                 return
             layers.append(_own_config(patch, self.settings))
-            if version is not None:
-                layers.append(self.settings.rendered(version.config))
             described.append(self.settings.text(patch.description))
             text = self.settings.text
-            columns.extend(Column(each.name, text(each.description), each.data_type) for each in patch.columns)
+            named = {each.name: each for each in patch.columns}
+            columns.extend(Column(each.name, text(each.description), each.data_type) for each in named.values())
 
         def read() -> None:
             texts.append(file_digest(path) if is_seed else read_text(path, location.path))
@@ -463,7 +464,7 @@ class _Folder:
             made = made or self._unread_table(source, table, where)
             self.declared.sources.append(made if error is None else replace(made, error=error))
             self.declared.note_needs_dbt(made.id, error)
-            tests.of(table, made.id, loaded, place, where)
+            tests.of(table, made.id, loaded, place, where, (*source.tags, *table.tags))
 
     def _table(self, source: SourceProperties, table: TableProperties, where: Location) -> Source | None:
         """Return a table of a source; None where it is disabled.
@@ -504,12 +505,14 @@ class _Folder:
 
     def _node_tests(self, tests: DataTestReader) -> None:
         """Declare the data tests of models and seeds."""
-        named: dict[str, list[str]] = {}
+        named: dict[str, list[NodeDeclaration]] = {}
         for node in self.declared.nodes:
-            named.setdefault(node.name, []).append(node.id)
+            named.setdefault(node.name, []).append(node)
         for patch, loaded, where in self.patches.values():
-            for name in named.get(patch.name, ()):
-                tests.of(patch, name, loaded, where, loaded.location(*where))
+            versions = {str(each.v): patch.of_version(each) for each in patch.versions}
+            for node in named.get(patch.name, ()):
+                said = versions.get(node.version or "", patch)
+                tests.of(said, node.id, loaded, where, loaded.location(*where))
 
 
 def _own_config(patch: ModelProperties, settings: Settings) -> dict[str, Any]:

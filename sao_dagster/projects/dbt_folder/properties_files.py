@@ -53,16 +53,27 @@ class ColumnProperties(_Tested):
     entity: Any = None
 
 
-class VersionProperties(_Properties):
+class VersionColumn(ColumnProperties):
+    """A column that one version has beside those of its model, or, without a name, which of these it has."""
+
+    name: str = ""
+    include: list[str] | str = "all"
+    exclude: list[str] = []
+
+    def includes(self, column: str) -> bool:
+        """Return whether a column of the model is one of the version's."""
+        return (self.include in ("all", "*") or column in self.include) and column not in self.exclude
+
+
+class VersionProperties(_Tested):
     """One version of a model."""
 
     v: str | int | float
     defined_in: str | None = None
-    columns: list[Any] | None = None
-    data_tests: list[Any] | None = None
-    tests: list[Any] | None = None
+    columns: list[VersionColumn] = []
     access: Any = None
     deprecation_date: Any = None
+    constraints: Any = None
 
 
 class ModelProperties(_Tested):
@@ -78,6 +89,41 @@ class ModelProperties(_Tested):
     deprecation_date: Any = None
     time_spine: Any = None
     tags: Strings = []
+
+    def of_version(self, version: VersionProperties) -> ModelProperties:
+        """Return what is said of one version: its description, configuration and data tests go over those of the model.
+
+        Its columns are those of the model that it includes, and its own, which may have the same names, as in dbt.
+        """
+        chosen = next((each for each in version.columns if not each.name), VersionColumn())
+        own = [each for each in version.columns if each.name]
+        tested = version if (version.tests, version.data_tests) != (None, None) else self
+        changed = {
+            "description": version.description or self.description,
+            "config": _over(self.config, version.config),
+            "columns": [*(each for each in self.columns if chosen.includes(each.name)), *own],
+            "tests": tested.tests,
+            "data_tests": tested.data_tests,
+        }
+        return self.model_copy(update=changed)
+
+
+def _over(base: Mapping[str, Any], more: Mapping[str, Any]) -> dict[str, Any]:
+    """Return mappings merged at all levels: of two lists the later comes first, and other values replace those before.
+
+    >>> _over({"tags": ["a"], "meta": {"x": 1}, "alias": "a"}, {"tags": ["b"], "meta": {"y": 2}, "alias": "b"})
+    {'tags': ['b', 'a'], 'meta': {'x': 1, 'y': 2}, 'alias': 'b'}
+    """
+    found = dict(base)
+    for key, value in more.items():
+        before = found.get(key)
+        if isinstance(value, Mapping) and isinstance(before, Mapping):
+            found[key] = _over(before, value)
+        elif isinstance(value, list) and isinstance(before, list):
+            found[key] = [*value, *before]
+        else:
+            found[key] = value
+    return found
 
 
 class TableProperties(_Tested):
