@@ -24,7 +24,7 @@ from sao_dagster.core.attached import Attached, Index
 from sao_dagster.core.nodes import NATIVE, Column, IncrementalStrategy, Materialized, OnSchemaChange, Severity
 from sao_dagster.core.policy import POLICY_KEYS, AtTime, Period, RefreshPolicy
 from sao_dagster.errors import Location, NeedsDbtError, ProjectError
-from sao_dagster.projects.policies import Strict, config_fields, policy_of
+from sao_dagster.projects.policies import StateBlock, Strict, config_fields, policy_of
 
 
 def listed(value: Any) -> list[Any]:
@@ -213,7 +213,8 @@ class NodeConfig(BaseModel):
         noticed = {key for key in self.model_extra or {} if key in CONFIG_KEYS and CONFIG_KEYS[key].is_noticed}
         noticed |= {key for key in ("grants", "persist_docs", "indexes") if getattr(self, key) and key not in attaches}
         keys = sorted(noticed)
-        return [f"the config {key!r} has no effect here" for key in keys]
+        state: StateBlock | None = getattr(self, "state", None)
+        return [f"the config {key!r} has no effect here" for key in keys] + (state.notices() if state else [])
 
 
 NODE_CONFIG: type[NodeConfig] = create_model("NodeConfig", __base__=NodeConfig, **config_fields())

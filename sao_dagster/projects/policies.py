@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from datetime import timedelta
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, create_model, model_validator
+from pydantic import AliasChoices, BaseModel, BeforeValidator, ConfigDict, Field, create_model, model_validator
 
 from sao_dagster.core.policy import (
     POLICY_KEYS,
@@ -18,14 +18,25 @@ from sao_dagster.core.policy import (
     PolicyKey,
     RefreshPolicy,
     UpdatesOn,
+    Volatile,
     parse_duration,
 )
 from sao_dagster.errors import ProjectError
 
-Duration = Annotated[
-    timedelta, BeforeValidator(lambda value: parse_duration(value) if isinstance(value, str) else value)
-]
-"""A duration, written as dbt writes `lag_tolerance`: `4h`."""
+
+def _duration(value: Any) -> Any:
+    """Return a duration of what is written: a text, a mapping of `count` and `period`, or a number of seconds, which pydantic understands."""
+    if isinstance(value, bool):
+        raise ValueError(f"a duration is a text such as 4h, or a number of seconds, got {str(value).lower()}")
+    if isinstance(value, Mapping):
+        if value.keys() != {"count", "period"} or value["period"] not in ("second", "minute", "hour", "day"):
+            raise ValueError("a duration has a count and a period: second, minute, hour or day")
+        value = f"{value['count']}{value['period'][0]}"
+    return parse_duration(value) if isinstance(value, str) else value
+
+
+Duration = Annotated[timedelta, BeforeValidator(_duration)]
+"""A duration, written as dbt writes `lag_tolerance`: `4h`, a number of seconds, or `{count: 4, period: hour}`."""
 
 
 class Strict(BaseModel):
@@ -76,6 +87,55 @@ def _field(key: PolicyKey) -> Any:
     return (written | None, None) if default is None else (written, default)
 
 
+class StateBlock(Strict):
+    """The keys of dbt State's block `state` besides policy keys: what there is here under another name, and what has no meaning here.
+
+    Attributes:
+        require_fresh_data_from: `updates_on`.
+        evaluate_volatile_sql: `volatile`: `auto` for true, `ignore` for false.
+    """
+
+    require_fresh_data_from: UpdatesOn | None = None
+    evaluate_volatile_sql: bool | None = None
+    compare_unrendered_code: bool | None = None
+    pre_clone: Literal["never", "if_missing", "always"] | None = None
+    execute_hooks_on_any_reuse: bool | None = Field(
+        default=None, validation_alias=AliasChoices("execute_hooks_on_any_reuse", "execute_hooks_on_reuse")
+    )
+    compare_selected_columns: bool | None = None
+    ignore_external_modifications: bool | None = None
+
+    def notices(self) -> list[str]:
+        """Return what to say of the keys that ask for something else than is done."""
+        said = [f"state.{key} has no effect here: {why}" for key, why in _WITHOUT_MEANING.items() if self._asks(key)]
+        if self.evaluate_volatile_sql is False:
+            said.append(
+                "state.evaluate_volatile_sql: false is `volatile: ignore` here; without it volatile SQL expires"
+            )
+        return said
+
+    def _asks(self, key: str) -> bool:
+        return getattr(self, key) not in (None, False, "never")
+
+    def policy(self) -> dict[str, Any]:
+        """Return what is said, by the fields of `RefreshPolicy`."""
+        found: dict[str, Any] = {}
+        if self.require_fresh_data_from is not None:
+            found["updates_on"] = self.require_fresh_data_from
+        if self.evaluate_volatile_sql is not None:
+            found["volatile"] = Volatile.AUTO if self.evaluate_volatile_sql else Volatile.IGNORE
+        return found
+
+
+_WITHOUT_MEANING = {
+    "compare_unrendered_code": "code counts by what its SQL means, and values that differ at each rendering do not count",
+    "pre_clone": "nothing is cloned",
+    "execute_hooks_on_any_reuse": "hooks run when their model is built, and not when it is reused",
+    "compare_selected_columns": "all columns of what is read count",
+    "ignore_external_modifications": "a relation that somebody else has changed is built again",
+}
+
+
 def config_fields() -> dict[str, Any]:
     """Return the fields that the table of policy keys makes in the configuration of a model, as `create_model` takes them.
 
@@ -88,7 +148,8 @@ def config_fields() -> dict[str, Any]:
             into = fields if key.path == key.name else blocks.setdefault(key.config_key, {})
             into[key.name] = _field(key)
     for name, inner in blocks.items():
-        fields[name] = (create_model(name, __base__=Strict, **inner) | None, None)
+        base = StateBlock if name == "state" else Strict
+        fields[name] = (create_model(name, __base__=base, **inner) | None, None)
     return fields
 
 
@@ -117,7 +178,11 @@ def policy_of(config: BaseModel, timed: Callable[[str], AtTime]) -> RefreshPolic
         config: A model with the fields of `config_fields`.
         timed: Makes an expression of a Jinja text, for counts and periods that depend on the time.
     """
-    return RefreshPolicy(**_said(config, lambda key: key.path, timed))
+    state: StateBlock | None = getattr(config, "state", None)
+    renamed = {} if state is None else state.policy()
+    if "volatile" in config.model_fields_set:  # this package's own key says more
+        renamed.pop("volatile", None)
+    return RefreshPolicy(**{**_said(config, lambda key: key.path, timed), **renamed})
 
 
 def _said(config: BaseModel, place: Callable[[PolicyKey], str], timed: Callable[[str], AtTime]) -> dict[str, Any]:

@@ -15,6 +15,7 @@ import pytest
 from sao_dagster import load_project
 from sao_dagster.dagster import DagsterProject, SaoProjectComponent, build_assets, definitions
 from sao_dagster.errors import SaoError
+from tests.test_docs import NEEDS_DAGSTER_DBT
 
 dagster_dbt = pytest.importorskip("dagster_dbt")
 pytestmark = pytest.mark.slow
@@ -200,6 +201,13 @@ def test_what_it_translates_is_built_and_found_by_dagster_dbts_own_functions(fol
     built = {each.asset_key.to_user_string() for each in result.get_asset_materialization_events() if each.asset_key}
     assert {"dwh/stg_orders", "dwh/marts/total", "dwh/people_over_time", "dwh/refdata/rates"} <= built
     assert {each.check_name for each in result.get_asset_check_evaluations()} >= {"has_id", "all_known", "no_debts"}
+
+
+@pytest.mark.parametrize("code", NEEDS_DAGSTER_DBT)
+def test_what_the_docs_say_of_translators_runs(folder: Path, code: str, tmp_path: Path) -> None:
+    (tmp_path / "shop").symlink_to(folder)
+    done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
 
 
 def test_partitions_of_a_translator_are_refused(folder: Path) -> None:

@@ -18,6 +18,13 @@ from sao_dagster.warehouses.described import DescribedWarehouse
 from sao_dagster.warehouses.protocol import Warehouse
 from sao_dagster.warehouses.registry import GROUP, WarehouseProfile, known, profile_of
 
+OF_DBT_STATE = frozenset({
+    "adaptive_metadata_fetch", "allow_clones", "api_client_max_attempts", "api_client_timeout", "cache_mode", "clone_time_travel_limit",
+    "defer_to_target", "emit_reused_status", "enable_data_tests", "enable_response_logging", "freshness_tolerance", "log_dir_override",
+    "log_file_limit", "log_prefix", "metadata_cache_ttl", "metadata_warehouse", "run_hooks_on_no_op", "tolerate_nondeterminism",
+})  # fmt: skip
+"""Keys of a target that are dbt State's, and no part of a connection."""
+
 
 @dataclass(frozen=True)
 class Target:
@@ -132,5 +139,6 @@ def _profile(name: str, output: Any, where: Location) -> WarehouseProfile:
         raise NeedsDbtError(uses, name=name, location=where) from error
     except ProjectError as error:
         raise type(error)(error.message, name=name, location=where) from error
-    profile: WarehouseProfile = checked(model, output, name, where)
+    own = {key: value for key, value in output.items() if key not in OF_DBT_STATE}
+    profile: WarehouseProfile = checked(model, own, name, where)
     return profile
