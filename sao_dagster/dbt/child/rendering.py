@@ -45,7 +45,7 @@ class Renderer:
         Returns:
             `sql`; `incremental_sql` of an incremental model; `others`, pairs of both for the other runs, where the template asked for
             something of the run; whether it `asks_time`; `asked`, what it and the ephemerals in it asked the warehouse. Where it cannot
-            be rendered: the `error`, and what was `asked` before.
+            be rendered: the `error`, what was `asked` before, and no `others`.
         """
         if unique_id not in self._rendered:
             self._rendered[unique_id] = self._new(unique_id)
@@ -67,7 +67,7 @@ class Renderer:
                     found["others"].append(self._in_run(node, run))
                 self._forget_ephemerals()
         except Exception as error:  # noqa: BLE001 - templates may raise anything; it is this node that has the error
-            return {"error": str(error), "asked": asked}
+            return {"error": str(error), "asked": asked, "others": []}
         if all(each == first for each in found["others"]):
             found["others"] = []
         return found
