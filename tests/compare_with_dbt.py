@@ -97,7 +97,9 @@ class InServer:
 def prepare(project: Path, place: Path, target: InFile | InServer) -> Path:
     """Copy a project and give it a profile that builds into a place of its own."""
     folder = place / "project"
-    shutil.copytree(project, folder, symlinks=True, ignore=shutil.ignore_patterns("target", "logs", ".sao", "*.duckdb*"))
+    shutil.copytree(
+        project, folder, symlinks=True, ignore=shutil.ignore_patterns("target", "logs", ".sao", "*.duckdb*")
+    )
     name = yaml.safe_load((folder / "dbt_project.yml").read_text())["profile"]
     outputs = {"dev": target.output(project)}
     (folder / "profiles.yml").write_text(yaml.safe_dump({name: {"target": "dev", "outputs": outputs}}))

@@ -125,7 +125,13 @@ class Copy:
         began = time.monotonic()
         environment = {**os.environ, "SAO_DBT": self.dbt, "DBT_PROFILES_DIR": str(self.folder)}
         done = subprocess.run(
-            command, cwd=self.folder, env=environment, capture_output=True, text=True, check=False, stdin=subprocess.DEVNULL
+            command,
+            cwd=self.folder,
+            env=environment,
+            capture_output=True,
+            text=True,
+            check=False,
+            stdin=subprocess.DEVNULL,
         )
         return time.monotonic() - began, done
 
@@ -143,11 +149,17 @@ class Copy:
             raise SystemExit(f"dbt build fails in {self.folder}: {(done.stdout + done.stderr)[-3000:]}")
         nodes = self.artifact("manifest.json")["nodes"]
         named = [
-            (each, nodes[each["unique_id"]]) for each in self.artifact("run_results.json")["results"] if each["unique_id"] in nodes
+            (each, nodes[each["unique_id"]])
+            for each in self.artifact("run_results.json")["results"]
+            if each["unique_id"] in nodes
         ]
         return Outcome(
             seconds,
-            Counter(_verdict(node["name"], each["status"], each["failures"]) for each, node in named if node["resource_type"] == "test"),
+            Counter(
+                _verdict(node["name"], each["status"], each["failures"])
+                for each, node in named
+                if node["resource_type"] == "test"
+            ),
             {
                 node["name"]: {"error": "failed"}.get(each["status"], each["status"])
                 for each, node in named
@@ -319,7 +331,8 @@ class Journey:
     def _take_from_table(self, source: Mapping[str, Any]) -> bool:
         """Delete a row of a raw table, the latest where it has `loaded_at_field`; return whether there was one."""
         if not self._below(source["unique_id"]) or any(
-            node["resource_type"] != "source" and (node.get("alias"), node["schema"]) == (source["identifier"], source["schema"])
+            node["resource_type"] != "source"
+            and (node.get("alias"), node["schema"]) == (source["identifier"], source["schema"])
             for node in self.manifest["nodes"].values()
         ):
             return False
@@ -377,7 +390,9 @@ class Journey:
         while through:
             children = set(self.manifest["child_map"].get(through.pop(), ())) - found
             found |= children
-            through += [each for each in children if each in nodes and nodes[each]["config"]["materialized"] not in HOLDS_DATA]
+            through += [
+                each for each in children if each in nodes and nodes[each]["config"]["materialized"] not in HOLDS_DATA
+            ]
         return found
 
     def test(self) -> str:

@@ -42,7 +42,8 @@ class PreparedManifest:
             `asks_time`, and what it `asked`; or an `error`, and what it asked before.
         answered: By unique id, what the questions of a template were answered when it was rendered (`AskedBefore.answered`).
         environment: The environment variables that the project reads, with digests of their values then; None where one was not set.
-        hooks: By unique id, `pre_hook` and `post_hook` as SQL, or as they are written where they ask the warehouse.
+        hooks: By unique id, `pre_hook` and `post_hook` as SQL, with what they execute while they are rendered; or as they are written,
+            where they make something of an answer of the warehouse, and then they are in `asking`.
         profile: What the profile says of the target: `type`, `database`, `schema`, `threads`, the `target` of templates, the `connection`
             without secrets, the adapter's `unique_field`, and `digests` of all keys.
     """
@@ -207,8 +208,8 @@ class ManifestReader:
         building = self._building[str(node["config"].get("materialized"))] if is_built else frozenset[str]()
         said = self.prepared.hooks.get(name, {})
         pre_hooks, post_hooks = (tuple(said.get(key, ())) for key in ("pre_hook", "post_hook"))
-        asking_hooks = " ".join(each for each in (*pre_hooks, *post_hooks) if "{" in each)
-        called = self._macros_of_text(asking_hooks) if asking_hooks else ()
+        asking_hooks = tuple(said.get("asking", ()))
+        called = sorted(self._macros_of_text(" ".join(asking_hooks)))
         built_with: list[Any] = [sorted(building.union(called)), self._unit_tests.get(name, [])]
         compiled = CompiledDeclaration(
             sql=node["raw_code"],
@@ -216,6 +217,8 @@ class ManifestReader:
             pre_hooks=pre_hooks,
             post_hooks=post_hooks,
             built_with=digest(built_with) if any(built_with) else "",
+            asking_hooks=asking_hooks,
+            hook_macros=tuple(called),
         )
         rendered = self.prepared.rendered.get(name)
         if rendered is None:  # a seed, or another language

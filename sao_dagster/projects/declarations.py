@@ -33,6 +33,8 @@ class CompiledDeclaration:
         in_run: For a data test, what renders it anew in each run, where it depends on the run or on the warehouse.
         macros: For a template that asks, a digest of the macros that it may reach.
         built_with: A digest of what else decides how it is built; it counts with the configuration. Empty for nothing.
+        asking_hooks: Those of the hooks that are templates, since they ask the warehouse.
+        hook_macros: The texts of the macros that these may call.
     """
 
     sql: str
@@ -46,6 +48,8 @@ class CompiledDeclaration:
     in_run: RunTemplate | None = None
     macros: str = ""
     built_with: str = ""
+    asking_hooks: tuple[str, ...] = ()
+    hook_macros: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -17,7 +17,7 @@ from sao_dagster.sql.reads import undeclared_reads
 from sao_dagster.sql.session import statements_of
 
 _WRITES = (exp.Insert, exp.Update, exp.Delete, exp.Merge, exp.TruncateTable)
-_MAY_WRITE = re.compile(r"\b(insert|update|delete|merge|truncate|copy|create)\b", re.IGNORECASE)
+_MAY_WRITE = re.compile(r"\b(insert|update|delete|merge|truncate|copy|create|rename)\b", re.IGNORECASE)
 _BEGINS_WRITING = re.compile(r"\s*(insert|update|delete|merge|truncate|copy|with)\b", re.IGNORECASE)
 _RUNS_CODE = frozenset(("call", "do", "exec", "execute"))
 _ASKS = frozenset(("select", "with", "values", "("))
@@ -28,8 +28,14 @@ _RENAMES = re.compile(
 )
 
 
-def changes_rows(sql: str, relation: Relation, dialect: str) -> bool:
-    """Return whether statements may write, change or delete rows of a relation.
+def changes_rows(sql: str, relation: Relation, dialect: str, *, unread: bool | None = None) -> bool:
+    """Return whether statements may write, change or delete rows of a relation, or put another one in its place.
+
+    Args:
+        sql: The statements.
+        relation: The relation.
+        dialect: sqlglot's name of the dialect.
+        unread: What is returned where they cannot be read; None for whether they begin with a verb that writes.
 
     >>> orders = Relation("shop", "main", "orders")
     >>> changes_rows("delete from main.orders where id is null", orders, "duckdb")
@@ -42,9 +48,19 @@ def changes_rows(sql: str, relation: Relation, dialect: str) -> bool:
     try:
         trees = parse(sql, dialect)
     except UnreadableSqlError:
-        return _BEGINS_WRITING.match(sql) is not None
+        return _BEGINS_WRITING.match(sql) is not None if unread is None else unread
     for tree in trees:
-        if isinstance(tree, exp.Command) and _BEGINS_WRITING.match(sql):
+        if isinstance(tree, exp.Command) and (unread or _BEGINS_WRITING.match(sql)):
+            return True
+        if isinstance(tree, exp.Create):  # of a table or view, or of an index or the like upon one
+            target = tree.this.find(exp.Table) if tree.this else None
+            if (
+                target is not None
+                and str(tree.args.get("kind")).upper() in ("TABLE", "VIEW")
+                and is_named(target, relation)
+            ):
+                return True
+        if isinstance(tree, exp.Alter) and any(is_named(each, relation) for each in tree.find_all(exp.Table)):
             return True
         for node in filter(_writes_rows, tree.find_all(*_WRITES, exp.Copy)):
             targets = node.expressions if isinstance(node, exp.TruncateTable) else [node.this]

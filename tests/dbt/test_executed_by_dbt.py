@@ -396,3 +396,53 @@ def test_in_dagster_it_is_like_any_project(little: LittleProject) -> None:
             events = result.get_asset_materialization_events()
             found = {event.step_materialization_data.materialization.asset_key.path[-1] for event in events}
             assert found - {"savings"} == materialized
+
+
+def test_what_a_hook_executes_is_code(little: LittleProject) -> None:
+    """A macro that a hook calls writes a table from `graph`, as packages that look at the project do."""
+    little.write(
+        "macros/upload.sql",
+        "{% macro upload(relation) %}{% if execute %}{% for each in graph.nodes.values() if each.resource_type == 'model' %}"
+        "{% call statement('upload') %}insert into {{ relation }} values ('{{ each.name }}', '{{ '{{' }}'){% endcall %}"
+        "{% endfor %}{% endif %}{% endmacro %}",
+    )
+    little.write(
+        "models/names.sql", "{{ config(post_hook='{{ upload(this) }}') }} select '' as name, '' as mark where false"
+    )
+    little.run()
+    assert outcomes(little.run()) == {}
+    little.write("models/more.sql", "select 1 as n")
+    assert outcomes(little.run()) == {"more": "never_built", "names": "code_changed"}
+    assert ("more", "{{") in little.rows("main.names")
+
+
+@pytest.mark.parametrize(
+    ("body", "is_known"),
+    [
+        ("{% do run_query('insert into ' ~ relation ~ ' select amount from raw.orders') %}", True),
+        ("insert into {{ relation }} values ({{ run_query('select max(amount) from raw.orders')[0][0] }})", False),
+        (
+            "{% set n = run_query('select max(amount) from raw.orders')[0][0] %}insert into main.starts values ('{{ n }}')",
+            True,
+        ),
+    ],
+)
+def test_what_a_hook_asks_is_unknown_where_it_may_change_rows(
+    little: LittleProject, body: str, *, is_known: bool
+) -> None:
+    little.write("macros/fill.sql", "{% macro fill(relation) %}{% if execute %}" + body + "{% endif %}{% endmacro %}")
+    little.write("models/filled.sql", "{{ config(post_hook='{{ fill(this) }}') }} select 1 as n")
+    little.run("filled")
+    assert outcomes(little.run("filled")) == ({} if is_known else {"filled": "input_unknown"})
+    little.execute("insert into raw.orders values (4, 1, 100)")
+    little.run("filled")
+    assert ((100,) in little.rows("main.filled")) == ("relation" in body)
+
+
+def test_a_model_that_cannot_be_rendered_after_it_asked_fails_alone(little: LittleProject) -> None:
+    little.write(
+        "models/asks.sql", "{% if execute %}{% set n = run_query('select 1 as n') %}{{ n.no_such_thing() }}{% endif %}"
+    )
+    result = outcomes(little.run())
+    assert result.pop("asks") == "build_error"
+    assert set(result.values()) == {"never_built"}

@@ -480,6 +480,8 @@ def test_a_file_is_read_once_whichever_process_asks(world: World, monkeypatch: p
         "update {{ this }} set id = (select max(id) from raw.shelf)",
         "delete from {{ this }} where id in (select id + 5 from raw.shelf)",
         "insert into main.m (id) select id from raw.shelf",
+        "drop table {{ this }}; create table {{ this }} as select id from raw.shelf",
+        "create table main.n as select id from raw.shelf; drop table {{ this }}; alter table main.n rename to m",
     ],
 )
 def test_what_a_hook_reads_that_changes_what_was_built(shelf: World, hook: str) -> None:
@@ -499,6 +501,23 @@ def test_what_a_hook_does_elsewhere_is_no_input(shelf: World) -> None:
     shelf.model("m", "{{ config(post_hook=" + repr(hooks) + ") }} select 7 as id").run()
     shelf.sql("insert into raw.shelf values (2)")
     assert shelf.run().built == set()
+
+
+@pytest.mark.parametrize(
+    ("hook", "is_known"),
+    [
+        ("{{ fill() }}", False),
+        ("update {{ this }} set id = {{ run_query('select max(id) from raw.shelf')[0][0] }}", False),
+        ("{{ note() }}", True),
+    ],
+)
+def test_what_a_hook_asks_is_unknown_where_it_may_change_rows(shelf: World, hook: str, *, is_known: bool) -> None:
+    shelf.sql("create table raw.log as select 0 as rows")
+    asked = "{{ run_query('select max(id) from raw.shelf')[0][0] }}"
+    shelf.write("macros/fill.sql", "{% macro fill() %}insert into {{ this }} values (" + asked + "){% endmacro %}")
+    shelf.write("macros/note.sql", "{% macro note() %}insert into raw.log values (" + asked + "){% endmacro %}")
+    shelf.model("m", '{{ config(post_hook="' + hook + '") }} select 7 as id').run()
+    assert shelf.run().built == (set() if is_known else {"m"})
 
 
 @postgres_only

@@ -6,10 +6,9 @@ import datetime as dt
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from functools import partial
 from typing import Any
 
-FORBIDDEN: list[tuple[str, Any]] = []
-"""Where questions are noted that must not be asked."""
 PURE = {"quote", "quote_as_configured", "dispatch", "type", "get_column_schema_from_query_type", "quote_seed_column"}
 """Methods of adapters that templates call and that ask nothing."""
 
@@ -73,26 +72,34 @@ class Renderer:
         return found
 
     def hooks(self, unique_id: str) -> dict[str, list[str]]:
-        """Return the hooks of a node as SQL; as they are written where they ask the warehouse, since asking may be all that they do."""
+        """Return the hooks of a node as SQL: what they execute while they are rendered, and what they are rendered to.
+
+        Nothing is executed here. One that makes anything of an answer, or asks in another way, is as it is written, and in `asking`.
+        """
         node = self.original.nodes[unique_id]
-        found = {}
+        found: dict[str, list[str]] = {"asking": []}
         for key in ("pre_hook", "post_hook"):
-            found[key] = [self._hook(node, each.sql) for each in getattr(node.config, key, None) or ()]
+            templates = [each.sql for each in getattr(node.config, key, None) or ()]
+            texts = [self._hook(node, each) for each in templates]
+            found["asking"] += [each for each, text in zip(templates, texts) if text is None]  # noqa: B905 - dbt 1.8 runs on Python 3.9
+            found[key] = [each if text is None else text for each, text in zip(templates, texts)]  # noqa: B905
         return found
 
-    def _hook(self, node: Any, template: str) -> str:
+    def _hook(self, node: Any, template: str) -> str | None:
         if "{" not in template:
             return template
         from dbt.clients import jinja
         from dbt.context.providers import generate_runtime_model_context
 
         try:
-            with self.asked.forbidding():
+            with self.asked.answering_nothing() as executed:
                 context = generate_runtime_model_context(node, self.config, self.manifest)
                 context.update(self._context(self.runs[0], incremental=False))
-                return str(jinja.get_rendered(template, context, node))
+                context.update(store_result=lambda *_, **__: "", load_result=lambda _: Unanswered())
+                rendered = str(jinja.get_rendered(template, context, node))
+            return ";\n".join(filter(None, (each.strip("; \n") for each in (*executed, rendered))))
         except Exception:  # noqa: BLE001 - what is wrong with it shows when it runs
-            return template
+            return None
 
     def again(self, unique_id: str) -> dict[str, Any]:
         """Return the same once more, rendered anew; the manifest may have been built since."""
@@ -150,20 +157,26 @@ class Asked:
         original = RuntimeDatabaseWrapper.__getattr__
 
         def noted(wrapper: Any, name: str) -> Any:
-            value, found = original(wrapper, name), getattr(self._state, "found", None)
-            if found is FORBIDDEN and callable(value) and name not in PURE:
-                raise PermissionError(f"adapter.{name} is not asked here")
-            return (
-                self._noted(name, value, found) if found is not None and callable(value) and name not in PURE else value
-            )
+            value = original(wrapper, name)
+            found, executed = getattr(self._state, "found", None), getattr(self._state, "executed", None)
+            if not callable(value) or name in PURE:
+                return value
+            if executed is not None:
+                if name != "execute":
+                    raise PermissionError(f"adapter.{name} is not asked here")
+                return partial(_executed, executed)
+            return value if found is None else self._noted(name, value, found)
 
         RuntimeDatabaseWrapper.__getattr__ = noted
 
     @contextmanager
-    def forbidding(self) -> Iterator[None]:
-        """Let whatever asks meanwhile in this thread fail."""
-        with self.noting(FORBIDDEN):
-            yield
+    def answering_nothing(self) -> Iterator[list[str]]:
+        """Collect the statements that are executed meanwhile in this thread, instead of that; whatever else asks fails."""
+        self._state.executed = executed = list[str]()
+        try:
+            yield executed
+        finally:
+            self._state.executed = None
 
     @contextmanager
     def noting(self, found: list[tuple[str, Any]]) -> Iterator[None]:
@@ -186,6 +199,25 @@ class Asked:
                 self._state.depth = depth
 
         return asking
+
+
+class Unanswered:
+    """What a statement gives that is not executed: whoever looks at it fails, but for its parts, which are the same."""
+
+    def __getattribute__(self, name: str) -> Any:
+        if name in ("table", "data", "response"):
+            return self
+        return super().__getattribute__(name)
+
+
+def _unanswered(*_: Any) -> Any:
+    raise PermissionError("no statement is executed here")
+
+
+def _executed(statements: list[str], sql: Any = None, *_: Any, **given: Any) -> tuple[Unanswered, Unanswered]:
+    """Collect a statement in place of an adapter's `execute`."""
+    statements.append(str(given["sql"] if sql is None else sql))
+    return Unanswered(), Unanswered()
 
 
 def _question(name: str, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> tuple[str, Any]:
@@ -244,6 +276,10 @@ MADE_OF_VALUES = (
     *("__str__", "__repr__", "__format__", "__hash__", "__iter__", "__contains__", "__getitem__", "__mod__"),
     *("__eq__", "__ne__", "__lt__", "__le__", "__gt__", "__ge__", "__add__", "__radd__", "__sub__", "__rsub__"),
 )
+
+
+for _name in (*MADE_OF_VALUES, "__getattr__", "__bool__", "__len__", "__call__", "__int__", "__float__"):
+    setattr(Unanswered, _name, _unanswered)
 
 
 def _watched(value: Any, noted: Callable[[], None]) -> Any:

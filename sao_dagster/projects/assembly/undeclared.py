@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import textwrap
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -21,8 +22,10 @@ from sao_dagster.sql.reads import undeclared_reads
 
 _VALUE = re.compile(r"\{\{.*?\}\}", re.DOTALL)
 _BLOCK = re.compile(r"\{%.*?%\}|\{#.*?#\}", re.DOTALL)
+_MACRO = re.compile(r"\{%-?\s*macro\b.*?\bendmacro\s*-?%\}", re.DOTALL)
 _THIS = re.compile(r"\{\{-?\s*this\s*-?\}\}")
 _PLACE = '"__template__"'
+_MAKES_SQL = re.compile(r"\b(insert|update|delete|merge|truncate|copy|create|drop|alter)(?!d)", re.IGNORECASE)
 
 
 @dataclass
@@ -187,11 +190,14 @@ class UndeclaredReads:
         templated = replace(draft.relation, database=None, schema="", identifier=_PLACE.strip('"'))
 
         def changes(hook: str) -> bool:
-            return hook.strip() == _PLACE or any(
-                changes_rows(hook, each, dialect) for each in (draft.relation, templated)
-            )
+            return any(changes_rows(hook, each, dialect) for each in (draft.relation, templated))
 
         called = tuple(dict.fromkeys(each for hook in hooks for each in calls(hook, dialect)))
+        asking, macros = self._asking_hooks(draft)
+        for template in asking:
+            if self._may_change((template, *macros), draft):
+                words = f"what the hook {textwrap.shorten(template, 60)} does"
+                called = (*called, UndeclaredInput(InputKind.UNKNOWN, words))
         if not any(map(changes, hooks)):
             return called
         names = self.drafts.names(draft.depends_on, draft.id)
@@ -202,6 +208,30 @@ class UndeclaredReads:
         target = folded(draft.relation.identifier)
         others = (each for each in found if self._node_of(each) != draft.id and not is_head(each, target))
         return tuple(dict.fromkeys((*others, *called)))
+
+    def _asking_hooks(self, draft: Draft) -> tuple[Iterable[str], Iterable[str]]:
+        """Return the hooks that ask the warehouse, as templates, and the texts of the macros that they may call."""
+        compiled = draft.declared.compiled
+        if compiled is not None and compiled.post_hooks is not None:
+            return compiled.asking_hooks, compiled.hook_macros
+        asking = [each for each in (*draft.pre_hooks, *draft.post_hooks) if _masked(each) != each]
+        if not asking or not draft.trace.needs_connection:
+            return (), ()
+        reached = self.drafts.context.macros.reached(" ".join(asking), draft.trace.macros.values())
+        return asking, [each for file in reached for each in _MACRO.findall(file.text)]
+
+    def _may_change(self, texts: Sequence[str], draft: Draft) -> bool:
+        """Return whether templates, which ask the warehouse, may change rows of a node."""
+        tags = (tag for text in texts for tag in (*_VALUE.findall(text), *_BLOCK.findall(text)))
+        if any(map(_MAKES_SQL.search, tags)):
+            return True
+        place = replace(draft.relation, database=None, schema="", identifier=_PLACE.strip('"'))
+        dialect = self.drafts.declared.dialect
+        return any(
+            changes_rows(_without_templates(text, draft), relation, dialect, unread=True)
+            for text in texts
+            for relation in (draft.relation, place)
+        )
 
     def _node_of(self, found: UndeclaredInput) -> str | None:
         """Return the node or source that a table is, as far as its name says."""
