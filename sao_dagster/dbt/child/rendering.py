@@ -31,7 +31,9 @@ class Renderer:
         self.manifest = object.__new__(type(manifest))  # its own `deepcopy` fails where something is disabled twice
         self.manifest.__dict__.update(manifest.__dict__)
         self.manifest.nodes = dict(manifest.nodes)
-        self._forget_ephemerals()
+        self._ephemerals = [name for name, node in manifest.nodes.items() if node.is_ephemeral_model]
+        for name in self._ephemerals:
+            self._forget(name)
         self.compiler = Compiler(config)
         self.asked = Asked()
         self._lock = threading.Lock()
@@ -104,9 +106,13 @@ class Renderer:
     def again(self, unique_id: str) -> dict[str, Any]:
         """Return the same once more, rendered anew; the manifest may have been built since."""
         with self._lock:
-            self._rendered.clear()
-            self._forget_ephemerals()
+            self.forget()
             return self.rendered(unique_id)
+
+    def forget(self) -> None:
+        """Render all anew from now on."""
+        self._rendered.clear()
+        self._forget_ephemerals()
 
     def _in_run(self, node: Any, run: tuple[dt.datetime, str]) -> tuple[str, str | None]:
         """Return the SQL in a run, and that of an increment; none where there is none."""
@@ -141,9 +147,17 @@ class Renderer:
 
     def _forget_ephemerals(self) -> None:
         """Let ephemerals be compiled anew: dbt keeps the text of the run that compiled them first."""
-        for name, node in list(self.manifest.nodes.items()):
-            if node.is_ephemeral_model:
-                self.manifest.nodes[name] = type(node).from_dict(self.original.nodes[name].to_dict())
+        for name in self._ephemerals:
+            if self.manifest.nodes[name].compiled:
+                self._forget(name)
+
+    def _forget(self, name: str) -> None:
+        """Put an ephemeral model in its place that is not compiled; the original one may be, by a build."""
+        original = self.original.nodes[name]
+        fresh = type(original).from_dict(original.to_dict())
+        fresh.compiled, fresh.compiled_code = False, None
+        fresh.extra_ctes, fresh.extra_ctes_injected = [], False
+        self.manifest.nodes[name] = fresh
 
 
 class Asked:

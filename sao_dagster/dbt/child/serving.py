@@ -236,7 +236,8 @@ class Preparing:
         if name == "release":
             return self.release()
         if name == "again":
-            return json.dumps(self._rendered(arguments["nodes"], self.renderer.again))
+            self.renderer.forget()
+            return json.dumps(self._rendered(arguments["nodes"]))
         if name == "attend":  # somebody is there, and will ask more
             self.is_released = False
             return None
@@ -264,7 +265,7 @@ class Preparing:
         ]
         found = {
             "manifest": self.task.manifest.writable_manifest().to_dict(omit_none=False),
-            "rendered": self._rendered(rendered, self.renderer.rendered),
+            "rendered": self._rendered(rendered),
             "hooks": {
                 name: self.renderer.hooks(name)
                 for name, node in nodes
@@ -297,10 +298,10 @@ class Preparing:
         asked += [getattr(each, "project_env_vars", {}) for each in config.load_dependencies().values()]
         return {name for each in asked for name in each}
 
-    def _rendered(self, names: list[str], render: Any) -> dict[str, Any]:
+    def _rendered(self, names: list[str]) -> dict[str, Any]:
         self.adapter.cache.clear()
         with self.adapter.connection_named("sao_render"):
-            return {name: dict(render(name)) for name in names}
+            return {name: dict(self.renderer.rendered(name)) for name in names}
 
 
 def _flattened(task: Any) -> list[Any]:
