@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import typer
 
-from sao_dagster.cli import build, explain, savings, state
+from sao_dagster.cli import build, explain, init, savings, state
 
 app = typer.Typer(
     name="sao",
@@ -19,6 +19,7 @@ app = typer.Typer(
 app.add_typer(build.app)
 app.add_typer(explain.app)
 app.add_typer(savings.app)
+app.add_typer(init.app)
 app.add_typer(state.app, name="state")
 
 

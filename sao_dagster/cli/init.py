@@ -1,0 +1,235 @@
+"""`sao init`: what is found in a folder in dbt's layout, and a `sao.yml` for it."""
+
+from __future__ import annotations
+
+import re
+import sys
+from collections import Counter
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from rich.console import Console
+from rich.markup import escape
+
+from sao_dagster.cli.common import OK, AsJson, ProjectDir, Request, Target, Vars, people, print_json, run_command
+from sao_dagster.core.inputs import InputKind
+from sao_dagster.core.nodes import Materialized
+from sao_dagster.core.policy import Expiry
+from sao_dagster.errors import ProjectError, SaoError
+from sao_dagster.warehouses.protocol import VersionsBy
+
+if TYPE_CHECKING:
+    from sao_dagster.core.nodes import Node, Source
+    from sao_dagster.core.project import Project
+    from sao_dagster.sql_project import SqlProject
+
+app = typer.Typer()
+
+SHOWN = 5
+"""How many models of a kind are named; the others are counted."""
+
+SAO_YML = """\
+# Settings of sao_dagster that belong to no model; dbt does not read this file.
+executor: auto  # who builds: native, dbt, or whoever can
+{dbt}
+# state_url: postgresql+psycopg://user@host/database  # for all who build into this target; without it a file in .sao, for this machine alone
+# targets:  # settings for single targets of the profile
+#   prod:
+#     state_url: ...
+"""
+
+
+@dataclass(frozen=True)
+class Survey:
+    """What is known of a project before anything is built.
+
+    Attributes:
+        lines: Title and text of each thing that is known, in the order in which they are shown.
+        always: What is built in each run, with the reason.
+        present: What is in the warehouse already.
+    """
+
+    lines: tuple[tuple[str, str], ...]
+    always: tuple[tuple[str, str], ...]
+    present: tuple[str, ...]
+
+
+@app.command("init")
+def init(
+    project_dir: ProjectDir = Path(), target: Target = None, as_json: AsJson = False, variables: Vars = None,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Write sao.yml without asking.")] = False,
+) -> None:  # fmt: skip
+    """Say what is found in a dbt project, what would be built always and why, and offer to write sao.yml."""
+    request = Request(project_dir, target, variables, as_json=as_json)
+
+    def action() -> int:
+        root = project_dir.resolve()
+        if not (root / "dbt_project.yml").is_file():
+            raise ProjectError(
+                f"there is no dbt_project.yml in {root}; `sao init` looks at a project that is there: `dbt init` makes one, "
+                "and a project needs no more than dbt_project.yml, profiles.yml and a folder with models"
+            )
+        found = survey(request.open())
+        file = root / "sao.yml"
+        if as_json:
+            shown = {"always": dict(found.always), "present": list(found.present), "has_sao_yml": file.exists()}
+            print_json({**dict(found.lines), **shown})
+        else:
+            _print(found)
+        text = SAO_YML.format(dbt=f"# dbt: {dict(found.lines)['dbt'].rpartition(' in ')[2]}")
+        if file.exists():
+            people().print("sao.yml is there, and stays as it is")
+        elif yes or (not as_json and _agrees(text)):
+            file.write_text(text, encoding="utf-8")
+            people().print("sao.yml is written")
+        people().print("next: [bold]sao plan[/], and [bold]sao build[/]; nothing has been built")
+        return OK
+
+    run_command(request, action)
+
+
+def survey(opened: SqlProject) -> Survey:
+    """Return what is known of a project from its files and the catalog of its warehouse; nothing is built, read or written there."""
+    project, warehouse = opened.project, opened.warehouse
+    try:
+        with warehouse.session(read_only=True) as session:
+            catalog = session.catalog()
+        reached = ""
+    except SaoError as error:
+        catalog, reached = {}, f", which cannot be opened now: {error}"
+    kinds = Counter(f"{each.resource_type}s" for each in project.nodes.values())
+    kept = Counter(each.materialized.value for each in project.nodes.values() if each.resource_type == "model")
+    counted = [f"{count} {kind}" for kind, count in kinds.items()]
+    if kept:
+        counted[0] += f" ({', '.join(f'{count} {kind}' for kind, count in kept.most_common())})"
+    counted += [f"{len(project.sources)} sources", f"{len(project.tests)} data tests"]
+    present = tuple(
+        name
+        for name, node in project.nodes.items()
+        if node.relation.key in catalog and node.materialized not in (Materialized.VIEW, Materialized.EPHEMERAL)
+    )
+    absent = {
+        name
+        for name, each in project.sources.items()
+        if not reached and not each.files and each.relation is not None and each.relation.key not in catalog
+    }
+    lines = [
+        ("project", f"{project.name}: {', '.join(counted)}"),
+        ("warehouse", f"{warehouse.type}, schema {warehouse.schema} in {warehouse.place}{reached}"),
+        ("dbt", _dbt(opened)),
+        ("executor", opened.built_by or "native: built by this package, since nothing is used that only dbt does"),
+        ("packages", ", ".join(_packages(Path(project.root))) or "none"),
+        ("sources", _sources(opened)),
+        ("models", _versions(warehouse.capabilities.model_versions)),
+        ("volatile", _expiring(project) or "nothing is built again by the clock"),
+    ]
+    always = tuple(
+        (name, reason) for name, node in project.nodes.items() if (reason := _always(opened, node, absent)) is not None
+    )
+    return Survey(tuple(lines), always, present)
+
+
+def _print(found: Survey) -> None:
+    console = Console(highlight=False)
+    for title, text in found.lines:
+        console.print(f"[bold]{title:10}[/] {escape(text)}", soft_wrap=True)
+    console.print(
+        f"[bold]{'always':10}[/] {_counted(found.always, 'built in each run', 'nothing is built in each run')}"
+    )
+    for name, reason in found.always[:SHOWN]:
+        console.print(f"{'':12}{escape(name)}: {escape(reason)}", soft_wrap=True)
+    if found.present:
+        console.print(
+            f"[bold]{'present':10}[/] {len(found.present)} tables are there already ({', '.join(found.present[:SHOWN])}"
+            f"{', …' if len(found.present) > SHOWN else ''}): those of which no build is recorded are built once, incremental ones as an increment",
+            soft_wrap=True,
+        )
+
+
+def _counted(found: tuple[tuple[str, str], ...], words: str, otherwise: str) -> str:
+    more = f", of which {SHOWN} are" if len(found) > SHOWN else ""
+    return f"{len(found)} {words}{more}:" if found else otherwise
+
+
+def _agrees(text: str) -> bool:
+    people().print(f"\nsao.yml would be:\n\n{escape(text)}", highlight=False, soft_wrap=True)
+    if not sys.stdin.isatty():
+        people().print("nothing is written; [bold]--yes[/] writes it")
+        return False
+    return typer.confirm("Write it?", default=True, err=True)
+
+
+def _dbt(opened: SqlProject) -> str:
+    """Return which dbt there is, and where."""
+    from sao_dagster.dbt.installation import find_dbt
+
+    try:
+        found = find_dbt(opened.settings.dbt, opened.root)
+    except SaoError as error:
+        return str(error)
+    versions = re.findall(
+        r"\b(dbt_core|dbt_" + re.escape(opened.warehouse.type) + r")-([\d.]+\w*)\.dist", found.version
+    )
+    named = ", ".join(f"{name.replace('_', '-')} {version}" for name, version in versions)
+    return f"{named or 'dbt'} in {found.python}"
+
+
+def _packages(root: Path) -> list[str]:
+    folder = root / "dbt_packages"
+    return sorted(each.name for each in folder.iterdir() if each.is_dir()) if folder.is_dir() else []
+
+
+def _sources(opened: SqlProject) -> str:
+    """Return how many sources are versioned in which way."""
+    content = _versions(opened.warehouse.capabilities.source_versions)
+
+    def way(source: Source) -> str:
+        if source.loaded_at_query is not None or source.loaded_at_field is not None:
+            return "by loaded_at"
+        return "by their files" if source.files else content
+
+    ways = Counter(map(way, opened.project.sources.values()))
+    return ", ".join(f"{count} {words}" for words, count in ways.most_common()) or "none"
+
+
+def _versions(by: VersionsBy) -> str:
+    return {
+        VersionsBy.CONTENT: "by content: what comes out as before builds nothing below",
+        VersionsBy.SNAPSHOT: "by the snapshots of the table format",
+        VersionsBy.METADATA: "by the warehouse's own times of change",
+        VersionsBy.NONE: "by the build that made them; of what others fill, only loaded_at_field or loaded_at_query tells news",
+    }[by]
+
+
+def _expiring(project: Project) -> str:
+    """Return how many models are built again by the clock, since their SQL asks for the time or for chance."""
+    words = {Expiry.HOUR: "each hour", Expiry.DAY: "each day", Expiry.UTC_DAY: "each day"}
+    expiries = (project.graph.expiry(name) for name, node in project.nodes.items() if node.materialized.holds_data)
+    ways = Counter(words[each] for each in expiries if each in words)
+    return ", ".join(f"{count} models again {way}" for way, count in sorted(ways.items()))
+
+
+def _always(opened: SqlProject, node: Node, absent: set[str]) -> str | None:
+    """Return why a node is built in each run, as far as that is known from what is written; None where it is not."""
+    if node.error is not None:
+        return f"it is not built: {node.error}"
+    for each in node.undeclared:
+        if each.kind is InputKind.UNKNOWN:
+            return f"{each.name} is not known before"
+    if opened.project.graph.expiry(node.name) is Expiry.ALWAYS:
+        return "its SQL gives something else each time; `volatile: ignore`, or daily, says that this is no news"
+    for name in node.depends_on:
+        source = opened.project.sources.get(name)
+        if name in absent:
+            return f"{name} is not in the warehouse"
+        if (
+            source is not None
+            and not source.files
+            and source.loaded_at_field is None
+            and source.loaded_at_query is None
+            and opened.warehouse.capabilities.source_versions is VersionsBy.NONE
+        ):
+            return f"nothing tells news of {name}; give it a loaded_at_field or a loaded_at_query"
+    return None
