@@ -156,7 +156,10 @@ class DbtProcess:
             return DbtError(str(how["error"]))
         with contextlib.suppress(subprocess.TimeoutExpired):
             self._process.wait(timeout=5)
-        lines = self._log.read_text(encoding="utf-8", errors="replace").strip().splitlines()[-SHOWN_LINES:]
+        text = ""
+        with contextlib.suppress(OSError):  # whoever has ended it may have removed the log
+            text = self._log.read_text(encoding="utf-8", errors="replace")
+        lines = text.strip().splitlines()[-SHOWN_LINES:]
         shown = "\n".join(lines) or "it printed nothing"
         return DbtError(f"dbt ended (exit status {self._process.poll()}): {shown}")
 

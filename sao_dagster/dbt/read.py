@@ -96,6 +96,17 @@ def _preparation(opened: OpenedFolder, variables: Mapping[str, Any] | None, dbt:
 
 def _reached(warehouse: Warehouse, preparation: Preparation, read: ManifestReader, warm: WarmDbt) -> Warehouse:
     """Return the warehouse by a door that there is: our own, or dbt's adapter."""
-    if isinstance(warehouse, DescribedWarehouse):
+    if isinstance(warehouse, DescribedWarehouse) or _is_attached(warehouse):
         return AdapterWarehouse.of(warehouse.name, preparation, read, warm)
     return warehouse
+
+
+def _is_attached(warehouse: Warehouse) -> bool:
+    """Return whether a warehouse of DuckDB is what dbt's process has attached: a DuckLake, or what is beside a database in memory."""
+    from sao_dagster.warehouses.duckdb.warehouse import DuckDBWarehouse  # it takes its time to import
+
+    if not isinstance(warehouse, DuckDBWarehouse):
+        return False
+    databases = [{"path": warehouse.path}, *warehouse.attach]
+    is_lake = any(str(each["path"]).startswith("ducklake:") or each.get("is_ducklake") for each in databases)
+    return is_lake or (warehouse.path == ":memory:" and len(databases) > 1)

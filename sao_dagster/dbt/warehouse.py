@@ -15,6 +15,7 @@ from sao_dagster.core.nodes import DataTest, Node
 from sao_dagster.core.records import Verdict
 from sao_dagster.core.relations import Relation
 from sao_dagster.dbt.adapters.session import AdapterSession
+from sao_dagster.dbt.adapters.table import Snapshots
 from sao_dagster.dbt.adapters.warehouse import AdapterWarehouse
 from sao_dagster.dbt.prepare import Preparation, WarmDbt, runs
 from sao_dagster.dbt.process import DbtError, DbtProcess, dbt_process
@@ -293,6 +294,10 @@ class DbtSession(Session):
         failures = 0 if verdict is Verdict.PASS else said["failures"] or 0
         return TestRun(verdict=verdict, failures=failures, seconds=said["seconds"])
 
+    def snapshots(self) -> Snapshots | None:
+        """Return the exact versions of tables that there are now; None where only their contents tell, or nothing does."""
+        return self._inner.snapshots() if isinstance(self._inner, AdapterSession) else None
+
     def knows(self, name: str) -> bool:
         """Return whether a node is one of dbt's."""
         return name in self._warehouse.ids
@@ -341,8 +346,14 @@ class DbtMaterializer:
         """Build a node; see `Materializer.build`. What dbt does not know was declared in Python, and is built natively."""
         if not self.session.knows(node.name):
             return self.session.native().build(node, request)
+        before = self.session.snapshots()
         said = self.session.build(node.name)
         if said["status"] != "success":
             raise WarehouseError(str(said["message"]).strip() or f"dbt says {said['status']}")
         rows = said["response"].get("rows_affected")
-        return Built(rows=rows if isinstance(rows, int) and rows >= 0 else None, seconds=said["seconds"])
+        after = self.session.snapshots() if before is not None else None
+        return Built(
+            data_version=after.built_since(before, node.relation.key) if before and after else None,
+            rows=rows if isinstance(rows, int) and rows >= 0 else None,
+            seconds=said["seconds"],
+        )

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import json
+import shutil
 import sqlite3
+import subprocess
 from abc import abstractmethod
 from contextlib import closing
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import yaml
 
@@ -55,7 +58,15 @@ MODELS = {"stg_sales", "loaves", "dark", "log", "kinds"}
 
 @dataclass
 class Bakery(LittleProject):
-    """The project on one warehouse."""
+    """The project on one warehouse.
+
+    Attributes:
+        versions: What shows there that a table was written to: nothing, or `exact` versions.
+        takes_two: Whether two processes may have it open at once.
+    """
+
+    versions: ClassVar[str] = ""
+    takes_two: ClassVar[bool] = True
 
     def create(self) -> Bakery:
         """Write the project and its raw data."""
@@ -63,7 +74,7 @@ class Bakery(LittleProject):
             self.write(name, text)
         output = {"target": "dev", "outputs": {"dev": self._output()}}
         self.write("profiles.yml", yaml.safe_dump({"bakery": output}))
-        self.write("sao.yml", f"dbt: {self.python}\n")
+        self.write("sao.yml", f"executor: dbt\ndbt: {self.python}\n")
         self.execute(*RAW)
         return self
 
@@ -71,7 +82,7 @@ class Bakery(LittleProject):
     def _output(self) -> dict[str, Any]: ...
 
     @abstractmethod
-    def execute(self, *statements: str) -> None: ...
+    def execute(self, *statements: str) -> Any: ...
 
     @abstractmethod
     def rows(self, table: str) -> list[tuple[Any, ...]]: ...
@@ -105,5 +116,65 @@ class OnSQLite(Bakery):
             return sorted(connection.execute(f"select * from {table}").fetchall(), key=str)
 
 
-BEDS: dict[str, tuple[str, type[Bakery]]] = {"sqlite": ("SAO_TEST_DBT_SQLITE", OnSQLite)}
+_LAKE = """
+import json, sys, duckdb
+folder, *statements = sys.argv[1:]
+lake = duckdb.connect(config={"extension_directory": folder + "/extensions"})
+lake.execute(f"load ducklake; attach 'ducklake:{folder}/lake.db' as lake (data_path '{folder}/data/'); use lake")
+for each in statements:
+    found = lake.execute(each).fetchall()
+print(json.dumps(found, default=str))
+"""
+
+
+@dataclass
+class OnDuckLake(Bakery):
+    """On a DuckLake whose catalog is a file of DuckDB: exact versions. The packages of its extension have the version of duckdb."""
+
+    versions: ClassVar[str] = "exact"
+    takes_two: ClassVar[bool] = False
+
+    def _output(self) -> dict[str, Any]:
+        [extension] = self.python.parents[1].glob("lib/*/site-packages/duckdb_extension_ducklake/extensions/*/*")
+        place = self.folder / "extensions" / extension.parent.name / self._query("pragma platform")
+        place.mkdir(parents=True)
+        shutil.copy(extension, place)
+        lake = {
+            "path": f"ducklake:{self.folder}/lake.db",
+            "alias": "lake",
+            "is_ducklake": True,
+            "options": {"data_path": f"{self.folder}/data/"},
+        }
+        return {
+            "type": "duckdb",
+            "path": ":memory:",
+            "database": "lake",
+            "schema": "main",
+            "threads": 2,
+            "config_options": {"extension_directory": str(self.folder / "extensions")},
+            "extensions": ["ducklake"],
+            "attach": [lake],
+        }
+
+    def _query(self, sql: str) -> str:
+        program = f"import duckdb; print(duckdb.execute({sql!r}).fetchone()[0])"
+        return subprocess.run([self.python, "-c", program], check=True, capture_output=True, text=True).stdout.strip()
+
+    def execute(self, *statements: str) -> list[list[Any]]:
+        """Run statements in the warehouse; return the rows of the last one."""
+        done = subprocess.run(
+            [self.python, "-c", _LAKE, str(self.folder), *statements], check=True, capture_output=True, text=True
+        )
+        found: list[list[Any]] = json.loads(done.stdout)
+        return found
+
+    def rows(self, table: str) -> list[tuple[Any, ...]]:
+        """Return the rows of a table, sorted."""
+        return sorted(map(tuple, self.execute(f"select * from {table}")), key=str)
+
+
+BEDS: dict[str, tuple[str, type[Bakery]]] = {
+    "sqlite": ("SAO_TEST_DBT_SQLITE", OnSQLite),
+    "ducklake": ("SAO_TEST_DBT_DUCKLAKE", OnDuckLake),
+}
 """By name, the environment variable that names a Python with the adapter, and the project there."""

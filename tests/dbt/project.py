@@ -118,7 +118,7 @@ class LittleProject:
         assert old in text
         self.write(name, text.replace(old, new))
 
-    def execute(self, *statements: str) -> None:
+    def execute(self, *statements: str) -> Any:
         """Run statements in the warehouse."""
         if self.url is not None:
             with psycopg.connect(self.url, autocommit=True) as server:

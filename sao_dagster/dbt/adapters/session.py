@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 from sao_dagster.core.connection import ConnectionSettings
+from sao_dagster.core.data_version import DataVersion
 from sao_dagster.core.relations import Relation
+from sao_dagster.dbt.adapters.table import Adapter, Snapshots
 from sao_dagster.dbt.process import DbtProcess
+from sao_dagster.errors import WarehouseError
 from sao_dagster.warehouses.protocol import Catalog, Columns, Constraints, QueryResult, RelationInfo, Session
 
 
@@ -32,11 +35,15 @@ class AdapterSession(Session):
         process: dbt's process, which has read the project.
         relations: The relations of the project.
         settings: What the profile sets in each connection.
+        adapter: What is known of the adapter.
     """
 
-    def __init__(self, process: DbtProcess, relations: ProjectRelations, settings: ConnectionSettings) -> None:
+    def __init__(
+        self, process: DbtProcess, relations: ProjectRelations, settings: ConnectionSettings, adapter: Adapter
+    ) -> None:
         self.process = process
         self._relations, self._settings = relations, settings
+        self._read_snapshots = adapter.snapshots
 
     def catalog(self) -> Catalog:
         """Return the tables and views of the project that are there, sources too."""
@@ -65,6 +72,30 @@ class AdapterSession(Session):
         """Return what a relation is in the adapter's words, such as `table` or `view`; None where it is not there."""
         kind: str | None = self._ask("kind", **_named(relation))
         return kind
+
+    def versions(
+        self, catalog: Catalog, omit: Mapping[Relation, Collection[str]], seconds: float
+    ) -> Mapping[Relation, DataVersion | None]:
+        """Return the exact versions of tables, where they have them; columns that do not count are in them."""
+        snapshots = self.snapshots()
+        found = {} if snapshots is None else snapshots.versions
+        return {relation: found.get(relation.key) for relation in omit}
+
+    def movements(self, catalog: Catalog, relations: Collection[Relation]) -> Mapping[Relation, str]:
+        """Return the exact versions of tables, where they have them."""
+        versions = self.versions(catalog, dict.fromkeys(relations, ()), 0.0)
+        return {relation: str(version) for relation, version in versions.items() if version is not None}
+
+    def snapshots(self) -> Snapshots | None:
+        """Return the exact versions that there are now; None where the warehouse has none. What it has refused is not asked again."""
+        if self._read_snapshots is None:
+            return None
+        try:
+            return self._read_snapshots(self.query)
+        except WarehouseError:
+            if not self.process.has_ended:
+                self._read_snapshots = None
+            return None
 
     def interrupt(self) -> None:
         """Stop all running statements."""

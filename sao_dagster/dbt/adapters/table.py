@@ -5,7 +5,25 @@ Most of this is read from the adapters' code and the vendors' manuals; `docs/war
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import Protocol
+
+from sao_dagster.core.data_version import DataVersion
+from sao_dagster.core.relations import RelationKey
+from sao_dagster.dbt.adapters.ducklake import lakes
+from sao_dagster.warehouses.protocol import QueryResult
+
+
+class Snapshots(Protocol):
+    """Exact versions of tables, as they are at one time."""
+
+    @property
+    def versions(self) -> Mapping[RelationKey, DataVersion | None]:
+        """Versions by relation; none for what has no exact version."""
+
+    def built_since(self, before: Snapshots, key: RelationKey) -> DataVersion | None:
+        """Return the version of a table that was built since; None where somebody else may have written it, too."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -15,10 +33,12 @@ class Adapter:
     Attributes:
         place: The keys of a profile that say where the database is, by which environments are told apart; `PLACE` if nothing is said.
         files: Whether these are files.
+        snapshots: Reads the exact versions of all tables, given what asks a query; None where there are none that are known of.
     """
 
     place: tuple[str, ...] = ()
     files: bool = False
+    snapshots: Callable[[Callable[[str], QueryResult]], Snapshots] | None = None
 
 
 PLACE = ("account", "host", "server", "port", "project", "endpoint", "region_name", "s3_data_dir", "path", "catalog")
@@ -28,7 +48,7 @@ SETTINGS = ("setting", "parameter", "propert", "option", "zone", "sql_mode", "se
 """Parts of the names of keys that set something in each session, and so may change what a query gives."""
 
 ADAPTERS = {
-    "duckdb": Adapter(place=("path", "attach"), files=True),
+    "duckdb": Adapter(place=("path", "attach"), files=True, snapshots=lakes),
     "sqlite": Adapter(place=("schemas_and_paths",), files=True),
 }
 """By the `type` of profiles."""

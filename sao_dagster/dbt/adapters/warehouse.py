@@ -16,6 +16,7 @@ from sao_dagster.dbt.prepare import Preparation, WarmDbt
 from sao_dagster.dbt.process import DbtError, DbtProcess, dbt_process
 from sao_dagster.projects.dbt_manifest import ManifestReader
 from sao_dagster.warehouses.described import DescribedWarehouse
+from sao_dagster.warehouses.protocol import Capabilities, VersionsBy
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,6 +47,7 @@ class AdapterWarehouse(DescribedWarehouse):
         """
         profile = read.prepared.profile
         digests = {key: each for key, each in profile["digests"].items() if any(part in key for part in SETTINGS)}
+        exact = VersionsBy.NONE if adapter_of(profile["type"]).snapshots is None else VersionsBy.SNAPSHOT
         return cls(
             type=profile["type"],
             name=name,
@@ -53,6 +55,7 @@ class AdapterWarehouse(DescribedWarehouse):
             schema=profile["schema"],
             place=_place(profile, preparation.invocation.root),
             threads=profile["threads"],
+            capabilities=Capabilities(source_versions=exact, model_versions=exact),
             target=profile["target"],
             preparation=preparation,
             relations=ProjectRelations(read.relations, tuple(read.read_by_views)),
@@ -74,7 +77,7 @@ class AdapterWarehouse(DescribedWarehouse):
 
     def session_over(self, process: DbtProcess) -> AdapterSession:
         """Return a session that asks a process of dbt."""
-        return AdapterSession(process, self.relations, self.settings)
+        return AdapterSession(process, self.relations, self.settings, adapter_of(self.type))
 
     def started(self, stack: ExitStack, tell: Callable[[Message], None]) -> DbtProcess:
         """Return a process of dbt that has read the project, and waits until it is asked; the stack ends it."""
