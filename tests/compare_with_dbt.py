@@ -4,9 +4,8 @@
 
 Verdicts and failure counts of data tests are compared, too, whether they were run, proven or reused.
 
-PROJECT is a folder in dbt's layout. It is copied, so nothing in it changes. Names, columns and rows (in any order) must be
-the same. On DuckDB column types are compared by what values they hold, since dbt and DuckDB guess the types of seeds
-differently; on PostgreSQL they must be the same, too. Exits with 1 where something differs.
+PROJECT is a folder in dbt's layout. It is copied, so nothing in it changes. Names, columns with their types, and rows (in any order)
+must be the same. Exits with 1 where something differs.
 """
 
 from __future__ import annotations
@@ -46,7 +45,7 @@ class InFile:
         return {"type": "duckdb", "path": str(self.file), "schema": "main", "threads": 2}
 
     def contents(self) -> Contents:
-        """Return column names and rows of all tables and views, as text; nothing where there is no file."""
+        """Return columns with their types, and rows, of all tables and views; nothing where there is no file."""
         if not self.file.exists():
             return {}
         with duckdb.connect(str(self.file), read_only=True) as connection:
@@ -56,13 +55,13 @@ class InFile:
             found: Contents = {}
             for schema, table in names:
                 rows = connection.execute(f'select * from "{self.file.stem}"."{schema}"."{table}"')
-                columns = [column[0] for column in rows.description or ()]
+                columns = [f"{column[0]} {column[1]}" for column in rows.description or ()]
                 found[f"{schema}.{table}"] = (columns, Counter(tuple(map(plain, row)) for row in rows.fetchall()))
             return found
 
 
 class InServer:
-    """A database for each build, on a server that is started for the comparison. Types of columns are compared, too."""
+    """A database for each build, on a server that is started for the comparison."""
 
     def __init__(self, server: Postgres) -> None:
         self.url = server.database()

@@ -159,7 +159,7 @@ def test_seeds_are_versioned_by_their_file_and_settings(world: World) -> None:
     world.write("seeds/countries.csv", "code,name\n01,Germany\n")
     world.model("names", "select code, name from {{ ref('countries') }}")
     assert world.run().outcomes["countries"] == "built: never_built"
-    assert world.rows("select code from main.countries") == [("01",)]
+    assert world.rows("select code from main.countries") == [(1,)]
     world.write("seeds/s.yml", "seeds: [{name: countries, config: {column_types: {code: integer}}}]")
     # texts are cast now, which depends on settings of the process
     assert world.run().decision("countries").evidence["parts"] == ["config", "settings"]
