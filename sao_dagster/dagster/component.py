@@ -141,6 +141,13 @@ class SaoProjectComponent(dg.StateBackedComponent, dg.Resolvable):
     virtual_views: Annotated[
         bool, dg.Resolver.default(description="Whether views are virtual assets; needs Dagster 1.13.")
     ] = False
+    upstream_assets: Annotated[
+        list[str],
+        dg.Resolver.default(
+            description="Keys of other assets of the code location that produce sources of the project, or patterns of keys.",
+            examples=[["raw/orders", "crm/*"]],
+        ),
+    ] = field(default_factory=list)
     translation: Annotated[
         TranslationFn[Mapping[str, Any]] | None,
         TranslationFnResolver(template_vars_for_translation_fn=lambda node: {"node": node}),
@@ -186,6 +193,7 @@ class SaoProjectComponent(dg.StateBackedComponent, dg.Resolvable):
             check_granularity=CheckGranularity(self.check_granularity),
             granularity=Granularity(self.granularity),
             virtual_views=self.virtual_views,
+            upstream_assets=self.upstream_assets,
             evaluator=False,
             parts=parts,
         )

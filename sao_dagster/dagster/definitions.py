@@ -12,7 +12,7 @@ from sao_dagster.dagster.assets import build_assets, build_savings, build_source
 from sao_dagster.dagster.automation import is_evaluator
 from sao_dagster.dagster.evaluator import build_evaluator_sensor, evaluator_name
 from sao_dagster.dagster.project_view import WAREHOUSE_KEY, DagsterProject, Granularity, ReuseEvent, checked_project
-from sao_dagster.dagster.resources import ProjectWarehouse, WarehouseResource
+from sao_dagster.dagster.resources import PROJECT_WAREHOUSE, WarehouseResource
 from sao_dagster.dagster.translator import CheckGranularity, SaoTranslator
 from sao_dagster.sql_project import SqlProject
 
@@ -35,6 +35,7 @@ def definitions(
     evaluator: bool = True,
     parts: Sequence[Callable[[DagsterProject], Part]] = (),
     assets: Sequence[dg.AssetsDefinition] = (),
+    upstream_assets: Sequence[str] = (),
     executor: dg.ExecutorDefinition | None = None,
 ) -> dg.Definitions:
     """Return a project as Dagster definitions: assets, checks, sources, the evaluator sensor, and what is added.
@@ -56,6 +57,8 @@ def definitions(
         parts: Functions that make jobs, schedules and sensors of the project. A sensor among them that is an
             evaluator is in place of the one over the whole project, if that has its name.
         assets: Other assets of the code location. A source that one of them produces is theirs.
+        upstream_assets: Keys of assets that are defined elsewhere in the code location and produce sources, such as `raw/orders`, or
+            patterns of such keys (`raw/*`).
         executor: How Dagster runs the steps. A project that is one step has threads of its own, so in-process is the
             default: it saves the start of another process for each run. With a step for each model it is multiprocess.
 
@@ -71,6 +74,7 @@ def definitions(
         granularity=granularity,
         virtual_views=virtual_views,
         foreign=frozenset(key for each in assets for key in each.keys),
+        upstream_assets=tuple(upstream_assets),
     )
     made = [part(dagster_project) for part in parts]
     sensors = [each for each in made if isinstance(each, dg.SensorDefinition)]
@@ -89,6 +93,6 @@ def definitions(
         schedules=[each for each in made if isinstance(each, dg.ScheduleDefinition)],
         jobs=[each for each in made if not isinstance(each, dg.SensorDefinition | dg.ScheduleDefinition)],
         sensors=sensors,
-        resources={WAREHOUSE_KEY: warehouse or ProjectWarehouse()},
+        resources={WAREHOUSE_KEY: warehouse or PROJECT_WAREHOUSE},
         executor=executor or _EXECUTORS[granularity],
     )

@@ -79,11 +79,13 @@ def _lineage(
     written = {(name, column.lower()): column for name in names.values() for column, _ in columns[name]}
     found = column_lineage(node.compiled.sql, dagster_project.project.dialect, tables)
     deps = {
-        column: [
-            dg.TableColumnDep(dagster_project.keys[names[key]], written[names[key], origin])
-            for key, origin in found[column.lower()]
-            if (names[key], origin) in written
-        ]
+        column: list(
+            dict.fromkeys(  # two sources may be one asset
+                dg.TableColumnDep(dagster_project.keys[names[key]], written[names[key], origin])
+                for key, origin in found[column.lower()]
+                if (names[key], origin) in written
+            )
+        )
         for column in own
         if found.get(column.lower())
     }

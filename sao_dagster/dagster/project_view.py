@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timezone
 from enum import Enum
+from fnmatch import fnmatchcase
 from functools import cached_property
 
 import dagster as dg
@@ -20,7 +22,7 @@ from sao_dagster.dagster.automation import with_marker
 from sao_dagster.dagster.from_dagster_dbt import as_translator
 from sao_dagster.dagster.resources import WarehouseResource
 from sao_dagster.dagster.translator import CheckGranularity, SaoTranslator, as_virtual
-from sao_dagster.errors import SaoError
+from sao_dagster.errors import ProjectError, SaoError
 from sao_dagster.run.events import freshness_test
 from sao_dagster.run.runner import Runner
 from sao_dagster.sql_project import SqlProject
@@ -65,6 +67,7 @@ class DagsterProject:
         evaluator: Whether an evaluator sensor looks after the assets, so that they are marked as automated.
         virtual_views: Whether views are virtual assets, where the installed Dagster knows them.
         foreign: Keys of sources that other assets of the code location produce.
+        upstream_assets: Patterns of such keys, as in `definitions`.
     """
 
     opened: SqlProject
@@ -75,6 +78,7 @@ class DagsterProject:
     evaluator: bool = True
     virtual_views: bool = False
     foreign: frozenset[dg.AssetKey] = frozenset()
+    upstream_assets: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         """Ask a translator of dagster-dbt by way of one of this package."""
@@ -95,14 +99,34 @@ class DagsterProject:
 
     @cached_property
     def own_sources(self) -> tuple[str, ...]:
-        """The sources that nothing else in the code location produces."""
-        return tuple(name for name in self.project.sources if self.keys[name] not in self.foreign)
+        """The sources that nothing else in the code location produces: what makes several of them is somebody else's asset, too."""
+        sources = Counter(self.keys[name] for name in self.project.sources)
+        return tuple(
+            name
+            for name in self.project.sources
+            if not self._is_foreign(self.keys[name]) and sources[self.keys[name]] == 1
+        )
+
+    def _is_foreign(self, key: dg.AssetKey) -> bool:
+        return key in self.foreign or any(fnmatchcase(key.to_user_string(), each) for each in self.upstream_assets)
 
     @cached_property
     def keys(self) -> Mapping[str, dg.AssetKey]:
-        """Asset keys by name of node or id of source."""
-        names = (*self.asset_names, *self.project.sources)
-        return {name: self.translator.key_of(self.project, name) for name in names}
+        """Asset keys by name of node or id of source.
+
+        Raises:
+            ProjectError: Two have one key, and they are not two sources, which one asset may make.
+        """
+        found: dict[str, dg.AssetKey] = {}
+        known: dict[dg.AssetKey, str] = {}
+        for name in (*self.asset_names, *self.project.sources):
+            found[name] = key = self.translator.key_of(self.project, name)
+            other = known.setdefault(key, name)
+            if other != name and not (is_source(name) and is_source(other)):
+                raise ProjectError(
+                    f"{other} and {name} both have the asset key {key.to_user_string()}; give one of them another by meta.dagster.asset_key"
+                )
+        return found
 
     @cached_property
     def names(self) -> Mapping[dg.AssetKey, str]:

@@ -34,6 +34,10 @@ class ProjectWarehouse(WarehouseResource):
         return declared
 
 
+PROJECT_WAREHOUSE = ProjectWarehouse()
+"""The default of all projects, so that the definitions of several can be merged."""
+
+
 class DeployedWarehouse(WarehouseResource):
     """Another way to the project's warehouse, for those of one type: what is set takes the place of what the profile says.
 

@@ -150,7 +150,7 @@ class SaoTranslator:
 
     def _deps(self, project: Project, node: Node) -> Sequence[dg.AssetKey]:
         """Return the keys of what a node reads; ephemerals have no asset and are looked through."""
-        return [self.key_of(project, name) for name in project.graph.relations_read(node.name)]
+        return list(dict.fromkeys(self.key_of(project, name) for name in project.graph.relations_read(node.name)))
 
     def _metadata(self, project: Project, node: Node) -> dict[str, Any]:
         return {

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -125,3 +126,47 @@ def test_a_translator_of_dagster_dbt_needs_a_manifest_and_says_so(shop: World, m
 def test_what_is_no_translator_is_refused(shop: World) -> None:
     with pytest.raises(SaoError, match="is no translator; give a SaoTranslator, or a DagsterDbtTranslator"):
         definitions(load_project(shop.root), translator="dwh")
+
+
+def test_two_nodes_of_one_key_are_an_error_that_names_both(shop: World) -> None:
+    shop.write("models/core/t.yml", "models: [{name: orders, config: {schema: raw}}]")
+    with pytest.raises(SaoError, match=r"orders and source:raw\.orders both have the asset key raw/orders"):
+        deploy(shop)
+
+
+def test_two_sources_may_be_made_by_one_asset(shop: World) -> None:
+    tables = ", ".join(
+        f"{{name: {name}, meta: {{dagster: {{asset_key: [loader]}}}}}}" for name in ("orders", "customers")
+    )
+    shop.write("models/sources.yml", f"sources: [{{name: raw, tables: [{tables}]}}]")
+    shop.model(
+        "both", "select id from {{ source('raw', 'orders') }} union all select id from {{ source('raw', 'customers') }}"
+    )
+    deployed = deploy(shop)
+    assert deployed.run().success
+    assert deployed.repository.asset_graph.get(dg.AssetKey("both")).parent_keys == {dg.AssetKey("loader")}
+    shop.sql("insert into raw.customers values (9)")
+    (request,) = deployed.tick().run_requests
+    assert {key.to_user_string() for key in request.asset_selection} == {"report", "both"}
+
+
+def test_an_asset_that_makes_a_source_may_be_defined_elsewhere(shop: World) -> None:
+    @dg.asset(key=["raw", "orders"])
+    def loader() -> None:
+        """Load nothing."""
+
+    ours = definitions(load_project(shop.root), upstream_assets=["raw/ord*"])
+    deployed = Deployment(dg.Definitions.merge(ours, dg.Definitions(assets=[loader])))
+    result = deployed.run()
+    assert result.success
+    built = [event.asset_key.to_user_string() for event in result.get_asset_materialization_events() if event.asset_key]
+    assert built.index("raw/orders") < built.index("orders")
+    assert dg.AssetKey(["raw", "customers"]) in deployed.repository.asset_graph.observable_asset_keys
+
+
+def test_projects_are_merged_into_one_code_location(shop: World, tmp_path: Path) -> None:
+    other = World(tmp_path / "other").model("people", "select 1 as id")
+    other.write("dbt_project.yml", "name: crm\nprofile: shop\nmodels: {+materialized: table}\n")
+    both = dg.Definitions.merge(definitions(load_project(shop.root)), definitions(load_project(other.root)))
+    assert Deployment(both).run().success
+    assert other.rows("select id from main.people") == [(1,)]
