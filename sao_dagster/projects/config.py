@@ -204,15 +204,16 @@ class NodeConfig(BaseModel):
             indexes=tuple(Index(tuple(each.columns), each.unique, each.type) for each in self.indexes),
         )
 
-    def without_effect(self, attaches: Collection[str]) -> list[str]:
+    def without_effect(self, attaches: Collection[str], *, native: bool = True) -> list[str]:
         """Return what to say of the keys that are set and have no effect here.
 
         Args:
             attaches: The keys of what hangs on a relation that have one.
+            native: Whether this package builds; where dbt does, its keys have their effect.
         """
         noticed = {key for key in self.model_extra or {} if key in CONFIG_KEYS and CONFIG_KEYS[key].is_noticed}
         noticed |= {key for key in ("grants", "persist_docs", "indexes") if getattr(self, key) and key not in attaches}
-        keys = sorted(noticed)
+        keys = sorted(noticed) if native else []
         state: StateBlock | None = getattr(self, "state", None)
         return [f"the config {key!r} has no effect here" for key in keys] + (state.notices() if state else [])
 

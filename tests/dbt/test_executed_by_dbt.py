@@ -446,3 +446,15 @@ def test_a_model_that_cannot_be_rendered_after_it_asked_fails_alone(little: Litt
     result = outcomes(little.run())
     assert result.pop("asks") == "build_error"
     assert set(result.values()) == {"never_built"}
+
+
+def test_tests_of_disabled_models_are_left_out_and_keys_of_dbt_have_their_effect(little: LittleProject) -> None:
+    little.write("models/shut.sql", "{{ config(enabled=false) }} select 1 as n")
+    little.write("models/shut.yml", "models: [{name: shut, columns: [{name: n, data_tests: [unique]}]}]")
+    little.write("tests/of_shut.sql", "select * from {{ ref('shut') }}")
+    little.write("seeds/rates.yml", "seeds: [{name: rates, config: {batch_size: 5}}]")
+    opened = little.open()
+    assert not opened.project.broken
+    assert not [name for name in opened.project.tests if "shut" in name]
+    assert not [each for each in opened.project.notices if "batch_size" in str(each)]
+    assert little.run().succeeded

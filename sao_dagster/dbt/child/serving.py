@@ -254,7 +254,11 @@ class Preparing:
 
     def _prepared(self, runs: list[tuple[dt.datetime, str]]) -> str:
         """Return the manifest, and each SQL of it as fingerprints want it, by unique id, as JSON."""
-        nodes = self.task.manifest.nodes.items()
+        nodes = [each for each in self.task.manifest.nodes.items() if each[1].config.enabled]
+        manifest = self.task.manifest.writable_manifest().to_dict(omit_none=False)
+        manifest["nodes"] = {
+            name: manifest["nodes"][name] for name, _ in nodes
+        }  # dbt leaves tests of disabled nodes there
         self.renderer = Renderer(self.task.config, self.task.manifest, self.adapter, runs)
         with self.adapter.connection_named("sao_cache"):
             self.task.populate_adapter_cache(self.adapter)
@@ -264,7 +268,7 @@ class Preparing:
             if str(node.resource_type) in ("model", "snapshot", "test") and str(node.language) == "sql"
         ]
         found = {
-            "manifest": self.task.manifest.writable_manifest().to_dict(omit_none=False),
+            "manifest": manifest,
             "rendered": self._rendered(rendered),
             "hooks": {
                 name: self.renderer.hooks(name)

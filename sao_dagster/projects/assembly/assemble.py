@@ -236,7 +236,10 @@ class _Assembly:
         draft.materialized = config.materialization(declaration.resource_type, native=self.declared.native)
         draft.relation = self._relation(declaration, config)
         draft.config = config
-        for message in (*unknown_keys(draft.merged), *config.without_effect(self.context.engine.attaches)):
+        for message in (
+            *unknown_keys(draft.merged),
+            *config.without_effect(self.context.engine.attaches, native=self.declared.native),
+        ):
             self.drafts.notices.append(Notice(f"{name}: {message}", declaration.location))
 
     def _relation(self, declaration: NodeDeclaration, config: NodeConfig) -> Relation:
