@@ -146,10 +146,9 @@ class NodeConfig(BaseModel):
         return found
 
     def strategy(self) -> IncrementalStrategy:
-        """Return how new rows enter an incremental model: as told, or by its key.
+        """Return how new rows enter an incremental model: as told, or by its key; without a key they are added, as in dbt.
 
         Raises:
-            ProjectError: `merge` or `delete+insert` without a `unique_key`.
             NeedsDbtError: A strategy that is not known here.
         """
         if self.incremental_strategy is None:
@@ -161,9 +160,7 @@ class NodeConfig(BaseModel):
             raise NeedsDbtError(
                 f"incremental_strategy: {self.incremental_strategy!r}, where here there are {known}"
             ) from None
-        if strategy is not IncrementalStrategy.APPEND and not self.unique_key:
-            raise ProjectError(f"incremental_strategy {strategy.value!r} needs a unique_key")
-        return strategy
+        return strategy if self.unique_key else IncrementalStrategy.APPEND
 
     def policy(self, timed: Callable[[str], AtTime]) -> RefreshPolicy:
         """Return the refresh policy.

@@ -42,7 +42,6 @@ def errors(world: World) -> str:
         ("models/m.sql", "{{ config(freshness={'build_after': {'update_on': 'all'}}) }} select 1", ["did you mean 'updates_on'"]),
         ("models/m.sql", "{{ config(state={'lag_tolerance': '4 hours'}) }} select 1", ["lag_tolerance", "4h"]),
         ("models/m.sql", "{{ config(volatile='sometimes') }} select 1", ["volatile", "hourly"]),
-        ("models/m.sql", "{{ config(materialized='incremental', incremental_strategy='merge') }} select 1", ["needs a unique_key"]),
         ("models/m.sql", "{{ config(materialized='incremental', incremental_strategy='microbatch') }} select 1", ["'microbatch'", "install dbt"]),
         ("models/m.sql", "{{ config(contract={'enforced': true}) }} select 1", ["contract", "install dbt"]),
         ("models/m.sql", "{{ var('nope') }}", ["models/m.sql:1", "'nope' has no value"]),

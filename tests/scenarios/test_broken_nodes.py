@@ -26,7 +26,7 @@ BROKEN = {
     "an impossible value": ("{{ config(tags=['daily'], on_schema_change='maybe') }} select 1", "models/bad.sql", "on_schema_change"),
     "an unknown materialization": ("{{ config(materialized='cube') }} select 1", "models/bad.sql", "materialized: 'cube'"),
     "a hook": ("{{ config(post_hook='{{ no_such_macro() }}') }} select 1 as id", "models/bad.sql", "'no_such_macro' is undefined"),
-    "a strategy": ("{{ config(materialized='incremental', incremental_strategy='merge') }} select 1", "models/bad.sql", "needs a unique_key"),
+    "a strategy": ("{{ config(materialized='incremental', incremental_strategy='upsert') }} select 1", "models/bad.sql", "incremental_strategy: 'upsert'"),
 }  # fmt: skip
 
 

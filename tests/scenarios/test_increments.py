@@ -38,6 +38,11 @@ def test_names_of_columns_are_the_engines_whatever_their_case(shop: World, colum
     assert rebuilt(shop, "merge", unique_key="ID", **columns) == [(1, 11, "a"), (2, 21, "a")]
 
 
+@STRATEGIES
+def test_without_a_key_rows_are_added(shop: World, strategy: str) -> None:
+    assert rebuilt(shop, strategy) == [(1, 10, "a"), (1, 11, "b"), (2, 20, "a"), (2, 21, "b")]
+
+
 def test_where_all_columns_are_excluded_nothing_is_updated(shop: World) -> None:
     excluded = ["id", "region", "amount", "made"]
     assert rebuilt(shop, "merge", unique_key="id", merge_exclude_columns=excluded) == [(1, 10, "a"), (2, 20, "a")]
