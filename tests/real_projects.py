@@ -30,7 +30,7 @@ import sys
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -191,6 +191,131 @@ def _verdict(name: str, status: str, failures: int | None) -> Verdict:
 
 
 @dataclass
+class Edits:
+    """What is done to copies of one project, to all in the same way.
+
+    Attributes:
+        copies: The copies; dbt has built the first one before anything is done.
+    """
+
+    copies: Sequence[Copy]
+
+    @cached_property
+    def manifest(self) -> dict[str, Any]:
+        """What dbt knows of the project after its first build."""
+        return self.copies[0].artifact("manifest.json")
+
+    @property
+    def name(self) -> str:
+        name: str = yaml.safe_load((self.copies[0].folder / "dbt_project.yml").read_text())["name"]
+        return name
+
+    def write_comments(self) -> None:
+        """Write a comment into a model and a macro of the project itself."""
+        for copy in self.copies:
+            for kind, words in (("models", "\n-- a comment\n"), ("macros", "\n{# a comment #}\n")):
+                own = (
+                    copy.folder / each["original_file_path"]
+                    for each in self.of(kind)
+                    if each["package_name"] == self.name and each["original_file_path"].endswith(".sql")
+                )
+                for file in sorted(own)[:1]:
+                    file.write_text(file.read_text() + words)
+
+    def take_rows(self) -> list[str]:
+        """Take one row from the seed and from the raw table with most below them; return their names."""
+        taken = []
+        for kind in ("sources", "nodes"):
+            found = sorted(self.manifest[kind].items(), key=lambda each: (-len(self.below(each[0])), each[0]))
+            for _, node in found:
+                take = {"source": self._take_from_table, "seed": self._take_from_seed}.get(node["resource_type"])
+                if take is not None and take(node):
+                    taken.append(node["name"])
+                    break
+        return taken
+
+    def edit_macro(self) -> set[str] | None:
+        """Edit an expression in a macro; return the nodes that call it, or None where there is none to edit."""
+        name, old, new = MACRO_EDITS.get(self.name, ("", "", ""))
+        if not (self.copies[0].folder / name).is_file():
+            return None
+        for copy in self.copies:
+            text = (copy.folder / name).read_text()
+            assert old in text, f"{name} has no {old}"
+            (copy.folder / name).write_text(text.replace(old, new))
+        return self._callers(name)
+
+    def of(self, kind: str) -> Iterable[Mapping[str, Any]]:
+        if kind == "macros":
+            return list(self.manifest["macros"].values())
+        return [each for each in self.manifest["nodes"].values() if each["resource_type"] == "model"]
+
+    def below(self, unique_id: str) -> set[str]:
+        found: set[str] = set()
+        waiting = [unique_id]
+        while waiting:
+            children = set(self.manifest["child_map"].get(waiting.pop(), ())) - found
+            found |= children
+            waiting += children
+        return found
+
+    def _take_from_table(self, source: Mapping[str, Any]) -> bool:
+        """Delete a row of a raw table, the latest where it has `loaded_at_field`; return whether there was one."""
+        if not self.below(source["unique_id"]) or any(
+            node["resource_type"] != "source"
+            and (node.get("alias"), node["schema"]) == (source["identifier"], source["schema"])
+            for node in self.manifest["nodes"].values()
+        ):
+            return False
+        latest = source["loaded_at_field"] or "rowid"
+        for copy in self.copies:
+            with duckdb.connect(str(copy.file.file)) as connection:
+                table = f'"{source["schema"]}"."{source["identifier"]}"'
+                try:
+                    row = connection.execute(
+                        f"delete from {table} where {latest} = (select max({latest}) from {table}) returning 1"
+                    ).fetchone()
+                except duckdb.Error:
+                    return False
+                if row is None:
+                    return False
+        return True
+
+    def _take_from_seed(self, seed: Mapping[str, Any]) -> bool:
+        """Remove the last row of a seed; return whether there was one."""
+        if not self.below(seed["unique_id"]):
+            return False
+        for copy in self.copies:
+            packages = copy.folder / "dbt_packages" / seed["package_name"]
+            file = (copy.folder if seed["package_name"] == self.name else packages) / seed["original_file_path"]
+            lines = file.read_text().rstrip("\n").split("\n")
+            if len(lines) < 3:
+                return False
+            file.write_text("\n".join(lines[:-1]) + "\n")
+        return True
+
+    def _callers(self, file: str) -> set[str]:
+        """Return the nodes that call a macro of a file, through others and through views and ephemeral models."""
+        macros = {name for name, each in self.manifest["macros"].items() if each["original_file_path"] == file}
+        count = 0
+        while count != len(macros):
+            count = len(macros)
+            macros |= {
+                name for name, each in self.manifest["macros"].items() if macros & set(each["depends_on"]["macros"])
+            }
+        nodes = self.manifest["nodes"]
+        found = {name for name, each in nodes.items() if macros & set(each["depends_on"].get("macros", ()))}
+        through = [name for name in found if nodes[name]["config"]["materialized"] not in HOLDS_DATA]
+        while through:
+            children = set(self.manifest["child_map"].get(through.pop(), ())) - found
+            found |= children
+            through += [
+                each for each in children if each in nodes and nodes[each]["config"]["materialized"] not in HOLDS_DATA
+            ]
+        return found
+
+
+@dataclass
 class Journey:
     """A project on its way through the steps.
 
@@ -210,15 +335,15 @@ class Journey:
     always: set[str] = field(default_factory=set)
     before: Outcome | None = None
 
-    @property
-    def name(self) -> str:
-        name: str = yaml.safe_load((self.ours.folder / "dbt_project.yml").read_text())["name"]
-        return name
-
     @cached_property
+    def edits(self) -> Edits:
+        """What is done to both copies."""
+        return Edits((self.theirs, self.ours))
+
+    @property
     def manifest(self) -> dict[str, Any]:
         """What dbt knows of the project after its first build."""
-        return self.theirs.artifact("manifest.json")
+        return self.edits.manifest
 
     def build(self, step: str, may_build: Callable[[str], bool] | None = None) -> str:
         """Build both copies, compare them, and return what is shown.
@@ -286,120 +411,27 @@ class Journey:
         return "; ".join([shown, *reasons])
 
     def comment(self) -> str:
-        """Write a comment into a model and a macro of the project itself."""
-        for copy in (self.ours, self.theirs):
-            for kind, words in (("models", "\n-- a comment\n"), ("macros", "\n{# a comment #}\n")):
-                own = (
-                    copy.folder / each["original_file_path"]
-                    for each in self._of(kind)
-                    if each["package_name"] == self.name and each["original_file_path"].endswith(".sql")
-                )
-                for file in sorted(own)[:1]:
-                    file.write_text(file.read_text() + words)
+        """Write comments; see `Edits.write_comments`."""
+        self.edits.write_comments()
         return self.build("comment", lambda _: False)
 
-    def _of(self, kind: str) -> Iterable[Mapping[str, Any]]:
-        if kind == "macros":
-            return list(self.manifest["macros"].values())
-        return [each for each in self.manifest["nodes"].values() if each["resource_type"] == "model"]
-
     def row(self) -> str:
-        """Take one row from the seed and from the raw table with most below them."""
-        taken = []
-        for kind in ("sources", "nodes"):
-            found = sorted(self.manifest[kind].items(), key=lambda each: (-len(self._below(each[0])), each[0]))
-            for unique_id, node in found:
-                if node["resource_type"] == "source" and self._take_from_table(node):
-                    taken.append(node["name"])
-                    break
-                if node["resource_type"] == "seed" and self._take_from_seed(node):
-                    taken.append(unique_id.split(".")[-1])
-                    break
+        """Take rows; see `Edits.take_rows`."""
+        taken = self.edits.take_rows()
         if not taken:
             return "no raw data"
         return f"{' and '.join(taken)}: {self.build('row', lambda each: each.split('.')[-1] in taken)}"
 
-    def _below(self, unique_id: str) -> set[str]:
-        found: set[str] = set()
-        waiting = [unique_id]
-        while waiting:
-            children = set(self.manifest["child_map"].get(waiting.pop(), ())) - found
-            found |= children
-            waiting += children
-        return found
-
-    def _take_from_table(self, source: Mapping[str, Any]) -> bool:
-        """Delete a row of a raw table, the latest where it has `loaded_at_field`; return whether there was one."""
-        if not self._below(source["unique_id"]) or any(
-            node["resource_type"] != "source"
-            and (node.get("alias"), node["schema"]) == (source["identifier"], source["schema"])
-            for node in self.manifest["nodes"].values()
-        ):
-            return False
-        latest = source["loaded_at_field"] or "rowid"
-        for copy in (self.ours, self.theirs):
-            with duckdb.connect(str(copy.file.file)) as connection:
-                table = f'"{source["schema"]}"."{source["identifier"]}"'
-                try:
-                    row = connection.execute(
-                        f"delete from {table} where {latest} = (select max({latest}) from {table}) returning 1"
-                    ).fetchone()
-                except duckdb.Error:
-                    return False
-                if row is None:
-                    return False
-        return True
-
-    def _take_from_seed(self, seed: Mapping[str, Any]) -> bool:
-        """Remove the last row of a seed; return whether there was one."""
-        if not self._below(seed["unique_id"]):
-            return False
-        for copy in (self.ours, self.theirs):
-            packages = copy.folder / "dbt_packages" / seed["package_name"]
-            file = (copy.folder if seed["package_name"] == self.name else packages) / seed["original_file_path"]
-            lines = file.read_text().rstrip("\n").split("\n")
-            if len(lines) < 3:
-                return False
-            file.write_text("\n".join(lines[:-1]) + "\n")
-        return True
-
     def macro(self) -> str:
-        """Edit an expression in a macro."""
-        name, old, new = MACRO_EDITS.get(self.name, ("", "", ""))
-        if not (self.ours.folder / name).is_file():
-            return "-"
-        for copy in (self.ours, self.theirs):
-            text = (copy.folder / name).read_text()
-            assert old in text, f"{name} has no {old}"
-            (copy.folder / name).write_text(text.replace(old, new))
-        callers = self._callers(name)
-        return self.build("macro", callers.__contains__)
-
-    def _callers(self, file: str) -> set[str]:
-        """Return the nodes that call a macro of a file, through others and through views and ephemeral models."""
-        macros = {name for name, each in self.manifest["macros"].items() if each["original_file_path"] == file}
-        count = 0
-        while count != len(macros):
-            count = len(macros)
-            macros |= {
-                name for name, each in self.manifest["macros"].items() if macros & set(each["depends_on"]["macros"])
-            }
-        nodes = self.manifest["nodes"]
-        found = {name for name, each in nodes.items() if macros & set(each["depends_on"].get("macros", ()))}
-        through = [name for name in found if nodes[name]["config"]["materialized"] not in HOLDS_DATA]
-        while through:
-            children = set(self.manifest["child_map"].get(through.pop(), ())) - found
-            found |= children
-            through += [
-                each for each in children if each in nodes and nodes[each]["config"]["materialized"] not in HOLDS_DATA
-            ]
-        return found
+        """Edit an expression in a macro; see `Edits.edit_macro`."""
+        callers = self.edits.edit_macro()
+        return "-" if callers is None else self.build("macro", callers.__contains__)
 
     def test(self) -> str:
         """Add a data test that fails, for the model with rows that has most below it."""
         models = [
-            (len(self._below(each["unique_id"])), each["name"])
-            for each in self._of("models")
+            (len(self.edits.below(each["unique_id"])), each["name"])
+            for each in self.edits.of("models")
             if self.ours.contents().get(f"{each['schema']}.{each['alias']}", ([], {}))[1]
             and self.manifest["parent_map"][each["unique_id"]]
         ]
