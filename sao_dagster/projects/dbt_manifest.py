@@ -45,7 +45,7 @@ class PreparedManifest:
         hooks: By unique id, `pre_hook` and `post_hook` as SQL, with what they execute while they are rendered; or as they are written,
             where they make something of an answer of the warehouse, and then they are in `asking`.
         profile: What the profile says of the target: `type`, `database`, `schema`, `threads`, the `target` of templates, the `connection`
-            without secrets, the adapter's `unique_field`, and `digests` of all keys.
+            without secrets, the adapter's `unique_field`, and digests of the `settings` that it makes in each session.
     """
 
     manifest: Mapping[str, Any]

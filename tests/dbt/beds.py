@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+import socket
 import sqlite3
 import subprocess
 from abc import abstractmethod
@@ -14,6 +15,7 @@ from typing import Any, ClassVar
 import yaml
 
 from tests.dbt.project import LittleProject
+from tests.waiting import until
 
 FILES = {
     "dbt_project.yml": """
@@ -77,6 +79,9 @@ class Bakery(LittleProject):
         self.write("sao.yml", f"executor: dbt\ndbt: {self.python}\n")
         self.execute(*RAW)
         return self
+
+    def close(self) -> None:
+        """Stop what was started for it."""
 
     @abstractmethod
     def _output(self) -> dict[str, Any]: ...
@@ -173,8 +178,68 @@ class OnDuckLake(Bakery):
         return sorted(map(tuple, self.execute(f"select * from {table}")), key=str)
 
 
+_SNOWFLAKE = """
+import json, sys, snowflake.connector as snowflake
+port, *statements = sys.argv[1:]
+at = dict(user="u", password="p", account="fakesnow", host="localhost", port=int(port), protocol="http", network_timeout=20)
+with snowflake.connect(**at, database="SHOP", schema="BAKERY") as connection, connection.cursor() as cursor:
+    for each in statements:
+        found = cursor.execute(each).fetchall()
+print(json.dumps(found, default=str))
+"""
+
+
+@dataclass
+class OnFakeSnowflake(Bakery):
+    """On a server that answers as Snowflake does: names in upper case, and times of change that never move.
+
+    It cannot make the temporary relations of increments, so there is none.
+    """
+
+    versions: ClassVar[str] = "times"
+    _port: int = 0  # of the server
+    _server: subprocess.Popen[bytes] | None = None
+
+    def _output(self) -> dict[str, Any]:
+        with socket.socket() as free:
+            free.bind(("localhost", 0))
+            self._port = free.getsockname()[1]
+        program = self.python.parent / "fakesnow"
+        with (self.folder / "server.log").open("wb") as log:
+            self._server = subprocess.Popen([program, "-s", "-p", str(self._port)], stdout=log, stderr=log)
+        until("the server", lambda: _answers(self._port))
+        self.write("models/log.sql", "select id, pieces from {{ ref('stg_sales') }}")
+        at = {"account": "fakesnow", "host": "localhost", "port": self._port, "protocol": "http"}
+        place = {"user": "u", "password": "p", "database": "SHOP", "schema": "BAKERY", "warehouse": "W"}
+        return {"type": "snowflake", **at, **place, "threads": 2}
+
+    def execute(self, *statements: str) -> list[list[Any]]:
+        """Run statements in the warehouse; return the rows of the last one."""
+        done = subprocess.run(
+            [self.python, "-c", _SNOWFLAKE, str(self._port), *statements], check=True, capture_output=True, text=True
+        )
+        found: list[list[Any]] = json.loads(done.stdout)
+        return found
+
+    def rows(self, table: str) -> list[tuple[Any, ...]]:
+        """Return the rows of a table, sorted."""
+        return sorted(map(tuple, self.execute(f"select * from {table}")), key=str)
+
+    def close(self) -> None:
+        """Stop the server."""
+        if self._server is not None:
+            self._server.kill()
+            self._server.wait()
+
+
+def _answers(port: int) -> bool:
+    with socket.socket() as asking:
+        return asking.connect_ex(("localhost", port)) == 0
+
+
 BEDS: dict[str, tuple[str, type[Bakery]]] = {
     "sqlite": ("SAO_TEST_DBT_SQLITE", OnSQLite),
+    "fakesnow": ("SAO_TEST_DBT_SNOWFLAKE", OnFakeSnowflake),
     "ducklake": ("SAO_TEST_DBT_DUCKLAKE", OnDuckLake),
 }
 """By name, the environment variable that names a Python with the adapter, and the project there."""

@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import threading
+from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 
@@ -30,11 +31,15 @@ OF_SALES = {"loaves", "dark", "log"}
 
 
 @pytest.fixture(params=BEDS)
-def bakery(request: pytest.FixtureRequest, tmp_path: Path) -> Bakery:
+def bakery(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Bakery]:
     variable, kind = BEDS[request.param]
     if not os.environ.get(variable):
         pytest.skip(f"{variable} names no Python that has the adapter")
-    return kind(tmp_path, Path(os.environ[variable])).create()
+    created = kind(tmp_path, Path(os.environ[variable]))
+    try:
+        yield created.create()
+    finally:
+        created.close()
 
 
 def test_a_first_run_gives_what_dbt_gives_a_second_one_builds_nothing_and_news_what_is_below(bakery: Bakery) -> None:

@@ -44,9 +44,6 @@ class Adapter:
 PLACE = ("account", "host", "server", "port", "project", "endpoint", "region_name", "s3_data_dir", "path", "catalog")
 """The keys by which most adapters name a server; where a profile has none of them, it is the adapter's `unique_field`."""
 
-SETTINGS = ("setting", "parameter", "propert", "option", "zone", "sql_mode", "search_path", "role", "init_")
-"""Parts of the names of keys that set something in each session, and so may change what a query gives."""
-
 ADAPTERS = {
     "duckdb": Adapter(place=("path", "attach"), files=True, snapshots=lakes),
     "sqlite": Adapter(place=("schemas_and_paths",), files=True),

@@ -11,7 +11,7 @@ from typing import Any
 from sao_dagster.core.connection import NO_SETTINGS, ConnectionSettings
 from sao_dagster.core.messages import Message
 from sao_dagster.dbt.adapters.session import AdapterSession, ProjectRelations
-from sao_dagster.dbt.adapters.table import PLACE, SETTINGS, adapter_of
+from sao_dagster.dbt.adapters.table import PLACE, adapter_of
 from sao_dagster.dbt.prepare import Preparation, WarmDbt
 from sao_dagster.dbt.process import DbtError, DbtProcess, dbt_process
 from sao_dagster.projects.dbt_manifest import ManifestReader
@@ -46,7 +46,6 @@ class AdapterWarehouse(DescribedWarehouse):
             warm: The process of dbt that has read it.
         """
         profile = read.prepared.profile
-        digests = {key: each for key, each in profile["digests"].items() if any(part in key for part in SETTINGS)}
         exact = VersionsBy.NONE if adapter_of(profile["type"]).snapshots is None else VersionsBy.SNAPSHOT
         return cls(
             type=profile["type"],
@@ -59,7 +58,7 @@ class AdapterWarehouse(DescribedWarehouse):
             target=profile["target"],
             preparation=preparation,
             relations=ProjectRelations(read.relations, tuple(read.read_by_views)),
-            settings=ConnectionSettings(digests),
+            settings=ConnectionSettings(profile["settings"]),
             warm=warm,
         )
 

@@ -116,17 +116,21 @@ class AdapterQuestions:
         return [(str(each.name), str(each.data_type)) for each in self._adapter.get_columns_in_relation(relation)]
 
     def _each(self, ask: Callable[[Any], Any], about: list[Any]) -> dict[Any, Any]:
-        """Return answers by what they are about, asking as many at once as the profile has threads, each in a connection of its own."""
-
-        def asked(each: Any) -> Any:
-            with self._adapter.connection_named("sao_part"):
-                return ask(each)
-
-        if len(about) < 2:
+        """Return answers by what they are about, from as many connections at once as the profile has threads."""
+        count = min(len(about), self._task.config.threads)
+        if count < 2:
             return {each: ask(each) for each in about}
-        with ThreadPoolExecutor(self._task.config.threads) as pool:
-            going = {each: pool.submit(contextvars.copy_context().run, asked, each) for each in about}
-            return {each: answer.result() for each, answer in going.items()}
+
+        def asked(part: list[Any]) -> dict[Any, Any]:
+            with self._adapter.connection_named("sao_part"):
+                return {each: ask(each) for each in part}
+
+        answers: dict[Any, Any] = {}
+        with ThreadPoolExecutor(count) as pool:
+            going = [pool.submit(contextvars.copy_context().run, asked, about[start::count]) for start in range(count)]
+            for part in going:
+                answers.update(part.result())
+        return answers
 
 
 def _kind(relation: Any) -> str | None:

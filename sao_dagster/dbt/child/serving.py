@@ -27,6 +27,8 @@ from .wire import Wire
 
 REUSED = getattr(RunStatus, "Reused", None) or getattr(RunStatus, "NoOp", None) or RunStatus.Success
 IDLE_SECONDS = 60.0  # for which a process that has read the project waits for more
+SETTING = ("setting", "parameter", "propert", "option", "zone", "sql_mode", "search_path", "role", "init_")
+"""Parts of the names of keys of a profile that set something in each session, and so may change what a query gives."""
 AT_ONCE = 64  # requests that are answered at once; whoever asks limits those that build
 
 
@@ -102,6 +104,7 @@ class Building:
             "again": self._again,
             "cursor": self.cursors.answer,
             "adapter": AdapterQuestions(task, self.adapter).answer,
+            "interrupt": self._interrupt,
         }
 
     def take(self, begins: int) -> Any:
@@ -118,8 +121,7 @@ class Building:
                 if name == "finish":
                     break
                 if name == "interrupt":  # at once, and not behind those that it is to stop
-                    self._interrupt()
-                    self.wire.answer(number, None)
+                    self._answer(number, name, arguments)
                 else:
                     pool.submit(self._answer, number, name, arguments)
         self.cursors.close()
@@ -281,9 +283,14 @@ class Preparing:
         return json.dumps(found, default=str)
 
     def _profile(self) -> dict[str, Any]:
-        """Return what the profile says of the target, without secrets, and digests of all of it."""
+        """Return what the profile says of the target, without secrets, and digests of what it sets in each session."""
         config = self.task.config
         credentials = config.credentials
+        keys = credentials.to_dict(omit_none=True).items()
+        try:
+            unique_field = credentials.unique_field
+        except Exception:  # noqa: BLE001 - it is for statistics, and adapters do not try it
+            unique_field = None
         return {
             "type": credentials.type,
             "database": credentials.database,
@@ -291,8 +298,8 @@ class Preparing:
             "threads": config.threads,
             "target": config.to_target_dict(),
             "connection": dict(credentials.connection_info()),
-            "unique_field": credentials.unique_field,
-            "digests": {name: _digest(value) for name, value in credentials.to_dict(omit_none=True).items()},
+            "unique_field": unique_field,
+            "settings": {name: _digest(value) for name, value in keys if any(part in name for part in SETTING)},
         }
 
     def _variables(self) -> set[str]:
