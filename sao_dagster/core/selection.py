@@ -10,7 +10,7 @@ from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
 
-from sao_dagster.core.nodes import Materialized
+from sao_dagster.core.nodes import DataTest, Materialized, Node
 from sao_dagster.core.project import Project
 from sao_dagster.errors import Location, SelectionError
 
@@ -49,7 +49,7 @@ class Selection:
 def select(project: Project, include: str | None = None, exclude: str | None = None) -> Selection:
     """Return what a selection means in a project.
 
-    A data test is selected with any of the things it reads (dbt's `eager` way), or by itself. What is broken and above what is
+    A data test is selected and excluded with any of the things it reads (dbt's `eager` way), or by itself. What is broken and above what is
     selected is selected too, since it fails what is below it; and what is broken such that its tags, its configuration or what it
     reads cannot be known, by whatever asks for that.
 
@@ -67,12 +67,8 @@ def select(project: Project, include: str | None = None, exclude: str | None = N
     tests = [
         test.name
         for test in project.tests.values()
-        if test.name not in removed and (test.name in kept or any(name in kept for name in test.reads))
+        if removed.isdisjoint((test.name, *test.reads)) and not kept.isdisjoint((test.name, *test.reads))
     ]
-    if removed:  # a test of something that was excluded goes with it, unless it was named
-        tests = [
-            name for name in tests if name in kept or not any(read in removed for read in project.tests[name].reads)
-        ]
     nodes = [
         name
         for name in project.graph.order
@@ -125,13 +121,20 @@ def _term(project: Project, text: str) -> set[str]:
         raise SelectionError(f"{text!r} is not a selection; write for example 'orders', 'tag:daily' or '+orders+1'")
     found = _method(project, match["core"])
     graph = project.graph
-    near = {name for name in found if name not in project.tests}
+    tests = {name for name in found if name in project.tests}
+    near = found - tests
     grown = set(found)
     if match["at"]:
-        below = graph.descendants(near)
-        grown |= below | graph.ancestors(near | below) | _opaque(project)
+        below = near | graph.descendants(near)
+        tested = [set(test.reads) for test in project.tests.values() if not below.isdisjoint(test.reads)]
+        below = below.union(*tested)
+        grown |= below | graph.ancestors(below) | _opaque(project)
     if match["plus"]:
-        grown |= graph.ancestors(near, int(match["up"]) if match["up"] else None)
+        steps = int(match["up"]) if match["up"] else None
+        grown |= graph.ancestors(near, steps)
+        read = {each for name in tests for each in project.tests[name].reads}
+        if steps != 0:
+            grown |= read | graph.ancestors(read, None if steps is None else steps - 1)
     if match["down_plus"]:
         grown |= graph.descendants(near, int(match["down"]) if match["down"] else None) | _opaque(project)
     return grown
@@ -155,8 +158,22 @@ def _by_config(project: Project, value: str, key: str) -> set[str]:
 
 
 def _by_fqn(project: Project, value: str, key: str) -> set[str]:
-    found = {node.name for node in project.nodes.values() if _fqn(node.fqn, node.name, value)}
+    nodes = project.nodes.values()
+    found = {node.name for node in nodes if any(_fqn(node.fqn, name, value) for name in _names(node))}
     return found | {test.name for test in project.tests.values() if _fqn(test.fqn, test.name, value)}
+
+
+def _by_file(project: Project, value: str, key: str) -> set[str]:
+    """Return what is written in a file of a name, with its ending or without; of tests the singular ones."""
+    singular = (test for test in project.tests.values() if test.kind == "singular")
+    written: tuple[Node | DataTest, ...] = (*project.nodes.values(), *singular)
+    return {
+        each.name
+        for each in written
+        if each.location is not None
+        and (name := each.location.path.rpartition("/")[2])
+        and (fnmatchcase(name, value) or fnmatchcase(name.rpartition(".")[0], value))
+    }
 
 
 def _by_group(project: Project, value: str, key: str) -> set[str]:
@@ -165,7 +182,9 @@ def _by_group(project: Project, value: str, key: str) -> set[str]:
 
 def _by_package(project: Project, value: str, key: str) -> set[str]:
     wanted = project.name if value == "this" else value
-    return {node.name for node in project.nodes.values() if node.fqn[:1] == (wanted,)}
+    everything: tuple[Node | DataTest, ...] = (*project.nodes.values(), *project.tests.values())
+    sources = {source.id for source in project.sources.values() if source.fqn[:1] == (wanted,)}
+    return sources | {each.name for each in everything if each.fqn[:1] == (wanted,)}
 
 
 def _by_path(project: Project, value: str, key: str) -> set[str]:
@@ -215,6 +234,7 @@ def _by_test_type(project: Project, value: str, key: str) -> set[str]:
 
 _METHODS: Mapping[str, Callable[[Project, str, str], set[str]]] = {
     "config": _by_config,
+    "file": _by_file,
     "fqn": _by_fqn,
     "group": _by_group,
     "name": _by_fqn,
@@ -231,6 +251,12 @@ _METHODS: Mapping[str, Callable[[Project, str, str], set[str]]] = {
 
 def _tagged(tags: Iterable[str], wanted: str) -> bool:
     return any(fnmatchcase(tag, wanted) for tag in tags)
+
+
+def _names(node: Node) -> tuple[str, ...]:
+    """Return what a node is called: one version of a model also by the name of the model, and as its file is."""
+    model, point, version = node.name.rpartition(".")
+    return (node.name, model, f"{model}_{version}") if point and node.fqn[-2:] == (model, version) else (node.name,)
 
 
 def _fqn(fqn: tuple[str, ...], name: str, wanted: str) -> bool:

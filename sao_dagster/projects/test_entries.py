@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from sao_dagster.core.nodes import is_source
 from sao_dagster.core.records import LONGEST_NAME
 from sao_dagster.errors import Location, ProjectError
 from sao_dagster.projects.config import TestConfig
@@ -128,6 +129,16 @@ def default_names(kind: str, tested: str, column: str | None, args: Mapping[str,
     full = f"{head}_{'__'.join(flat)}"
     short = f"{head[:30]}_{hashlib.md5(full.encode(), usedforsecurity=False).hexdigest()}"
     return full if len(full) <= LONGEST_NAME else short, full if len(full) <= _LONGEST_ALIAS else short
+
+
+def names_of(declared: TestDeclaration) -> tuple[str, str]:
+    """Return the name of a test, and what a relation with its failures is called."""
+    if declared.name is not None:
+        return declared.name, declared.name
+    kind, tested = declared.kind, str(declared.tested).removeprefix("source:").replace(".", "_")
+    if is_source(str(declared.tested)):
+        kind = f"source_{kind}"
+    return default_names(kind, tested, declared.column, declared.args)
 
 
 _BARE_CALL = re.compile(r"^\s*(?:env_var|ref|var|source|doc)\s*\(.+\)\s*$")

@@ -256,6 +256,43 @@ def test_selection_syntax(world: World) -> None:
     assert chosen("resource_type:model") == "a b c d"
     assert chosen("@b") == "a b c d"
     assert chosen("a+", "c+") == "a b"
+    assert chosen("file:a.sql file:c") == "a c"
+
+
+def test_selection_of_versions_and_of_data_tests(world: World) -> None:
+    world.write("models/v_v1.sql", "select 1 as id").write("models/v_v2.sql", "select 2 as id")
+    versions = "versions: [{v: 1}, {v: 2}], columns: [{name: id, data_tests: [unique]}]"
+    world.write("models/v.yml", f"models: [{{name: v, {versions}}}]")
+    world.model("m", "select * from {{ ref('v', v=1) }}").write("tests/few.sql", "select 1 from {{ ref('m') }} limit 0")
+    project = world.runner().project
+
+    def chosen(text: str | None, exclude: str | None = None) -> str:
+        found = select(project, text, exclude)
+        return " ".join(sorted((*found.nodes, *found.tests)))
+
+    assert chosen("v") == "unique_v_v1_id unique_v_v2_id v.v1 v.v2"
+    assert chosen("v_v1") == chosen("v.v1") == "unique_v_v1_id v.v1"
+    assert chosen("+few") == "few m unique_v_v1_id v.v1"
+    assert chosen("1+few") == "few m"
+    assert chosen("@v.v1") == chosen(None, "v.v2")
+    assert chosen("test_type:generic", "v.v2") == "unique_v_v1_id"  # what is excluded takes its data tests along
+    assert chosen("package:shop", "m") == "unique_v_v1_id unique_v_v2_id v.v1 v.v2"
+
+
+def test_data_tests_are_configured_by_the_folder_of_their_file_and_by_name(world: World) -> None:
+    config = "data_tests: {shop: {far: {+severity: warn, unique_b_id: {+severity: error}}, unique_a_id: {+limit: 4}}}"
+    world.write("dbt_project.yml", (world.root / "dbt_project.yml").read_text() + config + "\n")
+    for name, folder in (("a", ""), ("b", "far/"), ("c", "far/")):
+        columns = "columns: [{name: id, data_tests: [unique]}]"
+        world.model(name, "select 1 as id").write(
+            f"models/{folder}{name}.yml", f"models: [{{name: {name}, {columns}}}]"
+        )
+    tests = world.runner().project.tests
+    assert {name: (test.severity.value, test.limit) for name, test in tests.items()} == {
+        "unique_a_id": ("error", 4),
+        "unique_b_id": ("error", None),
+        "unique_c_id": ("warn", None),
+    }
 
 
 def test_python_and_folder_together(world: World) -> None:

@@ -22,7 +22,6 @@ from sao_dagster.core.nodes import (
     NodeError,
     RunTemplate,
     Source,
-    is_source,
 )
 from sao_dagster.core.policy import Expiry, Volatile
 from sao_dagster.core.project import Notice, unknown
@@ -39,7 +38,7 @@ from sao_dagster.projects.templates.relation_values import RelationValue
 from sao_dagster.projects.templates.render import Render
 from sao_dagster.projects.templates.template_context import RenderSubject, RenderTrace, TemplateContext
 from sao_dagster.projects.templates.template_run import OTHER_RUNS, PINNED, TemplateRun
-from sao_dagster.projects.test_entries import default_names, is_expression, verdict_settings
+from sao_dagster.projects.test_entries import is_expression, names_of, verdict_settings
 from sao_dagster.sql.ctes import prepend_ctes
 from sao_dagster.sql.fingerprint import sql_digest
 from sao_dagster.sql.reads import undeclared_reads
@@ -103,7 +102,7 @@ class TestAssembly:
                 return self._test(declared)
             except Exception as raised:  # noqa: BLE001 - templates may raise anything; it is this test that is broken
                 error = NodeError.of(raised, declared.location)
-        name = _names(declared)[0]
+        name = names_of(declared)[0]
         is_known = declared.tested in self.drafts.by_id or declared.tested in self._sources
         reads = (str(declared.tested),) if is_known else ()
         return DataTest(
@@ -131,7 +130,7 @@ class TestAssembly:
         config = _checked(declared, configured)
         if not config.enabled:
             return None
-        name, alias = _names(declared)
+        name, alias = names_of(declared)
         slips = unknown_keys(declared.config, TestConfig)
         self.drafts.notices += [Notice(f"{name}: {message}", declared.location) for message in slips]
         compiled = declared.compiled
@@ -514,7 +513,7 @@ def _told_apart(tests: Iterable[TestDeclaration]) -> list[TestDeclaration]:
     """Return tests of which those that have one name and other arguments have names of their own, by a digest of these, as ids of dbt's."""
     named: dict[str, list[TestDeclaration]] = {}
     for each in tests:
-        named.setdefault(_names(each)[0], []).append(each)
+        named.setdefault(names_of(each)[0], []).append(each)
     found: list[TestDeclaration] = []
     for name, same in named.items():
         said = [digest([each.kind, each.tested, each.column, repr(sorted(each.args.items()))])[:10] for each in same]
@@ -524,13 +523,3 @@ def _told_apart(tests: Iterable[TestDeclaration]) -> list[TestDeclaration]:
             for each, own in zip(same, said, strict=True)
         ]
     return found
-
-
-def _names(declared: TestDeclaration) -> tuple[str, str]:
-    """Return the name of a test, and what a relation with its failures is called."""
-    if declared.name is not None:
-        return declared.name, declared.name
-    kind, tested = declared.kind, str(declared.tested).removeprefix("source:").replace(".", "_")
-    if is_source(str(declared.tested)):
-        kind = f"source_{kind}"
-    return default_names(kind, tested, declared.column, declared.args)

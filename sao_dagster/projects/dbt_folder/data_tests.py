@@ -24,7 +24,7 @@ from sao_dagster.projects.templates.jinja import builtin_macros
 from sao_dagster.projects.templates.render import Render
 from sao_dagster.projects.templates.template_context import RenderSubject, TemplateContext
 from sao_dagster.projects.templates.template_run import real_run
-from sao_dagster.projects.test_entries import GenericTest, parse_entry
+from sao_dagster.projects.test_entries import GenericTest, names_of, parse_entry
 from sao_dagster.sql.dialects import dialect_named
 
 
@@ -61,17 +61,32 @@ class DataTestReader:
             at: The same, as a line.
             tags: Tags of all data tests, beside those of a column and their own.
         """
-        self._list(described.all_tests, tested, None, loaded.location(*place) or at, tags)
+        folders = self._folders(loaded.path)
+        self._list(described.all_tests, tested, None, loaded.location(*place) or at, folders, tags)
         engine = dialect_named(self.declared.dialect)
         for number, column in enumerate(described.columns):
             written = quote(column.name, engine.quotes) if column.quote else column.name
             its_tags = (*tags, *column.tags, *listed(column.config.get("tags")))
-            self._list(column.all_tests, tested, written, loaded.location(*place, "columns", number) or at, its_tags)
+            self._list(
+                column.all_tests, tested, written, loaded.location(*place, "columns", number) or at, folders, its_tags
+            )
+
+    def _folders(self, path: str) -> tuple[str, ...]:
+        """Return the folders that a properties file is in, below one that the project names."""
+        for folder in (*self.file.model_paths, *self.file.seed_paths, *self.file.test_paths):
+            if path.startswith(prefix := folder.strip("/") + "/"):
+                return tuple(path[len(prefix) :].split("/")[:-1])
+        return ()
 
     def _list(
-        self, entries: list[Any], tested: str, column: str | None, location: Location, tags: Iterable[str]
+        self,
+        entries: list[Any],
+        tested: str,
+        column: str | None,
+        location: Location,
+        folders: tuple[str, ...],
+        tags: Iterable[str],
     ) -> None:
-        fqn = (self.file.name, tested.removeprefix("source:").split(".")[0])
         for number, entry in enumerate(entries, 1):
             try:
                 test = parse_entry(entry, location)
@@ -80,10 +95,12 @@ class DataTestReader:
                 error: NodeError | None = NodeError.of(raised, location)
             else:
                 error = None
-            declared = test.of(tested, column, location=location, package=self.file.name, fqn=fqn)
+            declared = test.of(tested, column, location=location, package=self.file.name, fqn=())
+            fqn = (self.file.name, *folders, names_of(declared)[0])
             try:
                 declared = replace(
                     declared,
+                    fqn=fqn,
                     config=self.settings.rendered(test.config, keep=("where",)),
                     defaults=merge_layers(self.settings.test_layer(fqn), {"tags": [*tags]}),
                     description=self.settings.text(test.description),

@@ -379,6 +379,8 @@ class _Folder:
     ) -> None:
         """Declare the node of a file, once for each of its versions, with what properties files say of it."""
         fqn = self._fqn(path, folders)
+        if version is not None:
+            fqn = (*fqn[:-1], name, f"v{version.v}")
         patch, loaded, where = self.patches.get(name, (None, None, ()))
         if patch is not None and version is not None:
             patch = patch.of_version(version)
@@ -412,7 +414,7 @@ class _Folder:
                 name=name,
                 package=self.file.name,
                 location=location,
-                fqn=fqn if version is None else (*fqn[:-1], name, f"v{version.v}"),
+                fqn=fqn,
                 sql=None if is_seed or not texts else text,
                 resource_type="seed" if is_seed else "model",
                 csv=str(path) if is_seed else None,
