@@ -117,6 +117,8 @@ def main() -> None:
                 name: Measured(median(m.wall for m in ms), median(m.cpu for m in ms), max(m.built for m in ms))
                 for name, ms in all_found.items()
             }
+            for name, each in rows[step].items():
+                print(f"{step}, {name}: {_shown(each, rows[step]['dbt build'])}", file=sys.stderr, flush=True)
     table = Table("step", *tools, title=f"{given.project.name}: wall / CPU seconds (share of dbt build), built")
     for step, found in rows.items():
         table.add_row(step, *(_shown(each, found["dbt build"]) for each in found.values()))
