@@ -116,6 +116,11 @@ class Project:
         """Return the broken nodes and sources above what is named: the nearest ones, since nothing is known beyond them."""
         return tuple(dict.fromkeys(each for name in names for each in self._broken_above.get(name, ())))
 
+    def is_ephemeral(self, name: str) -> bool:
+        """Return whether a node or source is an ephemeral model, which is nowhere but in the queries that read it."""
+        node = self.nodes.get(name)
+        return node is not None and node.materialized is Materialized.EPHEMERAL
+
     def broken_among(self, reads: Iterable[str]) -> tuple[str, ...]:
         """Return the broken ones among nodes and sources that are read, or the nearest ones above them."""
         return tuple(

@@ -60,10 +60,16 @@ class Failures:
         )
 
     def holding_test(self, project: Project, test: DataTest) -> tuple[str, ...]:
-        """Return what holds back a data test: the relations that failed among those it reads, through views too, and what is broken above."""
-        behind = (each for read in test.reads for each in (project.graph.behind(read) if read in project.nodes else ()))
+        """Return what holds back a data test: the relations that failed among those it reads, through views too, and what is broken above.
+
+        An ephemeral has no outcome of its own: it is held back by the tests that would hold back any other node in its place.
+        """
+        graph = project.graph
+        behind = (each for read in test.reads for each in (graph.behind(read) if read in project.nodes else ()))
+        ephemerals = [each for each in test.reads if project.is_ephemeral(each)]
         with self._lock:
             found = [each for each in behind if each in self._nodes]
+            found += [each for each in ephemerals if any(graph.is_below_all(each, one.reads) for one in self._tests)]
         return tuple(dict.fromkeys((*found, *project.broken_among(test.reads))))
 
 

@@ -1,8 +1,8 @@
 """The order of a run: which steps wait for which, worked out before it starts.
 
 A node waits for the selected nodes above it, and for the data tests that may hold it back: those all of whose inputs are
-above it, as in dbt (https://docs.getdbt.com/reference/commands/build). Data tests wait for all that they read. So no step
-waits for itself: what a test waits for is above whatever waits for the test.
+above it, as in dbt (https://docs.getdbt.com/reference/commands/build). Data tests wait for all that they read; those of an ephemeral,
+which has no step, for what it would wait for. So no step waits for itself: what a test waits for is above whatever waits for the test.
 
 The tests of one node are one step, so that they can be one statement. A node below may then wait for more than holds it back,
 which could close a circle; where it does, the tests in it are steps of their own.
@@ -107,7 +107,15 @@ class _Order:
                 for reads in dict.fromkeys(frozenset(test.reads) for test in tests):
                     for name in self.first_below(node, reads):
                         waits[steps[name]][step] = None
-        return {step: tuple(needed) for step, needed in waits.items()}
+        for step, needed in waits.items():
+            ephemerals = {each for test in step.tests for each in test.reads if self._project.is_ephemeral(each)}
+            for other in waits if ephemerals else ():
+                if other is not step and any(self._holds(test, ephemerals) for test in other.tests):
+                    needed[other] = None
+        return {step: tuple(found) for step, found in waits.items()}
+
+    def _holds(self, test: DataTest, names: Iterable[str]) -> bool:
+        return any(self._graph.is_below_all(name, test.reads) for name in names)
 
     def _makers(self, steps: Mapping[str, RunStep], names: Iterable[str]) -> dict[RunStep, None]:
         return dict.fromkeys(steps[each] for name in names for each in sorted(self.nearest(name)))

@@ -301,6 +301,22 @@ def test_a_test_that_cannot_run_is_an_error_of_its_own(shop: World) -> None:
     assert "nope" in str(result.error)
 
 
+def test_tests_of_an_ephemeral_below_a_failure_are_skipped(world: World) -> None:
+    world.source("orders").sql("create table raw.orders as select 1 as id")
+    world.model("orders", "select id from {{ source('raw', 'orders') }}")
+    world.model("few", "select id from {{ ref('orders') }} where id < 9", materialized="ephemeral")
+    world.model("fewer", "select id from {{ ref('few') }} where id < 5", materialized="ephemeral")
+    world.write("tests/no_twins.sql", "select id from {{ ref('orders') }} group by id having count(*) > 1")
+    columns = "columns: [{name: id, data_tests: [not_null]}]"
+    world.write("models/few.yml", f"models: [{{name: few, {columns}}}, {{name: fewer, {columns}}}]")
+    passed = dict.fromkeys(("no_twins", "not_null_few_id", "not_null_fewer_id"), "ran: pass")
+    assert world.run().tests == passed
+    world.sql("insert into raw.orders values (1)")
+    skipped = dict.fromkeys(("not_null_few_id", "not_null_fewer_id"), "skipped: -")
+    assert world.run().tests == {"no_twins": "ran: fail", **skipped}
+    assert world.run().tests == {"no_twins": "ran: fail", **skipped}
+
+
 def test_tests_of_skipped_models_are_skipped(shop: World) -> None:
     describe(shop, ALL_FOUR).run()
     shop.model("orders", "select no_such_column from {{ source('raw', 'orders') }}")
