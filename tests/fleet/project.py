@@ -94,6 +94,7 @@ def fleet_project(
             name=draft.name,
             sql=draft.sql,
             materialized=draft.kind,
+            stable_functions=["enter"],
             pre_hook=[f"select audit.enter('{draft.name}')"] * strict + [f"select pg_sleep({pause})"] * bool(pause),
             columns={"id": Column(data_tests=("not_null",))} if draft.name in TESTED else None,
             **keys,

@@ -68,8 +68,8 @@ def test_an_asset_page_has_what_it_is_to_show(built: DevServer) -> None:
         "... on TableSchemaMetadataEntry{schema{columns{name type description}}} ... on IntMetadataEntry{intValue}}}",
     )
     assert "Orders with what was paid" in asset["description"]
-    assert asset["groupName"] == "core"
-    assert set(asset["kinds"]) == {"duckdb", "sql", "table"}
+    assert asset["groupName"] == "default"
+    assert set(asset["kinds"]) == {"duckdb", "dbt", "table"}
     assert asset["automationCondition"]["label"] == "state-aware: on any news"
     assert asset["staleStatus"] == "FRESH"
     assert {"/".join(each["path"]) for each in asset["dependencyKeys"]} == {"stg_orders", "stg_payments"}
