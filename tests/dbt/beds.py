@@ -155,7 +155,7 @@ class OnDuckLake(Bakery):
             "path": ":memory:",
             "database": "lake",
             "schema": "main",
-            "threads": 2,
+            "threads": 1,  # so that no two nodes commit to the lake at once
             "config_options": {"extension_directory": str(self.folder / "extensions")},
             "extensions": ["ducklake"],
             "attach": [lake],
