@@ -186,7 +186,7 @@ def _sources(opened: SqlProject) -> str:
     content = _versions(opened.warehouse.capabilities.source_versions)
 
     def way(source: Source) -> str:
-        if source.loaded_at_query is not None or source.loaded_at_field is not None:
+        if source.says_loaded_at:
             return "by loaded_at"
         return "by their files" if source.files else content
 
@@ -227,8 +227,7 @@ def _always(opened: SqlProject, node: Node, absent: set[str]) -> str | None:
         if (
             source is not None
             and not source.files
-            and source.loaded_at_field is None
-            and source.loaded_at_query is None
+            and not source.says_loaded_at
             and opened.warehouse.capabilities.source_versions is VersionsBy.NONE
         ):
             return f"nothing tells news of {name}; give it a loaded_at_field or a loaded_at_query"

@@ -158,9 +158,8 @@ class DbtSession(Session):
         if not nodes:  # all of it was declared in Python
             return False
         exclusive, by_adapter = self._warehouse.native.capabilities.exclusive, isinstance(self._inner, AdapterSession)
-        if exclusive or (
-            by_adapter and full_refresh
-        ):  # only one process can have the file; or this one would not refresh
+        # only one process can have the file; or the one that was asked would not refresh
+        if exclusive or (by_adapter and full_refresh):
             self._stack.pop_all().close()
         while self._process is None:
             ready = None if full_refresh else self._ready()

@@ -118,7 +118,7 @@ class AskedBefore:
     def rendered(self, rendering: Mapping[str, Any]) -> AskedBefore:
         """Return the same template after a rendering; see `PreparedManifest.rendered`."""
         questions = Question.all_of(rendering["asked"], self.dialect)
-        gave = digest([rendering.get("sql"), rendering.get("incremental_sql"), rendering.get("others", [])])
+        gave = digest([rendering.get("sql"), rendering.get("incremental_sql"), rendering["others"]])
         return replace(self, questions=questions, gave=gave, answered=None)
 
     def knowing(self, reads: Iterable[UndeclaredInput]) -> AskedBefore:

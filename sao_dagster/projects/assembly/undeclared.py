@@ -198,10 +198,11 @@ class UndeclaredReads:
             if self._may_change((template, *macros), draft):
                 words = f"what the hook {textwrap.shorten(template, 60)} does"
                 called = (*called, UndeclaredInput(InputKind.UNKNOWN, words))
-        if not any(map(changes, hooks)):
+        changing = {each for each in hooks if changes(each)}
+        if not changing:
             return called
         names = self.drafts.names(draft.depends_on, draft.id)
-        reading = [each for each in hooks if "create" in each.lower() or changes(each)]
+        reading = [each for each in hooks if "create" in each.lower() or each in changing]
         found = undeclared_reads(";\n".join(reading), dialect, names)
         if any(map(renames, hooks)):
             found = tuple(map(self._renamed, found))
