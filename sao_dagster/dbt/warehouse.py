@@ -307,11 +307,12 @@ class DbtSession(Session):
 
     def build(self, name: str) -> Mapping[str, Any]:
         """Let dbt build a node or run a data test, and return what it says of that."""
-        exclusive = self._warehouse.native.capabilities.exclusive
         with self._guard:
-            if self._process is None and not exclusive:  # nothing was to be built when the run was planned
+            if (
+                self._process is None and not self._warehouse.native.capabilities.exclusive
+            ):  # nothing was to be built when the run was planned
                 self.begin_builds(self._warehouse.ids, full_refresh=False)
-        built: Mapping[str, Any] = self._asked("build", node=self._warehouse.ids[name], others_write=not exclusive)
+        built: Mapping[str, Any] = self._asked("build", node=self._warehouse.ids[name])
         return built
 
     def _asked(self, request: str, **arguments: Any) -> Any:

@@ -69,6 +69,42 @@ def test_only_what_is_below_news_and_is_not_cut_off_is_built(anywhere: LittlePro
     assert anywhere.rows("main.totals") == [(1, 1200), (2, 1000)]
 
 
+@pytest.mark.parametrize("anywhere", ["postgres"], indirect=True)
+def test_a_node_that_begins_leaves_what_dbt_knows_of_another_that_is_being_renamed(anywhere: LittleProject) -> None:
+    for name, text in {
+        "slow": "select 1 as x",
+        "first": "select 2 as x",
+        "second": "select * from {{ ref('first') }}",
+    }.items():
+        anywhere.write(f"models/{name}.sql", text)
+    anywhere.run()
+    anywhere.write(
+        "macros/rename.sql",
+        """
+        {% macro postgres__rename_relation(from_relation, to_relation) %}{% call statement('rename_relation') %}
+            alter table {{ from_relation }} rename to {{ to_relation.identifier }};
+            {% if from_relation.identifier == 'slow' %}
+                select pg_advisory_lock(7);
+                {{ wait_for("pg_class where relname = 'second_is_built'") }};
+            {% endif %}
+        {% endcall %}{% endmacro %}
+        {% macro wait_for(what) %}
+            do $$ begin
+                for i in 1 .. 6000 loop exit when exists (select from {{ what }}); perform pg_sleep(0.01); end loop;
+            end $$
+        {% endmacro %}
+        """,
+    )
+    anywhere.write("models/slow.sql", "select 3 as x")
+    lock = "pg_locks where locktype = 'advisory'"
+    anywhere.write("models/first.sql", f'{{{{ config(pre_hook=wait_for("{lock}")) }}}} select 4 as x')
+    anywhere.replace(
+        "models/second.sql", "select", "{{ config(post_hook='create table main.second_is_built ()') }} select"
+    )
+    assert {"slow", "first", "second"} <= outcomes(anywhere.run()).keys()
+    assert anywhere.rows("main.slow") == [(3,)]
+
+
 def test_contents_that_stay_cut_off_what_is_below(little: LittleProject) -> None:
     little.run()
     little.execute("update raw.orders set amount = 6 where id = 1", "update raw.orders set amount = 6 where id = 2")

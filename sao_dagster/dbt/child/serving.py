@@ -12,9 +12,11 @@ import json
 import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 from typing import Any
 
 import dbt.task.build as build_module
+from dbt.adapters.cache import RelationsCache
 from dbt.adapters.factory import get_adapter
 from dbt.contracts.results import RunResult, RunStatus, TestStatus
 from dbt_common.context import get_invocation_context
@@ -87,16 +89,23 @@ def serving_task(wire: Wire) -> type:
     return ServingTask
 
 
+class CacheOfThread(threading.local, RelationsCache):
+    """What dbt knows of the relations that there are, for each thread its own.
+
+    What others built is known only if it is forgotten; what another thread is about to rename must not be forgotten meanwhile.
+    """
+
+
 class Building:
     """The nodes of one build, as they are asked for."""
 
     def __init__(self, task: Any, wire: Wire) -> None:
         self.task, self.wire = task, wire
         self.adapter = get_adapter(task.config)
+        self.adapter.cache = CacheOfThread(self.adapter.cache.log_cache_events)
         self.cursors = Cursors(self.adapter)
         self._lock = threading.Lock()
         self._ran: set[str] = set()
-        self._pool: Any = None
         self._renderer: Any = None
         self._requests: dict[str, Callable[..., Any]] = {
             "build": self._build,
@@ -132,6 +141,7 @@ class Building:
         return self.task.node_results
 
     def _answer(self, number: int, name: str, arguments: dict[str, Any]) -> None:
+        self.adapter.cache.clear()
         try:
             value = self._requests[name](**arguments)
         except BaseException as error:  # noqa: BLE001 - it is told to whoever asked
@@ -139,10 +149,8 @@ class Building:
         else:
             self.wire.answer(number, value)
 
-    def _build(self, node: str, others_write: bool) -> dict[str, Any]:
-        """Build a node as dbt does, after its unit tests, or run a data test; where others write too, what dbt knows of relations is looked up again."""
-        if others_write:
-            self.adapter.cache.clear()
+    def _build(self, node: str) -> dict[str, Any]:
+        """Build a node as dbt does, after its unit tests, or run a data test."""
         found = self.task.manifest.nodes[node]
         for each in self.task.model_to_unit_test_map.get(node, ()):
             result = self._call(self.task.manifest.unit_tests[each])
@@ -165,10 +173,11 @@ class Building:
     def _call(self, node: Any) -> Any:
         with self._lock:  # it counts
             runner = self.task.get_runner(node)
-        if hasattr(runner, "set_pool"):  # of a microbatch model
-            runner.set_parent_task(self.task)
-            runner.set_pool(self._batches())
-        result = self.task.call_runner(runner)
+        with ExitStack() as stack:
+            if hasattr(runner, "set_pool"):  # of a microbatch model
+                runner.set_parent_task(self.task)
+                runner.set_pool(stack.enter_context(self._batches()))
+            result = self.task.call_runner(runner)
         with self._lock:
             self._ran.add(node.unique_id)
             self.task._handle_result(result)
@@ -177,11 +186,8 @@ class Building:
     def _batches(self) -> Any:
         from dbt.graph.thread_pool import DbtThreadPool
 
-        with self._lock:
-            if self._pool is None:
-                initializer = self.task._pool_thread_initializer
-                self._pool = DbtThreadPool(self.task.config.threads, initializer, [get_invocation_context()])
-            return self._pool
+        initializer = self.task._pool_thread_initializer
+        return DbtThreadPool(self.task.config.threads, initializer, [get_invocation_context()])
 
     def _compile(self, node: str) -> str:
         """Return the SQL of a data test as this run sees it."""
@@ -195,7 +201,6 @@ class Building:
         with self._lock:
             if self._renderer is None:
                 self._renderer = Renderer(self.task.config, self.task.manifest, self.adapter, runs)
-        self.adapter.cache.clear()
         with self.adapter.connection_named(f"again_{node}"):
             return json.dumps(self._renderer.again(node))
 
