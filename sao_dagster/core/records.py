@@ -11,6 +11,8 @@ from sao_dagster.core.data_version import DataVersion
 
 LONGEST_NAME = 255
 """The greatest length of a name of a model, a test or an environment in the shared state."""
+HOLDER_LENGTH = 64
+"""The greatest length of the name of a holder of a lease."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -113,7 +115,7 @@ class Lease:
 
     Attributes:
         model: The model.
-        holder: Who has it: one process of one run.
+        holder: Who has it: one process of one run, as `<unique> <pid>@<host>`.
         fence: Greater than that of every lease before; what is recorded under an older one is refused.
         run_id: The run.
         expires_at: When it may be taken over (UTC, the store's clock).
@@ -133,11 +135,13 @@ class QueuePosition:
     Attributes:
         model: The model.
         run_id: The run that is building it, or comes before this one.
+        holder: The process of that run; see `Lease`.
         since: Since when that run has it, or waits for it (UTC, the store's clock).
         ahead: How many runs come before this one, with the one that builds it.
     """
 
     model: str
     run_id: str
+    holder: str
     since: datetime
     ahead: int

@@ -75,7 +75,7 @@ class Step:
             if mode is None:
                 yield from self._dry_run(runner)
                 return
-            running = runner.events(self.selection, mode, run_id=self._context.run.run_id)
+            running = runner.events(self.selection, mode, run_id=self._context.run.run_id, on_message=self._say)
             result = yield from self._told(running)
         except SaoError as error:
             raise failure(error) from None
@@ -97,7 +97,7 @@ class Step:
 
     def _dry_run(self, runner: Runner) -> Iterator[Any]:
         """Show the plan: as run tags, as a table on the savings asset, and in the log."""
-        plan, seen = runner.plan(self.selection, Mode.STATE_AWARE)
+        plan, seen = runner.plan(self.selection, Mode.STATE_AWARE, on_message=self._say)
         for name in plan.to_build:
             self._context.log.info(f"{name} would be built: {explain(plan.decisions[name])}")
         counts = {

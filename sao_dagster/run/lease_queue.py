@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import socket
 import threading
 import time
 import uuid
@@ -10,7 +12,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 
 from sao_dagster.core.policy import describe_duration
-from sao_dagster.core.records import Lease, QueuePosition
+from sao_dagster.core.records import HOLDER_LENGTH, Lease, QueuePosition
 from sao_dagster.errors import LeaseTimeoutError, StateError
 from sao_dagster.state.protocol import LeaseStore
 
@@ -53,7 +55,7 @@ class LeaseQueue:
     def __init__(
         self, store: LeaseStore, environment: str, run_id: str, lease_seconds: float, queue_seconds: float
     ) -> None:
-        self.holder = uuid.uuid4().hex
+        self.holder = f"{uuid.uuid4().hex[:16]} {os.getpid()}@{socket.gethostname()}"[:HOLDER_LENGTH]
         self._store = store
         self._environment = environment
         self._run_id = run_id
@@ -140,6 +142,17 @@ class LeaseQueue:
 
 
 def describe_position(waiting: QueuePosition) -> str:
-    """Return whom a model waits for, in words."""
+    """Return whom a model waits for, in words: the run, its process, and since when by the clock of this machine."""
     queue = f", {waiting.ahead} runs ahead" if waiting.ahead > 1 else ""
-    return f"run {waiting.run_id}, at {waiting.model} since {waiting.since.isoformat(timespec='seconds')}{queue}"
+    since = waiting.since.astimezone().isoformat(timespec="seconds")
+    return f"run {waiting.run_id}{describe_holder(waiting.holder)}, at {waiting.model} since {since}{queue}"
+
+
+def describe_holder(holder: str) -> str:
+    """Return which process on which host holds something, as it is put behind its run; nothing where an older version holds it.
+
+    >>> describe_holder("0123456789abcdef 4711@worker-1"), describe_holder("0123456789abcdef")
+    (' (process 4711 on worker-1)', '')
+    """
+    pid, at, host = holder.partition(" ")[2].partition("@")
+    return f" (process {pid} on {host})" if at else ""

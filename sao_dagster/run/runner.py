@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import queue
+import threading
 import time
 import uuid
 from collections.abc import Callable, Generator, Iterator
@@ -55,9 +56,20 @@ class Runner(RunSettings):
     materializer: Materializer | None = None
 
     def plan(
-        self, selection: Selection, mode: Mode = Mode.STATE_AWARE, *, wait_seconds: float | None = None
+        self,
+        selection: Selection,
+        mode: Mode = Mode.STATE_AWARE,
+        *,
+        wait_seconds: float | None = None,
+        on_message: Callable[[Message], None] | None = None,
     ) -> tuple[Plan, Observation]:
         """Return what a run would do now, and what that was decided from. Builds nothing.
+
+        Args:
+            selection: What it is about.
+            mode: How it decides.
+            wait_seconds: How long to wait for a warehouse that is held; None for its own setting.
+            on_message: Told at once whom it waits for.
 
         Raises:
             ProjectErrors: The project as a whole has errors.
@@ -65,7 +77,8 @@ class Runner(RunSettings):
             WarehouseBusyError: The warehouse is held by another process for longer than `wait_seconds`.
         """
         self.project.check()
-        with no_collection(), self.warehouse.session(read_only=True, wait_seconds=wait_seconds) as session:
+        opening = self.warehouse.session(read_only=True, wait_seconds=wait_seconds, on_message=on_message)
+        with no_collection(), opening as session:
             store = self.open_store()
             return self._opened(selection, session, store)._plan(selection, mode, session, store)
 
@@ -122,7 +135,7 @@ class Runner(RunSettings):
             StateError: The state cannot be reached.
             WarehouseError: The warehouse cannot be opened, or `on-run-start` failed: nothing was built or recorded.
         """
-        running = self.events(selection, mode, run_id=run_id)
+        running = self.events(selection, mode, run_id=run_id, on_message=on_event)
         while True:
             try:
                 event = next(running)
@@ -133,17 +146,35 @@ class Runner(RunSettings):
                 on_event(event)
 
     def events(
-        self, selection: Selection, mode: Mode = Mode.STATE_AWARE, *, run_id: str | None = None
+        self,
+        selection: Selection,
+        mode: Mode = Mode.STATE_AWARE,
+        *,
+        run_id: str | None = None,
+        on_message: Callable[[Message], None] | None = None,
     ) -> Generator[Event, None, RunResult]:
         """Run a selection, yielding events as they happen; returns the `RunResult`.
 
         Closing the iterator stops the run: statements are interrupted, and what was not recorded is not built.
+
+        Args:
+            selection: What to run.
+            mode: How to decide.
+            run_id: The id of the run; a new one where none is given.
+            on_message: Told at once what there is to say while the warehouse is opened, such as whom the run waits for: nothing can be
+                yielded then. Without it, that is among the first events.
         """
         self.project.check()
         started = time.perf_counter()
         run_id = run_id or str(uuid.uuid4())
         inbox: queue.SimpleQueue[Any] = queue.SimpleQueue()
-        with self.warehouse.session(on_message=inbox.put) as session:
+        this_thread = threading.get_ident()
+
+        def tell(message: Message) -> None:
+            is_ours = threading.get_ident() == this_thread  # which is at work then, and yields nothing
+            (on_message if is_ours and on_message is not None else inbox.put)(message)
+
+        with self.warehouse.session(on_message=tell) as session:
             yield from _drain(inbox)
             opened = time.perf_counter()
             store: StateStore | None = None

@@ -39,8 +39,10 @@ def take(
         ahead = [each for each in ahead if each.id < mine.id]
     if held or ahead:
         _queue_up(connection, environment, model, holder, run_id, now, seconds, queued=mine is not None)
-        first = (row.run_id, row.taken_at) if row is not None and held else (ahead[0].run_id, ahead[0].asked_at)
-        return QueuePosition(model=model, run_id=first[0], since=_time(first[1]), ahead=len(ahead) + held)
+        first, since = (row, row.taken_at) if row is not None and held else (ahead[0], ahead[0].asked_at)
+        return QueuePosition(
+            model=model, run_id=first.run_id, holder=first.holder, since=_time(since), ahead=len(ahead) + held
+        )
     values = {"holder": holder, "run_id": run_id, "taken_at": now, "expires_at": now + seconds, "seconds": seconds}
     fence = (
         row.fence + 1 if row is not None and isinstance(row.fence, int) else 1

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from sqlalchemy import Boolean, Column, Float, Index, Integer, MetaData, String, Table, Text
 
-from sao_dagster.core.records import LONGEST_NAME
+from sao_dagster.core.records import HOLDER_LENGTH, LONGEST_NAME
 
 metadata = MetaData()
 builds = Table(
@@ -106,7 +106,7 @@ leases = Table(
     Column("environment", String(LONGEST_NAME), primary_key=True),
     Column("model", String(LONGEST_NAME), primary_key=True),
     Column("fence", Integer, nullable=False),
-    Column("holder", String(64)),
+    Column("holder", String(HOLDER_LENGTH)),
     Column("run_id", String(LONGEST_NAME)),
     Column("taken_at", Float),
     Column("expires_at", Float),
@@ -118,7 +118,7 @@ waiters = Table(
     Column("id", Integer, primary_key=True, autoincrement=True),
     Column("environment", String(LONGEST_NAME), nullable=False),
     Column("model", String(LONGEST_NAME), nullable=False),
-    Column("holder", String(64), nullable=False),
+    Column("holder", String(HOLDER_LENGTH), nullable=False),
     Column("run_id", String(LONGEST_NAME), nullable=False),
     Column("asked_at", Float, nullable=False),
     Column("expires_at", Float, nullable=False),

@@ -11,9 +11,8 @@ from pathlib import Path
 import pytest
 
 from sao_dagster import DuckDBWarehouse, SqlProject, load_project, select
-from sao_dagster.errors import ProjectErrors, SaoError, SelectionError, StateError, WarehouseBusyError
+from sao_dagster.errors import ProjectErrors, SaoError, SelectionError, StateError
 from sao_dagster.projects.policies import BuildAfterConfig
-from tests.waiting import PATIENCE
 from tests.world import World
 
 
@@ -132,33 +131,6 @@ def test_a_vanished_column_fails_with_the_words_of_the_warehouse(world: World) -
     world.sql("alter table raw.t drop column x")
     assert "x" in str(world.run().decision("a").evidence["error"])
     assert world.rows("select x from a") == [(2,)]
-
-
-def test_a_locked_file_is_waited_for_and_given_up(world: World) -> None:
-    world.model("a", "select 1 as x")
-    holder = subprocess.Popen(
-        [
-            sys.executable,
-            "-c",
-            f"import duckdb, time; c = duckdb.connect({str(world.root / 'shop.duckdb')!r}); print('held', flush=True); time.sleep(3600)",
-        ],
-        stdout=subprocess.PIPE,
-    )
-    try:
-        assert holder.stdout is not None
-        holder.stdout.readline()
-        opened = load_project(world.root)
-        with (
-            pytest.raises(WarehouseBusyError, match=f"held by process {holder.pid}"),
-            opened.warehouse.session(wait_seconds=0.3),
-        ):
-            pass
-        holder.kill()
-        with opened.warehouse.session(wait_seconds=PATIENCE):
-            pass
-    finally:
-        holder.kill()
-        holder.wait()
 
 
 def test_state_that_cannot_be_reached(world: World, tmp_path: Path) -> None:

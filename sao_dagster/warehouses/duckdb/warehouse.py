@@ -21,6 +21,7 @@ from sao_dagster.warehouses.duckdb.secrets import secret_sql
 from sao_dagster.warehouses.duckdb.session import DuckDBSession, SessionSettings, words
 from sao_dagster.warehouses.protocol import Capabilities, VersionsBy, shown_target
 from sao_dagster.warehouses.shared.names import literal
+from sao_dagster.warehouses.shared.processes import describe_process
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -153,13 +154,13 @@ class DuckDBWarehouse:
                 if "lock" not in str(error).lower():
                     raise WarehouseError(f"the DuckDB file {self.path} cannot be opened: {words(error)}") from error
                 holder = re.search(r"PID (\d+)", str(error))
-                by = f"process {holder[1]}" if holder else "another process"
+                by = describe_process(int(holder[1])) if holder else "another process"
                 if time.monotonic() >= give_up:
                     raise WarehouseBusyError(
                         f"the DuckDB file {self.path} is held by {by} and did not become free within {limit:g} s"
                     ) from error
                 if on_message is not None and not said:
-                    on_message(Message(f"waits for the DuckDB file {self.path}, which {by} holds"))
+                    on_message(Message(f"waits for the DuckDB file {self.path}, which is held by {by}"))
                     said = True
                 time.sleep(min(0.2, max(0.01, give_up - time.monotonic())))
             except duckdb.Error as error:
