@@ -28,6 +28,7 @@ from sao_dagster.projects.sao_file import SaoFile, Settings, variable_of
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text()
+CONCEPTS = (ROOT / "docs/concepts.md").read_text()
 DAGSTER = (ROOT / "docs/dagster.md").read_text()
 SCHEMA = ROOT / "sao_dagster/sao.schema.json"
 CONFIGURATION = (ROOT / "docs/configuration.md").read_text()
@@ -150,7 +151,7 @@ def kinds_table(table: TruthTable = TRUTH_TABLE) -> str:
 
 
 MADE = {  # what is made from the code, by page and marker
-    ("README.md", "truth table"): truth_table,
+    ("docs/concepts.md", "truth table"): truth_table,
     ("docs/concepts.md", "kinds of rows"): kinds_table,
     ("docs/configuration.md", "settings"): settings,
     ("docs/configuration.md", "policy keys"): policy_keys,
@@ -211,7 +212,7 @@ def test_commands_and_modes_are_documented() -> None:
     for mode in (Mode.STATE_AWARE, Mode.FORCE, Mode.FULL_REFRESH):
         assert f"`{mode.value}`" in operations
     for outcome in Outcome:
-        assert f"`{outcome.value}`" in README
+        assert f"`{outcome.value}`" in CONCEPTS
 
 
 def test_what_can_be_set_in_dagster_is_documented() -> None:
@@ -229,10 +230,23 @@ def test_what_can_be_set_in_dagster_is_documented() -> None:
     assert not {name for name in names if name not in pages}
 
 
-def test_pictures_are_there() -> None:
-    for page in (README, DAGSTER):
-        for name in re.findall(r"!\[[^]]*\]\(([^)]+)\)", page):
-            assert (ROOT / "docs" / name.removeprefix("docs/")).is_file(), name
+def test_links_of_pages_that_are_not_in_the_site_lead_somewhere() -> None:
+    for page in ("README.md", "CONTRIBUTING.md"):
+        for link in re.findall(r"\]\(([^):]+)\)", (ROOT / page).read_text()):
+            name, _, anchor = link.partition("#")
+            assert (ROOT / name).is_file(), link
+            headings = re.findall(r"^#+ (.+)$", (ROOT / name).read_text(), flags=re.MULTILINE) if anchor else []
+            assert not anchor or anchor in {
+                re.sub(r"[^\w -]", "", each).lower().replace(" ", "-") for each in headings
+            }, link
+
+
+@pytest.mark.slow
+def test_the_site_is_built_and_no_link_of_it_is_broken(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "mkdocs", "build", "--quiet", "--strict", "--site-dir", str(tmp_path / "site")]
+    done = subprocess.run(command, capture_output=True, text=True, cwd=ROOT)
+    assert done.returncode == 0, done.stderr
+    assert "load_project" in (tmp_path / "site/api/index.html").read_text()
 
 
 def blocks(text: str, language: str) -> list[str]:
@@ -242,7 +256,7 @@ def blocks(text: str, language: str) -> list[str]:
 @pytest.mark.parametrize(
     "page",
     [
-        "README.md",
+        "docs/install.md",
         "docs/configuration.md",
         "docs/concepts.md",
         "docs/analytics-engineer.md",
@@ -255,7 +269,8 @@ def test_yaml_blocks_are_yaml(page: str) -> None:
 
 EXTENDING = (ROOT / "docs/extending.md").read_text()
 FROM_DAGSTER_DBT = (ROOT / "docs/from-dagster-dbt.md").read_text()
-FOUND = [each for page in (README, DAGSTER, EXTENDING, FROM_DAGSTER_DBT) for each in blocks(page, "python")]
+IN_PYTHON = (ROOT / "docs/python-models.md").read_text()
+FOUND = [each for page in (README, IN_PYTHON, DAGSTER, EXTENDING, FROM_DAGSTER_DBT) for each in blocks(page, "python")]
 NEEDS_DAGSTER_DBT = [each for each in FOUND if "from dagster_dbt import" in each]  # tests/dbt runs them
 PYTHON = [each for each in FOUND if each not in NEEDS_DAGSTER_DBT]
 
@@ -271,15 +286,14 @@ def test_python_blocks_run(number: int, tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-def test_the_tour_of_the_readme_shows_what_it_says(tmp_path: Path) -> None:
-    """Every command of the tour, in its order, on a copy of the example; what is quoted must appear."""
+def test_the_tutorial_shows_what_it_says(tmp_path: Path) -> None:
+    """Every command, in its order, on a copy of the example; what is quoted must appear."""
     import shutil
 
     ignored = shutil.ignore_patterns("*.duckdb*", ".sao", "target", "__pycache__")
     shutil.copytree(ROOT / "example_project", tmp_path / "example_project", ignore=ignored)
-    tour = README[README.index("## A tour") : README.index("## How it decides")]
     shown = ""
-    for block in blocks(tour, "console"):
+    for block in blocks((ROOT / "docs/tutorial.md").read_text(), "console"):
         for line in block.splitlines():
             if line.startswith("$ "):
                 command = line[2:].split("#")[0].split()
