@@ -10,7 +10,7 @@ from example_project import shop_data
 
 HERE = Path(__file__).parent
 NEXT = """
-Try next (docs/tutorial.md explains what you will see):
+Try next (python -m example_project.tour tells it step by step):
   sao plan --project-dir {here}
   python {here}/shop_data.py add --hours 1
   sao build --project-dir {here}

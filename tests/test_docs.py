@@ -15,6 +15,7 @@ import yaml
 from pydantic import BaseModel
 from typer.testing import CliRunner
 
+from example_project.tour import TUTORIAL, arguments, steps
 from sao_dagster import __version__
 from sao_dagster.cli import app
 from sao_dagster.core.decide_test import TEST_ROWS
@@ -292,16 +293,12 @@ def test_the_tutorial_shows_what_it_says(tmp_path: Path) -> None:
 
     ignored = shutil.ignore_patterns("*.duckdb*", ".sao", "target", "__pycache__")
     shutil.copytree(ROOT / "example_project", tmp_path / "example_project", ignore=ignored)
-    shown = ""
-    for block in blocks((ROOT / "docs/tutorial.md").read_text(), "console"):
-        for line in block.splitlines():
-            if line.startswith("$ "):
-                command = line[2:].split("#")[0].split()
-                program = {"sao": [sys.executable, "-m", "sao_dagster.cli"], "python": [sys.executable]}[command[0]]
-                done = subprocess.run([*program, *command[1:]], capture_output=True, text=True, cwd=tmp_path)
-                shown = " ".join((done.stdout + done.stderr).split())
-            elif line.strip() and line.strip() != "...":
-                assert " ".join(line.split()) in shown, f"{line!r} is not what it shows: {shown}"
+    for _, commands in steps(TUTORIAL.read_text()):
+        for command, lines in commands:
+            done = subprocess.run(arguments(command), capture_output=True, text=True, cwd=tmp_path)
+            shown = " ".join((done.stdout + done.stderr).split())
+            for line in lines:
+                assert " ".join(line.split()) in shown, f"{line!r} is not what {command!r} shows: {shown}"
 
 
 def test_the_changelog_has_this_version() -> None:
