@@ -10,12 +10,12 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any, cast
 
+from sao_dagster.core.data_version import DataVersion
 from sao_dagster.core.messages import Level, Message
 from sao_dagster.core.nodes import DataTest, Node
 from sao_dagster.core.records import Verdict
 from sao_dagster.core.relations import Relation
 from sao_dagster.dbt.adapters.session import AdapterSession
-from sao_dagster.dbt.adapters.table import Snapshots
 from sao_dagster.dbt.adapters.warehouse import AdapterWarehouse
 from sao_dagster.dbt.prepare import Preparation, WarmDbt, runs
 from sao_dagster.dbt.process import DbtError, DbtProcess, dbt_process
@@ -293,9 +293,14 @@ class DbtSession(Session):
         failures = 0 if verdict is Verdict.PASS else said["failures"] or 0
         return TestRun(verdict=verdict, failures=failures, seconds=said["seconds"])
 
-    def snapshots(self) -> Snapshots | None:
-        """Return the exact versions of tables that there are now; None where only their contents tell, or nothing does."""
-        return self._inner.snapshots() if isinstance(self._inner, AdapterSession) else None
+    def versioned(self, node: Node) -> Callable[[], DataVersion | None]:
+        """Return what tells the exact version that a build gives a node, if it began after this; None where there is none, or nobody knows it."""
+        session = self._inner
+        if not isinstance(session, AdapterSession) or not node.materialized.holds_data:
+            return lambda: None
+        before = session.snapshots([node.relation])
+        unique_id = self._warehouse.ids[node.name]
+        return lambda: None if before is None else session.built_since(before, node.relation, unique_id)
 
     def knows(self, name: str) -> bool:
         """Return whether a node is one of dbt's."""
@@ -346,14 +351,13 @@ class DbtMaterializer:
         """Build a node; see `Materializer.build`. What dbt does not know was declared in Python, and is built natively."""
         if not self.session.knows(node.name):
             return self.session.native().build(node, request)
-        before = self.session.snapshots()
+        version = self.session.versioned(node)
         said = self.session.build(node.name)
         if said["status"] != "success":
             raise WarehouseError(str(said["message"]).strip() or f"dbt says {said['status']}")
         rows = said["response"].get("rows_affected")
-        after = self.session.snapshots() if before is not None else None
         return Built(
-            data_version=after.built_since(before, node.relation.key) if before and after else None,
+            data_version=version(),
             rows=rows if isinstance(rows, int) and rows >= 0 else None,
             seconds=said["seconds"],
         )

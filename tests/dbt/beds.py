@@ -65,10 +65,12 @@ class Bakery(LittleProject):
     Attributes:
         versions: What shows there that a table was written to: nothing, or `exact` versions.
         takes_two: Whether two processes may have it open at once.
+        at: What stands before names of tables where nothing says in which schema they are.
     """
 
     versions: ClassVar[str] = ""
     takes_two: ClassVar[bool] = True
+    at: ClassVar[str] = ""
 
     def create(self) -> Bakery:
         """Write the project and its raw data."""
@@ -138,6 +140,7 @@ class OnDuckLake(Bakery):
 
     versions: ClassVar[str] = "exact"
     takes_two: ClassVar[bool] = False
+    at: ClassVar[str] = "lake.main."
 
     def _output(self) -> dict[str, Any]:
         [extension] = self.python.parents[1].glob("lib/*/site-packages/duckdb_extension_ducklake/extensions/*/*")

@@ -152,25 +152,55 @@ def test_an_increment_of_no_rows_is_no_news_and_what_plain_dbt_builds_is_somebod
     assert outcomes(exact.run()) == {}
 
 
-def test_a_write_in_the_middle_of_a_build_is_not_taken_for_the_build(
-    exact: Bakery, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def _meanwhile(bakery: Bakery, patch: pytest.MonkeyPatch, model: str, statement: str) -> None:
+    """Let somebody else run a statement when dbt has built a model, and before that is recorded."""
     original, done = DbtProcess.ask, threading.Event()
 
     def ask(self: DbtProcess, name: str, /, **arguments: object) -> object:
         answer = original(self, name, **arguments)
-        if name == "build" and arguments["node"] == "model.bakery.loaves" and not done.is_set():
+        if name == "build" and arguments["node"] == f"model.bakery.{model}" and not done.is_set():
             done.set()
-            original(
-                self, "adapter", about="execute", arguments={"sql": "insert into lake.main.loaves values ('spelt', 1)"}
-            )
+            if bakery.takes_two:
+                bakery.execute(statement)
+            else:
+                original(self, "adapter", about="execute", arguments={"sql": statement})
         return answer
 
-    monkeypatch.setattr(DbtProcess, "ask", ask)
+    patch.setattr(DbtProcess, "ask", ask)
+
+
+def test_a_write_in_the_middle_of_a_build_is_not_taken_for_the_build(
+    exact: Bakery, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _meanwhile(exact, monkeypatch, "loaves", f"insert into {exact.at}loaves values ('spelt', 1)")
     exact.run()
+    assert ("spelt", 1) in exact.rows("loaves")
+    assert outcomes(exact.run()) == {"loaves": "relation_altered", "dark": "new_data"}
+    assert exact.rows("loaves") == [("oat", 4), ("rye", 3)]
+    assert outcomes(exact.run()) == {}
+
+
+def test_a_table_that_took_the_place_of_what_was_built_is_not_taken_for_it(
+    exact: Bakery, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _meanwhile(exact, monkeypatch, "dark", f"create or replace table {exact.at}dark as select 'spelt' as loaf")
+    exact.run()
+    assert outcomes(exact.run()) == {"dark": "relation_altered"}
+    assert exact.rows("dark") == [("rye",)]
+
+
+def test_who_writes_while_an_increment_has_nothing_to_write_is_not_taken_for_it(
+    exact: Bakery, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    exact.run()
+    exact.execute("update sales set loaded_at = '2026-01-03 00:00:00' where id = 1")
+    _meanwhile(exact, monkeypatch, "log", f"insert into {exact.at}log values (0, 5)")
+    assert "log" in outcomes(exact.run())
     opened = exact.open()
-    schemes = {name: each.data_version.scheme for name, each in opened.store.builds(opened.environment).items()}
-    assert (schemes["loaves"], schemes["dark"]) == ("build", "ducklake/1")
+    recorded = opened.store.builds(opened.environment)["log"].data_version
+    with opened.warehouse.session() as session:
+        relation = opened.project.nodes["log"].relation
+        assert session.versions(session.catalog(), {relation: ()}, 10.0)[relation] not in (recorded, None)
 
 
 def test_what_a_template_asks_is_asked_again_through_the_adapter(bakery: Bakery) -> None:

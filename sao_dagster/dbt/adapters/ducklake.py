@@ -6,16 +6,21 @@ without gaps; where one that may have written is no longer kept, nobody knows th
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import re
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 
 from sao_dagster.core.data_version import DataVersion
 from sao_dagster.core.hashing import digest
-from sao_dagster.core.relations import RelationKey, folded, quote
+from sao_dagster.core.relations import Relation, RelationKey, folded, quote
 from sao_dagster.warehouses.protocol import QueryResult
 
 SCHEME = "ducklake/1"
-_NEWEST = 3  # writes and makings that are looked at; two of one kind since a build began are one too many
+_QUOTED = re.compile(r'"(?:[^"]|"")*"')
+_MADE = re.compile(r'\bcreated_table:("(?:[^"]|"")*")\.("(?:[^"]|"")*")')
+_WRITTEN = re.compile(
+    r"\b(?:inserted_into_table|deleted_from_table|inlined_insert|inlined_delete|altered_table):(\d+)\b"
+)
 
 _TABLES = r"""
 with writes as (
@@ -25,33 +30,33 @@ with writes as (
     ))::bigint as table_id
     from {meta}.ducklake_snapshot_changes
 ), written as (
-    select table_id, list_sort(list_distinct(list(snapshot_id)), 'DESC') as ids from writes group by table_id
+    select table_id, max(snapshot_id) as id from writes group by table_id
 ), columns as (
     select table_id, list(row(column_id, column_order, column_name, column_type, initial_default, parent_column)::varchar order by column_id) as shown
     from {meta}.ducklake_column where end_snapshot is null group by table_id
-), made as (
-    select schema_id, table_name, list_sort(list(begin_snapshot), 'DESC') as ids from {meta}.ducklake_table group by all
 ), first as (
     select table_id, min(begin_snapshot) as id from {meta}.ducklake_table group by table_id
 ), kept as (
     select max(snapshot_id) as newest from {meta}.ducklake_snapshot_changes
 ), last as (
-    select table_id, coalesce(written.ids[1], first.id) as id from first left join written using (table_id)
+    select table_id, coalesce(written.id, first.id) as id from first left join written using (table_id)
 ), missing as (
     select table_id, last.id as id, kept.newest - last.id - (
         select count(*) from {meta}.ducklake_snapshot_changes as later where later.snapshot_id > last.id
     ) as missing
     from last, kept
 )
-select s.schema_name, t.table_name, t.table_uuid::varchar, m.id, m.missing, columns.shown::varchar,
-    coalesce(written.ids[:{newest}], [])::varchar, made.ids[:{newest}]::varchar, kept.newest
+select s.schema_name, t.table_name, t.table_uuid::varchar, t.table_id, m.id, m.missing, columns.shown::varchar, kept.newest
 from {meta}.ducklake_table as t
 join {meta}.ducklake_schema as s on s.schema_id = t.schema_id and s.end_snapshot is null
 join missing as m on m.table_id = t.table_id
-join made on made.schema_id = t.schema_id and made.table_name = t.table_name
-left join columns on columns.table_id = t.table_id
-left join written on written.table_id = t.table_id, kept
+left join columns on columns.table_id = t.table_id, kept
 where t.end_snapshot is null
+"""
+
+
+_CHANGES = """
+select snapshot_id, changes_made, commit_extra_info from {meta}.ducklake_snapshot_changes where snapshot_id between {first} and {last}
 """
 
 
@@ -61,15 +66,24 @@ class LakeTable:
 
     Attributes:
         version: Its version; None where that is not known.
-        id: What tells it from another one that had its name.
-        writes: The last snapshots that wrote to it, newest first.
-        makings: The last snapshots that gave its name to a table, newest first.
+        id: Its number there, which no other table gets.
     """
 
     version: DataVersion | None
-    id: str
-    writes: tuple[int, ...]
-    makings: tuple[int, ...]
+    id: int
+
+    def is_changed_by(self, changes: str, key: RelationKey) -> bool:
+        """Return whether a snapshot wrote to it, altered it, or gave its name to a table, by what it says of its changes.
+
+        >>> table = LakeTable(None, 12)
+        >>> table.is_changed_by("inserted_into_table:12", ("lake", "main", "t")), table.is_changed_by("inserted_into_table:1", ("lake", "main", "t"))
+        (True, False)
+        >>> table.is_changed_by('created_table:"main"."T"', ("lake", "main", "t"))
+        True
+        """
+        numbers = _WRITTEN.findall(_QUOTED.sub("", changes))
+        made = {tuple(folded(each[1:-1].replace('""', '"')) for each in names) for names in _MADE.findall(changes)}
+        return str(self.id) in numbers or (folded(key[1]), folded(key[2])) in made
 
 
 @dataclass(frozen=True)
@@ -78,7 +92,7 @@ class Lakes:
 
     Attributes:
         tables: By relation.
-        newest: The newest snapshot by the name of a DuckLake.
+        newest: The newest snapshot by the name of a DuckLake that holds a table.
     """
 
     tables: Mapping[RelationKey, LakeTable]
@@ -89,37 +103,33 @@ class Lakes:
         """Versions by relation."""
         return {key: table.version for key, table in self.tables.items()}
 
-    def built_since(self, before: object, key: RelationKey) -> DataVersion | None:
-        """Return the version of a table that was built since; None where somebody else may have written it, too.
-
-        A build writes in one snapshot, and makes a table once, or not.
-        """
+    def built_since(
+        self, before: object, relation: Relation, signature: str, query: Callable[[str], QueryResult]
+    ) -> DataVersion | None:
+        """Return the version of a table that was built since; see `Snapshots.built_since`."""
+        key = relation.key
         now = self.tables.get(key)
         if now is None or not isinstance(before, Lakes):
             return None
-        then, began = before.tables.get(key), before.newest.get(key[0], -1)
-        is_same = then is not None and then.id == now.id
-        writes = [each for each in now.writes if each > began or not is_same]
-        makings = [each for each in now.makings if each > began]
-        return now.version if len(writes) <= 1 and len(makings) <= 1 else None
+        first, last = before.newest.get(key[0], -1) + 1, self.newest[key[0]]
+        asked = _CHANGES.format(meta=quote(f"__ducklake_metadata_{key[0]}"), first=first, last=last)
+        snapshots = query(asked).rows
+        if len(snapshots) != last - first + 1:  # one is no longer kept
+            return None
+        authors = {by == signature for _, changes, by in snapshots if now.is_changed_by(changes or "", key)}
+        if False not in authors:
+            return now.version
+        return DataVersion(SCHEME, f"also written by others {last}") if True in authors else None
 
 
-def lakes(query: Callable[[str], QueryResult]) -> Lakes:
+def lakes(query: Callable[[str], QueryResult], _: Collection[Relation]) -> Lakes:
     """Return the DuckLakes that a session has attached, given what asks a query; one statement for each."""
     tables: dict[RelationKey, LakeTable] = {}
     newest: dict[str, int] = {}
     for (name,) in query("select database_name from duckdb_databases() where type = 'ducklake'").rows:
         meta = quote(f"__ducklake_metadata_{name}")
-        for schema, table, uuid, last, missing, columns, writes, makings, number in query(
-            _TABLES.format(meta=meta, newest=_NEWEST)
-        ).rows:
+        for schema, table, uuid, number, last, missing, columns, snapshot in query(_TABLES.format(meta=meta)).rows:
             version = None if missing else DataVersion(SCHEME, f"{uuid} {int(last)} {digest(columns)[:12]}")
-            found = LakeTable(version, str(uuid), _numbers(writes), _numbers(makings))
-            tables[folded(str(name)), folded(str(schema)), folded(str(table))] = found
-            newest[folded(str(name))] = int(number)
+            tables[folded(str(name)), folded(str(schema)), folded(str(table))] = LakeTable(version, int(number))
+            newest[folded(str(name))] = int(snapshot)
     return Lakes(tables, newest)
-
-
-def _numbers(text: str) -> tuple[int, ...]:
-    """Return the numbers in the text of a list."""
-    return tuple(int(each) for each in text.strip("[]").split(",") if each.strip())

@@ -77,7 +77,7 @@ class AdapterSession(Session):
         self, catalog: Catalog, omit: Mapping[Relation, Collection[str]], seconds: float
     ) -> Mapping[Relation, DataVersion | None]:
         """Return the exact versions of tables, where they have them; columns that do not count are in them."""
-        snapshots = self.snapshots()
+        snapshots = self.snapshots(omit)
         found = {} if snapshots is None else snapshots.versions
         return {relation: found.get(relation.key) for relation in omit}
 
@@ -86,15 +86,24 @@ class AdapterSession(Session):
         versions = self.versions(catalog, dict.fromkeys(relations, ()), 0.0)
         return {relation: str(version) for relation, version in versions.items() if version is not None}
 
-    def snapshots(self) -> Snapshots | None:
-        """Return the exact versions that there are now; None where the warehouse has none. What it has refused is not asked again."""
+    def snapshots(self, relations: Collection[Relation]) -> Snapshots | None:
+        """Return the exact versions that tables have now; None where the warehouse has none. What it has refused is not asked again."""
         if self._read_snapshots is None:
             return None
         try:
-            return self._read_snapshots(self.query)
+            return self._read_snapshots(self.query, relations)
         except WarehouseError:
             if not self.process.has_ended:
                 self._read_snapshots = None
+            return None
+
+    def built_since(self, before: Snapshots, relation: Relation, unique_id: str) -> DataVersion | None:
+        """Return the exact version of a table that dbt's process has built since; None where it is not known."""
+        try:
+            signature = self.process.ask("signature", node=unique_id)
+            after = self.snapshots([relation]) if signature is not None else None
+            return None if after is None else after.built_since(before, relation, signature, self.query)
+        except WarehouseError:
             return None
 
     def interrupt(self) -> None:

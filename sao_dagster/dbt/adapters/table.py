@@ -5,14 +5,16 @@ Most of this is read from the adapters' code and the vendors' manuals; `docs/war
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, TypeAlias
 
 from sao_dagster.core.data_version import DataVersion
-from sao_dagster.core.relations import RelationKey
+from sao_dagster.core.relations import Relation, RelationKey
 from sao_dagster.dbt.adapters.ducklake import lakes
 from sao_dagster.warehouses.protocol import QueryResult
+
+Query: TypeAlias = Callable[[str], QueryResult]
 
 
 class Snapshots(Protocol):
@@ -22,8 +24,17 @@ class Snapshots(Protocol):
     def versions(self) -> Mapping[RelationKey, DataVersion | None]:
         """Versions by relation; none for what has no exact version."""
 
-    def built_since(self, before: Snapshots, key: RelationKey) -> DataVersion | None:
-        """Return the version of a table that was built since; None where somebody else may have written it, too."""
+    def built_since(self, before: Snapshots, relation: Relation, signature: str, query: Query) -> DataVersion | None:
+        """Return the version of a table that was built since; None where nobody knows who has written it.
+
+        Where somebody else has written it beside the build, it is one that the table will never have, so that it is built again.
+
+        Args:
+            before: What there was before the build.
+            relation: The table.
+            signature: What the warehouse keeps with all that this build wrote, and with nothing that others write.
+            query: Asks a query.
+        """
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,12 +44,12 @@ class Adapter:
     Attributes:
         place: The keys of a profile that say where the database is, by which environments are told apart; `PLACE` if nothing is said.
         files: Whether these are files.
-        snapshots: Reads the exact versions of all tables, given what asks a query; None where there are none that are known of.
+        snapshots: Reads the exact versions of some tables, given what asks a query; None where there are none that are known of.
     """
 
     place: tuple[str, ...] = ()
     files: bool = False
-    snapshots: Callable[[Callable[[str], QueryResult]], Snapshots] | None = None
+    snapshots: Callable[[Query, Collection[Relation]], Snapshots] | None = None
 
 
 PLACE = ("account", "host", "server", "port", "project", "endpoint", "region_name", "s3_data_dir", "path", "catalog")

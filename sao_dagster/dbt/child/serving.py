@@ -25,6 +25,7 @@ from dbt_common.events.contextvars import task_contextvars
 from .asking import AdapterQuestions
 from .cursors import Cursors
 from .rendering import Renderer
+from .signing import signing
 from .wire import Wire
 
 REUSED = getattr(RunStatus, "Reused", None) or getattr(RunStatus, "NoOp", None) or RunStatus.Success
@@ -114,6 +115,7 @@ class Building:
             "cursor": self.cursors.answer,
             "adapter": AdapterQuestions(task, self.adapter).answer,
             "interrupt": self._interrupt,
+            "signature": signing(self.adapter),
         }
 
     def take(self, begins: int) -> Any:
