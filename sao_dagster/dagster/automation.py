@@ -89,23 +89,21 @@ def is_evaluator(sensor: dg.SensorDefinition) -> bool:
 
 def sensor_result(
     requests: Sequence[dg.RunRequest],
-    events: Sequence[dg.AssetObservation | dg.AssetMaterialization],
     evaluations: Sequence[Evaluation],
     why_not: str | None,
 ) -> dg.SensorResult | dg.SkipReason:
-    """Return what a tick gives back: run requests, what was seen of sources, and evaluations.
+    """Return what a tick gives back: run requests and evaluations.
 
     Args:
         requests: The runs to launch.
-        events: About sources.
         evaluations: Trees to show; needs `HOOKED`.
         why_not: Why no run is requested.
     """
     hooked: dict[str, Any] = {"automation_condition_evaluations": list(evaluations)} if evaluations else {}
-    if not requests and not events and not hooked:
+    if not requests and not hooked:
         return dg.SkipReason(why_not)
     skip = dg.SkipReason(why_not) if not requests else None
-    return dg.SensorResult(run_requests=list(requests), skip_reason=skip, asset_events=list(events), **hooked)
+    return dg.SensorResult(run_requests=list(requests), skip_reason=skip, **hooked)
 
 
 def _evaluation(key: dg.AssetKey, condition: Condition, started: float, ended: float, path: str) -> Evaluation:

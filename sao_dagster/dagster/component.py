@@ -139,8 +139,8 @@ class SaoProjectComponent(dg.StateBackedComponent, dg.Resolvable):
         dg.Resolver.default(description="What a reused model leaves in Dagster's log."),
     ] = "observation"
     virtual_views: Annotated[
-        bool, dg.Resolver.default(description="Whether views are virtual assets; needs Dagster 1.13.")
-    ] = False
+        bool, dg.Resolver.default(description="Whether views are virtual assets, where the installed Dagster has them.")
+    ] = True
     upstream_assets: Annotated[
         list[str],
         dg.Resolver.default(

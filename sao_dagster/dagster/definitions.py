@@ -31,7 +31,7 @@ def definitions(
     reuse_event: ReuseEvent = ReuseEvent.OBSERVATION,
     check_granularity: CheckGranularity = CheckGranularity.TEST,
     granularity: Granularity = Granularity.PROJECT,
-    virtual_views: bool = False,
+    virtual_views: bool = True,
     evaluator: bool = True,
     parts: Sequence[Callable[[DagsterProject], Part]] = (),
     assets: Sequence[dg.AssetsDefinition] = (),
@@ -52,7 +52,7 @@ def definitions(
         reuse_event: What a reused model leaves in Dagster's log.
         check_granularity: Whether each data test is an asset check, or several of a model share one.
         granularity: Whether a step of a run is the whole project, or one model, for executors that spread steps over machines.
-        virtual_views: Whether views are virtual assets, which Dagster looks through; needs Dagster 1.13.
+        virtual_views: Whether views are virtual assets, which Dagster looks through, where the installed Dagster has them.
         evaluator: Whether there is an evaluator sensor over the whole project.
         parts: Functions that make jobs, schedules and sensors of the project. A sensor among them that is an
             evaluator is in place of the one over the whole project, if that has its name.

@@ -25,23 +25,22 @@ from sao_dagster.core.reasons import Outcome, Reason
 from sao_dagster.core.selection import Selection
 from sao_dagster.dagster.attempts import Attempts, causes_of, waiting_for_sources
 from sao_dagster.dagster.automation import as_evaluator, purge_evaluations, sensor_result, trees_of
-from sao_dagster.dagster.project_view import EVALUATOR_TAG, MODE_TAG, PLAN_TAG, WAREHOUSE_KEY, DagsterProject
+from sao_dagster.dagster.project_view import (
+    EVALUATOR_TAG,
+    MODE_TAG,
+    PLAN_TAG,
+    UNFINISHED,
+    WAREHOUSE_KEY,
+    DagsterProject,
+)
 from sao_dagster.dagster.resources import WarehouseResource
 from sao_dagster.dagster.selections import Select, selection_from
-from sao_dagster.dagster.sources import news_of_sources
+from sao_dagster.dagster.told import tell
 from sao_dagster.errors import SaoError, WarehouseBusyError
 from sao_dagster.gc_pause import no_collection
 
-UNFINISHED = (
-    dg.DagsterRunStatus.QUEUED,
-    dg.DagsterRunStatus.NOT_STARTED,
-    dg.DagsterRunStatus.STARTING,
-    dg.DagsterRunStatus.STARTED,
-    dg.DagsterRunStatus.CANCELING,
-)
 TREES_A_TICK = 500  # trees that one tick hands over; the others follow with the next ticks
 LOGGED = 100  # models that the log of a tick names
-SOURCES_A_TICK = 100  # sources that one tick tells of
 PATIENCE = timedelta(hours=1)  # between two requests of an incremental model whose use of itself is not understood
 SHOWN_AGAIN = timedelta(days=14)  # after which an unchanged decision is shown again, so that none is purged
 KEPT = timedelta(days=30)  # how long Dagster keeps evaluations, too
@@ -119,9 +118,9 @@ class _Evaluator:
             )
             plan, seen = runner.plan(self.selection, wait_seconds=0)
             project, environment = self.dagster_project.project, plan.environment
-            events = news_of_sources(
-                self.dagster_project, plan, seen, self.dagster_project.opened.store, SOURCES_A_TICK
-            )
+            left = tell(self.dagster_project, context.instance, plan, seen)
+            if left:
+                context.log.info(f"{left} builds of the command line or dbt are told to Dagster with the next ticks")
             leases = self.dagster_project.opened.store.leases(environment)
             building = {each.model: each.run_id for each in leases}
             missing = waiting_for_sources(project, plan, seen.facts, seen.catalog)
@@ -153,7 +152,7 @@ class _Evaluator:
             started,
             datetime.now(timezone.utc),
         )
-        return sensor_result([request] if request is not None else [], events, trees, why_not)
+        return sensor_result([request] if request is not None else [], trees, why_not)
 
     def _request(
         self, context: dg.SensorEvaluationContext, plan: Plan, attempts: Attempts, left_out: Mapping[str, str]

@@ -3,6 +3,7 @@
 # no `from __future__ import annotations` here: Dagster reads the annotation of `context` as an object
 
 import time
+from contextlib import suppress
 from typing import Any
 
 import dagster as dg
@@ -12,6 +13,7 @@ from sao_dagster.dagster.evaluator import nothing_to_do
 from sao_dagster.dagster.project_view import MODE_TAG, WAREHOUSE_KEY, DagsterProject
 from sao_dagster.dagster.resources import WarehouseResource
 from sao_dagster.dagster.selections import Select, selection_from
+from sao_dagster.dagster.told import tell
 from sao_dagster.errors import SaoError
 from sao_dagster.run.report import RunResult, foreseen_reuse, record_run
 
@@ -75,6 +77,8 @@ def build_schedule(
         started = time.perf_counter()
         try:
             plan, seen = dagster_project.runner(resource).plan(selection, wait_seconds=0)
+            with suppress(dg.DagsterInvariantViolationError):  # a context for tests has no instance that it could name
+                tell(dagster_project, context.instance, plan, seen)
             tick = f"{name}@{context.scheduled_execution_time.isoformat(timespec='seconds')}"
             _record_reuse(
                 dagster_project,

@@ -12,6 +12,7 @@ from sao_dagster.core.explain import describe_refuted, explain, explain_test
 from sao_dagster.core.nodes import Model
 from sao_dagster.core.plan import Plan
 from sao_dagster.core.reasons import Outcome
+from sao_dagster.core.records import BuildRecord
 from sao_dagster.core.relations import Relation, RelationKey
 from sao_dagster.dagster.project_view import DagsterProject
 from sao_dagster.run.events import ModelResult, TestResult
@@ -25,44 +26,81 @@ SHOWN_SQL = 20_000  # characters of compiled SQL in one event
 SHOWN_ROWS = 500  # of a table in one event
 
 
-def model_metadata(dagster_project: DagsterProject, result: ModelResult, columns: Columns) -> dict[str, Any]:
+def model_metadata(dagster_project: DagsterProject, result: ModelResult, columns: Columns, said: str) -> dict[str, Any]:
     """Return what a materialization or an observation says of a model.
 
     Args:
         dagster_project: The project in Dagster.
         result: What became of the model.
         columns: Of what it reads, for the column lineage of what was built.
+        said: The decision in a sentence.
     """
     decision, record = result.decision, result.record
-    metadata: dict[str, Any] = {
+    metadata: dict[str, Any] = {"sao/decision": said}
+    if record is not None and decision.outcome is Outcome.REUSED:
+        metadata["sao/built_at"] = dg.MetadataValue.timestamp(record.built_at)
+        metadata["sao/built_by_run"] = dg.MetadataValue.dagster_run(record.run_id)
+        metadata["sao/seconds_saved"] = round(record.seconds, 3)
+    elif record is not None:
+        metadata |= record_metadata(dagster_project, result.name, record, columns)
+        metadata.pop("sao/built_at")  # which the event itself says
+        metadata.pop("sao/built_by_run")
+    return {
+        **metadata,
+        "dagster/table_name": dagster_project.project.nodes[result.name].relation.plain,
         "sao/outcome": decision.outcome.value,
         "sao/reason": decision.reason.value,
-        "sao/because": explain(decision),
         "sao/evidence": dg.MetadataValue.json(plain(decision.evidence)),
-        "dagster/table_name": dagster_project.project.nodes[result.name].relation.plain,
     }
-    if record is None:
-        return metadata
-    if decision.outcome is Outcome.REUSED:
-        metadata["sao/seconds_saved"] = round(record.seconds, 3)
-        metadata["sao/built_by_run"] = dg.MetadataValue.dagster_run(record.run_id)
-        return metadata
-    metadata["sao/seconds"] = round(result.seconds, 3)
+
+
+def record_metadata(
+    dagster_project: DagsterProject, name: str, record: BuildRecord, columns: Columns
+) -> dict[str, Any]:
+    """Return what is known of a build by its record.
+
+    Args:
+        dagster_project: The project in Dagster.
+        name: What was built.
+        record: The record of the build.
+        columns: Of what it reads, for the column lineage.
+    """
+    node = dagster_project.project.nodes[name]
+    about = {each.name.lower(): each.description or None for each in node.columns}
+    metadata: dict[str, Any] = {
+        "sao/built_at": dg.MetadataValue.timestamp(record.built_at),
+        "sao/built_by_run": record.run_id,
+        "sao/seconds": round(record.seconds, 3),
+        "dagster/table_name": node.relation.plain,
+        "dagster/column_schema": dg.TableSchema(
+            [dg.TableColumn(column, kind, description=about.get(column.lower())) for column, kind in record.columns]
+        ),
+    }
     if record.rows is not None:
         metadata["dagster/row_count"] = record.rows
-    node = dagster_project.project.nodes[result.name]
-    about = {each.name.lower(): each.description or None for each in node.columns}
-    metadata["dagster/column_schema"] = dg.TableSchema(
-        [dg.TableColumn(name, kind, description=about.get(name.lower())) for name, kind in record.columns]
-    )
     if isinstance(node, Model):
-        sql = node.compiled.sql.strip()
-        shown = sql if len(sql) <= SHOWN_SQL else sql[:SHOWN_SQL] + "\n-- ..."
-        metadata["sao/compiled_sql"] = dg.MetadataValue.md(f"```sql\n{shown}\n```")
+        metadata["sao/compiled_sql"] = as_sql(node.compiled.sql)
         lineage = _lineage(dagster_project, node, dict(record.columns), columns)
         if lineage is not None:
             metadata["dagster/column_lineage"] = lineage
+            metadata["sao/columns_made_of"] = _lineage_table(lineage)
     return metadata
+
+
+def _lineage_table(lineage: dg.TableColumnLineage) -> dg.TableMetadataValue:
+    """Return the lineage of columns as a table, which Dagster shows where it draws none."""
+    rows = ((column, ", ".join(_written(each) for each in deps)) for column, deps in lineage.deps_by_column.items())
+    return _table({"column": column, "made of": made_of} for column, made_of in rows)
+
+
+def _written(dep: dg.TableColumnDep) -> str:
+    return f"{dep.asset_key.to_user_string()}.{dep.column_name}"
+
+
+def as_sql(text: str) -> dg.MarkdownMetadataValue:
+    """Return SQL as Dagster shows and copies it, as far as there is room."""
+    sql = text.strip()
+    return dg.MetadataValue.md(f"```sql\n{sql if len(sql) <= SHOWN_SQL else sql[:SHOWN_SQL] + chr(10) + '-- ...'}\n```")
 
 
 def _lineage(

@@ -9,6 +9,7 @@ from datetime import datetime, timezone
 from enum import Enum
 from fnmatch import fnmatchcase
 from functools import cached_property
+from typing import Any
 
 import dagster as dg
 
@@ -34,6 +35,13 @@ EVALUATOR_TAG = "sao/evaluator"
 WAREHOUSE_KEY = "sao_warehouse"
 DRY_RUN = "dry-run"
 FRESHNESS_CHECK = "source_freshness"
+UNFINISHED = (
+    dg.DagsterRunStatus.QUEUED,
+    dg.DagsterRunStatus.NOT_STARTED,
+    dg.DagsterRunStatus.STARTING,
+    dg.DagsterRunStatus.STARTED,
+    dg.DagsterRunStatus.CANCELING,
+)
 
 
 class ReuseEvent(str, Enum):
@@ -76,7 +84,7 @@ class DagsterProject:
     check_granularity: CheckGranularity = CheckGranularity.TEST
     granularity: Granularity = Granularity.PROJECT
     evaluator: bool = True
-    virtual_views: bool = False
+    virtual_views: bool = True
     foreign: frozenset[dg.AssetKey] = frozenset()
     upstream_assets: tuple[str, ...] = ()
 
@@ -248,6 +256,12 @@ class DagsterProject:
             for name in self.own_sources
             if name in above and self.project.sources[name].has_age_limit
         ]
+
+
+def scope_of(instance: dg.DagsterInstance, what: str) -> str:
+    """Return under which scope is kept what a Dagster instance was told."""
+    storage: Any = instance.run_storage  # its id is for Dagster's telemetry; there is no public one of an instance
+    return f"{what} {storage.get_run_storage_id()}" if hasattr(storage, "get_run_storage_id") else what
 
 
 def mode_of(tags: Mapping[str, str]) -> Mode | None:

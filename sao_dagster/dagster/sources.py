@@ -3,18 +3,17 @@
 # no `from __future__ import annotations` here: Dagster reads the annotation of `context` as an object
 
 import warnings
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from typing import Any, TypeAlias
 
 import dagster as dg
 
 from sao_dagster.core.plan import Plan
 from sao_dagster.core.selection import Selection
-from sao_dagster.dagster.project_view import WAREHOUSE_KEY, DagsterProject, failure
+from sao_dagster.dagster.project_view import WAREHOUSE_KEY, DagsterProject, failure, scope_of
 from sao_dagster.dagster.resources import WarehouseResource
 from sao_dagster.errors import SaoError
 from sao_dagster.run.observe import Observation
-from sao_dagster.state.protocol import ShownStore
 
 SCOPE = "dagster_sources"
 SourceEvent: TypeAlias = dg.AssetObservation | dg.AssetMaterialization
@@ -32,7 +31,9 @@ def build_source_observations(dagster_project: DagsterProject, name: str) -> dg.
         selection = Selection((), (), tuple(each for each in dagster_project.own_sources if each in chosen))
         try:
             plan, seen = dagster_project.runner(resource).plan(selection)
-            dagster_project.opened.store.keep_shown(plan.environment, SCOPE, _versions(seen, chosen))
+            dagster_project.opened.store.keep_shown(
+                plan.environment, scope_of(context.instance, SCOPE), _versions(seen, chosen)
+            )
         except SaoError as error:
             raise failure(error) from error
         for each in selection.sources:
@@ -42,7 +43,7 @@ def build_source_observations(dagster_project: DagsterProject, name: str) -> dg.
             yield dg.ObserveResult(  # also without a version: Dagster skips what is below a source that was not observed
                 asset_key=dagster_project.keys[each],
                 data_version=None if version is None else dg.DataVersion(str(version)),
-                metadata=_metadata(seen, each),
+                metadata=_metadata(dagster_project, seen, each),
             )
 
     with warnings.catch_warnings():
@@ -58,36 +59,32 @@ def build_source_observations(dagster_project: DagsterProject, name: str) -> dg.
 
 
 def news_of_sources(
-    dagster_project: DagsterProject, plan: Plan, seen: Observation, store: ShownStore, limit: int | None = None
-) -> list[SourceEvent]:
-    """Return events about the sources whose data version differs from the one that Dagster was told last.
+    dagster_project: DagsterProject, instance: dg.DagsterInstance, plan: Plan, seen: Observation
+) -> Generator[SourceEvent, None, None]:
+    """Yield events about the sources whose data version differs from the one that the Dagster instance was told last.
 
-    A source with a freshness policy has a materialization too: Dagster tells freshness by these alone.
-
-    Args:
-        dagster_project: The project in Dagster.
-        plan: What was decided; it says in which environment.
-        seen: What was observed.
-        store: Where it is kept what Dagster was told.
-        limit: The most sources to tell of; the others are told of the next time.
+    A source with a freshness policy has a materialization too: Dagster tells freshness by these alone. What was yielded, and is done
+    with, is not told again.
     """
-    known = store.shown(plan.environment, SCOPE)
+    store, scope = dagster_project.opened.store, scope_of(instance, SCOPE)
+    known = store.shown(plan.environment, scope)
     versions = _versions(seen, set(dagster_project.own_sources))
-    news = [name for name in versions if known.get(name) != versions[name]][:limit]
-    events: list[SourceEvent] = []
-    for name in news:
-        source = dagster_project.project.sources[name]
-        facts: dict[str, Any] = {
-            "asset_key": dagster_project.keys[name],
-            "description": "new data version",
-            "metadata": _metadata(seen, name),
-            "tags": {"dagster/data_version": versions[name]},
-        }
-        events.append(dg.AssetObservation(**facts))
-        if source.error_after is not None:
-            events.append(dg.AssetMaterialization(**facts))
-    store.keep_shown(plan.environment, SCOPE, {name: versions[name] for name in news})
-    return events
+    told: dict[str, str] = {}
+    try:
+        for name in [each for each in versions if known.get(each) != versions[each]]:
+            source = dagster_project.project.sources[name]
+            facts: dict[str, Any] = {
+                "asset_key": dagster_project.keys[name],
+                "description": "New data." if name in known else "Seen for the first time.",
+                "metadata": _metadata(dagster_project, seen, name),
+                "tags": {"dagster/data_version": versions[name]},
+            }
+            yield dg.AssetObservation(**facts)
+            if source.error_after is not None:
+                yield dg.AssetMaterialization(**facts)
+            told[name] = versions[name]
+    finally:
+        store.keep_shown(plan.environment, scope, told)
 
 
 def _versions(seen: Observation, chosen: set[str]) -> dict[str, str]:
@@ -95,11 +92,16 @@ def _versions(seen: Observation, chosen: set[str]) -> dict[str, str]:
     return {name: str(version) for name, version in found if version is not None and name in chosen}
 
 
-def _metadata(seen: Observation, name: str) -> dict[str, Any]:
+def _metadata(dagster_project: DagsterProject, seen: Observation, name: str) -> dict[str, Any]:
     metadata: dict[str, Any] = {}
     if name in seen.columns:
+        declared = {each.name.lower(): each for each in dagster_project.project.sources[name].columns}
         metadata["dagster/column_schema"] = dg.TableSchema(
-            [dg.TableColumn(column, kind) for column, kind in seen.columns[name]]
+            [
+                dg.TableColumn(column, kind, description=(each and each.description) or None)
+                for column, kind in seen.columns[name]
+                for each in [declared.get(column.lower())]
+            ]
         )
     if name in seen.loaded_at and (time := seen.loaded_at[name].time) is not None:
         metadata["dagster/last_updated_timestamp"] = dg.MetadataValue.timestamp(time)

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Generator, Iterator, Mapping
+from dataclasses import replace
 from typing import Any
 
 import dagster as dg
 
 from sao_dagster.core.decide_test import TestOutcome
 from sao_dagster.core.explain import explain
+from sao_dagster.core.facts import Facts
 from sao_dagster.core.messages import Level, Message
+from sao_dagster.core.nodes import Materialized, is_source
 from sao_dagster.core.reasons import Mode, Outcome
+from sao_dagster.core.records import BuildRecord
 from sao_dagster.core.selection import Selection
 from sao_dagster.dagster.check_results import CheckReports, repeat
 from sao_dagster.dagster.metadata import model_metadata, plan_table, savings_metadata
@@ -27,6 +32,7 @@ from sao_dagster.dagster.project_view import (
 )
 from sao_dagster.dagster.resources import WarehouseResource
 from sao_dagster.dagster.sources import news_of_sources
+from sao_dagster.dagster.told import SECONDS, Told
 from sao_dagster.errors import SaoError, StateError
 from sao_dagster.run.events import Event, ModelResult, Planned, Started
 from sao_dagster.run.report import RunResult
@@ -56,6 +62,10 @@ class Step:
         self._mode = mode
         self._reports = CheckReports(dagster_project, frozenset(context.selected_asset_check_keys))
         self._columns: dict[str, tuple[tuple[str, str], ...]] = {}
+        self._before: Mapping[str, BuildRecord] = {}
+        self._facts = Facts()
+        self._built: set[str] = set()
+        self._told: Told | None = None
 
     def run(self) -> Iterator[Any]:
         """Run the selection and yield what Dagster should know of it.
@@ -76,12 +86,16 @@ class Step:
                 yield from self._dry_run(runner)
                 return
             running = runner.events(self.selection, mode, run_id=self._context.run.run_id, on_message=self._say)
-            result = yield from self._told(running)
+            result = yield from self._events(running)
         except SaoError as error:
             raise failure(error) from None
+        try:
+            self._tell_the_rest()
+        except StateError as error:
+            self._context.log.warning(f"Dagster is not told of other builds now: {error}")
         self._conclude(result)
 
-    def _told(self, running: Generator[Event, None, RunResult]) -> Generator[Any, None, RunResult]:
+    def _events(self, running: Generator[Event, None, RunResult]) -> Generator[Any, None, RunResult]:
         """Tell Dagster of a run while it goes, and return what it did.
 
         Whatever is raised while an exception is handled takes it along into Dagster's log, and the one that ends a generator
@@ -156,8 +170,11 @@ class Step:
         for warning in event.plan.warnings:
             self._context.log.warning(warning)
         self._columns = dict(event.seen.columns)
+        self._before = dict(event.seen.facts.records)
+        self._facts = event.seen.facts
         if event.plan.mode is not Mode.WITHOUT_STATE:
-            for told in news_of_sources(self._edge, event.plan, event.seen, self._edge.opened.store):
+            self._told = Told(self._edge, self._context.instance, event.plan.environment)
+            for told in news_of_sources(self._edge, self._context.instance, event.plan, event.seen):
                 self._context.op_execution_context.log_event(told)
 
     def _model(self, result: ModelResult) -> Iterator[Any]:
@@ -167,18 +184,59 @@ class Step:
         key = self._edge.keys[result.name]
         facts: dict[str, Any] = {
             "asset_key": key,
-            "metadata": model_metadata(self._edge, result, self._columns),
+            "metadata": model_metadata(self._edge, result, self._columns, self._in_words(result)),
             "tags": {"sao/reason": result.decision.reason.value},
         }
         if outcome is Outcome.BUILT and result.record is not None:
             self._columns[result.name] = result.record.columns
+            self._built.add(result.name)
         # a reused model on which another step waits is materialized, or Dagster would silently skip that step
         told = self._edge.reuse_event
-        if outcome is Outcome.BUILT or told is ReuseEvent.MATERIALIZATION or self._is_needed_below(key):
+        is_new = outcome is Outcome.BUILT or self._shows_something_new(result)
+        if is_new or told is ReuseEvent.MATERIALIZATION or self._is_needed_below(key):
             version = dg.DataVersion(str(result.data_version)) if result.data_version else None
             yield dg.MaterializeResult(**facts, data_version=version)
+            if self._told is not None and result.record is not None:
+                self._told.note(result.name, result.record, result.data_version)
         elif told is ReuseEvent.OBSERVATION:
-            yield dg.AssetObservation(**facts, description=f"Reused: {explain(result.decision)}")
+            yield dg.AssetObservation(**facts, description=self._in_words(result))
+
+    def _shows_something_new(self, result: ModelResult) -> bool:
+        """Return whether a view that is not built shows something else than Dagster was told: other people's conditions wait for that."""
+        is_view = self._edge.project.nodes[result.name].materialized is Materialized.VIEW
+        if self._told is None or not is_view or result.record is None or result.data_version is None:
+            return False
+        return not self._told.knows(result.name, result.record, result.data_version)
+
+    def _in_words(self, result: ModelResult) -> str:
+        """Return what became of a model in a sentence, and whether it is cut off: rebuilt, with the rows that it had."""
+        said = f"{result.decision.outcome.value.capitalize()}: {explain(result.decision)}"
+        before = self._before.get(result.name)
+        is_same = before is not None and result.data_version == before.data_version
+        if result.decision.outcome is Outcome.BUILT and is_same:
+            return f"{said}. Rebuilt, same rows as before: nothing below is built for it."
+        return f"{said}."
+
+    def _tell_the_rest(self) -> None:
+        """Tell Dagster of views over what was built, and of builds that no run of it has made; within some seconds."""
+        if self._told is None:
+            return
+        project, store, environment = self._edge.project, self._edge.opened.store, self._told.environment
+        records = store.builds(environment)
+        versions = {name: version for name, version in self._facts.versions.items() if name not in self._built}
+        for (
+            name
+        ) in self._edge.asset_names:  # what such a view reads beside that may not have been looked at in this run
+            reads = project.graph.inputs(name).data
+            if project.nodes[name].materialized is Materialized.VIEW and self._built.intersection(reads):
+                unseen = [each for each in reads if is_source(each) and each not in versions]
+                history = store.history(environment, unseen) if unseen else {}
+                versions.update({each: seen[-1][0] for each, seen in history.items() if seen})
+        self._told.catch_up(
+            replace(self._facts, records=records, versions=versions),
+            {**self._columns, **{name: record.columns for name, record in records.items()}},
+            time.monotonic() + SECONDS,
+        )
 
     def _is_needed_below(self, key: dg.AssetKey) -> bool:
         """Return whether another step of this run waits for the asset."""

@@ -19,11 +19,13 @@ from sao_dagster.core.hashing import digest
 from sao_dagster.core.nodes import DataTest, Model, Node, Seed, Severity, Source, is_source
 from sao_dagster.core.policy import describe_duration
 from sao_dagster.core.project import Project
-from sao_dagster.errors import UnsupportedError
 
 _OWNER = re.compile(r"^(team:.+|[^@\s]+@[^@\s]+\.[^@\s]+)$")
 _SHORTEST = timedelta(seconds=60)  # of a freshness policy in Dagster
 _DESCRIBED_SQL = 4000  # characters of SQL in a description
+
+
+HAS_VIRTUAL_ASSETS = "is_virtual" in inspect.signature(dg.AssetSpec.replace_attributes).parameters
 
 
 class CheckGranularity(str, Enum):
@@ -165,15 +167,9 @@ class SaoTranslator:
 
 
 def as_virtual(spec: dg.AssetSpec) -> dg.AssetSpec:
-    """Return the spec of a view as a virtual asset, which Dagster looks through when it tells what is stale.
-
-    Raises:
-        UnsupportedError: The installed Dagster has no virtual assets.
-    """
-    if "is_virtual" not in inspect.signature(dg.AssetSpec.replace_attributes).parameters:
-        raise UnsupportedError(
-            f"virtual_views needs a newer Dagster than {dg.__version__}; leave it out, or upgrade dagster to 1.13"
-        )
+    """Return the spec of a view as a virtual asset, which Dagster looks through; as it is, where Dagster has none (before 1.13)."""
+    if not HAS_VIRTUAL_ASSETS:
+        return spec
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", category=dg.PreviewWarning)
         changed: Mapping[str, Any] = {"is_virtual": True}

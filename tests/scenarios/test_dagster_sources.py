@@ -55,15 +55,24 @@ def test_sources_are_observable(shop: World) -> None:
 
 def test_a_tick_tells_of_sources_when_they_change_and_only_then(shop: World) -> None:
     deployed = deploy(shop)
-    first = deployed.tick().asset_events
-    assert {each.asset_key.to_user_string() for each in first} == {"raw/orders", "crm/customers"}
-    kinds = [type(each).__name__ for each in first if each.asset_key == dg.AssetKey(["raw", "orders"])]
-    assert kinds == ["AssetObservation", "AssetMaterialization"], "Dagster tells freshness by materializations"
-    assert deployed.tick().asset_events == []
+    deployed.tick()
+    assert len(observed(deployed, "raw/orders")) == len(observed(deployed, "crm/customers")) == 1
+    told = deployed.instance.get_latest_materialization_event(dg.AssetKey(["raw", "orders"]))
+    assert told is not None, "Dagster tells freshness by materializations"
+    deployed.tick()
+    assert len(observed(deployed, "crm/customers")) == 1
     shop.sql("insert into raw.customers values (9)")
-    (told,) = deployed.tick().asset_events
-    assert told.asset_key == dg.AssetKey(["crm", "customers"])
-    assert told.tags["dagster/data_version"].startswith("duckdb-")
+    deployed.tick()
+    assert len(observed(deployed, "raw/orders")) == 1
+    version = observed(deployed, "crm/customers")[0]
+    assert version.startswith("duckdb-")
+
+
+def test_each_dagster_instance_is_told_of_sources(shop: World) -> None:
+    deploy(shop).tick()
+    another = deploy(shop)
+    another.tick()
+    assert len(observed(another, "crm/customers")) == 1
 
 
 def test_a_run_tells_of_sources_too(shop: World) -> None:
@@ -109,7 +118,8 @@ def test_a_source_that_another_asset_produces_is_theirs(shop: World) -> None:
     assert deployed.run().success
     assert ran == ["loader"]
     assert shop.rows("select count(*) from main.orders") == [(2,)], "the models read what it loaded"
-    assert {each.asset_key.to_user_string() for each in deployed.tick().asset_events} <= {"crm/customers"}
+    deployed.tick()
+    assert observed(deployed, "raw/orders") == []
 
 
 def test_models_are_built_below_a_source_whose_version_cannot_be_read(shop: World) -> None:

@@ -78,7 +78,7 @@ def test_an_asset_page_has_what_it_is_to_show(built: DevServer) -> None:
     }
     (materialization,) = asset["assetMaterializations"]
     entries = {each["label"]: each for each in materialization["metadataEntries"]}
-    assert {"sao/because", "sao/compiled_sql", "sao/reason", "dagster/table_name"} <= set(entries)
+    assert {"sao/decision", "sao/compiled_sql", "sao/reason", "dagster/table_name"} <= set(entries)
     assert entries["dagster/row_count"]["intValue"] >= 288
     columns = {each["name"]: each for each in entries["dagster/column_schema"]["schema"]["columns"]}
     assert columns["order_id"]["description"] == "The key."
