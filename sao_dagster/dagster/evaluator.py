@@ -36,6 +36,7 @@ from sao_dagster.dagster.project_view import (
 from sao_dagster.dagster.resources import WarehouseResource
 from sao_dagster.dagster.selections import Select, selection_from
 from sao_dagster.dagster.told import tell
+from sao_dagster.dagster.translator import identifier
 from sao_dagster.errors import SaoError, WarehouseBusyError
 from sao_dagster.gc_pause import no_collection
 
@@ -92,7 +93,7 @@ def build_evaluator_sensor(
 
 def evaluator_name(dagster_project: DagsterProject) -> str:
     """Return the name of the evaluator over the whole project."""
-    return f"{dagster_project.project.name}_evaluator"
+    return f"{identifier(dagster_project.project.name)}_evaluator"
 
 
 @dataclass(frozen=True)

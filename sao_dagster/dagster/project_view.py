@@ -14,6 +14,7 @@ from typing import Any
 import dagster as dg
 
 from sao_dagster.core.explain import describe_policy
+from sao_dagster.core.hashing import digest
 from sao_dagster.core.nodes import Materialized, is_source
 from sao_dagster.core.plan import Plan
 from sao_dagster.core.project import Project
@@ -22,7 +23,7 @@ from sao_dagster.core.selection import Selection, select, with_broken
 from sao_dagster.dagster.automation import with_marker
 from sao_dagster.dagster.from_dagster_dbt import as_translator
 from sao_dagster.dagster.resources import WarehouseResource
-from sao_dagster.dagster.translator import CheckGranularity, SaoTranslator, as_virtual
+from sao_dagster.dagster.translator import CheckGranularity, SaoTranslator, as_virtual, key_part
 from sao_dagster.errors import ProjectError, SaoError
 from sao_dagster.run.events import freshness_test
 from sao_dagster.run.runner import Runner
@@ -122,9 +123,16 @@ class DagsterProject:
     def keys(self) -> Mapping[str, dg.AssetKey]:
         """Asset keys by name of node or id of source.
 
+        Dagster makes names of Python of keys: of two that would have one (`a-b` and `a_b`), the second gets some letters of a digest.
+
         Raises:
             ProjectError: Two have one key, and they are not two sources, which one asset may make.
         """
+        return {name: self._renamed.get(key, key) for name, key in self._translated.items()}
+
+    @cached_property
+    def _translated(self) -> Mapping[str, dg.AssetKey]:
+        """Asset keys as the translator makes them."""
         found: dict[str, dg.AssetKey] = {}
         known: dict[dg.AssetKey, str] = {}
         for name in (*self.asset_names, *self.project.sources):
@@ -134,6 +142,23 @@ class DagsterProject:
                 raise ProjectError(
                     f"{other} and {name} both have the asset key {key.to_user_string()}; give one of them another by meta.dagster.asset_key"
                 )
+        return found
+
+    @cached_property
+    def _renamed(self) -> Mapping[dg.AssetKey, dg.AssetKey]:
+        """Keys in place of those that the translator makes, where Dagster would take two for one; never that of another one's asset."""
+        found: dict[dg.AssetKey, dg.AssetKey] = {}
+        taken: set[str] = set()
+        # what another one makes, and what is a name of Python already, keeps its key
+        order = sorted(
+            set(self._translated.values()),
+            key=lambda key: (not self._is_foreign(key), key.to_python_identifier() != "__".join(key.path), key),
+        )
+        for key in order:
+            if key.to_python_identifier() in taken and not self._is_foreign(key):
+                *above, last = key.path
+                found[key] = dg.AssetKey([*above, f"{last}_{digest(list(key.path))[:4]}"])
+            taken.add(found.get(key, key).to_python_identifier())
         return found
 
     @cached_property
@@ -166,19 +191,29 @@ class DagsterProject:
     @property
     def savings_key(self) -> dg.AssetKey:
         """The asset that shows over time what runs have saved."""
-        return dg.AssetKey([self.project.name, "savings"])
+        return dg.AssetKey([key_part(self.project.name), "savings"])
 
     def asset_spec(self, name: str) -> dg.AssetSpec:
         """Return the spec of a model, seed or source, as the translator makes it, marked where it is looked after."""
         if is_source(name):
-            return self.translator.get_asset_spec(self.project, self.project.sources[name])
+            return self._with_key(self.translator.get_asset_spec(self.project, self.project.sources[name]))
         node = self.project.nodes[name]
-        spec = self.translator.get_asset_spec(self.project, node)
+        spec = self._with_key(self.translator.get_asset_spec(self.project, node))
         if self.virtual_views and node.materialized is Materialized.VIEW:
             spec = as_virtual(spec)
         if not self.evaluator:
             return spec
         return with_marker(spec, describe_policy(node.policy, datetime.now(timezone.utc)))
+
+    def _with_key(self, spec: dg.AssetSpec) -> dg.AssetSpec:
+        """Return a spec of the translator with the keys that its asset, and what it reads, have here."""
+        if not self._renamed:
+            return spec
+        deps = [
+            dg.AssetDep(self._renamed.get(each.asset_key, each.asset_key), partition_mapping=each.partition_mapping)
+            for each in spec.deps
+        ]
+        return spec.replace_attributes(key=self._renamed.get(spec.key, spec.key), deps=deps)
 
     def check_specs(self, *, of_sources: bool) -> list[dg.AssetCheckSpec]:
         """Return the specs of the checks of sources, or of those of models and seeds."""
@@ -194,7 +229,7 @@ class DagsterProject:
                 specs.append(self.translator.get_check_spec(self.project, tests[0]))
             else:
                 specs.append(self.translator.get_aggregated_check_spec(self.project, key.name, tests))
-        return specs
+        return [each._replace(asset_key=self._renamed.get(each.asset_key, each.asset_key)) for each in specs]
 
     def runner(self, resource: WarehouseResource | None = None) -> Runner:
         """Return a runner on the warehouse that a resource says."""

@@ -9,6 +9,7 @@ import warnings
 from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta, timezone
 from enum import Enum
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +21,6 @@ from sao_dagster.core.nodes import DataTest, Model, Node, Seed, Severity, Source
 from sao_dagster.core.policy import describe_duration
 from sao_dagster.core.project import Project
 
-_OWNER = re.compile(r"^(team:.+|[^@\s]+@[^@\s]+\.[^@\s]+)$")
 _SHORTEST = timedelta(seconds=60)  # of a freshness policy in Dagster
 _DESCRIBED_SQL = 4000  # characters of SQL in a description
 
@@ -50,8 +50,10 @@ class SaoTranslator:
         and what cannot stand in a name is replaced.
         """
         key = _dagster_meta(node).get("asset_key")
-        if key is not None:
-            return dg.AssetKey([str(part) for part in key] if isinstance(key, list) else str(key).split("/"))
+        if key:
+            return dg.AssetKey(
+                [key_part(str(part)) for part in (key if isinstance(key, list) else str(key).split("/"))]
+            )
         if isinstance(node, Source):
             return dg.AssetKey([key_part(node.source_name), key_part(node.table_name)])
         if _VERSION.search(node.name) and "." not in node.relation.identifier:
@@ -76,7 +78,7 @@ class SaoTranslator:
             group_name=_group(node),
             code_version=node.code.version,
             owners=_owners(node, node.owners),
-            tags={_tag(tag): "" for tag in node.tags},
+            tags=_tags(node),
             kinds={project.dialect, "dbt" if _is_in_dbts_layout(node) else "sql", node.materialized.value},
             freshness_policy=_freshness(None, node.policy.max_age),
         )
@@ -145,7 +147,7 @@ class SaoTranslator:
             },
             group_name=_group(source),
             owners=_owners(source, ()),
-            tags={_tag(tag): "" for tag in source.tags},
+            tags=_tags(source),
             kinds={project.dialect, "source"},
             freshness_policy=_freshness(source.warn_after, source.error_after),
         )
@@ -217,7 +219,7 @@ def _dagster_meta(node: Node | Source) -> Mapping[str, Any]:
 
 def _owners(node: Node | Source, owners: Sequence[str]) -> list[str]:
     listed = _dagster_meta(node).get("owners") or owners
-    return [owner for owner in map(str, listed) if _OWNER.match(owner)]
+    return [owner for owner in map(str, listed) if _is_owner(owner)]
 
 
 def check_name(test: DataTest) -> str:
@@ -248,12 +250,28 @@ _RESERVED = frozenset({
 })  # fmt: skip
 
 
+def _tags(node: Node | Source) -> dict[str, str]:
+    """Return the tags as Dagster accepts them as keys; one of which nothing is left is left out."""
+    return {found: "" for tag in node.tags if (found := _tag(tag))}
+
+
+@cache
 def _tag(text: str) -> str:
-    """Return a tag that Dagster accepts as a key; a tag may have a name before a `/`."""
-    return text if _TAG.match(text) else re.sub(r"[^A-Za-z0-9_.\-]", "_", text)[:63]
+    return text if _is_accepted(tags={text: ""}) else re.sub(r"[^A-Za-z0-9_.\-]", "_", text)[:63]
 
 
-_TAG = re.compile(r"^(?!dagster/)([A-Za-z0-9_.\-]{1,63}/)?[A-Za-z0-9_.\-]{1,63}$")
+@cache
+def _is_owner(text: str) -> bool:
+    return _is_accepted(owners=[text])
+
+
+def _is_accepted(**attributes: Any) -> bool:
+    """Return whether Dagster accepts attributes of an asset; its rules are its own, and change."""
+    try:
+        dg.AssetSpec("asset", **attributes)
+    except dg.DagsterError:
+        return False
+    return True
 
 
 def _group(node: Node | Source) -> str | None:
