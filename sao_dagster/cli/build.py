@@ -2,49 +2,37 @@
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import typer
-from rich.console import Console
-from rich.markup import escape
-from rich.table import Table
 
-from sao_dagster.cli.common import (
-    COLOURS,
-    FAILED,
-    OK,
-    VERDICTS,
+from sao_dagster.cli.common import FAILED, OK, Request, mode_of, run_command, selection_of, shown_url
+from sao_dagster.cli.options import (
     AsJson,
+    Command,
     Exclude,
     Force,
     FullRefresh,
     NoTests,
     Now,
     ProjectDir,
-    Request,
+    Quiet,
     Select,
     Target,
     Threads,
     Vars,
+    Verbose,
     VerifyProofs,
-    coloured,
-    mode_of,
-    people,
-    print_json,
-    run_command,
-    selection_of,
-    shown_url,
 )
-from sao_dagster.core.decide_test import TestOutcome
-from sao_dagster.core.explain import explain
-from sao_dagster.core.messages import Level, Message
+from sao_dagster.cli.progress import Progress
+from sao_dagster.cli.results import Failures, plan_summary, rows_of, rows_of_tests, summary_of
+from sao_dagster.cli.terminal import Terminal
+from sao_dagster.core.project import Notice
 from sao_dagster.core.reasons import Mode, Outcome
 from sao_dagster.core.selection import Selection
-from sao_dagster.run.events import Event, ModelResult, Started, TestResult
+from sao_dagster.run.events import Event
 from sao_dagster.run.report import RunResult, plan_to_json
 
 if TYPE_CHECKING:
@@ -53,57 +41,56 @@ if TYPE_CHECKING:
 app = typer.Typer()
 
 
-@app.command()
+@app.command(cls=Command)
 def plan(
     project_dir: ProjectDir = Path(), target: Target = None, select: Select = None, exclude: Exclude = None,
     force: Force = False, full_refresh: FullRefresh = False, threads: Threads = None, no_tests: NoTests = False,
-    now: Now = None, as_json: AsJson = False, variables: Vars = None,
+    now: Now = None, as_json: AsJson = False, variables: Vars = None, quiet: Quiet = False, verbose: Verbose = False,
 ) -> None:  # fmt: skip
     """Show what a build would do, and why, without building anything."""
-    request = Request(project_dir, target, variables, now, threads, as_json)
+    terminal = Terminal(as_json, quiet, verbose)
+    request = Request(project_dir, target, variables, now, threads, terminal)
 
     def action() -> int:
         """Print the plan, and return the exit status."""
         opened = request.open()
         selection = selection_of(opened, select, exclude, tests=not no_tests)
-        planned, seen = request.runner(opened).plan(selection, mode_of(force=force, full_refresh=full_refresh))
+        _tell(terminal, opened, selection)
+        with Progress(terminal) as progress:
+            mode = mode_of(force=force, full_refresh=full_refresh)
+            planned, seen = request.runner(opened).plan(selection, mode, on_message=progress.note)
         broken = opened.project.broken
         wrong = [f"{name}: {broken[name]}" for name in (*selection.sources, *selection.tests) if name in broken]
         if as_json:
             shown = plan_to_json(opened.project, planned, seen.seconds, seen.facts.records)
-            print_json({**shown, "state": shown_url(opened), "errors": wrong})
-        else:
-            table = Table("model", "would be", "because", box=None, header_style="bold")
-            for name, decision in planned.decisions.items():
-                table.add_row(name, coloured(decision.outcome.value, COLOURS), escape(explain(decision)))
-            Console(highlight=False).print(table)
-            tests = [each.outcome for each in planned.tests.values()]
-            counts = Counter(each.outcome for each in planned.decisions.values())
-            bad = "".join(
-                f", {counts[each]} {each.value}" for each in (Outcome.SKIPPED, Outcome.FAILED) if counts[each]
-            )
-            people().print(
-                f"{counts[Outcome.BUILT]} to build, {counts[Outcome.REUSED]} to reuse{bad}; "
-                f"{tests.count(TestOutcome.RAN)} tests to run, {tests.count(TestOutcome.PROVEN)} proven, "
-                f"{tests.count(TestOutcome.REUSED)} to reuse "
-                f"[dim]({planned.environment} in {shown_url(opened)})[/]"
-            )
-        _tell(opened, selection, planned.warnings)
-        _tell_errors(wrong)
+            terminal.json({**shown, "state": shown_url(opened), "errors": wrong})
+        elif not quiet:
+            rows = [*rows_of(planned.decisions.values(), {}, terminal)]
+            if verbose:
+                rows += rows_of_tests(planned.tests.values(), {})
+            terminal.table(rows)
+            if any(each.evidence.get("tentative") for each in planned.decisions.values()):
+                terminal.say("[dim]built?  is foreseen: what is above it is built first, and may come out as it was[/]")
+            terminal.say("")
+            terminal.table(plan_summary(planned.decisions, planned.tests, planned.environment, shown_url(opened)))
+        terminal.notices(map(Notice, planned.warnings))
+        for each in wrong:
+            terminal.error(each)
         fails = any(each.outcome in (Outcome.FAILED, Outcome.SKIPPED) for each in planned.decisions.values())
         return FAILED if fails or wrong else OK
 
     run_command(request, action)
 
 
-@app.command()
+@app.command(cls=Command)
 def build(
     project_dir: ProjectDir = Path(), target: Target = None, select: Select = None, exclude: Exclude = None,
     force: Force = False, full_refresh: FullRefresh = False, threads: Threads = None, no_tests: NoTests = False,
     now: Now = None, as_json: AsJson = False, variables: Vars = None, verify_proofs: VerifyProofs = False,
+    quiet: Quiet = False, verbose: Verbose = False,
 ) -> None:  # fmt: skip
     """Build the models whose result would change, and run the data tests whose verdict could."""
-    request = Request(project_dir, target, variables, now, threads, as_json)
+    request = Request(project_dir, target, variables, now, threads, Terminal(as_json, quiet, verbose))
 
     def action() -> int:
         opened = request.open()
@@ -114,14 +101,14 @@ def build(
     run_command(request, action)
 
 
-@app.command("test")
+@app.command("test", cls=Command)
 def test_command(
     project_dir: ProjectDir = Path(), target: Target = None, select: Select = None, exclude: Exclude = None,
     force: Force = False, threads: Threads = None, now: Now = None, as_json: AsJson = False, variables: Vars = None,
-    verify_proofs: VerifyProofs = False,
+    verify_proofs: VerifyProofs = False, quiet: Quiet = False, verbose: Verbose = False,
 ) -> None:  # fmt: skip
     """Run the data tests whose verdict could have changed, without building anything."""
-    request = Request(project_dir, target, variables, now, threads, as_json)
+    request = Request(project_dir, target, variables, now, threads, Terminal(as_json, quiet, verbose))
 
     def action() -> int:
         opened = request.open()
@@ -136,85 +123,53 @@ def test_command(
 
 def _run(request: Request, opened: SqlProject, selection: Selection, mode: Mode, *, verify_proofs: bool) -> int:
     """Run a selection with its progress on standard error, print what it did, and return the exit status."""
-    _tell(opened, selection, ())
-    console = people()
-    with console.status("observing") as status:
-        running: dict[str, None] = {}
+    terminal = request.terminal
+    _tell(terminal, opened, selection)
+    failures = Failures(terminal)
+    with Progress(terminal) as progress:
 
         def show(event: Event) -> None:
-            if isinstance(event, Started):
-                running[event.model] = None
-            if isinstance(event, ModelResult):
-                running.pop(event.name, None)
-            status.update("building " + ", ".join(running) if running else "deciding")
-            line = _line(event)
-            if line is not None and not request.as_json:
-                console.print(line, soft_wrap=True)
+            progress.note(event)
+            if not terminal.as_json and (lines := failures.lines(event)):
+                progress.aside(lambda: terminal.say(*lines))
 
         runner = replace(request.runner(opened), verify_proofs=verify_proofs)
         result = runner.run(selection, mode, on_event=show)
-    if request.as_json:
-        print_json({**result.to_json(), "state": shown_url(opened)})
+    if terminal.as_json:
+        terminal.json({**result.to_json(), "state": shown_url(opened)})
     else:
-        _summary(result, shown_url(opened))
+        _conclude(terminal, result, failures, shown_url(opened))
+    terminal.notices(Notice(text) for text in dict.fromkeys(result.warnings))
+    for each in result.broken_sources:
+        terminal.error(each)
     return OK if result.succeeded else FAILED
 
 
-def _line(event: Event) -> str | None:
-    if isinstance(event, Message):
-        return None if event.level is Level.LOG else f"[dim]{escape(event.text)}[/]"
-    if isinstance(event, ModelResult):
-        took = f" [dim]{event.seconds:.2f} s[/]" if event.decision.outcome is Outcome.BUILT else ""
-        if event.decision.outcome is Outcome.FAILED:
-            facts = event.decision.evidence
-            words = escape(str(facts.get("error")).replace("\n", "\n    "))
-            return f"[red]failed   {event.name}[/] [dim]{escape(str(facts.get('file')))}[/]\n    {words}"
-        warnings = "".join(f"\n  [yellow]warning[/] {escape(text)}" for text in event.decision.warnings)
-        shown = coloured(f"{event.decision.outcome.value:8s}", COLOURS, event.decision.outcome.value)
-        return f"{shown} {event.name}{took}  [dim]{escape(explain(event.decision))}[/]{warnings}"
-    if isinstance(event, TestResult) and event.verdict is not None and event.verdict.value != "pass":
-        where = f" ({event.test.location})" if event.test.location else ""
-        count = escape(event.error or f"{event.failures} failures")
-        reused = " (reused)" if event.decision.outcome is TestOutcome.REUSED else ""
-        return f"  {coloured(event.verdict.value, VERDICTS)} {event.test.name}: {count}{reused}[dim]{where}[/]"
-    return None
+def _conclude(terminal: Terminal, result: RunResult, failures: Failures, state: str) -> None:
+    """Print what a run did, after what went wrong has been shown."""
+    terminal.say(*failures.closing_lines())
+    if terminal.quiet:
+        return
+    rows = [*rows_of((each.decision for each in result.models), {each.name: each for each in result.models}, terminal)]
+    if terminal.verbose:
+        results = {each.test.name: each for each in result.tests}
+        rows += rows_of_tests((each.decision for each in result.tests), results)
+    terminal.table(rows)
+    terminal.say("")
+    terminal.table((f"[bold]{heading}[/]", text) for heading, text in summary_of(result, state))
 
 
-def _summary(result: RunResult, state: str) -> None:
-    """Print the last lines of a run for people: broken sources, counts by outcome, tests by how they were settled, and seconds."""
-    _tell_errors(result.broken_sources)
-    summary = result.summary()
-    console = people()
-    verdicts = [each.verdict.value for each in result.tests if each.verdict]
-    bad = ", ".join(
-        f"{coloured(f'{verdicts.count(v)} {v}', VERDICTS, v)}" for v in ("warn", "fail", "error") if v in verdicts
-    )
-    models = ", ".join(
-        coloured(f"{summary[outcome.value]} {outcome.value}", COLOURS, outcome.value)
-        for outcome in Outcome
-        if summary[outcome.value] or outcome in (Outcome.BUILT, Outcome.REUSED)
-    )
-    console.print(f"\n[bold]models[/]  {models}")
-    console.print(
-        f"[bold]tests[/]   {summary['tests_ran']} ran in {summary['test_statements']} statements, "
-        f"{summary['tests_proven']} proven, {summary['tests_reused']} reused{'; ' + bad if bad else ''}"
-    )
-    saved = float(str(summary["seconds_saved"]))
-    estimate = f", saved about {saved:.1f} s" if saved > 0 else ""
-    console.print(
-        f"[bold]time[/]    {summary['seconds']} s{estimate}  [dim]run {result.run_id[:8]} in {result.environment}, state in {escape(state)}[/]"
-    )
-
-
-def _tell(opened: SqlProject, selection: Selection, warnings: tuple[str, ...]) -> None:
-    """Print what the user should know of the project and of a selection, and what is broken outside of it."""
-    console = people()
+def _tell(terminal: Terminal, opened: SqlProject, selection: Selection) -> None:
+    """Print what the user should know of the project, and what is broken outside of a selection."""
     selected = {*selection.nodes, *selection.tests, *selection.sources}
-    broken = (f"{name} is broken: {error}" for name, error in opened.project.broken.items() if name not in selected)
-    for notice in (*(str(each) for each in opened.project.notices), *broken, *warnings):
-        console.print(f"[yellow]note[/]  {escape(notice)}", soft_wrap=True)
-
-
-def _tell_errors(errors: Iterable[str]) -> None:
-    for error in errors:
-        people().print(f"[bold red]error[/] {escape(error)}", soft_wrap=True)
+    broken = opened.project.broken
+    terminal.notices(
+        (
+            *opened.project.notices,
+            *(
+                Notice(f"it is broken: {error.message}", error.location, name)
+                for name, error in broken.items()
+                if name not in selected
+            ),
+        )
+    )

@@ -1,76 +1,68 @@
-"""What the commands have in common: their options, how they open a project, how they speak to people and programs."""
+"""What the commands have in common: how they open a project, what they select, and how they end."""
 
 from __future__ import annotations
 
-import json
 import os
 import sys
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from contextlib import redirect_stdout
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timezone
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Any
 
 import typer
-import yaml
-from rich.console import Console
-from rich.markup import escape
 
+from sao_dagster.cli.terminal import Terminal
 from sao_dagster.core.reasons import Mode
 from sao_dagster.core.selection import Selection, select
-from sao_dagster.errors import ProjectErrors, SaoError, SelectionError, words_of
+from sao_dagster.errors import ProjectError, ProjectErrors, SaoError, SelectionError, words_of
 
 if TYPE_CHECKING:
     from sao_dagster.run.runner import Runner
     from sao_dagster.sql_project import SqlProject
 
-OK, FAILED, UNUSABLE = 0, 1, 2
-
-ProjectDir = Annotated[Path, typer.Option("--project-dir", help="The folder with dbt_project.yml.")]
-Target = Annotated[str | None, typer.Option("--target", "-t", help="The target of the profile.")]
-Select = Annotated[list[str] | None, typer.Option("--select", "-s", help="What to include, in dbt's selection syntax.")]
-Exclude = Annotated[list[str] | None, typer.Option("--exclude", help="What to leave out, in the same syntax.")]
-Force = Annotated[bool, typer.Option("--force", help="Build everything selected, whatever the state says.")]
-FullRefresh = Annotated[
-    bool, typer.Option("--full-refresh", help="Like --force, and incremental models start from scratch.")
-]
-Threads = Annotated[int | None, typer.Option("--threads", min=1, help="How many models to build at once.")]
-NoTests = Annotated[bool, typer.Option("--no-tests", help="Leave data tests out.")]
-VerifyProofs = Annotated[bool, typer.Option("--verify-proofs", help="Run data tests that are proven to pass, too.")]
-Now = Annotated[
-    str | None,
-    typer.Option("--now", help="Decide as if it were this time (ISO 8601; UTC if it names no zone)."),
-]
-AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object on standard output.")]
-Vars = Annotated[str | None, typer.Option("--vars", help="Variables over those of the project, as YAML.")]
-
-COLOURS = {"built": "green", "reused": "cyan", "skipped": "yellow", "failed": "red"}
-VERDICTS = {"pass": "green", "warn": "yellow", "fail": "red", "error": "red"}
+OK, FAILED, UNUSABLE, STOPPED = 0, 1, 2, 130
 
 
 @dataclass(frozen=True)
 class Request:
-    """What all commands have in common, read from the options."""
+    """What all commands have in common, read from the options.
+
+    Attributes:
+        terminal: Where the command speaks.
+    """
 
     project_dir: Path
     target: str | None
     variables: str | None
     now: str | None = None
     threads: int | None = None
-    as_json: bool = False
+    terminal: Terminal = field(default_factory=Terminal)
 
     def open(self) -> SqlProject:
         """Return the project of the folder; a `sao_project.py` in it may declare more models."""
+        if not self.project_dir.is_dir():
+            what = "is a file" if self.project_dir.exists() else "does not exist"
+            raise ProjectError(
+                f"the folder {self.project_dir} {what}; --project-dir names the folder with dbt_project.yml"
+            )
         from sao_dagster.load import load_project
 
         opened = load_project(self.project_dir, target=self.target, variables=self._variables())
         if opened.built_by is not None:
-            people().print(f"[dim]{escape(opened.built_by)}[/]")
+            from rich.markup import escape
+
+            self.terminal.note(f"[dim]{escape(opened.built_by)}[/]")
         return opened
 
     def _variables(self) -> Mapping[str, Any]:
+        if not self.variables:
+            return {}
+        import yaml
+
         try:
-            values = yaml.safe_load(self.variables) if self.variables else {}
+            values = yaml.safe_load(self.variables) or {}
         except yaml.YAMLError as error:
             raise SelectionError(f"--vars is not YAML: {error}") from error
         if not isinstance(values, Mapping):
@@ -95,38 +87,40 @@ class Request:
 
 
 def run_command(request: Request, action: Callable[[], int]) -> None:
-    """Run a command; turn what is unusable into a message and an exit status."""
+    """Run a command; turn what is unusable into a message and an exit status.
+
+    What models, macros and libraries print on the way goes to standard error, so that results stay what they are.
+    """
     try:
-        status = action()
+        with redirect_stdout(sys.stderr):
+            status = action()
     except SaoError as error:
-        if request.as_json:
-            errors = error.errors if isinstance(error, ProjectErrors) else (error,)
-            print_json({"error": str(error), "errors": [str(each) for each in errors]})
-        for each in error.errors if isinstance(error, ProjectErrors) else (error,):
-            people().print(f"[bold red]error[/] {escape(str(each))}", soft_wrap=True)
-        status = UNUSABLE
+        errors = error.errors if isinstance(error, ProjectErrors) else (error,)
+        status = _failed(request.terminal, str(error), [str(each) for each in errors])
+    except BrokenPipeError:  # whoever read the results has seen enough
+        sys.stdout = open(os.devnull, "w")  # noqa: SIM115, PTH123 - the interpreter flushes it once more when it ends
+        status = OK
     except Exception as error:
         if os.environ.get("SAO_TRACEBACK"):
             raise
         said = f"{words_of(error)} (not foreseen: please report it, with what SAO_TRACEBACK=1 in the environment shows)"
-        if request.as_json:
-            print_json({"error": said, "errors": [said]})
-        people().print(f"[bold red]error[/] {escape(said)}", soft_wrap=True)
-        status = UNUSABLE
+        status = _failed(request.terminal, said, [said])
     except KeyboardInterrupt:
-        people().print("[yellow]stopped; what was built so far is recorded[/]")
-        status = 130
+        said = "stopped; what was built so far is recorded"
+        if request.terminal.as_json:
+            request.terminal.json({"error": said, "errors": [said]})
+        request.terminal.aside.print(f"[yellow]{said}[/]")
+        status = STOPPED
     raise typer.Exit(status)
 
 
-def people() -> Console:
-    """Return the console that people watch: standard error."""
-    return Console(stderr=True, highlight=False)
-
-
-def print_json(value: Mapping[str, Any]) -> None:
-    """Print one JSON object on standard output."""
-    sys.stdout.write(json.dumps(value, indent=2, default=str) + "\n")
+def _failed(terminal: Terminal, said: str, errors: list[str]) -> int:
+    """Tell what makes a command unusable, and return the exit status."""
+    if terminal.as_json:
+        terminal.json({"error": said, "errors": errors})
+    for each in errors:
+        terminal.error(each)
+    return UNUSABLE
 
 
 def mode_of(*, force: bool, full_refresh: bool) -> Mode:
@@ -145,11 +139,6 @@ def selection_of(
     opened.project.check()
     chosen = select(opened.project, " ".join(include or ()) or None, " ".join(exclude or ()) or None)
     return chosen if tests else chosen.without_tests()
-
-
-def coloured(text: str, colours: Mapping[str, str], key: str | None = None) -> str:
-    """Return a text in the colour of its word."""
-    return f"[{colours.get((key or text).strip(), 'default')}]{text}[/]"
 
 
 def shown_url(opened: SqlProject) -> str:

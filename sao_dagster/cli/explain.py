@@ -8,21 +8,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from rich.console import Console
-from rich.markup import escape
-from rich.table import Table
 
-from sao_dagster.cli.common import (
-    OK,
-    AsJson,
-    Now,
-    ProjectDir,
-    Request,
-    Target,
-    Vars,
-    print_json,
-    run_command,
-)
+from sao_dagster.cli.common import OK, Request, run_command
+from sao_dagster.cli.options import AsJson, Now, ProjectDir, Target, Vars
+from sao_dagster.cli.terminal import Terminal
 from sao_dagster.core.evidence import Evidence, as_json
 from sao_dagster.core.explain import describe_node, explain, explain_test
 from sao_dagster.core.selection import select
@@ -42,7 +31,8 @@ def explain_command(
     variables: Vars = None,
 ) -> None:  # fmt: skip
     """Say what would become of one model or data test now, what it rests on, and what was decided before."""
-    request = Request(project_dir, target, variables, now, None, as_json)
+    terminal = Terminal(as_json)
+    request = Request(project_dir, target, variables, now, None, terminal)
 
     def action() -> int:
         opened = request.open()
@@ -54,9 +44,9 @@ def explain_command(
             project.node(model)
             shown = _explain_model(opened, runner, model)
         if as_json:
-            print_json(shown)
+            terminal.json(shown)
         else:
-            _print_facts(shown)
+            _print_facts(terminal, shown)
         return OK
 
     run_command(request, action)
@@ -142,10 +132,10 @@ def _proof(evidence: Evidence) -> list[str]:
     return [*facts, *(f"{rule}: {RULES.get(rule, '')}" for rule in evidence.get("rules", ()))]
 
 
-def _print_facts(shown: Mapping[str, Any]) -> None:
-    table = Table(box=None, show_header=False)
-    table.add_column(style="bold")
-    table.add_column(overflow="fold")
+def _print_facts(terminal: Terminal, shown: Mapping[str, Any]) -> None:
+    from rich.markup import escape
+
+    rows = []
     for key, value in shown.items():
         if isinstance(value, Mapping):
             text = "\n".join(f"{name}: {_plain(each)}" for name, each in value.items())
@@ -155,8 +145,8 @@ def _print_facts(shown: Mapping[str, Any]) -> None:
             )
         else:
             text = "-" if value is None else str(value)
-        table.add_row(key.replace("_", " "), escape(text or "-"))
-    Console(highlight=False).print(table)
+        rows.append((f"[bold]{key.replace('_', ' ')}[/]", escape(text or "-")))
+    terminal.table(rows)
 
 
 def _plain(value: Any) -> str:

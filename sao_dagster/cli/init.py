@@ -10,10 +10,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich.console import Console
-from rich.markup import escape
 
-from sao_dagster.cli.common import OK, AsJson, ProjectDir, Request, Target, Vars, people, print_json, run_command
+from sao_dagster.cli.common import OK, Request, run_command
+from sao_dagster.cli.options import AsJson, ProjectDir, Target, Vars
+from sao_dagster.cli.terminal import Terminal, named
 from sao_dagster.core.inputs import InputKind
 from sao_dagster.core.nodes import Materialized
 from sao_dagster.core.policy import Expiry
@@ -62,7 +62,8 @@ def init(
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Write sao.yml without asking.")] = False,
 ) -> None:  # fmt: skip
     """Say what is found in a dbt project, what would be built always and why, and offer to write sao.yml."""
-    request = Request(project_dir, target, variables, as_json=as_json)
+    terminal = Terminal(as_json)
+    request = Request(project_dir, target, variables, terminal=terminal)
 
     def action() -> int:
         root = project_dir.resolve()
@@ -75,16 +76,16 @@ def init(
         file = root / "sao.yml"
         if as_json:
             shown = {"always": dict(found.always), "present": list(found.present), "has_sao_yml": file.exists()}
-            print_json({**dict(found.lines), **shown})
+            terminal.json({**dict(found.lines), **shown})
         else:
-            _print(found)
+            _print(terminal, found)
         text = SAO_YML.format(dbt=f"# dbt: {dict(found.lines)['dbt'].rpartition(' in ')[2]}")
         if file.exists():
-            people().print("sao.yml is there, and stays as it is")
-        elif yes or (not as_json and _agrees(text)):
+            terminal.note("sao.yml is there, and stays as it is")
+        elif yes or (not as_json and _agrees(terminal, text)):
             file.write_text(text, encoding="utf-8")
-            people().print("sao.yml is written")
-        people().print("next: [bold]sao plan[/], and [bold]sao build[/]; nothing has been built")
+            terminal.note("sao.yml is written")
+        terminal.note("next: [bold]sao plan[/], and [bold]sao build[/]; nothing has been built")
         return OK
 
     run_command(request, action)
@@ -131,21 +132,20 @@ def survey(opened: SqlProject) -> Survey:
     return Survey(tuple(lines), always, present)
 
 
-def _print(found: Survey) -> None:
-    console = Console(highlight=False)
-    for title, text in found.lines:
-        console.print(f"[bold]{title:10}[/] {escape(text)}", soft_wrap=True)
-    console.print(
-        f"[bold]{'always':10}[/] {_counted(found.always, 'built in each run', 'nothing is built in each run')}"
-    )
-    for name, reason in found.always[:SHOWN]:
-        console.print(f"{'':12}{escape(name)}: {escape(reason)}", soft_wrap=True)
+def _print(terminal: Terminal, found: Survey) -> None:
+    from rich.markup import escape
+
+    always = _counted(found.always, "built in each run", "nothing is built in each run")
+    rows = [*found.lines, ("always", always)]
+    rows += [("", f"{name}: {reason}") for name, reason in found.always[:SHOWN]]
     if found.present:
-        console.print(
-            f"[bold]{'present':10}[/] {len(found.present)} tables are there already ({', '.join(found.present[:SHOWN])}"
-            f"{', …' if len(found.present) > SHOWN else ''}): those of which no build is recorded are built once, incremental ones as an increment",
-            soft_wrap=True,
+        rows.append(
+            (
+                "present",
+                f"{len(found.present)} tables are there already ({named(found.present, SHOWN)}), and are built once unless a build is recorded",
+            )
         )
+    terminal.table((f"[bold]{title}[/]", escape(text)) for title, text in rows)
 
 
 def _counted(found: tuple[tuple[str, str], ...], words: str, otherwise: str) -> str:
@@ -153,10 +153,12 @@ def _counted(found: tuple[tuple[str, str], ...], words: str, otherwise: str) -> 
     return f"{len(found)} {words}{more}:" if found else otherwise
 
 
-def _agrees(text: str) -> bool:
-    people().print(f"\nsao.yml would be:\n\n{escape(text)}", highlight=False, soft_wrap=True)
+def _agrees(terminal: Terminal, text: str) -> bool:
+    from rich.markup import escape
+
+    terminal.note(f"\nsao.yml would be:\n\n{escape(text)}")
     if not sys.stdin.isatty():
-        people().print("nothing is written; [bold]--yes[/] writes it")
+        terminal.note("nothing is written; [bold]--yes[/] writes it")
         return False
     return typer.confirm("Write it?", default=True, err=True)
 

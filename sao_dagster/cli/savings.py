@@ -6,16 +6,19 @@ from collections.abc import Mapping, Sequence
 from datetime import timedelta
 from io import StringIO
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from rich.console import Console, Group
-from rich.table import Table
-from rich.text import Text
 
-from sao_dagster.cli.common import OK, AsJson, ProjectDir, Request, Target, Vars, print_json, run_command
+from sao_dagster.cli.common import OK, Request, run_command
+from sao_dagster.cli.options import AsJson, ProjectDir, Target, Vars
+from sao_dagster.cli.terminal import Terminal, local
 from sao_dagster.core.policy import describe_duration
 from sao_dagster.state.protocol import RunRecord
+
+if TYPE_CHECKING:
+    from rich.console import Group
+    from rich.table import Table
 
 app = typer.Typer()
 
@@ -30,7 +33,8 @@ def savings(
     svg: Annotated[Path | None, typer.Option("--svg", help="Write the picture to a file, too.")] = None,
 ) -> None:  # fmt: skip
     """Add up what the last runs reused: models, tests, and the seconds these took when they were last built."""
-    request = Request(project_dir, target, variables, as_json=as_json)
+    terminal = Terminal(as_json)
+    request = Request(project_dir, target, variables, terminal=terminal)
 
     def action() -> int:
         opened = request.open()
@@ -41,11 +45,13 @@ def savings(
                 {"run_id": run.run_id, "started_at": run.started_at.isoformat(), "mode": run.mode, **run.summary}
                 for run in runs
             ]
-            print_json({"environment": opened.environment, "total": total, "runs": each})
+            terminal.json({"environment": opened.environment, "total": total, "runs": each})
         else:
-            Console(highlight=False).print(_table(runs, total))
-            Console(highlight=False).print(picture(runs, opened.environment))
+            terminal.results.print(_table(runs, total))
+            terminal.results.print(picture(runs, opened.environment))
         if svg is not None:
+            from rich.console import Console
+
             recorded = Console(record=True, width=100, file=StringIO(), highlight=False, force_terminal=True)
             recorded.print(picture(runs, opened.environment))
             recorded.save_svg(str(svg), title=f"sao savings: {opened.environment}")
@@ -59,11 +65,13 @@ def _sum(summaries: Sequence[Mapping[str, Any]]) -> dict[str, float]:
 
 
 def _table(runs: Sequence[RunRecord], total: Mapping[str, float]) -> Table:
+    from rich.table import Table
+
     headings = ("started", "mode", "built", "reused", "tests run", "tests reused", "seconds", "saved (estimate)")
     table = Table(*headings, box=None)
     for run in runs:
         values = [str(run.summary.get(key, 0)) for key in KEYS]
-        table.add_row(run.started_at.isoformat(timespec="seconds"), run.mode, *values)
+        table.add_row(local(run.started_at), run.mode, *values)
     table.add_section()
     table.add_row("together", "", *(f"{value:g}" for value in total.values()))
     return table
@@ -76,6 +84,10 @@ def picture(runs: Sequence[RunRecord], environment: str) -> Group:
         runs: Runs, newest first.
         environment: Where they built.
     """
+    from rich.console import Group
+    from rich.table import Table
+    from rich.text import Text
+
     days: dict[str, list[Mapping[str, Any]]] = {}
     for run in reversed(runs):
         days.setdefault(run.started_at.date().isoformat(), []).append(run.summary)

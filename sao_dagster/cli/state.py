@@ -7,34 +7,24 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.console import Console
-from rich.table import Table
 
-from sao_dagster.cli.common import (
-    OK,
-    AsJson,
-    ProjectDir,
-    Request,
-    Select,
-    Target,
-    Vars,
-    people,
-    print_json,
-    run_command,
-    selection_of,
-    shown_url,
-)
+from sao_dagster.cli.common import OK, Request, run_command, selection_of, shown_url
+from sao_dagster.cli.options import AsJson, Command, ProjectDir, Select, Target, Vars
+from sao_dagster.cli.terminal import Terminal, local
+from sao_dagster.errors import StateError
+from sao_dagster.run.lease_queue import describe_holder
 
 app = typer.Typer(help="Look at the shared state, clear it, move it.", no_args_is_help=True)
 
 
-@app.command("show")
+@app.command("show", cls=Command)
 def state_show(
     project_dir: ProjectDir = Path(), target: Target = None, select: Select = None, as_json: AsJson = False,
     variables: Vars = None,
 ) -> None:  # fmt: skip
     """Show the last build of each model, and what is being built."""
-    request = Request(project_dir, target, variables, as_json=as_json)
+    terminal = Terminal(as_json)
+    request = Request(project_dir, target, variables, terminal=terminal)
 
     def action() -> int:
         """Print what there is of the selection, and return the exit status."""
@@ -60,12 +50,13 @@ def state_show(
                 {
                     "name": each.model,
                     "run_id": each.run_id,
+                    "holder": each.holder,
                     "fence": each.fence,
                     "expires_at": each.expires_at.isoformat(),
                 }
                 for each in held
             ]
-            print_json(
+            terminal.json(
                 {
                     "environment": opened.environment,
                     "state_url": shown_url(opened),
@@ -74,24 +65,26 @@ def state_show(
                 }
             )
             return OK
-        table = Table("model", "built", "rows", "seconds", "data version", "run", box=None)
-        for name, each in sorted(records.items()):
-            rows_text = "-" if each.rows is None else str(each.rows)
-            table.add_row(
-                name,
-                each.built_at.isoformat(timespec="seconds"),
-                rows_text,
-                f"{each.seconds:.2f}",
-                each.data_version.token[-12:],
-                each.run_id[:8],
-            )
-        Console(highlight=False).print(table)
+        terminal.table(
+            (
+                (
+                    name,
+                    local(each.built_at),
+                    "-" if each.rows is None else f"{each.rows:,}",
+                    f"{each.seconds:.2f}",
+                    each.data_version.token[-12:],
+                    each.run_id[:8],
+                )
+                for name, each in sorted(records.items())
+            ),
+            headings=("model", "built", "rows", "seconds", "data version", "run"),
+        )
         for lease in held:
-            until = lease.expires_at.isoformat(timespec="seconds")
-            people().print(
-                f"{lease.model} is being built by run {lease.run_id} [dim](its lease lasts until {until})[/]"
+            terminal.say(
+                f"{lease.model} is being built by run {lease.run_id}{describe_holder(lease.holder)} "
+                f"[dim](its lease lasts until {local(lease.expires_at)})[/]"
             )
-        people().print(f"[dim]{opened.environment} in {shown_url(opened)}[/]")
+        terminal.note(f"[dim]{opened.environment} in {shown_url(opened)}[/]")
         return OK
 
     run_command(request, action)
@@ -102,7 +95,8 @@ def state_environments(
     project_dir: ProjectDir = Path(), target: Target = None, as_json: AsJson = False, variables: Vars = None
 ) -> None:
     """List the environments that the shared state knows."""
-    request = Request(project_dir, target, variables, as_json=as_json)
+    terminal = Terminal(as_json)
+    request = Request(project_dir, target, variables, terminal=terminal)
 
     def action() -> int:
         opened = request.open()
@@ -118,26 +112,29 @@ def state_environments(
                 }
                 for each in found
             ]
-            print_json({"environment": here, "state": shown_url(opened), "environments": listed})
+            terminal.json({"environment": here, "state": shown_url(opened), "environments": listed})
             return OK
-        table = Table("", "environment", "schema", "database", "models built", box=None)
-        for each in found:
-            mark = "*" if each.key == here else ""
-            table.add_row(mark, each.key, each.schema, ", ".join(each.places), str(each.builds))
-        Console(highlight=False).print(table)
-        people().print(f"[dim]{here} in {shown_url(opened)}[/]")
+        terminal.table(
+            (
+                ("*" if each.key == here else "", each.key, each.schema, ", ".join(each.places), str(each.builds))
+                for each in found
+            ),
+            headings=("", "environment", "schema", "database", "models built"),
+        )
+        terminal.note(f"[dim]{here} in {shown_url(opened)}[/]")
         return OK
 
     run_command(request, action)
 
 
-@app.command("clear")
+@app.command("clear", cls=Command)
 def state_clear(
     project_dir: ProjectDir = Path(), target: Target = None, select: Select = None, as_json: AsJson = False,
     variables: Vars = None,
 ) -> None:  # fmt: skip
     """Forget builds and verdicts, of everything or of a selection; what is forgotten is built again."""
-    request = Request(project_dir, target, variables, as_json=as_json)
+    terminal = Terminal(as_json)
+    request = Request(project_dir, target, variables, terminal=terminal)
 
     def action() -> int:
         opened = request.open()
@@ -148,9 +145,9 @@ def state_clear(
         else:
             gone = opened.store.clear(environment, None, None)
         if as_json:
-            print_json({"environment": environment, "cleared": gone})
+            terminal.json({"environment": environment, "cleared": gone})
         else:
-            people().print(f"{gone} records of {environment} forgotten")
+            terminal.say(f"{gone} records of {environment} forgotten")
         return OK
 
     run_command(request, action)
@@ -159,10 +156,11 @@ def state_clear(
 @app.command("export")
 def state_export(
     file: Annotated[Path | None, typer.Argument(help="Where to write; standard output if nothing is said.")] = None,
-    project_dir: ProjectDir = Path(), target: Target = None, variables: Vars = None,
+    project_dir: ProjectDir = Path(), target: Target = None, as_json: AsJson = False, variables: Vars = None,
 ) -> None:  # fmt: skip
     """Write the state of the environment as JSON."""
-    request = Request(project_dir, target, variables)
+    terminal = Terminal(as_json)
+    request = Request(project_dir, target, variables, terminal=terminal)
 
     def action() -> int:
         from sao_dagster.state.export import export_state
@@ -170,9 +168,17 @@ def state_export(
         opened = request.open()
         exported = export_state(opened.store, opened.environment)
         if file is None:
-            print_json(exported)
-        else:
+            terminal.json(exported)
+            return OK
+        try:
             file.write_text(json.dumps(exported, indent=1), encoding="utf-8")
+        except OSError as error:
+            raise StateError(f"the state cannot be written to {file}: {error.strerror}") from error
+        count = len(exported["builds"]) + len(exported["tests"])
+        if as_json:
+            terminal.json({"environment": opened.environment, "file": str(file), "exported": count})
+        else:
+            terminal.say(f"{count} records of {opened.environment} written to {file}")
         return OK
 
     run_command(request, action)
@@ -180,23 +186,28 @@ def state_export(
 
 @app.command("import")
 def state_import(
-    file: Annotated[Path, typer.Argument(help="An export.", exists=True, dir_okay=False)],
-    project_dir: ProjectDir = Path(), target: Target = None, variables: Vars = None,
+    file: Annotated[Path, typer.Argument(help="An export.")],
+    project_dir: ProjectDir = Path(), target: Target = None, as_json: AsJson = False, variables: Vars = None,
 ) -> None:  # fmt: skip
     """Read an export into the environment, over what it has."""
-    request = Request(project_dir, target, variables)
+    terminal = Terminal(as_json)
+    request = Request(project_dir, target, variables, terminal=terminal)
 
     def action() -> int:
-        from sao_dagster.errors import StateError
         from sao_dagster.state.export import import_state
 
-        opened = request.open()
         try:
             data = json.loads(file.read_text(encoding="utf-8"))
+        except OSError as error:
+            raise StateError(f"the export {file} cannot be read: {error.strerror}") from error
         except ValueError as error:
             raise StateError(f"{file} is not JSON: {error}") from error
+        opened = request.open()
         count = import_state(opened.store, opened.environment, data)
-        people().print(f"{count} records read into {opened.environment}")
+        if as_json:
+            terminal.json({"environment": opened.environment, "imported": count})
+        else:
+            terminal.say(f"{count} records read into {opened.environment}")
         return OK
 
     run_command(request, action)

@@ -16,13 +16,25 @@ from sao_dagster.errors import Location, ProjectErrors, SaoError, UnknownNodeErr
 
 @dataclass(frozen=True)
 class Notice:
-    """Something in the project that is accepted but has no effect here, or deserves a look."""
+    """Something in the project that is accepted but has no effect here, or deserves a look.
+
+    Attributes:
+        message: What it is.
+        location: Where.
+        name: The node or data test that it is about, where the message is the same for others.
+    """
 
     message: str
     location: Location | None = None
+    name: str | None = None
 
     def __str__(self) -> str:
-        return f"{self.location}: {self.message}" if self.location else self.message
+        """Return the place, the name and the message.
+
+        >>> str(Notice("it has no effect", Location("models/a.sql"), "a"))
+        'models/a.sql: a: it has no effect'
+        """
+        return "".join(f"{each}: " for each in (self.location, self.name) if each is not None) + self.message
 
 
 @dataclass(frozen=True, kw_only=True)

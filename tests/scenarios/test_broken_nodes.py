@@ -183,7 +183,7 @@ def test_the_command_line_tells_of_it_once_and_of_others_as_a_notice(project: Wo
     assert "models/bad.sql:1" in everything.output
     good = sao("build", "--select", "good")
     assert good.exit_code == 0
-    assert "bad is broken: models/bad.sql:1: 'nothing' is undefined" in good.output
+    assert "models/bad.sql:1: bad: it is broken: 'nothing' is undefined" in good.output
     assert sao("plan").exit_code == 1
     assert sao("test").exit_code == 1
 

@@ -12,6 +12,7 @@ import pytest
 from typer.testing import CliRunner
 
 from sao_dagster.cli import app
+from sao_dagster.version import __version__
 from tests.world import World
 
 
@@ -87,6 +88,24 @@ def test_options(shop: World) -> None:
     assert answer(shop, "plan", "--vars", "{n: 2}")["models"][1]["outcome"] == "reused"
 
 
+def test_several_values_in_a_row_are_a_union(shop: World) -> None:
+    def named(*arguments: str) -> list[str]:
+        return [each["name"] for each in answer(shop, "plan", *arguments)["models"]]
+
+    shop.model("third", "select 1 as x")
+    assert named("--select", "orders", "third") == ["orders", "third"]
+    assert named("-s", "orders", "-s", "third") == ["orders", "third"]
+    assert named("--select=orders", "third", "--exclude", "orders", "report") == ["third"]
+    assert sao(shop, "plan", "orders").exit_code == 2, "a name that belongs to no option"
+    answer(shop, "build")
+    assert answer(shop, "state", "clear", "--select", "orders", "third")["cleared"] == 4, "two tests are with orders"
+
+
+def test_the_version_is_told() -> None:
+    result = CliRunner().invoke(app, ["--version"])
+    assert (result.exit_code, result.stdout) == (0, f"sao {__version__}\n")
+
+
 def test_now_moves_the_clock_of_decisions(shop: World) -> None:
     shop.model("report", "select 1 as x where current_date > '2000-01-01'")
     answer(shop, "build", "--now", "2026-01-01T10:00")
@@ -114,6 +133,10 @@ def test_state_can_be_shown_moved_and_cleared(shop: World, tmp_path: Path, monke
     answer(shop, "build")
     assert [each["name"] for each in answer(shop, "state", "show")["builds"]] == ["orders", "report"]
     file = tmp_path / "state.json"
+    assert len(answer(shop, "state", "export")["builds"]) == 2
+    assert answer(shop, "state", "export", str(tmp_path / "other.json"))["exported"] == 4
+    missing = sao(shop, "state", "import", str(tmp_path / "nowhere.json"), "--json")
+    assert (missing.exit_code, "cannot be read" in json.loads(missing.stdout)["error"]) == (2, True)
     assert sao(shop, "state", "export", str(file)).exit_code == 0
     assert answer(shop, "state", "clear", "--select", "report")["cleared"] == 1
     assert answer(shop, "plan")["models"][1]["reason"] == "never_built"
@@ -139,14 +162,6 @@ def test_savings_add_up(shop: World) -> None:
     assert "50 % of 4 models reused" in shown
     assert "2 built, 2 reused" in shown
     assert picture.read_text().startswith("<svg")
-
-
-def test_people_see_progress_on_standard_error_only(shop: World) -> None:
-    result = sao(shop, "build")
-    assert result.stdout == ""
-    assert "built    orders" in result.stderr
-    assert "2 built, 0 reused" in result.stderr
-    assert "nothing changed" in sao(shop, "plan").stdout
 
 
 def test_dagster_is_not_imported(shop: World) -> None:

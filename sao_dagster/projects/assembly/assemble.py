@@ -240,7 +240,7 @@ class _Assembly:
             *unknown_keys(draft.merged),
             *config.without_effect(self.context.engine.attaches, native=self.declared.native),
         ):
-            self.drafts.notices.append(Notice(f"{name}: {message}", declaration.location))
+            self.drafts.notices.append(Notice(message, declaration.location, name))
 
     def _relation(self, declaration: NodeDeclaration, config: NodeConfig) -> Relation:
         """Return where a node lives, by the project's own naming macros if it has any."""

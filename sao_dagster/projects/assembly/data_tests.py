@@ -132,7 +132,7 @@ class TestAssembly:
             return None
         name, alias = names_of(declared)
         slips = unknown_keys(declared.config, TestConfig)
-        self.drafts.notices += [Notice(f"{name}: {message}", declared.location) for message in slips]
+        self.drafts.notices += [Notice(message, declared.location, name) for message in slips]
         compiled = declared.compiled
         is_generic = declared.kind != "singular"
         template: TestTemplate | None = None

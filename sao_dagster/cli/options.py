@@ -1,0 +1,59 @@
+"""The options that commands share, and several values in a row for those that may be repeated."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator, Sequence
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from typer.core import TyperCommand
+
+ProjectDir = Annotated[Path, typer.Option("--project-dir", help="The folder with dbt_project.yml.")]
+Target = Annotated[str | None, typer.Option("--target", "-t", help="The target of the profile.")]
+Select = Annotated[list[str] | None, typer.Option("--select", "-s", help="What to include, in dbt's selection syntax.")]
+Exclude = Annotated[list[str] | None, typer.Option("--exclude", help="What to leave out, in the same syntax.")]
+Force = Annotated[bool, typer.Option("--force", help="Build everything selected, whatever the state says.")]
+FullRefresh = Annotated[
+    bool, typer.Option("--full-refresh", help="Like --force, and incremental models start from scratch.")
+]
+Threads = Annotated[int | None, typer.Option("--threads", min=1, help="How many models to build at once.")]
+NoTests = Annotated[bool, typer.Option("--no-tests", help="Leave data tests out.")]
+VerifyProofs = Annotated[bool, typer.Option("--verify-proofs", help="Run data tests that are proven to pass, too.")]
+Now = Annotated[
+    str | None,
+    typer.Option("--now", help="Decide as if it were this time (ISO 8601; UTC if it names no zone)."),
+]
+AsJson = Annotated[
+    bool, typer.Option("--json", help="Print one JSON object on standard output, and nothing else there.")
+]
+Vars = Annotated[str | None, typer.Option("--vars", help="Variables over those of the project, as YAML.")]
+Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Show only what went wrong.")]
+Verbose = Annotated[bool, typer.Option("--verbose", "-v", help="List everything, also what was reused.")]
+
+
+class Command(TyperCommand):
+    """A command whose options take several values in a row where they may be repeated, as dbt's do: `--select a b`."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """Parse arguments in which each value has its option in front of it."""
+        repeated = {name for each in self.params if getattr(each, "multiple", False) for name in each.opts}
+        return super().parse_args(ctx, list(one_by_one(args, repeated)))
+
+
+def one_by_one(arguments: Sequence[str], repeated: Collection[str]) -> Iterator[str]:
+    """Yield arguments so that each value of a repeated option has the option in front of it.
+
+    >>> list(one_by_one(["--select", "a", "+b", "--force", "-s=c", "d"], {"--select", "-s"}))
+    ['--select', 'a', '--select', '+b', '--force', '-s=c', '-s', 'd']
+    """
+    option, is_first = None, False
+    for each in arguments:
+        if each.startswith("-"):
+            name, has_value, _ = each.partition("=")
+            option, is_first = (name, not has_value) if name in repeated else (None, False)
+        elif option is not None:
+            if not is_first:
+                yield option
+            is_first = False
+        yield each

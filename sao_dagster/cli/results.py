@@ -1,0 +1,218 @@
+"""What became of a run, or would, as people read it: what failed in full, what was built by name, what was reused by its reason."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+
+from sao_dagster.cli.terminal import Terminal, coloured, counted, named
+from sao_dagster.core.decide import Decision
+from sao_dagster.core.decide_test import TestDecision, TestOutcome
+from sao_dagster.core.explain import explain, explain_test
+from sao_dagster.core.reasons import Outcome
+from sao_dagster.core.truth_table import TRUTH_TABLE
+from sao_dagster.run.events import Event, ModelResult, TestResult
+from sao_dagster.run.report import RunResult
+
+SHOWN_OUTCOMES = (Outcome.BUILT, Outcome.REUSED, Outcome.SKIPPED, Outcome.FAILED)
+BAD = ("warn", "fail", "error")
+
+
+@dataclass
+class Failures:
+    """What goes wrong in a run, shown when it happens; the same error a second time, and what is more than a screen, is counted.
+
+    Attributes:
+        terminal: Where to show it.
+        errors: The first line of each error that was shown, with whose it is: the cause, while the rest shows where in whose SQL.
+        shown: How many were shown.
+        repeated: By whose error was shown, who has the same one.
+        more: Who is beyond what is listed.
+    """
+
+    terminal: Terminal
+    errors: dict[str, str] = field(default_factory=dict)
+    shown: int = 0
+    repeated: dict[str, list[str]] = field(default_factory=dict)
+    more: list[str] = field(default_factory=list)
+
+    def lines(self, event: Event) -> list[str]:
+        """Return what to show of an event at once, in rich's markup; nothing for what went well."""
+        from rich.markup import escape
+
+        if isinstance(event, ModelResult) and event.decision.outcome is Outcome.FAILED:
+            evidence = event.decision.evidence
+            words, place = str(evidence.get("error")), _place(evidence.get("file"))
+            if self._counted(event.name, words):
+                return []
+            return [f"{coloured('failed')}  [bold]{escape(event.name)}[/]{place}", *_indented(words)]
+        if isinstance(event, TestResult) and event.verdict is not None and event.verdict.value in BAD:
+            if self._counted(event.test.name, event.error):
+                return []
+            place = _place(event.test.location)
+            reused = " (reused)" if event.decision.outcome is TestOutcome.REUSED else ""
+            said = "" if event.error else f": {counted(event.failures or 0, 'failure')}{reused}"
+            head = f"{coloured(event.verdict.value)}  [bold]{escape(event.test.name)}[/]{said}{place}"
+            return [head, *_indented(event.error or "")]
+        return []
+
+    def closing_lines(self) -> list[str]:
+        """Return what was counted rather than shown."""
+        from rich.markup import escape
+
+        lines = [
+            f"[dim]the same error as {escape(first)}: {escape(named(others))}[/]"
+            for first, others in self.repeated.items()
+        ]
+        if self.more:
+            lines.append(f"[dim]and {len(self.more)} more went wrong; --verbose lists them[/]")
+        return lines
+
+    def _counted(self, name: str, words: str | None) -> bool:
+        """Return whether something is counted, and not shown."""
+        first = self.errors.setdefault(words.split("\n", 1)[0], name) if words else name
+        if first != name and not self.terminal.verbose:
+            self.repeated.setdefault(first, []).append(name)
+            return True
+        if self.terminal.listed is not None and self.shown >= self.terminal.listed:
+            self.more.append(name)
+            return True
+        self.shown += 1
+        return False
+
+
+def _place(location: object) -> str:
+    from rich.markup import escape
+
+    return f"  [dim]{escape(str(location))}[/]" if location else ""
+
+
+def _indented(text: str) -> list[str]:
+    from rich.markup import escape
+
+    return [f"    {escape(line)}" for line in text.splitlines() if line.strip()]
+
+
+def rows_of(
+    decisions: Iterable[Decision], results: Mapping[str, ModelResult], terminal: Terminal
+) -> Iterator[tuple[str, str, str, str]]:
+    """Yield rows of outcome, name or count, seconds and reason: what is built by name, what is reused or skipped by its reason.
+
+    Args:
+        decisions: In the order of the graph.
+        results: What was built; nothing for a plan.
+        terminal: How much it lists.
+    """
+    from rich.markup import escape
+
+    chosen = list(decisions)
+    for outcome in SHOWN_OUTCOMES:
+        alike = [each for each in chosen if each.outcome is outcome]
+        if outcome is Outcome.FAILED and results and not terminal.verbose:
+            continue  # was shown when it happened
+        by_name = terminal.listed is None or (
+            outcome in (Outcome.BUILT, Outcome.FAILED) and len(alike) <= terminal.listed
+        )
+        if by_name:
+            for each in alike:
+                result = results.get(each.model)
+                took = f"{result.seconds:.2f} s" if result is not None and outcome is Outcome.BUILT else ""
+                word = f"{outcome.value}?" if each.evidence.get("tentative") else outcome.value
+                yield coloured(word, outcome.value), escape(each.model), took, f"[dim]{escape(explain(each))}[/]"
+            continue
+        groups: dict[str, list[Decision]] = {}
+        for each in alike:
+            groups.setdefault(_cause(each), []).append(each)
+        for cause, group in groups.items():
+            seconds = sum(results[each.model].seconds for each in group if each.model in results)
+            sentences = {explain(each) for each in group}
+            because = sentences.pop() if len(sentences) == 1 else cause
+            names = [each.model for each in group]
+            if outcome is not Outcome.REUSED and len(group) > 1:
+                because += f": {named(names)}"
+            what = names[0] if len(group) == 1 else str(len(group))
+            took = f"{seconds:.2f} s" if seconds else ""
+            yield coloured(outcome.value), escape(what), took, f"[dim]{escape(because)}[/]"
+
+
+def _cause(decision: Decision) -> str:
+    """Return what a decision has in common with others of the same reason, in words."""
+    evidence = decision.evidence
+    if decision.outcome is Outcome.SKIPPED:
+        return explain(decision) if evidence.get("tests") or evidence.get("standing") else "below what failed"
+    label = TRUTH_TABLE.by_reason[decision.reason].label
+    return label if isinstance(label, str) and label else decision.reason.value.replace("_", " ")
+
+
+def rows_of_tests(
+    decisions: Iterable[TestDecision], results: Mapping[str, TestResult]
+) -> Iterator[tuple[str, str, str, str]]:
+    """Yield rows as `rows_of` does, one for each data test: its verdict where there is one, and why it was run or not."""
+    from rich.markup import escape
+
+    for each in decisions:
+        result = results.get(each.test)
+        verdict = result.verdict.value if result is not None and result.verdict is not None else each.outcome.value
+        took = f"{result.seconds:.2f} s" if result is not None and result.seconds else ""
+        because = explain_test(each) if verdict == each.outcome.value else f"{each.outcome.value}: {explain_test(each)}"
+        yield coloured(verdict), escape(each.test), took, f"[dim]{escape(because)}[/]"
+
+
+def summary_of(result: RunResult, state: str) -> Iterator[tuple[str, str]]:
+    """Yield the last lines of a run, each with its heading: counts, time, what was saved, and where all that is kept."""
+    from rich.markup import escape
+
+    summary = result.summary()
+    if result.models or not result.tests:
+        yield "models", _counts({each: int(str(summary[each.value])) for each in Outcome})
+    verdicts = Counter(each.verdict.value for each in result.tests if each.verdict)
+    bad = ", ".join(coloured(f"{verdicts[each]} {each}", each) for each in BAD if verdicts[each])
+    skipped = sum(each.decision.outcome is TestOutcome.SKIPPED for each in result.tests)
+    yield (
+        "tests",
+        (
+            f"{summary['tests_ran']} ran in {counted(int(str(summary['test_statements'])), 'statement')}, {summary['tests_proven']} proven, "
+            f"{summary['tests_reused']} reused"
+            + (f", {skipped} skipped" if skipped else "")
+            + (f"; {bad}" if bad else "")
+        ),
+    )
+    saved = float(str(summary["seconds_saved"]))
+    yield "time", f"{summary['seconds']} s" + (f", saved about {saved:.1f} s" if saved > 0 else "")
+    yield "state", escape(state)
+    yield "environment", f"{escape(result.environment)}  [dim]run {result.run_id}[/]"
+
+
+def plan_summary(
+    decisions: Mapping[str, Decision], tests: Mapping[str, TestDecision], environment: str, state: str
+) -> Iterator[tuple[str, str]]:
+    """Yield the last lines of a plan, each with its heading."""
+    from rich.markup import escape
+
+    yield "models", _counts(Counter(each.outcome for each in decisions.values()), foreseen=True)
+    counts = Counter(each.outcome for each in tests.values())
+    yield (
+        "tests",
+        (
+            f"{counts[TestOutcome.RAN]} to run, {counts[TestOutcome.PROVEN]} proven, {counts[TestOutcome.REUSED]} to reuse"
+            + (f", {counts[TestOutcome.SKIPPED]} to skip" if counts[TestOutcome.SKIPPED] else "")
+        ),
+    )
+    yield "state", escape(state)
+    yield "environment", escape(environment)
+
+
+def _counts(counts: Mapping[Outcome, int], *, foreseen: bool = False) -> str:
+    """Return how many models have which outcome; those that are built or reused always."""
+    words = {
+        Outcome.BUILT: "to build",
+        Outcome.REUSED: "to reuse",
+        Outcome.SKIPPED: "to skip",
+        Outcome.FAILED: "failed",
+    }
+    return ", ".join(
+        coloured(f"{counts.get(each, 0)} {words[each] if foreseen else each.value}", each.value)
+        for each in SHOWN_OUTCOMES
+        if counts.get(each, 0) or each in (Outcome.BUILT, Outcome.REUSED)
+    )
