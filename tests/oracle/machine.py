@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, rule
 
 from sao_dagster import Column, DuckDBWarehouse, SqlProject, select
+from sao_dagster.core.decide import Decision
 from sao_dagster.core.inputs import is_undeclared
 from sao_dagster.core.nodes import Materialized, Model, Node
 from sao_dagster.core.policy import age_of
@@ -361,11 +362,15 @@ class History(RuleBasedStateMachine):
         expired = decision.reason is Reason.VOLATILE_EXPIRED and self.may_expire(known)
         unsettled = decision.reason is Reason.UNSETTLED and known.changed
         replaced = decision.reason is Reason.RELATION_ALTERED and decision.model in self.replaced
-        unknown = decision.reason is Reason.INPUT_UNKNOWN and self.unknown_at_most > 0
+        unknown = self.unknown_at_most > 0 and self.is_unknown(decision)
         self.unknown_at_most -= unknown
         assert known.meaning != meaning or known.inputs != inputs or expired or replaced or unsettled or unknown, (
             f"needless build: {decision}"
         )
+
+    def is_unknown(self, decision: Decision) -> bool:
+        """Return whether something was built because it was not known to be as it was."""
+        return decision.reason is Reason.INPUT_UNKNOWN
 
     def may_expire(self, known: Built) -> bool:
         """Return whether what was built then may have stopped being true by itself."""

@@ -23,7 +23,13 @@ SHAPES: Mapping[str, str] = {
 MERGED = "select id, max(k) as k, max({column}) as v from {first} as {alias} group by id"
 """What an incremental model selects: one row for each key."""
 
-TABLES_ALONE = ("asked", "named", "hook")
+HOOKS = {
+    "hook": "insert into {{ this }} (id, k, v) select id, k, v from raw.extra",
+    "call": "update {{ this }} set v = v + top()",
+}
+"""What changes the rows of a model after its query has run, by its shape."""
+
+TABLES_ALONE = ("asked", "named", *HOOKS)
 """Shapes that only a table has; another kind of model that is of one is a `shift`."""
 
 
@@ -79,8 +85,8 @@ class Spec:
             config |= {"unique_key": "id", "incremental_strategy": "merge"}
         if self.kind == "incremental" or "incremental_strategy" not in self.settings:
             config |= self.settings
-        if self.shape == "hook" and self.is_whole:
-            config["post_hook"] = "insert into {{ this }} (id, k, v) select id, k, v from raw.extra"
+        if self.shape in HOOKS and self.is_whole:
+            config["post_hook"] = HOOKS[self.shape]
         rule = {"updates_on": self.updates_on} | ({"count": self.hours, "period": "hour"} if self.hours else {})
         config["build_after"] = rule
         if self.tolerance:

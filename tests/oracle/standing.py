@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 from hypothesis.stateful import rule
 
 from sao_dagster import Column, SqlProject, select
-from sao_dagster.core.nodes import DataTest, Severity
+from sao_dagster.core.decide_test import TestOutcome
+from sao_dagster.core.nodes import DataTest, Materialized, Severity
 from sao_dagster.core.project import Project
 from sao_dagster.core.reasons import Mode, Outcome, Reason
 from sao_dagster.core.records import Verdict
@@ -120,6 +121,15 @@ class StandingHistory(TestedHistory):
                 assert decision.outcome in (Outcome.SKIPPED, Outcome.FAILED), (decision, [each.name for each in above])
             if decision.outcome is Outcome.SKIPPED:
                 self._check_skipped(project, name, outcomes, [test.name for test in above])
+        for each in result.tests:
+            tested = project.nodes.get(each.test.tested or "")
+            if (
+                tested is not None
+                and tested.materialized is Materialized.EPHEMERAL
+                and each.test.reads == (tested.name,)
+            ):
+                above = [test.name for test in failing if graph.is_below_all(tested.name, test.reads)]
+                assert not above or each.decision.outcome is TestOutcome.SKIPPED, (each.test.name, each.decision, above)
         for name, each in asked.items():
             if each.test.severity is Severity.ERROR and each.verdict is Verdict.FAIL:
                 self.failed[name] = now[name]
