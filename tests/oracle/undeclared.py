@@ -202,6 +202,8 @@ class FilesHistory(UndeclaredHistory):
 class UndeclaredOnPostgres(PostgresHistory, UndeclaredHistory):
     """As `UndeclaredHistory`; what is replaced takes the views over it along."""
 
+    unknown_at_most = UndeclaredHistory.unknown_at_most + PostgresHistory.unknown_at_most
+
     def make_function(self, aggregate: str, of: str) -> None:
         self.function = (aggregate, of)
         self.oracle.execute(
