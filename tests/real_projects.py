@@ -48,6 +48,17 @@ HOLDS_DATA = ("table", "incremental", "seed", "snapshot")
 
 MACRO_EDITS = {
     "jaffle_shop": ("macros/cents_to_dollars.sql", "/ 100)::numeric(16, 2)", "/ 50)::numeric(16, 2)"),
+    "synthea_omop_etl": ("macros/safe_hash.sql", ", '')", ", '-')"),
+    "stripe_integration_tests": (
+        "dbt_packages/stripe/macros/date_timezone.sql",
+        "date_trunc('day'",
+        "date_trunc('month'",
+    ),
+    "integration_tests": (
+        "dbt_packages/the_tuva_project/macros/cross_database_utils/substring.sql",
+        "substring({{ string }}, {{ start }}, {{ length }})",
+        "lower(substring({{ string }}, {{ start }}, {{ length }}))",
+    ),
 }
 """By name of the project: a file, an expression of one of its macros, and another one."""
 
@@ -296,7 +307,11 @@ class Edits:
 
     def _callers(self, file: str) -> set[str]:
         """Return the nodes that call a macro of a file, through others and through views and ephemeral models."""
-        macros = {name for name, each in self.manifest["macros"].items() if each["original_file_path"] == file}
+        macros = {
+            name
+            for name, each in self.manifest["macros"].items()
+            if file in (each["original_file_path"], f"dbt_packages/{each['package_name']}/{each['original_file_path']}")
+        }
         count = 0
         while count != len(macros):
             count = len(macros)
