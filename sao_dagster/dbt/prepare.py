@@ -101,11 +101,13 @@ class Kept:
         key: Digest of all that it follows from, but for environment variables.
         prepared: What dbt said.
         contents: The same with the contents of files in place of their state; empty where nobody knows which dbt has read.
+        dbt: Digest of the same without the files.
     """
 
     key: str
     prepared: PreparedManifest
     contents: str = ""
+    dbt: str = ""
 
     @property
     def holds(self) -> bool:
@@ -179,10 +181,13 @@ class Preparation:
         return _place(self.invocation.root, self.target)
 
     def _key(self, files: str) -> str:
+        return digest([files, self._dbt])
+
+    @property
+    def _dbt(self) -> str:
+        """All that dbt's account follows from, but for files and environment variables."""
         python = self.invocation.installation.python
-        return digest(
-            [MADE_BY, files, list(self.invocation.options), str(python), self.invocation.installation.version]
-        )
+        return digest([MADE_BY, list(self.invocation.options), str(python), self.invocation.installation.version])
 
     def kept(self, files: str) -> Kept | None:
         """Return what dbt said last, if it would say the same of files in this state."""
@@ -209,6 +214,8 @@ class Preparation:
     ) -> tuple[Kept, WarmDbt]:
         """Ask dbt, keep what it says, and return it, with dbt's process, which has read the project and could build it.
 
+        What it has rendered before is rendered again only where it may be different now (`child/tracing.py`).
+
         Args:
             files: The state of the project's files; what is said is kept where they still are in it afterwards.
             reader: Reads a manifest.
@@ -221,25 +228,44 @@ class Preparation:
         process = warm.stack.enter_context(dbt_process(self.invocation))
         with warm.closed_on_error():
             process.wait_until_parsed()
-            said = json.loads(process.ask("prepare", runs=runs()))
+            before = self._before()
+            made_of = {
+                "rendered": {name: each.get("made_of") for name, each in before.rendered.items()},
+                "hooks": {name: each.get("made_of") for name, each in before.hooks.items()},
+            }
+            said = json.loads(process.ask("prepare", runs=runs(), before=made_of, environment=[*before.environment]))
+            kept = said["kept"]
             prepared = PreparedManifest(
-                said["manifest"], said["rendered"], {}, _values(said["environment"]), said["hooks"], said["profile"]
+                manifest=said["manifest"],
+                rendered={**{name: before.rendered[name] for name in kept["rendered"]}, **said["rendered"]},
+                answered={name: before.answered[name] for name in kept["rendered"] if name in before.answered},
+                environment=_values(said["environment"]),
+                hooks={**{name: before.hooks[name] for name in kept["hooks"]}, **said["hooks"]},
+                profile=said["profile"],
             )
             read = reader(prepared)
-            asking = dict(read.asking())
+            asking = {name: each for name, each in read.asking() if name in said["rendered"]}
             if asking:
                 with session(process, read) as opened:
                     now = datetime.now(timezone.utc)
                     answered = {name: each.answered_now(opened, now) for name, each in asking.items()}
                 again = json.loads(process.ask("again", nodes=[*asking]))
                 same = {name: again[name] == said["rendered"][name] for name in asking}
-                prepared = replace(prepared, answered={name: each for name, each in answered.items() if same[name]})
+                answered = {name: each for name, each in answered.items() if same[name]}
+                prepared = replace(prepared, answered={**prepared.answered, **answered})
             process.ask("release")
         warm.process = process
         contents = self.contents
-        kept = Kept(self._key(files), prepared, contents if files == self.files else "")
-        self._keep(files, kept)
-        return kept, warm
+        found = Kept(self._key(files), prepared, contents if files == self.files else "", self._dbt)
+        self._keep(files, found)
+        return found, warm
+
+    def _before(self) -> PreparedManifest:
+        """Return what the same dbt said last of the project, whatever its files were; nothing where environment variables were others."""
+        kept = load(self._place)
+        if isinstance(kept, Kept) and kept.dbt == self._dbt and kept.holds:
+            return kept.prepared
+        return PreparedManifest({}, {})
 
     def keep_anew(self, files: str, rendered: Mapping[str, tuple[Mapping[str, Any], str | None]]) -> None:
         """Keep what nodes were rendered to since, and what their questions were answered then.

@@ -39,11 +39,11 @@ class PreparedManifest:
     Attributes:
         manifest: dbt's manifest, as JSON.
         rendered: By unique id, the SQL of models, snapshots and data tests: `sql`, `incremental_sql`, `others` in `OTHER_RUNS`, whether it
-            `asks_time`, and what it `asked`; or an `error`, and what it asked before.
+            `asks_time`, what it `asked`, and what it was `made_of`; or an `error`, and what it asked before.
         answered: By unique id, what the questions of a template were answered when it was rendered (`AskedBefore.answered`).
         environment: The environment variables that the project reads, with digests of their values then; None where one was not set.
         hooks: By unique id, `pre_hook` and `post_hook` as SQL, with what they execute while they are rendered; or as they are written,
-            where they make something of an answer of the warehouse, and then they are in `asking`.
+            where they make something of an answer of the warehouse, and then they are in `asking`; and what they were `made_of`.
         profile: What the profile says of the target: `type`, `database`, `schema`, `threads`, the `target` of templates, the `connection`
             without secrets, the adapter's `unique_field`, and digests of the `settings` that it makes in each session.
     """
@@ -52,7 +52,7 @@ class PreparedManifest:
     rendered: Mapping[str, Mapping[str, Any]]
     answered: Mapping[str, str | None] = field(default_factory=dict)
     environment: Mapping[str, str | None] = field(default_factory=dict)
-    hooks: Mapping[str, Mapping[str, list[str]]] = field(default_factory=dict)
+    hooks: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     profile: Mapping[str, Any] = field(default_factory=dict)
 
 

@@ -11,7 +11,10 @@ def unexpected() -> list[str]:
     """Return what of dbt is not as expected, in words; nothing where all is."""
     import dbt.compilation
     import dbt.task.build
+    from dbt.context.providers import RuntimeVar
+    from dbt.contracts.graph.manifest import Manifest
     from dbt.contracts.results import RunResult
+    from dbt_common.clients.jinja import CallableMacroGenerator
 
     task = dbt.task.build.BuildTask
     expected: list[tuple[Any, str, tuple[str, ...]]] = [
@@ -25,6 +28,12 @@ def unexpected() -> list[str]:
         (task, "get_result", ("self", "results", "elapsed_time", "generated_at")),
         (dbt.compilation.Compiler, "compile_node", ("self", "node", "manifest", "extra_context", "write")),
         (RunResult, "from_node", ("node", "status", "message")),
+        (CallableMacroGenerator, "call_macro", ("self",)),
+        (RuntimeVar, "has_var", ("self", "var_name")),
+        (RuntimeVar, "get_rendered_var", ("self", "var_name")),
+        (RuntimeVar, "_generate_merged", ("self",)),
+        (Manifest, "resolve_source", ("self",)),
+        (Manifest, "build_flat_graph", ("self",)),
     ]
     return [text for owner, name, parameters in expected for text in _differences(owner, name, parameters)]
 

@@ -9,6 +9,8 @@ from contextlib import contextmanager
 from functools import partial
 from typing import Any
 
+from .tracing import MadeOf, Traces, telling
+
 PURE = {"quote", "quote_as_configured", "dispatch", "type", "get_column_schema_from_query_type", "quote_seed_column"}
 """Methods of adapters that templates call and that ask nothing."""
 
@@ -34,6 +36,7 @@ class Renderer:
         self._ephemerals = [name for name, node in manifest.nodes.items() if node.is_ephemeral_model]
         for name in self._ephemerals:
             self._forget(name)
+        self.traces = Traces(config, self.manifest, manifest)
         self.compiler = Compiler(config)
         self.asked = Asked()
         self._lock = threading.Lock()
@@ -45,8 +48,8 @@ class Renderer:
 
         Returns:
             `sql`; `incremental_sql` of an incremental model; `others`, pairs of both for the other runs, where the template asked for
-            something of the run; whether it `asks_time`; `asked`, what it and the ephemerals in it asked the warehouse. Where it cannot
-            be rendered: the `error`, what was `asked` before, and no `others`.
+            something of the run; whether it `asks_time`; `asked`, what it and the ephemerals in it asked the warehouse; and what it was
+            `made_of`. Where it cannot be rendered: the `error`, what was `asked` before, and no `others`.
         """
         if unique_id not in self._rendered:
             self._rendered[unique_id] = self._new(unique_id)
@@ -59,33 +62,42 @@ class Renderer:
         asked = [question for each in below for question in each["asked"]]
         found: dict[str, Any] = {"asked": asked, "others": []}
         try:
-            with self.asked.noting(asked):
-                first = self._in_run(node, self.runs[0])
-            found.update(sql=first[0], incremental_sql=first[1], asks_time=self._clock)
-            if self._clock:
-                for run in self.runs[1:]:
+            with self.traces.noting() as trace:
+                with self.asked.noting(asked):
+                    first = self._in_run(node, self.runs[0])
+                found.update(sql=first[0], incremental_sql=first[1], asks_time=self._clock)
+                if self._clock:
+                    for run in self.runs[1:]:
+                        self._forget_ephemerals()
+                        found["others"].append(self._in_run(node, run))
                     self._forget_ephemerals()
-                    found["others"].append(self._in_run(node, run))
-                self._forget_ephemerals()
+            found["made_of"] = self.traces.made_of(unique_id, trace, (each.get("made_of") for each in below))
         except Exception as error:  # noqa: BLE001 - templates may raise anything; it is this node that has the error
             return {"error": str(error), "asked": asked, "others": []}
         if all(each == first for each in found["others"]):
             found["others"] = []
         return found
 
-    def hooks(self, unique_id: str) -> dict[str, list[str]]:
+    def hooks(self, unique_id: str) -> dict[str, Any]:
         """Return the hooks of a node as SQL: what they execute while they are rendered, and what they are rendered to.
 
         Nothing is executed here. One that makes anything of an answer, or asks in another way, is as it is written, and in `asking`.
+        With them, what they were `made_of`.
         """
         node = self.original.nodes[unique_id]
-        found: dict[str, list[str]] = {"asking": []}
-        for key in ("pre_hook", "post_hook"):
-            templates = [each.sql for each in getattr(node.config, key, None) or ()]
-            texts = [self._hook(node, each) for each in templates]
-            found["asking"] += [each for each, text in zip(templates, texts) if text is None]  # noqa: B905 - dbt 1.8 runs on Python 3.9
-            found[key] = [each if text is None else text for each, text in zip(templates, texts)]  # noqa: B905
+        found: dict[str, Any] = {"asking": []}
+        with self.traces.noting() as trace:
+            for key in ("pre_hook", "post_hook"):
+                templates = [each.sql for each in getattr(node.config, key, None) or ()]
+                texts = [self._hook(node, each) for each in templates]
+                found["asking"] += [each for each, text in zip(templates, texts) if text is None]  # noqa: B905 - dbt 1.8 runs on Python 3.9
+                found[key] = [each if text is None else text for each, text in zip(templates, texts)]  # noqa: B905
+        found["made_of"] = self.traces.made_of(unique_id, trace)
         return found
+
+    def holds(self, made_of: MadeOf | None) -> bool:
+        """Return whether a text would be rendered as before."""
+        return self.traces.holds(made_of)
 
     def _hook(self, node: Any, template: str) -> str | None:
         if "{" not in template:
@@ -125,6 +137,7 @@ class Renderer:
         return texts[0], texts[1] if is_incremental else None
 
     def _context(self, run: tuple[dt.datetime, str], incremental: bool) -> dict[str, Any]:
+        from dbt import selected_resources
         from dbt.context.base import get_context_modules
 
         def noted() -> None:
@@ -139,6 +152,7 @@ class Renderer:
             "thread_id": _watched(run[1], noted),
             "modules": modules,
             "is_incremental": lambda: incremental,
+            "selected_resources": telling([*selected_resources.SELECTED_RESOURCES]),
         }
 
     def _is_ephemeral(self, unique_id: str) -> bool:

@@ -22,7 +22,7 @@ from dbt.contracts.results import RunResult, RunStatus, TestStatus
 from dbt_common.context import get_invocation_context
 from dbt_common.events.contextvars import task_contextvars
 
-from .asking import AdapterQuestions
+from .asking import RELATIONAL, AdapterQuestions
 from .cursors import Cursors
 from .rendering import Renderer
 from .signing import signing
@@ -261,8 +261,16 @@ class Preparing:
         self.is_released = True
         self.cursors.leave()
 
-    def _prepared(self, runs: list[tuple[dt.datetime, str]]) -> str:
-        """Return the manifest, and each SQL of it as fingerprints want it, by unique id, as JSON."""
+    def _prepared(
+        self, runs: list[tuple[dt.datetime, str]], before: dict[str, dict[str, Any]], environment: list[str]
+    ) -> str:
+        """Return the manifest, and each SQL of it as fingerprints want it, by unique id, as JSON.
+
+        Args:
+            runs: The runs to render for.
+            before: What is known from before, `rendered` and `hooks`, was made of, by unique id: where that holds, the names are in `kept`.
+            environment: The environment variables that were asked for then.
+        """
         nodes = [each for each in self.task.manifest.nodes.items() if each[1].config.enabled]
         manifest = self.task.manifest.writable_manifest().to_dict(omit_none=False)
         manifest["nodes"] = {
@@ -276,15 +284,17 @@ class Preparing:
             for name, node in nodes
             if str(node.resource_type) in ("model", "snapshot", "test") and str(node.language) == "sql"
         ]
+        hooked = [name for name, node in nodes if str(node.resource_type) in RELATIONAL]
+        kept = {
+            kind: [name for name in names if self.renderer.holds(before[kind].get(name))]
+            for kind, names in (("rendered", rendered), ("hooks", hooked))
+        }
         found = {
             "manifest": manifest,
-            "rendered": self._rendered(rendered),
-            "hooks": {
-                name: self.renderer.hooks(name)
-                for name, node in nodes
-                if str(node.resource_type) in ("model", "snapshot", "seed")
-            },
-            "environment": sorted(self._variables()),
+            "rendered": self._rendered([name for name in rendered if name not in {*kept["rendered"]}]),
+            "hooks": {name: self.renderer.hooks(name) for name in hooked if name not in {*kept["hooks"]}},
+            "kept": kept,
+            "environment": sorted(self._variables().union(environment)),
             "profile": self._profile(),
         }
         return json.dumps(found, default=str)
