@@ -126,7 +126,43 @@ def test_explain(shop: World) -> None:
     result = sao(shop, "explain", "reprot")
     assert result.exit_code == 2
     assert "did you mean 'report'" in result.stderr
-    assert "news from orders" in sao(shop, "explain", "report").stdout
+    shown = " ".join(sao(shop, "explain", "report").stdout.split())
+    assert "A run now would build it (new_data): news from orders, foreseen." in shown
+    assert "It was built at 20" in shown
+    assert 'It is a table, "shop"."main"."report"; it reads orders. Its policy: on any news.' in shown
+    assert "evidence news input orders, old" in shown
+
+
+def test_explain_a_source(shop: World) -> None:
+    answer(shop, "build")
+    found = answer(shop, "explain", "raw.orders")
+    assert found["relation"] == '"shop"."raw"."orders"'
+    assert [(each["name"], each["news"]) for each in found["read_by"]] == [("orders", False)]
+    shop.sql("insert into raw.orders values (2, 5)")
+    assert answer(shop, "explain", "source:raw.orders")["read_by"][0]["news"] is True
+    assert "It has news for orders." in sao(shop, "explain", "raw.orders").stdout
+    assert "did you mean 'raw.orders'" in sao(shop, "explain", "raw.order").stderr
+
+
+def test_explain_shows_what_changed_in_the_sql(shop: World) -> None:
+    answer(shop, "build")
+    assert answer(shop, "explain", "report", "--diff")["diff"] == []
+    shop.model("report", "select sum(amount) as total\nfrom {{ ref('orders') }}")
+    changed = answer(shop, "explain", "report", "--diff")["diff"]
+    assert [line for line in changed if line[0] in "+-"][2:] == [
+        "-select sum(amount) as amount from orders",
+        "+select sum(amount) as total",
+        "+from orders",
+    ]
+    assert "+select sum(amount) as total" in sao(shop, "explain", "report", "--diff").stdout.splitlines()
+
+
+def test_explain_shows_what_changed_in_a_view_that_is_looked_through(shop: World) -> None:
+    shop.model("orders", "select * from {{ source('raw', 'orders') }}", materialized="view")
+    answer(shop, "build")
+    shop.model("orders", "select id, 2 * amount as amount from {{ source('raw', 'orders') }}", materialized="view")
+    changed = answer(shop, "explain", "report", "--diff")["diff"]
+    assert "+select id, 2 * amount as amount from source:raw.orders" in changed
 
 
 def test_state_can_be_shown_moved_and_cleared(shop: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
