@@ -10,7 +10,7 @@ from typing import Annotated
 
 import typer
 
-from sao_dagster.cli import build, explain, init, savings, state
+from sao_dagster.cli import build, explain, init, savings, state, ui
 from sao_dagster.version import __version__
 
 app = typer.Typer(
@@ -23,6 +23,7 @@ app.add_typer(build.app)
 app.add_typer(explain.app)
 app.add_typer(savings.app)
 app.add_typer(init.app)
+app.add_typer(ui.app)
 app.add_typer(state.app, name="state")
 
 

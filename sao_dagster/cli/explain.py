@@ -13,7 +13,7 @@ import typer
 
 from sao_dagster.cli.common import OK, Request, run_command
 from sao_dagster.cli.explanation import print_explanation
-from sao_dagster.cli.options import AsJson, Now, ProjectDir, Target, Vars
+from sao_dagster.cli.options import AsJson, Now, ProjectDir, Target, Vars, names_in_files
 from sao_dagster.cli.terminal import Terminal
 from sao_dagster.core.evidence import Evidence, as_json
 from sao_dagster.core.explain import describe_node, explain, explain_test
@@ -42,7 +42,7 @@ HISTORY = 5
 
 @app.command("explain")
 def explain_command(
-    name: Annotated[str, typer.Argument(metavar="NAME", help="A model, seed, data test or source (`raw.orders`).")],
+    name: Annotated[str, typer.Argument(metavar="NAME", help="A model, seed, data test or source (`raw.orders`).", autocompletion=names_in_files)],
     project_dir: ProjectDir = Path(), target: Target = None, now: Now = None, as_json: AsJson = False,
     variables: Vars = None,
     diff: Annotated[bool, typer.Option("--diff", help="Show what changed in its SQL since its last build.")] = False,

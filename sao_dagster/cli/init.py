@@ -1,7 +1,8 @@
-"""`sao init`: what is found in a folder in dbt's layout, and a `sao.yml` for it."""
+"""`sao init`: a project from nothing; or what is found in a folder in dbt's layout, and a `sao.yml` for it."""
 
 from __future__ import annotations
 
+import os
 import re
 import sys
 from collections import Counter
@@ -18,6 +19,7 @@ from sao_dagster.core.inputs import InputKind
 from sao_dagster.core.nodes import Materialized
 from sao_dagster.core.policy import Expiry
 from sao_dagster.errors import ProjectError, SaoError
+from sao_dagster.projects.starter import write_starter
 from sao_dagster.warehouses.protocol import VersionsBy
 
 if TYPE_CHECKING:
@@ -58,20 +60,21 @@ class Survey:
 
 @app.command("init")
 def init(
+    folder: Annotated[Path | None, typer.Argument(help="The folder; the one of --project-dir if nothing is said.")] = None,
     project_dir: ProjectDir = Path(), target: Target = None, as_json: AsJson = False, variables: Vars = None,
-    yes: Annotated[bool, typer.Option("--yes", "-y", help="Write sao.yml without asking.")] = False,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Write without asking.")] = False,
 ) -> None:  # fmt: skip
-    """Say what is found in a dbt project, what would be built always and why, and offer to write sao.yml."""
+    """Make a small project in an empty folder; in a dbt project, say what is found there, and offer to write sao.yml.
+
+    Of a dbt project it is said what would be built always, and why.
+    """
     terminal = Terminal(as_json)
-    request = Request(project_dir, target, variables, terminal=terminal)
+    request = Request(folder or project_dir, target, variables, terminal=terminal)
 
     def action() -> int:
-        root = project_dir.resolve()
+        root = request.project_dir.resolve()
         if not (root / "dbt_project.yml").is_file():
-            raise ProjectError(
-                f"there is no dbt_project.yml in {root}; `sao init` looks at a project that is there: `dbt init` makes one, "
-                "and a project needs no more than dbt_project.yml, profiles.yml and a folder with models"
-            )
+            return _make(terminal, root, yes=yes)
         found = survey(request.open())
         file = root / "sao.yml"
         if as_json:
@@ -89,6 +92,28 @@ def init(
         return OK
 
     run_command(request, action)
+
+
+def _make(terminal: Terminal, root: Path, *, yes: bool) -> int:
+    """Write a project to start from, after a yes where the folder has other things in it."""
+    if root.exists() and not root.is_dir():
+        raise ProjectError(f"{root} is a file; a project is a folder")
+    others = [each.name for each in root.iterdir() if not each.name.startswith(".")] if root.is_dir() else []
+    asked = f"there is no dbt_project.yml in {root}, and other things are ({named(sorted(others))})"
+    if others and not yes:
+        if terminal.as_json or not sys.stdin.isatty():
+            raise ProjectError(f"{asked}; --yes makes a project beside them")
+        terminal.note(f"{asked}.")
+        if not typer.confirm("Make a project beside them?", default=False, err=True):
+            return OK
+    written = write_starter(root)
+    if terminal.as_json:
+        terminal.json({"folder": str(root), "written": list(written)})
+    else:
+        terminal.say(f"a project is in {root}:", *(f"  {path}" for path in written))
+    where = "" if root == Path.cwd() else f" --project-dir {os.path.relpath(root)}"
+    terminal.note(f"next: [bold]sao build{where}[/], and [bold]sao ui{where}[/] for Dagster; nothing has been built")
+    return OK
 
 
 def survey(opened: SqlProject) -> Survey:

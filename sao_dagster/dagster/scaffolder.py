@@ -9,35 +9,7 @@ import dagster as dg
 from pydantic import BaseModel, Field
 
 from sao_dagster.errors import ProjectError
-
-FILES = {
-    "dbt_project.yml": """\
-name: {name}
-profile: {name}
-
-models:
-  +materialized: table
-""",
-    "profiles.yml": """\
-{name}:
-  target: dev
-  outputs:
-    dev: {{type: duckdb, path: {name}.duckdb}}
-""",
-    "models/numbers.sql": "select i as n from range(10) as t(i)\n",
-    "models/squares.sql": "select n, n * n as square from {{{{ ref('numbers') }}}}\n",
-    "models/models.yml": """\
-models:
-  - name: numbers
-    description: Some numbers.
-    columns:
-      - name: n
-        data_tests: [unique, not_null]
-  - name: squares
-    description: Their squares.
-""",
-    ".gitignore": "*.duckdb\n.sao/\n",
-}
+from sao_dagster.projects.starter import write_starter
 
 
 class ScaffoldParams(BaseModel):
@@ -78,8 +50,4 @@ class SaoProjectScaffolder(dg.Scaffolder[ScaffoldParams]):
 def _write_project(folder: Path) -> None:
     if folder.exists() and any(folder.iterdir()):
         raise ProjectError(f"{folder} is there already, and not empty")
-    name = "".join(letter if letter.isalnum() else "_" for letter in folder.name)
-    for path, text in FILES.items():
-        file = folder / path
-        file.parent.mkdir(parents=True, exist_ok=True)
-        file.write_text(text.format(name=name), encoding="utf-8")
+    write_starter(folder)

@@ -10,6 +10,7 @@ import pytest
 from typer.testing import CliRunner
 
 from sao_dagster.cli import app
+from sao_dagster.cli.ui import served_command, served_environment
 from tests.world import World
 
 
@@ -71,8 +72,70 @@ def test_it_writes_a_file_of_settings_only_when_told(shop: World) -> None:
     assert file.read_text() == "executor: native\n"
 
 
-def test_without_a_project_it_says_what_one_needs(tmp_path: Path) -> None:
-    result = init(tmp_path)
-    assert result.exit_code == 2
-    assert "there is no dbt_project.yml" in result.output
-    assert list(tmp_path.iterdir()) == []
+def test_in_an_empty_folder_it_makes_a_project_that_builds(tmp_path: Path) -> None:
+    folder = tmp_path / "my-shop"
+    made = init(folder)
+    assert made.exit_code == 0, made.output
+    assert "models/customers.sql" in made.stdout
+    built = CliRunner().invoke(app, ["build", "--project-dir", str(folder), "--json"])
+    assert json.loads(built.stdout)["summary"]["built"] == 2, built.output
+    with (folder / "raw/orders.csv").open("a") as file:
+        file.write("4,ada,1\n")
+    planned = CliRunner().invoke(app, ["plan", "--project-dir", str(folder), "--json"])
+    assert [each["reason"] for each in json.loads(planned.stdout)["models"]] == ["new_data", "new_data"]
+    assert "2 models" in init(folder).output, "then it says what is found"
+
+
+def test_it_makes_a_project_beside_other_things_only_when_told(tmp_path: Path) -> None:
+    (tmp_path / "notes.txt").write_text("mine")
+    refused = init(tmp_path)
+    assert refused.exit_code == 2
+    assert "other things are (notes.txt); --yes makes a project beside them" in refused.stderr
+    assert [each.name for each in tmp_path.iterdir()] == ["notes.txt"]
+    (tmp_path / "models").mkdir()
+    (tmp_path / "models/orders.sql").write_text("select 1")
+    taken = init(tmp_path, "--yes")
+    assert "has models/orders.sql already" in taken.stderr
+    assert (tmp_path / "models/orders.sql").read_text() == "select 1"
+    (tmp_path / "models/orders.sql").unlink()
+    assert init(tmp_path, "--yes").exit_code == 0
+
+
+def test_what_is_made_loads_in_dagster(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    import runpy
+
+    folder = tmp_path / "shop"
+    init(folder)
+    by_file = runpy.run_path(str(folder / "definitions.py"))["defs"]
+    monkeypatch.setenv("SAO_PROJECT_DIR", str(folder))
+    alone = runpy.run_module("sao_dagster.dagster.served")["defs"]
+    for defs in (by_file, alone):
+        keys = {key.to_user_string() for key in defs.resolve_asset_graph().get_all_asset_keys()}
+        assert {"customers", "orders"} <= {key.rpartition("/")[2] for key in keys}
+
+
+def test_the_ui_shows_own_definitions_first_and_uses_the_state_of_the_command_line(tmp_path: Path) -> None:
+    assert served_command(tmp_path)[1:] == ["-m", "dagster", "dev", "-m", "sao_dagster.dagster.served"]
+    (tmp_path / "definitions.py").write_text("")
+    assert served_command(tmp_path, 3001, "0.0.0.0")[3:] == [
+        "dev", "-f", "definitions.py", "--port", "3001", "--host", "0.0.0.0",
+    ]  # fmt: skip
+    (tmp_path / "workspace.yaml").write_text("")
+    assert served_command(tmp_path)[4:] == ["-w", "workspace.yaml"]
+    alone = served_environment(tmp_path, "sqlite:///here", {})
+    assert (alone["SAO_STATE_URL"], alone["DAGSTER_HOME"]) == ("sqlite:///here", str(tmp_path / ".sao" / "dagster"))
+    assert served_environment(tmp_path, "sqlite:///here", {"DAGSTER_HOME": "/home/d"})["DAGSTER_HOME"] == "/home/d"
+
+
+def test_a_shell_completes_commands_and_names(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = tmp_path / "shop"
+    init(folder)
+    monkeypatch.chdir(folder)
+
+    def completed(words: str) -> list[str]:
+        env = {"_SAO_COMPLETE": "complete_bash", "COMP_WORDS": words, "COMP_CWORD": str(words.count(" "))}
+        return CliRunner().invoke(app, [], prog_name="sao", env=env).output.split()
+
+    assert completed("sao exp") == ["explain"]
+    assert completed("sao build --select +cu") == ["+customers"]
+    assert completed("sao explain ord") == ["orders"]

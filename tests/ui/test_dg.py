@@ -74,7 +74,7 @@ def test_a_scaffolded_component_is_green(location: Path) -> None:
     assert done.returncode == 0, done.stdout + done.stderr
     done = dg(location, "check", "defs")
     assert done.returncode == 0, done.stdout + done.stderr
-    assert "numbers" in json.dumps(listed(location)["assets"])
+    assert "customers" in json.dumps(listed(location)["assets"])
     states = list((location / "location" / "defs").rglob("state"))
     assert states, "the project was read once, and kept"
 

@@ -1,0 +1,62 @@
+"""`sao ui`: the project in Dagster's UI."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from sao_dagster.cli.common import Request, run_command
+from sao_dagster.cli.options import ProjectDir
+from sao_dagster.cli.terminal import Terminal
+
+app = typer.Typer()
+
+OWN_DEFINITIONS = ("workspace.yaml", "definitions.py")
+"""What says what Dagster shows of a project, the first that is there; without one it is the project alone."""
+
+
+@app.command("ui")
+def ui(
+    project_dir: ProjectDir = Path(),
+    port: Annotated[int | None, typer.Option("--port", "-p", help="The port of the web server.")] = None,
+    host: Annotated[str | None, typer.Option("--host", help="The host of the web server.")] = None,
+) -> None:
+    """Start Dagster's UI on the project (`dagster dev`), with the state that the command line uses."""
+    terminal = Terminal()
+    request = Request(project_dir, None, None, terminal=terminal)
+
+    def action() -> int:
+        opened = request.open()
+        root = project_dir.resolve()
+        environment = served_environment(root, opened.state_url, os.environ)
+        Path(environment["DAGSTER_HOME"]).mkdir(parents=True, exist_ok=True)
+        command = served_command(root, port, host)
+        terminal.note(f"[dim]{' '.join(command[1:])}; Dagster keeps its runs in {environment['DAGSTER_HOME']}[/]")
+        os.chdir(root)
+        if os.name == "posix":  # it takes the place of this process, and with it what stops it
+            os.execve(command[0], command, environment)  # noqa: S606 - this Python, on the user's own project
+        return subprocess.call(command, env=environment)  # noqa: S603 - as above
+
+    run_command(request, action)
+
+
+def served_command(root: Path, port: int | None = None, host: str | None = None) -> list[str]:
+    """Return the command that shows a project: by its own definitions where it has some."""
+    own = next((each for each in OWN_DEFINITIONS if (root / each).is_file()), None)
+    shown = ["-m", "sao_dagster.dagster.served"]
+    if own is not None:
+        shown = ["-w" if own.endswith(".yaml") else "-f", own]
+    options = [*(["--port", str(port)] if port else []), *(["--host", host] if host else [])]
+    return [sys.executable, "-m", "dagster", "dev", *shown, *options]
+
+
+def served_environment(root: Path, state_url: str, environment: Mapping[str, str]) -> dict[str, str]:
+    """Return the environment of that command: one state with the command line, and a home for Dagster that stays."""
+    home = environment.get("DAGSTER_HOME") or str(root / ".sao" / "dagster")
+    return {**environment, "DAGSTER_HOME": home, "SAO_STATE_URL": state_url, "SAO_PROJECT_DIR": str(root)}
