@@ -43,7 +43,7 @@ class Deployment:
 
     def run(self, assets: list[str] | None = None, checks: Any = None, **tags: str) -> Any:
         job = self.defs.resolve_implicit_global_asset_job_def()
-        selection = None if assets is None else [dg.AssetKey(each) for each in assets]
+        selection = None if assets is None else [dg.AssetKey(each.split("/")) for each in assets]
         return job.execute_in_process(
             instance=self.instance, asset_selection=selection, tags=tags, raise_on_error=False
         )

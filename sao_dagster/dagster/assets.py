@@ -12,7 +12,7 @@ from pydantic import Field
 
 from sao_dagster.core.nodes import is_source
 from sao_dagster.core.selection import Selection
-from sao_dagster.dagster.project_view import MODE_TAG, WAREHOUSE_KEY, DagsterProject, Granularity
+from sao_dagster.dagster.project_view import MODE_TAG, DagsterProject, Granularity
 from sao_dagster.dagster.sources import build_source_observations
 from sao_dagster.dagster.step import Step
 from sao_dagster.dagster.translator import identifier
@@ -99,7 +99,7 @@ def _step(
             specs=[dagster_project.asset_spec(each) for each in models],
             check_specs=[spec for each in models for spec in checks.get(each, ())],
             can_subset=True,
-            required_resource_keys={WAREHOUSE_KEY},
+            required_resource_keys={dagster_project.warehouse_key},
             **options,
         )
         def _assets(context: dg.AssetExecutionContext, config: RunConfig) -> Iterator[Any]:
@@ -148,7 +148,7 @@ def build_source_checks(dagster_project: DagsterProject) -> dg.AssetChecksDefini
         name=f"{_op_name(dagster_project)}_source_checks",
         specs=specs,
         can_subset=True,
-        required_resource_keys={WAREHOUSE_KEY},
+        required_resource_keys={dagster_project.warehouse_key},
     )
     def _checks(context: dg.AssetCheckExecutionContext) -> Iterator[Any]:
         yield from Step(

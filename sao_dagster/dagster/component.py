@@ -2,6 +2,7 @@
 
 # no `from __future__ import annotations` here: Dagster resolves the annotations of components
 
+import glob
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import timedelta
@@ -14,7 +15,7 @@ from dagster.components import DefsStateConfig, DefsStateConfigArgs, ResolvedDef
 from dagster.components.utils.translation import TranslationFn, TranslationFnResolver
 from pydantic import Field, create_model
 
-from sao_dagster.core.nodes import DataTest, Node, Source
+from sao_dagster.core.nodes import DataTest, Materialized, Node, Source
 from sao_dagster.core.policy import BuildAfter
 from sao_dagster.core.project import Project
 from sao_dagster.core.reasons import Mode
@@ -22,6 +23,7 @@ from sao_dagster.dagster.definitions import definitions
 from sao_dagster.dagster.evaluator import build_evaluator_sensor
 from sao_dagster.dagster.from_dagster_dbt import as_translator, dbt_properties
 from sao_dagster.dagster.jobs import build_job, build_schedule
+from sao_dagster.dagster.neighbours import keys_of_neighbours
 from sao_dagster.dagster.project_view import DagsterProject, Granularity, ReuseEvent
 from sao_dagster.dagster.scaffolder import SaoProjectScaffolder
 from sao_dagster.dagster.translator import CheckGranularity, SaoTranslator
@@ -176,9 +178,9 @@ class SaoProjectComponent(dg.StateBackedComponent, dg.Resolvable):
     def build_defs_from_state(self, context: dg.ComponentLoadContext, state_path: Path | None) -> dg.Definitions:
         """Return the definitions of the project as it was written, or as it is where nothing usable was."""
         opened = restore_project(state_path, self.project, target=self.target) if state_path is not None else None
-        return self._definitions(opened or load_project(self.project, target=self.target))
+        return self._definitions(context, opened or load_project(self.project, target=self.target))
 
-    def _definitions(self, opened: SqlProject) -> dg.Definitions:
+    def _definitions(self, context: dg.ComponentLoadContext, opened: SqlProject) -> dg.Definitions:
         if self.policies:
             opened = opened.with_policies(self.policies)
         parts: list[Callable[[DagsterProject], Any]] = []
@@ -186,14 +188,19 @@ class SaoProjectComponent(dg.StateBackedComponent, dg.Resolvable):
             parts.append(partial(_evaluator, spec=self.evaluator))
         parts += [partial(_schedule, spec=each) for each in self.schedules]
         parts += [partial(_job, spec=each) for each in self.jobs]
+        translator = _ComponentTranslator(self, opened)
+        nodes = [node for node in opened.project.nodes.values() if node.materialized is not Materialized.EPHEMERAL]
+        own = {translator.get_asset_key(node) for node in nodes}
+        sources = {translator.get_asset_key(source) for source in opened.project.sources.values()}
+        theirs = keys_of_neighbours(context, own, SaoProjectComponent) & sources
         return definitions(
             opened,
-            translator=_ComponentTranslator(self, opened),
+            translator=translator,
             reuse_event=ReuseEvent(self.reuse_event),
             check_granularity=CheckGranularity(self.check_granularity),
             granularity=Granularity(self.granularity),
             virtual_views=self.virtual_views,
-            upstream_assets=self.upstream_assets,
+            upstream_assets=[*self.upstream_assets, *(glob.escape(key.to_user_string()) for key in theirs)],
             evaluator=False,
             parts=parts,
         )

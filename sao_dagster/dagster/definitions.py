@@ -13,14 +13,11 @@ from sao_dagster.dagster.automation import is_evaluator
 from sao_dagster.dagster.evaluator import build_evaluator_sensor, evaluator_name
 from sao_dagster.dagster.project_view import WAREHOUSE_KEY, DagsterProject, Granularity, ReuseEvent, checked_project
 from sao_dagster.dagster.resources import PROJECT_WAREHOUSE, WarehouseResource
-from sao_dagster.dagster.translator import CheckGranularity, SaoTranslator
+from sao_dagster.dagster.translator import CheckGranularity, SaoTranslator, freshness_policy, identifier
 from sao_dagster.sql_project import SqlProject
 
 Part: TypeAlias = Any
 """A job, schedule or sensor; Dagster has no public name for the type of an asset job before it is resolved."""
-
-
-_EXECUTORS = {Granularity.PROJECT: dg.in_process_executor, Granularity.MODEL: dg.multiprocess_executor}
 
 
 def definitions(
@@ -48,7 +45,8 @@ def definitions(
     Args:
         project: The project.
         translator: Makes keys and specs: a `SaoTranslator`, or a `DagsterDbtTranslator` of dagster-dbt.
-        warehouse: Where runs build; the project's own warehouse if nothing is said.
+        warehouse: Where runs build, as the resource `sao_warehouse_<project>`; the project's own warehouse if nothing is said, which is the
+            resource `sao_warehouse` of all such projects.
         reuse_event: What a reused model leaves in Dagster's log.
         check_granularity: Whether each data test is an asset check, or several of a model share one.
         granularity: Whether a step of a run is the whole project, or one model, for executors that spread steps over machines.
@@ -59,8 +57,9 @@ def definitions(
         assets: Other assets of the code location. A source that one of them produces is theirs.
         upstream_assets: Keys of assets that are defined elsewhere in the code location and produce sources, such as `raw/orders`, or
             patterns of such keys (`raw/*`).
-        executor: How Dagster runs the steps. A project that is one step has threads of its own, so in-process is the
-            default: it saves the start of another process for each run. With a step for each model it is multiprocess.
+        executor: How Dagster runs the steps of the whole code location. If nothing is said, that is left to the other definitions in it
+            (Dagster's default is multiprocess), and what the evaluator, schedules and jobs of the project launch runs in-process: a
+            project that is one step has threads of its own, and that saves the start of another process.
 
     Raises:
         ProjectErrors: The project has errors.
@@ -74,6 +73,8 @@ def definitions(
         granularity=granularity,
         virtual_views=virtual_views,
         foreign=frozenset(key for each in assets for key in each.keys),
+        warehouse_key=WAREHOUSE_KEY if warehouse is None else f"{WAREHOUSE_KEY}_{identifier(project.project.name)}",
+        in_process=executor is None and granularity is Granularity.PROJECT,
         upstream_assets=tuple(upstream_assets),
     )
     made = [part(dagster_project) for part in parts]
@@ -87,12 +88,26 @@ def definitions(
             *build_assets(dagster_project),
             *build_sources(dagster_project),
             build_savings(dagster_project),
-            *assets,
+            *(_with_freshness(each, dagster_project) for each in assets),
         ],
         asset_checks=[checks] if checks else [],
         schedules=[each for each in made if isinstance(each, dg.ScheduleDefinition)],
         jobs=[each for each in made if not isinstance(each, dg.SensorDefinition | dg.ScheduleDefinition)],
         sensors=sensors,
-        resources={WAREHOUSE_KEY: warehouse or PROJECT_WAREHOUSE},
-        executor=executor or _EXECUTORS[granularity],
+        resources={dagster_project.warehouse_key: warehouse or PROJECT_WAREHOUSE},
+        executor=executor,
+    )
+
+
+def _with_freshness(asset: dg.AssetsDefinition, dagster_project: DagsterProject) -> dg.AssetsDefinition:
+    """Return an asset that makes a source with the freshness policy that the project has for it; its own comes first."""
+    policies = {
+        dagster_project.keys[name]: policy
+        for name, source in dagster_project.project.sources.items()
+        if (policy := freshness_policy(source.warn_after, source.error_after)) is not None
+    }
+    if not any(spec.key in policies and spec.freshness_policy is None for spec in asset.specs):
+        return asset
+    return asset.map_asset_specs(
+        lambda spec: spec.replace_attributes(freshness_policy=spec.freshness_policy or policies.get(spec.key))
     )

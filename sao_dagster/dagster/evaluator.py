@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta, timezone
 from functools import cache
+from typing import Any
 
 import dagster as dg
 
@@ -30,7 +31,6 @@ from sao_dagster.dagster.project_view import (
     MODE_TAG,
     PLAN_TAG,
     UNFINISHED,
-    WAREHOUSE_KEY,
     DagsterProject,
 )
 from sao_dagster.dagster.resources import WarehouseResource
@@ -82,7 +82,7 @@ def build_evaluator_sensor(
         asset_selection=dagster_project.asset_selection(selection),
         minimum_interval_seconds=minimum_interval_seconds,
         default_status=default_status,
-        required_resource_keys={WAREHOUSE_KEY},
+        required_resource_keys={dagster_project.warehouse_key},
     )
     def _evaluate(context: dg.SensorEvaluationContext) -> dg.SensorResult | dg.SkipReason:
         with no_collection():
@@ -111,7 +111,7 @@ class _Evaluator:
         )
         if going:
             return dg.SkipReason(f"the run {going[0].run_id} of this evaluator is {going[0].status.value.lower()}")
-        resource: WarehouseResource = getattr(context.resources, WAREHOUSE_KEY)
+        resource: WarehouseResource = getattr(context.resources, self.dagster_project.warehouse_key)
         started = datetime.now(timezone.utc)
         try:
             runner = replace(
@@ -173,7 +173,9 @@ class _Evaluator:
             name for name in plan.to_test if idle.isdisjoint((name, *self.dagster_project.project.tests[name].reads))
         ]
         tags = {MODE_TAG: "state-aware", EVALUATOR_TAG: self.name, PLAN_TAG: attempts.mark(asked), **_reasons(plan)}
-        request = self.dagster_project.request(plan, tags, idle)
+        here = self.dagster_project.in_process and _has_default_executor(context)
+        config: dict[str, Any] = {"execution": {"config": {"in_process": {}}}} if here else {}
+        request = self.dagster_project.request(plan, tags, idle, config)
         if request is not None:
             attempts.note(asked)
             return request, ""
@@ -226,6 +228,14 @@ class _Evaluator:
             told[""] = today
         store.keep_shown(environment, scope, told)
         return shown
+
+
+def _has_default_executor(context: dg.SensorEvaluationContext) -> bool:
+    """Return whether runs of the code location are executed by Dagster's default, which a run can tell to stay in one process."""
+    repository = context.repository_def
+    return repository is not None and (
+        repository.get_implicit_global_asset_job_def().executor_def.name == "multi_or_in_process_executor"
+    )
 
 
 def _digest(decision: Decision, waits: str | None) -> str:

@@ -10,7 +10,7 @@ import dagster as dg
 
 from sao_dagster.core.reasons import Mode
 from sao_dagster.dagster.evaluator import nothing_to_do
-from sao_dagster.dagster.project_view import MODE_TAG, WAREHOUSE_KEY, DagsterProject
+from sao_dagster.dagster.project_view import MODE_TAG, DagsterProject
 from sao_dagster.dagster.resources import WarehouseResource
 from sao_dagster.dagster.selections import Select, selection_from
 from sao_dagster.dagster.told import tell
@@ -32,6 +32,7 @@ def build_job(
         name,
         selection=dagster_project.asset_selection(selection_from(dagster_project, select, exclude)),
         tags={MODE_TAG: mode.value},
+        executor_def=dg.in_process_executor if dagster_project.in_process else None,
         description=description or f"{mode.value} build of {select or 'everything'}",
     )
 
@@ -68,10 +69,10 @@ def build_schedule(
         job=job,
         execution_timezone=execution_timezone,
         default_status=default_status,
-        required_resource_keys={WAREHOUSE_KEY},
+        required_resource_keys={dagster_project.warehouse_key},
     )
     def _schedule(context: dg.ScheduleEvaluationContext) -> dg.RunRequest | dg.SkipReason:
-        resource: WarehouseResource = getattr(context.resources, WAREHOUSE_KEY)
+        resource: WarehouseResource = getattr(context.resources, dagster_project.warehouse_key)
         if mode is not Mode.STATE_AWARE:
             return dg.RunRequest(tags={MODE_TAG: mode.value})
         started = time.perf_counter()

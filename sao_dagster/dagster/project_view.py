@@ -23,7 +23,7 @@ from sao_dagster.core.selection import Selection, select, with_broken
 from sao_dagster.dagster.automation import with_marker
 from sao_dagster.dagster.from_dagster_dbt import as_translator
 from sao_dagster.dagster.resources import WarehouseResource
-from sao_dagster.dagster.translator import CheckGranularity, SaoTranslator, as_virtual, key_part
+from sao_dagster.dagster.translator import CheckGranularity, SaoTranslator, as_virtual, identifier, key_part
 from sao_dagster.errors import ProjectError, SaoError
 from sao_dagster.run.events import freshness_test
 from sao_dagster.run.runner import Runner
@@ -77,6 +77,8 @@ class DagsterProject:
         virtual_views: Whether views are virtual assets, where the installed Dagster knows them.
         foreign: Keys of sources that other assets of the code location produce.
         upstream_assets: Patterns of such keys, as in `definitions`.
+        warehouse_key: The resource that says where runs build.
+        in_process: Whether what the evaluator, schedules and jobs launch runs in one process, where the executor can do that.
     """
 
     opened: SqlProject
@@ -88,6 +90,8 @@ class DagsterProject:
     virtual_views: bool = True
     foreign: frozenset[dg.AssetKey] = frozenset()
     upstream_assets: tuple[str, ...] = ()
+    warehouse_key: str = WAREHOUSE_KEY
+    in_process: bool = False
 
     def __post_init__(self) -> None:
         """Ask a translator of dagster-dbt by way of one of this package."""
@@ -174,10 +178,12 @@ class DagsterProject:
             for name, test in self.project.tests.items()
             if test.tested in self.keys
         }
-        for name in self.own_sources:
-            if self.project.sources[name].has_age_limit:
-                test = freshness_test(self.project.sources[name])
-                found[test.name] = dg.AssetCheckKey(self.keys[name], FRESHNESS_CHECK)
+        limited = [name for name, source in self.project.sources.items() if source.has_age_limit]
+        sharing = Counter(self.keys[name] for name in limited)
+        for name in limited:
+            test = freshness_test(self.project.sources[name])
+            alone = sharing[self.keys[name]] == 1  # one asset may make several sources
+            found[test.name] = dg.AssetCheckKey(self.keys[name], FRESHNESS_CHECK if alone else identifier(test.name))
         return found
 
     @cached_property
@@ -223,7 +229,8 @@ class DagsterProject:
             if is_source(self.names[key.asset_key]) is not of_sources:
                 continue
             if not tests:
-                source = self.project.sources[self.names[key.asset_key]]
+                limited = self.project.sources.items()
+                (source,) = (each for name, each in limited if self.check_keys.get(freshness_test(each).name) == key)
                 specs.append(self.translator.get_freshness_check_spec(self.project, source, key.name))
             elif self.check_granularity is CheckGranularity.TEST:
                 specs.append(self.translator.get_check_spec(self.project, tests[0]))
@@ -262,13 +269,20 @@ class DagsterProject:
         checks |= dict.fromkeys(self._freshness_checks(selection.nodes))
         return assets | dg.AssetSelection.checks(*checks)
 
-    def request(self, plan: Plan, tags: Mapping[str, str], leave_out: Collection[str] = ()) -> dg.RunRequest | None:
+    def request(
+        self,
+        plan: Plan,
+        tags: Mapping[str, str],
+        leave_out: Collection[str] = (),
+        run_config: Mapping[str, Any] | None = None,
+    ) -> dg.RunRequest | None:
         """Return a request for exactly what a plan has to do, or None if that is nothing.
 
         Args:
             plan: The plan.
             tags: Tags of the run.
             leave_out: Models and tests that are not asked for now; tests that read such a model are left out, too.
+            run_config: Of the run.
         """
         assets = [self.keys[name] for name in plan.to_build if name not in leave_out]
         checks = dict.fromkeys(
@@ -282,14 +296,16 @@ class DagsterProject:
         if not assets and not checks:
             return None
         checks |= dict.fromkeys(self._freshness_checks(plan.to_build))
-        return dg.RunRequest(asset_selection=assets, asset_check_keys=list(checks), tags=dict(tags))
+        return dg.RunRequest(
+            asset_selection=assets, asset_check_keys=list(checks), tags=dict(tags), run_config=run_config or {}
+        )
 
     def _freshness_checks(self, nodes: Iterable[str]) -> list[dg.AssetCheckKey]:
         above = self.project.graph.sources_above(nodes)
         return [
             self.check_keys[freshness_test(self.project.sources[name]).name]
-            for name in self.own_sources
-            if name in above and self.project.sources[name].has_age_limit
+            for name, source in self.project.sources.items()
+            if name in above and source.has_age_limit
         ]
 
 

@@ -10,7 +10,7 @@ import dagster as dg
 
 from sao_dagster.core.plan import Plan
 from sao_dagster.core.selection import Selection
-from sao_dagster.dagster.project_view import WAREHOUSE_KEY, DagsterProject, failure, scope_of
+from sao_dagster.dagster.project_view import DagsterProject, failure, scope_of
 from sao_dagster.dagster.resources import WarehouseResource
 from sao_dagster.errors import SaoError
 from sao_dagster.run.observe import Observation
@@ -26,7 +26,7 @@ def build_source_observations(dagster_project: DagsterProject, name: str) -> dg.
         return None
 
     def _observe(context: dg.AssetExecutionContext) -> Iterator[Any]:
-        resource: WarehouseResource = getattr(context.resources, WAREHOUSE_KEY)
+        resource: WarehouseResource = getattr(context.resources, dagster_project.warehouse_key)
         chosen = {dagster_project.names[key] for key in context.selected_asset_keys}
         selection = Selection((), (), tuple(each for each in dagster_project.own_sources if each in chosen))
         try:
@@ -52,7 +52,7 @@ def build_source_observations(dagster_project: DagsterProject, name: str) -> dg.
             name=name,
             specs=specs,
             can_subset=True,
-            required_resource_keys={WAREHOUSE_KEY},
+            required_resource_keys={dagster_project.warehouse_key},
             description="Reads the data versions of the sources, and builds nothing.",
         )(_observe)
     return observed

@@ -22,7 +22,6 @@ from sao_dagster.dagster.metadata import model_metadata, plan_table, savings_met
 from sao_dagster.dagster.project_view import (
     DRY_RUN,
     MODE_TAG,
-    WAREHOUSE_KEY,
     DagsterProject,
     Granularity,
     ReuseEvent,
@@ -73,7 +72,7 @@ class Step:
         Raises:
             dg.Failure: A model failed or was skipped, or nothing could be run; so a run is never green by mistake.
         """
-        resource: WarehouseResource = getattr(self._context.resources, WAREHOUSE_KEY)
+        resource: WarehouseResource = getattr(self._context.resources, self._edge.warehouse_key)
         mode = mode_of({MODE_TAG: self._mode} if self._mode else self._context.run.tags)
         try:
             runner = self._edge.runner(resource)

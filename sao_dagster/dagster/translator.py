@@ -80,7 +80,7 @@ class SaoTranslator:
             owners=_owners(node, node.owners),
             tags=_tags(node),
             kinds={project.dialect, "dbt" if _is_in_dbts_layout(node) else "sql", node.materialized.value},
-            freshness_policy=_freshness(None, node.policy.max_age),
+            freshness_policy=freshness_policy(None, node.policy.max_age),
         )
 
     def get_pool(self, project: Project, node: Node) -> str | None:
@@ -149,7 +149,7 @@ class SaoTranslator:
             owners=_owners(source, ()),
             tags=_tags(source),
             kinds={project.dialect, "source"},
-            freshness_policy=_freshness(source.warn_after, source.error_after),
+            freshness_policy=freshness_policy(source.warn_after, source.error_after),
         )
 
     def _deps(self, project: Project, node: Node) -> Sequence[dg.AssetKey]:
@@ -203,7 +203,7 @@ def _is_in_dbts_layout(node: Node) -> bool:
     return node.location is not None and (is_function or not node.location.path.endswith(".py"))
 
 
-def _freshness(warn_after: timedelta | None, fail_after: timedelta | None) -> dg.FreshnessPolicy | None:
+def freshness_policy(warn_after: timedelta | None, fail_after: timedelta | None) -> dg.FreshnessPolicy | None:
     """Return Dagster's own policy for an age; it has none without a limit that fails, or below a minute."""
     if fail_after is None or fail_after < _SHORTEST:
         return None

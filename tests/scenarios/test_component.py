@@ -207,3 +207,29 @@ attributes:
         specs["customers"].tags.items() >= {"as": "view", "called": "customers", "id": "model.shop.customers"}.items()
     )
     assert specs["raw/orders"].tags.items() >= {"called": "orders", "id": "source.shop.raw.orders"}.items()
+
+
+def test_a_component_leaves_sources_to_the_assets_and_components_beside_it(
+    shop: World, monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    """A source that an asset of the location makes is that asset; one that two projects read is observed once."""
+    crm = World(tmp_path_factory.mktemp("crm"))
+    crm.write("dbt_project.yml", "name: crm\nprofile: crm\n")
+    crm.write("profiles.yml", "crm: {target: dev, outputs: {dev: {type: duckdb, path: crm.duckdb}}}\n")
+    crm.write("models/sources.yml", "sources: [{name: raw, tables: [{name: orders}, {name: customers}]}]")
+    crm.model("people", "select 1 as id from {{ source('raw', 'customers') }}")
+    defs = shop.root.parent / "code" / "location" / "defs"
+    (defs / "crm").mkdir(parents=True)
+    component = "type: sao_dagster.dagster.SaoProjectComponent\nattributes: {project: %s}\n"
+    (defs / "crm" / "defs.yaml").write_text(component % crm.root)
+    (defs / "loader.py").write_text(
+        "import dagster as dg\n\n\n@dg.asset(key=['raw', 'orders'])\ndef loader():\n    pass\n"
+    )
+    deployed = located(shop, component % shop.root, monkeypatch)
+    graph = deployed.repository.asset_graph
+    orders, customers = (graph.get(dg.AssetKey(["raw", name])) for name in ("orders", "customers"))
+    assert orders.is_materializable
+    assert {key.name for key in orders.check_keys} == {"source_not_null_raw_orders_id"}
+    assert customers.is_observable
+    assert {key.to_user_string() for key in customers.child_keys} == {"customers", "people"}
+    assert deployed.run(["raw/orders", "orders", "customers", "report"]).success

@@ -12,12 +12,14 @@ from sao_dagster import load_project
 from sao_dagster.dagster import (
     DagsterProject,
     DuckDBResource,
+    Granularity,
     Mode,
     ProjectWarehouse,
     ReuseEvent,
     SaoTranslator,
     build_job,
     build_schedule,
+    definitions,
 )
 from tests.deployment import Deployment, checks, deploy, names, write_shop
 from tests.world import World
@@ -365,3 +367,61 @@ def test_snapshots_hold_no_class_of_this_package(shop: World) -> None:
     walk(json.loads(serialize_value(RepositorySnap.from_def(repository))))
     assert "SensorSnap" in classes or "ExternalSensorData" in classes
     assert not {name for name in classes if "Sao" in name or "StateAware" in name or "Evaluator" in name}
+
+
+def test_several_projects_and_other_definitions_live_in_one_code_location(
+    shop: World, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    """Each with resources of its own; assets of one's own keep the executor of their location."""
+    other = World(tmp_path_factory.mktemp("crm"))
+    other.write("dbt_project.yml", "name: crm\nprofile: crm\nmodels: {+materialized: table}\n")
+    other.write("profiles.yml", "crm: {target: dev, outputs: {dev: {type: duckdb, path: crm.duckdb}}}\n")
+    other.model("people", "select 1 as id")
+    file = other.root / "crm.duckdb"
+    mine = dg.Definitions(
+        assets=[dg.asset(name="mine", partitions_def=dg.StaticPartitionsDefinition(["a"]))(lambda: None)],
+        executor=dg.multiprocess_executor,
+    )
+    crm = definitions(load_project(other.root), warehouse=DuckDBResource(path=str(file)), granularity=Granularity.MODEL)
+    deployed = Deployment(dg.Definitions.merge(definitions(load_project(shop.root)), crm, mine))
+    assert deployed.run(["orders", "people"]).success
+    assert file.is_file()
+    executor = deployed.repository.get_implicit_global_asset_job_def().executor_def
+    assert executor.name == "multiprocess"
+
+
+def test_what_the_project_launches_itself_stays_in_one_process(shop: World) -> None:
+    """A project is one step with threads of its own; the location's executor is left to what else is in it."""
+    deployed = deploy(shop, parts=[lambda project: build_job(project, "all_of_it")])
+    assert deployed.repository.get_job("all_of_it").executor_def.name == "in_process"
+    (request,) = deployed.tick().run_requests
+    assert request.run_config == {"execution": {"config": {"in_process": {}}}}
+    job = deployed.defs.resolve_implicit_global_asset_job_def()
+    assert dg.validate_run_config(job, request.run_config)
+    (request,) = deploy(shop, executor=dg.multiprocess_executor).tick().run_requests
+    assert request.run_config == {}
+
+
+@pytest.mark.parametrize("names_of_models", [("a-b", "a_b"), ("a.b", "a_b"), ("a b", "größe")])
+def test_names_that_dagster_would_take_for_one_or_refuses_are_mapped(
+    shop: World, names_of_models: tuple[str, str]
+) -> None:
+    for name in names_of_models:
+        shop.write(f"models/odd/{name}.sql", f"select 1 as id -- {name}")
+        shop.write(
+            f"models/odd/{name}.yml", f"models: [{{name: '{name}', columns: [{{name: id, data_tests: [not_null]}}]}}]"
+        )
+    deployed = deploy(shop)
+    result = deployed.run()
+    assert result.success
+    assert len(names(result, "ASSET_MATERIALIZATION") - {"orders", "customers", "report"}) == 2
+    assert len(result.get_asset_check_evaluations()) == 5
+    assert deployed.tick().run_requests == [], "what was built and tested is known by the same keys"
+
+
+def test_tags_and_owners_that_dagster_refuses_are_left_out(shop: World) -> None:
+    shop.write("models/groups.yml", "groups: [{name: fin, owner: {name: F, email: f@b.c}}]")
+    shop.write("models/core/orders.sql", "{{ config(group='fin', tags=['', 'ä', 'ok']) }} select 1 as id, 2 as amount")
+    specs = {each.key.to_user_string(): each for each in deploy(shop).defs.resolve_all_asset_specs()}
+    assert {tag for tag in specs["orders"].tags if not tag.startswith("dagster/")} == {"_", "ok"}
+    assert list(specs["orders"].owners) == []

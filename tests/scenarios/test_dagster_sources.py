@@ -122,6 +122,30 @@ def test_a_source_that_another_asset_produces_is_theirs(shop: World) -> None:
     assert observed(deployed, "raw/orders") == []
 
 
+def test_a_source_that_another_asset_makes_keeps_its_check_and_freshness(shop: World) -> None:
+    deployed = deploy(shop, assets=[dg.asset(key=["raw", "orders"])(lambda: None)])
+    node = deployed.repository.asset_graph.get(dg.AssetKey(["raw", "orders"]))
+    assert node.freshness_policy == dg.FreshnessPolicy.time_window(
+        fail_window=timedelta(hours=2), warn_window=timedelta(hours=1)
+    )
+    load(shop, hours_ago=3)
+    found = {each.check_name: each.passed for each in deployed.run().get_asset_check_evaluations()}
+    assert found["source_freshness"] is False
+
+
+def test_sources_that_one_asset_makes_have_a_check_each(shop: World) -> None:
+    key = "meta: {dagster: {asset_key: [loader]}}"
+    shop.sql("create table raw.refunds as select * from raw.orders")
+    shop.write(
+        "models/sources.yml",
+        "sources: [{name: raw, loaded_at_field: loaded_at, freshness: {warn_after: {count: 1, period: hour}}, "
+        f"tables: [{{name: orders, {key}}}, {{name: refunds, {key}}}]}}, {{name: crm, schema: raw, tables: [{{name: customers}}]}}]",
+    )
+    shop.model("refunds", "select * from {{ source('raw', 'refunds') }}")
+    found = {each.check_name: each.passed for each in deploy(shop).run().get_asset_check_evaluations()}
+    assert found == {"source_freshness_raw_orders": True, "source_freshness_raw_refunds": True}
+
+
 def test_models_are_built_below_a_source_whose_version_cannot_be_read(shop: World) -> None:
     """In a job with sources and models, Dagster skips what is below an observation that does not come."""
     shop.sql("create view raw.clock as select 1 as x where now() > current_date")
