@@ -4,13 +4,13 @@
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
-from enum import Enum
 from typing import Any, TypeAlias
 
 import dagster as dg
 from pydantic import Field
 
 from sao_dagster.core.nodes import is_source
+from sao_dagster.core.reasons import Mode
 from sao_dagster.core.selection import Selection
 from sao_dagster.dagster.project_view import MODE_TAG, DagsterProject, Granularity
 from sao_dagster.dagster.sources import build_source_observations
@@ -21,25 +21,15 @@ Body: TypeAlias = Callable[[dg.AssetExecutionContext, Step], Iterator[Any]]
 """What a step of models does: `step.run()`, and whatever goes around it."""
 
 
-class RunMode(Enum):
-    """How a run decides; shown in the launchpad."""
-
-    STATE_AWARE = "state-aware"
-    FORCE = "force"
-    FULL_REFRESH = "full-refresh"
-    DRY_RUN = "dry-run"
-
-
 class RunConfig(dg.Config):
     """What the launchpad offers for a run of models."""
 
-    mode: RunMode | None = Field(
-        default=None,
+    mode: str = Field(
+        default=Mode.STATE_AWARE.value,
         description=(
-            "STATE_AWARE builds what would change, and reuses the rest. FORCE builds all that is selected. FULL_REFRESH "
-            "builds it from scratch, incremental models too. DRY_RUN builds nothing, and shows the plan. If nothing is "
-            f"said, the run tag {MODE_TAG} decides (state-aware, force, full-refresh, dry-run), and without it the run is "
-            "state-aware."
+            "state-aware builds what would change, and reuses the rest. force builds all that is selected. full-refresh "
+            "builds it from scratch, incremental models too. dry-run builds nothing, and shows the plan. In capitals and with _ is "
+            f"the same. Where it stays state-aware, the run tag {MODE_TAG} decides, if the run has one."
         ),
     )
 
@@ -104,9 +94,9 @@ def _step(
         )
         def _assets(context: dg.AssetExecutionContext, config: RunConfig) -> Iterator[Any]:
             selection = dagster_project.selection_of(context.selected_asset_keys, context.selected_asset_check_keys)
-            mode = config.mode.value if config.mode is not None else None
             yield from body(
-                context, Step(context, dagster_project, _with_source_tests(context, dagster_project, selection), mode)
+                context,
+                Step(context, dagster_project, _with_source_tests(context, dagster_project, selection), config.mode),
             )
 
         return _assets

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 import dagster as dg
 
-from sao_dagster.core.decide_test import TestOutcome
+from sao_dagster.core.decide_test import TestOutcome, TestReason
 from sao_dagster.core.explain import explain_test
 from sao_dagster.core.records import TestRecord, Verdict
 from sao_dagster.dagster.metadata import check_metadata, tests_table
@@ -75,14 +75,17 @@ def _report(key: dg.AssetCheckKey, results: list[TestResult]) -> Iterator[dg.Ass
 
 
 def _in_words(result: TestResult) -> str:
-    """Return what a test says, and then how that came about."""
+    """Return what a test says, and then how that came about, and when it was really run last."""
     found = f"{result.failures} failure{'' if result.failures == 1 else 's'}"
     said = {Verdict.PASS: "Passed", Verdict.WARN: f"Warns of {found}"}.get(
         result.verdict or Verdict.FAIL, found.capitalize()
     )
-    because = explain_test(result.decision)
-    proven = result.decision.outcome is TestOutcome.PROVEN  # which its reason says
-    return f"{said}: {because}" if proven else f"{said}: {result.decision.outcome.value}, {because}"
+    outcome, because = result.decision.outcome, explain_test(result.decision)
+    if outcome is TestOutcome.REUSED and result.record is not None:
+        return f"{said}: reused, {because} since it was run at {result.record.run_at:%Y-%m-%d %H:%M} UTC"
+    if result.decision.reason is TestReason.FAILED_BEFORE and result.verdict is Verdict.PASS:
+        return f"{said}: ran again, since the verdict before was no pass"
+    return f"{said}: {because}" if outcome is TestOutcome.PROVEN else f"{said}: {outcome.value}, {because}"
 
 
 def _sample(result: TestResult) -> dict[str, object]:

@@ -7,7 +7,8 @@ means that it is shown again.
 
 # no `from __future__ import annotations` here: Dagster reads the annotation of `context` as an object
 
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta, timezone
 from functools import cache
@@ -39,6 +40,7 @@ from sao_dagster.dagster.told import tell
 from sao_dagster.dagster.translator import identifier
 from sao_dagster.errors import SaoError, WarehouseBusyError
 from sao_dagster.gc_pause import no_collection
+from sao_dagster.state.location import without_password
 
 TREES_A_TICK = 500  # trees that one tick hands over; the others follow with the next ticks
 LOGGED = 100  # models that the log of a tick names
@@ -119,6 +121,8 @@ class _Evaluator:
             )
             plan, seen = runner.plan(self.selection, wait_seconds=0)
             project, environment = self.dagster_project.project, plan.environment
+            state = without_password(self.dagster_project.opened.state_url)
+            context.log.info(f"the environment is {environment}, its state is in {state}")
             left = tell(self.dagster_project, context.instance, plan, seen)
             if left:
                 context.log.info(f"{left} builds of the command line or dbt are told to Dagster with the next ticks")
@@ -215,14 +219,12 @@ class _Evaluator:
             if len(told) == TREES_A_TICK:
                 break
         intervals = self.dagster_project.project.graph.intervals(now)
-        shown = {
-            name: conditions_of(
-                plan.decisions[name],
-                resolve_policy(self.dagster_project.project, self.dagster_project.project.nodes[name], intervals),
-                left_out.get(name),
-            )
-            for name in told
-        }
+        project, shown = self.dagster_project.project, {}
+        for name in told:
+            policy = resolve_policy(project, project.nodes[name], intervals)
+            tree = conditions_of(plan.decisions[name], policy, left_out.get(name))
+            is_held = plan.decisions[name].outcome is Outcome.SKIPPED
+            shown[name] = replace(tree, children=(*tree.children, *_causes(name, plan))) if is_held else tree
         if known.get("") != today:  # no model has that name
             purge_evaluations(context.instance, now - KEPT)
             told[""] = today
@@ -254,9 +256,7 @@ def _digest_of_reason(outcome: Outcome, reason: Reason) -> str:
 
 def nothing_to_do(plan: Plan) -> str:
     """Return one sentence that says why a plan builds nothing."""
-    reasons: dict[str, int] = {}
-    for decision in plan.decisions.values():
-        reasons[decision.reason.value] = reasons.get(decision.reason.value, 0) + 1
+    reasons = Counter(each.reason.value.replace("_", " ") for each in plan.decisions.values())
     counted = ", ".join(f"{count} {reason}" for reason, count in sorted(reasons.items()))
     reused = sum(each.outcome in (TestOutcome.REUSED, TestOutcome.PROVEN) for each in plan.tests.values())
     failed = [name for name, each in plan.decisions.items() if each.outcome is Outcome.FAILED]
@@ -264,6 +264,17 @@ def nothing_to_do(plan: Plan) -> str:
         words = explain(plan.decisions[failed[0]])
         return f"nothing can be built ({counted}): {failed[0]} has an error, {words}"
     return f"all {len(plan.decisions)} models are reused ({counted}), and {reused} data tests stand"
+
+
+def _causes(name: str, plan: Plan) -> Iterator[Condition]:
+    """Yield why what holds a skipped node back failed, from the nodes that failed themselves."""
+    seen = [name]
+    for each in seen:  # which grows
+        decision = plan.decisions.get(each)
+        if decision is not None and decision.outcome is Outcome.FAILED:
+            yield Condition(f"error in {each}", f"{each}: {explain(decision)}", holds=True)
+        elif decision is not None and decision.outcome is Outcome.SKIPPED:
+            seen += [above for above in decision.evidence.get("inputs", ()) if above not in seen]
 
 
 def _reasons(plan: Plan) -> dict[str, str]:

@@ -8,6 +8,7 @@ from typing import Any
 import dagster as dg
 
 from sao_dagster.core.decide_test import TestDecision
+from sao_dagster.core.evidence import Evidence
 from sao_dagster.core.explain import describe_refuted, explain, explain_test
 from sao_dagster.core.nodes import Model
 from sao_dagster.core.plan import Plan
@@ -15,6 +16,7 @@ from sao_dagster.core.reasons import Outcome
 from sao_dagster.core.records import BuildRecord
 from sao_dagster.core.relations import Relation, RelationKey
 from sao_dagster.dagster.project_view import DagsterProject
+from sao_dagster.dagster.translator import as_sql
 from sao_dagster.run.events import ModelResult, TestResult
 from sao_dagster.run.report import RunResult
 from sao_dagster.sql.lineage import column_lineage
@@ -22,7 +24,6 @@ from sao_dagster.sql.lineage import column_lineage
 Columns = Mapping[str, Sequence[tuple[str, str]]]
 """Names and types of columns, by node or source."""
 
-SHOWN_SQL = 20_000  # characters of compiled SQL in one event
 SHOWN_ROWS = 500  # of a table in one event
 
 
@@ -97,12 +98,6 @@ def _written(dep: dg.TableColumnDep) -> str:
     return f"{dep.asset_key.to_user_string()}.{dep.column_name}"
 
 
-def as_sql(text: str) -> dg.MarkdownMetadataValue:
-    """Return SQL as Dagster shows and copies it, as far as there is room."""
-    sql = text.strip()
-    return dg.MetadataValue.md(f"```sql\n{sql if len(sql) <= SHOWN_SQL else sql[:SHOWN_SQL] + chr(10) + '-- ...'}\n```")
-
-
 def _lineage(
     dagster_project: DagsterProject, node: Model, own: Mapping[str, str], columns: Columns
 ) -> dg.TableColumnLineage | None:
@@ -133,28 +128,38 @@ def _lineage(
 def check_metadata(result: TestResult) -> dict[str, Any]:
     """Return what a check says of one data test that has a verdict."""
     assert result.verdict is not None  # noqa: S101 - a test without a verdict is not reported
+    decision = result.decision
     metadata: dict[str, Any] = {
-        "sao/outcome": result.decision.outcome.value,
         "sao/verdict": result.verdict.value,
-        "sao/because": explain_test(result.decision),
         "sao/failures": result.failures or 0,
+        "sao/outcome": decision.outcome.value,
+        "sao/reason": decision.reason.value,
     }
-    if result.statement:
-        metadata["sao/statement"] = result.statement
-    if result.record is not None:
-        metadata["sao/from_run"] = dg.MetadataValue.dagster_run(result.record.run_id)
     if result.sample:
         metadata["sao/failing_rows"] = _rows(result.sample)
     if result.error:
         metadata["sao/error"] = result.error
-    if "rules" in result.decision.evidence:
-        metadata["sao/proof"] = dg.MetadataValue.json(plain(result.decision.evidence))
-    if result.decision.evidence.get("refuted"):
-        metadata["sao/proof_refuted"] = describe_refuted(result.test, result.decision)
-    if "age_seconds" in result.decision.evidence:
-        metadata["sao/age_seconds"] = result.decision.evidence["age_seconds"]
-        metadata["sao/loaded_at"] = result.decision.evidence["loaded_at"]
+    if result.record is not None:
+        metadata["sao/last_run_at"] = dg.MetadataValue.timestamp(result.record.run_at)
+        metadata["sao/from_run"] = dg.MetadataValue.dagster_run(result.record.run_id)
+    if "rules" in decision.evidence:
+        metadata["sao/proof"] = _proof_table(decision.evidence)
+    if decision.evidence.get("refuted"):
+        metadata["sao/proof_refuted"] = describe_refuted(result.test, decision)
+    if "age_seconds" in decision.evidence:
+        metadata["sao/age_seconds"] = decision.evidence["age_seconds"]
+        metadata["sao/loaded_at"] = decision.evidence["loaded_at"]
+    if result.statement:
+        metadata["sao/statement"] = result.statement
     return metadata
+
+
+def _proof_table(evidence: Evidence) -> dg.TableMetadataValue:
+    """Return a proof as its steps: the facts that it rests on, what follows from the SQL, and by which rules."""
+    steps = [("known", str(each["fact"]), str(each["because"])) for each in evidence.get("facts", ())]
+    steps += [("follows", str(each), "from the SQL") for each in evidence.get("through", ())]
+    steps += [("by the rule", str(each), "") for each in evidence.get("rules", ())]
+    return _table({"step": n, "what": what, "is": said, "because": why} for n, (what, said, why) in enumerate(steps, 1))
 
 
 def tests_table(results: Sequence[TestResult]) -> dg.TableMetadataValue:
@@ -182,6 +187,22 @@ def plan_table(plan: Plan) -> dg.TableMetadataValue:
     return _table(dict(zip(("name", "would be", "reason", "because"), row, strict=True)) for row in rows[:SHOWN_ROWS])
 
 
+def run_table(result: RunResult) -> dg.TableMetadataValue:
+    """Return what a run did with each model, and why: what failed, then what was built, then the rest, as far as there is room."""
+    order = [Outcome.FAILED, Outcome.SKIPPED, Outcome.BUILT, Outcome.REUSED]
+    models = sorted(result.models, key=lambda each: order.index(each.decision.outcome))
+    return _table(
+        {
+            "outcome": each.decision.outcome.value,
+            "model": each.name,
+            "because": explain(each.decision),
+            "seconds": round(each.seconds, 3),
+            "seconds saved": round(each.seconds_saved, 3),
+        }
+        for each in models[:SHOWN_ROWS]
+    )
+
+
 def savings_metadata(result: RunResult) -> dict[str, Any]:
     """Return what a run did and saved, as numbers that Dagster plots over time."""
     summary = {name: value for name, value in result.summary().items() if isinstance(value, int | float)}
@@ -197,7 +218,7 @@ def _rows(rows: Sequence[Mapping[str, Any]]) -> dg.TableMetadataValue:
 def _table(rows: Any) -> dg.TableMetadataValue:
     records = [dg.TableRecord(row) for row in rows]
     kinds: dict[str, str] = {
-        name: "int" if isinstance(value, int) else "string"
+        name: "int" if isinstance(value, int) else "float" if isinstance(value, float) else "string"
         for name, value in (records[0].data if records else {}).items()
     }
     schema = dg.TableSchema([dg.TableColumn(name, kind) for name, kind in kinds.items()])

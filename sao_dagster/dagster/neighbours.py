@@ -44,8 +44,8 @@ def keys_of_neighbours(
 
 def _definitions_beside(context: dg.ComponentLoadContext, kind: type[dg.Component]) -> Iterator[dg.Definitions]:
     """Yield what is defined beside a component: first what does not look around itself."""
-    tree = context.component_tree
-    if isinstance(tree, type(dg.ComponentTree.for_test())):  # which stands in no folder of components
+    tree = getattr(context, "component_tree", None)
+    if tree is None or isinstance(tree, type(dg.ComponentTree.for_test())):  # which stands in no folder of components
         return
     leaves = []
     with suppress(AttributeError):

@@ -15,7 +15,7 @@ import dagster as dg
 
 from sao_dagster.core.explain import describe_policy
 from sao_dagster.core.hashing import digest
-from sao_dagster.core.nodes import Materialized, is_source
+from sao_dagster.core.nodes import Materialized, Source, is_source
 from sao_dagster.core.plan import Plan
 from sao_dagster.core.project import Project
 from sao_dagster.core.reasons import Mode
@@ -31,7 +31,7 @@ from sao_dagster.sql_project import SqlProject
 
 MODE_TAG = "sao/mode"
 TESTS_TAG = "sao/tests"  # `false` for a run that asks no data test and is held back by none
-PLAN_TAG = "sao/plan"
+PLAN_TAG = ".dagster/sao/plan"  # which the UI hides: it is a digest
 EVALUATOR_TAG = "sao/evaluator"
 WAREHOUSE_KEY = "sao_warehouse"
 DRY_RUN = "dry-run"
@@ -178,13 +178,16 @@ class DagsterProject:
             for name, test in self.project.tests.items()
             if test.tested in self.keys
         }
-        limited = [name for name, source in self.project.sources.items() if source.has_age_limit]
-        sharing = Counter(self.keys[name] for name in limited)
-        for name in limited:
-            test = freshness_test(self.project.sources[name])
-            alone = sharing[self.keys[name]] == 1  # one asset may make several sources
-            found[test.name] = dg.AssetCheckKey(self.keys[name], FRESHNESS_CHECK if alone else identifier(test.name))
+        sharing = Counter(self.keys[source.id] for source in self._with_limits.values())
+        for name, source in self._with_limits.items():
+            key = self.keys[source.id]  # one asset may make several sources
+            found[name] = dg.AssetCheckKey(key, FRESHNESS_CHECK if sharing[key] == 1 else identifier(name))
         return found
+
+    @cached_property
+    def _with_limits(self) -> Mapping[str, Source]:
+        """The sources whose age is checked, by the name of that check as a data test."""
+        return {freshness_test(each).name: each for each in self.project.sources.values() if each.has_age_limit}
 
     @cached_property
     def tests(self) -> Mapping[dg.AssetCheckKey, tuple[str, ...]]:
@@ -229,8 +232,7 @@ class DagsterProject:
             if is_source(self.names[key.asset_key]) is not of_sources:
                 continue
             if not tests:
-                limited = self.project.sources.items()
-                (source,) = (each for name, each in limited if self.check_keys.get(freshness_test(each).name) == key)
+                source = self._with_limits[names[0]]
                 specs.append(self.translator.get_freshness_check_spec(self.project, source, key.name))
             elif self.check_granularity is CheckGranularity.TEST:
                 specs.append(self.translator.get_check_spec(self.project, tests[0]))
@@ -255,6 +257,9 @@ class DagsterProject:
         tests = {name for key in checks for name in self.tests[key] if name in self.project.tests}
         sources = {name for name in wanted if is_source(name)}
         sources |= {name for test in tests for name in self.project.tests[test].reads if is_source(name)}
+        sources |= {
+            self._with_limits[name].id for key in checks for name in self.tests[key] if name in self._with_limits
+        }
         selection = Selection(
             nodes=tuple(name for name in self.asset_names if name in nodes),
             tests=tuple(name for name in self.project.tests if name in tests),
@@ -302,11 +307,7 @@ class DagsterProject:
 
     def _freshness_checks(self, nodes: Iterable[str]) -> list[dg.AssetCheckKey]:
         above = self.project.graph.sources_above(nodes)
-        return [
-            self.check_keys[freshness_test(self.project.sources[name]).name]
-            for name, source in self.project.sources.items()
-            if name in above and source.has_age_limit
-        ]
+        return [self.check_keys[name] for name, source in self._with_limits.items() if source.id in above]
 
 
 def scope_of(instance: dg.DagsterInstance, what: str) -> str:
@@ -315,21 +316,33 @@ def scope_of(instance: dg.DagsterInstance, what: str) -> str:
     return f"{what} {storage.get_run_storage_id()}" if hasattr(storage, "get_run_storage_id") else what
 
 
-def mode_of(tags: Mapping[str, str]) -> Mode | None:
-    """Return the mode that a run's tags say: state-aware where they say nothing, None for a dry run.
+def mode_of(tags: Mapping[str, str], config: str | None = None) -> Mode | None:
+    """Return the mode of a run, in any case of letters; None for a dry run.
+
+    Args:
+        tags: Of the run; state-aware where they say nothing.
+        config: What the launchpad says; where that is its default, the tags decide.
 
     Raises:
-        dg.Failure: The tag has a value that is no mode.
+        dg.Failure: That is no mode.
     """
-    value = tags.get(MODE_TAG, Mode.STATE_AWARE.value)
+    default, said = Mode.STATE_AWARE.value, tags.get(MODE_TAG, Mode.STATE_AWARE.value)
+    by_config = config is not None and _as_mode(config) != default
+    value = _as_mode(config if config is not None and by_config else said)
+    known = {mode.value: mode for mode in (Mode.STATE_AWARE, Mode.FORCE, Mode.FULL_REFRESH)}
     if value == DRY_RUN:
         return None
-    known = (Mode.STATE_AWARE, Mode.FORCE, Mode.FULL_REFRESH)
-    for mode in known:
-        if value == mode.value:
-            return mode
-    words = ", ".join([*(mode.value for mode in known), DRY_RUN])
-    raise dg.Failure(f"the run tag {MODE_TAG} is {value!r}; it may be {words}", allow_retries=False)
+    if value in known:
+        return known[value]
+    where = "mode in the launchpad" if by_config else f"run tag {MODE_TAG}"
+    raise dg.Failure(
+        f"the {where} is {config if by_config else said!r}; it may be {', '.join([*known, DRY_RUN])}",
+        allow_retries=False,
+    )
+
+
+def _as_mode(text: str) -> str:
+    return text.strip().lower().replace("_", "-")
 
 
 def selection_by(tags: Mapping[str, str], selection: Selection) -> Selection:

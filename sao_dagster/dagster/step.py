@@ -18,7 +18,7 @@ from sao_dagster.core.reasons import Mode, Outcome
 from sao_dagster.core.records import BuildRecord
 from sao_dagster.core.selection import Selection
 from sao_dagster.dagster.check_results import CheckReports, repeat
-from sao_dagster.dagster.metadata import model_metadata, plan_table, savings_metadata
+from sao_dagster.dagster.metadata import model_metadata, plan_table, run_table, savings_metadata
 from sao_dagster.dagster.project_view import (
     DRY_RUN,
     MODE_TAG,
@@ -73,7 +73,7 @@ class Step:
             dg.Failure: A model failed or was skipped, or nothing could be run; so a run is never green by mistake.
         """
         resource: WarehouseResource = getattr(self._context.resources, self._edge.warehouse_key)
-        mode = mode_of({MODE_TAG: self._mode} if self._mode else self._context.run.tags)
+        mode = mode_of(self._context.run.tags, self._mode)
         try:
             runner = self._edge.runner(resource)
             if mode is None and self._edge.granularity is Granularity.MODEL:
@@ -247,7 +247,7 @@ class Step:
     def _conclude(self, result: RunResult) -> None:
         """Leave the summary on the run and on the savings asset; fail the step if models failed or were skipped."""
         saved = savings_metadata(result)
-        self._context.log.info(f"summary: {dict(result.summary())}")
+        self._context.log.info(_counted(result))
         if result.models:
             shown = ("built", "reused", "skipped", "failed", "seconds_saved")
             whole = self._summary_of_run(result.environment) or result.summary()
@@ -256,8 +256,8 @@ class Step:
                 self._context.op_execution_context.log_event(
                     dg.AssetMaterialization(
                         asset_key=self._edge.savings_key,
-                        description=f"{saved['sao/built']} built, {saved['sao/reused']} reused",
-                        metadata=saved,
+                        description=_counted(result),
+                        metadata={"sao/models": run_table(result), **saved},
                     )
                 )
         wrong = {
@@ -297,3 +297,13 @@ class Step:
         self._context.instance.add_run_tags(
             self._context.run.run_id, {name: str(value) for name, value in tags.items()}
         )
+
+
+def _counted(result: RunResult) -> str:
+    """Return what a run did in one line."""
+    summary = result.summary()
+    models = ", ".join(
+        f"{summary[each.value]} {each.value}" for each in Outcome if summary[each.value] or each is Outcome.BUILT
+    )
+    tests = ", ".join(f"{count} {word}" for word in ("ran", "reused", "proven") if (count := summary[f"tests_{word}"]))
+    return f"models: {models}" + (f"; data tests: {tests}" if tests else "") + f"; {summary['seconds']} s"

@@ -22,7 +22,7 @@ from sao_dagster.core.policy import describe_duration
 from sao_dagster.core.project import Project
 
 _SHORTEST = timedelta(seconds=60)  # of a freshness policy in Dagster
-_DESCRIBED_SQL = 4000  # characters of SQL in a description
+SHOWN_SQL = 20_000  # characters of SQL in one event or definition
 
 
 HAS_VIRTUAL_ASSETS = "is_virtual" in inspect.signature(dg.AssetSpec.replace_attributes).parameters
@@ -104,7 +104,7 @@ class SaoTranslator:
             description=test.description or f"{test.kind} data test",
             # a failing source stops what reads it, not all models, so the step of the models sees to that
             blocking=test.severity is Severity.ERROR and not is_source(test.tested),
-            metadata={"sao/kind": test.kind, "sao/sql": dg.MetadataValue.md(f"```sql\n{test.sql}\n```")},
+            metadata={"sao/kind": test.kind, **_arguments(test), "sao/sql": as_sql(test.sql)},
         )
 
     def get_aggregated_check_spec(self, project: Project, name: str, tests: Sequence[DataTest]) -> dg.AssetCheckSpec:
@@ -163,6 +163,7 @@ class SaoTranslator:
             "sao/environment": project.environment,
             "sao/materialized": node.materialized.value,
             "sao/policy": describe_policy(node.policy, datetime.now(timezone.utc)),
+            **({"sao/sql": as_sql(node.raw_sql)} if isinstance(node, Model) and node.raw_sql else {}),
             **_columns(node),
             **_code_references(project, node),
         }
@@ -286,13 +287,31 @@ def _with_error(node: Node | Source) -> str:
     return error + node.description
 
 
-def _description(node: Node) -> str:
-    sql = ""
-    if isinstance(node, Model) and node.raw_sql:
-        text = node.raw_sql.strip()
-        text = text if len(text) <= _DESCRIBED_SQL else text[:_DESCRIBED_SQL] + "\n-- ..."
-        sql = f"\n\n#### SQL\n```sql\n{text}\n```"
+def _description(node: Node) -> str | None:
     about = _with_error(node)
     if isinstance(node, Seed) and not about:
         about = f"Seed from `{Path(node.path).name}`."
-    return f"{about}{sql}".strip()
+    return about or None
+
+
+def as_sql(text: str) -> dg.MarkdownMetadataValue:
+    """Return SQL as Dagster shows and copies it, as far as there is room."""
+    sql = text.strip()
+    shown = sql if len(sql) <= SHOWN_SQL else f"{sql[:SHOWN_SQL]}\n-- ..."
+    return dg.MetadataValue.md(f"```sql\n{shown}\n```")
+
+
+def _arguments(test: DataTest) -> dict[str, str]:
+    """Return what was asked by a data test, beside its SQL, as far as it is not the default."""
+    said = test.asserts
+    asked = {
+        "column": test.column,
+        "values": ", ".join(map(str, said.values)) if said is not None else None,
+        "where": test.where,
+        "limit": None if test.limit is None else str(test.limit),
+        "fail_calc": test.fail_calc if test.fail_calc != "count(*)" else None,
+        "warn_if": test.warn_if if test.warn_if != "!= 0" else None,
+        "error_if": test.error_if if test.error_if != "!= 0" else None,
+        "severity": test.severity.value,
+    }
+    return {f"sao/{name}": value for name, value in asked.items() if value}

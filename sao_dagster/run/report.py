@@ -61,7 +61,7 @@ class RunResult:
             (each.decision.outcome for each in self.tests),
             statements=len({each.statement for each in self.tests if each.statement}),
             seconds=self.seconds,
-            seconds_saved=saved - self.deciding_seconds if saved else 0.0,
+            seconds_saved=max(0.0, saved - self.deciding_seconds),
         )
 
     def to_json(self) -> dict[str, JSON]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import datetime, timezone
 from typing import Any
 
 import pytest
@@ -96,6 +97,26 @@ def test_where_a_verdict_comes_from_is_told(shop: World) -> None:
     assert reused.metadata["sao/outcome"].value == "reused"
     assert str(reused.description).startswith("Passed: reused, ")
     assert reused.metadata["sao/from_run"].value == first.run_id
+    at = datetime.fromtimestamp(reused.metadata["sao/last_run_at"].value, timezone.utc)  # type: ignore[arg-type]
+    assert reused.description == f"Passed: reused, nothing it reads changed since it was run at {at:%Y-%m-%d %H:%M} UTC"
+
+
+def test_a_check_shows_what_was_asked(shop: World) -> None:
+    """Its arguments as far as they are not the default, and the SQL."""
+    shop.write(
+        "models/core/report.yml",
+        "models: [{name: report, columns: [{name: amount, data_tests: [{accepted_values: {arguments: {values: [5]}}}, "
+        "{not_null: {config: {where: 'amount > 1', severity: warn, warn_if: '>2'}}}]}]}]",
+    )
+    graph = deploy(shop).repository.asset_graph
+    specs = {key.name: graph.get_check_spec(key) for key in graph.asset_check_keys}
+    values, nulls = (
+        next(s for name, s in specs.items() if name.startswith(p)) for p in ("accepted", "not_null_report")
+    )
+    assert values.metadata["sao/values"] == "5"
+    asked = {name: nulls.metadata[f"sao/{name}"] for name in ("kind", "column", "where", "severity", "warn_if")}
+    assert asked == {"kind": "not_null", "column": "amount", "where": "amount > 1", "severity": "warn", "warn_if": ">2"}
+    assert "amount" in nulls.metadata["sao/sql"].value
 
 
 def latest(deployed: Deployment, name: str) -> str:
@@ -123,8 +144,9 @@ def test_a_proof_is_in_the_metadata_of_the_check(shop: World) -> None:
     assert found.passed
     assert found.metadata["sao/outcome"].value == "proven"
     assert "proven from the SQL and" in found.description
-    because = {each["because"] for each in found.metadata["sao/proof"].value["facts"]}
-    assert because == {"unique_orders_id"}
+    steps = [row.data for row in found.metadata["sao/proof"].value.records]
+    assert [each["step"] for each in steps] == list(range(1, len(steps) + 1))
+    assert [each["because"] for each in steps if each["what"] == "known"] == ["unique_orders_id"]
 
 
 def test_a_run_of_exactly_one_model_knows_the_check_that_holds_it_back(shop: World) -> None:
@@ -151,5 +173,5 @@ def test_a_check_says_its_result_first(shop: World) -> None:
     shop.sql("delete from raw.orders where amount > 6")
     assert (
         evaluations(deployed.run())["orders:unique_orders_id"].description
-        == "Passed: ran, its last verdict was a failure"
+        == "Passed: ran again, since the verdict before was no pass"
     )

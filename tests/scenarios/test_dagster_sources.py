@@ -143,7 +143,8 @@ def test_sources_that_one_asset_makes_have_a_check_each(shop: World) -> None:
     )
     shop.model("refunds", "select * from {{ source('raw', 'refunds') }}")
     found = {each.check_name: each.passed for each in deploy(shop).run().get_asset_check_evaluations()}
-    assert found == {"source_freshness_raw_orders": True, "source_freshness_raw_refunds": True}
+    assert found.keys() >= {"source_freshness_raw_orders", "source_freshness_raw_refunds"}
+    assert all(found.values())
 
 
 def test_models_are_built_below_a_source_whose_version_cannot_be_read(shop: World) -> None:

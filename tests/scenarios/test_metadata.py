@@ -181,3 +181,76 @@ def test_a_schedule_that_launches_nothing_counts_what_it_reused(shop: World) -> 
     assert tick.summary["reused"] == 3
     assert tick.summary["built"] == 0
     assert store.decisions(environment, "orders", limit=1)[0].reason == "no_new_data"
+
+
+def test_an_asset_says_its_last_decision_first_and_in_words(shop: World) -> None:
+    shop.write("models/core/orders.sql", "select distinct id, amount from {{ source('raw', 'orders') }}")
+    deployed = deploy(shop)
+    built = metadata(deployed.run(), "orders")
+    assert next(iter(built)) == "sao/decision"
+    assert built["sao/decision"] == "Built: never built here before."
+    assert isinstance(built["sao/seconds"], float)
+    lineage = [tuple(row.data.values()) for row in built["sao/columns_made_of"].records]
+    assert lineage == [("id", "raw/orders.id"), ("amount", "raw/orders.amount")]
+    reused = metadata(deployed.run(), "orders", "ASSET_OBSERVATION")
+    assert next(iter(reused)) == "sao/decision"
+    assert reused["sao/decision"] == "Reused: nothing changed."
+    shop.sql("insert into raw.orders values (1, 5)")
+    cut_off = metadata(deployed.run(), "orders")
+    assert cut_off["sao/decision"].endswith("Rebuilt, same rows as before: nothing below is built for it.")
+
+
+def test_descriptions_are_words_and_sql_stands_by_itself(shop: World) -> None:
+    specs = {each.key.to_user_string(): each for each in deploy(shop).defs.resolve_all_asset_specs()}
+    assert specs["orders"].description == "All orders."
+    assert specs["report"].description is None
+    assert "{{ ref('orders') }}" in specs["report"].metadata["sao/sql"].value
+
+
+def test_declared_columns_of_a_source_stay_when_it_is_seen(shop: World) -> None:
+    shop.write(
+        "models/sources.yml",
+        "sources: [{name: raw, tables: [{name: orders, columns: [{name: ID, description: The key.}]}, {name: customers}]}]",
+    )
+    deployed = deploy(shop)
+    deployed.tick()
+    (record,) = deployed.instance.fetch_observations(dg.AssetKey(["raw", "orders"]), limit=1).records
+    columns = record.asset_observation.metadata["dagster/column_schema"].value.columns  # type: ignore[union-attr]
+    assert [(each.name, each.type, each.description) for each in columns] == [
+        ("id", "INTEGER", "The key."),
+        ("amount", "INTEGER", None),
+    ]
+
+
+def test_a_run_has_one_table_of_what_it_did_and_why(shop: World) -> None:
+    deployed = deploy(shop)
+    deployed.run()
+    shop.sql("insert into raw.orders values (2, 7)")
+    saved = metadata(deployed.run(), "shop/savings")
+    rows = [(row.data["outcome"], row.data["model"], row.data["because"]) for row in saved["sao/models"].records]
+    assert [each[:2] for each in rows] == [("built", "orders"), ("built", "report"), ("reused", "customers")]
+    assert rows[0][2] == "news from raw.orders"
+    assert saved["sao/seconds_saved"] >= 0
+
+
+@pytest.mark.parametrize("mode", ["force", "FORCE", "Force"])
+def test_a_mode_is_known_in_any_case_of_letters(shop: World, mode: str) -> None:
+    deployed = deploy(shop)
+    deployed.run()
+    assert metadata(deployed.run(["report"], **{"sao/mode": mode}), "report")["sao/reason"] == "forced"
+    job = deployed.defs.resolve_implicit_global_asset_job_def()
+    config = {"ops": {"shop": {"config": {"mode": mode}}}}
+    assert (
+        metadata(job.execute_in_process(instance=deployed.instance, run_config=config), "report")["sao/reason"]
+        == "forced"
+    )
+
+
+def test_a_mode_that_is_none_is_refused_and_says_where_it_was_said(shop: World) -> None:
+    deployed = deploy(shop)
+    job = deployed.defs.resolve_implicit_global_asset_job_def()
+    config = {"ops": {"shop": {"config": {"mode": "sometimes"}}}}
+    refused = job.execute_in_process(instance=deployed.instance, run_config=config, raise_on_error=False)
+    (failure,) = [each for each in refused.all_events if each.step_key == "shop" and each.is_step_failure]
+    said = failure.step_failure_data.error_display_string
+    assert "the mode in the launchpad is 'sometimes'; it may be state-aware, force, full-refresh, dry-run" in said

@@ -109,7 +109,7 @@ def test_sources_are_observable(built: DevServer) -> None:
     assert source["isObservable"]
     assert not source["isMaterializable"]
     (observation,) = source["assetObservations"]
-    assert observation["description"] == "new data version"
+    assert observation["description"] in ("New data.", "Seen for the first time.")
 
 
 def test_freshness_is_dagsters_own(built: DevServer) -> None:
@@ -150,7 +150,7 @@ def test_a_click_on_materialize_all_builds_nothing_and_says_why(built: DevServer
     assert set(events["ObservationEvent"]) >= {"orders", "customers", "daily_revenue"}
     assert built.run(run_id)["tags"]["sao/reused"] == "18"
     asset = built.asset("orders", "assetObservations(limit:1){description metadataEntries{label}}")
-    assert asset["assetObservations"][0]["description"] == "Reused: nothing changed"
+    assert asset["assetObservations"][0]["description"] == "Reused: nothing changed."
 
 
 def test_new_data_is_requested_exactly_and_once(built: DevServer) -> None:
