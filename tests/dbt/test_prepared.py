@@ -16,6 +16,7 @@ from sao_dagster.dagster import SaoProjectComponent
 from sao_dagster.dbt import prepare
 from sao_dagster.errors import WarehouseError
 from sao_dagster.load import restore_project
+from sao_dagster.projects.assembly import assembled
 from tests.dbt.project import LittleProject, outcomes
 
 pytestmark = pytest.mark.slow
@@ -74,6 +75,19 @@ def test_what_was_kept_is_good_for_a_copy_of_the_project(little: LittleProject, 
     no_dbt()
     assert outcomes(little.run()) == {}
     little.open()  # by the state of the files again
+
+
+def test_a_project_with_a_node_that_dbt_cannot_render_is_kept_too(
+    little: LittleProject, no_dbt: Callable[[], None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    little.write(
+        "models/wrong.sql", "{% if execute %}{{ exceptions.raise_compiler_error('not like this') }}{% endif %}"
+    )
+    (before,) = little.open().project.broken.values()
+    no_dbt()
+    monkeypatch.setattr(assembled, "_assembled", lambda *_: pytest.fail("it was assembled again"))
+    assert [*little.open().project.broken.values()] == [before]
+    assert "not like this" in before.message
 
 
 @pytest.mark.parametrize(

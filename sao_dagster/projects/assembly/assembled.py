@@ -67,6 +67,8 @@ def _cached(declared: Declarations, assemble: Assemble, key: str) -> AssembledPr
     codes = TemplateCodes.open(folder / "templates")
     made = _assembled(declared, assemble, key)
     codes.save()
-    if made.is_lasting and not made.project.errors and not made.project.broken:
+    # what is wrong with a template may follow from what is installed; what dbt says is wrong is declared
+    has_lasting_errors = declared.dbt is not None or not made.project.broken
+    if made.is_lasting and has_lasting_errors and not made.project.errors:
         save(file, made)
     return made
