@@ -155,7 +155,8 @@ def test_edits_render_what_they_may_change(more: LittleProject, rendered: Render
             edit(more)
             expected |= changed
         more.open()
-        assert rendered.last == expected & rendered.all
+        assert expected & rendered.all <= rendered.last
+        assert len(rendered.last - expected) <= 1  # dbt 1.9 describes a neighbour otherwise that it has parsed again
     more.replace("models/some.sql", "ephemeral", "view")
     more.open()
     assert rendered.last == {"some", "reads_some"} | ALWAYS
