@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -40,6 +41,8 @@ if TYPE_CHECKING:
 
 app = typer.Typer()
 
+LOOKING = "looking at what is there"
+
 
 @app.command(cls=Command)
 def plan(
@@ -53,10 +56,11 @@ def plan(
 
     def action() -> int:
         """Print the plan, and return the exit status."""
-        opened = request.open()
-        selection = selection_of(opened, select, exclude, tests=not no_tests)
-        _tell(terminal, opened, selection)
         with Progress(terminal) as progress:
+            opened = request.open()
+            selection = selection_of(opened, select, exclude, tests=not no_tests)
+            _tell(terminal, opened, selection)
+            progress.begin(LOOKING)
             mode = mode_of(force=force, full_refresh=full_refresh)
             planned, seen = request.runner(opened).plan(selection, mode, on_message=progress.note)
         broken = opened.project.broken
@@ -92,13 +96,11 @@ def build(
     """Build the models whose result would change, and run the data tests whose verdict could."""
     request = Request(project_dir, target, variables, now, threads, Terminal(as_json, quiet, verbose))
 
-    def action() -> int:
-        opened = request.open()
-        selection = selection_of(opened, select, exclude, tests=not no_tests)
-        mode = mode_of(force=force, full_refresh=full_refresh)
-        return _run(request, opened, selection, mode, verify_proofs=verify_proofs)
+    def selected(opened: SqlProject) -> Selection:
+        return selection_of(opened, select, exclude, tests=not no_tests)
 
-    run_command(request, action)
+    mode = mode_of(force=force, full_refresh=full_refresh)
+    run_command(request, lambda: _run(request, selected, mode, verify_proofs=verify_proofs))
 
 
 @app.command("test", cls=Command)
@@ -110,23 +112,24 @@ def test_command(
     """Run the data tests whose verdict could have changed, without building anything."""
     request = Request(project_dir, target, variables, now, threads, Terminal(as_json, quiet, verbose))
 
-    def action() -> int:
-        opened = request.open()
+    def selected(opened: SqlProject) -> Selection:
         selection = selection_of(opened, select, exclude)
         broken = tuple(name for name in selection.nodes if name in opened.project.broken)
-        selection = replace(selection, nodes=broken)  # which say why their tests are skipped
-        mode = mode_of(force=force, full_refresh=False)
-        return _run(request, opened, selection, mode, verify_proofs=verify_proofs)
+        return replace(selection, nodes=broken)  # which say why their tests are skipped
 
-    run_command(request, action)
+    mode = mode_of(force=force, full_refresh=False)
+    run_command(request, lambda: _run(request, selected, mode, verify_proofs=verify_proofs))
 
 
-def _run(request: Request, opened: SqlProject, selection: Selection, mode: Mode, *, verify_proofs: bool) -> int:
-    """Run a selection with its progress on standard error, print what it did, and return the exit status."""
+def _run(request: Request, selected: Callable[[SqlProject], Selection], mode: Mode, *, verify_proofs: bool) -> int:
+    """Run what is selected of the project with its progress on standard error, print what it did, and return the exit status."""
     terminal = request.terminal
-    _tell(terminal, opened, selection)
     failures = Failures(terminal)
     with Progress(terminal) as progress:
+        opened = request.open()
+        selection = selected(opened)
+        _tell(terminal, opened, selection)
+        progress.begin(LOOKING)
 
         def show(event: Event) -> None:
             progress.note(event)

@@ -24,7 +24,7 @@ NAMED_RUNNING = 5
 
 
 class Progress:
-    """The progress of one run, shown from its first event to the end of the block.
+    """The progress of one command, shown from the reading of the project to the end of the block.
 
     Args:
         terminal: Where to show it.
@@ -33,6 +33,7 @@ class Progress:
     def __init__(self, terminal: Terminal) -> None:
         self._terminal = terminal
         self._lock = threading.Lock()
+        self._doing = "reading the project"
         self._planned: frozenset[str] | None = None
         self._done: set[str] = set()
         self._running: dict[str, float] = {}  # since when, on the monotonic clock
@@ -84,6 +85,11 @@ class Progress:
             colour = {Level.WARNING: "yellow", Level.ERROR: "red"}.get(event.level, "dim")
             self._terminal.note(f"[{colour}]{escape(event.text)}[/]")
 
+    def begin(self, doing: str) -> None:
+        """Say what is done before there is a plan."""
+        with self._lock:
+            self._doing = doing
+
     def aside(self, show: Callable[[], None]) -> None:
         """Show something on standard output without mixing it with a line that is drawn anew."""
         if self._live is None:
@@ -97,7 +103,7 @@ class Progress:
         """Return how far the run is: `12/300`, and what is being built, the longest first."""
         with self._lock:
             if self._planned is None:
-                return "looking at what is there"
+                return self._doing
             now = time.monotonic()
             going = [
                 f"{name} ({now - since:.0f} s)" if with_seconds and now - since >= 1 else name

@@ -118,13 +118,12 @@ def rows_of(
             for each in alike:
                 result = results.get(each.model)
                 took = f"{result.seconds:.2f} s" if result is not None and outcome is Outcome.BUILT else ""
-                word = f"{outcome.value}?" if each.evidence.get("tentative") else outcome.value
-                yield coloured(word, outcome.value), escape(each.model), took, f"[dim]{escape(explain(each))}[/]"
+                yield coloured(_word(each), outcome.value), escape(each.model), took, f"[dim]{escape(explain(each))}[/]"
             continue
-        groups: dict[str, list[Decision]] = {}
+        groups: dict[tuple[str, str], list[Decision]] = {}
         for each in alike:
-            groups.setdefault(_cause(each), []).append(each)
-        for cause, group in groups.items():
+            groups.setdefault((_word(each), _cause(each)), []).append(each)
+        for (word, cause), group in groups.items():
             seconds = sum(results[each.model].seconds for each in group if each.model in results)
             sentences = {explain(each) for each in group}
             because = sentences.pop() if len(sentences) == 1 else cause
@@ -133,7 +132,12 @@ def rows_of(
                 because += f": {named(names)}"
             what = names[0] if len(group) == 1 else str(len(group))
             took = f"{seconds:.2f} s" if seconds else ""
-            yield coloured(outcome.value), escape(what), took, f"[dim]{escape(because)}[/]"
+            yield coloured(word, outcome.value), escape(what), took, f"[dim]{escape(because)}[/]"
+
+
+def _word(decision: Decision) -> str:
+    """Return the outcome of a decision, with a question mark where it is only foreseen."""
+    return f"{decision.outcome.value}?" if decision.evidence.get("tentative") else decision.outcome.value
 
 
 def _cause(decision: Decision) -> str:

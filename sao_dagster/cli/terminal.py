@@ -97,13 +97,13 @@ class Terminal:
     def note(self, text: str) -> None:
         """Print something that a person should know, in rich's markup."""
         if not self.quiet:
-            self.aside.print(text, soft_wrap=True)
+            self.aside.print(text, soft_wrap=not self.aside.is_terminal)
 
     def error(self, text: str) -> None:
         """Print an error."""
         from rich.markup import escape
 
-        self.aside.print(f"[bold red]error[/] {escape(text)}", soft_wrap=True)
+        self.aside.print(f"[bold red]error[/] {escape(text)}", soft_wrap=not self.aside.is_terminal)
 
     def notices(self, notices: Iterable[Notice]) -> None:
         """Print notices, those of one kind together."""

@@ -69,6 +69,15 @@ def test_a_plan_tells_what_is_only_foreseen(world: World) -> None:
     assert "2 to build, 29 to reuse" in shown
 
 
+def test_what_is_only_foreseen_is_counted_apart(world: World) -> None:
+    world.model("top", "select 1 as x")
+    many(world, LISTED + 5, "select * from {{{{ ref('top') }}}}")
+    sao(world, "build")
+    world.model("top", "select 2 as x")
+    words = [line.split()[:2] for line in sao(world, "plan").stdout.splitlines() if line.startswith("built")]
+    assert words == [["built", "top"], ["built?", str(LISTED + 5)], ["built?", "is"]], "the last one is the legend"
+
+
 def test_errors_of_one_cause_are_shown_once(world: World) -> None:
     world.source("away")
     many(world, 5, "select {n} as x from {{{{ source('raw', 'away') }}}}").model(
