@@ -69,7 +69,11 @@ def restore_project(file: Path, folder: str | Path, *, target: str | None = None
     if settings.reader not in ("auto", "folder" if said is None else "manifest"):
         return None
     warehouse = opening.warehouse if said is None else read_before(opening, declared, said, settings.dbt)
-    return None if warehouse is None else SqlProject.restored(saved, warehouse)
+    if warehouse is None:
+        return None
+    opened = SqlProject.restored(saved, warehouse)
+    opened.read_at = file.stat().st_mtime
+    return opened
 
 
 def _load(root: Path, target: str | None, variables: Mapping[str, Any] | None, formats: Sequence[Format]) -> SqlProject:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping, Sequence
 from copy import copy
 from dataclasses import dataclass, replace
@@ -23,7 +24,7 @@ from sao_dagster.projects.policies import POLICY_RULE, PolicyRule
 from sao_dagster.projects.python_models import PythonModels, caller
 from sao_dagster.projects.sao_file import OnStateError, Settings, read_settings
 from sao_dagster.run.runner import Runner
-from sao_dagster.state.location import default_state_url
+from sao_dagster.state.location import default_state_url, state_beside
 from sao_dagster.state.protocol import StateStore
 from sao_dagster.warehouses.protocol import Materializer, Warehouse
 
@@ -67,6 +68,7 @@ class SqlProject(PythonModels):
     Attributes:
         settings: What is set; an argument wins over an environment variable, and that over `sao.yml`.
         built_by: Who reads and builds it, and why, in words; None for this package itself.
+        read_at: When its files were read, in seconds since the epoch, by the clock of this machine.
 
     Raises:
         ProjectError: The folder is no project, or there is neither a folder nor a warehouse; or a setting means nothing.
@@ -115,6 +117,7 @@ class SqlProject(PythonModels):
     ) -> None:
         super().__init__(declared)
         self.built_by: str | None = None
+        self.read_at = time.time()
         self._policies: tuple[PolicyRule, ...] = ()
         self.warehouse = warehouse
         self.materializer = materializer
@@ -211,6 +214,17 @@ class SqlProject(PythonModels):
         that the process works in takes the place of its own.
         """
         return self.settings.state_url or default_state_url(self.root if self.declared.has_folder else Path.cwd())
+
+    @property
+    def other_state(self) -> str | None:
+        """What to say where another state has builds of this project, too; None where none is seen."""
+        beside = state_beside(self.root, self.state_url) if self.declared.has_folder else None
+        if beside is None:
+            return None
+        return (
+            f"runs without DAGSTER_HOME have left another state of this project in {beside}; each takes what the other builds for changed "
+            f"by someone else. Set state_url in sao.yml, so that all share one, or remove that file"
+        )
 
     @cached_property
     def store(self) -> StateStore:

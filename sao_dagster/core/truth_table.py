@@ -126,7 +126,10 @@ def _gone(it: Situation) -> str:
 
 
 def _altered(it: Situation) -> str:
-    return f"{it.built.relation} was changed by someone else since {it.built.built_at.isoformat()}; it is built again"
+    return (
+        f"{it.built.relation} was changed by someone else since {it.built.built_at.isoformat()}; it is built again "
+        f"(if that was a run with another state, give both one state_url)"
+    )
 
 
 def _changed_code(evidence: Evidence) -> str:

@@ -27,6 +27,7 @@ from sao_dagster.core.reasons import Outcome, Reason
 from sao_dagster.core.selection import Selection
 from sao_dagster.dagster.attempts import Attempts, causes_of, waiting_for_sources
 from sao_dagster.dagster.automation import as_evaluator, purge_evaluations, sensor_result, trees_of
+from sao_dagster.dagster.outdated import outdated
 from sao_dagster.dagster.project_view import (
     EVALUATOR_TAG,
     MODE_TAG,
@@ -123,6 +124,8 @@ class _Evaluator:
             project, environment = self.dagster_project.project, plan.environment
             state = without_password(self.dagster_project.opened.state_url)
             context.log.info(f"the environment is {environment}, its state is in {state}")
+            if (other := self.dagster_project.opened.other_state) is not None:
+                context.log.warning(other)
             left = tell(self.dagster_project, context.instance, plan, seen)
             if left:
                 context.log.info(f"{left} builds of the command line or dbt are told to Dagster with the next ticks")
@@ -144,6 +147,10 @@ class _Evaluator:
             return dg.SkipReason(f"another process holds the warehouse: {error}")
         except SaoError as error:
             return dg.SkipReason(f"cannot decide: {error}")
+        older = outdated(self.dagster_project, plan.decisions)
+        if older is not None:
+            context.log.warning(older)
+            why_not = f"{older}; {why_not}"
         if request is not None:
             for model in plan.to_build[:LOGGED]:
                 context.log.info(f"{model}: {explain(plan.decisions[model])}")

@@ -19,6 +19,7 @@ from sao_dagster.core.records import BuildRecord
 from sao_dagster.core.selection import Selection
 from sao_dagster.dagster.check_results import CheckReports, repeat
 from sao_dagster.dagster.metadata import model_metadata, plan_table, run_table, savings_metadata
+from sao_dagster.dagster.outdated import outdated
 from sao_dagster.dagster.project_view import (
     DRY_RUN,
     MODE_TAG,
@@ -166,7 +167,8 @@ class Step:
         """Tell where the run is, of warnings, and of sources that have changed since Dagster was told last."""
         state = without_password(self._edge.opened.state_url)
         self._context.log.info(f"the environment is {event.plan.environment}, its state is in {state}")
-        for warning in event.plan.warnings:
+        notices = outdated(self._edge, event.plan.decisions), self._edge.opened.other_state
+        for warning in (*event.plan.warnings, *filter(None, notices)):
             self._context.log.warning(warning)
         self._columns = dict(event.seen.columns)
         self._before = dict(event.seen.facts.records)

@@ -33,6 +33,16 @@ def default_state_url(root: Path) -> str:
     return _of_instance(Path(home) / "dagster.yaml") or f"sqlite:///{Path(home) / SQLITE_FILE}"
 
 
+def state_beside(root: Path, url: str) -> str | None:
+    """Return the URL of the state that runs without `DAGSTER_HOME` have left in a project's folder, where another one is used; else None.
+
+    Two states that build one project do not know of each other: each takes the other's builds for changes by someone else.
+    """
+    file = root / ".sao" / "state.db"
+    beside = f"sqlite:///{file}"
+    return beside if url != beside and file.is_file() else None
+
+
 def without_password(url: str) -> str:
     """Return the URL of a state as it may be shown."""
     from sqlalchemy.engine import make_url  # it takes its time to import

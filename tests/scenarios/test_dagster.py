@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
+import time
 from datetime import datetime, timezone
+from pathlib import Path
 from typing import Any
 
 import dagster as dg
@@ -425,3 +428,26 @@ def test_tags_and_owners_that_dagster_refuses_are_left_out(shop: World) -> None:
     specs = {each.key.to_user_string(): each for each in deploy(shop).defs.resolve_all_asset_specs()}
     assert {tag for tag in specs["orders"].tags if not tag.startswith("dagster/")} == {"_", "ok"}
     assert list(specs["orders"].owners) == []
+
+
+def test_a_code_location_that_is_older_than_a_file_says_so(shop: World) -> None:
+    deployed = deploy(shop)
+    deployed.run()
+    file = shop.root / "models/core/orders.sql"
+    file.write_text(file.read_text() + " where id > 0")
+    os.utime(file, (time.time() + 60, time.time() + 60))
+    said = deployed.tick().skip_message
+    assert "was read before models/core/orders.sql was edited" in said
+    assert "all 3 models are reused" in said
+    file.write_text("select * from {{ source('raw', 'orders') }}")
+    assert "was edited" not in deployed.tick().skip_message
+
+
+def test_another_state_of_the_project_is_named(shop: World, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    deploy(shop).run()
+    assert load_project(shop.root).other_state is None
+    monkeypatch.setenv("DAGSTER_HOME", str(tmp_path))
+    said = load_project(shop.root).other_state
+    assert said is not None
+    assert f"sqlite:///{shop.root}/.sao/state.db" in said
+    assert "Set state_url in sao.yml" in said
