@@ -190,6 +190,7 @@ def test_the_command_line_tells_of_it_once_and_of_others_as_a_notice(project: Wo
 
 def test_dagster_shows_it_and_builds_the_rest(project: World) -> None:
     project.model("bad", "select {{ nothing() }} as id")
+    project.model("below", "select * from {{ ref('bad') }}").model("further", "select * from {{ ref('below') }}")
     deployed = deploy(project)
     spec = next(each for each in deployed.defs.resolve_all_asset_specs() if each.key == dg.AssetKey("bad"))
     assert "'nothing' is undefined" in str(spec.description)
@@ -198,6 +199,10 @@ def test_dagster_shows_it_and_builds_the_rest(project: World) -> None:
     shown = {each.key.to_user_string(): each for each in tick.automation_condition_evaluations}
     because = shown["bad"].child_evaluations[0].condition_snapshot.name
     assert because == "models/bad.sql:1: 'nothing' is undefined"
+    for name in ("below", "further"):
+        assert shown[name].child_evaluations[-1].condition_snapshot.name == f"bad: {because}", (
+            "the tree says what failed"
+        )
     result = deployed.run()
     assert names(result, "ASSET_MATERIALIZATION") == {"good"}
     assert not result.success
