@@ -75,6 +75,18 @@ def test_the_text_of_the_template_counts(shop: World, before: str, after: str) -
     assert shop.model("m", ASKS + after).run().outcomes["m"] == "built: code_changed"
 
 
+def test_comments_before_a_template_do_not_count(shop: World) -> None:
+    shop.model("m", ASKS + "select 1 as x").run()
+    assert (
+        shop.model("m", f"-- about it\n/* and it's more */ {ASKS}select 1 as x").run().outcomes["m"]
+        == "reused: no_new_data"
+    )
+    assert (
+        shop.model("m", f"-- {{{{ run_query('select 2') }}}}\n{ASKS}select 1 as x").run().outcomes["m"]
+        == "built: code_changed"
+    )
+
+
 def test_what_is_read_behind_an_answer_counts(shop: World, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("REGION", "north")
     shop.write("macros/rates.sql", "{% macro default__rate_de() %}1{% endmacro %}")

@@ -494,7 +494,22 @@ def plain_config(config: NodeConfig) -> dict[str, Any]:
     return config.model_dump(mode="json", by_alias=True, exclude_unset=True)
 
 
+LEADING_COMMENTS = re.compile(
+    r"""\A(?: \s | --[ ](?:(?!\{[{%]).)*$ | /\*(?!\+)(?:(?! \*/ | /\* | \{[{%])[\s\S])*\*/ )*""",
+    re.VERBOSE | re.MULTILINE,
+)
+"""Comments of SQL before anything else, which no text can contain, and no hint; without templates in them."""
+
+
 def _code_lines(text: str) -> str:
-    """Return a template without Jinja comments, and without white space at the ends of its lines; that within may be part of a text."""
-    lines = re.sub(r"\{#.*?#\}", "", text, flags=re.DOTALL).splitlines()
+    r"""Return a template without Jinja comments, comments of SQL at its head, and white space at the ends of its lines.
+
+    A comment or white space further down may be part of a text, which what a template gives may have begun.
+
+    >>> _code_lines("-- of\n/* them */ {# and #}\n select  /* x */ 1")
+    'select  /* x */ 1'
+    >>> _code_lines("-- {{ f() }}\n/*+ hint */ select 1")
+    '-- {{ f() }}\n/*+ hint */ select 1'
+    """
+    lines = LEADING_COMMENTS.sub("", re.sub(r"\{#.*?#\}", "", text, flags=re.DOTALL)).splitlines()
     return "\n".join(stripped for line in lines if (stripped := line.strip()))
