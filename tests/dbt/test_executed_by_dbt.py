@@ -25,6 +25,7 @@ from sao_dagster.dbt.process import DbtProcess
 from sao_dagster.errors import SaoError, WarehouseError
 from sao_dagster.run.events import ModelResult
 from tests.dbt.project import LittleProject, outcomes
+from tests.waiting import until
 
 pytestmark = pytest.mark.slow
 
@@ -219,6 +220,25 @@ def test_a_killed_dbt_leaves_nothing_recorded_that_was_not_built(
         assert built["big"] in ("upstream_failed", "build_error")
         assert {"totals", "big"} <= outcomes(little.run()).keys()
     assert outcomes(little.run()) == {}
+
+
+def test_a_dbt_whose_run_was_killed_ends_before_another_run_may_build_the_same(little: LittleProject) -> None:
+    little.write("models/slow.sql", "select count(*) as n from range(100000000000) t(i) where i % 7 = 3")
+    program = (
+        "from sao_dagster.cli import main; from sao_dagster.dbt import process; process.BEAT_SECONDS = 0.1; main()"
+    )
+    command = [sys.executable, "-c", program, "build", "--project-dir", str(little.folder), "--select", "slow"]
+    with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as run:
+        log = little.folder / "logs/dbt.log"
+        until("the statement", lambda: log.exists() and "range(100000000000)" in log.read_text())
+        run.kill()
+    until("the end of dbt", lambda: not _held(little.folder / "little.duckdb"))
+
+
+def _held(file: Path) -> bool:
+    """Return whether a process has a DuckDB file."""
+    program = f"import duckdb; duckdb.connect({str(file)!r}).close()"
+    return subprocess.run([sys.executable, "-c", program], stderr=subprocess.DEVNULL, check=False).returncode != 0
 
 
 def test_a_dbt_that_hangs_is_given_up(little: LittleProject, monkeypatch: pytest.MonkeyPatch) -> None:

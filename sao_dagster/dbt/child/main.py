@@ -11,6 +11,8 @@ from multiprocessing.connection import Client
 
 from .wire import Wire
 
+STOPPING_SECONDS = 10.0  # for which statements may take to stop where nobody waits for them any more
+
 
 def main() -> None:
     """Serve one invocation of dbt."""
@@ -26,11 +28,23 @@ def main() -> None:
 
 
 def _beat(wire: Wire, seconds: float) -> None:
-    """Give a sign of life again and again, for as long as the other side is there."""
+    """Give a sign of life again and again; where the other side is gone, stop what is going on, before somebody else builds the same."""
     with contextlib.suppress(OSError):
         while True:
             wire.tell("alive", None)
             time.sleep(seconds)
+    stopping = threading.Thread(target=_stop_statements, daemon=True)
+    stopping.start()
+    stopping.join(STOPPING_SECONDS)
+    os._exit(1)  # whatever the other threads do
+
+
+def _stop_statements() -> None:
+    from dbt.adapters.factory import FACTORY
+
+    for adapter in FACTORY.adapters.values():
+        with contextlib.suppress(Exception):  # as far as it can be done
+            adapter.cancel_open_connections()
 
 
 def _invoked(wire: Wire, arguments: list[str]) -> dict[str, object]:

@@ -6,13 +6,11 @@ import secrets
 from collections.abc import Callable
 from typing import Any
 
-Signature = Callable[[str], "str | None"]
-"""Returns what is kept with all that a node writes from now on, by its unique id; None where nothing is."""
+Signature = Callable[..., "str | None"]
+"""Returns what is kept with all that a `node` writes from now on, by its unique id; None where nothing is."""
 
-_LAKES = """
-select database_name from duckdb_databases() where type = 'ducklake' and not readonly
-and exists (select 1 from duckdb_functions() where function_name = 'ducklake_set_commit_message')
-"""
+_LAKES = "select database_name from duckdb_databases() where type = 'ducklake' and not readonly"
+_CAN_SIGN = "select count(*) from duckdb_functions() where function_name = 'ducklake_set_commit_message'"
 
 
 def signing(adapter: Any) -> Signature:
@@ -22,7 +20,7 @@ def signing(adapter: Any) -> Signature:
 
 
 def _of_none(_: Any) -> Signature:
-    return lambda _: None
+    return lambda node: None
 
 
 def _of_lakes(adapter: Any) -> Signature:
@@ -31,9 +29,12 @@ def _of_lakes(adapter: Any) -> Signature:
         return _of_none(adapter)
     manager, original, process = adapter.connections, adapter.connections.begin, secrets.token_hex(8)
 
+    def asked(sql: str) -> list[Any]:
+        return [value for (value,) in manager.add_query(sql, auto_begin=False)[1].fetchall()]
+
     def begin() -> Any:
-        _, cursor = manager.add_query(_LAKES, auto_begin=False)
-        lakes = [name for (name,) in cursor.fetchall()]
+        lakes = asked(_LAKES)
+        lakes = lakes if lakes and asked(_CAN_SIGN) != [0] else []
         connection = original()
         info = f"sao {process} {connection.name}".replace("'", "''")
         for name in lakes:
@@ -50,7 +51,7 @@ def _of_spark(adapter: Any) -> Signature:
     if str(getattr(adapter.config.credentials.method, "value", adapter.config.credentials.method)) != "session":
         return _of_none(adapter)  # a server's is that of all who are connected to it
 
-    def signature(_: str) -> str | None:
+    def signature(node: str) -> str | None:
         from pyspark.sql import SparkSession  # type: ignore[import-not-found]
 
         context = getattr(SparkSession.builder.getOrCreate(), "sparkContext", None)  # none where Spark is remote
