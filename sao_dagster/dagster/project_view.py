@@ -31,7 +31,7 @@ from sao_dagster.sql_project import SqlProject
 
 MODE_TAG = "sao/mode"
 TESTS_TAG = "sao/tests"  # `false` for a run that asks no data test and is held back by none
-PLAN_TAG = ".dagster/sao/plan"  # which the UI hides: it is a digest
+PLAN_TAG = ".dagster/sao_plan"  # which the UI hides: it is a digest
 EVALUATOR_TAG = "sao/evaluator"
 WAREHOUSE_KEY = "sao_warehouse"
 DRY_RUN = "dry-run"

@@ -258,7 +258,12 @@ def _tags(node: Node | Source) -> dict[str, str]:
 
 @cache
 def _tag(text: str) -> str:
-    return text if _is_accepted(tags={text: ""}) else re.sub(r"[^A-Za-z0-9_.\-]", "_", text)[:63]
+    """Return a tag as Dagster accepts it as a key; one that begins with `dagster/` would mean something to Dagster itself."""
+    return (
+        text
+        if not text.startswith("dagster/") and _is_accepted(tags={text: ""})
+        else re.sub(r"[^A-Za-z0-9_.\-]", "_", text)[:63]
+    )
 
 
 @cache

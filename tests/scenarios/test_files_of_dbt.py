@@ -160,8 +160,8 @@ def test_settings_of_a_test_that_are_not_known_cost_no_test(world: World) -> Non
     described(world, "models", {"name": "m", "columns": [{"name": "id", "data_tests": tests}]})
     verdicts = [each.partition(": ")[2] for each in world.run().tests.values()]
     assert verdicts == ["pass"] * 3
-    assert [notice.message for notice in world.runner().project.notices] == [
-        "not_null_m_id: unknown config 'severty' has no effect; did you mean 'severity'?"
+    assert [(notice.name, notice.message) for notice in world.runner().project.notices] == [
+        ("not_null_m_id", "unknown config 'severty' has no effect; did you mean 'severity'?")
     ]
 
 

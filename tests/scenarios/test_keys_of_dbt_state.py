@@ -20,7 +20,7 @@ def written(world: World, **config: Any) -> Node:
 
 
 def notices(world: World) -> list[str]:
-    return [each.message for each in world.opened().project.notices]
+    return [str(each) for each in world.opened().project.notices]
 
 
 @pytest.mark.parametrize(
