@@ -37,7 +37,7 @@ from sao_dagster.dagster.project_view import (
 )
 from sao_dagster.dagster.resources import WarehouseResource
 from sao_dagster.dagster.selections import Select, selection_from
-from sao_dagster.dagster.told import tell
+from sao_dagster.dagster.told import try_to_tell
 from sao_dagster.dagster.translator import identifier
 from sao_dagster.errors import SaoError, WarehouseBusyError
 from sao_dagster.gc_pause import no_collection
@@ -126,9 +126,7 @@ class _Evaluator:
             context.log.info(f"the environment is {environment}, its state is in {state}")
             if (other := self.dagster_project.opened.other_state) is not None:
                 context.log.warning(other)
-            left = tell(self.dagster_project, context.instance, plan, seen)
-            if left:
-                context.log.info(f"{left} builds of the command line or dbt are told to Dagster with the next ticks")
+            try_to_tell(self.dagster_project, context.instance, plan, seen, context.log)
             leases = self.dagster_project.opened.store.leases(environment)
             building = {each.model: each.run_id for each in leases}
             missing = waiting_for_sources(project, plan, seen.facts, seen.catalog)

@@ -13,7 +13,7 @@ from sao_dagster.dagster.evaluator import nothing_to_do
 from sao_dagster.dagster.project_view import MODE_TAG, DagsterProject
 from sao_dagster.dagster.resources import WarehouseResource
 from sao_dagster.dagster.selections import Select, selection_from
-from sao_dagster.dagster.told import tell
+from sao_dagster.dagster.told import try_to_tell
 from sao_dagster.errors import SaoError
 from sao_dagster.run.report import RunResult, foreseen_reuse, record_run
 
@@ -76,10 +76,13 @@ def build_schedule(
         if mode is not Mode.STATE_AWARE:
             return dg.RunRequest(tags={MODE_TAG: mode.value})
         started = time.perf_counter()
+        instance: dg.DagsterInstance | None = None
+        with suppress(dg.DagsterInvariantViolationError):  # a context for tests has no instance that it could name
+            instance = context.instance
         try:
             plan, seen = dagster_project.runner(resource).plan(selection, wait_seconds=0)
-            with suppress(dg.DagsterInvariantViolationError):  # a context for tests has no instance that it could name
-                tell(dagster_project, context.instance, plan, seen)
+            if instance is not None:
+                try_to_tell(dagster_project, instance, plan, seen, context.log)
             tick = f"{name}@{context.scheduled_execution_time.isoformat(timespec='seconds')}"
             _record_reuse(
                 dagster_project,

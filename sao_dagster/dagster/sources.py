@@ -2,8 +2,9 @@
 
 # no `from __future__ import annotations` here: Dagster reads the annotation of `context` as an object
 
+import time
 import warnings
-from collections.abc import Generator, Iterator
+from collections.abc import Iterator
 from typing import Any, TypeAlias
 
 import dagster as dg
@@ -59,12 +60,23 @@ def build_source_observations(dagster_project: DagsterProject, name: str) -> dg.
 
 
 def news_of_sources(
-    dagster_project: DagsterProject, instance: dg.DagsterInstance, plan: Plan, seen: Observation
-) -> Generator[SourceEvent, None, None]:
+    dagster_project: DagsterProject,
+    instance: dg.DagsterInstance,
+    plan: Plan,
+    seen: Observation,
+    give_up: float | None = None,
+) -> Iterator[SourceEvent]:
     """Yield events about the sources whose data version differs from the one that the Dagster instance was told last.
 
-    A source with a freshness policy has a materialization too: Dagster tells freshness by these alone. What was yielded, and is done
-    with, is not told again.
+    A source with a freshness policy has a materialization too: Dagster tells freshness by these alone. A source whose events were all
+    yielded, and are done with, is not told again.
+
+    Args:
+        dagster_project: The project in Dagster.
+        instance: Whose log they are for.
+        plan: The plan, which names the environment.
+        seen: The versions, columns and ages that were read.
+        give_up: When to leave the sources that follow for later, on the monotonic clock; None for no limit.
     """
     store, scope = dagster_project.opened.store, scope_of(instance, SCOPE)
     known = store.shown(plan.environment, scope)
@@ -83,6 +95,8 @@ def news_of_sources(
             if source.error_after is not None:
                 yield dg.AssetMaterialization(**facts)
             told[name] = versions[name]
+            if give_up is not None and time.monotonic() > give_up:
+                break
     finally:
         store.keep_shown(plan.environment, scope, told)
 
@@ -103,6 +117,6 @@ def _metadata(dagster_project: DagsterProject, seen: Observation, name: str) -> 
                 for each in [declared.get(column.lower())]
             ]
         )
-    if name in seen.loaded_at and (time := seen.loaded_at[name].time) is not None:
-        metadata["dagster/last_updated_timestamp"] = dg.MetadataValue.timestamp(time)
+    if name in seen.loaded_at and (loaded := seen.loaded_at[name].time) is not None:
+        metadata["dagster/last_updated_timestamp"] = dg.MetadataValue.timestamp(loaded)
     return metadata

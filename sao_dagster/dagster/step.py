@@ -33,7 +33,7 @@ from sao_dagster.dagster.project_view import (
 from sao_dagster.dagster.resources import WarehouseResource
 from sao_dagster.dagster.sources import news_of_sources
 from sao_dagster.dagster.told import SECONDS, Told
-from sao_dagster.errors import SaoError, StateError
+from sao_dagster.errors import SaoError, StateError, words_of
 from sao_dagster.run.events import Event, ModelResult, Planned, Started
 from sao_dagster.run.report import RunResult
 from sao_dagster.run.runner import Runner
@@ -91,8 +91,8 @@ class Step:
             raise failure(error) from None
         try:
             self._tell_the_rest()
-        except StateError as error:
-            self._context.log.warning(f"Dagster is not told of other builds now: {error}")
+        except Exception as error:  # noqa: BLE001 - the storage of an instance may raise anything, and the models are built
+            self._context.log.warning(f"Dagster is not told of other builds now: {words_of(error)}")
         self._conclude(result)
 
     def _events(self, running: Generator[Event, None, RunResult]) -> Generator[Any, None, RunResult]:
@@ -174,9 +174,17 @@ class Step:
         self._before = dict(event.seen.facts.records)
         self._facts = event.seen.facts
         if event.plan.mode is not Mode.WITHOUT_STATE:
-            self._told = Told(self._edge, self._context.instance, event.plan.environment)
-            for told in news_of_sources(self._edge, self._context.instance, event.plan, event.seen):
-                self._context.op_execution_context.log_event(told)
+            self._begin_to_tell(event)
+
+    def _begin_to_tell(self, planned: Planned) -> None:
+        """Read what Dagster knows, so that the state is not asked for it while models are built, and tell of new sources."""
+        instance = self._context.instance
+        try:
+            self._told = Told(self._edge, instance, planned.plan.environment)
+            for event in news_of_sources(self._edge, instance, planned.plan, planned.seen):
+                self._context.op_execution_context.log_event(event)
+        except Exception as error:  # noqa: BLE001 - the storage of an instance may raise anything; models are built all the same
+            self._context.log.warning(f"Dagster is not told of sources now: {words_of(error)}")
 
     def _model(self, result: ModelResult) -> Iterator[Any]:
         outcome = result.decision.outcome

@@ -6,6 +6,7 @@ instance's log, and nothing is told twice.
 
 from __future__ import annotations
 
+import logging
 import time
 import uuid
 from collections.abc import Iterator, Mapping, Sequence
@@ -23,6 +24,7 @@ from sao_dagster.core.records import BuildRecord, Lease
 from sao_dagster.dagster.metadata import Columns, record_metadata
 from sao_dagster.dagster.project_view import UNFINISHED, DagsterProject, scope_of
 from sao_dagster.dagster.sources import news_of_sources
+from sao_dagster.errors import words_of
 from sao_dagster.run.observe import Observation
 
 SECONDS = 5.0  # of a tick, or of the end of a run, that go into telling
@@ -49,7 +51,7 @@ class Untold:
 
 @dataclass
 class Told:
-    """What one Dagster instance knows of the builds of one environment.
+    """What one Dagster instance knows of the builds of one environment; what is kept of that is read when this is made.
 
     Attributes:
         dagster_project: The project in Dagster.
@@ -62,14 +64,18 @@ class Told:
     instance: dg.DagsterInstance
     environment: str
     noted: dict[str, str] = field(default_factory=dict)
+    _known: Mapping[str, str] = field(init=False)
+
+    def __post_init__(self) -> None:
+        """Read what is kept."""
+        self._read()
 
     @cached_property
     def _scope(self) -> str:
         return scope_of(self.instance, "dagster_builds")
 
-    @cached_property
-    def _known(self) -> Mapping[str, str]:
-        return self.dagster_project.opened.store.shown(self.environment, self._scope)
+    def _read(self) -> None:
+        self._known = self.dagster_project.opened.store.shown(self.environment, self._scope)
 
     def knows(self, name: str, record: BuildRecord, version: DataVersion | None) -> bool:
         """Return whether Dagster was told of a build, or of what a view shows now."""
@@ -90,7 +96,8 @@ class Told:
     def catch_up(self, facts: Facts, columns: Columns, give_up: float) -> int:
         """Report what Dagster does not know as runless materializations; return how many are left for later.
 
-        What runs of this instance build, they report themselves. One process tells at a time.
+        What runs of this instance build, they report themselves: while they go, that is neither told nor counted. Which runs these
+        are is asked before the log is read, so that what a run has logged when it ends is found there. One process tells at a time.
 
         Args:
             facts: What is known now.
@@ -99,12 +106,14 @@ class Told:
         """
         self.keep()
         untold = [each for each in self._untold(facts) if not self.knows(each.name, each.record, each.version)]
+        going = self._going({each.record.run_id for each in untold})
+        untold = [each for each in untold if each.record.run_id not in going]
         if not untold:
             return 0
         with self._alone() as alone:
             if not alone:
                 return len(untold)
-            del self._known  # another process may have told meanwhile
+            self._read()  # another process may have told meanwhile
             told = self._tell(untold[:AT_ONCE], facts, columns, give_up)
             self.keep()
         return len(untold) - told
@@ -113,13 +122,10 @@ class Told:
         """Report what is not in Dagster's log; return how many builds need not be told any more."""
         keys = self.dagster_project.keys
         logged = self.instance.get_latest_materialization_events([keys[each.name] for each in untold])
-        going = self._going({each.record.run_id for each in untold})
         done = 0
         for each in untold:
             if self.knows(each.name, each.record, each.version):
                 done += 1
-                continue
-            if each.record.run_id in going:
                 continue
             if not _is_logged(logged.get(keys[each.name]), each):
                 if time.monotonic() > give_up:
@@ -151,7 +157,7 @@ class Told:
             node, record = project.nodes[name], facts.records.get(name)
             if record is None or record.relation != str(node.relation) or facts.exists.get(name) is Existence.NO:
                 continue
-            version = facts.version(project, name)
+            version = record.data_version if node.materialized.holds_data else facts.version(project, name)
             if node.materialized is Materialized.VIEW and version is None:
                 reads = project.graph.inputs(name).data
                 was_looked_at = all(each in facts.versions or each in project.nodes for each in reads)
@@ -166,8 +172,10 @@ class Told:
 
     def _going(self, run_ids: set[str]) -> frozenset[str]:
         """Return the runs among these that are not over."""
-        wanted = dg.RunsFilter(run_ids=sorted(run_ids), statuses=list(UNFINISHED))
-        return frozenset(run.run_id for run in self.instance.get_runs(wanted))
+        ids, statuses = sorted(run_ids), list(UNFINISHED)
+        parts = [ids[start : start + AT_ONCE] for start in range(0, len(ids), AT_ONCE)]
+        found = (self.instance.get_runs(dg.RunsFilter(run_ids=part, statuses=statuses)) for part in parts)
+        return frozenset(run.run_id for runs in found for run in runs)
 
     @contextmanager
     def _alone(self) -> Iterator[bool]:
@@ -186,13 +194,28 @@ def tell(dagster_project: DagsterProject, instance: dg.DagsterInstance, plan: Pl
     Sources come first, for Dagster takes what is older than what it reads for stale.
     """
     give_up = time.monotonic() + SECONDS
-    for event in (sources := news_of_sources(dagster_project, instance, plan, seen)):
+    for event in news_of_sources(dagster_project, instance, plan, seen, give_up):
         instance.report_runless_asset_event(event)
-        if time.monotonic() > give_up:
-            sources.close()
     records = seen.facts.records
     columns = {**seen.columns, **{name: record.columns for name, record in records.items()}}
     return Told(dagster_project, instance, plan.environment).catch_up(seen.facts, columns, give_up)
+
+
+def try_to_tell(
+    dagster_project: DagsterProject,
+    instance: dg.DagsterInstance,
+    plan: Plan,
+    seen: Observation,
+    log: logging.Logger,
+) -> None:
+    """Tell Dagster what `tell` does; what is left for later, or an error, is for the log alone: a tick goes on without."""
+    try:
+        left = tell(dagster_project, instance, plan, seen)
+    except Exception as error:  # noqa: BLE001 - the storage of an instance may raise anything; what is due is requested all the same
+        log.warning(f"Dagster is not told of sources and other builds now: {words_of(error)}")
+        return
+    if left:
+        log.info(f"{left} builds of the command line or dbt are told to Dagster with the next ticks")
 
 
 def _is_logged(entry: dg.EventLogEntry | None, build: Untold) -> bool:

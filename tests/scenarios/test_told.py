@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from datetime import datetime, timezone
+from typing import Any
 
 import dagster as dg
 import pytest
@@ -12,6 +14,8 @@ from dagster._core.loader import LoadingContextForTest
 from sao_dagster import load_project
 from sao_dagster.core.selection import select
 from sao_dagster.dagster import ProjectWarehouse, build_schedule, told
+from sao_dagster.errors import StateError
+from sao_dagster.state.sql_store import SqlStateStore
 from tests.deployment import Deployment, deploy, write_shop
 from tests.world import World
 
@@ -24,10 +28,10 @@ def shop(world: World) -> World:
     return write_shop(world)
 
 
-def build(shop: World) -> None:
+def build(shop: World, name: str | None = None) -> None:
     """Build as the command line does."""
     opened = load_project(shop.root)
-    opened.runner().run(select(opened.project, None))
+    opened.runner().run(select(opened.project, name))
 
 
 def materialized(deployed: Deployment, name: str) -> list[dg.AssetMaterialization]:
@@ -131,6 +135,149 @@ def test_what_a_run_builds_just_now_is_left_to_it(shop: World) -> None:
     deployed.instance.run_storage.add_run(going.with_status(dg.DagsterRunStatus.FAILURE))
     deployed.tick()
     assert counts(deployed) == {"orders": 1, "customers": 1, "report": 1}
+
+
+def start(deployed: Deployment, run_id: str) -> Callable[[], None]:
+    """Have Dagster take a run for one that is going; return what ends it."""
+    runs = deployed.instance.run_storage
+    going = dg.DagsterRun(job_name="__ASSET_JOB", run_id=run_id, status=dg.DagsterRunStatus.STARTED)
+    runs.add_run(going)
+
+    def end() -> None:
+        runs.delete_run(run_id)
+        runs.add_run(going.with_status(dg.DagsterRunStatus.SUCCESS))
+
+    return end
+
+
+def test_what_a_run_logs_and_ends_meanwhile_is_not_told_twice(shop: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever is read first, of the log and of the runs that are going: the run ends right after that."""
+    build(shop)
+    deployed = deploy(shop)
+    instance = deployed.instance
+    run_id = load_project(shop.root).store.builds(shop.environment)["orders"].run_id
+    pending = [start(deployed, run_id)]
+
+    def log_and_end() -> None:
+        while pending:
+            pending.pop()()
+            for name in ("orders", "report"):
+                instance.report_runless_asset_event(
+                    dg.AssetMaterialization(name, metadata={"sao/built_by_run": run_id})
+                )
+
+    get_runs, get_latest = instance.get_runs, instance.get_latest_materialization_events
+
+    def runs_then(filters: dg.RunsFilter | None = None, **options: Any) -> Any:
+        found = get_runs(filters, **options)
+        if filters is not None and filters.run_ids:
+            log_and_end()
+        return found
+
+    def latest_then(keys: Any) -> Any:
+        found = get_latest(keys)
+        log_and_end()
+        return found
+
+    monkeypatch.setattr(instance, "get_runs", runs_then)
+    monkeypatch.setattr(instance, "get_latest_materialization_events", latest_then)
+    for _ in range(2):
+        deployed.tick()
+    assert not pending
+    assert counts(deployed) == {"orders": 1, "customers": 1, "report": 1}
+
+
+def test_builds_of_a_run_that_is_going_are_not_in_the_way(shop: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    build(shop)
+    shop.sql("insert into raw.orders values (2, 7)")
+    build(shop, "orders")
+    deployed = deploy(shop)
+    start(deployed, load_project(shop.root).store.builds(shop.environment)["orders"].run_id)
+    left, tell = [], told.tell
+    monkeypatch.setattr(told, "AT_ONCE", 1)
+    monkeypatch.setattr(told, "tell", lambda *args: left.append(tell(*args)) or left[-1])
+    for _ in range(2):
+        deployed.tick()
+    assert counts(deployed) == {"orders": 0, "customers": 1, "report": 1}
+    assert left == [1, 0]
+
+
+def test_sources_that_there_is_no_time_for_are_told_by_the_next_ticks(
+    shop: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shop.sql("create or replace table raw.orders as select 1 as id, 5 as amount, now()::timestamp as loaded_at")
+    shop.write(
+        "models/sources.yml",
+        "sources: [{name: raw, tables: [{name: orders, loaded_at_field: loaded_at, "
+        "freshness: {error_after: {count: 2, period: hour}}}, {name: customers}]}]",
+    )
+    build(shop)
+    deployed = deploy(shop)
+
+    def seen() -> dict[str, tuple[int, int]]:
+        """Return the numbers of observations and of materializations of each source."""
+        instance = deployed.instance
+        keys = {name: dg.AssetKey(["raw", name]) for name in ("orders", "customers")}
+        return {
+            name: (
+                len(instance.fetch_observations(key, limit=9).records),
+                len(instance.fetch_materializations(key, limit=9).records),
+            )
+            for name, key in keys.items()
+        }
+
+    none, whole = {"orders": (0, 0), "customers": (0, 0)}, {"orders": (1, 1), "customers": (1, 0)}
+    with monkeypatch.context() as patch:
+        patch.setattr(told, "SECONDS", -1.0)
+        deployed.tick()
+        assert seen() in [none | {name: whole[name]} for name in whole], "one of them, with all its events"
+        for _ in range(2):
+            deployed.tick()
+            assert seen() == whole
+    deployed.tick()
+    assert seen() == whole
+    assert counts(deployed) == {"orders": 1, "customers": 1, "report": 1}
+
+
+def test_a_build_is_told_with_its_own_version_where_somebody_changed_the_table_since(shop: World) -> None:
+    build(shop)
+    shop.sql("insert into main.orders values (2, 7)")
+    deployed = deploy(shop)
+    deployed.tick()
+    (event,) = materialized(deployed, "orders")
+    record = load_project(shop.root).store.builds(shop.environment)["orders"]
+    assert (event.tags or {})["dagster/data_version"] == str(record.data_version)
+
+
+def test_ticks_request_and_runs_succeed_where_dagster_cannot_be_told(
+    shop: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object) -> None:
+        message = "the disk is full"
+        raise RuntimeError(message)
+
+    build(shop)
+    shop.sql("insert into raw.orders values (2, 7)")
+    deployed = deploy(shop)
+    monkeypatch.setattr(dg.DagsterInstance, "report_runless_asset_event", fail)
+    assert deployed.tick().run_requests
+    result = deployed.run(["orders"])
+    assert result.success
+    assert counts(deployed) == {"orders": 1, "customers": 0, "report": 0}
+
+
+def test_a_run_goes_on_without_telling_where_it_cannot_read_what_dagster_knows(
+    shop: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object) -> None:
+        message = "the state is gone"
+        raise StateError(message)
+
+    build(shop)
+    deployed = deploy(shop)
+    monkeypatch.setattr(SqlStateStore, "shown", fail)
+    assert deployed.run(["orders", "customers"]).success
+    assert counts(deployed) == {"orders": 0, "customers": 0, "report": 0}
 
 
 def test_a_view_has_a_new_data_version_when_what_it_reads_was_built(shop: World) -> None:
