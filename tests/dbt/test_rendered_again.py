@@ -41,6 +41,9 @@ vars:
     "models/dynamic.sql": "select {{ called('cents') }} as a from {{ source('raw', 'orders') }}",
     "models/shown.sql": "{{ config(post_hook='{{ noted(this) }}') }} select '{{ var(\"shown\") }}' as shown",
     "models/counts.sql": "select {{ graph.nodes.values() | list | length }} as n",
+    "models/behind_ref.sql": "select {{ ref.manifest.nodes | length }} as n",
+    "models/behind_var.sql": "select {{ var.packages_for_node() | list | length }} as n",
+    "models/text_of_a_macro.sql": "select '{{ cents.macro.macro_sql | length }}' as n",
     "models/described.sql": "select '{{ model.description }}' as words from {{ ref('shown') }}",
     "models/configured.sql": "select '{{ config.get('word', 'none') }}' as word, '{{ flags.STORE_FAILURES }}' as stored",
     "models/more.yml": """
@@ -108,8 +111,8 @@ def more(little: LittleProject) -> LittleProject:
     return little
 
 
-ALWAYS = {"counts"}
-"""What looks at the graph."""
+ALWAYS = {"counts", "behind_ref", "behind_var", "text_of_a_macro"}
+"""What looks at more than it is known to."""
 
 EDITS: dict[str, tuple[Callable[[LittleProject], object], set[str]]] = {
     "a model": (lambda little: little.replace("models/big.sql", "count(*)", "sum(1)"), {"big"}),

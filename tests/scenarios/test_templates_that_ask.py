@@ -67,6 +67,7 @@ def test_what_is_more_than_a_query_is_not_asked_again(shop: World) -> None:
     ("before", "after"),
     [
         ("select 'a  b' as x", "select 'a b' as x"),
+        ("select 'a \nb' as x", "select 'a\nb' as x"),
         ("select '{{ 'a' if most else '' }}' as x", "select '{{ 'c' if most else '' }}' as x"),
     ],
 )

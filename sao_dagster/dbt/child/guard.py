@@ -15,6 +15,7 @@ def unexpected() -> list[str]:
     from dbt.contracts.graph.manifest import Manifest
     from dbt.contracts.results import RunResult
     from dbt_common.clients.jinja import CallableMacroGenerator
+    from jinja2.sandbox import SandboxedEnvironment
 
     task = dbt.task.build.BuildTask
     expected: list[tuple[Any, str, tuple[str, ...]]] = [
@@ -29,6 +30,7 @@ def unexpected() -> list[str]:
         (dbt.compilation.Compiler, "compile_node", ("self", "node", "manifest", "extra_context", "write")),
         (RunResult, "from_node", ("node", "status", "message")),
         (CallableMacroGenerator, "call_macro", ("self",)),
+        (SandboxedEnvironment, "is_safe_attribute", ("self", "obj", "attr", "value")),
         (RuntimeVar, "has_var", ("self", "var_name")),
         (RuntimeVar, "get_rendered_var", ("self", "var_name")),
         (RuntimeVar, "_generate_merged", ("self",)),

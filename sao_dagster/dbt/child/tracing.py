@@ -217,12 +217,15 @@ def _told(method: Callable[..., Any]) -> Callable[..., Any]:
 
 def _install() -> None:
     """Let macros, variables and adapters tell what is looked at, once in this process."""
-    from dbt.context.providers import RuntimeDatabaseWrapper, RuntimeVar
-    from dbt_common.clients.jinja import CallableMacroGenerator
+    from dbt.context.base import Var
+    from dbt.context.providers import BaseResolver, RuntimeDatabaseWrapper, RuntimeVar
+    from dbt_common.clients.jinja import BaseMacroGenerator, CallableMacroGenerator
+    from jinja2.sandbox import SandboxedEnvironment
 
     if getattr(CallableMacroGenerator.call_macro, "tells", False):
         return
     call, has, get = CallableMacroGenerator.call_macro, RuntimeVar.has_var, RuntimeVar.get_rendered_var
+    is_safe = SandboxedEnvironment.is_safe_attribute
 
     def call_macro(generator: Any, *args: Any, **kwargs: Any) -> Any:
         trace = _trace()
@@ -243,6 +246,13 @@ def _install() -> None:
             _anything()
         return wrapper._adapter.config
 
+    def is_safe_attribute(environment: Any, obj: Any, attr: str, value: Any) -> bool:
+        """Tell where a template looks into what stands in front of the whole project, instead of calling it."""
+        if isinstance(obj, (BaseResolver, Var, BaseMacroGenerator)) and attr != "has_var":
+            _anything()
+        return bool(is_safe(environment, obj, attr, value))
+
+    SandboxedEnvironment.is_safe_attribute = is_safe_attribute  # type: ignore[method-assign]
     call_macro.tells = True  # type: ignore[attr-defined]
     CallableMacroGenerator.call_macro = call_macro
     RuntimeVar.has_var, RuntimeVar.get_rendered_var = has_var, get_rendered_var

@@ -495,8 +495,8 @@ def plain_config(config: NodeConfig) -> dict[str, Any]:
 
 
 LEADING_COMMENTS = re.compile(
-    r"""\A(?: \s | --[ ](?:(?!\{[{%]).)*$ | /\*(?!\+)(?:(?! \*/ | /\* | \{[{%])[\s\S])*\*/ )*""",
-    re.VERBOSE | re.MULTILINE,
+    r"""\A(?: \s | --[ ](?:(?!\{[{%])[^\r\n])*(?=\r?\n|\Z) | /\*(?![+!])(?:(?! \*/ | /\* | \{[{%])[\s\S])*\*/ )*""",
+    re.VERBOSE,
 )
 """Comments of SQL before anything else, which no text can contain, and no hint; without templates in them."""
 
@@ -504,12 +504,18 @@ LEADING_COMMENTS = re.compile(
 def _code_lines(text: str) -> str:
     r"""Return a template without Jinja comments, comments of SQL at its head, and white space at the ends of its lines.
 
-    A comment or white space further down may be part of a text, which what a template gives may have begun.
+    A comment or white space further down may be part of a text, which what a template gives may have begun; so may be that at the ends of
+    lines, where a quotation mark is open at one.
 
     >>> _code_lines("-- of\n/* them */ {# and #}\n select  /* x */ 1")
     'select  /* x */ 1'
     >>> _code_lines("-- {{ f() }}\n/*+ hint */ select 1")
     '-- {{ f() }}\n/*+ hint */ select 1'
+    >>> _code_lines("select 'a \n b'")
+    "select 'a \n b'"
     """
-    lines = LEADING_COMMENTS.sub("", re.sub(r"\{#.*?#\}", "", text, flags=re.DOTALL)).splitlines()
+    found = LEADING_COMMENTS.sub("", re.sub(r"\{#.*?#\}", "", text, flags=re.DOTALL))
+    lines = found.split("\n")
+    if "$" in found or any(line.count(mark) % 2 for line in lines for mark in "'\"`"):
+        return found
     return "\n".join(stripped for line in lines if (stripped := line.strip()))
