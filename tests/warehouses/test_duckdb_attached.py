@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import sqlite3
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
+import duckdb
 import pytest
 
 from sao_dagster import DuckDBWarehouse
+from sao_dagster.core.relations import Relation
 from sao_dagster.warehouses.registry import profile_of
 
 
@@ -30,6 +34,22 @@ def test_what_is_behind_a_server_or_a_catalog_is_not_ours(database: dict[str, An
     warehouse = DuckDBWarehouse(path=str(tmp_path / "shop.duckdb"), attach=(database,))
     assert not warehouse.capabilities.exclusive
     assert not warehouse.capabilities.stamp
+
+
+def test_a_session_keeps_other_processes_out_whatever_it_asks(tmp_path: Path) -> None:
+    """POSIX takes the locks of a process on a file away where it closes that file once, also one that it has only read."""
+    main, beside = tmp_path / "shop.duckdb", tmp_path / "beside.duckdb"
+    duckdb.connect(beside).close()
+    warehouse = DuckDBWarehouse(path=str(main), attach=({"path": str(beside)},))
+    with warehouse.session() as session:
+        session.execute("create table t as select 1 as id")
+        assert session.database_id() is not None
+        session.versions(session.catalog(), {Relation("shop", "main", "t"): ()}, 10.0)
+        assert session.stamp() is not None or not warehouse.capabilities.stamp
+        for file in (main, beside):
+            program = f"import duckdb; duckdb.connect({str(file)!r})"
+            refused = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
+            assert "Could not set lock" in refused.stderr, file
 
 
 def test_a_file_of_another_format_is_not_ours(tmp_path: Path) -> None:

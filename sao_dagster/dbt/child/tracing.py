@@ -252,7 +252,7 @@ def _install() -> None:
             _anything()
         return bool(is_safe(environment, obj, attr, value))
 
-    SandboxedEnvironment.is_safe_attribute = is_safe_attribute  # type: ignore[method-assign]
+    SandboxedEnvironment.is_safe_attribute = is_safe_attribute  # type: ignore[assignment, method-assign]
     call_macro.tells = True  # type: ignore[attr-defined]
     CallableMacroGenerator.call_macro = call_macro
     RuntimeVar.has_var, RuntimeVar.get_rendered_var = has_var, get_rendered_var

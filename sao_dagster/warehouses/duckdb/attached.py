@@ -8,11 +8,11 @@ from pathlib import Path
 from typing import Any
 
 from sao_dagster.core.relations import quote
+from sao_dagster.warehouses.duckdb.header import header_of
 from sao_dagster.warehouses.shared.names import literal
 
 _PREFIX = re.compile(r"\w{2,}:")  # of a server, a catalog or another format; one letter is a drive
 _OF_FILES = re.compile(r"((?:ducklake:)?(?:sqlite:|duckdb:)?)([^:=]*)")
-_MAGIC = slice(8, 12)  # where a file of DuckDB's says that it is one
 
 
 def is_file(path: str) -> bool:
@@ -47,12 +47,8 @@ def is_own_file(path: str, kind: str | None) -> bool:
     """
     if not is_file(path) or (kind or "duckdb").lower() != "duckdb":
         return False
-    try:
-        with Path(path).open("rb") as file:
-            start = file.read(_MAGIC.stop)
-    except OSError:
-        return True
-    return not start or start[_MAGIC] == b"DUCK"
+    header = header_of(path)
+    return not header.start or header.is_duckdb
 
 
 def alias_of(database: Mapping[str, Any]) -> str:

@@ -28,6 +28,7 @@ from sao_dagster.errors import WarehouseError
 from sao_dagster.sql.made_functions import MadeFunctions
 from sao_dagster.sql.text import embeddable
 from sao_dagster.warehouses.duckdb.content import behind_view, content_sql, content_version, view_sources
+from sao_dagster.warehouses.duckdb.header import header_of
 from sao_dagster.warehouses.duckdb.names import functions, resolve
 from sao_dagster.warehouses.protocol import (
     Built,
@@ -46,9 +47,6 @@ from sao_dagster.warehouses.shared.names import literal, sql_name
 from sao_dagster.warehouses.shared.native import NativeMaterializer
 from sao_dagster.warehouses.shared.seed_files import described, seed_query
 
-# the main header of a file: checksum, magic bytes, version, flags, version and commit of the library, encryption, id of the database
-# (https://github.com/duckdb/duckdb/blob/main/src/include/duckdb/storage/storage_info.hpp)
-_MAGIC, _ID = slice(8, 12), slice(124, 140)
 _ZONE, _UTC = (
     "timezone",
     ("Etc/UTC", "Etc/UCT", "Etc/Zulu", "Etc/Universal", "Etc/GMT", "GMT", "UCT", "Zulu", "Universal"),
@@ -171,12 +169,7 @@ class DuckDBSession(Session):
             row = cursor.execute(
                 "select path from duckdb_databases() where database_name = current_database() and type = 'duckdb'"
             ).fetchone()
-        try:
-            with Path(row[0] if row and row[0] else "").open("rb") as file:
-                header = file.read(_ID.stop)
-        except OSError:
-            return None
-        return header[_ID].hex() if header[_MAGIC] == b"DUCK" and any(header[_ID]) else None
+        return header_of(row[0]).database_id if row and row[0] else None
 
     def settings(self) -> ConnectionSettings:
         """Return what the profile sets, as DuckDB says it, and the time zone of the process where the profile sets none."""
