@@ -30,6 +30,10 @@ NEWS = "insert into sales values (3, 'rye', 9, '2026-01-02 00:00:00')"
 OF_SALES = {"loaves", "dark", "log"}
 
 
+ON_ONE = pytest.mark.parametrize("bakery", ["sqlite"], indirect=True)
+"""For what is the same on all of them."""
+
+
 @pytest.fixture(params=BEDS)
 def bakery(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Bakery]:
     variable, kind = BEDS[request.param]
@@ -59,6 +63,7 @@ def test_a_first_run_gives_what_dbt_gives_a_second_one_builds_nothing_and_news_w
     assert bakery.rows("log") == [(1, 3), (2, 4), (3, 9)]
 
 
+@ON_ONE
 def test_a_plan_says_what_a_run_will_do_and_a_comment_builds_nothing(bakery: Bakery) -> None:
     opened = bakery.open()
     assert str(opened.built_by).startswith("read and built by dbt")
@@ -101,6 +106,7 @@ def test_dbt_runs_data_tests_and_a_failure_holds_back_what_is_below(bakery: Bake
     assert said["model.bakery.dark"][0] == "skipped"
 
 
+@ON_ONE
 def test_failing_rows_are_kept_by_dbt(bakery: Bakery) -> None:
     bakery.write("tests/few.sql", "{{ config(severity='warn', store_failures=true) }} select * from {{ ref('dark') }}")
     bakery.replace("dbt_project.yml", "models:", "data_tests:\n  +schema: null\nmodels:")
@@ -203,6 +209,7 @@ def test_who_writes_while_an_increment_has_nothing_to_write_is_not_taken_for_it(
         assert session.versions(session.catalog(), {relation: ()}, 10.0)[relation] not in (recorded, None)
 
 
+@ON_ONE
 def test_what_a_template_asks_is_asked_again_through_the_adapter(bakery: Bakery) -> None:
     columns = "adapter.get_columns_in_relation(source('raw', 'sales')) | map(attribute='name') | join(' ') | lower"
     counted = "run_query('select count(*) from ' ~ ref('kinds')).columns[0].values()[0] if execute"
@@ -218,6 +225,7 @@ def test_what_a_template_asks_is_asked_again_through_the_adapter(bakery: Bakery)
     assert bakery.rows("asks") == [("id loaf pieces loaded_at since", 2)]
 
 
+@ON_ONE
 def test_a_view_is_made_anew_where_the_columns_below_it_have_changed(bakery: Bakery) -> None:
     bakery.write(
         "models/all_prices.sql", "{{ config(materialized='view') }} select * from {{ source('raw', 'prices') }}"
@@ -236,6 +244,7 @@ def test_a_full_refresh_builds_increments_from_the_start(bakery: Bakery) -> None
     assert outcomes(bakery.run()) == {}
 
 
+@ON_ONE
 @pytest.mark.parametrize("asked", ["adapter", "begin", "build"])
 def test_a_killed_dbt_leaves_nothing_recorded_that_was_not_built(
     bakery: Bakery, monkeypatch: pytest.MonkeyPatch, asked: str
@@ -271,6 +280,7 @@ def test_two_runs_at_once_build_everything_once(bakery: Bakery) -> None:
     assert sorted(built) == sorted(MODELS)
 
 
+@ON_ONE
 def test_of_a_dialect_that_nobody_knows_the_text_counts(bakery: Bakery, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("sao_dagster.warehouses.described.dialect_of_adapter", lambda _: GENERIC)
     bakery.run()
