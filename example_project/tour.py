@@ -5,6 +5,7 @@ Press Enter to go on, or give `--all` to run through.
 
 from __future__ import annotations
 
+import argparse
 import re
 import shlex
 import subprocess
@@ -40,12 +41,18 @@ def arguments(command: str) -> list[str]:
 
 def main() -> int:
     """Tell the tutorial; return 1 where a command could not be run."""
+    parser = argparse.ArgumentParser(prog="python -m example_project.tour", description=__doc__)
+    parser.add_argument("--all", action="store_true", help="run through, without waiting for Enter")
+    runs_through = parser.parse_args().all
     for told, commands in steps(TUTORIAL.read_text()):
         print(f"\n{told}\n")
         for command, _ in commands:
             print(f"$ {command}", flush=True)
-            if "--all" not in sys.argv:
-                input("(Enter) ")
+            if not runs_through:
+                try:
+                    input("(Enter) ")
+                except (EOFError, KeyboardInterrupt):
+                    return 0
             if subprocess.run(arguments(command), check=False, cwd=ROOT).returncode not in (0, 1):  # noqa: S603 - of the tutorial
                 return 1
     return 0

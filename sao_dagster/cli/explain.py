@@ -80,7 +80,7 @@ def _explain_model(opened: SqlProject, runner: Runner, name: str, terminal: Term
     """Return what is known of a model and its last decisions, as plain data in the order in which it is printed."""
     project = opened.project
     node = project.nodes[name]
-    planned, seen = runner.plan(select(project, f"+{name}"), on_message=lambda message: terminal.note(message.text))
+    planned, seen = runner.plan(select(project, f"+{name}"), on_message=terminal.message)
     decision = planned.decisions.get(name)
     record = seen.facts.records.get(name)
     shown = {
@@ -119,7 +119,7 @@ def _explain_test(opened: SqlProject, runner: Runner, name: str, terminal: Termi
     test = project.tests[name]
     above = " ".join(f"+{read}" for read in test.reads)  # what a proof of it would rest on is looked at, too
     selection = select(project, f"{name} {above}")
-    planned, seen = runner.plan(selection, on_message=lambda message: terminal.note(message.text))
+    planned, seen = runner.plan(selection, on_message=terminal.message)
     decision = planned.tests.get(name)
     record = seen.facts.test_records.get(name)
     return {
@@ -159,7 +159,7 @@ def _explain_source(opened: SqlProject, runner: Runner, name: str, terminal: Ter
     """Return what is known of a source, and for whom it has news, as plain data in the order in which it is printed."""
     project = opened.project
     source = project.sources[name]
-    planned, seen = runner.plan(select(project, f"{name}+"), on_message=lambda message: terminal.note(message.text))
+    planned, seen = runner.plan(select(project, f"{name}+"), on_message=terminal.message)
     version = seen.facts.versions.get(name)
     records = seen.facts.records
     readers = [each for each in planned.decisions if name in project.graph.inputs(each).data]

@@ -82,7 +82,8 @@ def init(
             terminal.json({**dict(found.lines), **shown})
         else:
             _print(terminal, found)
-        text = SAO_YML.format(dbt=f"# dbt: {dict(found.lines)['dbt'].rpartition(' in ')[2]}")
+        python = dict(found.lines)["dbt"].rpartition(" in ")[2]
+        text = SAO_YML.format(dbt=f"# dbt: {python if Path(python).is_file() else '../dbt-venv  # its environment'}")
         if file.exists():
             terminal.note("sao.yml is there, and stays as it is")
         elif yes or (not as_json and _agrees(terminal, text)):

@@ -9,7 +9,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING
 
 from sao_dagster.cli.terminal import Terminal, named
-from sao_dagster.core.messages import Level, Message
+from sao_dagster.core.messages import Message
 from sao_dagster.run.events import Event, ModelResult, Planned, Started, TestResult
 
 if TYPE_CHECKING:
@@ -79,11 +79,8 @@ class Progress:
                 self._done.add(event.name)
             elif isinstance(event, TestResult):
                 self._done.add(event.test.name)
-        if isinstance(event, Message) and event.level is not Level.LOG:
-            from rich.markup import escape
-
-            colour = {Level.WARNING: "yellow", Level.ERROR: "red"}.get(event.level, "dim")
-            self._terminal.note(f"[{colour}]{escape(event.text)}[/]")
+        if isinstance(event, Message):
+            self._terminal.message(event)
 
     def begin(self, doing: str) -> None:
         """Say what is done before there is a plan."""

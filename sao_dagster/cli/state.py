@@ -11,6 +11,7 @@ import typer
 from sao_dagster.cli.common import OK, Request, run_command, selection_of, shown_url
 from sao_dagster.cli.options import AsJson, Command, ProjectDir, Select, Target, Vars
 from sao_dagster.cli.terminal import Terminal, local
+from sao_dagster.core.messages import Level, Message
 from sao_dagster.errors import StateError
 from sao_dagster.run.lease_queue import describe_holder
 
@@ -84,7 +85,7 @@ def state_show(
                 f"{lease.model} is being built by run {lease.run_id}{describe_holder(lease.holder)} "
                 f"[dim](its lease lasts until {local(lease.expires_at)})[/]"
             )
-        terminal.note(f"[dim]{opened.environment} in {shown_url(opened)}[/]")
+        terminal.message(Message(f"{opened.environment} in {shown_url(opened)}", Level.INFO))
         return OK
 
     run_command(request, action)
@@ -121,7 +122,7 @@ def state_environments(
             ),
             headings=("", "environment", "schema", "database", "models built"),
         )
-        terminal.note(f"[dim]{here} in {shown_url(opened)}[/]")
+        terminal.message(Message(f"{here} in {shown_url(opened)}", Level.INFO))
         return OK
 
     run_command(request, action)

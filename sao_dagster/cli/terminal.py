@@ -14,6 +14,7 @@ from datetime import datetime
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, TextIO
 
+from sao_dagster.core.messages import Level, Message
 from sao_dagster.core.project import Notice
 
 if TYPE_CHECKING:
@@ -98,6 +99,14 @@ class Terminal:
         """Print something that a person should know, in rich's markup."""
         if not self.quiet:
             self.aside.print(text, soft_wrap=not self.aside.is_terminal)
+
+    def message(self, message: Message) -> None:
+        """Print what is told on the way, but for the lines of a log."""
+        from rich.markup import escape
+
+        if message.level is not Level.LOG:
+            colour = {Level.WARNING: "yellow", Level.ERROR: "red"}.get(message.level, "dim")
+            self.note(f"[{colour}]{escape(message.text)}[/]")
 
     def error(self, text: str) -> None:
         """Print an error."""

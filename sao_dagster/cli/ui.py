@@ -14,6 +14,7 @@ import typer
 from sao_dagster.cli.common import Request, run_command
 from sao_dagster.cli.options import ProjectDir
 from sao_dagster.cli.terminal import Terminal
+from sao_dagster.core.messages import Level, Message
 
 app = typer.Typer()
 
@@ -37,7 +38,8 @@ def ui(
         environment = served_environment(root, opened.state_url, os.environ)
         Path(environment["DAGSTER_HOME"]).mkdir(parents=True, exist_ok=True)
         command = served_command(root, port, host)
-        terminal.note(f"[dim]{' '.join(command[1:])}; Dagster keeps its runs in {environment['DAGSTER_HOME']}[/]")
+        said = f"{' '.join(command[1:])}; Dagster keeps its runs in {environment['DAGSTER_HOME']}"
+        terminal.message(Message(said, Level.INFO))
         os.chdir(root)
         if os.name == "posix":  # it takes the place of this process, and with it what stops it
             os.execve(command[0], command, environment)  # noqa: S606 - this Python, on the user's own project

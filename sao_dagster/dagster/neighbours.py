@@ -48,10 +48,13 @@ def _definitions_beside(context: dg.ComponentLoadContext, kind: type[dg.Componen
     if tree is None or isinstance(tree, type(dg.ComponentTree.for_test())):  # which stands in no folder of components
         return
     leaves = []
+    declared = []
     with suppress(AttributeError):
-        for place, declared in tree.find_root_decl().iterate_loc_component_decl_pairs():
-            if place != context.component_loc and len(list(declared.iterate_loc_component_decl_pairs())) == 1:
-                leaves.append((issubclass(declared.component_type, kind), place))
+        declared = list(tree.find_root_decl().iterate_loc_component_decl_pairs())
+    for place, each in declared:
+        with suppress(AttributeError):  # of no component
+            if place != context.component_loc and len(list(each.iterate_loc_component_decl_pairs())) == 1:
+                leaves.append((issubclass(each.component_type, kind), place))
     for _, place in sorted(leaves, key=lambda each: each[0]):
         with suppress(Exception):  # Dagster says so itself, when it is its turn
             yield tree.build_defs_at_path(place)

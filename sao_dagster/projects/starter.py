@@ -59,7 +59,7 @@ from sao_dagster.dagster import build_schedule, definitions
 
 defs = definitions(
     load_project(Path(__file__).parent),
-    parts=[lambda {name}: build_schedule({name}, "hourly", "0 * * * *")],
+    parts=[lambda project: build_schedule(project, "hourly", "0 * * * *")],
 )
 ''',
     ".gitignore": "*.duckdb\n.sao/\n",
