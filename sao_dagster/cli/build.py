@@ -68,7 +68,10 @@ def plan(
         if as_json:
             shown = plan_to_json(opened.project, planned, seen.seconds, seen.facts.records)
             terminal.json({**shown, "state": shown_url(opened), "errors": wrong})
-        elif not quiet:
+        elif quiet:
+            failing = [each for each in planned.decisions.values() if each.outcome is Outcome.FAILED]
+            terminal.table([*rows_of(failing, {}, terminal)])
+        else:
             rows = [*rows_of(planned.decisions.values(), {}, terminal)]
             if verbose:
                 rows += rows_of_tests(planned.tests.values(), {})

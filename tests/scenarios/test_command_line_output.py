@@ -121,6 +121,16 @@ def test_quiet_shows_what_went_wrong_and_nothing_else(world: World) -> None:
     assert "good" not in result.output
 
 
+def test_a_quiet_plan_shows_what_is_broken(world: World) -> None:
+    world.model("fine", "select 1 as x")
+    assert sao(world, "plan", "--quiet").output == ""
+    world.model("broken", "select {{ nothing( }} as x")
+    result = sao(world, "plan", "--quiet")
+    assert result.exit_code == 1
+    assert "broken" in result.output
+    assert "fine" not in result.output
+
+
 @pytest.mark.parametrize("wrong", ["nothing", "folder", "selection", "model", "option value"])
 def test_json_is_all_that_is_on_standard_output(world: World, wrong: str) -> None:
     """Also where the command fails, and where a model prints."""
