@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 
 # the main header of a file: checksum, magic bytes, version, flags, version and commit of the library, encryption, id of the database
@@ -36,8 +37,16 @@ def header_of(path: str) -> Header:
     Another process reads it: where a process closes a file, POSIX takes all locks away that it has on that (`fcntl(2)`), also those of
     DuckDB, and another process could then write to the database meanwhile.
     """
-    if not Path(path).is_file():
+    try:
+        found = Path(path).stat()
+    except OSError:
         return Header(b"")
+    return _read(path, (found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns))
+
+
+@lru_cache(maxsize=64)
+def _read(path: str, _: tuple[int, ...]) -> Header:
+    """Return what a file begins with; it is read again where its size or a time has changed."""
     if os.name == "nt":
         with Path(path).open("rb") as file:
             return Header(file.read(_ID.stop))
