@@ -47,10 +47,13 @@ def header_of(path: str) -> Header:
 @lru_cache(maxsize=64)
 def _read(path: str, _: tuple[int, ...]) -> Header:
     """Return what a file begins with; it is read again where its size or a time has changed."""
-    if os.name == "nt":
-        with Path(path).open("rb") as file:
-            return Header(file.read(_ID.stop))
-    command = ["head", "-c", str(_ID.stop), "--", path]  # of every such system
+    command = ["head", "-c", str(_ID.stop), "--", path]
     nowhere = subprocess.DEVNULL
-    done = subprocess.run(command, stdin=nowhere, stdout=subprocess.PIPE, stderr=nowhere, check=False)  # noqa: S603 - our own command
+    try:
+        if os.name == "nt":
+            with Path(path).open("rb") as file:
+                return Header(file.read(_ID.stop))
+        done = subprocess.run(command, stdin=nowhere, stdout=subprocess.PIPE, stderr=nowhere, check=False)  # noqa: S603 - our own command
+    except OSError:  # the file cannot be read, or the system has no such program
+        return Header(b"")
     return Header(done.stdout)
