@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
-from sao_dagster.cli.terminal import Terminal
+from sao_dagster.cli.terminal import Terminal, escaped
 from sao_dagster.core.reasons import Mode
 from sao_dagster.core.selection import Selection, select
 from sao_dagster.errors import ProjectError, ProjectErrors, SaoError, SelectionError, words_of
@@ -51,9 +51,7 @@ class Request:
 
         opened = load_project(self.project_dir, target=self.target, variables=self._variables())
         if opened.built_by is not None:
-            from rich.markup import escape
-
-            self.terminal.note(f"[dim]{escape(opened.built_by)}[/]")
+            self.terminal.note(f"[dim]{escaped(opened.built_by)}[/]")
         return opened
 
     def _variables(self) -> Mapping[str, Any]:

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from datetime import datetime
 from typing import Any
 
-from sao_dagster.cli.terminal import Terminal, coloured, counted, local, named
+from sao_dagster.cli.terminal import Terminal, coloured, counted, escaped, local, named
 
 VERBS = {"built": "build", "reused": "reuse", "skipped": "skip", "failed": "fail on", "ran": "run", "proven": "prove"}
 VERSION_END = 16  # characters of a data version that tell it from others
@@ -14,13 +14,11 @@ VERSION_END = 16  # characters of a data version that tell it from others
 
 def print_explanation(terminal: Terminal, shown: Mapping[str, Any]) -> None:
     """Print what is known of a model, data test or source."""
-    from rich.markup import escape
-
-    place = f"  [dim]{escape(str(shown['file']))}[/]" if shown.get("file") else ""
-    terminal.say(f"[bold]{escape(shown['name'])}[/]{place}", "")
-    terminal.say(*map(escape, sentences(shown)))
+    place = f"  [dim]{escaped(str(shown['file']))}[/]" if shown.get("file") else ""
+    terminal.say(f"[bold]{escaped(shown['name'])}[/]{place}", "")
+    terminal.say(*map(escaped, sentences(shown)))
     if shown.get("error"):
-        terminal.say(f"[red]{escape(shown['error'])}[/]")
+        terminal.say(f"[red]{escaped(shown['error'])}[/]")
     now = shown.get("now")
     _section(terminal, "evidence", list(evidence_rows(now["evidence"])) if now else [])
     _section(terminal, "proof", [(each,) for each in shown.get("proof", ())])
@@ -32,7 +30,7 @@ def print_explanation(terminal: Terminal, shown: Mapping[str, Any]) -> None:
     _section(terminal, "read by", readers)
     _section(terminal, "tests", [(each,) for each in shown.get("tests", ())])
     if shown.get("sql"):
-        terminal.say("", "[bold]sql[/]", *(f"  {escape(line)}" for line in shown["sql"].strip().splitlines()))
+        terminal.say("", "[bold]sql[/]", *(f"  {escaped(line)}" for line in shown["sql"].strip().splitlines()))
     before = [(_time(each["at"]), each["outcome"], each["reason"]) for each in shown.get("decided_before", ())]
     _section(terminal, "decided before", before)
     if "diff" in shown:
@@ -129,21 +127,17 @@ def _input_rows(shown: Mapping[str, Any]) -> list[tuple[str, ...]]:
 
 
 def _section(terminal: Terminal, title: str, rows: list[Any], headings: tuple[str, ...] = ()) -> None:
-    from rich.markup import escape
-
     if rows:
         terminal.say("", f"[bold]{title}[/]")
         terminal.table(
-            [[f"  {escape(first)}", *map(escape, rest)] for first, *rest in rows],
+            [[f"  {escaped(first)}", *map(escaped, rest)] for first, *rest in rows],
             [f"  {each}" if not number else each for number, each in enumerate(headings)],
         )
 
 
 def _coloured_line(line: str) -> str:
-    from rich.markup import escape
-
     colour = {"+": "built", "-": "failed", "@": "reused"}.get(line[:1])
-    return escape(line) if colour is None else coloured(line, colour)
+    return escaped(line) if colour is None else coloured(line, colour)
 
 
 def _short(version: str | None) -> str:

@@ -14,7 +14,7 @@ import typer
 
 from sao_dagster.cli.common import OK, Request, run_command
 from sao_dagster.cli.options import AsJson, ProjectDir, Target, Vars
-from sao_dagster.cli.terminal import Terminal, named
+from sao_dagster.cli.terminal import Terminal, escaped, named
 from sao_dagster.core.inputs import InputKind
 from sao_dagster.core.nodes import Materialized
 from sao_dagster.core.policy import Expiry
@@ -159,8 +159,6 @@ def survey(opened: SqlProject) -> Survey:
 
 
 def _print(terminal: Terminal, found: Survey) -> None:
-    from rich.markup import escape
-
     always = _counted(found.always, "built in each run", "nothing is built in each run")
     rows = [*found.lines, ("always", always)]
     rows += [("", f"{name}: {reason}") for name, reason in found.always[:SHOWN]]
@@ -171,7 +169,7 @@ def _print(terminal: Terminal, found: Survey) -> None:
                 f"{len(found.present)} tables are there already ({named(found.present, SHOWN)}), and are built once unless a build is recorded",
             )
         )
-    terminal.table((f"[bold]{title}[/]", escape(text)) for title, text in rows)
+    terminal.table((f"[bold]{title}[/]", escaped(text)) for title, text in rows)
 
 
 def _counted(found: tuple[tuple[str, str], ...], words: str, otherwise: str) -> str:
@@ -180,9 +178,7 @@ def _counted(found: tuple[tuple[str, str], ...], words: str, otherwise: str) -> 
 
 
 def _agrees(terminal: Terminal, text: str) -> bool:
-    from rich.markup import escape
-
-    terminal.note(f"\nsao.yml would be:\n\n{escape(text)}")
+    terminal.note(f"\nsao.yml would be:\n\n{escaped(text)}")
     if not sys.stdin.isatty():
         terminal.note("nothing is written; [bold]--yes[/] writes it")
         return False

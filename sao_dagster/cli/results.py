@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 
-from sao_dagster.cli.terminal import Terminal, coloured, counted, named
+from sao_dagster.cli.terminal import Terminal, coloured, counted, escaped, named
 from sao_dagster.core.decide import Decision
 from sao_dagster.core.decide_test import TestDecision, TestOutcome
 from sao_dagster.core.explain import explain, explain_test
@@ -39,30 +39,26 @@ class Failures:
 
     def lines(self, event: Event) -> list[str]:
         """Return what to show of an event at once, in rich's markup; nothing for what went well."""
-        from rich.markup import escape
-
         if isinstance(event, ModelResult) and event.decision.outcome is Outcome.FAILED:
             evidence = event.decision.evidence
             words, place = str(evidence.get("error")), _place(evidence.get("file"))
             if self._counted(event.name, words):
                 return []
-            return [f"{coloured('failed')}  [bold]{escape(event.name)}[/]{place}", *_indented(words)]
+            return [f"{coloured('failed')}  [bold]{escaped(event.name)}[/]{place}", *_indented(words)]
         if isinstance(event, TestResult) and event.verdict is not None and event.verdict.value in BAD:
             if self._counted(event.test.name, event.error):
                 return []
             place = _place(event.test.location)
             reused = " (reused)" if event.decision.outcome is TestOutcome.REUSED else ""
             said = "" if event.error else f": {counted(event.failures or 0, 'failure')}{reused}"
-            head = f"{coloured(event.verdict.value)}  [bold]{escape(event.test.name)}[/]{said}{place}"
+            head = f"{coloured(event.verdict.value)}  [bold]{escaped(event.test.name)}[/]{said}{place}"
             return [head, *_indented(event.error or "")]
         return []
 
     def closing_lines(self) -> list[str]:
         """Return what was counted rather than shown."""
-        from rich.markup import escape
-
         lines = [
-            f"[dim]the same error as {escape(first)}: {escape(named(others))}[/]"
+            f"[dim]the same error as {escaped(first)}: {escaped(named(others))}[/]"
             for first, others in self.repeated.items()
         ]
         if self.more:
@@ -83,15 +79,11 @@ class Failures:
 
 
 def _place(location: object) -> str:
-    from rich.markup import escape
-
-    return f"  [dim]{escape(str(location))}[/]" if location else ""
+    return f"  [dim]{escaped(str(location))}[/]" if location else ""
 
 
 def _indented(text: str) -> list[str]:
-    from rich.markup import escape
-
-    return [f"    {escape(line)}" for line in text.splitlines() if line.strip()]
+    return [f"    {escaped(line)}" for line in text.splitlines() if line.strip()]
 
 
 def rows_of(
@@ -104,8 +96,6 @@ def rows_of(
         results: What was built; nothing for a plan.
         terminal: How much it lists.
     """
-    from rich.markup import escape
-
     chosen = list(decisions)
     for outcome in SHOWN_OUTCOMES:
         alike = [each for each in chosen if each.outcome is outcome]
@@ -118,7 +108,12 @@ def rows_of(
             for each in alike:
                 result = results.get(each.model)
                 took = f"{result.seconds:.2f} s" if result is not None and outcome is Outcome.BUILT else ""
-                yield coloured(_word(each), outcome.value), escape(each.model), took, f"[dim]{escape(explain(each))}[/]"
+                yield (
+                    coloured(_word(each), outcome.value),
+                    escaped(each.model),
+                    took,
+                    f"[dim]{escaped(explain(each))}[/]",
+                )
             continue
         groups: dict[tuple[str, str], list[Decision]] = {}
         for each in alike:
@@ -132,7 +127,7 @@ def rows_of(
                 because += f": {named(names)}"
             what = names[0] if len(group) == 1 else str(len(group))
             took = f"{seconds:.2f} s" if seconds else ""
-            yield coloured(word, outcome.value), escape(what), took, f"[dim]{escape(because)}[/]"
+            yield coloured(word, outcome.value), escaped(what), took, f"[dim]{escaped(because)}[/]"
 
 
 def _word(decision: Decision) -> str:
@@ -153,20 +148,16 @@ def rows_of_tests(
     decisions: Iterable[TestDecision], results: Mapping[str, TestResult]
 ) -> Iterator[tuple[str, str, str, str]]:
     """Yield rows as `rows_of` does, one for each data test: its verdict where there is one, and why it was run or not."""
-    from rich.markup import escape
-
     for each in decisions:
         result = results.get(each.test)
         verdict = result.verdict.value if result is not None and result.verdict is not None else each.outcome.value
         took = f"{result.seconds:.2f} s" if result is not None and result.seconds else ""
         because = explain_test(each) if verdict == each.outcome.value else f"{each.outcome.value}: {explain_test(each)}"
-        yield coloured(verdict), escape(each.test), took, f"[dim]{escape(because)}[/]"
+        yield coloured(verdict), escaped(each.test), took, f"[dim]{escaped(because)}[/]"
 
 
 def summary_of(result: RunResult, state: str) -> Iterator[tuple[str, str]]:
     """Yield the last lines of a run, each with its heading: counts, time, what was saved, and where all that is kept."""
-    from rich.markup import escape
-
     summary = result.summary()
     if result.models or not result.tests:
         yield "models", _counts({each: int(str(summary[each.value])) for each in Outcome})
@@ -184,16 +175,14 @@ def summary_of(result: RunResult, state: str) -> Iterator[tuple[str, str]]:
     )
     saved = float(str(summary["seconds_saved"]))
     yield "time", f"{summary['seconds']} s" + (f", saved about {saved:.1f} s" if saved > 0 else "")
-    yield "state", escape(state)
-    yield "environment", f"{escape(result.environment)}  [dim]run {result.run_id}[/]"
+    yield "state", escaped(state)
+    yield "environment", f"{escaped(result.environment)}  [dim]run {result.run_id}[/]"
 
 
 def plan_summary(
     decisions: Mapping[str, Decision], tests: Mapping[str, TestDecision], environment: str, state: str
 ) -> Iterator[tuple[str, str]]:
     """Yield the last lines of a plan, each with its heading."""
-    from rich.markup import escape
-
     yield "models", _counts(Counter(each.outcome for each in decisions.values()), foreseen=True)
     counts = Counter(each.outcome for each in tests.values())
     yield (
@@ -203,8 +192,8 @@ def plan_summary(
             + (f", {counts[TestOutcome.SKIPPED]} to skip" if counts[TestOutcome.SKIPPED] else "")
         ),
     )
-    yield "state", escape(state)
-    yield "environment", escape(environment)
+    yield "state", escaped(state)
+    yield "environment", escaped(environment)
 
 
 def _counts(counts: Mapping[Outcome, int], *, foreseen: bool = False) -> str:

@@ -10,7 +10,7 @@ import typer
 
 from sao_dagster.cli.common import OK, Request, run_command, selection_of, shown_url
 from sao_dagster.cli.options import AsJson, Command, ProjectDir, Select, Target, Vars
-from sao_dagster.cli.terminal import Terminal, local
+from sao_dagster.cli.terminal import Terminal, escaped, local
 from sao_dagster.core.messages import Level, Message
 from sao_dagster.errors import StateError
 from sao_dagster.run.lease_queue import describe_holder
@@ -117,7 +117,13 @@ def state_environments(
             return OK
         terminal.table(
             (
-                ("*" if each.key == here else "", each.key, each.schema, ", ".join(each.places), str(each.builds))
+                (
+                    "*" if each.key == here else "",
+                    each.key,
+                    each.schema,
+                    escaped(", ".join(each.places)),
+                    str(each.builds),
+                )
                 for each in found
             ),
             headings=("", "environment", "schema", "database", "models built"),
@@ -179,7 +185,7 @@ def state_export(
         if as_json:
             terminal.json({"environment": opened.environment, "file": str(file), "exported": count})
         else:
-            terminal.say(f"{count} records of {opened.environment} written to {file}")
+            terminal.say(f"{count} records of {opened.environment} written to {escaped(str(file))}")
         return OK
 
     run_command(request, action)

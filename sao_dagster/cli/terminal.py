@@ -102,24 +102,18 @@ class Terminal:
 
     def message(self, message: Message) -> None:
         """Print what is told on the way, but for the lines of a log."""
-        from rich.markup import escape
-
         if message.level is not Level.LOG:
             colour = {Level.WARNING: "yellow", Level.ERROR: "red"}.get(message.level, "dim")
-            self.note(f"[{colour}]{escape(message.text)}[/]")
+            self.note(f"[{colour}]{escaped(message.text)}[/]")
 
     def error(self, text: str) -> None:
         """Print an error."""
-        from rich.markup import escape
-
-        self.aside.print(f"[bold red]error[/] {escape(text)}", soft_wrap=not self.aside.is_terminal)
+        self.aside.print(f"[bold red]error[/] {escaped(text)}", soft_wrap=not self.aside.is_terminal)
 
     def notices(self, notices: Iterable[Notice]) -> None:
         """Print notices, those of one kind together."""
-        from rich.markup import escape
-
         for line in grouped(notices, self.verbose):
-            self.note(f"[yellow]note[/]  {escape(line)}")
+            self.note(f"[yellow]note[/]  {escaped(line)}")
 
 
 def _console(stream: TextIO) -> Console:
@@ -177,11 +171,16 @@ def counted(number: int, word: str) -> str:
     return f"{number:,} {word}" + ("" if number == 1 else "s")
 
 
-def coloured(text: str, key: str | None = None) -> str:
-    """Return an escaped text in the colour of its word, or of another one."""
+def escaped(text: str) -> str:
+    """Return a text as rich's markup shows it as it is."""
     from rich.markup import escape
 
-    return f"[{COLOURS.get((key or text).strip(), 'default')}]{escape(text)}[/]"
+    return escape(text)
+
+
+def coloured(text: str, key: str | None = None) -> str:
+    """Return an escaped text in the colour of its word, or of another one."""
+    return f"[{COLOURS.get((key or text).strip(), 'default')}]{escaped(text)}[/]"
 
 
 def local(moment: datetime) -> str:

@@ -44,8 +44,6 @@ def model_metadata(dagster_project: DagsterProject, result: ModelResult, columns
         metadata["sao/seconds_saved"] = round(record.seconds, 3)
     elif record is not None:
         metadata |= record_metadata(dagster_project, result.name, record, columns)
-        metadata.pop("sao/built_at")  # which the event itself says
-        metadata.pop("sao/built_by_run")
     return {
         **metadata,
         "dagster/table_name": dagster_project.project.nodes[result.name].relation.plain,
@@ -58,7 +56,7 @@ def model_metadata(dagster_project: DagsterProject, result: ModelResult, columns
 def record_metadata(
     dagster_project: DagsterProject, name: str, record: BuildRecord, columns: Columns
 ) -> dict[str, Any]:
-    """Return what is known of a build by its record.
+    """Return what is known of a build by its record, but for when it was, and in which run.
 
     Args:
         dagster_project: The project in Dagster.
@@ -69,8 +67,6 @@ def record_metadata(
     node = dagster_project.project.nodes[name]
     about = {each.name.lower(): each.description or None for each in node.columns}
     metadata: dict[str, Any] = {
-        "sao/built_at": dg.MetadataValue.timestamp(record.built_at),
-        "sao/built_by_run": record.run_id,
         "sao/seconds": round(record.seconds, 3),
         "dagster/table_name": node.relation.plain,
         "dagster/column_schema": dg.TableSchema(

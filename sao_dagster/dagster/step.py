@@ -233,9 +233,8 @@ class Step:
         project, store, environment = self._edge.project, self._edge.opened.store, self._told.environment
         records = store.builds(environment)
         versions = {name: version for name, version in self._facts.versions.items() if name not in self._built}
-        for (
-            name
-        ) in self._edge.asset_names:  # what such a view reads beside that may not have been looked at in this run
+        for name in self._edge.asset_names:
+            # what such a view reads besides may not have been looked at in this run
             reads = project.graph.inputs(name).data
             if project.nodes[name].materialized is Materialized.VIEW and self._built.intersection(reads):
                 unseen = [each for each in reads if is_source(each) and each not in versions]

@@ -39,7 +39,7 @@ class Untold:
     Attributes:
         name: The node.
         record: Its last build.
-        version: The version of its content now; None where it is not known.
+        version: The version that the build gave it, or of what a view shows now; None where it is not known.
         token: What is kept once Dagster knows it.
     """
 
@@ -135,7 +135,7 @@ class Told:
             done += 1
         return done
 
-    def event(self, build: Untold, facts: Facts, columns: Columns = {}) -> dg.AssetMaterialization:  # noqa: B006 - never changed
+    def event(self, build: Untold, facts: Facts, columns: Columns) -> dg.AssetMaterialization:
         """Return a build, or what a view shows now, as Dagster is told it outside of the step that built it."""
         node = self.dagster_project.project.nodes[build.name]
         is_view = node.materialized is Materialized.VIEW
@@ -147,7 +147,11 @@ class Told:
             description="Shows what its inputs hold now; a view is not built for that."
             if is_view and build.name in self._known
             else "Built outside of this Dagster instance.",
-            metadata=record_metadata(self.dagster_project, build.name, build.record, columns),
+            metadata={
+                "sao/built_at": dg.MetadataValue.timestamp(build.record.built_at),
+                "sao/built_by_run": build.record.run_id,
+                **record_metadata(self.dagster_project, build.name, build.record, columns),
+            },
             tags=tags,
         )
 

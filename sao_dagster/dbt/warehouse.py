@@ -313,9 +313,8 @@ class DbtSession(Session):
     def build(self, name: str) -> Mapping[str, Any]:
         """Let dbt build a node or run a data test, and return what it says of that."""
         with self._guard:
-            if (
-                self._process is None and not self._warehouse.native.capabilities.exclusive
-            ):  # nothing was to be built when the run was planned
+            # nothing was to be built when the run was planned
+            if self._process is None and not self._warehouse.native.capabilities.exclusive:
                 self.begin_builds(self._warehouse.ids, full_refresh=False)
         built: Mapping[str, Any] = self._asked("build", node=self._warehouse.ids[name])
         return built

@@ -11,21 +11,15 @@ from typing import Any
 import pytest
 
 from sao_dagster.dbt.process import DbtProcess
-from tests.dbt.project import LittleProject
+from tests.dbt.project import FILES, LittleProject
 
 pytestmark = pytest.mark.slow
 
 MORE = {
-    "dbt_project.yml": """
-name: little
-version: "1.0"
-profile: little
-models:
-  little:
-    +materialized: table
+    "dbt_project.yml": f"""{FILES["dbt_project.yml"]}
 vars:
   least: 0
-  shown: "{{ target.schema }}"
+  shown: "{{{{ target.schema }}}}"
 """,
     "macros/more.sql": """
 {% macro fraction(column) %}{{ adapter.dispatch('fraction')(column) }}{% endmacro %}

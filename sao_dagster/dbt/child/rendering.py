@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from functools import partial
 from typing import Any
 
-from .tracing import MadeOf, Traces, telling
+from .tracing import MadeOf, Traces, telling, told
 
 PURE = {"quote", "quote_as_configured", "dispatch", "type", "get_column_schema_from_query_type", "quote_seed_column"}
 """Methods of adapters that templates call and that ask nothing."""
@@ -313,19 +313,11 @@ for _name in (*MADE_OF_VALUES, "__getattr__", "__bool__", "__len__", "__call__",
 def _watched(value: Any, noted: Callable[[], None]) -> Any:
     """Return a text or a time that tells when somebody makes anything of it."""
     kind = type(value)
-    members = {name: _telling(getattr(kind, name), noted) for name in MADE_OF_VALUES if hasattr(kind, name)}
+    members = {name: told(getattr(kind, name), noted) for name in MADE_OF_VALUES if hasattr(kind, name)}
     if kind is str:  # what stands before it would else be asked to add it, and would not tell
-        members["__radd__"] = _telling(lambda self, other: other + str.__str__(self), noted)
-    members["__getattribute__"] = _telling(kind.__getattribute__, noted)
+        members["__radd__"] = told(lambda self, other: other + str.__str__(self), noted)
+    members["__getattribute__"] = told(kind.__getattribute__, noted)
     watching = type("Watched", (kind,), members)
     if isinstance(value, dt.datetime):
         return watching(*value.timetuple()[:6], value.microsecond, value.tzinfo)
     return watching(value)
-
-
-def _telling(method: Callable[..., Any], noted: Callable[[], None]) -> Callable[..., Any]:
-    def telling(*args: Any) -> Any:
-        noted()
-        return method(*args)
-
-    return telling

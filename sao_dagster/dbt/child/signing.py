@@ -15,18 +15,17 @@ _CAN_SIGN = "select count(*) from duckdb_functions() where function_name = 'duck
 
 def signing(adapter: Any) -> Signature:
     """Let an adapter mark what it writes, where it can be told to; return the marks."""
-    makers: dict[str, Callable[[Any], Signature]] = {"duckdb": _of_lakes, "spark": _of_spark}
-    return makers.get(adapter.type(), _of_none)(adapter)
+    return _of_lakes(adapter) if adapter.type() == "duckdb" else _of_none()
 
 
-def _of_none(_: Any) -> Signature:
+def _of_none() -> Signature:
     return lambda node: None
 
 
 def _of_lakes(adapter: Any) -> Signature:
     """Give each transaction an `extra_info`, https://ducklake.select/docs/stable/duckdb/usage/snapshots."""
     if adapter.config.credentials.disable_transactions:
-        return _of_none(adapter)
+        return _of_none()
     manager, original, process = adapter.connections, adapter.connections.begin, secrets.token_hex(8)
 
     def asked(sql: str) -> list[Any]:
@@ -44,17 +43,3 @@ def _of_lakes(adapter: Any) -> Signature:
 
     manager.begin = begin
     return lambda node: f"sao {process} {node}"
-
-
-def _of_spark(adapter: Any) -> Signature:
-    """Return the id of Spark's application, which Iceberg keeps with each snapshot, where this process has one to itself."""
-    if str(getattr(adapter.config.credentials.method, "value", adapter.config.credentials.method)) != "session":
-        return _of_none(adapter)  # a server's is that of all who are connected to it
-
-    def signature(node: str) -> str | None:
-        from pyspark.sql import SparkSession  # type: ignore[import-not-found]
-
-        context = getattr(SparkSession.builder.getOrCreate(), "sparkContext", None)  # none where Spark is remote
-        return None if context is None else str(context.applicationId)
-
-    return signature

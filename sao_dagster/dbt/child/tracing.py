@@ -203,16 +203,18 @@ def telling(value: Any) -> Any:
     """Return a dictionary or list that tells, as soon as anybody looks into it, that nobody knows what a text is made of."""
     kind = type(value)
     methods = inspect.getmembers(kind, inspect.ismethoddescriptor)
-    members = {name: _told(method) for name, method in methods if name != "__init__"}
+    members = {name: told(method, _anything) for name, method in methods if name != "__init__"}
     return type("Telling", (kind,), members)(value)
 
 
-def _told(method: Callable[..., Any]) -> Callable[..., Any]:
-    def told(*args: Any, **kwargs: Any) -> Any:
-        _anything()
+def told(method: Callable[..., Any], tell: Callable[[], None]) -> Callable[..., Any]:
+    """Return a method that tells each time that it is called."""
+
+    def telling(*args: Any, **kwargs: Any) -> Any:
+        tell()
         return method(*args, **kwargs)
 
-    return told
+    return telling
 
 
 def _install() -> None:
