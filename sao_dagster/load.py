@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import sys
+import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -41,8 +42,11 @@ def load_project(
     Raises:
         ProjectError: There is no project in the folder, or its Python fails.
     """
+    began = time.time()  # what is edited while it is read is newer
     with no_collection():
-        return _load(Path(folder).resolve(), target, variables, formats)
+        opened = _load(Path(folder).resolve(), target, variables, formats)
+    opened.read_at = began
+    return opened
 
 
 def restore_project(file: Path, folder: str | Path, *, target: str | None = None) -> SqlProject | None:
