@@ -87,7 +87,10 @@ def test_a_plan_says_it_too(world: World) -> None:
 
 @pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="needs Linux's /proc")
 def test_of_a_process_its_program_and_its_start_are_told_and_no_arguments() -> None:
-    with subprocess.Popen([sys.executable, "-c", "input()", "--password=hunter2"], stdin=subprocess.PIPE) as process:
+    command = [sys.executable, "-c", "print(flush=True); input()", "--password=hunter2"]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
+        assert process.stdout is not None
+        process.stdout.readline()  # it runs; the system knows its command line only then
         told = describe_process(process.pid)
         process.communicate(b"\n")
     assert "python" in told
