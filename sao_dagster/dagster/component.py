@@ -23,7 +23,7 @@ from sao_dagster.dagster.definitions import definitions
 from sao_dagster.dagster.evaluator import build_evaluator_sensor
 from sao_dagster.dagster.from_dagster_dbt import as_translator, dbt_properties
 from sao_dagster.dagster.jobs import build_job, build_schedule
-from sao_dagster.dagster.neighbours import keys_of_neighbours
+from sao_dagster.dagster.neighbours import keys_of_neighbours, opened_before
 from sao_dagster.dagster.project_view import DagsterProject, Granularity, ReuseEvent
 from sao_dagster.dagster.scaffolder import SaoProjectScaffolder
 from sao_dagster.dagster.translator import CheckGranularity, SaoTranslator
@@ -173,16 +173,17 @@ class SaoProjectComponent(dg.StateBackedComponent, dg.Resolvable):
 
     def write_state_to_path(self, state_path: Path) -> None:
         """Read the folder, and write what was read."""
-        load_project(self.project, target=self.target).save(state_path)
+        (opened_before(self) or load_project(self.project, target=self.target)).save(state_path)
 
     def build_defs_from_state(self, context: dg.ComponentLoadContext, state_path: Path | None) -> dg.Definitions:
         """Return the definitions of the project as it was written, or as it is where nothing usable was."""
-        opened = restore_project(state_path, self.project, target=self.target) if state_path is not None else None
+        opened = opened_before(self)
+        if opened is None and state_path is not None:
+            opened = restore_project(state_path, self.project, target=self.target)
         return self._definitions(context, opened or load_project(self.project, target=self.target))
 
-    def _definitions(self, context: dg.ComponentLoadContext, opened: SqlProject) -> dg.Definitions:
-        if self.policies:
-            opened = opened.with_policies(self.policies)
+    def _definitions(self, context: dg.ComponentLoadContext, read: SqlProject) -> dg.Definitions:
+        opened = read.with_policies(self.policies) if self.policies else read
         parts: list[Callable[[DagsterProject], Any]] = []
         if self.evaluator is not None:
             parts.append(partial(_evaluator, spec=self.evaluator))
@@ -192,7 +193,9 @@ class SaoProjectComponent(dg.StateBackedComponent, dg.Resolvable):
         nodes = [node for node in opened.project.nodes.values() if node.materialized is not Materialized.EPHEMERAL]
         own = {translator.get_asset_key(node) for node in nodes}
         sources = {translator.get_asset_key(source) for source in opened.project.sources.values()}
-        theirs = keys_of_neighbours(context, own, SaoProjectComponent) & sources
+        beside = keys_of_neighbours(context, self, read, own, SaoProjectComponent)
+        if beside is None:
+            return dg.Definitions()
         return definitions(
             opened,
             translator=translator,
@@ -200,7 +203,7 @@ class SaoProjectComponent(dg.StateBackedComponent, dg.Resolvable):
             check_granularity=CheckGranularity(self.check_granularity),
             granularity=Granularity(self.granularity),
             virtual_views=self.virtual_views,
-            upstream_assets=[*self.upstream_assets, *(glob.escape(key.to_user_string()) for key in theirs)],
+            upstream_assets=[*self.upstream_assets, *(glob.escape(key.to_user_string()) for key in beside & sources)],
             evaluator=False,
             parts=parts,
         )

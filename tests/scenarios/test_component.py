@@ -35,17 +35,22 @@ def shop(world: World) -> World:
 
 def located(shop: World, text: str, monkeypatch: pytest.MonkeyPatch) -> Deployment:
     """Write a code location beside the shop, and load it as `dg` does."""
-    root = shop.root.parent / "code"
-    folder = root / "location" / "defs" / "shop"
+    folder = shop.root.parent / "code" / "location" / "defs" / "shop"
     folder.mkdir(parents=True, exist_ok=True)
+    (folder / "defs.yaml").write_text(text)
+    return load_location(folder.parent, monkeypatch)
+
+
+def load_location(defs: Path, monkeypatch: pytest.MonkeyPatch) -> Deployment:
+    """Return the deployment of a folder of definitions, which is `<root>/location/defs`."""
+    root = defs.parents[1]
     (root / "pyproject.toml").write_text(PYPROJECT)
     for each in (root / "location", root / "location" / "defs"):
         (each / "__init__.py").touch()
-    (folder / "defs.yaml").write_text(text)
     monkeypatch.syspath_prepend(str(root))
     for name in [each for each in sys.modules if each.split(".")[0] == "location"]:
         monkeypatch.delitem(sys.modules, name)
-    return Deployment(dg.load_from_defs_folder(path_within_project=folder))
+    return Deployment(dg.load_from_defs_folder(path_within_project=defs))
 
 
 def test_everything_can_be_said_in_yaml(shop: World, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -234,3 +239,35 @@ def test_a_component_leaves_sources_to_the_assets_and_components_beside_it(
     assert customers.is_observable
     assert {key.to_user_string() for key in customers.child_keys} == {"customers", "people"}
     assert deployed.run(["raw/orders", "orders", "customers", "report"]).success
+
+
+@pytest.mark.parametrize("names", ["abc", "acb", "cba"])
+def test_components_that_read_one_another_load_in_any_order(
+    world: World, monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory, names: str
+) -> None:
+    """The first of three projects makes the source of the second, and that of the third; each is read once."""
+    defs = world.root.parent / "code" / "location" / "defs"
+    for number, name in enumerate(names):
+        read, made = f"t{number}", f"t{number + 1}"
+        project = World(tmp_path_factory.mktemp(name))
+        project.write("dbt_project.yml", f"name: {name}\nprofile: p\n")
+        project.write("profiles.yml", "p: {target: dev, outputs: {dev: {type: duckdb, path: db.duckdb}}}\n")
+        meta = f"{{dagster: {{asset_key: [raw, {read}]}}}}"
+        project.write("models/sources.yml", f"sources: [{{name: raw, tables: [{{name: {read}, meta: {meta}}}]}}]")
+        project.model(
+            f"m{number}",
+            f"{{{{ config(meta={{'dagster': {{'asset_key': ['raw', '{made}']}}}}) }}}} select 1 as id from {{{{ source('raw', '{read}') }}}}",
+        )
+        (defs / name).mkdir(parents=True)
+        (defs / name / "defs.yaml").write_text(
+            f"type: sao_dagster.dagster.SaoProjectComponent\nattributes: {{project: {project.root}}}\n"
+        )
+    opened: list[Path] = []
+    monkeypatch.setattr(
+        "sao_dagster.dagster.component.load_project",
+        lambda root, **given: opened.append(root) or load_project(root, **given),  # type: ignore[func-returns-value]
+    )
+    graph = load_location(defs, monkeypatch).repository.asset_graph
+    assert {key.to_user_string() for key in graph.materializable_asset_keys} == {"raw/t1", "raw/t2", "raw/t3"}
+    assert {key.to_user_string() for key in graph.observable_asset_keys} == {"raw/t0"}
+    assert len(opened) == 3
