@@ -1,4 +1,4 @@
-"""What shows that relations were written to (`Session.movements`), and what follows where it has moved since it was seen last.
+"""What shows that relations and files were written to (`Session.movements`), and what follows where it has moved since it was seen last.
 
 A relation that has not moved is as it was, without reading it. One that has may still hold the same, so it is read.
 """
@@ -10,23 +10,61 @@ from dataclasses import dataclass
 from functools import cached_property
 
 from sao_dagster.core.data_version import ANY_BUILD, DataVersion
-from sao_dagster.core.nodes import Source
+from sao_dagster.core.hashing import digest
+from sao_dagster.core.inputs import InputKind, UndeclaredInput, is_undeclared
+from sao_dagster.core.nodes import Source, is_source
 from sao_dagster.core.project import Project
 from sao_dagster.core.records import BuildRecord
 from sao_dagster.core.relations import Relation
+from sao_dagster.run.reached import Reached
 from sao_dagster.warehouses.protocol import Catalog, ContentTokens, Session
+from sao_dagster.warehouses.shared.files import patterns_of, stamp_of_files
 
 STAMP = "movements"
 """Under which movements are kept in the state, in place of the stamp of a warehouse that has one for everything in it."""
 
 
-def movements_of(project: Project, session: Session, catalog: Catalog, names: Iterable[str]) -> dict[str, str]:
-    """Return what shows of sources and nodes that they were written to; no entry where nothing does, as of undeclared inputs."""
-    declared = [name for name in names if name in project.nodes or name in project.sources]
+def movements_of(
+    project: Project, session: Session, catalog: Catalog, names: Iterable[str], reached: Reached | None = None
+) -> dict[str, str]:
+    """Return what shows of sources, nodes and undeclared inputs that they were written to; no entry where nothing does.
+
+    Args:
+        project: The project.
+        session: The warehouse, open.
+        catalog: What is in it.
+        names: What is asked for.
+        reached: What was followed in the warehouse just before; None to look anew.
+    """
+    wanted = list(names)
+    undeclared = [project.undeclared[name] for name in wanted if is_undeclared(name)]
+    declared = [name for name in wanted if name in project.nodes or name in project.sources]
     relations = {name: relation for name in declared if (relation := project.relation(name)) is not None}
-    there = [relation for relation in relations.values() if relation.key in catalog]
-    tokens = session.movements(catalog, there) if there else {}
-    return {name: tokens[relation] for name, relation in relations.items() if relation in tokens} if tokens else {}
+    reached = reached or Reached(session, project.dialect)
+    below = reached.all_of(undeclared) if undeclared else []
+    there = {each for each in (*relations.values(), *reached.relations.values()) if each.key in catalog}
+    tokens = session.movements(catalog, sorted(there, key=str)) if there else {}
+    found = {name: tokens.get(relation) for name, relation in relations.items()}
+    for name in declared:
+        if is_source(name) and (source := project.sources[name]).files:
+            found[name] = stamp_of_files(patterns_of(source, project.root))
+    leaves: dict[UndeclaredInput, str | None] = {}
+    for each in below:
+        if each in reached.relations:
+            leaves[each] = tokens.get(reached.relations[each])
+        elif reached.is_file(each):
+            leaves[each] = stamp_of_files([each.name])
+    for each in undeclared:
+        parts = reached.parts_of(each, leaves)
+        found[each.id] = None if parts is None else digest([sorted(part.items()) for part in parts])
+    return {name: token for name, token in found.items() if token is not None}
+
+
+def may_read_files(project: Project, name: str) -> bool:
+    """Return whether an input is, or may come from, files: others can write these whoever holds the database."""
+    if is_undeclared(name):
+        return project.undeclared[name].kind is not InputKind.UNKNOWN
+    return is_source(name) and bool(project.sources[name].files)
 
 
 def movement_of(build_id: str, token: str) -> DataVersion:

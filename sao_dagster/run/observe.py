@@ -114,7 +114,11 @@ def observe(
     beside = _beside(project, selection, read)
     own = [name for name in selection.nodes if name in facts.records] if verify else []
     holding = [name for name in (*own, *beside) if project.nodes[name].materialized.holds_data]
-    tokens = movements_of(project, session, catalog, [*(each.id for each in sources), *holding])
+    reached = Reached(session, project.dialect)
+    undeclared_read = sorted(filter(is_undeclared, read))
+    tokens = movements_of(
+        project, session, catalog, [*(each.id for each in sources), *holding, *undeclared_read], reached
+    )
     moved_before = store.contents(project.environment, STAMP) if capabilities.build_ids else {}
     kept_sources = KeptSources.of(sources, session, catalog)
     reader.known.update(
@@ -122,12 +126,12 @@ def observe(
     )
     versions, loaded_at = source_versions(project, sources, session, capabilities, reader, now, give_up)
     undeclared = UndeclaredVersions(
-        Reached(session, project.dialect),
+        reached,
         project.root,
         lambda relations: reader.read(dict.fromkeys(relations, ())),
         now,
     )
-    versions.update(undeclared.of(project.undeclared[name] for name in sorted(read) if is_undeclared(name)))
+    versions.update(undeclared.of(project.undeclared[name] for name in undeclared_read))
     kept_builds = [name for name in beside if _is_recorded(project, name, facts.records)]
     foreign = sorted({*beside}.difference(kept_builds))
     by_content = {name: None for name in (*own, *kept_builds) if _is_known_by_content(project, name, facts.records)}

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
+from typing import TypeVar
 
 from sao_dagster.core.inputs import InputKind, UndeclaredInput
 from sao_dagster.core.relations import Relation
+from sao_dagster.sql.dialects import dialect_named
 from sao_dagster.sql.made_functions import MadeFunctions
 from sao_dagster.sql.reads import undeclared_reads
 from sao_dagster.warehouses.protocol import FunctionInfo, Session
+
+V = TypeVar("V")
 
 
 @dataclass
@@ -46,6 +50,38 @@ class Reached:
         if tables := [each for each in reached if each.kind is InputKind.TABLE]:
             self.relations.update(self.session.resolved(tables))
         return list(reached)
+
+    def is_file(self, read: UndeclaredInput) -> bool:
+        """Return whether an input is files: named in a table function, or as a table is."""
+        named = read.kind is InputKind.TABLE and dialect_named(self.dialect).is_file(read.name)
+        return read.kind is InputKind.FILE or (named and read not in self.relations)
+
+    def parts_of(
+        self, read: UndeclaredInput, leaves: Mapping[UndeclaredInput, V | None]
+    ) -> tuple[dict[str, str], dict[str, V]] | None:
+        """Return what an input is made of: definitions by the names of functions, and what is known by the ids of all else; None where any is not known.
+
+        Args:
+            read: One of those that were followed.
+            leaves: What is known of what is no function, such as versions.
+        """
+        definitions: dict[str, str] = {}
+        below: dict[str, V] = {}
+        pending = [read]
+        while pending:
+            each = pending.pop()
+            if each.kind is not InputKind.FUNCTION:
+                known = leaves.get(each)
+                if known is None:
+                    return None
+                below[each.id] = known
+            elif each.name not in definitions:
+                info = self.functions.get(each.name)
+                if info is None:
+                    return None
+                definitions[each.name] = info.definition
+                pending += self.read_by[each.name]
+        return definitions, below
 
     @cached_property
     def _made(self) -> MadeFunctions:

@@ -11,7 +11,7 @@ from typing import TypeVar
 
 from sao_dagster.core.data_version import DataVersion, columns_version
 from sao_dagster.core.facts import Existence
-from sao_dagster.core.inputs import answers_id
+from sao_dagster.core.inputs import answers_id, is_answers
 from sao_dagster.core.nodes import Answers, DataTest, Model, Node, is_source
 from sao_dagster.core.project import Project
 from sao_dagster.core.records import BuildRecord, TestRecord
@@ -19,7 +19,7 @@ from sao_dagster.core.relations import Relation, RelationKey
 from sao_dagster.core.selection import Selection
 from sao_dagster.run.asked import version_of_answers
 from sao_dagster.run.contents import SHOWN_BY_VIEW, content_key_of
-from sao_dagster.run.movements import movement_of, movements_of
+from sao_dagster.run.movements import may_read_files, movement_of, movements_of
 from sao_dagster.run.observe import Observation
 from sao_dagster.state.protocol import StateStore
 from sao_dagster.warehouses.protocol import Session
@@ -270,18 +270,17 @@ class RunFacts:
         return found
 
     def has_moved(self, name: str) -> bool:
-        """Return whether a source that a node reads was not known when it was looked at, or may be another one by now."""
+        """Return whether a source or an undeclared input that a node reads may be another one than when it was looked at."""
         if self._store is None:
             return False
         graph = self._project.graph
         if not self._project.nodes[name].materialized.holds_data:
             return any(self._schemas.get(each) is None for each in graph.relations_read(name) if is_source(each))
-        sources = [each for each in graph.inputs(name).data if is_source(each)]
-        if any(self._versions.get(each) is None for each in sources):
+        inputs = graph.inputs(name).data
+        if any(is_source(each) and self._versions.get(each) is None for each in inputs):
             return True
-        return not self._exclusive and self._tokens(sources) != {
-            each: self._movements[each] for each in sources if each in self._movements
-        }
+        writable = self._writable(each for each in inputs if each not in self._project.nodes and not is_answers(each))
+        return self._tokens(writable) != {each: self._movements[each] for each in writable if each in self._movements}
 
     def unproven(self, names: Iterable[str], readers: Selection) -> frozenset[str]:
         """Return which of some inputs may have changed since their version was read from the warehouse; the others have not.
@@ -293,9 +292,9 @@ class RunFacts:
             names: The inputs.
             readers: What reads them, to read them again.
         """
-        wanted = [each for each in names if self._versions.get(each) is not None]
-        if self._exclusive or self._store is None:
+        if self._store is None:
             return frozenset()
+        wanted = self._writable(each for each in names if self._versions.get(each) is not None)
         now = self._tokens(wanted)
         moved = {each for each in wanted if each in self._movements and now.get(each) != self._movements[each]}
         silent = {each for each in wanted if each not in self._movements}
@@ -315,6 +314,10 @@ class RunFacts:
             for name in names
             if name in self._movements and (build_id := self._kept(name)) is not None
         }
+
+    def _writable(self, names: Iterable[str]) -> list[str]:
+        """Return those of some inputs that others may write to while the warehouse is open."""
+        return [each for each in names if not self._exclusive or may_read_files(self._project, each)]
 
     def _tokens(self, names: Collection[str]) -> dict[str, str]:
         return movements_of(self._project, self._session, self._catalog, names) if names else {}

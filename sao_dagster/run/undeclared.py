@@ -12,7 +12,6 @@ from sao_dagster.core.inputs import InputKind, UndeclaredInput
 from sao_dagster.core.policy import Expiry, soonest
 from sao_dagster.core.relations import Relation
 from sao_dagster.run.reached import Reached
-from sao_dagster.sql.dialects import dialect_named
 from sao_dagster.sql.volatile import volatility
 from sao_dagster.warehouses.shared.files import version_of_files
 
@@ -42,9 +41,7 @@ class UndeclaredVersions:
         for each in reached:
             if each in relations:
                 leaves[each] = contents.get(relations[each])
-            elif each.kind is InputKind.FILE or (
-                each.kind is InputKind.TABLE and dialect_named(self.reached.dialect).is_file(each.name)
-            ):
+            elif self.reached.is_file(each):
                 leaves[each] = version_of_files((each.name,), self.root)
             elif each.kind is not InputKind.FUNCTION:
                 leaves[each] = None
@@ -57,25 +54,18 @@ class UndeclaredVersions:
         self, function: UndeclaredInput, leaves: Mapping[UndeclaredInput, DataVersion | None]
     ) -> DataVersion | None:
         """Return a version of all that a function does and reads; of one that changes by itself, one for the time being."""
-        definitions: dict[str, str] = {}
-        below: dict[str, str] = {}
-        expiries = []
-        pending = [function]
-        while pending:
-            each = pending.pop()
-            if each.kind is not InputKind.FUNCTION:
-                version = leaves.get(each)
-                if version is None:
-                    return None
-                below[each.id] = str(version)
-            elif each.name not in definitions:
-                info = self.reached.functions.get(each.name)
-                if info is None:
-                    return None
-                definitions[each.name] = info.definition
-                changing = [volatility(query, self.reached.dialect) for query in info.queries]
-                expiries += [info.expiry, *(Expiry.HOUR if found.columns else found.expiry for found in changing)]
-                pending += self.reached.read_by[each.name]
-        expiry = soonest(*expiries)
+        parts = self.reached.parts_of(function, leaves)
+        if parts is None:
+            return None
+        definitions, below = parts
+        expiry = soonest(*(each for name in definitions for each in self._expiries(name)))
         until = None if expiry is None else expiry.after(self.now).isoformat()
-        return DataVersion("function/1", digest([sorted(definitions.items()), sorted(below.items()), until]))
+        versions = sorted((name, str(version)) for name, version in below.items())
+        return DataVersion("function/1", digest([sorted(definitions.items()), versions, until]))
+
+    def _expiries(self, function: str) -> list[Expiry | None]:
+        """Return when what a function says by itself ends, by the catalog and by each of its queries."""
+        info = self.reached.functions[function]
+        assert info is not None  # noqa: S101 - it has a definition
+        changing = (volatility(query, self.reached.dialect) for query in info.queries)
+        return [info.expiry, *(Expiry.HOUR if found.columns else found.expiry for found in changing)]

@@ -12,6 +12,7 @@ import pytest
 from sao_dagster.core.messages import Message
 from sao_dagster.core.nodes import Node
 from sao_dagster.core.selection import select
+from sao_dagster.run import data_tests
 from sao_dagster.run.events import Event, ModelResult, Started
 from sao_dagster.warehouses.protocol import BuildRequest, Built, Session, Warehouse
 from tests.world import World, on_each_warehouse
@@ -63,6 +64,86 @@ def test_a_source_that_changes_while_it_is_read_is_unknown(shop: World) -> None:
     run_and(shop, lambda: shop.sql("insert into raw.orders values (1)", "delete from raw.orders"), starts)
     assert shop.run().outcomes["total"] == "built: input_unknown"
     assert shop.run().built == set()
+
+
+class Meanwhile:
+    """Builds, and lets somebody else act just before and just after each build."""
+
+    def __init__(self, before: Callable[[], object], after: Callable[[], object]) -> None:
+        self._before, self._after = before, after
+
+    def build(self, node: Node, request: BuildRequest) -> Built:
+        self._before()
+        built = request.session.materializer().build(node, request)
+        self._after()
+        return built
+
+
+def run_meanwhile(shop: World, before: Callable[[], object], after: Callable[[], object]) -> None:
+    runner = shop.runner()
+    replace(runner, materializer=Meanwhile(before, after)).run(select(runner.project))
+
+
+@pytest.mark.warehouse("duckdb")
+@pytest.mark.parametrize(
+    "read",
+    ["{{ source('land', 'prices') }}", "read_csv('{root}/*.csv')", "'{root}/prices.csv'", "raw.prices()"],
+    ids=["source", "table function", "name", "macro"],
+)
+def test_a_file_that_is_another_one_only_while_it_is_read_is_unknown(world: World, read: str) -> None:
+    """Nobody keeps others from writing to files, whoever holds the database."""
+    file, root = world.root / "prices.csv", str(world.root)
+    file.write_text("id\n1\n")
+    world.write(
+        "models/land.yml", "sources: [{name: land, config: {external_location: prices.csv}, tables: [{name: prices}]}]"
+    )
+    world.sql(f"create macro raw.prices() as table select id from read_csv('{file}')")
+    world.model("total", f"select sum(id)::int as n from {read.replace('{root}', root)}")
+    run_meanwhile(world, lambda: file.write_text("id\n2\n"), lambda: file.write_text("id\n1\n"))
+    assert world.rows("select n from main.total") == [(2,)]
+    assert world.run().outcomes == {"total": "built: input_unknown"}
+    assert world.rows("select n from main.total") == [(1,)]
+    assert world.run().built == set()
+
+
+@pytest.mark.warehouse("duckdb")
+def test_a_verdict_about_a_file_that_is_another_one_meanwhile_is_not_kept(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = world.root / "prices.csv"
+    columns = "columns: [{name: id, data_tests: [unique]}]"
+    world.write(
+        "models/land.yml",
+        f"sources: [{{name: land, config: {{external_location: prices.csv}}, tables: [{{name: prices, {columns}}}]}}]",
+    )
+    file.write_text("id\n1\n1\n")
+    original = data_tests.run_tests
+
+    def run_tests(*asked: Any) -> Iterator[Any]:
+        file.write_text("id\n1\n2\n")
+        yield from original(*asked)
+        file.write_text("id\n1\n1\n")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(data_tests, "run_tests", run_tests)
+        assert list(world.run().tests.values()) == ["ran: pass"]
+    assert list(world.run().tests.values()) == ["ran: fail"]
+
+
+@beside
+@pytest.mark.parametrize("read", ["raw.orders", "raw.newest()"])
+def test_what_is_not_declared_and_changes_while_it_is_read_is_unknown(world: World, read: str) -> None:
+    world.sql(
+        "create table raw.orders as select 1 as id",
+        "create function raw.newest() returns table (id int) language sql stable as 'select max(id) from raw.orders'",
+    )
+    world.model("total", f"select id from {read}")
+    run_meanwhile(
+        world, lambda: world.sql("update raw.orders set id = 2"), lambda: world.sql("update raw.orders set id = 1")
+    )
+    assert world.run().outcomes == {"total": "built: input_unknown"}
+    assert world.rows("select id from main.total") == [(1,)]
+    assert world.run().built == set()
 
 
 def test_a_source_that_the_run_makes_itself_is_no_news_in_the_next_one(shop: World) -> None:

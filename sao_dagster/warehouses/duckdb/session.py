@@ -27,6 +27,7 @@ from sao_dagster.core.relations import Relation, RelationKey, folded, quote
 from sao_dagster.errors import WarehouseError
 from sao_dagster.sql.made_functions import MadeFunctions
 from sao_dagster.sql.text import embeddable
+from sao_dagster.warehouses.duckdb.attached import is_file
 from sao_dagster.warehouses.duckdb.content import behind_view, content_sql, content_version, view_sources
 from sao_dagster.warehouses.duckdb.header import header_of
 from sao_dagster.warehouses.duckdb.names import functions, resolve
@@ -42,6 +43,7 @@ from sao_dagster.warehouses.protocol import (
 )
 from sao_dagster.warehouses.shared.attachments import attach_statements
 from sao_dagster.warehouses.shared.contents import ContentReader, CountedTable, ViewSources
+from sao_dagster.warehouses.shared.files import file_stamp
 from sao_dagster.warehouses.shared.incremental import Statements, add_increment, by_name
 from sao_dagster.warehouses.shared.names import literal, sql_name
 from sao_dagster.warehouses.shared.native import NativeMaterializer
@@ -51,7 +53,6 @@ _ZONE, _UTC = (
     "timezone",
     ("Etc/UTC", "Etc/UCT", "Etc/Zulu", "Etc/Universal", "Etc/GMT", "GMT", "UCT", "Zulu", "Universal"),
 )
-_FINE_TICK, _COARSE_TICK = 0.02, 2.0  # seconds; what a file system's clock may take to move on
 
 
 @dataclass(frozen=True)
@@ -119,11 +120,7 @@ class DuckDBSession(Session):
                 cursor.interrupt()
 
     def stamp(self) -> str | None:
-        """Return sizes, times and numbers of the database files, which nobody else can write for now.
-
-        Two writes in one tick of the file system's clock look alike, so a file that was just written is given the
-        time to grow older than a tick, or has no stamp where ticks are long.
-        """
+        """Return sizes, times and numbers of the database files, which nobody else can write for now; see `file_stamp`."""
         if self._files is None or self._sees_more():
             return None
         with suppress(WarehouseError):  # open for reading only: there is nothing of ours to write
@@ -131,18 +128,10 @@ class DuckDBSession(Session):
         parts: list[JSON] = []
         for path in self._files:
             for file in (path, path.with_name(path.name + ".wal")):
-                try:
-                    stat = file.stat()
-                except OSError:
-                    parts.append([file.name, None])
-                    continue
-                tick = _COARSE_TICK if stat.st_mtime_ns % 1_000_000_000 == 0 else _FINE_TICK
-                age = time.time() - max(stat.st_mtime, stat.st_ctime)
-                if age < tick:
-                    if tick == _COARSE_TICK:
-                        return None
-                    time.sleep(tick)
-                parts.append([file.name, stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns, stat.st_ino])
+                found = file_stamp(file)
+                if found is None:
+                    return None
+                parts.append([file.name, *found])
         return digest(parts)
 
     def _sees_more(self) -> bool:
@@ -291,12 +280,26 @@ class DuckDBSession(Session):
                 found[tables[number]] = content_version(row, catalog[key].columns or (), omitted)
             return found
 
+        return ContentReader(catalog, self._shown_in(catalog), read).versions(omit, seconds)
+
+    def _shown_in(self, catalog: Catalog) -> Callable[[Relation], ViewSources | None]:
+        """Return what tells what a view shows."""
         made = cache(self.made_functions)  # asked for where there is a view
+        return lambda view: view_sources(view, catalog, self.functions, made())
 
-        def shown(view: Relation) -> ViewSources | None:
-            return view_sources(view, catalog, self.functions, made())
+    def movements(self, catalog: Catalog, relations: Collection[Relation]) -> dict[Relation, str]:
+        """Return one token for all that is in files of DuckDB's own, which nobody else can write for now; nothing for other databases."""
+        rows = self.query("select database_name, path from duckdb_databases() where type = 'duckdb'").rows
+        own = {folded(name) for name, path in rows if is_file(path or "")}
+        shown = self._shown_in(catalog)
 
-        return ContentReader(catalog, shown, read).versions(omit, seconds)
+        def is_own(relation: Relation) -> bool:
+            if not catalog[relation.key].is_view or self._files is not None:
+                return relation.key[0] in own
+            sources = shown(relation)
+            return sources is not None and all(key[0] in own for key in sources.tables)
+
+        return {each: "own" for each in relations if each.key in catalog and is_own(each)}
 
     def keep_rows(self, relation: Relation, sql: str, *, as_view: bool) -> None:
         """Put the rows of a query into a table or view, in place of what is there."""

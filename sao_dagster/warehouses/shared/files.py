@@ -19,6 +19,7 @@ from sao_dagster.core.nodes import Source
 _READ = 64 * 2**20  # bytes of a file that is read; of larger ones, size and time count
 _MAGIC = re.compile(r"[*?\[]")
 _SETTLED = 2.0  # seconds after which a file that is written again has another time
+_FINE_TICK, _COARSE_TICK = 0.02, 2.0  # seconds; what a file system's clock may take to move on
 
 
 def files_version(source: Source, root: str) -> DataVersion | None:
@@ -30,8 +31,12 @@ def files_version(source: Source, root: str) -> DataVersion | None:
     """
     if not source.files:
         return None
-    patterns = [each if each.startswith("~") else os.path.join(root, each) for each in source.files]  # noqa: PTH118 - a glob
-    return version_of_files(patterns, root, source.expression.replace(root, "."))
+    return version_of_files(patterns_of(source, root), root, source.expression.replace(root, "."))
+
+
+def patterns_of(source: Source, root: str) -> list[str]:
+    """Return the paths and globs of the files of a source, from where this process is."""
+    return [each if each.startswith("~") else os.path.join(root, each) for each in source.files]  # noqa: PTH118 - a glob
 
 
 def version_of_files(patterns: Iterable[str], root: str, read_by: str = "") -> DataVersion | None:
@@ -60,6 +65,44 @@ def version_of_files(patterns: Iterable[str], root: str, read_by: str = "") -> D
                 return None
             seen.append([os.path.relpath(name, root), content])
     return DataVersion("files/3", digest([read_by, seen]))
+
+
+def stamp_of_files(patterns: Iterable[str]) -> str | None:
+    """Return a token of files that differs whenever one of them may have been written again; None where nothing tells that.
+
+    They are not read, so that this is cheap, and shows also that a file changed and changed back.
+
+    Args:
+        patterns: As for `version_of_files`.
+    """
+    seen: list[JSON] = []
+    for pattern in patterns:
+        if "://" in pattern:
+            return None
+        for name in matching_files(pattern):
+            stamp = file_stamp(name)
+            if stamp is None:
+                return None
+            seen.append([name, stamp])
+    return digest(seen)
+
+
+def file_stamp(path: str | Path) -> list[JSON] | None:
+    """Return size, times and number of a file; an empty list where it is not there, None where they do not tell that it is written again.
+
+    Two writes in one tick of the file system's clock look alike, so a file that was just written is given the time to grow older than
+    a tick, or has no stamp where ticks are long. What is read of it after this is what it holds under the stamp.
+    """
+    try:
+        stat = Path(path).stat()
+    except OSError:
+        return []
+    is_coarse = not (stat.st_mtime_ns % 1_000_000_000 or stat.st_ctime_ns % 1_000_000_000)
+    if time.time() - max(stat.st_mtime, stat.st_ctime) < (_COARSE_TICK if is_coarse else _FINE_TICK):
+        if is_coarse:
+            return None
+        time.sleep(_FINE_TICK)
+    return [stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns, stat.st_ino]
 
 
 def matching_files(pattern: str) -> list[str]:
