@@ -18,8 +18,8 @@ from sao_dagster.core.project import Notice
 from sao_dagster.core.proofs import ProofSettings
 from sao_dagster.errors import ProjectError
 from sao_dagster.projects.config import checked, describe_error
-from sao_dagster.projects.dbt_folder.properties_files import LoadedYaml, load_yaml
 from sao_dagster.projects.policies import Strict
+from sao_dagster.projects.yaml_files import LoadedYaml, load_yaml
 
 FILE = "sao.yml"
 OnStateError: TypeAlias = Literal["fail", "build"]

@@ -12,19 +12,14 @@ from sao_dagster.core.relations import quote
 from sao_dagster.errors import Location, SaoError
 from sao_dagster.projects.config import listed
 from sao_dagster.projects.dbt_folder.project_file import ProjectFile, Settings
-from sao_dagster.projects.dbt_folder.properties_files import (
-    LoadedYaml,
-    ModelProperties,
-    Place,
-    TableProperties,
-    read_text,
-)
+from sao_dagster.projects.dbt_folder.properties_files import ModelProperties, TableProperties
 from sao_dagster.projects.declarations import Declarations, TestDeclaration, error_in, merge_layers
 from sao_dagster.projects.templates.jinja import builtin_macros
 from sao_dagster.projects.templates.render import Render
 from sao_dagster.projects.templates.template_context import RenderSubject, TemplateContext
 from sao_dagster.projects.templates.template_run import real_run
 from sao_dagster.projects.test_entries import GenericTest, names_of, parse_entry
+from sao_dagster.projects.yaml_files import LoadedYaml, Place, read_text
 from sao_dagster.sql.dialects import dialect_named
 
 

@@ -19,17 +19,13 @@ from sao_dagster.projects.dbt_folder.files import ProjectFiles
 from sao_dagster.projects.dbt_folder.profiles import Target, load_profile
 from sao_dagster.projects.dbt_folder.project_file import ProjectFile, Settings
 from sao_dagster.projects.dbt_folder.properties_files import (
-    LoadedYaml,
     ModelProperties,
     ParsedProperties,
-    Place,
     SourceProperties,
     TableProperties,
     VersionProperties,
     each,
-    load_yaml,
     parse_properties,
-    read_text,
 )
 from sao_dagster.projects.dbt_folder.sources import read_table
 from sao_dagster.projects.declarations import (
@@ -44,6 +40,7 @@ from sao_dagster.projects.templates.jinja import MacroFile
 from sao_dagster.projects.templates.render import Render
 from sao_dagster.projects.templates.template_context import RenderSubject, TemplateContext
 from sao_dagster.projects.templates.template_run import real_run
+from sao_dagster.projects.yaml_files import LoadedYaml, Place, load_yaml, read_text
 from sao_dagster.sql.dialects import dialect_named
 from sao_dagster.warehouses.protocol import Warehouse
 

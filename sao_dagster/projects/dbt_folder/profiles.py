@@ -11,9 +11,9 @@ from typing import Any
 
 from sao_dagster.errors import Location, NeedsDbtError, ProjectError, UnsupportedError
 from sao_dagster.projects.config import checked
-from sao_dagster.projects.dbt_folder.properties_files import load_yaml
 from sao_dagster.projects.templates.functions import FUNCTIONS, modules
 from sao_dagster.projects.templates.jinja import has_jinja, render_native
+from sao_dagster.projects.yaml_files import load_yaml
 from sao_dagster.warehouses.described import DescribedWarehouse
 from sao_dagster.warehouses.protocol import Warehouse
 from sao_dagster.warehouses.registry import GROUP, WarehouseProfile, known, profile_of

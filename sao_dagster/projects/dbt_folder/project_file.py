@@ -13,10 +13,10 @@ from sao_dagster.core.policy import POLICY_KEYS
 from sao_dagster.core.project import Notice
 from sao_dagster.errors import SaoError
 from sao_dagster.projects.config import Strings, listed
-from sao_dagster.projects.dbt_folder.properties_files import LoadedYaml
 from sao_dagster.projects.declarations import merge_layers
 from sao_dagster.projects.templates.jinja import has_jinja
 from sao_dagster.projects.templates.render import Render
+from sao_dagster.projects.yaml_files import LoadedYaml
 
 Paths = Annotated[list[str], BeforeValidator(listed)]
 # Keys of a node's configuration that are mappings, so that they are not taken for folders.

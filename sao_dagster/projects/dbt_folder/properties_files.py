@@ -5,19 +5,15 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from copy import deepcopy
 from dataclasses import dataclass, field
-from functools import lru_cache
-from pathlib import Path
-from typing import Any, TypeAlias
+from typing import Any
 
-import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from sao_dagster.core.nodes import NodeError
 from sao_dagster.core.project import Notice
-from sao_dagster.errors import Location, ProjectError
+from sao_dagster.errors import ProjectError
 from sao_dagster.projects.config import Strings, describe_error
-
-_Loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+from sao_dagster.projects.yaml_files import LoadedYaml, Place
 
 
 class _Properties(BaseModel):
@@ -186,89 +182,6 @@ class PropertiesFile(BaseModel):
     groups: list[Any] | None = None
     functions: list[Any] | None = None
     anchors: Any = None
-
-
-@dataclass(frozen=True)
-class LoadedYaml:
-    """A YAML file: its values, and where each of them is written."""
-
-    path: str
-    values: Any
-    text: str
-
-    def location(self, *keys: str | int) -> Location:
-        """Return the line of a value, or of the deepest part of its path that is there."""
-        node = _nodes(self.text)
-        line = node.start_mark.line + 1 if node is not None else None
-        for key in keys:
-            node = _child(node, key)
-            if node is None:
-                break
-            line = node.start_mark.line + 1
-        return Location(self.path, line)
-
-
-@lru_cache(maxsize=64)
-def _nodes(text: str) -> yaml.Node | None:
-    node: yaml.Node | None = yaml.compose(text, Loader=_Loader)
-    return node
-
-
-def _child(node: yaml.Node | None, key: str | int) -> yaml.Node | None:
-    if isinstance(node, yaml.SequenceNode) and isinstance(key, int) and key < len(node.value):
-        child: yaml.Node = node.value[key]
-        return child
-    if isinstance(node, yaml.MappingNode):
-        for name, value in node.value:
-            if name.value == str(key):
-                # the line of a scalar is that of its key, which is what a person looks for
-                found: yaml.Node = name if isinstance(value, yaml.ScalarNode) else value
-                return found
-    return None
-
-
-def load_yaml(file: Path, shown: str) -> LoadedYaml:
-    """Return a YAML file.
-
-    Args:
-        file: Where it is.
-        shown: Its path as the user would write it.
-
-    Raises:
-        ProjectError: It cannot be read, or is not YAML.
-    """
-    text = read_text(file, shown)
-    try:
-        values = yaml.load(text, Loader=_Loader)  # noqa: S506 - a safe loader, in C where there is one
-    except yaml.YAMLError as error:
-        mark = getattr(error, "problem_mark", None)
-        problem = getattr(error, "problem", None) or str(error)
-        where = Location(shown, mark.line + 1 if mark else None)
-        raise ProjectError(f"this is not YAML: {problem}", location=where) from error
-    except (ValueError, TypeError, RecursionError) as error:  # of values such as the 31st of June
-        raise ProjectError(f"this is not YAML: {error}", location=Location(shown)) from error
-    return LoadedYaml(shown, values, text)
-
-
-def read_text(file: Path, shown: str) -> str:
-    """Return the text of a file.
-
-    Raises:
-        ProjectError: It cannot be read, or is no text.
-    """
-    try:
-        with open(file, "rb", buffering=0) as raw:  # noqa: PTH123 - which takes half the time of opening it as text
-            text = raw.readall().decode()
-    except UnicodeDecodeError as error:
-        line = error.object.count(b"\n", 0, error.start) + 1
-        raise ProjectError("this is not UTF-8; save it in that encoding", location=Location(shown, line)) from error
-    except OSError as error:
-        raise ProjectError(f"this cannot be read: {error.strerror}", location=Location(shown)) from error
-    return text.replace("\r\n", "\n").replace("\r", "\n") if "\r" in text else text
-
-
-Place: TypeAlias = tuple[str | int, ...]
-"""Where in a YAML file: keys, and positions in lists."""
 
 
 @dataclass(frozen=True)
