@@ -68,6 +68,10 @@ _MERGE_KEYS = (  # of dbt-duckdb, which change what a merge does
 )  # fmt: skip
 
 
+_MATERIALIZATIONS_OF_DBT = ("seed", "snapshot", "materialized_view", "external", "table_function")
+"""Those of dbt and of its adapters for DuckDB and PostgreSQL that are none here; a project's own ones are found in its macros."""
+
+
 class IndexConfig(Strict):
     """One of `indexes`."""
 
@@ -135,13 +139,19 @@ class NodeConfig(BaseModel):
             native: Whether it is built by this package itself.
 
         Raises:
-            NeedsDbtError: It is built here, and the materialization is not known here.
+            ProjectError: It is built here, and the materialization looks like a slip of the pen.
+            NeedsDbtError: It is built here, and the materialization may be known to dbt.
         """
         if resource_type == "seed":
             return Materialized.SEED
         found = Materialized(self.materialized or ("view" if resource_type == "model" else resource_type))
         if native and not found.is_native:
             known = ", ".join(NATIVE)
+            close = [] if found in _MATERIALIZATIONS_OF_DBT else get_close_matches(found, NATIVE, n=1, cutoff=0.7)
+            if close:
+                raise ProjectError(
+                    f"materialized: {found.value!r} is not known; did you mean {close[0]!r}? There are {known}"
+                )
             raise NeedsDbtError(f"materialized: {found.value!r}, where here there are {known}")
         return found
 
@@ -280,6 +290,12 @@ CONFIG_KEYS: Mapping[str, ConfigUse] = {key: use for use, keys in KEYS_BY_USE fo
 """What is known of a node's configuration, each key once. Another key counts as code: what it means is not known."""
 
 
+_WITHIN: Mapping[str, tuple[str, ...]] = {
+    key.name: tuple(key.path.split(".")) for key in POLICY_KEYS if "." in key.path and key.name not in CONFIG_KEYS
+}
+"""Where those policy keys stand that are a part of another key."""
+
+
 def is_code(key: str) -> bool:
     """Return whether a key of a node's configuration is a part of its code version.
 
@@ -349,13 +365,13 @@ class TestConfig(Strict):
         return bool(self.store_failures)
 
 
-def parse_config(values: Mapping[str, Any], name: str, location: Location | None) -> NodeConfig:
+def parse_config(values: Mapping[str, Any], name: str) -> NodeConfig:
     """Return checked configuration of a model or seed, with the keys of `merge_layers`.
 
     Raises:
         ProjectError: A value is wrong.
     """
-    config: NodeConfig = checked(NODE_CONFIG, values, name, location)
+    config: NodeConfig = checked(NODE_CONFIG, values, name, None)
     return config
 
 
@@ -379,7 +395,7 @@ def _is_valid(values: Mapping[str, Any]) -> bool:
 
 
 def unknown_keys(values: Mapping[str, Any], model: type[BaseModel] = NODE_CONFIG) -> Iterator[str]:
-    """Yield what to say of keys that are not known and look like a slip of the pen; others may be meant for somebody else, as in dbt.
+    """Yield what to say of keys that have no effect and look like a slip of the pen; others may be meant for somebody else, as in dbt.
 
     Args:
         values: Configuration.
@@ -387,10 +403,16 @@ def unknown_keys(values: Mapping[str, Any], model: type[BaseModel] = NODE_CONFIG
 
     >>> list(unknown_keys({"materialised": "table", "owner_of_it": "me"}))
     ["unknown config 'materialised' has no effect; did you mean 'materialized'?"]
+    >>> list(unknown_keys({"build_after": {"count": 1, "period": "day"}}))
+    ["unknown config 'build_after' has no effect; it belongs under 'freshness': freshness: {build_after: ...}"]
     """
     known = _names(model)
     for key in values:
-        if key not in (*CONFIG_KEYS, *known) and (close := get_close_matches(str(key), known, n=1, cutoff=0.8)):
+        if key in _WITHIN and model is NODE_CONFIG:
+            *above, last = _WITHIN[key]
+            written = f"{': {'.join(above)}: {{{last}: ...{'}' * len(above)}"
+            yield f"unknown config {key!r} has no effect; it belongs under {'.'.join(above)!r}: {written}"
+        elif key not in (*CONFIG_KEYS, *known) and (close := get_close_matches(str(key), known, n=1, cutoff=0.8)):
             yield f"unknown config {key!r} has no effect; did you mean {close[0]!r}?"
 
 

@@ -14,6 +14,7 @@ from sao_dagster.core.relations import Relation
 from sao_dagster.errors import Location, NeedsDbtError, SaoError
 from sao_dagster.projects.config import listed
 from sao_dagster.projects.templates.jinja import MacroFile
+from sao_dagster.projects.yaml_files import WrittenIn
 from sao_dagster.warehouses.protocol import Warehouse
 
 
@@ -106,6 +107,7 @@ class NodeDeclaration:
         version: The version, for a versioned model.
         is_latest: Whether `ref` without a version means this one.
         layers: Configuration from the broadest to the most specific, before what `config()` says in the SQL.
+        written: Where YAML files say the layers, from the most specific to the broadest.
         is_settled: Whether the layers are all of it, because the reader has heard `config()` already.
         error: What the reader found wrong with it; what else is said is as far as it could be read.
     """
@@ -124,6 +126,7 @@ class NodeDeclaration:
     version: str | None = None
     is_latest: bool = True
     layers: tuple[Mapping[str, Any], ...] = ()
+    written: tuple[WrittenIn, ...] = ()
     is_settled: bool = False
     description: str = ""
     columns: tuple[Column, ...] = ()

@@ -36,6 +36,42 @@ class LoadedYaml:
             line = node.start_mark.line + 1
         return Location(self.path, line)
 
+    def says(self, *keys: str | int) -> bool:
+        """Return whether there is a value at a path."""
+        node = _nodes(self.text)
+        for key in keys:
+            node = _child(node, key)
+        return node is not None
+
+
+@dataclass(frozen=True)
+class WrittenIn:
+    """Where a YAML file configures a node.
+
+    Attributes:
+        at: Its entry in the file; the line is of the version of the file that was read.
+        places: The mappings in it whose keys may be configuration; what stands in an earlier one wins.
+    """
+
+    at: Location
+    places: tuple[Place, ...]
+
+    def location(self, root: str, key: str, *inner: str) -> Location | None:
+        """Return where a key of the configuration, or what is inside of it, is written; None if it is not written here.
+
+        Args:
+            root: The project's folder.
+            key: The key, without a plus.
+            inner: The keys inside of it, as far as they are there.
+
+        Raises:
+            ProjectError: The file cannot be read any more.
+        """
+        loaded = LoadedYaml(self.at.path, None, read_text(Path(root) / self.at.path, self.at.path))
+        spelled = (key, f"+{key}", key.replace("_", "-"), f"+{key.replace('_', '-')}")
+        found = ((*place, each) for place in self.places for each in spelled)
+        return next((loaded.location(*each, *inner) for each in found if loaded.says(*each)), None)
+
 
 @lru_cache(maxsize=64)
 def _nodes(text: str) -> yaml.Node | None:

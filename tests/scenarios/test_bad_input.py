@@ -35,6 +35,8 @@ def errors(world: World) -> str:
         ("models/m.sql", "{{ exceptions.raise_compiler_error('not like this') }}", ["models/m.sql", "not like this"]),
         ("models/m.sql", "{{ config(materialised='table') }} select 1", ["models/m.sql", "did you mean 'materialized'"]),
         ("models/m.sql", "{{ config(materialized='cube') }} select 1", ["models/m.sql", "'cube'", "incremental", "install dbt"]),
+        ("models/m.sql", "\n{{ config(materialized='tabel') }} select 1", ["models/m.sql:2", "did you mean 'table'?"]),
+        ("models/m.sql", "{{ config(build_after={'count': 1, 'period': 'day'}) }} select 1", ["models/m.sql:1", "it belongs under 'freshness': freshness: {build_after: ...}"]),
         ("models/m.sql", "{{ config(freshness={'build_after': {'count': 4}}) }} select 1", ["models/m.sql", "count and period come together"]),
         ("models/m.sql", "{{ config(freshness={'build_after': {'count': 4, 'period': 'week'}}) }} select 1", ["period must be minute, hour or day"]),
         ("models/m.sql", "{{ config(freshness={'build_after': {'count': -4, 'period': 'day'}}) }} select 1", ["at least 0"]),

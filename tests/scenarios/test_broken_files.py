@@ -21,7 +21,19 @@ def project(world: World) -> World:
         ("models:\n- name: other\n- name: orders\n  columns:\n  - description: x", "models/s.yml:5", "name: Field required"),
         ("models:\n- name: orders\n  description: \"{{ doc('gone') }}\"", "models/s.yml:2", "no docs block called 'gone'"),
         ("models:\n- name: orders\n  config: {alias: \"{{ var('gone') }}\"}", "models/s.yml:2", "'gone' has no value"),
-        ("models:\n- name: orders\n  config: {on_schema_change: maybe}", "models/orders.sql", "on_schema_change"),
+        ("models:\n- name: orders\n  config: {on_schema_change: maybe}", "models/s.yml:3", "on_schema_change"),
+        ("models:\n- name: orders\n  config:\n    materialized: tabel", "models/s.yml:4", "did you mean 'table'? There are table, view, incremental, ephemeral"),
+        (
+            "models:\n- name: orders\n  config:\n    freshness:\n      build_after: {count: 4}",
+            "models/s.yml:5",
+            "count and period come together",
+        ),
+        (
+            "models:\n- name: orders\n  config:\n    materialized: incremental\n    incremental_strategy: apend",
+            "models/s.yml:5",
+            "'apend', where here there are append",
+        ),
+        ("models:\n- name: orders\n  config:\n    contract:\n      enforced: true", "models/s.yml:5", "contract"),
     ],
 )  # fmt: skip
 def test_a_value_in_properties_is_the_error_of_its_model(
@@ -32,6 +44,40 @@ def test_a_value_in_properties_is_the_error_of_its_model(
     evidence = run.decision("orders").evidence
     assert str(evidence["file"]) == place
     assert words in evidence["error"]
+
+
+def test_a_value_is_looked_for_where_it_is_said_most_specifically(project: World) -> None:
+    """In the SQL, else in the properties of the version, or of the model, else in `dbt_project.yml`."""
+    project.write("dbt_project.yml", "name: shop\nprofile: shop\nmodels:\n  +on_schema_change: perhaps\n")
+    versions = "  - v: 1\n  - v: 2\n    config:\n      on_schema_change: maybe"
+    project.write("models/s.yml", f"models:\n- name: lines\n  versions:\n{versions}\n")
+    project.model("lines_v1", "select 1 as id").model("lines_v2", "select 1 as id")
+    project.write("models/other.sql", "select 2 as id\n{{ config(on_schema_change='never') }}")
+    broken = project.runner().project.broken
+    assert {name: str(error.location) for name, error in broken.items()} == {
+        "orders": "dbt_project.yml:4",
+        "lines.v1": "dbt_project.yml:4",
+        "lines.v2": "models/s.yml:7",
+        "other": "models/other.sql:2",
+    }
+
+
+@pytest.mark.parametrize(
+    ("properties", "line", "words"),
+    [
+        ("config:\n    build_after: {count: 1, period: day}", 4, "it belongs under 'freshness': freshness: {build_after: ...}"),
+        ("config:\n    lag_tolerance: 4h", 4, "it belongs under 'state': state: {lag_tolerance: ...}"),
+        ("config:\n    materialised: table", 4, "did you mean 'materialized'?"),
+        ("materialized: table", 3, "it belongs under 'config'"),
+    ],
+)  # fmt: skip
+def test_a_key_that_stands_in_the_wrong_place_is_told_where_it_belongs(
+    project: World, properties: str, line: int, words: str
+) -> None:
+    project.write("models/s.yml", f"models:\n- name: orders\n  {properties}\n")
+    (notice,) = project.runner().project.notices
+    assert str(notice.location) == f"models/s.yml:{line}"
+    assert words in notice.message
 
 
 def test_a_key_that_is_not_known_is_a_notice_that_names_it(project: World) -> None:

@@ -26,7 +26,7 @@ def test_what_needs_dbt_is_listed_with_its_node_and_its_place(world: World) -> N
     assert listed(world) == [
         ("kept", "a snapshot", "snapshots/kept.sql"),
         ("by_python", "a Python model", "models/by_python.py"),
-        ("cube", "materialized: 'cube', where here there are table, view, incremental, ephemeral", "models/cube.sql"),
+        ("cube", "materialized: 'cube', where here there are table, view, incremental, ephemeral", "models/cube.sql:1"),
         ("nodes", "`graph` in a template", "models/nodes.sql:2"),
     ]
     with_error = world.runner().plan(Selection(("plain",), (), ()))[0]

@@ -6,6 +6,7 @@ error (`Node.error`) and the rest goes on; `Project.errors` has what is wrong wi
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from typing import Any
@@ -226,21 +227,50 @@ class _Assembly:
             SaoError: A value is impossible, or needs what is not done here; or a macro that names relations fails.
         """
         declaration, name = draft.declared, draft.id
-        config = parse_config(draft.merged, name, declaration.location)
+        try:
+            config = self._checked_config(draft)
+        except ProjectError as error:
+            error.location = error.location or self._where_configured(draft, error.message)
+            raise
         if not config.enabled:
             draft.config = config
             return
-        if self.declared.native:
-            config.refuse_unsupported()
-            self._refuse_materialization(config.materialized or "view", declaration)
-        draft.materialized = config.materialization(declaration.resource_type, native=self.declared.native)
         draft.relation = self._relation(declaration, config)
         draft.config = config
         for message in (
             *unknown_keys(draft.merged),
             *config.without_effect(self.context.engine.attaches, native=self.declared.native),
         ):
-            self.drafts.notices.append(Notice(message, declaration.location, name))
+            self.drafts.notices.append(Notice(message, self._where_configured(draft, message), name))
+
+    def _checked_config(self, draft: Draft) -> NodeConfig:
+        """Return the configuration of a draft, and note how it is kept.
+
+        Raises:
+            ProjectError: A value is impossible, or needs what is not done here; in most cases without a place.
+        """
+        declaration = draft.declared
+        config = parse_config(draft.merged, draft.id)
+        if config.enabled:
+            if self.declared.native:
+                config.refuse_unsupported()
+                self._refuse_materialization(config.materialized or "view", declaration)
+            draft.materialized = config.materialization(declaration.resource_type, native=self.declared.native)
+            if self.declared.native and draft.materialized is Materialized.INCREMENTAL:
+                config.strategy()
+        return config
+
+    def _where_configured(self, draft: Draft, message: str) -> Location:
+        """Return where the key is written that a message about configuration names first: in the SQL or in a YAML file; else where the node is."""
+        declaration = draft.declared
+        words = (each.strip(".").split(".") for each in re.findall(r"[\w.]+", message))
+        key, *inner = next((each for each in words if each[0] in draft.merged), ("",))
+        if not key:
+            return declaration.location
+        if key in draft.trace.config:
+            return _in_template(declaration, key)
+        found = (each.location(self.declared.root, key, *inner) for each in declaration.written)
+        return next((each for each in found if each is not None), declaration.location)
 
     def _relation(self, declaration: NodeDeclaration, config: NodeConfig) -> Relation:
         """Return where a node lives, by the project's own naming macros if it has any."""
@@ -363,6 +393,15 @@ class _Assembly:
 def _merged(declaration: NodeDeclaration, trace: RenderTrace) -> dict[str, Any]:
     """Return the configuration of a node, with what its template says if that still counts."""
     return merge_layers(*declaration.layers, *(() if declaration.is_settled else (trace.config,)))
+
+
+def _in_template(declaration: NodeDeclaration, key: str) -> Location:
+    """Return where the template of a file of its own says a key of the configuration, as far as that can be seen."""
+    place, sql = declaration.location, declaration.sql or ""
+    said = re.search(rf"\b{re.escape(key)}\s*=|(['\"]){re.escape(key)}\1\s*:", sql)
+    return (
+        place if said is None or place.line is not None else Location(place.path, sql.count("\n", 0, said.start()) + 1)
+    )
 
 
 def _code(config: Mapping[str, Any]) -> dict[str, Any]:

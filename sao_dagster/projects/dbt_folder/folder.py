@@ -40,7 +40,7 @@ from sao_dagster.projects.templates.jinja import MacroFile
 from sao_dagster.projects.templates.render import Render
 from sao_dagster.projects.templates.template_context import RenderSubject, TemplateContext
 from sao_dagster.projects.templates.template_run import real_run
-from sao_dagster.projects.yaml_files import LoadedYaml, Place, load_yaml, read_text
+from sao_dagster.projects.yaml_files import LoadedYaml, Place, WrittenIn, load_yaml, read_text
 from sao_dagster.sql.dialects import dialect_named
 from sao_dagster.warehouses.protocol import Warehouse
 
@@ -379,13 +379,15 @@ class _Folder:
         if version is not None:
             fqn = (*fqn[:-1], name, f"v{version.v}")
         patch, loaded, where = self.patches.get(name, (None, None, ()))
+        location = Location(self._shown(path))
+        place = location if loaded is None else loaded.location(*where)
+        properties = [_written(place, where, patch, version)] if patch is not None else []
         if patch is not None and version is not None:
             patch = patch.of_version(version)
         layers = [self.settings.layer(kind, fqn)]
         columns: list[Column] = []
         described: list[str] = []
         texts: list[str] = []
-        location = Location(self._shown(path))
 
         def describe() -> None:
             """Add what the properties say."""
@@ -401,7 +403,6 @@ class _Folder:
             texts.append(file_digest(path) if is_seed else read_text(path, location.path))
 
         is_seed = kind == "seeds"
-        place = location if loaded is None else loaded.location(*where)
         unread = error_in(read, location=location)
         error = replace(unread, is_opaque=True) if unread else None
         error = error or self.invalid.get(name) or error_in(describe, location=place)
@@ -419,6 +420,7 @@ class _Folder:
                 version=None if version is None else str(version.v),
                 is_latest=version is None or patch is None or str(version.v) == str(_latest(patch)),
                 layers=tuple(layers),
+                written=(*properties, self.settings.written(kind, fqn)),
                 description="".join(described),
                 columns=tuple(columns),
                 error=error,
@@ -519,6 +521,12 @@ def _own_config(patch: ModelProperties, settings: Settings) -> dict[str, Any]:
     beside = {"meta": patch.meta, "group": patch.group, "tags": patch.tags}
     said = {key: value for key, value in beside.items() if value}
     return merge_layers(settings.rendered(said), settings.rendered(patch.config))
+
+
+def _written(at: Location, where: Place, patch: ModelProperties, version: VersionProperties | None) -> WrittenIn:
+    """Return where a properties file configures a node, or a version of it."""
+    numbers = [number for number, each in enumerate(patch.versions) if version is not None and each.v == version.v]
+    return WrittenIn(at, (*((*where, "versions", each, "config") for each in numbers), (*where, "config"), where))
 
 
 def _latest(patch: ModelProperties) -> Any:

@@ -11,12 +11,12 @@ from pydantic import AliasChoices, BaseModel, BeforeValidator, ConfigDict, Field
 
 from sao_dagster.core.policy import POLICY_KEYS
 from sao_dagster.core.project import Notice
-from sao_dagster.errors import SaoError
+from sao_dagster.errors import Location, SaoError
 from sao_dagster.projects.config import Strings, listed
 from sao_dagster.projects.declarations import merge_layers
 from sao_dagster.projects.templates.jinja import has_jinja
 from sao_dagster.projects.templates.render import Render
-from sao_dagster.projects.yaml_files import LoadedYaml
+from sao_dagster.projects.yaml_files import LoadedYaml, WrittenIn
 
 Paths = Annotated[list[str], BeforeValidator(listed)]
 # Keys of a node's configuration that are mappings, so that they are not taken for folders.
@@ -124,6 +124,10 @@ class Settings:
                 self._used[place] = self._keys(level)
             layers.append(self._used[place])
         return merge_layers(*layers)
+
+    def written(self, kind: str, fqn: tuple[str, ...]) -> WrittenIn:
+        """Return where `dbt_project.yml` may configure a node."""
+        return WrittenIn(Location(self.loaded.path), tuple((kind, *fqn[:depth]) for depth in range(len(fqn), -1, -1)))
 
     def check(self) -> None:
         """Render all of the configuration once.

@@ -12,7 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from sao_dagster.core.nodes import NodeError
 from sao_dagster.core.project import Notice
 from sao_dagster.errors import ProjectError
-from sao_dagster.projects.config import Strings, describe_error
+from sao_dagster.projects.config import CONFIG_KEYS, Strings, describe_error
 from sao_dagster.projects.yaml_files import LoadedYaml, Place
 
 
@@ -221,6 +221,8 @@ def parse_properties(loaded: LoadedYaml) -> ParsedProperties:
         values = deepcopy(values)
         for each_ in sorted(wrong, key=_backwards):  # so that positions in lists stay what they are
             message, location = describe_error(PropertiesFile, each_, loaded.values), loaded.location(*each_["loc"])
+            if each_["loc"][0] in ("models", "seeds") and len(each_["loc"]) == 3 and each_["loc"][2] in CONFIG_KEYS:
+                message = f"unknown key {each_['loc'][2]!r}; it belongs under 'config'"
             place = _reached(values, each_["loc"])
             if each_["type"] == "extra_forbidden":
                 notices.append(Notice(f"{message}; it has no effect", location))
