@@ -173,7 +173,11 @@ def _explain_source(opened: SqlProject, runner: Runner, name: str, terminal: Ter
         "error": str(project.broken[name]) if name in project.broken else None,
         "version": None if version is None else str(version),
         "seen_since": history[-1][1].isoformat() if history and history[-1][0] == version else None,
-        "loaded_at": None if loaded is None else loaded.value,
+        "loaded_at": None if loaded is None or loaded.time is None else loaded.time.isoformat(),
+        "age_seconds": None
+        if loaded is None or loaded.time is None
+        else (planned.taken_at - loaded.time).total_seconds(),
+        "age_unknown": None if loaded is None else loaded.problem or None,
         "read_by": [
             {
                 "name": each,

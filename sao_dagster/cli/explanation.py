@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
-from sao_dagster.cli.terminal import Terminal, coloured, counted, escaped, local, named
+from sao_dagster.cli.terminal import Terminal, coloured, counted, escaped, named
+from sao_dagster.core.messages import local_time
+from sao_dagster.core.policy import describe_duration
 
 VERBS = {"built": "build", "reused": "reuse", "skipped": "skip", "failed": "fail on", "ran": "run", "proven": "prove"}
 VERSION_END = 16  # characters of a data version that tell it from others
@@ -94,8 +96,11 @@ def _sentences_of_a_source(shown: Mapping[str, Any]) -> Iterator[str]:
         if shown["version"]
         else f"It is {where}; its version cannot be read."
     )
-    if shown["loaded_at"]:
-        yield f"Its newest row is of {_time(shown['loaded_at'])}."
+    if shown["age_seconds"] is not None:
+        age = timedelta(seconds=max(0, round(shown["age_seconds"])))
+        yield f"Its newest data was loaded at {_time(shown['loaded_at'])}, {describe_duration(age)} ago."
+    elif shown["age_unknown"]:
+        yield f"How old its data is cannot be told: {shown['age_unknown']}."
 
 
 def evidence_rows(evidence: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
@@ -153,4 +158,4 @@ def _time(value: object) -> str:
         moment = datetime.fromisoformat(text)
     except ValueError:
         return text
-    return text if moment.tzinfo is None else local(moment)
+    return text if moment.tzinfo is None else local_time(moment)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -25,7 +26,7 @@ class Failures:
 
     Attributes:
         terminal: Where to show it.
-        errors: The first line of each error that was shown, with whose it is: the cause, while the rest shows where in whose SQL.
+        errors: The cause of each error that was shown, with whose it is.
         shown: How many were shown.
         repeated: By whose error was shown, who has the same one.
         more: Who is beyond what is listed.
@@ -67,7 +68,7 @@ class Failures:
 
     def _counted(self, name: str, words: str | None) -> bool:
         """Return whether something is counted, and not shown."""
-        first = self.errors.setdefault(words.split("\n", 1)[0], name) if words else name
+        first = self.errors.setdefault(_cause_of(words, name), name) if words else name
         if first != name and not self.terminal.verbose:
             self.repeated.setdefault(first, []).append(name)
             return True
@@ -76,6 +77,22 @@ class Failures:
             return True
         self.shown += 1
         return False
+
+
+_WHERE = re.compile(r"\s*(LINE \d+: .*|\^+|compiled code at .*)")
+"""Lines of an error that show where in whose SQL it is."""
+
+
+def _cause_of(error: str, name: str) -> str:
+    r"""Return an error without whose it is and where in its SQL: two of one cause are equal.
+
+    >>> _cause_of("no table x\nLINE 1: select * from x\n                      ^", "a")
+    'no table x'
+    >>> _cause_of("Runtime Error in model a (models/a.sql)\n  no table x", "a")
+    'Runtime Error in model\n  no table x'
+    """
+    kept = (line for line in error.splitlines() if line.strip() and not _WHERE.fullmatch(line))
+    return re.sub(rf"\b(model|seed|snapshot|test) {re.escape(name)}( \(\S+\))?", r"\1", "\n".join(kept))
 
 
 def _place(location: object) -> str:

@@ -12,7 +12,8 @@ import typer
 
 from sao_dagster.cli.common import OK, Request, run_command
 from sao_dagster.cli.options import AsJson, ProjectDir, Target, Vars
-from sao_dagster.cli.terminal import Terminal, local
+from sao_dagster.cli.terminal import Terminal
+from sao_dagster.core.messages import local_time
 from sao_dagster.core.policy import describe_duration
 from sao_dagster.state.protocol import RunRecord
 
@@ -71,7 +72,7 @@ def _table(runs: Sequence[RunRecord], total: Mapping[str, float]) -> Table:
     table = Table(*headings, box=None)
     for run in runs:
         values = [str(run.summary.get(key, 0)) for key in KEYS]
-        table.add_row(local(run.started_at), run.mode, *values)
+        table.add_row(local_time(run.started_at), run.mode, *values)
     table.add_section()
     table.add_row("together", "", *(f"{value:g}" for value in total.values()))
     return table

@@ -10,8 +10,8 @@ import typer
 
 from sao_dagster.cli.common import OK, Request, run_command, selection_of, shown_url
 from sao_dagster.cli.options import AsJson, Command, ProjectDir, Select, Target, Vars
-from sao_dagster.cli.terminal import Terminal, escaped, local
-from sao_dagster.core.messages import Level, Message
+from sao_dagster.cli.terminal import Terminal, escaped
+from sao_dagster.core.messages import Level, Message, local_time
 from sao_dagster.errors import StateError
 from sao_dagster.run.lease_queue import describe_holder
 
@@ -70,7 +70,7 @@ def state_show(
             (
                 (
                     name,
-                    local(each.built_at),
+                    local_time(each.built_at),
                     "-" if each.rows is None else f"{each.rows:,}",
                     f"{each.seconds:.2f}",
                     each.data_version.token[-12:],
@@ -83,7 +83,7 @@ def state_show(
         for lease in held:
             terminal.say(
                 f"{lease.model} is being built by run {lease.run_id}{describe_holder(lease.holder)} "
-                f"[dim](its lease lasts until {local(lease.expires_at)})[/]"
+                f"[dim](its lease lasts until {local_time(lease.expires_at)})[/]"
             )
         terminal.message(Message(f"{opened.environment} in {shown_url(opened)}", Level.INFO))
         return OK

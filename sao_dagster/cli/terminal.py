@@ -10,7 +10,6 @@ import re
 import sys
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, TextIO
 
@@ -181,13 +180,3 @@ def escaped(text: str) -> str:
 def coloured(text: str, key: str | None = None) -> str:
     """Return an escaped text in the colour of its word, or of another one."""
     return f"[{COLOURS.get((key or text).strip(), 'default')}]{escaped(text)}[/]"
-
-
-def local(moment: datetime) -> str:
-    """Return a time by the clock of this machine, with its zone.
-
-    >>> from datetime import timezone
-    >>> local(datetime(2026, 3, 1, 12, 0, tzinfo=timezone.utc))[:8]
-    '2026-03-'
-    """
-    return moment.astimezone().strftime("%Y-%m-%d %H:%M:%S %Z").rstrip()

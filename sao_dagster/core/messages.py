@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import datetime
 from enum import Enum
 
 
@@ -21,3 +22,13 @@ class Message:
 
     text: str
     level: Level = Level.INFO
+
+
+def local_time(moment: datetime) -> str:
+    """Return a time by the clock of this machine, with its zone, as all messages show it.
+
+    >>> from datetime import timezone
+    >>> local_time(datetime(2026, 3, 1, 12, 0, tzinfo=timezone.utc))[:8]
+    '2026-03-'
+    """
+    return moment.astimezone().strftime("%Y-%m-%d %H:%M:%S %Z").rstrip()

@@ -14,6 +14,7 @@ from functools import cached_property
 
 from sao_dagster.core.evidence import OTHER_SCHEME, Evidence, describe_names, describe_news, describe_unknown
 from sao_dagster.core.facts import Existence, Unsettled
+from sao_dagster.core.messages import local_time
 from sao_dagster.core.policy import OnTestFailure, UpdatesOn, describe_duration
 from sao_dagster.core.reasons import Mode, Outcome, Reason
 from sao_dagster.core.situation import ResolvedPolicy, Situation
@@ -127,7 +128,7 @@ def _gone(it: Situation) -> str:
 
 def _altered(it: Situation) -> str:
     return (
-        f"{it.built.relation} was changed by someone else since {it.built.built_at.isoformat()}; it is built again "
+        f"{it.built.relation} was changed by someone else since {local_time(it.built.built_at)}; it is built again "
         f"(if that was a run with another state, give both one state_url)"
     )
 

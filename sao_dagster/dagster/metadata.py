@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from datetime import datetime
 from typing import Any
 
 import dagster as dg
@@ -144,7 +145,7 @@ def check_metadata(result: TestResult) -> dict[str, Any]:
         metadata["sao/proof_refuted"] = describe_refuted(result.test, decision)
     if "age_seconds" in decision.evidence:
         metadata["sao/age_seconds"] = decision.evidence["age_seconds"]
-        metadata["sao/loaded_at"] = decision.evidence["loaded_at"]
+        metadata["sao/loaded_at"] = dg.MetadataValue.timestamp(datetime.fromisoformat(decision.evidence["loaded_at"]))
     if result.statement:
         metadata["sao/statement"] = result.statement
     return metadata

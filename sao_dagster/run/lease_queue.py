@@ -11,6 +11,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from datetime import timedelta
 
+from sao_dagster.core.messages import local_time
 from sao_dagster.core.policy import describe_duration
 from sao_dagster.core.records import HOLDER_LENGTH, Lease, QueuePosition
 from sao_dagster.errors import LeaseTimeoutError, StateError
@@ -144,8 +145,7 @@ class LeaseQueue:
 def describe_position(waiting: QueuePosition) -> str:
     """Return whom a model waits for, in words: the run, its process, and since when by the clock of this machine."""
     queue = f", {waiting.ahead} runs ahead" if waiting.ahead > 1 else ""
-    since = waiting.since.astimezone().isoformat(timespec="seconds")
-    return f"run {waiting.run_id}{describe_holder(waiting.holder)}, at {waiting.model} since {since}{queue}"
+    return f"run {waiting.run_id}{describe_holder(waiting.holder)}, at {waiting.model} since {local_time(waiting.since)}{queue}"
 
 
 def describe_holder(holder: str) -> str:

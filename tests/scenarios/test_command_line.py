@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -142,6 +143,24 @@ def test_explain_a_source(shop: World) -> None:
     assert answer(shop, "explain", "source:raw.orders")["read_by"][0]["news"] is True
     assert "It has news for orders." in sao(shop, "explain", "raw.orders").stdout
     assert "did you mean 'raw.orders'" in sao(shop, "explain", "raw.order").stderr
+
+
+def test_explain_says_how_old_the_data_of_a_source_is(shop: World) -> None:
+    tables = "{name: fresh, loaded_at_field: loaded}, {name: empty, loaded_at_field: loaded}, {name: words, loaded_at_field: loaded}"
+    shop.write("models/more.yml", f"sources: [{{name: loads, schema: raw, tables: [{tables}]}}]")
+    shop.sql("create table raw.fresh as select timestamptz '2026-03-01 12:00:00+00' as loaded")
+    shop.sql("create table raw.empty (loaded timestamp)")
+    shop.sql("create table raw.words as select 'yesterday' as loaded")
+
+    def said(name: str) -> list[str]:
+        shown = sao(shop, "explain", f"loads.{name}", "--now", "2026-03-01T15:00:00").stdout
+        return [line for line in shown.splitlines() if "data" in line]
+
+    (fresh,) = said("fresh")
+    assert re.fullmatch(r"Its newest data was loaded at 2026-03-0\d \d\d:\d\d:\d\d \S+, 3 h ago\.", fresh)
+    assert said("empty") == ["How old its data is cannot be told: there are no rows to tell its age by."]
+    assert said("words") == ["How old its data is cannot be told: 'yesterday' is not a time; cast it to a timestamp."]
+    assert answer(shop, "explain", "loads.empty")["loaded_at"] is None
 
 
 def test_explain_shows_what_changed_in_the_sql(shop: World) -> None:

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -90,6 +92,28 @@ def test_errors_of_one_cause_are_shown_once(world: World) -> None:
     assert sao(world, "build", "--verbose").stdout.count("does not exist") >= 5
 
 
+def test_errors_that_only_begin_alike_are_all_shown(world: World) -> None:
+    for name, what in {"a": "first", "b": "second", "c": "first"}.items():
+        world.model(name, f"{{{{ exceptions.raise_compiler_error('it cannot be made\\n  for the {what} reason') }}}}")
+    shown = sao(world, "build").stdout
+    assert [shown.count(f"for the {each} reason") for each in ("first", "second")] == [1, 1]
+    assert lines_with(shown, "the same error as") == ["the same error as a: c"]
+
+
+def test_times_are_those_of_the_clock_on_the_wall(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TZ", "Asia/Tokyo")
+    time.tzset()
+    try:
+        world.model("m", "select 1 as x", materialized="table")
+        sao(world, "build", "--now", "2026-03-01T20:30:00")
+        world.sql("insert into main.m values (2)")
+        (warning,) = lines_with(sao(world, "build").stderr, "was changed by someone else")
+        assert re.search(r"since \d{4}-\d\d-\d\d \d\d:\d\d:\d\d JST;", warning)
+    finally:
+        monkeypatch.undo()
+        time.tzset()
+
+
 def test_failing_tests_are_named_and_those_beyond_a_screen_are_counted(world: World) -> None:
     many(world, LISTED + 5)
     for n in range(LISTED + 5):
@@ -106,7 +130,7 @@ def test_notices_of_one_kind_are_one_line(world: World) -> None:
         world.model(f"m{n}", "select 1 as x", event_time="t")
     said = sao(world, "plan").stderr
     (line,) = lines_with(said, "event_time")
-    assert "10 times: models/m0.sql, models/m1.sql, models/m2.sql and 7 more" in line
+    assert "10 times: models/m0.sql:1, models/m1.sql:1, models/m2.sql:1 and 7 more" in line
     assert len(lines_with(sao(world, "plan", "--verbose").stderr, "event_time")) == 10
 
 

@@ -7,6 +7,8 @@ import socket
 from datetime import datetime, timezone
 from pathlib import Path
 
+from sao_dagster.core.messages import local_time
+
 _PROC = Path("/proc")
 
 
@@ -20,7 +22,7 @@ def describe_process(pid: int) -> str:
     """
     known = [
         *_program(pid),
-        *(f"since {moment.astimezone().isoformat(timespec='seconds')}" for moment in _started(pid)),
+        *(f"since {local_time(moment)}" for moment in _started(pid)),
     ]
     return f"process {pid} on {socket.gethostname()}" + (f" ({', '.join(known)})" if known else "")
 
