@@ -10,8 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from sao_dagster.dbt.installation import is_installed
-from sao_dagster.dbt.prepare import was_prepared
-from sao_dagster.dbt.read import read_before, read_with_dbt
+from sao_dagster.dbt.kept import was_prepared
 from sao_dagster.errors import Location, ProjectError, SaoError
 from sao_dagster.gc_pause import no_collection
 from sao_dagster.projects.cache import MADE_BY, load
@@ -19,6 +18,7 @@ from sao_dagster.projects.dbt_folder.folder import DBT_FOLDER, OpenedFolder, ope
 from sao_dagster.projects.declarations import Format, NeedsDbt
 from sao_dagster.projects.sao_file import FILE, read_settings
 from sao_dagster.sql_project import SavedProject, SqlProject
+from sao_dagster.warehouses.protocol import Warehouse
 
 PYTHON_FILE = "sao_project.py"
 
@@ -72,7 +72,12 @@ def restore_project(file: Path, folder: str | Path, *, target: str | None = None
         return None
     if settings.reader not in ("auto", "folder" if said is None else "manifest"):
         return None
-    warehouse = opening.warehouse if said is None else read_before(opening, declared, said, settings.dbt)
+    if said is None:
+        warehouse: Warehouse | None = opening.warehouse
+    else:
+        from sao_dagster.dbt.read import read_before
+
+        warehouse = read_before(opening, declared, said, settings.dbt)
     if warehouse is None:
         return None
     opened = SqlProject.restored(saved, warehouse)
@@ -135,6 +140,8 @@ def _opened(root: Path, target: str | None, variables: Mapping[str, Any] | None)
         if not needed or not is_installed(settings.dbt, folder.root):
             return opened
         why = str(needed[0])
+    from sao_dagster.dbt.read import read_with_dbt  # loaded where dbt reads
+
     declared, warehouse = read_with_dbt(folder, variables, settings.dbt, native=executor == "native")
     opened = SqlProject.of(declared, warehouse)
     opened.built_by = f"{'read' if executor == 'native' else 'read and built'} by dbt: {why}"

@@ -14,8 +14,7 @@ from sao_dagster.core.environment import Environment
 from sao_dagster.core.project import Project
 from sao_dagster.core.selection import select
 from sao_dagster.errors import Location, ProjectError
-from sao_dagster.projects.assembly.assemble import assemble
-from sao_dagster.projects.assembly.assembled import AssembledProject
+from sao_dagster.projects.assembly.assembled import AssembledProject, assemble
 from sao_dagster.projects.cache import MADE_BY, save
 from sao_dagster.projects.config import checked
 from sao_dagster.projects.dbt_folder.folder import read_folder

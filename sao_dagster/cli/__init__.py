@@ -11,10 +11,12 @@ from typing import Annotated
 import typer
 
 from sao_dagster.cli import build, explain, init, savings, state, ui
+from sao_dagster.cli.options import Group
 from sao_dagster.version import __version__
 
 app = typer.Typer(
     name="sao",
+    cls=Group,
     help="Build only the SQL models whose result would change, and say why.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,

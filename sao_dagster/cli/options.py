@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from typer.core import TyperCommand
+from typer.core import TyperCommand, TyperGroup
 
 
 def names_in_files(ctx: typer.Context, incomplete: str) -> list[str]:
@@ -49,13 +50,35 @@ Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Show only what went 
 Verbose = Annotated[bool, typer.Option("--verbose", "-v", help="List everything, also what was reused.")]
 
 
-class Command(TyperCommand):
+class _Sparing:
+    """What of a command or a group leaves values as they are that nobody has given: typer loads pydantic to convert them."""
+
+    def get_params(self, ctx: Any) -> list[Any]:
+        """Return the options."""
+        found: list[Any] = super().get_params(ctx)  # type: ignore[misc]
+        for each in found:
+            if "process_value" not in vars(each):
+                each.process_value = partial(_processed, each, each.process_value)
+        return found
+
+
+class Group(_Sparing, TyperGroup):
+    """A group of commands."""
+
+
+class Command(_Sparing, TyperCommand):
     """A command whose options take several values in a row where they may be repeated, as dbt's do: `--select a b`."""
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         """Parse arguments in which each value has its option in front of it."""
         repeated = {name for each in self.params if getattr(each, "multiple", False) for name in each.opts}
         return super().parse_args(ctx, list(one_by_one(args, repeated)))
+
+
+def _processed(option: Any, convert: Callable[[Any, Any], Any], ctx: Any, value: Any) -> Any:
+    """Return the value of an option: as it is where that is the default, else as typer converts it."""
+    is_default = ctx.get_parameter_source(option.name).name == "DEFAULT"
+    return value if is_default and not option.required else convert(ctx, value)
 
 
 def one_by_one(arguments: Sequence[str], repeated: Collection[str]) -> Iterator[str]:

@@ -16,12 +16,12 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
-from urllib.parse import quote
 
 from sao_dagster.core.hashing import JSON, digest
 from sao_dagster.core.messages import Message
+from sao_dagster.dbt.kept import kept_file
 from sao_dagster.dbt.process import DbtProcess, Invocation, dbt_process
-from sao_dagster.projects.cache import FOLDER, MADE_BY, load, save
+from sao_dagster.projects.cache import MADE_BY, load, save
 from sao_dagster.projects.dbt_manifest import ManifestReader, PreparedManifest
 from sao_dagster.projects.declarations import file_digest
 from sao_dagster.projects.templates.template_run import OTHER_RUNS, PINNED
@@ -82,15 +82,6 @@ def _files(folder: Path, seen: set[str], *, at_the_root: bool = False) -> Iterat
                 yield from _files(Path(entry.path), seen)
         elif entry.name.endswith(READ):
             yield Path(entry.path)
-
-
-def was_prepared(root: Path, target: str) -> bool:
-    """Return whether dbt was asked about a project before."""
-    return _place(root, target).is_file()
-
-
-def _place(root: Path, target: str) -> Path:
-    return root / FOLDER / f"{quote(target, safe='')}.dbt"
 
 
 @dataclass(frozen=True)
@@ -178,7 +169,7 @@ class Preparation:
 
     @property
     def _place(self) -> Path:
-        return _place(self.invocation.root, self.target)
+        return kept_file(self.invocation.root, self.target)
 
     def _key(self, files: str) -> str:
         return digest([files, self._dbt])

@@ -9,18 +9,16 @@ deleted at any time, are written whole or not at all, and are as trustworthy as 
 from __future__ import annotations
 
 import hashlib
+import importlib.util
 import marshal
 import os
 import pickle
 import sys
 import tempfile
 from collections.abc import Callable
-from importlib.metadata import version
 from pathlib import Path
 from types import CodeType
 from typing import Any
-
-import jinja2
 
 from sao_dagster.version import __version__
 
@@ -37,7 +35,21 @@ def _own_files() -> str:
     ).hexdigest()
 
 
-MADE_BY = f"{__version__} {_own_files()} {jinja2.__version__} {version('sqlglot')} {sys.version}"
+def _installed(package: str) -> str:
+    """Return which version of a package is installed, without importing it: the name of the folder with its metadata has it."""
+    found = importlib.util.find_spec(package)
+    if found is not None and found.origin:
+        beside = (each.name for each in Path(found.origin).parents[1].iterdir())
+        said = [each for each in beside if each.lower().startswith(package) and each.endswith("-info")]
+        if said:
+            return " ".join(sorted(said))
+    from importlib.metadata import version  # it takes its time to import
+
+    return version(package)
+
+
+MADE_BY = f"{__version__} {_own_files()} {_installed('jinja2')} {_installed('sqlglot')} {sys.version}"
+"""What what is kept was made by: another one makes it anew."""
 
 
 class TemplateCodes:

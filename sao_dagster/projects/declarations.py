@@ -13,7 +13,7 @@ from sao_dagster.core.project import Notice
 from sao_dagster.core.relations import Relation
 from sao_dagster.errors import Location, NeedsDbtError, SaoError
 from sao_dagster.projects.config import listed
-from sao_dagster.projects.templates.jinja import MacroFile
+from sao_dagster.projects.templates.texts import MacroFile
 from sao_dagster.projects.yaml_files import WrittenIn
 from sao_dagster.warehouses.protocol import Warehouse
 

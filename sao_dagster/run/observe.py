@@ -29,8 +29,6 @@ from sao_dagster.run.reached import Reached
 from sao_dagster.run.source_versions import LoadedAt, source_versions
 from sao_dagster.run.stored_facts import stored_facts
 from sao_dagster.run.undeclared import UndeclaredVersions
-from sao_dagster.sql.hooks import changes_rows
-from sao_dagster.sql.settled import unsettled
 from sao_dagster.state.protocol import StateStore
 from sao_dagster.warehouses.protocol import (
     Capabilities,
@@ -363,6 +361,9 @@ def _unsettled(
             continue
         if record is None or record.changed is False:
             continue
+        from sao_dagster.sql.hooks import changes_rows  # the parser, where there is something to look at
+        from sao_dagster.sql.settled import unsettled
+
         if any(changes_rows(hook, node.relation, project.dialect) for hook in node.hooks):
             found[name] = Unsettled.NOT_UNDERSTOOD
         elif node.compiler is not None:  # how it asks its own table shows only when it is built

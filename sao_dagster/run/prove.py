@@ -22,7 +22,6 @@ from sao_dagster.core.records import BuildRecord, Verdict
 from sao_dagster.core.relations import RelationKey, quote
 from sao_dagster.errors import WarehouseError
 from sao_dagster.sql.dialects import dialect_named
-from sao_dagster.sql.volatile import volatility
 from sao_dagster.warehouses.protocol import Catalog, Constraints, Session
 
 if TYPE_CHECKING:  # it is loaded when there is something to prove, which most runs have not
@@ -216,6 +215,8 @@ class Prover:
     @cached_property
     def _has_volatile_views(self) -> bool:
         """Whether any view in the catalog is volatile; which of them a view of others reads is not known."""
+        from sao_dagster.sql.volatile import volatility
+
         definitions = [info.definition for info in self.catalog.values() if info.is_view]
         return any(each is None or volatility(each, self.project.dialect).is_volatile for each in definitions)
 

@@ -11,7 +11,6 @@ from sao_dagster.core.inputs import InputKind, UndeclaredInput
 from sao_dagster.core.relations import Relation
 from sao_dagster.sql.dialects import dialect_named
 from sao_dagster.sql.made_functions import MadeFunctions
-from sao_dagster.sql.reads import undeclared_reads
 from sao_dagster.warehouses.protocol import FunctionInfo, Session
 
 V = TypeVar("V")
@@ -89,6 +88,8 @@ class Reached:
         return self.session.made_functions()
 
     def _read_by(self, function: str) -> tuple[UndeclaredInput, ...]:
+        from sao_dagster.sql.reads import undeclared_reads  # the parser, where a function is read
+
         info = self.functions[function]
         queries = info.queries if info is not None else ()
         found = dict.fromkeys(each for query in queries for each in undeclared_reads(query, self.dialect))

@@ -12,7 +12,6 @@ from sao_dagster.core.project import Project
 from sao_dagster.core.records import BuildRecord
 from sao_dagster.core.selection import Selection
 from sao_dagster.sql.dialects import dialect_named
-from sao_dagster.sql.fingerprint import equivalent, with_ids
 from sao_dagster.state.protocol import StateStore
 from sao_dagster.warehouses.protocol import Catalog
 
@@ -42,6 +41,8 @@ def stored_facts(
 
 def kept_sql(compiled: CompiledSql, dialect: str) -> str:
     """Return the text under which the SQL of a build is kept in the state; relations are no part of it."""
+    from sao_dagster.sql.fingerprint import with_ids  # the parser, where a model was built or edited
+
     both = (compiled.sql, compiled.incremental_sql)
     return json.dumps([None if each is None else with_ids(each, dialect, compiled.names) for each in both])
 
@@ -56,6 +57,8 @@ def _is_cosmetic(project: Project, name: str, kept: str, catalog: Catalog, recor
         return False
     if not isinstance(before, list) or not all(isinstance(each, str | None) for each in before):
         return False
+    from sao_dagster.sql.fingerprint import equivalent
+
     after = json.loads(kept_sql(node.compiled, project.dialect))
     columns = _names_read(project, node, catalog, records)
     return len(before) == len(after) and all(

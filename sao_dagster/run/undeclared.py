@@ -12,7 +12,6 @@ from sao_dagster.core.inputs import InputKind, UndeclaredInput
 from sao_dagster.core.policy import Expiry, soonest
 from sao_dagster.core.relations import Relation
 from sao_dagster.run.reached import Reached
-from sao_dagster.sql.volatile import volatility
 from sao_dagster.warehouses.shared.files import version_of_files
 
 
@@ -65,6 +64,8 @@ class UndeclaredVersions:
 
     def _expiries(self, function: str) -> list[Expiry | None]:
         """Return when what a function says by itself ends, by the catalog and by each of its queries."""
+        from sao_dagster.sql.volatile import volatility  # the parser, where there is such a function
+
         info = self.reached.functions[function]
         assert info is not None  # noqa: S101 - it has a definition
         changing = (volatility(query, self.reached.dialect) for query in info.queries)

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 
 from sao_dagster.core.inputs import InputKind, UndeclaredInput
 from sao_dagster.sql.builtin_functions import builtin_functions
-from sao_dagster.sql.reads import called_functions, named_fields
 
 OPERATOR, CAST, OBJECT = "operator ", "cast ", "object "
 """What the names of inputs begin with that are operators, casts, and other objects; a function has the bare name."""
@@ -63,6 +62,8 @@ class MadeFunctions:
         >>> [each.name for each in made.called_by("select 'sad'::mood, null::people from orders", "postgres")]
         ['object mood', 'object people']
         """
+        from sao_dagster.sql.reads import called_functions, named_fields  # the parser, where there is SQL to look at
+
         own = (builtin_functions(dialect) or {}).keys()
         found = self.functions & own
         found = found & called_functions(sql, dialect) if found else found

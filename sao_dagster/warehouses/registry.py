@@ -13,7 +13,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import replace
-from importlib.metadata import EntryPoint, entry_points
+from importlib import import_module
 from pathlib import Path
 from typing import Any, ClassVar, cast
 
@@ -24,11 +24,8 @@ from sao_dagster.warehouses.protocol import Warehouse
 
 GROUP = "sao_dagster.warehouses"
 _OWN = {
-    kind: {"sao-dagster": EntryPoint(kind, value, GROUP)}
-    for kind, value in {
-        "duckdb": "sao_dagster.warehouses.duckdb.profile:DuckDBProfile",
-        "postgres": "sao_dagster.warehouses.postgres.profile:PostgresProfile",
-    }.items()
+    "duckdb": "sao_dagster.warehouses.duckdb.profile:DuckDBProfile",
+    "postgres": "sao_dagster.warehouses.postgres.profile:PostgresProfile",
 }
 
 
@@ -89,7 +86,9 @@ def profile_of(kind: str) -> type[WarehouseProfile]:
         UnsupportedError: There is no such type.
         ProjectError: Two packages have it, or the one that has it cannot be imported.
     """
-    claims = _OWN.get(kind) or _claims().get(kind)  # to look through all packages takes time
+    claims = (
+        {"sao-dagster": _OWN[kind]} if kind in _OWN else _claims().get(kind)
+    )  # to look through all packages takes time
     if not claims:
         raise UnsupportedError(
             f"there is no warehouse of type {kind!r}; there are: {', '.join(known())}; others come with a package "
@@ -98,23 +97,25 @@ def profile_of(kind: str) -> type[WarehouseProfile]:
     if len(claims) > 1:
         packages = " and ".join(sorted(claims))
         raise ProjectError(f"{packages} have a warehouse of type {kind!r} each; uninstall all but one")
-    [(package, entry)] = claims.items()
+    [(package, value)] = claims.items()
+    module, _, name = value.partition(":")
     try:
-        found = entry.load()
+        found = getattr(import_module(module), name)
     except (ImportError, AttributeError) as error:
         raise ProjectError(
             f"the warehouse of type {kind!r} is that of {package}, which cannot be imported: {error}"
         ) from error
     if not (isinstance(found, type) and issubclass(found, WarehouseProfile)):
-        raise ProjectError(
-            f"the warehouse of type {kind!r} is that of {package}, and {entry.value} is no WarehouseProfile"
-        )
+        raise ProjectError(f"the warehouse of type {kind!r} is that of {package}, and {value} is no WarehouseProfile")
     return found
 
 
-def _claims() -> dict[str, dict[str, EntryPoint]]:
+def _claims() -> dict[str, dict[str, str]]:
     """Return the packages that have a warehouse of each type, with where in them it is."""
-    claims = {kind: dict(own) for kind, own in _OWN.items()}
+    from importlib.metadata import entry_points  # it takes its time to import
+
+    claims = {kind: {"sao-dagster": value} for kind, value in _OWN.items()}
     for entry in entry_points(group=GROUP):
-        claims.setdefault(entry.name, {})[entry.dist.name if entry.dist else entry.value] = entry
+        where = f"{entry.module}:{entry.attr}"
+        claims.setdefault(entry.name, {})[entry.dist.name if entry.dist else where] = where
     return claims

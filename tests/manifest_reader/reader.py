@@ -14,7 +14,7 @@ from sao_dagster.errors import Location, ProjectError
 from sao_dagster.projects.config import SourceFreshness
 from sao_dagster.projects.dbt_folder.folder import OpenedFolder, open_folder
 from sao_dagster.projects.dbt_folder.sources import external_location
-from sao_dagster.projects.templates.jinja import MacroFile
+from sao_dagster.projects.templates.texts import MacroFile
 from sao_dagster.sql.dialects import dialect_named
 from sao_dagster.warehouses.protocol import Warehouse
 

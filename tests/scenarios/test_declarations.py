@@ -22,7 +22,7 @@ from sao_dagster.projects.declarations import (
     NodeDeclaration,
     TestDeclaration,
 )
-from sao_dagster.projects.templates.jinja import MacroFile
+from sao_dagster.projects.templates.texts import MacroFile
 from sao_dagster.warehouses.protocol import BuildRequest, Built
 from tests.world import World
 

@@ -16,7 +16,6 @@ from sao_dagster.core.policy import soonest
 from sao_dagster.core.project import Notice, Project
 from sao_dagster.core.relations import Relation
 from sao_dagster.errors import CycleError, Location, NeedsConnectionError, NeedsDbtError, ProjectError, SaoError
-from sao_dagster.projects.assembly.assembled import AssembledProject, cached_assembly
 from sao_dagster.projects.assembly.broken_macros import BrokenMacros
 from sao_dagster.projects.assembly.data_tests import TestAssembly
 from sao_dagster.projects.assembly.drafts import Draft, Drafts, Template
@@ -27,20 +26,20 @@ from sao_dagster.projects.declarations import Declarations, NodeDeclaration, err
 from sao_dagster.projects.sao_file import moved_variables
 from sao_dagster.projects.templates.context_objects import Namespace
 from sao_dagster.projects.templates.deferred import StatementTemplate, TimedExpression
-from sao_dagster.projects.templates.jinja import ATTACHING_MACROS, BUILDING_MACROS, BUILTINS, builtin_macros
+from sao_dagster.projects.templates.jinja import ATTACHING_MACROS, BUILDING_MACROS
 from sao_dagster.projects.templates.render import Render
 from sao_dagster.projects.templates.template_context import RenderSubject, RenderTrace, TemplateContext
 from sao_dagster.projects.templates.template_run import OTHER_RUNS, PINNED, TemplateRun, real_run
+from sao_dagster.projects.templates.texts import BUILTINS, builtin_macros
 from sao_dagster.sql.hooks import fillings
 from sao_dagster.sql.session import session_effects
 
 
-def assemble(declared: Declarations) -> AssembledProject:
-    """Return the project that the declarations mean; what has not changed since the last time is not done again."""
-    return cached_assembly(declared, _assemble, also=repr(builtin_macros()))
+def put_together(declared: Declarations) -> tuple[Project, dict[str, str | None], bool]:
+    """Return the project that the declarations mean, the environment variables that were read with their values, and whether it lasts.
 
-
-def _assemble(declared: Declarations) -> tuple[Project, dict[str, str | None], bool]:
+    It does where it is the same at another time.
+    """
     assembly = _Assembly(declared)
     project = assembly.project()
     return project, assembly.context.environment_read, not assembly.context.configures_by_time

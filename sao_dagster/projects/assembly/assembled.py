@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import quote
@@ -13,8 +13,7 @@ from sao_dagster.core.project import Project
 from sao_dagster.gc_pause import no_collection
 from sao_dagster.projects.cache import FOLDER, MADE_BY, TemplateCodes, load, save
 from sao_dagster.projects.declarations import Declarations
-
-Assemble = Callable[[Declarations], tuple[Project, Mapping[str, str | None], bool]]
+from sao_dagster.projects.templates.texts import builtin_macros
 
 
 @dataclass(frozen=True)
@@ -39,33 +38,28 @@ class AssembledProject:
         return all(os.environ.get(name) == value for name, value in self.variables.items())
 
 
-def cached_assembly(declared: Declarations, assemble: Assemble, also: str) -> AssembledProject:
-    """Return the project that declarations mean, from the cache if nothing it depends on has changed.
-
-    Args:
-        declared: The declarations.
-        assemble: Puts them together; also returns the environment variables that were read, with their values, and whether it is the
-            same at another time.
-        also: What else the result depends on.
-    """
-    key = hashlib.blake2b(f"{MADE_BY} {also} {declared!r}".encode(), digest_size=16).hexdigest()
+def assemble(declared: Declarations) -> AssembledProject:
+    """Return the project that declarations mean, from the cache if nothing it depends on has changed."""
+    key = hashlib.blake2b(f"{MADE_BY} {builtin_macros()!r} {declared!r}".encode(), digest_size=16).hexdigest()
     with no_collection():
-        return _cached(declared, assemble, key) if declared.has_folder else _assembled(declared, assemble, key)
+        return _cached(declared, key) if declared.has_folder else _assembled(declared, key)
 
 
-def _assembled(declared: Declarations, assemble: Assemble, key: str) -> AssembledProject:
-    project, variables, is_lasting = assemble(declared)
+def _assembled(declared: Declarations, key: str) -> AssembledProject:
+    from sao_dagster.projects.assembly.assemble import put_together  # with Jinja and the parser
+
+    project, variables, is_lasting = put_together(declared)
     return AssembledProject(key, dict(variables), project, is_lasting)
 
 
-def _cached(declared: Declarations, assemble: Assemble, key: str) -> AssembledProject:
+def _cached(declared: Declarations, key: str) -> AssembledProject:
     folder = Path(declared.root) / FOLDER
     file = folder / f"{quote(declared.environment, safe='')}.project"  # a target may be called anything
     kept = load(file)
     if isinstance(kept, AssembledProject) and kept.key == key and kept.holds:
         return kept
     codes = TemplateCodes.open(folder / "templates")
-    made = _assembled(declared, assemble, key)
+    made = _assembled(declared, key)
     codes.save()
     # what is wrong with a template may follow from what is installed; what dbt says is wrong is declared
     has_lasting_errors = declared.dbt is not None or not made.project.broken

@@ -33,11 +33,11 @@ from sao_dagster.projects.assembly.undeclared import UndeclaredReads
 from sao_dagster.projects.config import TestConfig, checked, unknown_keys
 from sao_dagster.projects.declarations import TestDeclaration, merge_layers
 from sao_dagster.projects.templates.answers import NotedAnswers
-from sao_dagster.projects.templates.jinja import BUILTINS
 from sao_dagster.projects.templates.relation_values import RelationValue
 from sao_dagster.projects.templates.render import Render
 from sao_dagster.projects.templates.template_context import RenderSubject, RenderTrace, TemplateContext
 from sao_dagster.projects.templates.template_run import OTHER_RUNS, PINNED, TemplateRun
+from sao_dagster.projects.templates.texts import BUILTINS
 from sao_dagster.projects.test_entries import is_expression, names_of, verdict_settings
 from sao_dagster.sql.ctes import prepend_ctes
 from sao_dagster.sql.fingerprint import sql_digest

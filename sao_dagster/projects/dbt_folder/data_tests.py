@@ -14,10 +14,9 @@ from sao_dagster.projects.config import listed
 from sao_dagster.projects.dbt_folder.project_file import ProjectFile, Settings
 from sao_dagster.projects.dbt_folder.properties_files import ModelProperties, TableProperties
 from sao_dagster.projects.declarations import Declarations, TestDeclaration, error_in, merge_layers
-from sao_dagster.projects.templates.jinja import builtin_macros
-from sao_dagster.projects.templates.render import Render
 from sao_dagster.projects.templates.template_context import RenderSubject, TemplateContext
 from sao_dagster.projects.templates.template_run import real_run
+from sao_dagster.projects.templates.texts import builtin_macros
 from sao_dagster.projects.test_entries import GenericTest, names_of, parse_entry
 from sao_dagster.projects.yaml_files import LoadedYaml, Place, read_text
 from sao_dagster.sql.dialects import dialect_named
@@ -106,6 +105,8 @@ class DataTestReader:
 
     def singular(self, path: Path, shown: str, fqn: tuple[str, ...], patch: Mapping[str, Any]) -> None:
         """Declare the data test of a SQL file, with the `config()` and the properties that it has."""
+        from sao_dagster.projects.templates.render import Render  # Jinja, where there is such a test
+
         location = Location(shown)
         subject = RenderSubject(name=path.stem, path=location.path, package=self.file.name, resource_type="test")
         context = TemplateContext(

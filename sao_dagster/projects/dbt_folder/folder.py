@@ -36,10 +36,8 @@ from sao_dagster.projects.declarations import (
     file_digest,
     merge_layers,
 )
-from sao_dagster.projects.templates.jinja import MacroFile
-from sao_dagster.projects.templates.render import Render
-from sao_dagster.projects.templates.template_context import RenderSubject, TemplateContext
-from sao_dagster.projects.templates.template_run import real_run
+from sao_dagster.projects.templates.template_context import TemplateContext
+from sao_dagster.projects.templates.texts import MacroFile
 from sao_dagster.projects.yaml_files import LoadedYaml, Place, WrittenIn, load_yaml, read_text
 from sao_dagster.sql.dialects import dialect_named
 from sao_dagster.warehouses.protocol import Warehouse
@@ -179,8 +177,7 @@ class _Folder:
             dialect=declared.dialect,
             descriptions=declared.descriptions,
         )
-        subject = RenderSubject(name="dbt_project.yml", path="dbt_project.yml", package=settings.name)
-        self.settings = Settings(settings, self.loaded, Render(context, subject, execute=True, run=real_run()))
+        self.settings = Settings(settings, self.loaded, context)
         self.settings.check()
         self._refuse()
         files = [

@@ -11,8 +11,7 @@ from typing import Any
 
 from sao_dagster.errors import Location, NeedsDbtError, ProjectError, UnsupportedError
 from sao_dagster.projects.config import checked
-from sao_dagster.projects.templates.functions import FUNCTIONS, modules
-from sao_dagster.projects.templates.jinja import has_jinja, render_native
+from sao_dagster.projects.templates.texts import has_jinja
 from sao_dagster.projects.yaml_files import load_yaml
 from sao_dagster.warehouses.described import DescribedWarehouse
 from sao_dagster.warehouses.protocol import Warehouse
@@ -103,6 +102,9 @@ def _render(value: Any, path: str, variables: Mapping[str, Any]) -> Any:
         return [_render(each, path, variables) for each in value]
     if not isinstance(value, str) or not has_jinja(value):
         return value
+    from sao_dagster.projects.templates.functions import FUNCTIONS, modules  # Jinja, where there is some
+    from sao_dagster.projects.templates.jinja import render_native
+
     clock = modules(lambda: datetime.now(timezone.utc))
     names = {**FUNCTIONS, "env_var": _env_var, "var": _Variables(variables), "modules": clock}
     return render_native(value, path, names)

@@ -5,7 +5,8 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Annotated, Any
+from functools import cached_property
+from typing import TYPE_CHECKING, Annotated, Any
 
 from pydantic import AliasChoices, BaseModel, BeforeValidator, ConfigDict, Field
 
@@ -14,9 +15,13 @@ from sao_dagster.core.project import Notice
 from sao_dagster.errors import Location, SaoError
 from sao_dagster.projects.config import Strings, listed
 from sao_dagster.projects.declarations import merge_layers
-from sao_dagster.projects.templates.jinja import has_jinja
-from sao_dagster.projects.templates.render import Render
+from sao_dagster.projects.templates.template_context import RenderSubject, TemplateContext
+from sao_dagster.projects.templates.template_run import real_run
+from sao_dagster.projects.templates.texts import doc_alone, has_jinja
 from sao_dagster.projects.yaml_files import LoadedYaml, WrittenIn
+
+if TYPE_CHECKING:
+    from sao_dagster.projects.templates.render import Render
 
 Paths = Annotated[list[str], BeforeValidator(listed)]
 # Keys of a node's configuration that are mappings, so that they are not taken for folders.
@@ -100,15 +105,23 @@ class Settings:
     Attributes:
         file: What it says.
         loaded: Where it says it.
-        expressions: Renders the Jinja in it, and in properties files.
+        context: What the Jinja in it, and in properties files, sees.
     """
 
     file: ProjectFile
     loaded: LoadedYaml
-    expressions: Render
+    context: TemplateContext
     _used: dict[tuple[str, tuple[str, ...]], dict[str, Any]] = field(
         default_factory=dict
     )  # the keys of each level that was asked for
+
+    @cached_property
+    def _expressions(self) -> Render:
+        """What renders: Jinja is loaded where there is something to render."""
+        from sao_dagster.projects.templates.render import Render
+
+        subject = RenderSubject(name="dbt_project.yml", path="dbt_project.yml", package=self.file.name)
+        return Render(self.context, subject, execute=True, run=real_run())
 
     def layer(self, kind: str, fqn: tuple[str, ...]) -> dict[str, Any]:
         """Return the configuration of `dbt_project.yml` that applies to a node, broad to specific."""
@@ -195,8 +208,11 @@ class Settings:
             return [self.value(each) for each in value]
         if not isinstance(value, str) or not has_jinja(value):
             return value
+        doc = doc_alone(value)  # most of the Jinja there is in descriptions
+        if doc is not None and doc in self.context.descriptions:
+            return self.context.descriptions[doc]
         try:
-            return self.expressions.native(value)
+            return self._expressions.native(value)
         except SaoError as error:
             error.name = error.location = None
             raise

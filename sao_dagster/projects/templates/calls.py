@@ -8,8 +8,9 @@ from typing import Any, Protocol
 from jinja2.utils import missing
 
 from sao_dagster.errors import RenderError, UnsupportedError
-from sao_dagster.projects.templates.jinja import MacroFile, MacroReturn, render
+from sao_dagster.projects.templates.jinja import MacroReturn, render
 from sao_dagster.projects.templates.template_context import RenderSubject, RenderTrace, TemplateContext
+from sao_dagster.projects.templates.texts import MacroFile
 
 
 class Rendering(Protocol):

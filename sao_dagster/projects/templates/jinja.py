@@ -9,9 +9,7 @@ from __future__ import annotations
 import re
 from ast import literal_eval
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
 from functools import lru_cache
-from pathlib import Path
 from types import CodeType
 from typing import Any, TypeAlias, TypeVar
 
@@ -27,15 +25,12 @@ from jinja2.utils import missing
 from sao_dagster.errors import Location, RenderError, SaoError, words_of
 from sao_dagster.projects.cache import TemplateCodes
 from sao_dagster.projects.templates.blocks import blocks, macros_only
+from sao_dagster.projects.templates.texts import MacroFile
 
 T = TypeVar("T")
 Filters: TypeAlias = Mapping[str, Callable[..., Any]]
 
 _PREFIX = "macro__"  # so that a name in a macro file is looked up here, and not bound to a neighbour by Jinja
-
-
-BUILTINS = "dbt"
-"""The package of the macros that come with dbt."""
 
 BUILDING_MACROS = (
     "alter_column_type", "alter_relation_add_remove_columns", "check_for_schema_changes", "collect_freshness", "create_csv_table",
@@ -51,15 +46,6 @@ ATTACHING_MACROS = (
     "get_create_index_sql", "get_grant_sql", "get_revoke_sql", "get_show_grant_sql", "persist_docs",
 )  # fmt: skip
 """Macros by which dbt makes schemas and what hangs on a relation; none is called here either, and no content follows from them."""
-
-
-@dataclass(frozen=True)
-class MacroFile:
-    """A file of macros, as it was read."""
-
-    package: str
-    path: str
-    text: str
 
 
 class MacroReturn(Exception):  # noqa: N818 - control flow, not an error
@@ -341,15 +327,6 @@ class MacroRegistry:
         return macro
 
 
-def has_jinja(text: str) -> bool:
-    """Return whether a text is a template.
-
-    >>> has_jinja("{% if true %}a{% endif %}"), has_jinja("{a}")
-    (True, False)
-    """
-    return any(mark in text for mark in ("{{", "{%", "{#"))
-
-
 def render(text: str, path: str, variables: Mapping[str, Any], name: str | None = None, *, reads: bool = False) -> str:
     """Return a template, rendered.
 
@@ -475,13 +452,3 @@ def _place(error: BaseException, path: str) -> Location:
                 line = template.get_corresponding_lineno(line)
         trace = trace.tb_next
     return Location(where, line)
-
-
-@lru_cache(maxsize=1)
-def builtin_macros() -> tuple[MacroFile, ...]:
-    """Return the macros that come with dbt, which projects may override."""
-    folder = Path(__file__).parent / "macros"
-    return tuple(
-        MacroFile(BUILTINS, f"dbt/{file.name}", file.read_text(encoding="utf-8"))
-        for file in sorted(folder.glob("*.sql"))
-    )

@@ -36,8 +36,6 @@ from sao_dagster.projects.templates.context_objects import (
 )
 from sao_dagster.projects.templates.functions import FUNCTIONS, modules
 from sao_dagster.projects.templates.jinja import (
-    BUILTINS,
-    MacroFile,
     MacroReturn,
     evaluate,
     guarded,
@@ -48,6 +46,7 @@ from sao_dagster.projects.templates.plain import plain_template
 from sao_dagster.projects.templates.relation_values import RelationValue
 from sao_dagster.projects.templates.template_context import RenderSubject, RenderTrace, TemplateContext
 from sao_dagster.projects.templates.template_run import PINNED, TemplateRun
+from sao_dagster.projects.templates.texts import BUILTINS, MacroFile
 
 _logger = logging.getLogger("sao_dagster.templates")
 _SECRET = "DBT_ENV_SECRET"  # noqa: S105 - the prefix by which dbt marks secrets

@@ -5,11 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from sao_dagster.core.relations import Relation
-from sao_dagster.projects.templates.jinja import MacroFile, MacroRegistry
+from sao_dagster.projects.templates.texts import MacroFile
 from sao_dagster.sql.dialects import Dialect, dialect_named
+
+if TYPE_CHECKING:
+    from sao_dagster.projects.templates.jinja import MacroRegistry
 
 
 @dataclass(frozen=True)
@@ -119,6 +122,8 @@ class TemplateContext:
     @cached_property
     def macros(self) -> MacroRegistry:
         """The macros by name."""
+        from sao_dagster.projects.templates.jinja import MacroRegistry  # Jinja, where something is rendered
+
         return MacroRegistry(self.macro_files)
 
     def __getstate__(self) -> dict[str, Any]:

@@ -1,26 +1,17 @@
-"""Versions by content in DuckDB: how a table is read, and which tables a view shows."""
+"""Versions by content in DuckDB: how a table is read."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from typing import Any, NamedTuple
+from collections.abc import Collection, Sequence
+from typing import Any
 
 import duckdb
-from sqlglot import exp
 
 from sao_dagster.core.data_version import DataVersion
 from sao_dagster.core.hashing import digest
-from sao_dagster.core.inputs import InputKind
-from sao_dagster.core.relations import Relation, RelationKey
-from sao_dagster.sql.made_functions import MadeFunctions
-from sao_dagster.sql.parsing import UnreadableSqlError, parse_one
-from sao_dagster.sql.reads import undeclared_reads
-from sao_dagster.sql.volatile import volatility
-from sao_dagster.warehouses.duckdb.names import relation_keys
 from sao_dagster.warehouses.duckdb.row_hash import UnknownTypeError, is_plain, row_hash
-from sao_dagster.warehouses.protocol import Catalog, Columns, FunctionInfo
-from sao_dagster.warehouses.shared.contents import ViewSources, without
-from sao_dagster.warehouses.shared.names import without_quotes
+from sao_dagster.warehouses.protocol import Columns
+from sao_dagster.warehouses.shared.contents import without
 
 _HASHING = 2  # the number of the way that rows of plain columns are hashed
 _HASHING_ALL = 3  # and of those that have others
@@ -45,110 +36,3 @@ def content_version(row: Sequence[Any], columns: Columns, omitted: Collection[st
     numbers = [str(value) for value in row]
     scheme = f"duckdb-{duckdb.__version__}/{_HASHING if plain else _HASHING_ALL}"
     return DataVersion(scheme, digest([shape, sorted(omitted), numbers]))
-
-
-class _Macro(NamedTuple):
-    """A macro or a type, and database and schema of the view that calls it."""
-
-    name: str
-    called_in: tuple[str, str]
-
-
-def view_sources(
-    relation: Relation,
-    catalog: Catalog,
-    functions: Callable[[Collection[str]], Mapping[str, FunctionInfo]],
-    made: MadeFunctions,
-) -> ViewSources | None:
-    """Return what a view shows, through views and macros, or None where that cannot be told.
-
-    Args:
-        relation: The view.
-        catalog: What is in the warehouse.
-        functions: Returns what somebody made, by name.
-        made: All that somebody made: a view calls what has the name of one of the engine's own now, not what had it when it was made.
-    """
-    found: dict[RelationKey, None] = {}
-    definitions: dict[RelationKey | _Macro, str] = {}
-    pending: list[RelationKey | _Macro] = [relation.key]
-    while pending:
-        each = pending.pop()
-        if each in definitions:
-            continue
-        if isinstance(each, _Macro):
-            macro = functions([each.name]).get(each.name)
-            if macro is None or macro.expiry is not None:
-                return None
-            definitions[each] = macro.definition
-            below = [_below(query, each.called_in, catalog, made) for query in macro.queries]
-        else:
-            info = catalog.get(each)
-            if info is None:
-                return None
-            if not info.is_view:
-                found[each] = None
-                continue
-            definitions[each] = without_quotes(info.definition or "")
-            below = [_below(_query_of(info.definition or ""), each[:2], catalog, made)]
-        for reads in below:
-            if reads is None:
-                return None
-            pending += reads
-    return ViewSources(tuple(text for _, text in sorted(definitions.items(), key=repr)), tuple(sorted(found)))
-
-
-def behind_view(
-    relation: Relation, catalog: Catalog, functions: Callable[[Collection[str]], Mapping[str, FunctionInfo]]
-) -> frozenset[RelationKey]:
-    """Return the tables and views that a view reads, through views and macros, as far as that can be told; see `view_sources`."""
-    found: set[RelationKey | _Macro] = set()
-    pending: list[RelationKey | _Macro] = [relation.key]
-    while pending:
-        each = pending.pop()
-        if each in found:
-            continue
-        found.add(each)
-        if isinstance(each, _Macro):
-            macro, place = functions([each.name]).get(each.name), each.called_in
-            queries = macro.queries if macro is not None else ()
-        else:
-            info, place = catalog.get(each), each[:2]
-            queries = (_query_of(info.definition or ""),) if info is not None and info.is_view else ()
-        pending += [read for query in queries for read in _reads(query, place, catalog) if read is not None]
-    return frozenset(each for each in found if not isinstance(each, _Macro)) - {relation.key}
-
-
-def _query_of(definition: str) -> str:
-    """Return the query of a view, whose definition is the statement that made it."""
-    try:
-        tree = parse_one(definition, "duckdb")
-    except UnreadableSqlError:
-        return definition
-    query = tree.expression if isinstance(tree, exp.Create) else None
-    return definition if query is None else query.sql(dialect="duckdb")
-
-
-def _below(
-    query: str, place: tuple[str, str], catalog: Catalog, made: MadeFunctions
-) -> list[RelationKey | _Macro] | None:
-    """Return the relations that a query reads, and the names of macros and types; None for files, the catalog, and what changes by itself."""
-    reads = [*_reads(query, place, catalog), *(_Macro(each.name, place) for each in made.called_by(query, "duckdb"))]
-    known = [each for each in reads if each is not None]
-    return None if len(known) < len(reads) or volatility(query, "duckdb").is_volatile else known
-
-
-def _reads(query: str, place: tuple[str, str], catalog: Catalog) -> Iterator[RelationKey | _Macro | None]:
-    """Yield what a query reads; None for what is neither a relation nor a macro.
-
-    Args:
-        query: Of a view or of a macro.
-        place: Database and schema of the view: names without a schema are looked for there first, those in macros that it calls too.
-        catalog: What is in the warehouse.
-    """
-    for each in undeclared_reads(query, "duckdb"):
-        if each.kind is InputKind.FUNCTION:
-            yield _Macro(each.name, place)
-        elif each.kind is InputKind.TABLE:  # where there is none, it is a file, perhaps, or one of the engine's own
-            yield next((key for key in relation_keys(each, *place) if key in catalog), None)
-        else:
-            yield None

@@ -28,7 +28,7 @@ from sao_dagster.errors import WarehouseError
 from sao_dagster.sql.made_functions import MadeFunctions
 from sao_dagster.sql.text import embeddable
 from sao_dagster.warehouses.duckdb.attached import is_file
-from sao_dagster.warehouses.duckdb.content import behind_view, content_sql, content_version, view_sources
+from sao_dagster.warehouses.duckdb.content import content_sql, content_version
 from sao_dagster.warehouses.duckdb.header import header_of
 from sao_dagster.warehouses.duckdb.names import functions, resolve
 from sao_dagster.warehouses.protocol import (
@@ -208,7 +208,11 @@ class DuckDBSession(Session):
         rows = self.query("select database_name, schema_name, view_name from duckdb_views() where not internal").rows
         there = {tuple(map(folded, row)) for row in rows}
         views = [each for each in relations if each.key in there]
-        catalog = self.catalog() if views else {}
+        if not views:
+            return {}
+        from sao_dagster.warehouses.duckdb.views import behind_view  # the parser, where there is one
+
+        catalog = self.catalog()
         return {each: behind_view(each, catalog, self.functions) for each in views}
 
     def functions(self, names: Collection[str]) -> dict[str, FunctionInfo]:
@@ -285,7 +289,13 @@ class DuckDBSession(Session):
     def _shown_in(self, catalog: Catalog) -> Callable[[Relation], ViewSources | None]:
         """Return what tells what a view shows."""
         made = cache(self.made_functions)  # asked for where there is a view
-        return lambda view: view_sources(view, catalog, self.functions, made())
+
+        def shown(view: Relation) -> ViewSources | None:
+            from sao_dagster.warehouses.duckdb.views import view_sources
+
+            return view_sources(view, catalog, self.functions, made())
+
+        return shown
 
     def movements(self, catalog: Catalog, relations: Collection[Relation]) -> dict[Relation, str]:
         """Return one token for all that is in files of DuckDB's own, which nobody else can write for now; nothing for other databases."""

@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from sao_dagster.core.nodes import IncrementalStrategy, Model, OnSchemaChange
 from sao_dagster.core.relations import quote
 from sao_dagster.errors import WarehouseError
-from sao_dagster.sql.qualify import qualified, split
 from sao_dagster.sql.text import embeddable
 
 _INCOMING = "__sao_incoming"
@@ -36,6 +35,8 @@ def add_increment(run: Statements, model: Model, sql: str) -> None:
     Raises:
         WarehouseError: The statement fails, or a column to update is not there.
     """
+    from sao_dagster.sql.qualify import qualified, split  # the parser, where there is an increment
+
     target = str(model.relation)
     run.execute(f"create temporary table {_INCOMING} as {embeddable(sql)}")
     columns = _reconcile_columns(run, model)

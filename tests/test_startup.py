@@ -1,0 +1,72 @@
+"""What a command does not use it does not import: names of modules that take their time to load."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+PARSER = {"sqlglot"}
+TEMPLATES = {"jinja2", "sao_dagster.projects.assembly.assemble", "sao_dagster.projects.templates.render"}
+MIGRATIONS = {"alembic", "sqlalchemy.orm"}
+OTHERS = {"dagster", "psycopg", "pandas", "numpy", "sao_dagster.dbt.prepare", "typer._adapters"}
+EVERYTHING = PARSER | TEMPLATES | MIGRATIONS | OTHERS | {"duckdb", "pydantic", "rich.live", "sqlalchemy", "yaml"}
+
+SCRIPT = """
+import sys
+from sao_dagster.cli import main
+try:
+    main()
+except SystemExit as end:
+    assert not end.code, end.code
+print("imported", *sys.modules)
+"""
+
+
+def imported_by(folder: Path, *words: str) -> set[str]:
+    """Return the modules that a command has imported when it ends."""
+    command = [sys.executable, "-c", SCRIPT, *words]
+    ran = subprocess.run(command, cwd=folder, capture_output=True, text=True)
+    assert ran.returncode == 0, ran.stderr
+    return set(ran.stdout.rpartition("imported ")[2].split())
+
+
+@pytest.fixture(scope="module")
+def shop(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A project that has been built: a seed, a view, a table, tests that ran and tests that are proven, a macro and a docs block."""
+    folder = tmp_path_factory.mktemp("shop")
+    files = {
+        "dbt_project.yml": "name: shop\nprofile: shop\nmodels: {shop: {+tags: [daily]}}\n",
+        "profiles.yml": "shop: {target: dev, outputs: {dev: {type: duckdb, path: shop.duckdb}}}\n",
+        "seeds/raw_orders.csv": "id,status\n1,new\n2,paid\n",
+        "macros/upper_of.sql": "{% macro upper_of(column) %}upper({{ column }}){% endmacro %}\n",
+        "models/docs.md": "{% docs status %}How far it is.{% enddocs %}\n",
+        "models/orders.sql": "{{ config(materialized='view') }} select id, {{ upper_of('status') }} as status from {{ ref('raw_orders') }}",
+        "models/statuses.sql": "{{ config(materialized='table') }} select status, count(*) as n from {{ ref('orders') }} group by status",
+        "models/schema.yml": """
+models:
+  - name: orders
+    columns: [{name: id, data_tests: [unique, not_null]}, {name: status, description: "{{ doc('status') }}"}]
+  - name: statuses
+    columns: [{name: status, data_tests: [unique, {accepted_values: {values: [NEW, PAID]}}]}]
+""",
+    }
+    for name, text in files.items():
+        (folder / name).parent.mkdir(exist_ok=True)
+        (folder / name).write_text(text)
+    assert "sqlglot" in imported_by(folder, "build")
+    return folder
+
+
+@pytest.mark.parametrize("words", [("--version",), ("--help",), ("build", "--help")], ids=" ".join)
+def test_what_speaks_of_the_program_loads_nothing_of_it(tmp_path: Path, words: tuple[str, ...]) -> None:
+    assert not imported_by(tmp_path, *words) & EVERYTHING
+
+
+@pytest.mark.parametrize("words", [("plan",), ("build",), ("build", "--json"), ("test",)], ids=" ".join)
+def test_where_nothing_has_changed_nothing_is_parsed_or_rendered(shop: Path, words: tuple[str, ...]) -> None:
+    found = imported_by(shop, *words)
+    assert "sao_dagster.run.runner" in found
+    assert not found & (TEMPLATES | MIGRATIONS | OTHERS)
