@@ -98,6 +98,7 @@ def _explain_model(opened: SqlProject, runner: Runner, name: str, terminal: Term
         if record is None
         else {
             "built_at": record.built_at.isoformat(),
+            "adopted": record.adopted,
             "run_id": record.run_id,
             "seconds": record.seconds,
             "rows": record.rows,

@@ -57,7 +57,9 @@ def sentences(shown: Mapping[str, Any]) -> Iterator[str]:
 
 def _sentences_of_a_model(shown: Mapping[str, Any]) -> Iterator[str]:
     last = shown["last_build"]
-    if last is not None:
+    if last is not None and last["adopted"]:
+        yield f"It was adopted at {_time(last['built_at'])}: somebody said that it holds what its code gave then; no build is recorded here."
+    elif last is not None:
         rows = "" if last["rows"] is None else f", with {counted(last['rows'], 'row')}"
         yield f"It was built at {_time(last['built_at'])} in {last['seconds']:.2f} s{rows}, by run {last['run_id']}."
     elif shown.get("materialized") != "ephemeral":

@@ -166,7 +166,7 @@ def _print(terminal: Terminal, found: Survey) -> None:
         rows.append(
             (
                 "present",
-                f"{len(found.present)} tables are there already ({named(found.present, SHOWN)}), and are built once unless a build is recorded",
+                f"{len(found.present)} tables are there already ({named(found.present, SHOWN)}), and are built once unless a build is recorded; `sao state adopt` records them as they are",
             )
         )
     terminal.table((f"[bold]{title}[/]", escaped(text)) for title, text in rows)

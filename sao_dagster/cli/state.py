@@ -1,21 +1,30 @@
-"""`sao state`: look at the shared state, clear it, move it."""
+"""`sao state`: look at the shared state, clear it, move it, and adopt into it what is there already."""
 
 from __future__ import annotations
 
 import json
+import sys
+from dataclasses import replace
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from sao_dagster.cli.common import OK, Request, run_command, selection_of, shown_url
-from sao_dagster.cli.options import AsJson, Command, ProjectDir, Select, Target, Vars
+from sao_dagster.cli.options import AsJson, Command, Exclude, ProjectDir, Select, Target, Vars
 from sao_dagster.cli.terminal import Terminal, escaped
 from sao_dagster.core.messages import Level, Message, local_time
+from sao_dagster.core.selection import Selection
 from sao_dagster.errors import StateError
 from sao_dagster.run.lease_queue import describe_holder
 
-app = typer.Typer(help="Look at the shared state, clear it, move it.", no_args_is_help=True)
+if TYPE_CHECKING:
+    from sao_dagster.core.project import Project
+    from sao_dagster.run.adopt import Adoption
+
+app = typer.Typer(
+    help="Look at the shared state, clear it, move it, adopt what is there already.", no_args_is_help=True
+)
 
 
 @app.command("show", cls=Command)
@@ -44,6 +53,7 @@ def state_show(
                     "code_version": each.code_version,
                     "data_version": str(each.data_version),
                     "run_id": each.run_id,
+                    "adopted": each.adopted,
                 }
                 for name, each in sorted(records.items())
             ]
@@ -74,7 +84,7 @@ def state_show(
                     "-" if each.rows is None else f"{each.rows:,}",
                     f"{each.seconds:.2f}",
                     each.data_version.token[-12:],
-                    each.run_id[:8],
+                    "adopted" if each.adopted else each.run_id[:8],
                 )
                 for name, each in sorted(records.items())
             ),
@@ -158,6 +168,64 @@ def state_clear(
         return OK
 
     run_command(request, action)
+
+
+@app.command("adopt", cls=Command)
+def state_adopt(
+    project_dir: ProjectDir = Path(), target: Target = None, select: Select = None, exclude: Exclude = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Show what would be adopted, and record nothing.")] = False,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Record without asking.")] = False,
+    as_json: AsJson = False, variables: Vars = None,
+) -> None:  # fmt: skip
+    """Record tables and views that are there as built by today's code from today's inputs, because you say so; nothing is built."""
+    terminal = Terminal(as_json)
+    request = Request(project_dir, target, variables, terminal=terminal)
+
+    def action() -> int:
+        opened = request.open()
+        runner, project = request.runner(opened), opened.project
+        found = runner.adopt(selection_of(opened, select, exclude), dry_run=True, on_message=terminal.message)
+        if not as_json:
+            _show_adoption(terminal, found, project)
+        adopts = bool(found.nodes) and not dry_run and (yes or _agrees(terminal, len(found.nodes)))
+        if adopts:
+            said = runner.adopt(Selection(found.nodes, (), ()), on_message=terminal.message)
+            found = replace(found, nodes=said.nodes, refused={**found.refused, **said.refused})
+            for name, why in said.refused.items():
+                terminal.message(Message(f"{name} was not adopted: {why}", Level.WARNING))
+        if as_json:
+            shown = {"adopted": list(found.nodes) if adopts else [], "adoptable": [] if adopts else list(found.nodes)}
+            others = {"refused": dict(found.refused), "recorded": list(found.recorded)}
+            terminal.json({"environment": found.environment, "dry_run": dry_run, **shown, **others})
+        else:
+            terminal.note(f"{len(found.nodes)} adopted in {found.environment}" if adopts else "nothing is recorded")
+        return OK
+
+    run_command(request, action)
+
+
+def _show_adoption(terminal: Terminal, found: Adoption, project: Project) -> None:
+    """Print what can be adopted, what cannot, and why."""
+    terminal.table(
+        (
+            *((name, "adopt", escaped(str(project.nodes[name].relation))) for name in found.nodes),
+            *((name, "leave", escaped(why)) for name, why in found.refused.items()),
+        )
+    )
+    if found.recorded:
+        terminal.say(f"{len(found.recorded)} have a record already, which stays; `sao state clear --select` forgets it")
+
+
+def _agrees(terminal: Terminal, count: int) -> bool:
+    """Return whether somebody says that what is there is what a build would give.
+
+    Raises:
+        StateError: Nobody can be asked.
+    """
+    if terminal.as_json or not sys.stdin.isatty():
+        raise StateError("nothing is adopted unless somebody says so: --yes does, --dry-run shows what it would be")
+    terminal.note("Nothing checks that they hold what today's code gives from today's inputs: that is for you to say.")
+    return typer.confirm(f"Record these {count} as built?", default=False, err=True)
 
 
 @app.command("export")

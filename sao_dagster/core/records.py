@@ -39,6 +39,7 @@ class BuildRecord:
         run_id: Which run built it.
         build_id: The name under which the warehouse itself keeps this build; None where it keeps none.
         changed: Whether it changed what was there before; None where that is not known.
+        adopted: Whether nothing was built: somebody has said that what was there is what a build would have given.
     """
 
     model: str
@@ -59,6 +60,7 @@ class BuildRecord:
     run_id: str
     build_id: str | None = None
     changed: bool | None = None
+    adopted: bool = False
 
     @property
     def code(self) -> tuple[int, Mapping[str, str]]:

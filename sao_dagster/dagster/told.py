@@ -29,6 +29,7 @@ from sao_dagster.run.observe import Observation
 
 SECONDS = 5.0  # of a tick, or of the end of a run, that go into telling
 AT_ONCE = 500  # builds that are looked up in Dagster's log at once; more than can be told in that time
+BUILT_ELSEWHERE = "Built outside of this Dagster instance."
 LEASED = 60.0  # seconds that one process has for telling
 
 
@@ -142,11 +143,16 @@ class Told:
         tags = _provenance(self.dagster_project, build, facts)
         if build.version is not None:
             tags |= {"dagster/data_version": str(build.version), "dagster/data_version_is_user_provided": "true"}
+        how = (
+            "Adopted as it was, since somebody said that it is what its code gives."
+            if build.record.adopted
+            else BUILT_ELSEWHERE
+        )
         return dg.AssetMaterialization(
             asset_key=self.dagster_project.keys[build.name],
             description="Shows what its inputs hold now; a view is not built for that."
             if is_view and build.name in self._known
-            else "Built outside of this Dagster instance.",
+            else how,
             metadata={
                 "sao/built_at": dg.MetadataValue.timestamp(build.record.built_at),
                 "sao/built_by_run": build.record.run_id,

@@ -102,7 +102,10 @@ class NodeBuilds:
             seconds=built.seconds or 0.0,
             run_id=run.run_id,
             build_id=built.build_id,
-            changed=last is None or last.relation != str(node.relation) or last.data_version != version,
+            changed=None
+            if built.adopted
+            else last is None or last.relation != str(node.relation) or last.data_version != version,
+            adopted=built.adopted,
         )
         if run.store is not None:
             try:
@@ -170,7 +173,7 @@ class NodeBuilds:
             built = replace(built, seconds=time.perf_counter() - started)
         if built.columns is None:
             built = replace(built, columns=run.session.columns_of(node.relation))
-        if built.data_version is None and run.capabilities.exclusive:
+        if built.data_version is None and (run.capabilities.exclusive or built.adopted):
             built = replace(built, data_version=self._version_now(node))
         return built
 

@@ -117,7 +117,7 @@ class Prover:
         record = facts.records.get(name)
         if not isinstance(node, Model) or record is None or not _is_query(node):
             return None
-        if facts.code_changed(node, record):
+        if record.adopted or facts.code_changed(node, record):
             return None
         version = facts.version(self.project, name)
         changed = node.materialized.holds_data and version != record.data_version

@@ -21,6 +21,7 @@ from sao_dagster.core.selection import Selection
 from sao_dagster.core.standing import StandingFailures
 from sao_dagster.errors import StateError
 from sao_dagster.gc_pause import no_collection
+from sao_dagster.run.adopt import Adoption, adoptable, record_adopted
 from sao_dagster.run.catalog_inputs import with_catalog
 from sao_dagster.run.context import RunContext
 from sao_dagster.run.data_tests import TestSteps, source_ages
@@ -81,6 +82,34 @@ class Runner(RunSettings):
         with no_collection(), opening as session:
             store = self.open_store()
             return self._opened(selection, session, store)._plan(selection, mode, session, store)
+
+    def adopt(
+        self, selection: Selection, *, dry_run: bool = False, on_message: Callable[[Message], None] | None = None
+    ) -> Adoption:
+        """Record relations that are there and have no record as built by the code of today from the inputs of today; return which.
+
+        Args:
+            selection: What it is about.
+            dry_run: Whether nothing is recorded.
+            on_message: Told at once whom it waits for.
+
+        Raises:
+            ProjectErrors: The project as a whole has errors.
+            StateError: The state cannot be reached.
+        """
+        self.project.check()
+        with self.warehouse.session(read_only=dry_run, on_message=on_message) as session:
+            store = self.open_store()
+            runner = self._opened(selection, session, store)
+            seen = runner.observe(selection, Mode.STATE_AWARE, session, store, runner.clock())
+            found = adoptable(runner.project, selection, seen, session)
+            if dry_run or not found.nodes:
+                return found
+            run_id = str(uuid.uuid4())
+            hooks = ProjectHooks(self.project, session, run_id, utc_now())
+            chosen = Selection(found.nodes, (), ())
+            run = runner._start(chosen, Mode.STATE_AWARE, run_id, session, store, seen, hooks, queue.SimpleQueue())
+            return record_adopted(run.context, found)
 
     def _opened(self, selection: Selection, session: Session, store: StateStore) -> Runner:
         """Return the runner for an open warehouse: in the environment that it turns out to be, by the store's time.

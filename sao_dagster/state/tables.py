@@ -29,6 +29,7 @@ builds = Table(
     Column("run_id", String(LONGEST_NAME), nullable=False),
     Column("build_id", String(64)),
     Column("changed", Boolean),
+    Column("adopted", Boolean, nullable=False, default=False),
     Column("sequence", Integer, nullable=False, index=True),
 )
 contents = Table(

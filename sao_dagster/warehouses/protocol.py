@@ -110,6 +110,7 @@ class Built:
         changed: False where the warehouse knows that an incremental build wrote no row; None where only the version tells.
         read: By relation that was read, which build of it that was; of those that the warehouse keeps.
         dropped: Views that could not stay over the new relation, because they read what it no longer has.
+        adopted: Whether nothing was built, since it was there; see `Session.adopt`.
     """
 
     data_version: DataVersion | None = None
@@ -120,6 +121,7 @@ class Built:
     changed: bool | None = None
     read: Mapping[Relation, str | None] = field(default_factory=dict)
     dropped: tuple[RelationKey, ...] = ()
+    adopted: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -270,6 +272,12 @@ class Session(Protocol):
     def end_builds(self, outcomes: Sequence[NodeOutcome]) -> None:
         """End what `begin_builds` began, given what became of all that was not built here."""
         return
+
+    def adopt(self, node: Node) -> Built:
+        """Return what there is of a node that others have made; where the warehouse keeps builds, it counts as one of ours from here on."""
+        counted = self.query(f"select count(*) from {node.relation}").rows if node.materialized.holds_data else None
+        rows = None if counted is None else int(counted[0][0])
+        return Built(columns=self.columns_of(node.relation), rows=rows, seconds=0.0, adopted=True)
 
     def run_test(self, test: DataTest) -> TestRun | None:
         """Run a data test as whoever builds does it; None where it is asked by its SQL, as by default."""

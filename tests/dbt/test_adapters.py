@@ -106,6 +106,16 @@ def test_dbt_runs_data_tests_and_a_failure_holds_back_what_is_below(bakery: Bake
     assert said["model.bakery.dark"][0] == "skipped"
 
 
+def test_what_plain_dbt_has_built_before_can_be_adopted(bakery: Bakery) -> None:
+    bakery.dbt("build")
+    opened = bakery.open()
+    found = opened.runner().adopt(select(opened.project))
+    assert (set(found.nodes), found.refused) == (MODELS, {})
+    assert outcomes(bakery.run()) == {}
+    bakery.execute(NEWS)
+    assert outcomes(bakery.run()) == dict.fromkeys(OF_SALES, "new_data")
+
+
 @ON_ONE
 def test_failing_rows_are_kept_by_dbt(bakery: Bakery) -> None:
     bakery.write("tests/few.sql", "{{ config(severity='warn', store_failures=true) }} select * from {{ ref('dark') }}")

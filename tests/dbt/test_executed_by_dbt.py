@@ -514,3 +514,13 @@ def test_tests_of_disabled_models_are_left_out_and_keys_of_dbt_have_their_effect
     assert not [name for name in opened.project.tests if "shut" in name]
     assert not [each for each in opened.project.notices if "batch_size" in str(each)]
     assert little.run().succeeded
+
+
+def test_what_plain_dbt_has_built_before_can_be_adopted(anywhere: LittleProject) -> None:
+    anywhere.dbt("build")
+    opened = anywhere.open()
+    found = opened.runner().adopt(select(opened.project))
+    assert (set(found.nodes), found.refused) == (set(opened.project.nodes), {})
+    assert outcomes(anywhere.run()) == {}
+    anywhere.execute("insert into raw.orders values (4, 2, 9)")
+    assert set(outcomes(anywhere.run())) == {"orders", "totals", "grown", "big"}

@@ -74,6 +74,16 @@ def test_a_tick_tells_of_what_the_command_line_built_once(shop: World) -> None:
     assert unsynced(deployed) == set()
 
 
+def test_what_was_adopted_is_told_as_that(shop: World) -> None:
+    build(shop)
+    opened = load_project(shop.root)
+    opened.store.clear(opened.environment, None, None)
+    opened.runner().adopt(select(opened.project))
+    deployed = deploy(shop)
+    deployed.tick()
+    assert [str(each.description)[:13] for each in materialized(deployed, "orders")] == ["Adopted as it"]
+
+
 def test_each_dagster_instance_is_told(shop: World) -> None:
     first = deploy(shop)
     first.run()

@@ -211,6 +211,7 @@ def test_a_state_without_migrations_is_taken_over(tmp_path: Path) -> None:
         connection.execute(sa.text("alter table sao_builds drop column build_id"))  # later migrations added these
         connection.execute(sa.text("alter table sao_builds drop column code_scheme"))
         connection.execute(sa.text("alter table sao_builds drop column changed"))
+        connection.execute(sa.text("alter table sao_builds drop column adopted"))
         connection.execute(sa.text("alter table sao_tests drop column code_scheme"))
     with engine.begin() as connection:
         connection.execute(sa.text("insert into sao_sql values ('s', 'select 1')"))

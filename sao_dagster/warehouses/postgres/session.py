@@ -23,7 +23,7 @@ from sao_dagster.core.connection import ConnectionSettings
 from sao_dagster.core.data_version import DataVersion, build_version
 from sao_dagster.core.hashing import digest
 from sao_dagster.core.inputs import UndeclaredInput
-from sao_dagster.core.nodes import CompiledSql, Materialized, Model, Seed
+from sao_dagster.core.nodes import CompiledSql, Materialized, Model, Node, Seed
 from sao_dagster.core.relations import Relation, RelationKey
 from sao_dagster.errors import WarehouseError
 from sao_dagster.sql.made_functions import MadeFunctions
@@ -370,6 +370,20 @@ class PostgresSession(Session):
 
         return self._attempted(work, sets=bool(before or after))
 
+    def adopt(self, node: Node) -> Built:
+        """Return what there is of a node that others have made, and keep that it is a build; see `Session.adopt`."""
+        if not self._build_ids.is_there:
+            self._attempted(self._build_ids.ensure)
+        build_id = uuid.uuid4().hex
+
+        def work(connection: Connection) -> Built:
+            described = _described(connection, node, node.relation, build_id, is_new=False)
+            self._build_ids.keep(connection, node.relation, build_id)
+            show_at_once(connection)
+            return replace(described, seconds=0.0, changed=None, adopted=True)
+
+        return self._attempted(work)
+
 
 def _is_view(connection: Connection, relation: Relation) -> bool | None:
     """Return whether a relation is a view; None if it is not there."""
@@ -393,7 +407,7 @@ def _make_view(connection: Connection, target: Relation, made: Relation, sql: st
     return True
 
 
-def _described(connection: Connection, node: Model | Seed, place: Relation, build_id: str, *, is_new: bool) -> Built:
+def _described(connection: Connection, node: Node, place: Relation, build_id: str, *, is_new: bool) -> Built:
     """Return what is there now, seen from inside the transaction that made it.
 
     To read a new table takes a part of the time that making it took. To read a large one for the few rows that came to it does not

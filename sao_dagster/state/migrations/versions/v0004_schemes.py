@@ -1,4 +1,4 @@
-"""Data versions and code versions with a scheme; whether a build changed anything; what was told, by the word for it, and when; sequences that only grow."""
+"""Data versions and code versions with a scheme; whether a build changed anything, or was adopted; what was told, by the word for it, and when; sequences that only grow."""
 
 import json
 from datetime import datetime, timezone
@@ -18,6 +18,7 @@ def upgrade() -> None:
     for table in ("sao_builds", "sao_tests"):
         op.add_column(table, sa.Column("code_scheme", sa.Integer, nullable=False, server_default=str(OLD_CODE_SCHEME)))
     op.add_column("sao_builds", sa.Column("changed", sa.Boolean))
+    op.add_column("sao_builds", sa.Column("adopted", sa.Boolean, nullable=False, server_default=sa.false()))
     _convert(connection, "sao_builds", ("environment", "model"), "inputs", "data_version")
     _convert(connection, "sao_tests", ("environment", "test"), "inputs")
     _convert(connection, "sao_versions", ("id",), "version")
