@@ -33,19 +33,31 @@ def load_project(
     target: str | None = None,
     variables: Mapping[str, Any] | None = None,
     formats: Sequence[Format] = FORMATS,
+    profiles_dir: Path | None = None,
+    state_url: str | None = None,
 ) -> SqlProject:
     """Return the project of a folder, in the first of the formats that is in it.
 
     A file `sao_project.py` in it may declare more: it has a function `declare(project)` that takes the
     `SqlProject` of the folder; or, where there is no project of any format, a `SqlProject` called `project`.
 
+    Args:
+        folder: The folder.
+        target: The target of the profile; None for its default.
+        variables: Values over those of `vars`.
+        formats: How the project may be written.
+        profiles_dir: The folder of `profiles.yml`; None for `DBT_PROFILES_DIR`, the project's folder or `~/.dbt`, as with dbt.
+        state_url: An SQLAlchemy URL of the shared state, over what is set elsewhere.
+
     Raises:
         ProjectError: There is no project in the folder, or its Python fails.
     """
     began = time.time()  # what is edited while it is read is newer
     with no_collection():
-        opened = _load(Path(folder).resolve(), target, variables, formats)
+        opened = _load(Path(folder).resolve(), target, variables, formats, profiles_dir)
     opened.read_at = began
+    if state_url is not None:
+        opened.settings = opened.settings.model_copy(update={"state_url": state_url})
     return opened
 
 
@@ -85,14 +97,20 @@ def restore_project(file: Path, folder: str | Path, *, target: str | None = None
     return opened
 
 
-def _load(root: Path, target: str | None, variables: Mapping[str, Any] | None, formats: Sequence[Format]) -> SqlProject:
+def _load(
+    root: Path,
+    target: str | None,
+    variables: Mapping[str, Any] | None,
+    formats: Sequence[Format],
+    profiles_dir: Path | None,
+) -> SqlProject:
     """Return the project of the first format that is in a folder, with what its `sao_project.py` declares on top."""
     file = root / PYTHON_FILE
     found = next((each for each in formats if each.is_in(root)), None)
     if found is None and file.is_file():
-        if target is not None or variables:
+        if target is not None or variables or profiles_dir:
             raise ProjectError(
-                "it declares its target and variables itself; --target and --vars are for folders with dbt_project.yml",
+                "it declares its target and variables itself; --target, --vars and --profiles-dir are for folders with dbt_project.yml",
                 location=Location(PYTHON_FILE),
             )
         project = getattr(_module(file), "project", None)
@@ -103,7 +121,9 @@ def _load(root: Path, target: str | None, variables: Mapping[str, Any] | None, f
         looked_for = ", ".join(each.name for each in formats)
         raise ProjectError(f"there is no {looked_for} in {root}; name the project's folder with --project-dir")
     opened = (
-        _opened(root, target, variables) if found is DBT_FOLDER else SqlProject.of(*found.read(root, target, variables))
+        _opened(root, target, variables, profiles_dir)
+        if found is DBT_FOLDER
+        else SqlProject.of(*found.read(root, target, variables))
     )
     if file.is_file():
         declare = getattr(_module(file), "declare", None)
@@ -113,13 +133,15 @@ def _load(root: Path, target: str | None, variables: Mapping[str, Any] | None, f
     return opened
 
 
-def _opened(root: Path, target: str | None, variables: Mapping[str, Any] | None) -> SqlProject:
+def _opened(
+    root: Path, target: str | None, variables: Mapping[str, Any] | None, profiles_dir: Path | None
+) -> SqlProject:
     """Return the project of a folder in dbt's layout, read and built by whom `sao.yml` says.
 
     Raises:
         UnsupportedError: The project needs dbt, and there is none.
     """
-    folder = open_folder(root, target=target, variables=variables)
+    folder = open_folder(root, target=target, variables=variables, profiles_dir=profiles_dir)
     settings = read_settings(folder.root, folder.target.name)
     executor, reader = settings.executor, settings.reader
     if executor == "dbt" and reader == "folder":

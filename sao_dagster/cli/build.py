@@ -18,9 +18,11 @@ from sao_dagster.cli.options import (
     FullRefresh,
     NoTests,
     Now,
+    ProfilesDir,
     ProjectDir,
     Quiet,
     Select,
+    StateUrl,
     Target,
     Threads,
     Vars,
@@ -48,11 +50,12 @@ LOOKING = "looking at what is there"
 def plan(
     project_dir: ProjectDir = Path(), target: Target = None, select: Select = None, exclude: Exclude = None,
     force: Force = False, full_refresh: FullRefresh = False, threads: Threads = None, no_tests: NoTests = False,
-    now: Now = None, as_json: AsJson = False, variables: Vars = None, quiet: Quiet = False, verbose: Verbose = False,
+    now: Now = None, as_json: AsJson = False, variables: Vars = None,
+    profiles_dir: ProfilesDir = None, state_url: StateUrl = None, quiet: Quiet = False, verbose: Verbose = False,
 ) -> None:  # fmt: skip
     """Show what a build would do, and why, without building anything."""
     terminal = Terminal(as_json, quiet, verbose)
-    request = Request(project_dir, target, variables, now, threads, terminal)
+    request = Request(project_dir, target, variables, now, threads, terminal, profiles_dir, state_url)
 
     def action() -> int:
         """Print the plan, and return the exit status."""
@@ -93,11 +96,13 @@ def plan(
 def build(
     project_dir: ProjectDir = Path(), target: Target = None, select: Select = None, exclude: Exclude = None,
     force: Force = False, full_refresh: FullRefresh = False, threads: Threads = None, no_tests: NoTests = False,
-    now: Now = None, as_json: AsJson = False, variables: Vars = None, verify_proofs: VerifyProofs = False,
+    now: Now = None, as_json: AsJson = False, variables: Vars = None,
+    profiles_dir: ProfilesDir = None, state_url: StateUrl = None, verify_proofs: VerifyProofs = False,
     quiet: Quiet = False, verbose: Verbose = False,
 ) -> None:  # fmt: skip
     """Build the models whose result would change, and run the data tests whose verdict could."""
-    request = Request(project_dir, target, variables, now, threads, Terminal(as_json, quiet, verbose))
+    terminal = Terminal(as_json, quiet, verbose)
+    request = Request(project_dir, target, variables, now, threads, terminal, profiles_dir, state_url)
 
     def selected(opened: SqlProject) -> Selection:
         return selection_of(opened, select, exclude, tests=not no_tests)
@@ -110,10 +115,12 @@ def build(
 def test_command(
     project_dir: ProjectDir = Path(), target: Target = None, select: Select = None, exclude: Exclude = None,
     force: Force = False, threads: Threads = None, now: Now = None, as_json: AsJson = False, variables: Vars = None,
+    profiles_dir: ProfilesDir = None, state_url: StateUrl = None,
     verify_proofs: VerifyProofs = False, quiet: Quiet = False, verbose: Verbose = False,
 ) -> None:  # fmt: skip
     """Run the data tests whose verdict could have changed, without building anything."""
-    request = Request(project_dir, target, variables, now, threads, Terminal(as_json, quiet, verbose))
+    terminal = Terminal(as_json, quiet, verbose)
+    request = Request(project_dir, target, variables, now, threads, terminal, profiles_dir, state_url)
 
     def selected(opened: SqlProject) -> Selection:
         selection = selection_of(opened, select, exclude)

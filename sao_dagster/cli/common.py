@@ -39,6 +39,8 @@ class Request:
     now: str | None = None
     threads: int | None = None
     terminal: Terminal = field(default_factory=Terminal)
+    profiles_dir: Path | None = None
+    state_url: str | None = None
 
     def open(self) -> SqlProject:
         """Return the project of the folder; a `sao_project.py` in it may declare more models."""
@@ -48,8 +50,15 @@ class Request:
                 f"the folder {self.project_dir} {what}; --project-dir names the folder with dbt_project.yml"
             )
         from sao_dagster.load import load_project
+        from sao_dagster.projects.sao_file import url_from
 
-        opened = load_project(self.project_dir, target=self.target, variables=self._variables())
+        opened = load_project(
+            self.project_dir,
+            target=self.target,
+            variables=self._variables(),
+            profiles_dir=self.profiles_dir,
+            state_url=self.state_url and url_from(Path.cwd(), self.state_url),
+        )
         if opened.built_by is not None:
             self.terminal.note(f"[dim]{escaped(opened.built_by)}[/]")
         return opened

@@ -13,7 +13,7 @@ import typer
 
 from sao_dagster.cli.common import OK, Request, run_command
 from sao_dagster.cli.explanation import print_explanation
-from sao_dagster.cli.options import AsJson, Now, ProjectDir, Target, Vars, names_in_files
+from sao_dagster.cli.options import AsJson, Now, ProfilesDir, ProjectDir, StateUrl, Target, Vars, names_in_files
 from sao_dagster.cli.terminal import Terminal
 from sao_dagster.core.evidence import Evidence, as_json
 from sao_dagster.core.explain import describe_node, explain, explain_test
@@ -45,11 +45,12 @@ def explain_command(
     name: Annotated[str, typer.Argument(metavar="NAME", help="A model, seed, data test or source (`raw.orders`).", autocompletion=names_in_files)],
     project_dir: ProjectDir = Path(), target: Target = None, now: Now = None, as_json: AsJson = False,
     variables: Vars = None,
+    profiles_dir: ProfilesDir = None, state_url: StateUrl = None,
     diff: Annotated[bool, typer.Option("--diff", help="Show what changed in its SQL since its last build.")] = False,
 ) -> None:  # fmt: skip
     """Say what would become of a model, data test or source now, what it rests on, and what was decided before."""
     terminal = Terminal(as_json)
-    request = Request(project_dir, target, variables, now, None, terminal)
+    request = Request(project_dir, target, variables, now, None, terminal, profiles_dir, state_url)
 
     def action() -> int:
         opened = request.open()

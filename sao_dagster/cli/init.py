@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from sao_dagster.cli.common import OK, Request, run_command
-from sao_dagster.cli.options import AsJson, ProjectDir, Target, Vars
+from sao_dagster.cli.options import AsJson, ProfilesDir, ProjectDir, StateUrl, Target, Vars
 from sao_dagster.cli.terminal import Terminal, escaped, named
 from sao_dagster.core.inputs import InputKind
 from sao_dagster.core.nodes import Materialized
@@ -62,6 +62,7 @@ class Survey:
 def init(
     folder: Annotated[Path | None, typer.Argument(help="The folder; the one of --project-dir if nothing is said.")] = None,
     project_dir: ProjectDir = Path(), target: Target = None, as_json: AsJson = False, variables: Vars = None,
+    profiles_dir: ProfilesDir = None, state_url: StateUrl = None,
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Write without asking.")] = False,
 ) -> None:  # fmt: skip
     """Make a small project in an empty folder; in a dbt project, say what is found there, and offer to write sao.yml.
@@ -69,7 +70,9 @@ def init(
     Of a dbt project it is said what would be built always, and why.
     """
     terminal = Terminal(as_json)
-    request = Request(folder or project_dir, target, variables, terminal=terminal)
+    request = Request(
+        folder or project_dir, target, variables, terminal=terminal, profiles_dir=profiles_dir, state_url=state_url
+    )
 
     def action() -> int:
         root = request.project_dir.resolve()

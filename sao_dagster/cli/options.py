@@ -22,6 +22,19 @@ def names_in_files(ctx: typer.Context, incomplete: str) -> list[str]:
 
 
 ProjectDir = Annotated[Path, typer.Option("--project-dir", help="The folder with dbt_project.yml.")]
+ProfilesDir = Annotated[
+    Path | None,
+    typer.Option(
+        "--profiles-dir",
+        help="The folder with profiles.yml; else DBT_PROFILES_DIR, the project's folder, or ~/.dbt.",
+    ),
+]
+StateUrl = Annotated[
+    str | None,
+    typer.Option(
+        "--state-url", help="An SQLAlchemy URL of the shared state; else SAO_STATE_URL, or what sao.yml says."
+    ),
+]
 Target = Annotated[str | None, typer.Option("--target", "-t", help="The target of the profile.")]
 Select = Annotated[
     list[str] | None,

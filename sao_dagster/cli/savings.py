@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from sao_dagster.cli.common import OK, Request, run_command
-from sao_dagster.cli.options import AsJson, ProjectDir, Target, Vars
+from sao_dagster.cli.options import AsJson, ProfilesDir, ProjectDir, StateUrl, Target, Vars
 from sao_dagster.cli.terminal import Terminal
 from sao_dagster.core.messages import local_time
 from sao_dagster.core.policy import describe_duration
@@ -30,12 +30,13 @@ WIDTH = 24  # characters of the widest bar
 @app.command()
 def savings(
     project_dir: ProjectDir = Path(), target: Target = None, as_json: AsJson = False, variables: Vars = None,
+    profiles_dir: ProfilesDir = None, state_url: StateUrl = None,
     last: Annotated[int, typer.Option("--last", min=1, help="How many runs to look back.")] = 100,
     svg: Annotated[Path | None, typer.Option("--svg", help="Write the picture to a file, too.")] = None,
 ) -> None:  # fmt: skip
     """Add up what the last runs reused: models, tests, and the seconds these took when they were last built."""
     terminal = Terminal(as_json)
-    request = Request(project_dir, target, variables, terminal=terminal)
+    request = Request(project_dir, target, variables, terminal=terminal, profiles_dir=profiles_dir, state_url=state_url)
 
     def action() -> int:
         opened = request.open()

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from sao_dagster.cli.common import OK, Request, run_command, selection_of, shown_url
-from sao_dagster.cli.options import AsJson, Command, Exclude, ProjectDir, Select, Target, Vars
+from sao_dagster.cli.options import AsJson, Command, Exclude, ProfilesDir, ProjectDir, Select, StateUrl, Target, Vars
 from sao_dagster.cli.terminal import Terminal, escaped
 from sao_dagster.core.messages import Level, Message, local_time
 from sao_dagster.core.selection import Selection
@@ -31,10 +31,11 @@ app = typer.Typer(
 def state_show(
     project_dir: ProjectDir = Path(), target: Target = None, select: Select = None, as_json: AsJson = False,
     variables: Vars = None,
+    profiles_dir: ProfilesDir = None, state_url: StateUrl = None,
 ) -> None:  # fmt: skip
     """Show the last build of each model, and what is being built."""
     terminal = Terminal(as_json)
-    request = Request(project_dir, target, variables, terminal=terminal)
+    request = Request(project_dir, target, variables, terminal=terminal, profiles_dir=profiles_dir, state_url=state_url)
 
     def action() -> int:
         """Print what there is of the selection, and return the exit status."""
@@ -103,11 +104,16 @@ def state_show(
 
 @app.command("environments")
 def state_environments(
-    project_dir: ProjectDir = Path(), target: Target = None, as_json: AsJson = False, variables: Vars = None
+    project_dir: ProjectDir = Path(),
+    target: Target = None,
+    as_json: AsJson = False,
+    variables: Vars = None,
+    profiles_dir: ProfilesDir = None,
+    state_url: StateUrl = None,
 ) -> None:
     """List the environments that the shared state knows."""
     terminal = Terminal(as_json)
-    request = Request(project_dir, target, variables, terminal=terminal)
+    request = Request(project_dir, target, variables, terminal=terminal, profiles_dir=profiles_dir, state_url=state_url)
 
     def action() -> int:
         opened = request.open()
@@ -148,10 +154,11 @@ def state_environments(
 def state_clear(
     project_dir: ProjectDir = Path(), target: Target = None, select: Select = None, as_json: AsJson = False,
     variables: Vars = None,
+    profiles_dir: ProfilesDir = None, state_url: StateUrl = None,
 ) -> None:  # fmt: skip
     """Forget builds and verdicts, of everything or of a selection; what is forgotten is built again."""
     terminal = Terminal(as_json)
-    request = Request(project_dir, target, variables, terminal=terminal)
+    request = Request(project_dir, target, variables, terminal=terminal, profiles_dir=profiles_dir, state_url=state_url)
 
     def action() -> int:
         opened = request.open()
@@ -176,10 +183,11 @@ def state_adopt(
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Show what would be adopted, and record nothing.")] = False,
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Record without asking.")] = False,
     as_json: AsJson = False, variables: Vars = None,
+    profiles_dir: ProfilesDir = None, state_url: StateUrl = None,
 ) -> None:  # fmt: skip
     """Record tables and views that are there as built by today's code from today's inputs, because you say so; nothing is built."""
     terminal = Terminal(as_json)
-    request = Request(project_dir, target, variables, terminal=terminal)
+    request = Request(project_dir, target, variables, terminal=terminal, profiles_dir=profiles_dir, state_url=state_url)
 
     def action() -> int:
         opened = request.open()
@@ -232,10 +240,11 @@ def _agrees(terminal: Terminal, count: int) -> bool:
 def state_export(
     file: Annotated[Path | None, typer.Argument(help="Where to write; standard output if nothing is said.")] = None,
     project_dir: ProjectDir = Path(), target: Target = None, as_json: AsJson = False, variables: Vars = None,
+    profiles_dir: ProfilesDir = None, state_url: StateUrl = None,
 ) -> None:  # fmt: skip
     """Write the state of the environment as JSON."""
     terminal = Terminal(as_json)
-    request = Request(project_dir, target, variables, terminal=terminal)
+    request = Request(project_dir, target, variables, terminal=terminal, profiles_dir=profiles_dir, state_url=state_url)
 
     def action() -> int:
         from sao_dagster.state.export import export_state
@@ -263,10 +272,11 @@ def state_export(
 def state_import(
     file: Annotated[Path, typer.Argument(help="An export.")],
     project_dir: ProjectDir = Path(), target: Target = None, as_json: AsJson = False, variables: Vars = None,
+    profiles_dir: ProfilesDir = None, state_url: StateUrl = None,
 ) -> None:  # fmt: skip
     """Read an export into the environment, over what it has."""
     terminal = Terminal(as_json)
-    request = Request(project_dir, target, variables, terminal=terminal)
+    request = Request(project_dir, target, variables, terminal=terminal, profiles_dir=profiles_dir, state_url=state_url)
 
     def action() -> int:
         from sao_dagster.state.export import import_state

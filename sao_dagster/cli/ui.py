@@ -12,7 +12,7 @@ from typing import Annotated
 import typer
 
 from sao_dagster.cli.common import Request, run_command
-from sao_dagster.cli.options import ProjectDir
+from sao_dagster.cli.options import ProfilesDir, ProjectDir, StateUrl, Target
 from sao_dagster.cli.terminal import Terminal
 from sao_dagster.core.messages import Level, Message
 
@@ -25,17 +25,20 @@ OWN_DEFINITIONS = ("workspace.yaml", "definitions.py")
 @app.command("ui")
 def ui(
     project_dir: ProjectDir = Path(),
+    target: Target = None,
+    profiles_dir: ProfilesDir = None,
+    state_url: StateUrl = None,
     port: Annotated[int | None, typer.Option("--port", "-p", help="The port of the web server.")] = None,
     host: Annotated[str | None, typer.Option("--host", help="The host of the web server.")] = None,
 ) -> None:
     """Start Dagster's UI on the project (`dagster dev`), with the state that the command line uses."""
     terminal = Terminal()
-    request = Request(project_dir, None, None, terminal=terminal)
+    request = Request(project_dir, target, None, terminal=terminal, profiles_dir=profiles_dir, state_url=state_url)
 
     def action() -> int:
         opened = request.open()
         root = project_dir.resolve()
-        environment = served_environment(root, opened.state_url, os.environ)
+        environment = served_environment(root, opened.state_url, os.environ, target, profiles_dir)
         Path(environment["DAGSTER_HOME"]).mkdir(parents=True, exist_ok=True)
         command = served_command(root, port, host)
         said = f"{' '.join(command[1:])}; Dagster keeps its runs in {environment['DAGSTER_HOME']}"
@@ -58,7 +61,20 @@ def served_command(root: Path, port: int | None = None, host: str | None = None)
     return [sys.executable, "-m", "dagster", "dev", *shown, *options]
 
 
-def served_environment(root: Path, state_url: str, environment: Mapping[str, str]) -> dict[str, str]:
-    """Return the environment of that command: one state with the command line, and a home for Dagster that stays."""
+def served_environment(
+    root: Path,
+    state_url: str,
+    environment: Mapping[str, str],
+    target: str | None = None,
+    profiles_dir: Path | None = None,
+) -> dict[str, str]:
+    """Return the environment of that command: one state and one target with the command line, and a home for Dagster that stays."""
     home = environment.get("DAGSTER_HOME") or str(root / ".sao" / "dagster")
-    return {**environment, "DAGSTER_HOME": home, "SAO_STATE_URL": state_url, "SAO_PROJECT_DIR": str(root)}
+    chosen = {"DBT_TARGET": target, "DBT_PROFILES_DIR": profiles_dir and str(profiles_dir.resolve())}
+    return {
+        **environment,
+        "DAGSTER_HOME": home,
+        "SAO_STATE_URL": state_url,
+        "SAO_PROJECT_DIR": str(root),
+        **{name: value for name, value in chosen.items() if value},
+    }

@@ -85,7 +85,7 @@ def read_before(opened: OpenedFolder, declared: Declarations, said: ReadByDbt, d
 
 def _preparation(opened: OpenedFolder, variables: Mapping[str, Any] | None, dbt: str | None) -> Preparation:
     """Return the project as dbt is asked about it."""
-    profile = find_profiles(opened.root)
+    profile = opened.target.file or find_profiles(opened.root)
     options = ["--project-dir", str(opened.root), "--profiles-dir", str(profile.parent), "--target", opened.target.name]
     options += ["--no-fail-fast"]  # what fails is known, and holds back what is below
     if variables:

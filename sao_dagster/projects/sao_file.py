@@ -140,7 +140,7 @@ def _of_file(root: Path, target: str) -> dict[str, Any]:
     if target in parsed.targets:
         found |= parsed.targets[target].model_dump(exclude_unset=True)
     if found.get("state_url"):
-        found["state_url"] = _from(root, found["state_url"])
+        found["state_url"] = url_from(root, found["state_url"])
     return found
 
 
@@ -165,10 +165,10 @@ def _of_environment() -> dict[str, Any]:
     return found
 
 
-def _from(root: Path, url: str) -> str:
+def url_from(root: Path, url: str) -> str:
     """Return a URL in which the path of an SQLite file that is relative starts at a folder.
 
-    >>> _from(Path("/shop"), "sqlite:///state.db"), _from(Path("/shop"), "sqlite:////var/state.db")
+    >>> url_from(Path("/shop"), "sqlite:///state.db"), url_from(Path("/shop"), "sqlite:////var/state.db")
     ('sqlite:////shop/state.db', 'sqlite:////var/state.db')
     """
     scheme, slashes, path = url.partition(":///")

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import typer
 from typer.testing import CliRunner
 
 from sao_dagster.cli import app
@@ -215,3 +216,31 @@ def test_savings_add_up(shop: World) -> None:
     assert "50 % of 4 models reused" in shown
     assert "2 built, 2 reused" in shown
     assert picture.read_text().startswith("<svg")
+
+
+def test_all_commands_are_told_where_the_profile_and_the_state_are() -> None:
+    command = typer.main.get_command(app)
+    commands = {**command.commands, **command.commands["state"].commands}  # type: ignore[attr-defined]
+    del commands["state"]
+    options = {name: {opt for each in found.params for opt in each.opts} for name, found in commands.items()}
+    common = {"--project-dir", "--profiles-dir", "--target", "--state-url"}
+    assert {name: common - found for name, found in options.items() if common - found} == {}
+
+
+def test_a_profile_and_a_state_are_taken_from_where_the_options_say(
+    shop: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    away = shop.root.parent / "away"
+    away.mkdir()
+    (shop.root / "profiles.yml").rename(away / "profiles.yml")
+    monkeypatch.setenv("DBT_PROFILES_DIR", str(shop.root.parent / "nowhere"))
+    monkeypatch.setenv("SAO_STATE_URL", f"sqlite:///{away}/other.db")
+    monkeypatch.chdir(away)
+    options = ("--profiles-dir", ".", "--state-url", "sqlite:///state.db")
+    assert answer(shop, "build", *options)["state"] == f"sqlite:///{away}/state.db"
+    assert answer(shop, "explain", "report", *options)["now"]["outcome"] == "reused"
+    assert [len(each["builds"]) for each in [answer(shop, "state", "show", *options)]] == [2]
+    assert not (away / "other.db").exists()
+    assert "no profiles.yml in" in sao(shop, "plan").stderr
+    monkeypatch.setenv("DBT_PROFILES_DIR", str(away))
+    assert answer(shop, "plan")["models"][0]["reason"] == "never_built", "another state"

@@ -202,8 +202,7 @@ def test_profiles_are_rendered_and_found_in_the_usual_places(world: World, monke
     (home / "profiles.yml").write_text(
         "shop: {target: dev, outputs: {dev: {type: duckdb, path: \"{{ env_var('SHOP_FILE') }}\", threads: 3}}}"
     )
-    world.delete("profiles.yml")
-    monkeypatch.setenv("DBT_PROFILES_DIR", str(home))
+    monkeypatch.setenv("DBT_PROFILES_DIR", str(home))  # which comes before the project's folder, as in dbt
     monkeypatch.setenv("SHOP_FILE", "else.duckdb")
     warehouse = load_project(world.root).warehouse
     assert isinstance(warehouse, DuckDBWarehouse)

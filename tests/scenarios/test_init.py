@@ -125,6 +125,8 @@ def test_the_ui_shows_own_definitions_first_and_uses_the_state_of_the_command_li
     alone = served_environment(tmp_path, "sqlite:///here", {})
     assert (alone["SAO_STATE_URL"], alone["DAGSTER_HOME"]) == ("sqlite:///here", str(tmp_path / ".sao" / "dagster"))
     assert served_environment(tmp_path, "sqlite:///here", {"DAGSTER_HOME": "/home/d"})["DAGSTER_HOME"] == "/home/d"
+    chosen = served_environment(tmp_path, "sqlite:///here", {"DBT_TARGET": "dev"}, "prod", tmp_path / "profiles")
+    assert (chosen["DBT_TARGET"], chosen["DBT_PROFILES_DIR"]) == ("prod", str(tmp_path / "profiles"))
 
 
 def test_a_shell_completes_commands_and_names(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,4 +1,4 @@
-"""`profiles.yml`: where to build. Read from the project's folder, `DBT_PROFILES_DIR`, or `~/.dbt`, as dbt does."""
+"""`profiles.yml`: where to build. Read from `--profiles-dir`, `DBT_PROFILES_DIR`, the project's folder, or `~/.dbt`, as dbt does."""
 
 from __future__ import annotations
 
@@ -32,15 +32,19 @@ class Target:
     Attributes:
         name: Its name.
         warehouse: Where to build.
+        file: The file that says so; None where no file does.
         errors: What it sets that only dbt's adapter does.
     """
 
     name: str
     warehouse: Warehouse
+    file: Path | None = None
     errors: tuple[NeedsDbtError, ...] = ()
 
 
-def load_profile(root: Path, profile: str, target: str | None, variables: Mapping[str, Any]) -> Target:
+def load_profile(
+    root: Path, profile: str, target: str | None, variables: Mapping[str, Any], folder: Path | None = None
+) -> Target:
     """Return the target in use, and the warehouse it is.
 
     Args:
@@ -48,11 +52,12 @@ def load_profile(root: Path, profile: str, target: str | None, variables: Mappin
         profile: The profile that `dbt_project.yml` names.
         target: The target to use; None for the profile's own default.
         variables: What `var` gives in the profile.
+        folder: Where `profiles.yml` is; None to look for it.
 
     Raises:
         ProjectError: There is no such profile or target, or it is not understood.
     """
-    file = find_profiles(root)
+    file = find_profiles(root, folder)
     shown = str(file.relative_to(root)) if file.is_relative_to(root) else str(file)
     values = load_yaml(file, shown).values or {}
     where = Location(shown)
@@ -71,21 +76,19 @@ def load_profile(root: Path, profile: str, target: str | None, variables: Mappin
     try:
         found = _profile(name, output, where)
     except NeedsDbtError as error:  # dbt may have an adapter for it, and then knows what the other keys mean
-        return Target(name, DescribedWarehouse(type=str(output["type"]), name=name), (error,))
+        return Target(name, DescribedWarehouse(type=str(output["type"]), name=name), file, (error,))
     errors = tuple(NeedsDbtError(f"{uses} in the target {name!r}", location=where) for uses in found.only_in_dbt())
-    return Target(name, found.warehouse(name, root), errors)
+    return Target(name, found.warehouse(name, root), file, errors)
 
 
-def find_profiles(root: Path) -> Path:
-    """Return the file `profiles.yml` that is used for a project.
+def find_profiles(root: Path, folder: Path | None = None) -> Path:
+    """Return the file `profiles.yml` that is used for a project: that of a folder which is named, else the first that is there.
 
     Raises:
         ProjectError: There is none.
     """
-    folders = [root]
-    if os.environ.get("DBT_PROFILES_DIR"):
-        folders.append(Path(os.environ["DBT_PROFILES_DIR"]))
-    folders.append(Path.home() / ".dbt")
+    named = folder or os.environ.get("DBT_PROFILES_DIR")
+    folders = [Path(named).resolve()] if named else [root, Path.home() / ".dbt"]
     for folder in folders:
         if (folder / "profiles.yml").is_file():
             return folder / "profiles.yml"
