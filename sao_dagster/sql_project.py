@@ -15,7 +15,7 @@ from sao_dagster.core.project import Project
 from sao_dagster.core.selection import select
 from sao_dagster.errors import Location, ProjectError
 from sao_dagster.projects.assembly.assembled import AssembledProject, assemble
-from sao_dagster.projects.cache import MADE_BY, save
+from sao_dagster.projects.cache import MADE_BY, kept_file, load, save
 from sao_dagster.projects.config import checked
 from sao_dagster.projects.dbt_folder.folder import read_folder
 from sao_dagster.projects.declarations import Declarations, NeedsDbt
@@ -23,6 +23,7 @@ from sao_dagster.projects.policies import POLICY_RULE, PolicyRule
 from sao_dagster.projects.python_models import PythonModels, caller
 from sao_dagster.projects.sao_file import OnStateError, Settings, read_settings
 from sao_dagster.run.runner import Runner
+from sao_dagster.sql.inference.kept import KeptProofs
 from sao_dagster.state.location import default_state_url, state_beside
 from sao_dagster.state.protocol import StateStore
 from sao_dagster.warehouses.protocol import Materializer, Warehouse
@@ -260,7 +261,18 @@ class SqlProject(PythonModels):
             open_store=lambda: self.store,
             materializer=self.materializer,
             build_without_state=self.settings.on_state_error == "build",
+            proofs=self._proofs,
         )
+
+    @cached_property
+    def _proofs(self) -> KeptProofs:
+        """What was proven of its models; kept in its folder."""
+        if not self.declared.has_folder:
+            return KeptProofs()
+        file = kept_file(self.root, self.declared.environment, "proofs")
+        found = load(file)
+        entries = found[1] if isinstance(found, tuple) and found[0] == MADE_BY else {}
+        return KeptProofs(entries, lambda entries: save(file, (MADE_BY, entries)))
 
     def declaring(self) -> None:
         """Note that something is about to be declared: the project is put together anew when it is asked for."""

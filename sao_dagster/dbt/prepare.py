@@ -19,7 +19,7 @@ from typing import Any
 
 from sao_dagster.core.hashing import JSON, digest
 from sao_dagster.core.messages import Message
-from sao_dagster.dbt.kept import kept_file
+from sao_dagster.dbt.kept import place_of
 from sao_dagster.dbt.process import DbtProcess, Invocation, dbt_process
 from sao_dagster.projects.cache import MADE_BY, load, save
 from sao_dagster.projects.dbt_manifest import ManifestReader, PreparedManifest
@@ -169,7 +169,7 @@ class Preparation:
 
     @property
     def _place(self) -> Path:
-        return kept_file(self.invocation.root, self.target)
+        return place_of(self.invocation.root, self.target)
 
     def _key(self, files: str) -> str:
         return digest([files, self._dbt])

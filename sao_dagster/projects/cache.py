@@ -1,8 +1,8 @@
 """What can be kept from one load of a project to the next, by content: nothing here knows of times or of git.
 
-Two things are kept in the project's `.sao` folder. The assembled project, under a digest of everything it was
+Three things are kept in the project's `.sao` folder. The assembled project, under a digest of everything it was
 assembled from, with the environment variables that its templates read; and the byte code of templates, under a
-digest of their text, for when only some of them changed. Both are like Python's own `__pycache__`: they may be
+digest of their text, for when only some of them changed; and what was proven of queries. All are like Python's own `__pycache__`: they may be
 deleted at any time, are written whole or not at all, and are as trustworthy as the folder they are in.
 """
 
@@ -19,6 +19,7 @@ from collections.abc import Callable
 from pathlib import Path
 from types import CodeType
 from typing import Any
+from urllib.parse import quote
 
 from sao_dagster.version import __version__
 
@@ -86,6 +87,11 @@ class TemplateCodes:
         if self._used.keys() != self._codes.keys():
             save(self._file, (MADE_BY, self._used))
             self._codes = dict(self._used)
+
+
+def kept_file(root: Path | str, place: str, kind: str) -> Path:
+    """Return the file of what is kept of a project for a target or environment, which may be called anything."""
+    return Path(root) / FOLDER / f"{quote(place, safe='')}.{kind}"
 
 
 def load(file: Path) -> Any:

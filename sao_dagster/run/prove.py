@@ -10,8 +10,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
-from functools import cached_property, lru_cache
-from typing import TYPE_CHECKING
+from functools import cached_property
 
 from sao_dagster.core.data_version import DataVersion
 from sao_dagster.core.facts import Facts
@@ -22,10 +21,9 @@ from sao_dagster.core.records import BuildRecord, Verdict
 from sao_dagster.core.relations import RelationKey, quote
 from sao_dagster.errors import WarehouseError
 from sao_dagster.sql.dialects import dialect_named
+from sao_dagster.sql.inference.kept import KeptProofs, Question
+from sao_dagster.sql.inference.proven import Proven, TableFacts
 from sao_dagster.warehouses.protocol import Catalog, Constraints, Session
-
-if TYPE_CHECKING:  # it is loaded when there is something to prove, which most runs have not
-    from sao_dagster.sql.inference.infer import Properties, TableFacts
 
 SEED_ROWS = 100_000  # the greatest seed whose content is looked at
 
@@ -52,6 +50,7 @@ class Prover:
         facts: Returns what is known now; it grows while a run goes on.
         catalog: What is in the warehouse; only its sources are looked up here.
         exclusive: Whether nobody else can write in the warehouse while the session is open.
+        kept: What was proven before.
     """
 
     project: Project
@@ -59,8 +58,9 @@ class Prover:
     facts: Callable[[], Facts]
     catalog: Catalog
     exclusive: bool
+    kept: KeptProofs = field(default_factory=KeptProofs)
     _seeds: dict[tuple[str, DataVersion], tuple[Fact, ...]] = field(default_factory=dict)
-    _known: dict[tuple[str, str, DataVersion], Properties | None] = field(default_factory=dict)
+    _known: dict[tuple[str, str, DataVersion], Proven | None] = field(default_factory=dict)
 
     def prove(self, test: DataTest) -> Proof | None:
         """Return why a data test must pass; None where that cannot be proven."""
@@ -68,23 +68,10 @@ class Prover:
         if wanted is None or not self._is_possible:
             return None
         try:
-            found = self._properties(test.tested)
+            found = self._proven(test.tested)
         except WarehouseError:
             return None
-        if found is None or found.names.count(wanted.column) != 1:
-            return None
-        place = found.names.index(wanted.column)
-        if wanted.kind is FactKind.NOT_NULL:
-            return found.not_null(place)
-        if wanted.kind is FactKind.UNIQUE:
-            return found.unique([place])
-        from sao_dagster.sql.inference.infer import accepted_domain
-
-        domain = found.domain(place)
-        accepted = accepted_domain(wanted.values, found.type_of(place))
-        if domain is None or not (domain.values <= (accepted or frozenset())):
-            return None
-        return domain.proof
+        return None if found is None else found.proof_of(wanted)
 
     @cached_property
     def _is_possible(self) -> bool:
@@ -108,7 +95,7 @@ class Prover:
 
     # ------------------------------------------------------------------ models
 
-    def _properties(self, name: str) -> Properties | None:
+    def _proven(self, name: str) -> Proven | None:
         """Return what the SQL of a model proves of its content as it is now; None where nothing is certain.
 
         It is worked out once for each content, when the tests of the model are decided or when something above it is.
@@ -128,7 +115,7 @@ class Prover:
             self._known[key] = self._read(node, record, facts)
         return self._known[key]
 
-    def _read(self, node: Model, record: BuildRecord, facts: Facts) -> Properties | None:
+    def _read(self, node: Model, record: BuildRecord, facts: Facts) -> Proven | None:
         """Return what a query proves, given what is known of all that it reads."""
         name = node.name
         tables: dict[RelationKey, TableFacts] = {}
@@ -137,9 +124,8 @@ class Prover:
             table = self._table(read, facts.version_read(self.project, name, read))
             if relation is not None and table is not None:
                 tables[relation.key] = table
-        settings = self.project.proofs
-        own = self._constraints.functions
-        found = _infer(node.compiled.sql, self.project.dialect, tuple(tables.items()), settings.hashes_are_unique, own)
+        trusts_hashes, own = self.project.proofs.hashes_are_unique, self._constraints.functions
+        found = self.kept.of(name, Question(node.compiled.sql, self.project.dialect, tables, trusts_hashes, own))
         engine = dialect_named(self.project.dialect)
         stored = tuple(engine.compared(column, quoted=True) for column, _ in record.columns)
         if found is None or len(stored) != len(found.names):
@@ -151,8 +137,6 @@ class Prover:
 
     def _table(self, name: str, version: DataVersion | None) -> TableFacts | None:
         """Return the columns of a relation, and what holds for the content that it has in a version."""
-        from sao_dagster.sql.inference.infer import TableFacts
-
         facts = self.facts()
         node = self.project.nodes.get(name)
         record = facts.records.get(name)
@@ -165,15 +149,19 @@ class Prover:
         if columns is None:
             return None
         found: list[Fact] = []
-        derived: tuple[tuple[Fact, Proof], ...] = ()
+        inferred: Proven | None = None
         as_built = node is None or facts.altered.get(name) is False
         if as_built and version is not None and version == facts.version(self.project, name):
             found += self._enforced(name, version)
             found += self._tested(name, version)
             if isinstance(node, Seed) and record is not None:
                 found += self._content(node, record, version)
-            derived = tuple(self._inferred(name, version))
-        return TableFacts(columns, tuple(dict.fromkeys(found)), derived)
+            inferred = self._proven(name) if node is not None else None
+        facts_found = tuple(dict.fromkeys(found))
+        if inferred is None:
+            return TableFacts(columns, facts_found)
+        derived = tuple((replace(fact, relation=name, version=version), proof) for fact, proof in inferred.claims)
+        return TableFacts(columns, facts_found, derived, inferred.key)
 
     def _tested(self, name: str, version: DataVersion) -> Iterator[Fact]:
         """Yield what data tests that passed on a version say of it.
@@ -250,38 +238,8 @@ class Prover:
             self._seeds[key] = tuple(found) if same else ()
         return self._seeds[key]
 
-    def _inferred(self, name: str, version: DataVersion) -> Iterator[tuple[Fact, Proof]]:
-        """Yield what the SQL of a model proves of its columns, as facts for what reads it."""
-        if name not in self.project.nodes:
-            return
-        found = self._properties(name)
-        if found is None:
-            return
-        for fact, proof in found.claims:
-            yield replace(fact, relation=name, version=version), proof
-
 
 def _is_query(node: Model) -> bool:
     """Return whether the content of a model is what its query gives, and nothing else."""
     kept = node.materialized in (Materialized.TABLE, Materialized.VIEW)
     return kept and node.compiler is None and all(map(_HARMLESS.fullmatch, node.hooks))
-
-
-@lru_cache(maxsize=4096)
-def _infer(
-    sql: str,
-    dialect: str,
-    tables: tuple[tuple[RelationKey, TableFacts], ...],
-    hashes_are_unique: bool,
-    own_functions: frozenset[str],
-) -> Properties | None:
-    from sao_dagster.sql.inference.infer import infer
-
-    return infer(
-        sql,
-        dialect,
-        dict(tables),
-        hashes_are_unique=hashes_are_unique,
-        own_functions=own_functions,
-        schema=dialect_named(dialect).default_schema or "",
-    )

@@ -7,7 +7,7 @@ import threading
 import time
 import uuid
 from collections.abc import Callable, Generator, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -36,6 +36,7 @@ from sao_dagster.run.run import Run
 from sao_dagster.run.run_facts import RunFacts
 from sao_dagster.run.schedule import steps_of
 from sao_dagster.run.settings import RunSettings, utc_now
+from sao_dagster.sql.inference.kept import KeptProofs
 from sao_dagster.state.protocol import StateStore
 from sao_dagster.warehouses.protocol import Materializer, Session, Warehouse
 
@@ -49,12 +50,14 @@ class Runner(RunSettings):
         warehouse: Where to build it.
         open_store: Opens the shared state.
         materializer: Who builds; None for the warehouse's own way.
+        proofs: What was proven before.
     """
 
     project: Project
     warehouse: Warehouse
     open_store: Callable[[], StateStore]
     materializer: Materializer | None = None
+    proofs: KeptProofs = field(default_factory=KeptProofs)
 
     def plan(
         self,
@@ -129,7 +132,9 @@ class Runner(RunSettings):
         now = self.clock()
         seen = self.observe(selection, mode, session, store, now)
         prover = self._prover(session, lambda: seen.facts, seen)
-        return make_plan(self.project, selection, seen.facts, now, mode, prover.prove, self.patience), seen
+        plan = make_plan(self.project, selection, seen.facts, now, mode, prover.prove, self.patience)
+        self.proofs.save(self.project.nodes.keys())
+        return plan, seen
 
     def observe(
         self, selection: Selection, mode: Mode, session: Session, store: StateStore, now: datetime
@@ -262,6 +267,7 @@ class Runner(RunSettings):
                 session.end_builds(outcomes(run.models.values(), run.tests.values()))
                 yield from _drain(inbox)
             finally:  # also of a run that was stopped: what it did is worth knowing
+                self.proofs.save(self.project.nodes.keys())
                 if store is not None:
                     record_run(store, result())
         return result()
@@ -314,7 +320,8 @@ class Runner(RunSettings):
         )
 
     def _prover(self, session: Session, facts: Callable[[], Facts], seen: Observation) -> Prover:
-        return Prover(self.project, session, facts, seen.catalog, exclusive=self.warehouse.capabilities.exclusive)
+        exclusive = self.warehouse.capabilities.exclusive
+        return Prover(self.project, session, facts, seen.catalog, exclusive=exclusive, kept=self.proofs)
 
 
 def _drain(inbox: queue.SimpleQueue[Any]) -> Iterator[Event]:

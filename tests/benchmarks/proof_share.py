@@ -29,8 +29,9 @@ from sao_dagster.core.nodes import DataTest
 from sao_dagster.core.proofs import Fact, FactKind, Proof
 from sao_dagster.core.selection import select
 from sao_dagster.load import load_project
-from sao_dagster.run.prove import Prover, _infer
+from sao_dagster.run.prove import Prover
 from sao_dagster.sql.inference.infer import TableFacts, infer
+from sao_dagster.sql.inference.kept import KeptProofs, Question
 
 ROOT = Path(__file__).parents[2]
 SOURCES = 10
@@ -171,10 +172,11 @@ def inference(lines: int) -> tuple[float, float]:
         found = infer(f"{query} -- {number}", "duckdb", tables)
         assert found is not None and found.unique([0]) is not None and found.not_null(0) is not None
         first.append(time.process_time() - started)
-    _infer(query, "duckdb", tuple(tables.items()), False, frozenset())
+    kept = KeptProofs()
+    kept.of("final", Question(query, "duckdb", tables))
     started = time.process_time()
     for _ in range(100):
-        _infer(query, "duckdb", tuple(tables.items()), False, frozenset())
+        kept.of("final", Question(query, "duckdb", tables))
     return 1000 * statistics.median(first), 10 * (time.process_time() - started)
 
 

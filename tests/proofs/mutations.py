@@ -31,6 +31,7 @@ from sao_dagster.sql.inference import (
     query_block,
     selects,
     series,
+    type_names,
     types,
 )
 from sao_dagster.sql.inference.dependencies import Domain, RowFacts
@@ -122,10 +123,10 @@ def all_types_compare_alike() -> Iterator[None]:
 
 @mutation
 def unsigned_numbers_are_compared_as_they_are() -> Iterator[None]:
-    types.read_type.cache_clear()
-    with patch.dict(types._INTEGERS, {exp.DataType.Type.UINT128: 129}):
+    type_names.read_type.cache_clear()
+    with patch.dict(type_names._INTEGERS, {exp.DataType.Type.UINT128: 129}):
         yield
-    types.read_type.cache_clear()
+    type_names.read_type.cache_clear()
 
 
 def _always(one: types.Type, other: types.Type) -> bool:

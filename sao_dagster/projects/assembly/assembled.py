@@ -6,12 +6,10 @@ import hashlib
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
-from urllib.parse import quote
 
 from sao_dagster.core.project import Project
 from sao_dagster.gc_pause import no_collection
-from sao_dagster.projects.cache import FOLDER, MADE_BY, TemplateCodes, load, save
+from sao_dagster.projects.cache import MADE_BY, TemplateCodes, kept_file, load, save
 from sao_dagster.projects.declarations import Declarations
 from sao_dagster.projects.templates.texts import builtin_macros
 
@@ -53,12 +51,11 @@ def _assembled(declared: Declarations, key: str) -> AssembledProject:
 
 
 def _cached(declared: Declarations, key: str) -> AssembledProject:
-    folder = Path(declared.root) / FOLDER
-    file = folder / f"{quote(declared.environment, safe='')}.project"  # a target may be called anything
+    file = kept_file(declared.root, declared.environment, "project")
     kept = load(file)
     if isinstance(kept, AssembledProject) and kept.key == key and kept.holds:
         return kept
-    codes = TemplateCodes.open(folder / "templates")
+    codes = TemplateCodes.open(file.with_name("templates"))
     made = _assembled(declared, key)
     codes.save()
     # what is wrong with a template may follow from what is installed; what dbt says is wrong is declared

@@ -451,4 +451,4 @@ def _among_nulls(each: Dependency, present: Found, marker: int) -> Dependency:
 
 def follow(rule: str, *premises: Proof | None) -> Proof:
     """Return a proof by a rule, without the premises that say nothing."""
-    return Proof(rule, tuple(each for each in premises if each is not None and each is not GIVEN))
+    return Proof(rule, tuple(each for each in premises if each is not None and each.rule != GIVEN.rule))

@@ -15,6 +15,7 @@ from sao_dagster.sql.inference.aggregates import describe_aggregate, describe_wi
 from sao_dagster.sql.inference.dependencies import Domain, RowFacts, Value, any_domain, common_type, follow
 from sao_dagster.sql.inference.predicates import effects
 from sao_dagster.sql.inference.query_block import ExpressionFacts, QueryBlock, is_unpredictable
+from sao_dagster.sql.inference.type_names import type_of
 from sao_dagster.sql.inference.types import (
     BOOLEAN,
     INTEGER,
@@ -31,7 +32,6 @@ from sao_dagster.sql.inference.types import (
     holds_all,
     is_kept,
     keeps_apart,
-    type_of,
 )
 
 

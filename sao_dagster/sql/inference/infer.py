@@ -6,7 +6,6 @@ certain values. A proof holds for every content of the tables that agrees with t
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
@@ -18,51 +17,19 @@ from sqlglot import exp
 from sao_dagster.core.proofs import INFERRED, Fact, FactKind, Proof
 from sao_dagster.core.relations import RelationKey
 from sao_dagster.sql.dialects import dialect_named
-from sao_dagster.sql.inference.dependencies import Domain, RowFacts, Value, follow
+from sao_dagster.sql.inference.dependencies import Domain, RowFacts, follow
 from sao_dagster.sql.inference.names import NotUnderstoodError, name_of
 from sao_dagster.sql.inference.output import Output
+from sao_dagster.sql.inference.proven import Proven, TableFacts, accepted_domain
 from sao_dagster.sql.inference.queries import QueryReader
 from sao_dagster.sql.inference.refusals import refuse_calls
 from sao_dagster.sql.inference.rewrites import rewritten
-from sao_dagster.sql.inference.types import Kind, Type, read_type
+from sao_dagster.sql.inference.type_names import read_type
+from sao_dagster.sql.inference.types import Type
 from sao_dagster.sql.parsing import UnreadableSqlError, parse
-
-
-@dataclass(frozen=True)
-class TableFacts:
-    """A relation that a query reads.
-
-    Attributes:
-        columns: Names and types, in order, as the warehouse has them.
-        facts: What holds for its content.
-        derived: What holds for it, too, since it follows from the SQL of the relation itself.
-    """
-
-    columns: tuple[tuple[str, str], ...]
-    facts: tuple[Fact, ...] = ()
-    derived: tuple[tuple[Fact, Proof], ...] = ()
-
 
 PAIRED_COLUMNS = 12
 """In queries with more output columns, keys of two columns are not looked for."""
-
-
-def accepted_domain(values: Sequence[str | int], found: Type) -> frozenset[Value] | None:
-    """Return the values that `accepted_values` accepts, as values of a column of a type; None where that is not certain.
-
-    >>> accepted_domain(["1", "2"], read_type("BIGINT", "duckdb")) == {1, 2}, accepted_domain([1], read_type("TEXT", "duckdb"))
-    (True, None)
-    """
-    if found.kind is Kind.TEXT and all(isinstance(value, str) for value in values):
-        return frozenset(values)
-    if found.kind is Kind.INTEGER and all(isinstance(value, int) or _WHOLE.fullmatch(value) for value in values):
-        return frozenset(map(int, values))
-    if found.kind is Kind.BOOLEAN and all(value in ("true", "false") for value in values):
-        return frozenset(values)
-    return None
-
-
-_WHOLE = re.compile(r"-?\d{1,18}")
 
 
 @dataclass
@@ -100,6 +67,11 @@ class Properties:
     def domain(self, place: int) -> Domain | None:
         """Return the values that a column can have, besides null; None where they are not known."""
         return self.output.rows.domains.get(self.output.ids[place])
+
+    @property
+    def proven(self) -> Proven:
+        """What of it can be kept."""
+        return Proven(self.names, tuple(map(self.type_of, range(len(self.names)))), self.claims)
 
     @cached_property
     def claims(self) -> tuple[tuple[Fact, Proof], ...]:
