@@ -6,6 +6,7 @@ import importlib.util
 import sys
 import time
 from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -53,9 +54,10 @@ def load_project(
         ProjectError: There is no project in the folder, or its Python fails.
     """
     began = time.time()  # what is edited while it is read is newer
+    again = partial(_load, Path(folder).resolve(), target, variables, formats, profiles_dir)
     with no_collection():
-        opened = _load(Path(folder).resolve(), target, variables, formats, profiles_dir)
-    opened.read_at = began
+        opened = again()
+    opened.read_at, opened.again = began, again
     if state_url is not None:
         opened.settings = opened.settings.model_copy(update={"state_url": state_url})
     return opened
@@ -65,7 +67,7 @@ def restore_project(file: Path, folder: str | Path, *, target: str | None = None
     """Return the project of a folder as `SqlProject.save` wrote it, or None where that is no longer true of here.
 
     It is not where another version wrote it, for another place or target, or under other environment variables, nor where
-    the project has a materializer of its own. Whether the files have changed since is not looked at: that is what it is for. But what
+    the project has a materializer of its own, or its files say something by the clock. Whether the files have changed since is not looked at: that is what it is for. But what
     dbt builds it reads again then, so where dbt has read the project, it is not either where the files have other contents, or dbt is another one.
     """
     opening = open_folder(folder, target=target)
@@ -73,7 +75,7 @@ def restore_project(file: Path, folder: str | Path, *, target: str | None = None
         saved = load(file)
     if not isinstance(saved, SavedProject) or saved.made_by != MADE_BY or not saved.assembled.holds:
         return None
-    if not saved.is_whole:
+    if not saved.is_whole or saved.declared.follows_clock:
         return None
     declared, settings = saved.declared, read_settings(opening.root, opening.target.name)
     environment = f"{opening.settings.name}.{opening.target.name}"

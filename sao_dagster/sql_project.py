@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from copy import copy
 from dataclasses import dataclass, replace
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
 from sao_dagster.core.environment import Environment
 from sao_dagster.core.project import Project
 from sao_dagster.core.selection import select
-from sao_dagster.errors import Location, ProjectError
+from sao_dagster.errors import Location, ProjectError, SaoError
 from sao_dagster.projects.assembly.assembled import AssembledProject, assemble
 from sao_dagster.projects.cache import MADE_BY, kept_file, load, save
 from sao_dagster.projects.config import checked
@@ -69,10 +69,13 @@ class SqlProject(PythonModels):
         settings: What is set; an argument wins over an environment variable, and that over `sao.yml`.
         built_by: Who reads and builds it, and why, in words; None for this package itself.
         read_at: When its files were read, in seconds since the epoch, by the clock of this machine.
+        again: Reads it anew, for what its files say by the clock; None where it was not read from a folder.
 
     Raises:
         ProjectError: The folder is no project, or there is neither a folder nor a warehouse; or a setting means nothing.
     """
+
+    again: Callable[[], SqlProject] | None = None
 
     def __init__(
         self,
@@ -90,7 +93,11 @@ class SqlProject(PythonModels):
         verify_proofs: int | None = None,
         hashes_are_unique: bool | None = None,
     ) -> None:
+        again = None
         if folder is not None:
+            again = partial(
+                SqlProject, folder=Path(folder).resolve(), target=target, variables=variables, warehouse=warehouse
+            )
             declared, warehouse = read_folder(folder, target=target, variables=variables, warehouse=warehouse)
         elif name is None or warehouse is None:
             raise ProjectError("a project without a folder needs a name and a warehouse")
@@ -107,6 +114,7 @@ class SqlProject(PythonModels):
             "hashes_are_unique": hashes_are_unique,
         }
         self._open(declared, warehouse, materializer, given)
+        self.again = again
 
     def _open(
         self,
@@ -246,10 +254,16 @@ class SqlProject(PythonModels):
         )
 
     def _project_now(self) -> Project:
-        """Return the project as it is configured now, where templates configure by the clock; as long as it has the same nodes and tests."""
-        if self.assembled.is_lasting:
+        """Return the project as it is configured now, where templates or YAML files configure by the clock; as long as it has the same nodes and tests."""
+        if self.declared.follows_clock and self.again is not None:
+            try:
+                now = self._completed(self.again().assembled.project)
+            except SaoError:  # somebody is editing it
+                return self.project
+        elif self.assembled.is_lasting:
             return self.project
-        now = self._completed(assemble(self.declared).project)
+        else:
+            now = self._completed(assemble(self.declared).project)
         is_same = now.nodes.keys() == self.project.nodes.keys() and now.tests.keys() == self.project.tests.keys()
         return now if is_same else self.project
 

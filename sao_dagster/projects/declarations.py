@@ -201,6 +201,7 @@ class Declarations:
         effects: Statements that somebody else runs before a run builds anything: what they set or make counts as with `on_run_start`.
         quoting: Which parts of names are in quotes; all, where nothing is said.
         group_owners: Owners by group.
+        follows_clock: Whether properties and configuration that were rendered when it was read may say something else at another time.
         errors: What is wrong with the project as a whole; what is wrong with one node is in its declaration.
         needs_dbt: What the project uses that only dbt does: what the reader found, and then what rendering showed. It does not say what
             the project means, so it is no part of what an assembled project is kept under.
@@ -229,6 +230,7 @@ class Declarations:
     on_run_end: tuple[str, ...] = ()
     effects: tuple[str, ...] = ()
     notices: list[Notice] = field(default_factory=list)
+    follows_clock: bool = False
     errors: list[SaoError] = field(default_factory=list)
     needs_dbt: list[NeedsDbt] = field(default_factory=list, repr=False, compare=False)
     dbt: ReadByDbt | None = field(default=None, repr=False, compare=False)

@@ -6,6 +6,7 @@ from datetime import datetime, timezone
 
 import pytest
 
+from sao_dagster.load import restore_project
 from sao_dagster.projects.templates.template_run import TemplateRun
 from tests.world import World
 
@@ -207,3 +208,47 @@ def test_a_process_that_goes_on_configures_by_the_clock_of_each_run(
     later = TemplateRun(datetime(2077, 5, 1, tzinfo=timezone.utc))
     monkeypatch.setattr("sao_dagster.projects.assembly.assemble.real_run", lambda: later)
     assert opened.runner().project.nodes["m"].relation.identifier == "m_2077"
+
+
+def test_a_process_that_goes_on_reads_yaml_files_by_the_clock_of_each_run(
+    shop: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    year = "{{ run_started_at.year }}"
+    shop.write(
+        "macros/t.sql",
+        "{% test late(model) %}{{ config(error_if='> ' ~ run_started_at.year) }}select 1 as x{% endtest %}",
+    )
+    shop.write(
+        "models/m.yml",
+        f"models: [{{name: m, config: {{unique_key: 'k_{year}'}}, data_tests: [late, not_null: "
+        f"{{column_name: id, config: {{error_if: '> {year}', limit: '{year}'}}}}]}}]\n"
+        f"sources: [{{name: land, tables: [{{name: x, identifier: 'x_{year}'}}]}}]",
+    )
+    shop.model("m", "select 1 as id")
+    opened = shop.opened()
+    later = TemplateRun(datetime(2077, 5, 1, tzinfo=timezone.utc))
+    for place in ("projects.dbt_folder.project_file", "projects.assembly.assemble", "projects.assembly.data_tests"):
+        monkeypatch.setattr(f"sao_dagster.{place}.real_run", lambda: later)
+    project = opened.runner().project
+    assert {test.error_if for test in project.tests.values()} == {"> 2077"}
+    assert str(project.relation("source:land.x")).endswith('"x_2077"')
+    assert {test.limit for test in project.tests.values()} == {None, 2077}
+    opened.save(shop.root / "saved")
+    assert restore_project(shop.root / "saved", shop.root) is None, "it would say what it said when it was saved"
+
+
+@pytest.mark.parametrize("key", ["where", "error_if"])
+def test_a_generic_test_that_configures_itself_by_the_clock_sees_the_real_time(shop: World, key: str) -> None:
+    said = {"where": "run_started_at.year ~ ' < 2020'", "error_if": "'>= ' ~ (run_started_at.year - 2020)"}[key]
+    block = "{{ config(" + key + "=" + said + ") }}select * from {{ model }}"
+    shop.write("macros/t.sql", "{% test nothing(model) %}" + block + "{% endtest %}")
+    shop.model("m", "select 1 as id").write("models/m.yml", "models: [{name: m, data_tests: [nothing]}]")
+    verdict = {"where": "pass", "error_if": "warn"}[key]
+    assert list(shop.run().tests.values()) == [f"ran: {verdict}"]
+    assert list(shop.run().tests.values()) == [f"reused: {verdict}"]
+    assert list(shop.wait(hours=1).run().tests.values()) == [f"ran: {verdict}"]
+
+
+def test_a_project_that_says_nothing_by_the_clock_is_read_once(shop: World) -> None:
+    opened = shop.model("m", "select current_date as day, '{{ run_started_at }}' as at_").opened()
+    assert opened.runner().project is opened.project

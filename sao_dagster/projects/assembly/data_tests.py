@@ -36,7 +36,7 @@ from sao_dagster.projects.templates.answers import NotedAnswers
 from sao_dagster.projects.templates.relation_values import RelationValue
 from sao_dagster.projects.templates.render import Render
 from sao_dagster.projects.templates.template_context import RenderSubject, RenderTrace, TemplateContext
-from sao_dagster.projects.templates.template_run import OTHER_RUNS, PINNED, TemplateRun
+from sao_dagster.projects.templates.template_run import OTHER_RUNS, PINNED, TemplateRun, real_run
 from sao_dagster.projects.templates.texts import BUILTINS
 from sao_dagster.projects.test_entries import is_expression, names_of, verdict_settings
 from sao_dagster.sql.ctes import prepend_ctes
@@ -137,18 +137,24 @@ class TestAssembly:
         is_generic = declared.kind != "singular"
         template: TestTemplate | None = None
         in_run: RunTemplate | None = None
+        now: tuple[TestConfig, TestTemplate] | None = None
         variants: list[tuple[str, Expiry]] = []
         trace = RenderTrace()
         if compiled is not None:
             sql, found = compiled.sql, self.drafts.known(compiled.depends_on, declared.location, name)
         else:
             template, sql = self._rendered(declared, configured, config, name, trace)
+            by_clock = is_generic and trace.config_by_time
             own = merge_layers(declared.defaults, trace.config, declared.config)
             if is_generic and own != configured:  # its block says config(...); what is said where it is used goes over
                 config, trace = _checked(declared, own), RenderTrace()
                 if not config.enabled:
                     return None
                 template, sql = self._rendered(declared, own, config, name, trace)
+            if by_clock:
+                now = self._as_of_now(declared, name, template)
+                if not now[0].enabled:
+                    return None
             found = self.drafts.reads(trace, Template(declared.sql, declared.location), name)
         reads = tuple(dict.fromkeys((*([declared.tested] if declared.tested else []), *found)))
         if not reads:
@@ -203,6 +209,11 @@ class TestAssembly:
                 code = digest(["template", declared.sql, compiled.macros])
         if (conditions := _conditions(config)) is not None:
             volatile += Volatility(volatility(conditions, dialect).expiry)
+        executed = config
+        if now is not None:
+            executed, real = now
+            in_run = replace(real, ctes=self.drafts.template_ctes(ephemerals), names=self.drafts.names(reads))
+            volatile += Volatility(Expiry.HOUR)
         stored, engine = None, self.drafts.context.engine
         if config.keeps_failures:
             schema = f"{self.drafts.declared.schema}_{config.schema_ or 'dbt_test__audit'}"
@@ -222,14 +233,14 @@ class TestAssembly:
             asks=asks,
             reads=reads,
             version=digest([CODE_SCHEME, *counted]),
-            severity=config.severity,
-            fail_calc=config.fail_calc,
-            warn_if=config.warn_if,
-            error_if=config.error_if,
-            where=config.where,
-            limit=config.limit,
+            severity=executed.severity,
+            fail_calc=executed.fail_calc,
+            warn_if=executed.warn_if,
+            error_if=executed.error_if,
+            where=executed.where,
+            limit=executed.limit,
             shares_statement=config.shares_statement and engine.shares_test_statements and asks is None,
-            asserts=self._asserts(declared, config, sql) if asks is None else None,
+            asserts=self._asserts(declared, config, sql) if asks is None and now is None else None,
             follows_process=asks is not None or follows_process([sql]),
             expiry=volatile.expiry,
             volatile_reads=volatile.reads,
@@ -305,6 +316,17 @@ class TestAssembly:
         except RenderError:
             self.drafts.reads(trace, Template(declared.sql, declared.location), name)  # says more, if it was that
             raise
+
+    def _as_of_now(
+        self, declared: TestDeclaration, name: str, template: TestTemplate
+    ) -> tuple[TestConfig, TestTemplate]:
+        """Return configuration and template of a generic test whose block configures it by the clock; fingerprints see a time that is pinned."""
+        self.drafts.context.configures_by_time = True
+        trace = RenderTrace()
+        template.body(real_run(), trace)
+        own = merge_layers(declared.defaults, trace.config, declared.config)
+        config = _checked(declared, own)
+        return config, self._generic(declared, own, config, name)
 
     def _template(
         self, name: str, declared: TestDeclaration, configured: Mapping[str, Any], config: TestConfig, **more: Any

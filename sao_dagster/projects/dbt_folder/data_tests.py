@@ -125,6 +125,7 @@ class DataTestReader:
             reading.text(texts[0])
 
         error = error_in(read, location=location)
+        self.declared.follows_clock = self.declared.follows_clock or reading.trace.config_by_time
         self.declared.tests.append(
             TestDeclaration(
                 kind="singular",

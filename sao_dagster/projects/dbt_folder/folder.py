@@ -220,6 +220,7 @@ class _Folder:
                 tests.singular(path, self._shown(path), fqn, patch)
         self._node_tests(tests)
         self._unused()
+        declared.follows_clock = declared.follows_clock or self.settings.follows_clock
 
     # ------------------------------------------------------------------ files
 

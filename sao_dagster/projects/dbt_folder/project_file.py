@@ -123,6 +123,11 @@ class Settings:
         subject = RenderSubject(name="dbt_project.yml", path="dbt_project.yml", package=self.file.name)
         return Render(self.context, subject, execute=True, run=real_run())
 
+    @property
+    def follows_clock(self) -> bool:
+        """Whether something that was rendered asked for the time."""
+        return "_expressions" in self.__dict__ and self._expressions.trace.asks_time
+
     def layer(self, kind: str, fqn: tuple[str, ...]) -> dict[str, Any]:
         """Return the configuration of `dbt_project.yml` that applies to a node, broad to specific."""
         level: Any = getattr(self.file, kind) or {}
