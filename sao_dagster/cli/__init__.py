@@ -12,6 +12,7 @@ import typer
 
 from sao_dagster.cli import build, explain, init, savings, state, ui
 from sao_dagster.cli.options import Group
+from sao_dagster.gc_pause import collect_rarely
 from sao_dagster.version import __version__
 
 app = typer.Typer(
@@ -46,6 +47,7 @@ def root(
 
 def main() -> None:
     """Run the command line; characters that a stream cannot show do not end it."""
+    collect_rarely()
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(errors="replace")

@@ -6,6 +6,7 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from datetime import timedelta
 from difflib import get_close_matches
 from enum import Enum
+from functools import cache
 from typing import Annotated, Any, Literal
 
 from pydantic import (
@@ -87,7 +88,7 @@ class NodeConfig(BaseModel):
     tools. Those that look like a slip of the pen are named (`unknown_keys`).
     """
 
-    model_config = ConfigDict(extra="allow", frozen=True)
+    model_config = ConfigDict(extra="allow", frozen=True, defer_build=True)
 
     enabled: bool = True
     materialized: str | None = None
@@ -227,8 +228,12 @@ class NodeConfig(BaseModel):
 
 NODE_CONFIG: type[NodeConfig] = create_model("NodeConfig", __base__=NodeConfig, **config_fields())
 """`NodeConfig` with the policy keys."""
-NO_CONFIG = NODE_CONFIG()
-"""The configuration of what has none yet."""
+
+
+@cache
+def no_config() -> NodeConfig:
+    """Return the configuration of what has none yet."""
+    return NODE_CONFIG()
 
 
 class ConfigUse(Enum):

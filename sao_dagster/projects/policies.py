@@ -42,7 +42,7 @@ Duration = Annotated[timedelta, BeforeValidator(_duration)]
 class Strict(BaseModel):
     """Something that a person writes, in which an unknown key is a mistake."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, defer_build=True)
 
 
 class BuildAfterConfig(Strict):

@@ -40,7 +40,7 @@ class Column(BaseModel):
         data_tests: As in YAML: a name, or a mapping of a name to its arguments.
     """
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, defer_build=True)
 
     description: str = ""
     data_type: str | None = None

@@ -40,7 +40,7 @@ class WarehouseProfile(BaseModel, ABC):
         threads: How many models are built at once.
     """
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, defer_build=True)
 
     title: ClassVar[str] = ""
     deployment: ClassVar[tuple[str, ...]] = ("threads",)

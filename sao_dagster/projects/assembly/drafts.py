@@ -14,7 +14,7 @@ from sao_dagster.core.policy import Expiry, RefreshPolicy, soonest
 from sao_dagster.core.project import unknown
 from sao_dagster.core.relations import Relation, RelationKey, quote
 from sao_dagster.errors import Location, ProjectError
-from sao_dagster.projects.config import NO_CONFIG, NodeConfig
+from sao_dagster.projects.config import NodeConfig, no_config
 from sao_dagster.projects.declarations import Declarations, NodeDeclaration, error_in
 from sao_dagster.projects.templates.render import Render
 from sao_dagster.projects.templates.template_context import RenderSubject, RenderTrace, Resolved, TemplateContext
@@ -68,7 +68,7 @@ class Draft:
     subject: RenderSubject
     relation: Relation
     materialized: Materialized
-    config: NodeConfig = NO_CONFIG
+    config: NodeConfig = field(default_factory=no_config)
     policy: RefreshPolicy = field(default_factory=RefreshPolicy)
     merged: dict[str, Any] = field(default_factory=dict)
     trace: RenderTrace = field(default_factory=RenderTrace)

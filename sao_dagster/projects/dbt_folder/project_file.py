@@ -37,7 +37,7 @@ _DEFERRED = frozenset({"freshness", "pre-hook", "post-hook", "pre_hook", "post_h
 class ProjectFile(BaseModel):
     """`dbt_project.yml`."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, protected_namespaces=())
+    model_config = ConfigDict(extra="forbid", frozen=True, protected_namespaces=(), defer_build=True)
 
     name: str
     version: Any = None

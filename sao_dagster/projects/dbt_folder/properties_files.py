@@ -17,7 +17,7 @@ from sao_dagster.projects.yaml_files import LoadedYaml, Place
 
 
 class _Properties(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, defer_build=True)
 
     description: str = ""
     config: dict[str, Any] = {}
@@ -163,7 +163,7 @@ class SingularProperties(_Properties):
 class PropertiesFile(BaseModel):
     """A whole file. What has no effect on builds is accepted; what would be missed is refused by the loader."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, defer_build=True)
 
     version: int | float | str | None = None
     models: list[ModelProperties] | None = None

@@ -17,7 +17,7 @@ _READS_SOURCES = frozenset({"excel", "gsheet", "iceberg", "sqlalchemy", "delta",
 class Extension(BaseModel):
     """An extension, and the repository that it is installed from."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, defer_build=True)
 
     name: str
     repo: str
