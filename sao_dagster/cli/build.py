@@ -108,7 +108,7 @@ def build(
         return selection_of(opened, select, exclude, tests=not no_tests)
 
     mode = mode_of(force=force, full_refresh=full_refresh)
-    run_command(request, lambda: _run(request, selected, mode, verify_proofs=verify_proofs))
+    run_command(request, lambda: _run(request, selected, mode, "sao build", verify_proofs=verify_proofs))
 
 
 @app.command("test", cls=Command)
@@ -128,10 +128,12 @@ def test_command(
         return replace(selection, nodes=broken)  # which say why their tests are skipped
 
     mode = mode_of(force=force, full_refresh=False)
-    run_command(request, lambda: _run(request, selected, mode, verify_proofs=verify_proofs))
+    run_command(request, lambda: _run(request, selected, mode, "sao test", verify_proofs=verify_proofs))
 
 
-def _run(request: Request, selected: Callable[[SqlProject], Selection], mode: Mode, *, verify_proofs: bool) -> int:
+def _run(
+    request: Request, selected: Callable[[SqlProject], Selection], mode: Mode, job: str, *, verify_proofs: bool
+) -> int:
     """Run what is selected of the project with its progress on standard error, print what it did, and return the exit status."""
     terminal = request.terminal
     failures = Failures(terminal)
@@ -146,7 +148,7 @@ def _run(request: Request, selected: Callable[[SqlProject], Selection], mode: Mo
             if not terminal.as_json and (lines := failures.lines(event)):
                 progress.aside(lambda: terminal.say(*lines))
 
-        runner = replace(request.runner(opened), verify_proofs=verify_proofs)
+        runner = replace(request.runner(opened), verify_proofs=verify_proofs, job=job)
         result = runner.run(selection, mode, on_event=show)
     if terminal.as_json:
         terminal.json({**result.to_json(), "state": shown_url(opened)})

@@ -1,117 +1,121 @@
-"""`sao savings`: what runs reused, run by run, day by day, and as a picture."""
+"""`sao savings`: what runs reused, over some days, by day, by job and by model; on the terminal, as JSON, and as a page."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from datetime import timedelta
-from io import StringIO
+from dataclasses import asdict
+from datetime import date, timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from sao_dagster.cli.common import OK, Request, run_command
+from sao_dagster.cli.common import OK, Request, run_command, shown_url
 from sao_dagster.cli.options import AsJson, ProfilesDir, ProjectDir, StateUrl, Target, Vars
-from sao_dagster.cli.terminal import Terminal
-from sao_dagster.core.messages import local_time
-from sao_dagster.core.policy import describe_duration
-from sao_dagster.state.protocol import RunRecord
+from sao_dagster.cli.terminal import Terminal, escaped, time_of
+from sao_dagster.errors import StateError
 
 if TYPE_CHECKING:
-    from rich.console import Group
-    from rich.table import Table
+    from sao_dagster.run.savings import ModelSavings, Savings
 
 app = typer.Typer()
 
-KEYS = ("built", "reused", "tests_ran", "tests_reused", "seconds", "seconds_saved")
 WIDTH = 24  # characters of the widest bar
+LISTED = 5  # models and data tests
 
 
 @app.command()
 def savings(
     project_dir: ProjectDir = Path(), target: Target = None, as_json: AsJson = False, variables: Vars = None,
     profiles_dir: ProfilesDir = None, state_url: StateUrl = None,
-    last: Annotated[int, typer.Option("--last", min=1, help="How many runs to look back.")] = 100,
-    svg: Annotated[Path | None, typer.Option("--svg", help="Write the picture to a file, too.")] = None,
+    days: Annotated[int, typer.Option("--days", min=1, max=3650, help="How many days to look back.")] = 30,
+    html: Annotated[Path | None, typer.Option("--html", help="Write it as a page to a file, too.")] = None,
 ) -> None:  # fmt: skip
-    """Add up what the last runs reused: models, tests, and the seconds these took when they were last built."""
+    """Add up what runs reused: models, data tests, and the seconds these took when they were last built or run."""
     terminal = Terminal(as_json)
     request = Request(project_dir, target, variables, terminal=terminal, profiles_dir=profiles_dir, state_url=state_url)
 
     def action() -> int:
-        opened = request.open()
-        runs = opened.store.runs(opened.environment, last)
-        total = _sum([run.summary for run in runs])
+        from sao_dagster.run.savings import PERIODS, by_day, by_job, by_model, over_periods
+        from sao_dagster.run.settings import utc_now
+
+        opened, now = request.open(), utc_now()
+        since = now - timedelta(days=days)
+        runs = opened.store.runs(opened.environment, since=since)
+        periods = over_periods(runs, now, sorted({days, *(each for each in PERIODS if each < days)}))
+        daily, jobs = by_day(runs, now, days), by_job(runs)
+        models = by_model(opened.store.decision_totals(opened.environment, since))
         if as_json:
             each = [
-                {"run_id": run.run_id, "started_at": run.started_at.isoformat(), "mode": run.mode, **run.summary}
+                {"run_id": run.run_id, "started_at": run.started_at.isoformat(), "mode": run.mode, "job": run.job, **run.summary}
                 for run in runs
-            ]
-            terminal.json({"environment": opened.environment, "total": total, "runs": each})
+            ]  # fmt: skip
+            terminal.json(
+                {
+                    "environment": opened.environment,
+                    "total": asdict(periods[days]),
+                    "periods": {str(number): asdict(found) for number, found in periods.items()},
+                    "days": {str(day): asdict(found) for day, found in daily.items() if found.runs},
+                    "jobs": {job: asdict(found) for job, found in jobs.items()},
+                    "models": [asdict(model) for model in models],
+                    "runs": each,
+                }
+            )
         else:
-            terminal.results.print(_table(runs, total))
-            terminal.results.print(picture(runs, opened.environment))
-        if svg is not None:
-            from rich.console import Console
+            _print(terminal, opened.environment, periods, daily, jobs, models)
+        if html is not None:
+            from sao_dagster.cli.savings_page import savings_page
 
-            recorded = Console(record=True, width=100, file=StringIO(), highlight=False, force_terminal=True)
-            recorded.print(picture(runs, opened.environment))
-            recorded.save_svg(str(svg), title=f"sao savings: {opened.environment}")
+            page = savings_page(opened.environment, shown_url(opened), periods, daily, jobs, models)
+            try:
+                html.write_text(page, encoding="utf-8")
+            except OSError as error:
+                raise StateError(f"{html} cannot be written: {error.strerror}") from error
+            terminal.note(f"the page is in {escaped(str(html))}")
         return OK
 
     run_command(request, action)
 
 
-def _sum(summaries: Sequence[Mapping[str, Any]]) -> dict[str, float]:
-    return {key: round(sum(float(str(each.get(key, 0))) for each in summaries), 3) for key in KEYS}
+def _print(
+    terminal: Terminal,
+    environment: str,
+    periods: Mapping[int, Savings],
+    days: Mapping[date, Savings],
+    jobs: Mapping[str, Savings],
+    models: Sequence[ModelSavings],
+) -> None:
+    """Print what was saved as tables: by period, by day with a bar, by job, and by model."""
+    whole = periods[max(periods)]
+    terminal.say(
+        f"[bold]{escaped(environment)}[/]: {100 * whole.share:.0f} % of {whole.built + whole.reused:,.0f} models reused, "
+        f"{time_of(whole.seconds_saved)} saved [dim](an estimate)[/]",
+        "",
+    )
 
+    def row(name: str, saved: Savings) -> tuple[str, ...]:
+        counts = (saved.runs, saved.built, saved.reused, saved.cut_off, saved.tests_reused + saved.tests_proven)
+        return (name, *(f"{each:,.0f}" for each in counts), time_of(saved.seconds_saved))
 
-def _table(runs: Sequence[RunRecord], total: Mapping[str, float]) -> Table:
-    from rich.table import Table
-
-    headings = ("started", "mode", "built", "reused", "tests run", "tests reused", "seconds", "saved (estimate)")
-    table = Table(*headings, box=None)
-    for run in runs:
-        values = [str(run.summary.get(key, 0)) for key in KEYS]
-        table.add_row(local_time(run.started_at), run.mode, *values)
-    table.add_section()
-    table.add_row("together", "", *(f"{value:g}" for value in total.values()))
-    return table
-
-
-def picture(runs: Sequence[RunRecord], environment: str) -> Group:
-    """Return a bar for each day: models built and reused, with the seconds that were saved.
-
-    Args:
-        runs: Runs, newest first.
-        environment: Where they built.
-    """
-    from rich.console import Group
-    from rich.table import Table
-    from rich.text import Text
-
-    days: dict[str, list[Mapping[str, Any]]] = {}
-    for run in reversed(runs):
-        days.setdefault(run.started_at.date().isoformat(), []).append(run.summary)
-    sums = {day: _sum(summaries) for day, summaries in days.items()}
-    widest = max((each["built"] + each["reused"] for each in sums.values()), default=0) or 1
-    table = Table("day", "runs", "models", "", "saved (estimate)", box=None)
-    for day, each in sums.items():
-        built, reused = (round(WIDTH * each[key] / widest) for key in ("built", "reused"))
-        bar = Text.assemble(("█" * built, "green"), ("█" * reused, "blue"))
-        counts = f"{each['built']:g} built, {each['reused']:g} reused"
-        table.add_row(day, str(len(days[day])), bar, counts, _seconds(each["seconds_saved"]))
-    together = _sum(list(sums.values()))
-    decided = together["built"] + together["reused"]
-    share = 100 * together["reused"] / decided if decided else 0
-    title = Text.assemble(
-        (environment, "bold"), f": {share:.0f} % of {decided:g} models reused, {_seconds(together['seconds_saved'])} saved   ",
-        ("█ built ", "green"), ("█ reused", "blue"),
-    )  # fmt: skip
-    return Group(Text(), title, table)
-
-
-def _seconds(seconds: float) -> str:
-    if seconds >= 60:
-        return describe_duration(timedelta(seconds=seconds))
-    return f"{seconds:.1f} s"
+    headings = ("runs", "built", "reused", "cut off", "tests not run", "saved")
+    terminal.table([row(f"{number} days", each) for number, each in sorted(periods.items())], ("last", *headings))
+    widest = max((each.built + each.reused for each in days.values()), default=0) or 1
+    rows = []
+    for day, each in days.items():
+        if each.runs:
+            built, reused = (round(WIDTH * number / widest) for number in (each.built, each.reused))
+            bar = f"[green]{'█' * built}[/][cyan]{'█' * reused}[/]"
+            rows.append(
+                (str(day), f"{each.built:,.0f} built, {each.reused:,.0f} reused", time_of(each.seconds_saved), bar)
+            )
+    terminal.say("")
+    terminal.table(rows, ("day", "models", "saved", "[green]█ built[/] [cyan]█ reused[/]"))
+    terminal.say("")
+    terminal.table([row(escaped(job or "not named"), each) for job, each in jobs.items()], ("job", *headings))
+    top = [each for each in models if each.seconds_saved > 0][:LISTED]
+    if top:
+        terminal.say("")
+        terminal.table(
+            [(escaped(each.name), f"{each.built:,}", f"{each.reused:,}", time_of(each.seconds_saved)) for each in top],
+            ("model or data test", "built", "reused", "saved"),
+        )

@@ -10,10 +10,12 @@ import re
 import sys
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import timedelta
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, TextIO
 
 from sao_dagster.core.messages import Level, Message
+from sao_dagster.core.policy import describe_duration
 from sao_dagster.core.project import Notice
 
 if TYPE_CHECKING:
@@ -180,3 +182,14 @@ def escaped(text: str) -> str:
 def coloured(text: str, key: str | None = None) -> str:
     """Return an escaped text in the colour of its word, or of another one."""
     return f"[{COLOURS.get((key or text).strip(), 'default')}]{escaped(text)}[/]"
+
+
+def time_of(seconds: float) -> str:
+    """Return a number of seconds for people.
+
+    >>> time_of(0), time_of(2.5), time_of(75), time_of(7260)
+    ('0 s', '2.5 s', '1 min 15 s', '2 h 1 min')
+    """
+    if seconds < 60:
+        return f"{seconds:.1f}".removesuffix(".0") + " s"
+    return describe_duration(timedelta(seconds=round(seconds) if seconds < 3600 else 60 * round(seconds / 60)))

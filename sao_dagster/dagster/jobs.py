@@ -86,7 +86,7 @@ def build_schedule(
             tick = f"{name}@{context.scheduled_execution_time.isoformat(timespec='seconds')}"
             _record_reuse(
                 dagster_project,
-                foreseen_reuse(dagster_project.project, plan, seen, tick, time.perf_counter() - started),
+                foreseen_reuse(dagster_project.project, plan, seen, tick, time.perf_counter() - started, name),
             )
         except SaoError as error:
             context.log.warning(f"decides in the run, because it cannot now: {error}")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Generator, Iterator, Mapping
 from dataclasses import replace
+from datetime import timedelta
 from typing import Any
 
 import dagster as dg
@@ -37,6 +38,7 @@ from sao_dagster.errors import SaoError, StateError, words_of
 from sao_dagster.run.events import Event, ModelResult, Planned, Started
 from sao_dagster.run.report import RunResult
 from sao_dagster.run.runner import Runner
+from sao_dagster.run.savings import PERIODS, over_periods
 from sao_dagster.state.location import without_password
 
 TOLD = 50  # models that a failure names; Dagster keeps and shows it as one text
@@ -76,7 +78,7 @@ class Step:
         resource: WarehouseResource = getattr(self._context.resources, self._edge.warehouse_key)
         mode = mode_of(self._context.run.tags, self._mode)
         try:
-            runner = self._edge.runner(resource)
+            runner = replace(self._edge.runner(resource), job=_job(self._context.run))
             if mode is None and self._edge.granularity is Granularity.MODEL:
                 raise dg.Failure(
                     "a dry run needs all models in one step, and here each is its own (granularity: model); use `sao plan`",
@@ -266,7 +268,7 @@ class Step:
                     dg.AssetMaterialization(
                         asset_key=self._edge.savings_key,
                         description=_counted(result),
-                        metadata={"sao/models": run_table(result), **saved},
+                        metadata={"sao/models": run_table(result), **saved, **self._saved_lately(result)},
                     )
                 )
         wrong = {
@@ -293,6 +295,15 @@ class Step:
             },
         )
 
+    def _saved_lately(self, result: RunResult) -> dict[str, float]:
+        """Return the seconds that were saved over the last days, with this run, as numbers that Dagster plots."""
+        now = result.finished_at
+        try:
+            runs = self._edge.opened.store.runs(result.environment, since=now - timedelta(days=max(PERIODS)))
+        except StateError:  # `on_state_error: build` has said so already
+            return {}
+        return {f"sao/seconds_saved_{days}_days": each.seconds_saved for days, each in over_periods(runs, now).items()}
+
     def _summary_of_run(self, environment: str) -> Mapping[str, object] | None:
         """Return the summary of all steps of this run so far, as the state has it."""
         try:
@@ -306,6 +317,12 @@ class Step:
         self._context.instance.add_run_tags(
             self._context.run.run_id, {name: str(value) for name, value in tags.items()}
         )
+
+
+def _job(run: dg.DagsterRun) -> str:
+    """Return on whose behalf a run goes: the schedule or sensor that launched it, else its job; one of Dagster's own is by hand."""
+    by = run.tags.get("dagster/schedule_name") or run.tags.get("dagster/sensor_name")
+    return by or ("launched by hand" if run.job_name.startswith("__") else run.job_name)
 
 
 def _counted(result: RunResult) -> str:

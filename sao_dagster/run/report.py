@@ -31,6 +31,8 @@ class RunResult:
 
     Attributes:
         deciding_seconds: How long observing and planning took.
+        cut_off: The models that the plan foresaw as built, and that were reused since what is above them came out as it was.
+        job: On whose behalf it went.
         broken_sources: What is wrong with the sources that were selected, or are above what was, in words.
     """
 
@@ -45,6 +47,8 @@ class RunResult:
     deciding_seconds: float = 0.0
     warnings: tuple[str, ...] = ()
     broken_sources: tuple[str, ...] = ()
+    cut_off: frozenset[str] = frozenset()
+    job: str = ""
 
     @property
     def succeeded(self) -> bool:
@@ -54,14 +58,18 @@ class RunResult:
 
     def summary(self) -> dict[str, JSON]:
         """Return counts by outcome and times, as they are stored and printed."""
-        saved = sum(each.seconds_saved for each in self.models)
-        saved += sum(each.record.seconds for each in self.tests if each.record is not None)
+        cut_off = [each for each in self.models if each.name in self.cut_off]
+        by_models = sum(each.seconds_saved for each in self.models)
+        by_tests = sum((each.record.seconds for each in self.tests if each.record is not None), 0.0)
         return _summary(
             (each.decision.outcome for each in self.models),
             (each.decision.outcome for each in self.tests),
             statements=len({each.statement for each in self.tests if each.statement}),
             seconds=self.seconds,
-            seconds_saved=max(0.0, saved - self.deciding_seconds),
+            seconds_saved=max(0.0, by_models + by_tests - self.deciding_seconds),
+            seconds_saved_by_tests=by_tests,
+            seconds_saved_by_cut_off=sum((each.seconds_saved for each in cut_off), 0.0),
+            cut_off=len(cut_off),
         )
 
     def to_json(self) -> dict[str, JSON]:
@@ -82,7 +90,9 @@ class RunResult:
         }
 
 
-def foreseen_reuse(project: Project, plan: Plan, seen: Observation, run_id: str, deciding_seconds: float) -> RunResult:
+def foreseen_reuse(
+    project: Project, plan: Plan, seen: Observation, run_id: str, deciding_seconds: float, job: str
+) -> RunResult:
     """Return what a plan reuses as a run that did nothing else: for one that is not launched, or only for the rest."""
     records = seen.facts.records
     return RunResult(
@@ -116,6 +126,7 @@ def foreseen_reuse(project: Project, plan: Plan, seen: Observation, run_id: str,
         ),
         seconds=deciding_seconds,
         deciding_seconds=deciding_seconds,
+        job=job,
     )
 
 
@@ -143,14 +154,21 @@ def plan_to_json(project: Project, plan: Plan, seconds: float, records: Mapping[
             (each.outcome for each in plan.tests.values()),
             statements=0,
             seconds=seconds,
-            seconds_saved=0.0,
         ),
         "warnings": list(plan.warnings),
     }
 
 
 def _summary(
-    models: Iterable[Outcome], tests: Iterable[TestOutcome], *, statements: int, seconds: float, seconds_saved: float
+    models: Iterable[Outcome],
+    tests: Iterable[TestOutcome],
+    *,
+    statements: int,
+    seconds: float,
+    seconds_saved: float = 0.0,
+    seconds_saved_by_tests: float = 0.0,
+    seconds_saved_by_cut_off: float = 0.0,
+    cut_off: int = 0,
 ) -> dict[str, JSON]:
     """Return counts by outcome and times, under the names that are stored and printed."""
     built, tested = Counter(models), Counter(tests)
@@ -160,6 +178,9 @@ def _summary(
         "test_statements": statements,
         "seconds": round(seconds, 3),
         "seconds_saved": round(seconds_saved, 3),
+        "seconds_saved_by_tests": round(seconds_saved_by_tests, 3),
+        "seconds_saved_by_cut_off": round(seconds_saved_by_cut_off, 3),
+        "cut_off": cut_off,
     }
 
 
@@ -205,6 +226,7 @@ def record_run(store: HistoryStore, result: RunResult) -> None:
             started_at=result.started_at,
             finished_at=result.finished_at,
             summary=result.summary(),
+            job=result.job,
         ),
         [
             DecisionRecord(

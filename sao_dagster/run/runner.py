@@ -16,7 +16,7 @@ from sao_dagster.core.facts import Facts
 from sao_dagster.core.messages import Message
 from sao_dagster.core.plan import Plan, make_plan
 from sao_dagster.core.project import Project
-from sao_dagster.core.reasons import Mode
+from sao_dagster.core.reasons import Mode, Outcome
 from sao_dagster.core.selection import Selection
 from sao_dagster.core.standing import StandingFailures
 from sao_dagster.errors import StateError
@@ -256,6 +256,14 @@ class Runner(RunSettings):
                         *(text for each in run.models.values() for text in each.decision.warnings),
                     ),
                     broken_sources=broken_sources(self.project, selection),
+                    cut_off=frozenset(
+                        name
+                        for name, each in run.models.items()
+                        if each.decision.outcome is Outcome.REUSED
+                        and (foreseen := plan.decisions.get(name)) is not None
+                        and foreseen.evidence.get("tentative")
+                    ),
+                    job=runner.job,
                 )
 
             try:

@@ -29,6 +29,7 @@ class RunSettings:
         lease_seconds: After what time without a sign of life a model may be taken over from a run.
         queue_seconds: How long a model waits for another run that builds it.
         patience: How long a plan leaves an incremental model alone after a build that changed it, where its use of itself is not understood.
+        job: On whose behalf runs go, such as a job or a command, as savings name it; empty where nobody says.
         verify_proofs: Whether data tests that are proven to pass are run all the same.
     """
 
@@ -41,3 +42,4 @@ class RunSettings:
     queue_seconds: float = QUEUE_SECONDS
     patience: timedelta = timedelta(0)
     verify_proofs: bool = False
+    job: str = ""

@@ -53,6 +53,7 @@ class RunRecord:
         started_at: When it began (UTC).
         finished_at: When it ended (UTC).
         summary: Its numbers, as the command line prints them.
+        job: On whose behalf; empty where nobody said.
     """
 
     run_id: str
@@ -61,6 +62,26 @@ class RunRecord:
     started_at: datetime
     finished_at: datetime
     summary: Mapping[str, JSON]
+    job: str = ""
+
+
+@dataclass(frozen=True)
+class DecisionTotals:
+    """What became of one model or data test over some time, by outcome.
+
+    Attributes:
+        name: The model, seed or data test.
+        outcome: A value of `Outcome` or `TestOutcome`.
+        count: How often.
+        seconds: How long its builds took together.
+        seconds_saved: What its reuses saved together, by the times of its own last builds.
+    """
+
+    name: str
+    outcome: str
+    count: int
+    seconds: float
+    seconds_saved: float
 
 
 class EnvironmentStore(Protocol):
@@ -177,8 +198,11 @@ class HistoryStore(Protocol):
     def record_run(self, run: RunRecord, decisions: Sequence[DecisionRecord]) -> None:
         """Keep a run and its decisions, and forget everything that is older than the retention."""
 
-    def runs(self, environment: str, limit: int | None = None) -> list[RunRecord]:
-        """Return runs, newest first."""
+    def runs(self, environment: str, limit: int | None = None, since: datetime | None = None) -> list[RunRecord]:
+        """Return runs that began since a time, newest first."""
+
+    def decision_totals(self, environment: str, since: datetime) -> list[DecisionTotals]:
+        """Return what became of each model and data test since a time, the largest savings first."""
 
     def decisions(self, environment: str, model: str, limit: int) -> list[DecisionRecord]:
         """Return the decisions about one model or data test, newest first."""

@@ -13,7 +13,7 @@ from functools import cache
 from importlib import import_module
 from typing import Any
 
-from sqlalchemy import Connection, Table, delete, insert, select
+from sqlalchemy import Connection, Table, delete, func, insert, select
 
 from sao_dagster.core.data_version import DataVersion
 from sao_dagster.core.environment import Environment, KnownEnvironment
@@ -22,7 +22,7 @@ from sao_dagster.state import environments, leases, tables
 from sao_dagster.state.connection import StateConnection, ridden_out
 from sao_dagster.state.convert import dump, readable, to_row, understood, versions_from_plain, versions_to_plain
 from sao_dagster.state.migrate import migrate
-from sao_dagster.state.protocol import DecisionRecord, RunRecord
+from sao_dagster.state.protocol import DecisionRecord, DecisionTotals, RunRecord
 
 RETENTION = timedelta(days=90)
 _CHUNK = 500  # bound parameters by statement stay below SQLite's limit
@@ -236,15 +236,33 @@ class SqlStateStore:
         connection.execute(delete(tables.versions).where(*_superseded(oldest)))
 
     @ridden_out
-    def runs(self, environment: str, limit: int | None = None) -> list[RunRecord]:
-        """Return runs, newest first."""
+    def runs(self, environment: str, limit: int | None = None, since: datetime | None = None) -> list[RunRecord]:
+        """Return runs that began since a time, newest first."""
         query = (
             select(tables.runs)
             .where(tables.runs.c.environment == environment)
             .order_by(tables.runs.c.started_at.desc())
         )
+        if since is not None:
+            query = query.where(tables.runs.c.started_at >= since.isoformat())
         with self._database.transaction() as connection:
             return list(readable(RunRecord, connection.execute(query.limit(limit))))
+
+    @ridden_out
+    def decision_totals(self, environment: str, since: datetime) -> list[DecisionTotals]:
+        """Return what became of each model and data test since a time, the largest savings first."""
+        kept = tables.decisions.c
+        saved = func.coalesce(func.sum(kept.seconds_saved), 0.0).label("seconds_saved")
+        query = (
+            select(
+                kept.model, kept.outcome, func.count().label("times"), func.sum(kept.seconds).label("seconds"), saved
+            )
+            .where(kept.environment == environment, kept.decided_at >= since.isoformat())
+            .group_by(kept.model, kept.outcome)
+            .order_by(saved.desc(), kept.model, kept.outcome)
+        )
+        with self._database.transaction() as connection:
+            return [DecisionTotals(*row) for row in connection.execute(query)]
 
     @ridden_out
     def decisions(self, environment: str, model: str, limit: int) -> list[DecisionRecord]:

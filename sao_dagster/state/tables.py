@@ -86,6 +86,7 @@ runs = Table(
     Column("started_at", String(40), nullable=False),
     Column("finished_at", String(40), nullable=False),
     Column("summary", Text, nullable=False),
+    Column("job", String(LONGEST_NAME), nullable=False, server_default=""),
 )
 decisions = Table(
     "sao_decisions",

@@ -4,14 +4,19 @@ from __future__ import annotations
 
 import json
 import re
+from dataclasses import replace
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
+from unittest.mock import ANY
 
 import pytest
 import typer
 from typer.testing import CliRunner
 
+from sao_dagster import load_project
 from sao_dagster.cli import app
+from sao_dagster.state.protocol import DecisionRecord
 from sao_dagster.version import __version__
 from tests.world import World
 
@@ -210,12 +215,51 @@ def test_savings_add_up(shop: World) -> None:
     found = answer(shop, "savings")
     assert (found["total"]["built"], found["total"]["reused"]) == (2, 2)
     assert len(found["runs"]) == 2
-    picture = shop.root / "savings.svg"
-    shown = sao(shop, "savings", "--svg", str(picture)).stdout
-    assert "together" in shown
+    page = shop.root / "savings.html"
+    shown = sao(shop, "savings", "--html", str(page)).stdout
     assert "50 % of 4 models reused" in shown
     assert "2 built, 2 reused" in shown
-    assert picture.read_text().startswith("<svg")
+    assert sum(found["periods"]["7"][each] for each in ("built", "reused")) == 4
+    assert set(found["jobs"]) == {"sao build"}
+    text = page.read_text()
+    assert all(
+        each in text for each in ("last 7 days", "last 14 days", "last 30 days", "sao build", "prefers-color-scheme")
+    )
+    assert not re.search(r"https?://|<script|<link|@import|url\(", text), "it loads nothing"
+    assert sao(shop, "savings", "--html", str(shop.root)).exit_code == 2
+
+
+def test_savings_are_those_of_some_days(shop: World) -> None:
+    answer(shop, "build")
+    opened = load_project(shop.root)
+    (run,) = opened.store.runs(opened.environment)
+    for number, days in enumerate((10, 20, 40)):
+        before = run.started_at - timedelta(days=days)
+        summary = {"built": 1, "reused": 3, "cut_off": 1, "seconds_saved": 9.0, "seconds_saved_by_cut_off": 4.0}
+        old = replace(run, run_id=f"r{number}", job="nightly", started_at=before, finished_at=before, summary=summary)
+        decisions = [
+            DecisionRecord(model="report", outcome="reused", reason="no_new_data", decided_at=before, seconds_saved=9.0)
+        ]
+        opened.store.record_run(old, decisions)
+    found = answer(shop, "savings", "--days", "60")
+    assert {days: each["seconds_saved"] for days, each in found["periods"].items()} == {
+        "7": 0.0, "14": 9.0, "30": 18.0, "60": 27.0,
+    }  # fmt: skip
+    assert (found["total"]["cut_off"], found["total"]["seconds_saved_by_cut_off"]) == (3, 12.0)
+    assert list(found["jobs"]) == ["nightly", "sao build"]
+    assert found["models"][0] == {"name": "report", "built": 1, "reused": 3, "seconds": ANY, "seconds_saved": 27.0}
+    assert set(answer(shop, "savings", "--days", "7")["periods"]) == {"7"}
+
+
+def test_a_model_below_one_that_came_out_as_it_was_is_cut_off(shop: World) -> None:
+    shop.model(
+        "orders", "select id, amount from {{ source('raw', 'orders') }} where amount < 100", materialized="table"
+    )
+    shop.model("report", "select sum(amount) as amount from {{ ref('orders') }}", materialized="table")
+    assert answer(shop, "build")["summary"]["cut_off"] == 0
+    shop.sql("insert into raw.orders values (2, 500)")
+    assert answer(shop, "build")["summary"]["cut_off"] == 1
+    assert answer(shop, "build")["summary"]["cut_off"] == 0, "a reuse that was foreseen"
 
 
 def test_all_commands_are_told_where_the_profile_and_the_state_are() -> None:
