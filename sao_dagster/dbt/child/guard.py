@@ -11,6 +11,8 @@ def unexpected() -> list[str]:
     """Return what of dbt is not as expected, in words; nothing where all is."""
     import dbt.compilation
     import dbt.task.build
+    from dbt.adapters.base import BaseAdapter
+    from dbt.adapters.cache import RelationsCache
     from dbt.context.providers import RuntimeVar
     from dbt.contracts.graph.manifest import Manifest
     from dbt.contracts.results import RunResult
@@ -26,8 +28,18 @@ def unexpected() -> list[str]:
         (task, "get_runner", ("self", "node")),
         (task, "call_runner", ("self", "runner")),
         (task, "_handle_result", ("self", "result")),
+        (task, "get_runner_type", ("self", "node")),
+        (task, "populate_adapter_cache", ("self", "adapter")),
+        (task, "_pool_thread_initializer", ("invocation_context",)),
         (task, "get_result", ("self", "results", "elapsed_time", "generated_at")),
         (dbt.compilation.Compiler, "compile_node", ("self", "node", "manifest", "extra_context", "write")),
+        (BaseAdapter, "connection_named", ("self", "name")),
+        (BaseAdapter, "execute", ("self", "sql", "auto_begin", "fetch")),
+        (BaseAdapter, "list_relations_without_caching", ("self", "schema_relation")),
+        (BaseAdapter, "_make_match", ("self", "relations_list", "database", "schema", "identifier")),
+        (BaseAdapter, "list_schemas", ("self", "database")),
+        (BaseAdapter, "commit_if_has_connection", ("self",)),
+        (RelationsCache, "__init__", ("self", "log_cache_events")),
         (RunResult, "from_node", ("node", "status", "message")),
         (CallableMacroGenerator, "call_macro", ("self",)),
         (SandboxedEnvironment, "is_safe_attribute", ("self", "obj", "attr", "value")),
