@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 from sao_dagster.core.connection import ConnectionSettings
 from sao_dagster.core.data_version import DataVersion
+from sao_dagster.core.messages import Level, Message
 from sao_dagster.core.relations import Relation
 from sao_dagster.dbt.adapters.table import Adapter, Snapshots
 from sao_dagster.dbt.process import DbtProcess
@@ -44,6 +46,7 @@ class AdapterSession(Session):
         self.process = process
         self._relations, self._settings = relations, settings
         self._read_snapshots = adapter.snapshots
+        self._untold = threading.Lock()
 
     def catalog(self) -> Catalog:
         """Return the tables and views of the project that are there, sources too."""
@@ -98,12 +101,18 @@ class AdapterSession(Session):
             return None
 
     def built_since(self, before: Snapshots, relation: Relation, unique_id: str) -> DataVersion | None:
-        """Return the exact version of a table that dbt's process has built since; None where it is not known."""
+        """Return the exact version of a table that dbt's process has built since; None where it is not known.
+
+        Why it cannot be read is told once.
+        """
         try:
             signature = self.process.ask("signature", node=unique_id)
             after = self.snapshots([relation]) if signature is not None else None
             return None if after is None else after.built_since(before, relation, signature, self.query)
-        except WarehouseError:
+        except WarehouseError as error:
+            if not self.process.has_ended and self._untold.acquire(blocking=False):  # never given back: it is said once
+                said = "which writes are those of a build cannot be read, so that models count by their builds"
+                self.process.on_message(Message(f"{said}: {error.message}", Level.WARNING))
             return None
 
     def interrupt(self) -> None:
