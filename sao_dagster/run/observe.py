@@ -257,8 +257,9 @@ def _is_altered(
         if not was_view or (now is not None and not now.comparable(record.data_version)):
             return None
         return now != record.data_version
-    if info.is_view:
-        return record.rows is not None
+    if info.is_view:  # which other materializations of dbt may have made
+        makes_tables = (Materialized.TABLE, Materialized.INCREMENTAL, Materialized.SEED)
+        return record.rows is not None or node.materialized in makes_tables
     now = found.get(name)
     if now is None or not now.comparable(record.data_version):
         return None

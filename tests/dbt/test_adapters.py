@@ -93,6 +93,13 @@ def test_what_is_missing_is_built_and_what_failed_is_not_taken_for_built(bakery:
     assert bakery.rows("loaves") == [("oat", 4), ("rye", 3)]
 
 
+def test_a_view_that_took_the_place_of_a_table_is_somebody_elses(bakery: Bakery) -> None:
+    bakery.run()
+    bakery.execute("drop table dark", "create view dark as select 'spelt' as loaf")
+    assert outcomes(bakery.run()) == {"dark": "relation_altered"}
+    assert bakery.rows("dark") == [("rye",)]
+
+
 def test_dbt_runs_data_tests_and_a_failure_holds_back_what_is_below(bakery: Bakery) -> None:
     bakery.run()
     bakery.execute("insert into sales values (3, null, 9, '2026-01-02 00:00:00')")
