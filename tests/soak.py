@@ -27,7 +27,7 @@ from tests.oracle.machine import STEPS
 from tests.oracle.machines import MACHINES
 from tests.oracle.on_postgres import PostgresHistory
 from tests.postgres import Postgres
-from tests.proofs import fuzz
+from tests.proofs import by_name, fuzz
 from tests.proofs.mutations import MUTATIONS, noticed
 from tests.state import test_lease_protocol
 from tests.test_equivalent import GRAMMARS, answers_of_duckdb, answers_of_postgres, check
@@ -71,6 +71,10 @@ def soundness(server: Postgres, seed: int) -> Iterator[str]:
         report = fuzz.fuzz(engine, seed, pairs)
         assert report.unsound == []
         yield f"{report.pairs} pairs of query and data on {engine.dialect}, {sum(report.claims.values())} claims"
+    for engine in (fuzz.DuckDB(), fuzz.Postgres(server.database())):
+        named = by_name.check(engine, part=seed % 3, parts=3)
+        assert named.unsound == []
+        yield f"a third of all functions by name on {engine.dialect}, {named.claimed} claims"
 
 
 @suite

@@ -100,13 +100,17 @@ def test_runs_at_once_build_the_least_and_build_it_right(fleet: Fleet) -> None:
 
 def run_at_once(fleet: Fleet, chance: random.Random, rounds: int, processes: int) -> None:
     """Run at once, in every second round while sources change, and look at what came of it after each round."""
-    workers = fleet.hire(processes)
+    workers = fleet.hire(
+        processes, lease_seconds=3600.0
+    )  # none is to expire, also if the machine stands still for a while
     consumed: dict[str, tuple[str, ...]] = {}  # what each model was made of when it was last built
     builds: dict[str, list[Made]] = {}
+    said: dict[str, list[str]] = {}
 
     def noted(answers: list[dict[str, Any]]) -> None:
         succeeded(answers)
         for answer in answers:
+            said[answer["run_id"]] = answer["messages"]
             for name, each in answer["models"].items():
                 if each["outcome"] == "built" and fleet.drafts[name].kind != "view":
                     made = Made(each["built_at"], each["inputs"], each["reason"], each["evidence"])
@@ -132,7 +136,7 @@ def run_at_once(fleet: Fleet, chance: random.Random, rounds: int, processes: int
                     consumed[name] = made_of
             built = fleet.builds(before)
             more = {name: builds[name] for name in built.keys() | news.keys() if built[name] != news.get(name, 0)}
-            assert not more, "the models with news are built once each, and no others"
+            assert not more, f"the models with news are built once each, and no others; {said}"
         else:
             noted([workers[0].run(f"r{number}.settle")])
             contents = fleet.contents()

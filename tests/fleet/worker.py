@@ -8,11 +8,14 @@ import os
 import signal
 import sys
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from sao_dagster import select
+from sao_dagster.core.messages import Message
 from sao_dagster.core.reasons import Mode
+from sao_dagster.run.events import Event
 from sao_dagster.run.report import RunResult
 from sao_dagster.warehouses.postgres import session as postgres_session
 from tests.fleet import faults
@@ -35,11 +38,18 @@ def main() -> None:
         with faults.at(order.get("fault"), _hit):
             try:
                 selection = select(runner.project, order.get("select"))
-                result = runner.run(selection, Mode(order.get("mode", "state-aware")), run_id=order["run_id"])
+                said: list[str] = []
+                mode = Mode(order.get("mode", "state-aware"))
+                result = runner.run(selection, mode, run_id=order["run_id"], on_event=partial(_note, said))
             except Exception as error:  # noqa: BLE001 - told to whoever gave the order
                 _answer({"run_id": order["run_id"], "error": f"{type(error).__name__}: {error}"})
                 continue
-        _answer(_described(result))
+        _answer({**_described(result), "messages": said})
+
+
+def _note(said: list[str], event: Event) -> None:
+    if isinstance(event, Message):
+        said.append(event.text)
 
 
 def _described(result: RunResult) -> dict[str, Any]:
