@@ -10,6 +10,7 @@ from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
+from sao_dagster.core.deferral import Deferral
 from sao_dagster.core.environment import Environment
 from sao_dagster.core.project import Project
 from sao_dagster.core.selection import select
@@ -22,6 +23,7 @@ from sao_dagster.projects.declarations import Declarations, NeedsDbt
 from sao_dagster.projects.policies import POLICY_RULE, PolicyRule
 from sao_dagster.projects.python_models import PythonModels, caller
 from sao_dagster.projects.sao_file import OnStateError, Settings, read_settings
+from sao_dagster.run.defer import Elsewhere, find_environment
 from sao_dagster.run.runner import Runner
 from sao_dagster.sql.inference.kept import KeptProofs
 from sao_dagster.state.location import default_state_url, state_beside
@@ -61,6 +63,9 @@ class SqlProject(PythonModels):
         state_url: An SQLAlchemy URL of the shared state; see `state_url` below for the default.
         on_state_error: Whether a run whose state cannot be reached fails, or builds everything.
         retention_days: For how long what happened is kept.
+        defer: The environment from which is read what a selection reads, does not select, and this environment does not have: its target,
+            or target and schema (`dev/anna`).
+        favor_state: Whether that is read there also where this environment has it.
         prove_tests: Whether data tests that are proven to pass are not run.
         verify_proofs: One in so many proven tests is run all the same, by chance.
         hashes_are_unique: Whether hashes of different texts are taken to be different, in proofs.
@@ -89,6 +94,8 @@ class SqlProject(PythonModels):
         state_url: str | None = None,
         on_state_error: OnStateError | None = None,
         retention_days: float | None = None,
+        defer: str | None = None,
+        favor_state: bool | None = None,
         prove_tests: bool | None = None,
         verify_proofs: int | None = None,
         hashes_are_unique: bool | None = None,
@@ -109,6 +116,8 @@ class SqlProject(PythonModels):
             "state_url": state_url,
             "on_state_error": on_state_error,
             "retention_days": retention_days,
+            "defer": defer,
+            "favor_state": favor_state,
             "prove_tests": prove_tests,
             "verify_proofs": verify_proofs,
             "hashes_are_unique": hashes_are_unique,
@@ -276,6 +285,7 @@ class SqlProject(PythonModels):
             materializer=self.materializer,
             build_without_state=self.settings.on_state_error == "build",
             proofs=self._proofs,
+            find_elsewhere=None if self.settings.defer is None else self.elsewhere,
         )
 
     @cached_property
@@ -287,6 +297,40 @@ class SqlProject(PythonModels):
         found = load(file)
         entries = found[1] if isinstance(found, tuple) and found[0] == MADE_BY else {}
         return KeptProofs(entries, lambda entries: save(file, (MADE_BY, entries)))
+
+    def elsewhere(self) -> Elsewhere:
+        """Return the environment that is deferred to.
+
+        Raises:
+            ProjectError: None is, or dbt builds the project.
+            SelectionError: The state knows none, or several, of that name.
+            StateError: The state cannot be reached or read.
+        """
+        to = self.settings.deferred_to
+        if to is None:
+            raise ProjectError("no environment is deferred to; see `defer`")
+        if not self.declared.native:
+            raise ProjectError(f"deferring to {to.environment} is not done where dbt builds the project")
+        store = self.store if to.state_url is None else self._store_of_others(to.state_url)
+        known = find_environment(store.environments(), self.declared.name, to.environment)
+        return Elsewhere(
+            name=to.environment,
+            known=known,
+            builds=lambda: store.builds(known.key),
+            assemble=self._deferring,
+            favored=self.settings.favor_state,
+        )
+
+    def _deferring(self, deferral: Deferral) -> Project:
+        """Return the project in which some nodes are read from another environment."""
+        declared = self.declared.deferring(deferral.environment, deferral.relations)
+        return self._completed(assemble(declared).project)
+
+    @staticmethod
+    def _store_of_others(url: str) -> StateStore:
+        from sao_dagster.state.sql_store import SqlStateStore  # SQLAlchemy takes its time to import
+
+        return SqlStateStore(url, read_only=True)
 
     def declaring(self) -> None:
         """Note that something is about to be declared: the project is put together anew when it is asked for."""

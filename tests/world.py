@@ -48,6 +48,7 @@ class World:
     root: Path
     now: datetime = START
     options: dict[str, Any] = field(default_factory=dict)
+    settings: dict[str, Any] = field(default_factory=dict)
     warehouse: str = field(default="duckdb", init=False)
     state_url: str | None = field(default=None, init=False)
 
@@ -109,7 +110,7 @@ class World:
     def opened(self, target: str | None = None, **variables: Any) -> SqlProject:
         opened = load_project(self.root, target=target, variables=variables)
         state_url = self.state_url or f"sqlite:///{self.root / 'state.db'}"
-        opened.settings = opened.settings.model_copy(update={"state_url": state_url})
+        opened.settings = opened.settings.model_copy(update={"state_url": state_url, **self.settings})
         return opened
 
     @property

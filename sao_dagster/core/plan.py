@@ -11,6 +11,7 @@ from functools import partial
 from sao_dagster.core.data_version import DataVersion
 from sao_dagster.core.decide import Decision, decide
 from sao_dagster.core.decide_test import TestDecision, TestOutcome, decide_test
+from sao_dagster.core.deferral import Deferral
 from sao_dagster.core.evidence import Evidence
 from sao_dagster.core.facts import Existence, Facts, HeldBack, Observed
 from sao_dagster.core.inputs import answers_id, is_function
@@ -36,6 +37,7 @@ class Plan:
         decisions: By model or seed.
         tests: By data test.
         warnings: About policies that may not do what was meant.
+        deferral: What is read from another environment, where something is.
     """
 
     environment: str
@@ -44,6 +46,7 @@ class Plan:
     decisions: Mapping[str, Decision]
     tests: Mapping[str, TestDecision]
     warnings: tuple[str, ...] = ()
+    deferral: Deferral | None = None
 
     @property
     def to_build(self) -> tuple[str, ...]:
@@ -122,6 +125,7 @@ def make_plan(
         decisions=decisions,
         tests=tests,
         warnings=_throttled(project, selection, intervals, now),
+        deferral=project.deferral,
     )
 
 

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 
+from sao_dagster.core.deferral import Deferral
 from sao_dagster.core.graph import Graph
 from sao_dagster.core.inputs import UndeclaredInput
 from sao_dagster.core.nodes import DataTest, Materialized, Node, NodeError, RunTemplate, Source, is_source
@@ -54,6 +55,7 @@ class Project:
         on_run_end: Statements to run after it.
         templates: What renders such a statement anew in each run, by the statement, where it depends on the run or on the warehouse.
         proofs: Whether data tests are proven, and how far proofs are trusted.
+        deferral: What is read from another environment, where something is.
         seen_through: By node, the sources and undeclared inputs through which it is read: what they show is another thing once it is built.
         notices: What the user should know.
         errors: What is wrong with the project as a whole: nothing is planned or run. What is wrong with one node is its own `error`.
@@ -70,6 +72,7 @@ class Project:
     on_run_end: tuple[str, ...] = ()
     templates: Mapping[str, RunTemplate] = field(default_factory=dict)
     proofs: ProofSettings = field(default_factory=ProofSettings)
+    deferral: Deferral | None = None
     seen_through: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     notices: tuple[Notice, ...] = ()
     errors: tuple[SaoError, ...] = ()

@@ -17,6 +17,9 @@ from sao_dagster.projects.templates.texts import MacroFile
 from sao_dagster.projects.yaml_files import WrittenIn
 from sao_dagster.warehouses.protocol import Warehouse
 
+ELSEWHERE = "elsewhere"
+"""The language of a node that is read from another environment, where it was built of whatever it is there."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class CompiledDeclaration:
@@ -205,6 +208,7 @@ class Declarations:
         errors: What is wrong with the project as a whole; what is wrong with one node is in its declaration.
         needs_dbt: What the project uses that only dbt does: what the reader found, and then what rendering showed. It does not say what
             the project means, so it is no part of what an assembled project is kept under.
+        deferred: The environment in which some nodes are read rather than here; None where none is.
         dbt: Where dbt has read the project, what it said; likewise, since all of it that counts is in the declarations.
     """
 
@@ -232,6 +236,7 @@ class Declarations:
     notices: list[Notice] = field(default_factory=list)
     follows_clock: bool = False
     errors: list[SaoError] = field(default_factory=list)
+    deferred: str | None = None
     needs_dbt: list[NeedsDbt] = field(default_factory=list, repr=False, compare=False)
     dbt: ReadByDbt | None = field(default=None, repr=False, compare=False)
 
@@ -246,6 +251,39 @@ class Declarations:
             errors=[*self.errors],
             needs_dbt=[*self.needs_dbt],
         )
+
+    def deferring(self, environment: str, relations: Mapping[str, Relation]) -> Declarations:
+        """Return the same declarations, but for nodes that are not built here: they are tables of another environment.
+
+        What is known of such a node is where it is. Nothing is read off its SQL, which may be other SQL there.
+
+        Args:
+            environment: What people call that environment.
+            relations: Where its nodes are, by id.
+        """
+        changed = self.copy()
+        changed.deferred = environment
+        changed.nodes = [
+            replace(
+                node,
+                sql=None,
+                compiled=CompiledDeclaration(
+                    sql=f"select * from {relations[node.id]}", depends_on=(), pre_hooks=(), post_hooks=()
+                ),
+                relation=relations[node.id],
+                resource_type="model",
+                language=ELSEWHERE,
+                csv=None,
+                csv_digest="",
+                layers=({"materialized": "table"},),
+                is_settled=True,
+                error=None,
+            )
+            if node.id in relations
+            else node
+            for node in self.nodes
+        ]
+        return changed
 
     def notice_needs_dbt(self, uses: str, message: str, location: Location | None, node: str | None = None) -> None:
         """Note something that only dbt does and without which the rest can be built, and say so in a notice."""

@@ -32,6 +32,16 @@ Executor: TypeAlias = Literal["auto", "native", "dbt"]
 """Who builds: this package, or dbt."""
 
 
+class DeferTo(Strict):
+    """Another environment, and where its state is."""
+
+    environment: str = Field(description="its target, or target and schema: `prod`, `dev/anna`")
+    state_url: str | None = Field(
+        default=None,
+        description="its shared state, as an SQLAlchemy URL, which is only read; the project's own where nothing is said",
+    )
+
+
 class Settings(Strict):
     """Settings that belong to no model."""
 
@@ -63,6 +73,14 @@ class Settings(Strict):
         allow_inf_nan=False,
         description="for how long all that is history is kept: runs, decisions, versions that others followed",
     )
+    defer: str | DeferTo | None = Field(
+        default=None,
+        description="the environment from which is read what a selection reads, does not select, and this environment does not have: a "
+        "target, target and schema (`dev/anna`), or a mapping of `environment` and `state_url`",
+    )
+    favor_state: bool = Field(
+        default=False, description="whether that is read there also where this environment has it"
+    )
     prove_tests: bool = Field(default=True, description="whether data tests that are proven to pass are not run")
     verify_proofs: int | None = Field(
         default=None, ge=1, description="one in so many proven tests is run all the same, by chance"
@@ -77,6 +95,11 @@ class Settings(Strict):
         if value is not None and "{{" in value:
             raise ValueError(f"it is not rendered; what is secret belongs into {variable_of('state_url')}")
         return value
+
+    @property
+    def deferred_to(self) -> DeferTo | None:
+        """The environment to read from, and where its state is."""
+        return DeferTo(environment=self.defer) if isinstance(self.defer, str) else self.defer
 
     @property
     def retention(self) -> timedelta:

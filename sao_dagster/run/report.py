@@ -10,6 +10,7 @@ from datetime import datetime
 from sao_dagster.core.data_version import DataVersion
 from sao_dagster.core.decide import Decision
 from sao_dagster.core.decide_test import TestDecision, TestOutcome
+from sao_dagster.core.deferral import Deferral
 from sao_dagster.core.evidence import as_json
 from sao_dagster.core.explain import explain, explain_test
 from sao_dagster.core.hashing import JSON
@@ -34,6 +35,7 @@ class RunResult:
         cut_off: The models that the plan foresaw as built, and that were reused since what is above them came out as it was.
         job: On whose behalf it went.
         broken_sources: What is wrong with the sources that were selected, or are above what was, in words.
+        deferral: What was read from another environment, where one is deferred to.
     """
 
     run_id: str
@@ -49,6 +51,7 @@ class RunResult:
     broken_sources: tuple[str, ...] = ()
     cut_off: frozenset[str] = frozenset()
     job: str = ""
+    deferral: Deferral | None = None
 
     @property
     def succeeded(self) -> bool:
@@ -87,6 +90,7 @@ class RunResult:
             "summary": self.summary(),
             "warnings": list(self.warnings),
             "errors": list(self.broken_sources),
+            **_deferred_json(self.deferral),
         }
 
 
@@ -156,7 +160,16 @@ def plan_to_json(project: Project, plan: Plan, seconds: float, records: Mapping[
             seconds=seconds,
         ),
         "warnings": list(plan.warnings),
+        **_deferred_json(plan.deferral),
     }
+
+
+def _deferred_json(deferral: Deferral | None) -> dict[str, JSON]:
+    """Return what is read from another environment; nothing where none is deferred to."""
+    if deferral is None:
+        return {}
+    relations = {name: str(relation) for name, relation in deferral.relations.items()}
+    return {"deferred": {"environment": deferral.environment, "relations": relations}}
 
 
 def _summary(

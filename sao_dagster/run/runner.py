@@ -6,7 +6,7 @@ import queue
 import threading
 import time
 import uuid
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Callable, Generator, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Any
@@ -17,6 +17,7 @@ from sao_dagster.core.messages import Message
 from sao_dagster.core.plan import Plan, make_plan
 from sao_dagster.core.project import Project
 from sao_dagster.core.reasons import Mode, Outcome
+from sao_dagster.core.records import BuildRecord
 from sao_dagster.core.selection import Selection
 from sao_dagster.core.standing import StandingFailures
 from sao_dagster.errors import StateError
@@ -25,6 +26,7 @@ from sao_dagster.run.adopt import Adoption, adoptable, record_adopted
 from sao_dagster.run.catalog_inputs import with_catalog
 from sao_dagster.run.context import RunContext
 from sao_dagster.run.data_tests import TestSteps, source_ages
+from sao_dagster.run.defer import Elsewhere, deferral_of
 from sao_dagster.run.events import Event, Planned
 from sao_dagster.run.lease_queue import LeaseQueue
 from sao_dagster.run.materialize import NodeBuilds
@@ -51,6 +53,8 @@ class Runner(RunSettings):
         open_store: Opens the shared state.
         materializer: Who builds; None for the warehouse's own way.
         proofs: What was proven before.
+        find_elsewhere: Finds another environment, from which is read what this one does not have; None for none.
+        elsewhere: That environment, once it is found.
     """
 
     project: Project
@@ -58,6 +62,8 @@ class Runner(RunSettings):
     open_store: Callable[[], StateStore]
     materializer: Materializer | None = None
     proofs: KeptProofs = field(default_factory=KeptProofs)
+    find_elsewhere: Callable[[], Elsewhere] | None = None
+    elsewhere: Elsewhere | None = None
 
     def plan(
         self,
@@ -81,10 +87,18 @@ class Runner(RunSettings):
             WarehouseBusyError: The warehouse is held by another process for longer than `wait_seconds`.
         """
         self.project.check()
-        opening = self.warehouse.session(read_only=True, wait_seconds=wait_seconds, on_message=on_message)
+        ready = self._reaching()
+        opening = ready.warehouse.session(read_only=True, wait_seconds=wait_seconds, on_message=on_message)
         with no_collection(), opening as session:
             store = self.open_store()
-            return self._opened(selection, session, store)._plan(selection, mode, session, store)
+            return ready._opened(selection, session, store)._plan(selection, mode, session, store)
+
+    def _reaching(self) -> Runner:
+        """Return the runner whose sessions read the environment that it defers to, if it does."""
+        if self.find_elsewhere is None:
+            return self
+        warehouse, elsewhere = self.find_elsewhere().reached_by(self.warehouse)
+        return replace(self, warehouse=warehouse, elsewhere=elsewhere)
 
     def adopt(
         self, selection: Selection, *, dry_run: bool = False, on_message: Callable[[Message], None] | None = None
@@ -125,8 +139,20 @@ class Runner(RunSettings):
         found = replace(where, database=session.database_id() or where.database)
         store.settle(found, where, {name: str(node.relation) for name, node in self.project.nodes.items()})
         selection = selection.without(self.project.broken)
-        project = with_catalog(self.project, selection, session, clock()).in_environment(found.key)
+        project = self.project
+        if self.elsewhere is not None and self.elsewhere.known.key != found.key:
+            self.elsewhere.check_is_reached(found.database)
+            project = self._deferring(self.elsewhere, selection, session, store.builds(found.key))
+        project = with_catalog(project, selection, session, clock()).in_environment(found.key)
         return replace(self, project=project, clock=clock)
+
+    def _deferring(
+        self, elsewhere: Elsewhere, selection: Selection, session: Session, records: Mapping[str, BuildRecord]
+    ) -> Project:
+        """Return the project in which a selection reads from another environment what this one does not have."""
+        deferral = deferral_of(self.project, selection, elsewhere, records, session.catalog().keys())
+        project = elsewhere.assemble(deferral) if deferral.relations else self.project
+        return replace(project, deferral=deferral)
 
     def _plan(self, selection: Selection, mode: Mode, session: Session, store: StateStore) -> tuple[Plan, Observation]:
         now = self.clock()
@@ -200,6 +226,7 @@ class Runner(RunSettings):
         """
         self.project.check()
         started = time.perf_counter()
+        ready = self._reaching()
         run_id = run_id or str(uuid.uuid4())
         inbox: queue.SimpleQueue[Any] = queue.SimpleQueue()
         this_thread = threading.get_ident()
@@ -208,21 +235,21 @@ class Runner(RunSettings):
             is_ours = threading.get_ident() == this_thread  # which is at work then, and yields nothing
             (on_message if is_ours and on_message is not None else inbox.put)(message)
 
-        with self.warehouse.session(on_message=tell) as session:
+        with ready.warehouse.session(on_message=tell) as session:
             yield from _drain(inbox)
             opened = time.perf_counter()
             store: StateStore | None = None
-            runner = self
+            runner = ready
             try:
                 store = self.open_store()
-                runner = self._opened(selection, session, store)
+                runner = ready._opened(selection, session, store)
                 plan, seen = runner._plan(selection, mode, session, store)
             except StateError as error:
                 if not self.build_without_state:
                     raise
                 yield Message(f"{error}; everything is built, and nothing is recorded")
                 mode, store, seen = Mode.WITHOUT_STATE, None, Observation(facts=Facts())
-                plan = make_plan(self.project, selection, seen.facts, self.clock(), mode)
+                plan = make_plan(ready.project, selection, seen.facts, self.clock(), mode)
             hooks = ProjectHooks(self.project, session, run_id, utc_now())
             again = False
             if plan.to_build:  # before anything else: if they fail, nothing is tested or recorded either
@@ -233,7 +260,7 @@ class Runner(RunSettings):
                 again = session.begin_builds(names, full_refresh=mode is Mode.FULL_REFRESH) or again
                 yield from _drain(inbox)
             if again and store is not None:  # what was prepared, functions too, is what is going to be read
-                runner = self._opened(selection, session, store)
+                runner = ready._opened(selection, session, store)
                 plan, seen = runner._plan(selection, mode, session, store)
             deciding = time.perf_counter() - opened
             started_at = runner.clock() - timedelta(seconds=time.perf_counter() - started)
@@ -264,6 +291,7 @@ class Runner(RunSettings):
                         and foreseen.evidence.get("tentative")
                     ),
                     job=runner.job,
+                    deferral=plan.deferral,
                 )
 
             try:

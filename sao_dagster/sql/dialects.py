@@ -6,6 +6,7 @@ Nothing else in the package asks for an engine by name. What is said here is a l
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from enum import Enum
@@ -174,6 +175,23 @@ class Dialect:
         '`shop`.`main`.`orders`'
         """
         return Relation(database, schema, identifier, self.quotes, folds=self.quoted is not Case.KEPT)
+
+    def parsed_relation(self, written: str) -> Relation | None:
+        """Return the table or view that SQL names by its parts in quotes, as `str(relation)` does; None where it is named otherwise.
+
+        >>> dialect_named("duckdb").parsed_relation('"shop"."main"."5"" pipes"')
+        Relation(database='shop', schema='main', identifier='5" pipes')
+        >>> dialect_named("duckdb").parsed_relation("read_csv('a.csv')")
+        """
+        opening, closing = re.escape(self.quotes[0]), re.escape(self.quotes[-1])
+        part = f"{opening}((?:[^{closing}]|{closing}{closing})*){closing}"
+        found = re.fullmatch(rf"(?:{part}\.)?{part}\.{part}", written)
+        if found is None:
+            return None
+        database, schema, identifier = (
+            each and each.replace(self.quotes[-1] * 2, self.quotes[-1]) for each in found.groups()
+        )
+        return self.relation(database, schema, identifier)
 
     def without_quotes(self, relation: Relation, quoting: Mapping[str, Any]) -> Relation:
         """Return the relation that is meant where some parts of its name are written without quotes.

@@ -42,15 +42,16 @@ class StateConnection:
 
     Args:
         url: An SQLAlchemy URL; `sqlite://` alone lives in memory, for tests.
+        read_only: Whether the database refuses to write.
 
     Raises:
         StateError: There is no such kind of database, or its driver is not installed.
     """
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str, *, read_only: bool = False) -> None:
         try:
             parsed = make_url(url)
-            self._database = _open(_with_driver(parsed))
+            self._database = _open(_with_driver(parsed), read_only=read_only)
             self.is_in_memory = self.is_sqlite and _is_in_memory(parsed)
         except ModuleNotFoundError as error:
             raise StateError(
@@ -135,7 +136,7 @@ def _with_driver(url: URL) -> URL:
     return url
 
 
-def _open(url: URL) -> Engine:
+def _open(url: URL, *, read_only: bool) -> Engine:
     """Return an engine for a URL: SQLite in WAL mode with transactions of our own, or PostgreSQL, which pings before it reuses."""
     if url.get_backend_name() != "sqlite":
         engine = create_engine(
@@ -146,6 +147,8 @@ def _open(url: URL) -> Engine:
         def _limit(connection: Any, _: object) -> None:
             # a process that stops in the middle of a transaction, be it a heartbeat, must not hold up the others for good
             connection.execute(f"set idle_in_transaction_session_timeout = '{STOPPED_SECONDS}s'")
+            if read_only:
+                connection.execute("set default_transaction_read_only = on")
             connection.commit()
 
         return engine
@@ -155,12 +158,18 @@ def _open(url: URL) -> Engine:
             url, poolclass=QueuePool, pool_size=1, max_overflow=0, connect_args={"check_same_thread": False}
         )
     else:
-        Path(str(url.database)).parent.mkdir(parents=True, exist_ok=True)
+        if not read_only:
+            Path(str(url.database)).parent.mkdir(parents=True, exist_ok=True)
+        elif not Path(str(url.database)).is_file():
+            raise FileNotFoundError(f"there is no file {url.database}")
         engine = create_engine(url, connect_args={"timeout": BUSY_SECONDS})
 
     @event.listens_for(engine, "connect")
     def _configure(connection: Any, _: object) -> None:
         connection.isolation_level = None  # this module says when transactions begin, not the driver
+        if read_only:
+            connection.execute("pragma query_only = on")
+            return
         connection.execute("pragma journal_mode = wal")
         connection.execute("pragma synchronous = normal")
 

@@ -34,6 +34,23 @@ def migrate(engine: StateConnection) -> None:
             _upgrade(connection)
 
 
+def check_version(engine: StateConnection) -> None:
+    """Refuse tables of another version, where they are not to be changed.
+
+    Raises:
+        StateError: They are, or there are none.
+    """
+    with engine.transaction() as connection:
+        found = _found(connection)
+    if found != HEAD:
+        what = (
+            "no state is there" if found is None else f"the state was written by an older sao_dagster (schema {found})"
+        )
+        raise StateError(
+            f"{what}, and it is only read from here; let its own project run once with this version ({HEAD})"
+        )
+
+
 def _found(connection: Connection) -> str | None:
     """Return the version of the tables, None if there are none."""
     if not inspect(connection).has_table(VERSION_TABLE):

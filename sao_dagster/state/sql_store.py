@@ -21,7 +21,7 @@ from sao_dagster.core.records import BuildRecord, Lease, QueuePosition, TestReco
 from sao_dagster.state import environments, leases, tables
 from sao_dagster.state.connection import StateConnection, ridden_out
 from sao_dagster.state.convert import dump, readable, to_row, understood, versions_from_plain, versions_to_plain
-from sao_dagster.state.migrate import migrate
+from sao_dagster.state.migrate import check_version, migrate
 from sao_dagster.state.protocol import DecisionRecord, DecisionTotals, RunRecord
 
 RETENTION = timedelta(days=90)
@@ -34,19 +34,24 @@ class SqlStateStore:
     Args:
         url: An SQLAlchemy URL; `sqlite://` alone lives in memory, for tests.
         retention: How long everything that is history is kept: runs, decisions, versions that others followed, what was told.
+        read_only: Whether it is somebody else's, in which nothing is written: the database refuses it.
 
     Raises:
-        StateError: The database cannot be opened, or was written by a newer version of this package.
+        StateError: The database cannot be opened, or was written by a newer version of this package; or it is read only, and there is
+            none of this version.
     """
 
-    def __init__(self, url: str, retention: timedelta = RETENTION) -> None:
+    def __init__(self, url: str, retention: timedelta = RETENTION, *, read_only: bool = False) -> None:
         self._retention = retention
-        self._database = StateConnection(url)
-        self._prepare()
+        self._database = StateConnection(url, read_only=read_only)
+        self._prepare(read_only=read_only)
 
     @ridden_out
-    def _prepare(self) -> None:
-        migrate(self._database)
+    def _prepare(self, *, read_only: bool) -> None:
+        if read_only:
+            check_version(self._database)
+        else:
+            migrate(self._database)
 
     @ridden_out
     def now(self) -> datetime:

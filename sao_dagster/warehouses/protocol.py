@@ -6,7 +6,7 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from enum import Enum
-from typing import Any, Protocol, TypeAlias
+from typing import Any, Protocol, TypeAlias, runtime_checkable
 
 from sao_dagster.core.connection import NO_SETTINGS, ConnectionSettings
 from sao_dagster.core.data_version import DataVersion, definition_version
@@ -423,6 +423,22 @@ class Warehouse(Protocol):
 
         Raises:
             WarehouseBusyError: It did not become free in time.
+        """
+
+
+@runtime_checkable
+class AttachingWarehouse(Protocol):
+    """A warehouse in whose sessions other databases can be read, too."""
+
+    def attaching(self, place: str, name: str) -> Warehouse:
+        """Return the same warehouse, in whose sessions another database can be read under a name.
+
+        Args:
+            place: Where that is, as `Warehouse.place` says it.
+            name: What SQL calls it.
+
+        Raises:
+            WarehouseError: It is not there, or nothing that can be attached.
         """
 
 

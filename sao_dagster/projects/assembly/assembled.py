@@ -51,7 +51,8 @@ def _assembled(declared: Declarations, key: str) -> AssembledProject:
 
 
 def _cached(declared: Declarations, key: str) -> AssembledProject:
-    file = kept_file(declared.root, declared.environment, "project")
+    place = declared.environment if declared.deferred is None else f"{declared.environment} {declared.deferred}"
+    file = kept_file(declared.root, place, "project")
     kept = load(file)
     if isinstance(kept, AssembledProject) and kept.key == key and kept.holds:
         return kept

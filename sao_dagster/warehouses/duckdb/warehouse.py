@@ -6,7 +6,7 @@ import re
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -66,6 +66,16 @@ class DuckDBWarehouse:
     def place(self) -> str:
         """The real path of the file; what has none is named as it is written."""
         return self.path if ":" in self.path[1:] else str(Path(self.path).resolve())
+
+    def attaching(self, place: str, name: str) -> DuckDBWarehouse:
+        """Return the same warehouse, in whose sessions another file is attached, to be read.
+
+        Raises:
+            WarehouseError: It is no file, or not there.
+        """
+        if not is_file(place) or not Path(place).is_file():
+            raise WarehouseError(f"{place} is no file that is there, so nothing can be read from it")
+        return replace(self, attach=(*self.attach, {"path": place, "alias": name, "read_only": True}))
 
     @property
     def capabilities(self) -> Capabilities:

@@ -1,0 +1,23 @@
+"""What is read from another environment, since this one does not have it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from sao_dagster.core.relations import Relation
+
+
+@dataclass(frozen=True, kw_only=True)
+class Deferral:
+    """What one run reads from another environment.
+
+    Attributes:
+        environment: What people call that one: its target, or target and schema.
+        relations: Where the nodes are that are read there, by name; sorted.
+        missing: Nodes that were built there and are nowhere now, since their relation is gone.
+    """
+
+    environment: str
+    relations: Mapping[str, Relation] = field(default_factory=dict)
+    missing: tuple[str, ...] = ()

@@ -1,0 +1,164 @@
+"""What a selection reads, and its environment does not have, is read from another environment."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from sao_dagster.core.reasons import Mode
+from sao_dagster.errors import SelectionError, StateError
+from sao_dagster.projects.sao_file import DeferTo
+from tests.world import Run, World, on_each_warehouse
+
+pytestmark = on_each_warehouse
+on_duckdb = pytest.mark.warehouse("duckdb")
+
+
+@pytest.fixture
+def shop(world: World) -> World:
+    """Four models in a row, of which `other` has built all; there, `other` is production."""
+    world.sql("create table raw.orders as select 1 as id, 10 as amount").source("orders")
+    world.model("stg", "select id, amount from {{ source('raw', 'orders') }}", materialized="view")
+    world.model("orders", "select id, amount from {{ ref('stg') }}")
+    world.model("totals", "select count(*) as n, sum(amount) as amount from {{ ref('orders') }}")
+    world.model("report", "select amount from {{ ref('totals') }}")
+    world.write("models/tests.yml", "models: [{name: orders, columns: [{name: id, data_tests: [unique, not_null]}]}]")
+    assert world.run(target="other").built == {"stg", "orders", "totals", "report"}
+    world.settings["defer"] = "other"
+    return world
+
+
+def deferred(run: Run) -> dict[str, str]:
+    assert run.result.deferral is not None
+    return {name: each.schema for name, each in run.result.deferral.relations.items()}
+
+
+def test_one_model_is_built_from_what_another_environment_has(shop: World) -> None:
+    shop.model("totals", "select count(*) as n, sum(amount) + 1 as amount from {{ ref('orders') }}")
+    run = shop.run("totals")
+    assert run.outcomes == {"totals": "built: never_built"}
+    assert deferred(run) == {"orders": "other"}
+    assert shop.rows("select n, amount from main.totals") == [(1, 11)]
+    assert shop.run("totals").outcomes == {"totals": "reused: no_new_data"}
+    below = shop.run("totals+")
+    assert below.outcomes == {"totals": "reused: no_new_data", "report": "built: never_built"}
+    assert shop.rows("select amount from main.report") == [(11,)]
+
+
+def test_without_it_a_selection_reads_its_own_environment(shop: World) -> None:
+    shop.settings.clear()
+    assert shop.run("totals").outcomes == {"totals": "failed: build_error"}
+
+
+def test_news_there_are_news_here_and_the_same_content_is_none(shop: World) -> None:
+    shop.run("totals")
+    shop.sql("insert into raw.orders values (2, 20)")
+    assert shop.run("totals").outcomes == {"totals": "reused: no_new_data"}, "what is read there is as it was"
+    shop.settings.clear()
+    assert shop.run("orders", target="other").built == {"orders"}
+    shop.settings["defer"] = "other"
+    assert shop.run("totals").outcomes == {"totals": "built: new_data"}
+    assert shop.rows("select n, amount from main.totals") == [(2, 30)]
+    shop.settings.clear()
+    assert shop.run("orders", target="other", mode=Mode.FORCE).built == {"orders"}
+    shop.settings["defer"] = "other"
+    assert shop.run("totals").outcomes == {"totals": "reused: no_new_data"}
+
+
+def test_what_is_built_here_is_read_here_and_is_news_only_if_it_differs(shop: World) -> None:
+    shop.run("totals")
+    assert deferred(shop.run("stg orders")) == {}
+    run = shop.run("totals")
+    assert run.outcomes == {"totals": "reused: no_new_data"}, "the same rows, elsewhere"
+    assert deferred(run) == {}
+    shop.model("orders", "select id, amount * 2 as amount from {{ ref('stg') }}")
+    assert shop.run("orders totals").built == {"orders", "totals"}
+    assert shop.rows("select amount from main.totals") == [(20,)]
+    shop.settings["favor_state"] = True
+    run = shop.run("totals")
+    assert (run.outcomes, deferred(run)) == ({"totals": "built: new_data"}, {"orders": "other"})
+    assert shop.rows("select amount from main.totals") == [(10,)]
+
+
+def test_a_view_there_is_read_as_what_it_shows(shop: World) -> None:
+    run = shop.run("orders")
+    assert (run.outcomes, deferred(run)) == ({"orders": "built: never_built"}, {"stg": "other"})
+    assert run.tests == {"unique_orders_id": "ran: pass", "not_null_orders_id": "ran: pass"}
+    shop.sql("insert into raw.orders values (1, 20)")
+    run = shop.run("orders")
+    assert run.outcomes == {"orders": "built: new_data"}
+    assert run.tests["unique_orders_id"] == "ran: fail"
+
+
+def test_a_view_here_shows_what_is_there_and_is_made_again_once_that_is_built_here(shop: World) -> None:
+    shop.model("totals", "select sum(amount) as amount from {{ ref('orders') }}", materialized="view")
+    assert shop.run("totals").outcomes == {"totals": "built: never_built"}
+    shop.model("orders", "select id, amount * 3 as amount from {{ ref('stg') }}")
+    run = shop.run("stg orders totals")
+    assert run.built == {"stg", "orders", "totals"}
+    assert shop.rows("select amount from main.totals") == [(30,)]
+
+
+def test_what_is_gone_in_both_is_named(shop: World) -> None:
+    shop.sql("drop table other.orders")
+    run = shop.run("totals")
+    assert run.outcomes == {"totals": "failed: build_error"}
+    assert run.result.deferral is not None
+    assert run.result.deferral.missing == ("orders",)
+
+
+def test_an_ephemeral_model_is_read_through(shop: World) -> None:
+    shop.model("recent", "select * from {{ ref('orders') }} where id > 0", materialized="ephemeral")
+    shop.model("report", "select count(*) as n from {{ ref('recent') }}")
+    run = shop.run("report")
+    assert (run.outcomes, deferred(run)) == ({"report": "built: never_built"}, {"orders": "other"})
+
+
+def test_a_test_reads_there_too(shop: World) -> None:
+    shop.write(
+        "models/more.yml",
+        "models: [{name: totals, columns: [{name: n, data_tests: [{relationships: {arguments: {to: ref('orders'), field: id}}}]}]}]",
+    )
+    run = shop.run("totals")
+    assert run.tests == {"relationships_totals_n__id__ref_orders_": "ran: pass"}
+    assert set(shop.run("totals").tests.values()) == {"reused: pass"}
+
+
+def test_deferring_to_itself_is_nothing(shop: World) -> None:
+    run = shop.run("totals", target="other")
+    assert (run.outcomes, run.result.deferral) == ({"totals": "reused: no_new_data"}, None)
+
+
+def test_an_environment_that_is_not_known_is_named(shop: World) -> None:
+    shop.settings["defer"] = "prod"
+    with pytest.raises(SelectionError, match=r"knows no environment 'prod' of shop; there are: .*other/other"):
+        shop.run("totals")
+
+
+@on_duckdb
+def test_the_state_of_another_deployment_is_only_read(shop: World, tmp_path: Path) -> None:
+    theirs = f"sqlite:///{shop.root / 'state.db'}"
+    shop.state_url = f"sqlite:///{tmp_path / 'mine.db'}"
+    shop.settings["defer"] = DeferTo(environment="other", state_url=theirs)
+    (shop.root / "state.db").chmod(0o444)
+    before = (shop.root / "state.db").read_bytes()
+    run = shop.run("totals")
+    assert (run.outcomes, deferred(run)) == ({"totals": "built: never_built"}, {"orders": "other"})
+    assert (shop.root / "state.db").read_bytes() == before
+    shop.settings["defer"] = DeferTo(environment="other", state_url=f"sqlite:///{tmp_path / 'none.db'}")
+    with pytest.raises(StateError, match=r"there is no file .*none\.db"):
+        shop.run("totals")
+
+
+@on_duckdb
+def test_another_file_is_attached_and_only_read(shop: World) -> None:
+    profiles = (shop.root / "profiles.yml").read_text()
+    shop.write("profiles.yml", profiles + "    mine: {type: duckdb, path: mine.duckdb}\n")
+    run = shop.run("totals", target="mine")
+    assert run.outcomes == {"totals": "built: never_built"}
+    assert run.result.deferral is not None
+    assert str(run.result.deferral.relations["orders"]) == '"sao_other"."other"."orders"'
+    assert shop.run("totals", target="mine").outcomes == {"totals": "reused: no_new_data"}
+    shop.sql("update other.orders set amount = 11")
+    assert shop.run("totals", target="mine").outcomes == {"totals": "built: new_data"}
