@@ -166,6 +166,7 @@ TRAPS = [  # edits that some result shows, on both engines or on one
     ("select a from t where b = 1 and a is distinct from 2", "select a from t where b = 1 and (a is distinct) from 2"),
     ("select a from t order by s collate \"C\"", "select a from t order by s collate t.\"C\""),
     ("select a from t where a between 0 and 1", "select a from t where (a between 0) and 1"),
+    ("select a from t order by (a) asc", "select a from t order by ((a) asc)"),
     ("select a from t order by a asc", "select a from t order by a asc asc"),
     ("select a from t order by a desc", "select a from t order by a desc asc"),
     ("select a from t order by a nulls first", "select a from t order by a nulls first asc"),

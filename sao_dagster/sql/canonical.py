@@ -283,13 +283,20 @@ class _Form:
     # other words
 
     def _drop_noise(self) -> None:
-        words = self._texts
+        """Leave out words that say what is so without them: `inner`, `outer`, and `asc` of an `order by` in the same brackets."""
+        words, partner = self._texts, self._outline.partner
+        orders = [False]  # by bracket that is open: whether there is an `order by` in it
         for place, word in enumerate(words):
+            if partner.get(place, place) > place:
+                orders.append(False)
+            elif place in partner:
+                orders.pop()
+            orders[-1] |= word.lower() == "order by"
             after = words[place + 1] if place + 1 < len(words) else ""
             before = words[place - 1] if place else ""
             joins = word == "inner" and (before == "natural" or before not in JOIN_WORDS)
             joins |= word == "outer" and before in ("left", "right", "full")
-            ascends = word == "asc" and self._engine.ascends and before not in _NOT_ORDERED
+            ascends = word == "asc" and self._engine.ascends and orders[-1] and before not in _NOT_ORDERED
             if place not in self._shown and ((joins and after == "join") or ascends):
                 self._dropped.add(place)
 

@@ -40,7 +40,7 @@ class _Grouping:
 
     always: list[int] = field(default_factory=list)
     sometimes: list[int] = field(default_factory=list)
-    constants: list[int] = field(default_factory=list)
+    constants: list[exp.Expr] = field(default_factory=list)
     sets: bool = False
 
 
@@ -174,7 +174,7 @@ class Selecting:
             having = self.node.args.get("having")
             if having is not None or any(any(aggregates_in(each)) for each in parts):
                 block.before_groups, block.filled = self._snapshot(), block.rows.not_empty
-                self._one_group()
+                self._one_group(RowFacts(not_empty=Proof("one_group")))
             elif any(any(unknown_in(each, block.dialect)) for each in parts) and not any(
                 isinstance(each, int) or self._uses_rows(each) for _, each in items
             ):
@@ -188,17 +188,17 @@ class Selecting:
         if found.sets:
             self._grouping_sets(found)
         elif found.always or found.constants:
-            columns = [*found.always, *found.constants]
+            if not found.always:  # nothing that holds for each row holds for a group of none
+                self._one_group(RowFacts.numbered(next(block.context.ids)))
+            columns = [*found.always, *map(block.intern, found.constants)]
             block.rows.add_dependency(columns, block.rows.identity, Proof("group_by"))
-            if not found.always:
-                block.rows.not_empty = None
         else:
-            self._one_group()
+            self._one_group(RowFacts(not_empty=Proof("one_group")))
 
-    def _one_group(self) -> None:
-        """Make one row of all rows, also where there are none."""
+    def _one_group(self, rows: RowFacts) -> None:
+        """Pass to a group of all rows, which is there also where there are none of them."""
         block = self.block
-        block.rows = RowFacts(not_empty=Proof("one_group"))
+        block.rows = rows
         block.memo = {}
         for mine in block.copies.values():
             block.rows.add_dependency((), {mine}, Proof("outer_column"))
@@ -252,7 +252,10 @@ class Selecting:
             elif not any(aggregates_in(each)):
                 if each.find(exp.Window):
                     raise NotUnderstoodError("group by all with a window")
-                (found.always if self._uses_rows(each) else found.constants).append(self.block.intern(each))
+                if self._uses_rows(each):
+                    found.always.append(self.block.intern(each))
+                else:
+                    found.constants.append(each)
         return found
 
     def _uses_rows(self, node: exp.Expr) -> bool:
