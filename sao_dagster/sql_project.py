@@ -11,10 +11,10 @@ from pathlib import Path
 from typing import Any
 
 from sao_dagster.core.deferral import Deferral
-from sao_dagster.core.environment import Environment
+from sao_dagster.core.environment import Environment, KnownEnvironment
 from sao_dagster.core.project import Project
 from sao_dagster.core.selection import select
-from sao_dagster.errors import Location, ProjectError, SaoError
+from sao_dagster.errors import Location, ProjectError, SaoError, SelectionError
 from sao_dagster.projects.assembly.assembled import AssembledProject, assemble
 from sao_dagster.projects.cache import MADE_BY, kept_file, load, save
 from sao_dagster.projects.config import checked
@@ -22,7 +22,8 @@ from sao_dagster.projects.dbt_folder.folder import read_folder
 from sao_dagster.projects.declarations import Declarations, NeedsDbt
 from sao_dagster.projects.policies import POLICY_RULE, PolicyRule
 from sao_dagster.projects.python_models import PythonModels, caller
-from sao_dagster.projects.sao_file import OnStateError, Settings, read_settings
+from sao_dagster.projects.sao_file import DeferTo, OnStateError, Settings, read_settings
+from sao_dagster.run.comparison import changes
 from sao_dagster.run.defer import Elsewhere, find_environment
 from sao_dagster.run.runner import Runner
 from sao_dagster.sql.inference.kept import KeptProofs
@@ -298,6 +299,17 @@ class SqlProject(PythonModels):
         entries = found[1] if isinstance(found, tuple) and found[0] == MADE_BY else {}
         return KeptProofs(entries, lambda entries: save(file, (MADE_BY, entries)))
 
+    def deferring(self, environment: str | None, *, favor: bool = False) -> SqlProject:
+        """Return the same project, which reads from another environment what it does not have.
+
+        Args:
+            environment: Its target, or target and schema; None for what is set.
+            favor: Whether that is read there also where this environment has it.
+        """
+        changed = copy(self)
+        changed.settings = self.settings.deferring(environment, favor=favor)
+        return changed
+
     def elsewhere(self) -> Elsewhere:
         """Return the environment that is deferred to.
 
@@ -311,8 +323,7 @@ class SqlProject(PythonModels):
             raise ProjectError("no environment is deferred to; see `defer`")
         if not self.declared.native:
             raise ProjectError(f"deferring to {to.environment} is not done where dbt builds the project")
-        store = self.store if to.state_url is None else self._store_of_others(to.state_url)
-        known = find_environment(store.environments(), self.declared.name, to.environment)
+        store, known = self._environment_of(to)
         return Elsewhere(
             name=to.environment,
             known=known,
@@ -320,6 +331,29 @@ class SqlProject(PythonModels):
             assemble=self._deferring,
             favored=self.settings.favor_state,
         )
+
+    def changes(self, environment: str | None = None) -> dict[str, frozenset[str]]:
+        """Return how nodes and data tests differ from those of another environment, by name, for `state:` of a selection.
+
+        Args:
+            environment: What it is called: its target, or target and schema; None for the one that is deferred to.
+
+        Raises:
+            SelectionError: The state knows none, or several, of that name; or none is named.
+            StateError: The state cannot be reached or read.
+        """
+        to = self.settings.deferred_to
+        if environment is not None and (to is None or to.environment != environment):
+            to = DeferTo(environment=environment)
+        if to is None:
+            raise SelectionError("state: compares with another environment; name it with --state or --defer")
+        store, known = self._environment_of(to)
+        return changes(self.project, store.builds(known.key), store.tests(known.key))
+
+    def _environment_of(self, to: DeferTo) -> tuple[StateStore, KnownEnvironment]:
+        """Return an environment of this project, and the store that knows it."""
+        store = self.store if to.state_url is None else self._store_of_others(to.state_url)
+        return store, find_environment(store.environments(), self.declared.name, to.environment)
 
     def _deferring(self, deferral: Deferral) -> Project:
         """Return the project in which some nodes are read from another environment."""

@@ -13,7 +13,9 @@ from sao_dagster.cli.common import FAILED, OK, Request, mode_of, run_command, se
 from sao_dagster.cli.options import (
     AsJson,
     Command,
+    Defer,
     Exclude,
+    FavorState,
     Force,
     FullRefresh,
     NoTests,
@@ -22,6 +24,7 @@ from sao_dagster.cli.options import (
     ProjectDir,
     Quiet,
     Select,
+    State,
     StateUrl,
     Target,
     Threads,
@@ -52,16 +55,19 @@ def plan(
     force: Force = False, full_refresh: FullRefresh = False, threads: Threads = None, no_tests: NoTests = False,
     now: Now = None, as_json: AsJson = False, variables: Vars = None,
     profiles_dir: ProfilesDir = None, state_url: StateUrl = None, quiet: Quiet = False, verbose: Verbose = False,
+    defer: Defer = None, favor_state: FavorState = False, state: State = None,
 ) -> None:  # fmt: skip
     """Show what a build would do, and why, without building anything."""
     terminal = Terminal(as_json, quiet, verbose)
-    request = Request(project_dir, target, variables, now, threads, terminal, profiles_dir, state_url)
+    request = Request(
+        project_dir, target, variables, now, threads, terminal, profiles_dir, state_url, defer, favor_state, state
+    )
 
     def action() -> int:
         """Print the plan, and return the exit status."""
         with Progress(terminal) as progress:
             opened = request.open()
-            selection = selection_of(opened, select, exclude, tests=not no_tests)
+            selection = selection_of(opened, select, exclude, tests=not no_tests, state=state)
             _tell(terminal, opened, selection)
             progress.begin(LOOKING)
             mode = mode_of(force=force, full_refresh=full_refresh)
@@ -82,7 +88,7 @@ def plan(
             if any(each.evidence.get("tentative") for each in planned.decisions.values()):
                 terminal.say("[dim]built?  is foreseen: what is above it is built first, and may come out as it was[/]")
             terminal.say("")
-            terminal.table(plan_summary(planned.decisions, planned.tests, planned.environment, shown_url(opened)))
+            terminal.table(plan_summary(planned, shown_url(opened)))
         terminal.notices(map(Notice, planned.warnings))
         for each in wrong:
             terminal.error(each)
@@ -99,13 +105,16 @@ def build(
     now: Now = None, as_json: AsJson = False, variables: Vars = None,
     profiles_dir: ProfilesDir = None, state_url: StateUrl = None, verify_proofs: VerifyProofs = False,
     quiet: Quiet = False, verbose: Verbose = False,
+    defer: Defer = None, favor_state: FavorState = False, state: State = None,
 ) -> None:  # fmt: skip
     """Build the models whose result would change, and run the data tests whose verdict could."""
     terminal = Terminal(as_json, quiet, verbose)
-    request = Request(project_dir, target, variables, now, threads, terminal, profiles_dir, state_url)
+    request = Request(
+        project_dir, target, variables, now, threads, terminal, profiles_dir, state_url, defer, favor_state, state
+    )
 
     def selected(opened: SqlProject) -> Selection:
-        return selection_of(opened, select, exclude, tests=not no_tests)
+        return selection_of(opened, select, exclude, tests=not no_tests, state=state)
 
     mode = mode_of(force=force, full_refresh=full_refresh)
     run_command(request, lambda: _run(request, selected, mode, "sao build", verify_proofs=verify_proofs))
@@ -117,13 +126,16 @@ def test_command(
     force: Force = False, threads: Threads = None, now: Now = None, as_json: AsJson = False, variables: Vars = None,
     profiles_dir: ProfilesDir = None, state_url: StateUrl = None,
     verify_proofs: VerifyProofs = False, quiet: Quiet = False, verbose: Verbose = False,
+    defer: Defer = None, favor_state: FavorState = False, state: State = None,
 ) -> None:  # fmt: skip
     """Run the data tests whose verdict could have changed, without building anything."""
     terminal = Terminal(as_json, quiet, verbose)
-    request = Request(project_dir, target, variables, now, threads, terminal, profiles_dir, state_url)
+    request = Request(
+        project_dir, target, variables, now, threads, terminal, profiles_dir, state_url, defer, favor_state, state
+    )
 
     def selected(opened: SqlProject) -> Selection:
-        selection = selection_of(opened, select, exclude)
+        selection = selection_of(opened, select, exclude, state=state)
         broken = tuple(name for name in selection.nodes if name in opened.project.broken)
         return replace(selection, nodes=broken)  # which say why their tests are skipped
 

@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping
 from contextlib import redirect_stdout
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timezone
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -31,6 +32,9 @@ class Request:
 
     Attributes:
         terminal: Where the command speaks.
+        defer: The environment to read from, over what is set.
+        favor_state: Whether that is read even where this one has its own.
+        state: The environment that `state:` compares with; None for the one that is deferred to.
     """
 
     project_dir: Path
@@ -41,6 +45,9 @@ class Request:
     terminal: Terminal = field(default_factory=Terminal)
     profiles_dir: Path | None = None
     state_url: str | None = None
+    defer: str | None = None
+    favor_state: bool = False
+    state: str | None = None
 
     def open(self) -> SqlProject:
         """Return the project of the folder; a `sao_project.py` in it may declare more models."""
@@ -59,6 +66,7 @@ class Request:
             profiles_dir=self.profiles_dir,
             state_url=self.state_url and url_from(Path.cwd(), self.state_url),
         )
+        opened = opened.deferring(self.defer, favor=self.favor_state)
         if opened.built_by is not None:
             self.terminal.note(f"[dim]{escaped(opened.built_by)}[/]")
         return opened
@@ -136,15 +144,32 @@ def mode_of(*, force: bool, full_refresh: bool) -> Mode:
 
 
 def selection_of(
-    opened: SqlProject, include: list[str] | None, exclude: list[str] | None, *, tests: bool = True
+    opened: SqlProject,
+    include: list[str] | None,
+    exclude: list[str] | None,
+    *,
+    tests: bool = True,
+    state: str | None = None,
 ) -> Selection:
     """Return what the options select.
+
+    Args:
+        opened: The project.
+        include: `--select`.
+        exclude: `--exclude`.
+        tests: Whether data tests are selected with what they test.
+        state: The environment that `state:` compares with; None for the one that is deferred to.
 
     Raises:
         ProjectErrors: The project as a whole has errors, so that nothing can be selected.
     """
     opened.project.check()
-    chosen = select(opened.project, " ".join(include or ()) or None, " ".join(exclude or ()) or None)
+    chosen = select(
+        opened.project,
+        " ".join(include or ()) or None,
+        " ".join(exclude or ()) or None,
+        cache(lambda: opened.changes(state)),
+    )
     return chosen if tests else chosen.without_tests()
 
 

@@ -59,6 +59,20 @@ AsJson = Annotated[
     bool, typer.Option("--json", help="Print one JSON object on standard output, and nothing else there.")
 ]
 Vars = Annotated[str | None, typer.Option("--vars", help="Variables over those of the project, as YAML.")]
+Defer = Annotated[
+    str | None,
+    typer.Option(
+        "--defer",
+        help="Read what is not selected and not built here from this environment: a target, or target/schema.",
+    ),
+]
+FavorState = Annotated[bool, typer.Option("--favor-state", help="Read it there even where it is built here.")]
+State = Annotated[
+    str | None,
+    typer.Option(
+        "--state", help="What state: compares with: a target, or target/schema; that of --defer if it is left out."
+    ),
+]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Show only what went wrong.")]
 Verbose = Annotated[bool, typer.Option("--verbose", "-v", help="List everything, also what was reused.")]
 

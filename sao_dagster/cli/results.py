@@ -10,7 +10,9 @@ from dataclasses import dataclass, field
 from sao_dagster.cli.terminal import Terminal, coloured, counted, escaped, named
 from sao_dagster.core.decide import Decision
 from sao_dagster.core.decide_test import TestDecision, TestOutcome
+from sao_dagster.core.deferral import Deferral
 from sao_dagster.core.explain import explain, explain_test
+from sao_dagster.core.plan import Plan
 from sao_dagster.core.reasons import Outcome
 from sao_dagster.core.truth_table import TRUTH_TABLE
 from sao_dagster.run.events import Event, ModelResult, TestResult
@@ -18,6 +20,7 @@ from sao_dagster.run.report import RunResult
 
 SHOWN_OUTCOMES = (Outcome.BUILT, Outcome.REUSED, Outcome.SKIPPED, Outcome.FAILED)
 BAD = ("warn", "fail", "error")
+SHOWN_DEFERRED = 4  # nodes by name; the others are counted
 
 
 @dataclass
@@ -192,16 +195,15 @@ def summary_of(result: RunResult, state: str) -> Iterator[tuple[str, str]]:
     )
     saved = float(str(summary["seconds_saved"]))
     yield "time", f"{summary['seconds']} s" + (f", saved about {saved:.1f} s" if saved > 0 else "")
+    yield from _deferred(result.deferral)
     yield "state", escaped(state)
     yield "environment", f"{escaped(result.environment)}  [dim]run {result.run_id}[/]"
 
 
-def plan_summary(
-    decisions: Mapping[str, Decision], tests: Mapping[str, TestDecision], environment: str, state: str
-) -> Iterator[tuple[str, str]]:
+def plan_summary(plan: Plan, state: str) -> Iterator[tuple[str, str]]:
     """Yield the last lines of a plan, each with its heading."""
-    yield "models", _counts(Counter(each.outcome for each in decisions.values()), foreseen=True)
-    counts = Counter(each.outcome for each in tests.values())
+    yield "models", _counts(Counter(each.outcome for each in plan.decisions.values()), foreseen=True)
+    counts = Counter(each.outcome for each in plan.tests.values())
     yield (
         "tests",
         (
@@ -209,8 +211,17 @@ def plan_summary(
             + (f", {counts[TestOutcome.SKIPPED]} to skip" if counts[TestOutcome.SKIPPED] else "")
         ),
     )
+    yield from _deferred(plan.deferral)
     yield "state", escaped(state)
-    yield "environment", escaped(environment)
+    yield "environment", escaped(plan.environment)
+
+
+def _deferred(deferral: Deferral | None) -> Iterator[tuple[str, str]]:
+    """Yield what is read from another environment, with its heading; nothing where nothing is."""
+    names = [] if deferral is None else [*deferral.relations]
+    if deferral is not None and names:
+        more = f" and {len(names) - SHOWN_DEFERRED} more" if len(names) > SHOWN_DEFERRED else ""
+        yield "deferred", escaped(f"reads {', '.join(names[:SHOWN_DEFERRED])}{more} in {deferral.environment}")
 
 
 def _counts(counts: Mapping[Outcome, int], *, foreseen: bool = False) -> str:

@@ -21,3 +21,13 @@ class Deferral:
     environment: str
     relations: Mapping[str, Relation] = field(default_factory=dict)
     missing: tuple[str, ...] = ()
+
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """What the user should know of it.
+
+        >>> print(*Deferral(environment="prod", missing=("orders",)).warnings)
+        orders is read, and is neither here nor in prod, where its relation is gone; select it too, or build it there
+        """
+        where = f"neither here nor in {self.environment}, where its relation is gone"
+        return tuple(f"{name} is read, and is {where}; select it too, or build it there" for name in self.missing)

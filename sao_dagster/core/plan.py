@@ -124,7 +124,10 @@ def make_plan(
         mode=mode,
         decisions=decisions,
         tests=tests,
-        warnings=_throttled(project, selection, intervals, now),
+        warnings=(
+            *_throttled(project, selection, intervals, now),
+            *(project.deferral.warnings if project.deferral else ()),
+        ),
         deferral=project.deferral,
     )
 

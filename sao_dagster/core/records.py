@@ -96,6 +96,7 @@ class TestRecord:
         run_at: When (UTC).
         seconds: How long its statement took, divided among the tests that shared it.
         run_id: Which run ran it.
+        definition: Fingerprint of the test as it is written, whatever is set where it runs; None where an older version recorded it.
     """
 
     __test__ = False  # not a test class, whatever pytest thinks of the name
@@ -109,6 +110,7 @@ class TestRecord:
     run_at: datetime
     seconds: float
     run_id: str
+    definition: str | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -9,6 +9,7 @@ import re
 from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
+from typing import TypeAlias
 
 from sao_dagster.core.nodes import DataTest, Materialized, Node
 from sao_dagster.core.project import Project
@@ -46,7 +47,18 @@ class Selection:
         return replace(self, nodes=nodes, tests=tests, sources=sources)
 
 
-def select(project: Project, include: str | None = None, exclude: str | None = None) -> Selection:
+Changes: TypeAlias = Callable[[], Mapping[str, Collection[str]]]
+"""Returns how nodes and data tests differ from another environment, by name."""
+NEW = "new"
+"""How a node or data test differs from an environment that does not have it."""
+
+
+def select(
+    project: Project,
+    include: str | None = None,
+    exclude: str | None = None,
+    changes: Changes | None = None,
+) -> Selection:
     """Return what a selection means in a project.
 
     A data test is selected and excluded with any of the things it reads (dbt's `eager` way), or by itself. What is broken and above what is
@@ -57,12 +69,13 @@ def select(project: Project, include: str | None = None, exclude: str | None = N
         project: The project.
         include: dbt's `--select`; None or blank is everything.
         exclude: dbt's `--exclude`.
+        changes: Returns how nodes and data tests differ from another environment, by name, for `state:`: `new`, or what was modified.
 
     Raises:
         SelectionError: The text is not understood, or a part of `include` matches nothing.
     """
-    chosen = _union(project, include, strict=True) if include and include.strip() else set(_all(project))
-    removed = _union(project, exclude, strict=False) if exclude else set()
+    chosen = _union(project, include, changes, strict=True) if include and include.strip() else set(_all(project))
+    removed = _union(project, exclude, changes, strict=False) if exclude else set()
     kept = chosen - removed
     tests = [
         test.name
@@ -104,22 +117,23 @@ def _opaque(project: Project) -> set[str]:
     return {name for name, error in project.broken.items() if error.is_opaque}
 
 
-def _union(project: Project, text: str, *, strict: bool) -> set[str]:
+def _union(project: Project, text: str, changes: Changes | None, *, strict: bool) -> set[str]:
     found: set[str] = set()
     for part in text.split():
-        terms = [_term(project, term) for term in part.split(",")]
+        terms = [_term(project, term, changes) for term in part.split(",")]
         matched = set.intersection(*terms)
-        if strict and not matched:
+        if strict and not matched and "state:" not in part:  # nothing may well have changed
             raise SelectionError(f"{part!r} selects nothing in project {project.name!r}")
         found |= matched
     return found
 
 
-def _term(project: Project, text: str) -> set[str]:
+def _term(project: Project, text: str, changes: Changes | None) -> set[str]:
     match = _TERM.match(text)
     if match is None or not match["core"]:
         raise SelectionError(f"{text!r} is not a selection; write for example 'orders', 'tag:daily' or '+orders+1'")
-    found = _method(project, match["core"])
+    method, _, value = match["core"].partition(":")
+    found = _by_state(project, value, changes) if method == "state" else _method(project, match["core"])
     graph = project.graph
     tests = {name for name in found if name in project.tests}
     near = found - tests
@@ -147,7 +161,7 @@ def _method(project: Project, text: str) -> set[str]:
         method, value = ("path" if is_path else "fqn"), text
     name, _, key = method.partition(".")
     if name not in _METHODS:
-        known = ", ".join(_METHODS)
+        known = ", ".join((*_METHODS, "state"))
         raise SelectionError(f"{method!r} in {text!r} is no selection method; there are: {known}")
     return _METHODS[name](project, value, key)
 
@@ -213,6 +227,31 @@ def _by_source(project: Project, value: str, key: str) -> set[str]:
     return {source.id for source in sources if fnmatchcase(f"{source.source_name}.{source.table_name}", wanted)}
 
 
+def _by_state(project: Project, value: str, changes: Changes | None) -> set[str]:
+    """Return what is new or modified as compared with another environment, or what is not.
+
+    Raises:
+        SelectionError: None is compared with, or the word is unknown.
+    """
+    word, _, part = value.partition(".")
+    known = ("modified", "new", "old", "unmodified")
+    if word not in known or (part and (word != "modified" or part not in MODIFIED)):
+        words = ", ".join((*known, *(f"modified.{each}" for each in MODIFIED)))
+        raise SelectionError(f"state:{value} is unknown; there are: {words}")
+    if changes is None:
+        raise SelectionError(f"state:{value} compares with another environment; name it with --state or --defer")
+    differing = changes()
+    everything = {*project.nodes, *project.tests}
+    new = {name for name, each in differing.items() if NEW in each}
+    if word == "new":
+        return new
+    if word == "old":
+        return everything - new
+    if word == "unmodified":
+        return everything - differing.keys()
+    return {name for name, each in differing.items() if not part or part in each} | _opaque(project)
+
+
 def _by_tag(project: Project, value: str, key: str) -> set[str]:
     nodes, sources, tests = project.nodes.values(), project.sources.values(), project.tests.values()
     return {
@@ -231,6 +270,9 @@ def _by_test_type(project: Project, value: str, key: str) -> set[str]:
     wanted = {"data": (True, False), "singular": (True,), "generic": (False,)}.get(value, ())
     return {test.name for test in project.tests.values() if (test.kind == "singular") in wanted}
 
+
+MODIFIED = ("body", "configs", "relation", "macros", "persisted_descriptions")
+"""What may have been modified, in dbt's words."""
 
 _METHODS: Mapping[str, Callable[[Project, str, str], set[str]]] = {
     "config": _by_config,

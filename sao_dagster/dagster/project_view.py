@@ -30,6 +30,7 @@ from sao_dagster.run.runner import Runner
 from sao_dagster.sql_project import SqlProject
 
 MODE_TAG = "sao/mode"
+DEFER_TAG = "sao/defer"  # the environment from which is read what is neither selected nor here
 TESTS_TAG = "sao/tests"  # `false` for a run that asks no data test and is held back by none
 PLAN_TAG = ".dagster/sao_plan"  # which the UI hides: it is a digest
 EVALUATOR_TAG = "sao/evaluator"
@@ -240,9 +241,9 @@ class DagsterProject:
                 specs.append(self.translator.get_aggregated_check_spec(self.project, key.name, tests))
         return [each._replace(asset_key=self._renamed.get(each.asset_key, each.asset_key)) for each in specs]
 
-    def runner(self, resource: WarehouseResource | None = None) -> Runner:
-        """Return a runner on the warehouse that a resource says."""
-        runner = self.opened.runner()
+    def runner(self, resource: WarehouseResource | None = None, defer: str | None = None) -> Runner:
+        """Return a runner on the warehouse that a resource says, which reads from another environment where one is named."""
+        runner = self.opened.deferring(defer).runner()
         return runner if resource is None else replace(runner, warehouse=resource.warehouse(runner.warehouse))
 
     def select(self, include: str | None, exclude: str | None = None) -> Selection:

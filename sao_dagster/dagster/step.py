@@ -23,6 +23,7 @@ from sao_dagster.dagster.metadata import model_metadata, plan_table, run_table, 
 from sao_dagster.dagster.outdated import outdated
 from sao_dagster.dagster.project_view import (
     DRY_RUN,
+    DEFER_TAG,
     MODE_TAG,
     DagsterProject,
     Granularity,
@@ -78,7 +79,8 @@ class Step:
         resource: WarehouseResource = getattr(self._context.resources, self._edge.warehouse_key)
         mode = mode_of(self._context.run.tags, self._mode)
         try:
-            runner = replace(self._edge.runner(resource), job=_job(self._context.run))
+            runner = self._edge.runner(resource, self._context.run.tags.get(DEFER_TAG))
+            runner = replace(runner, job=_job(self._context.run))
             if mode is None and self._edge.granularity is Granularity.MODEL:
                 raise dg.Failure(
                     "a dry run needs all models in one step, and here each is its own (granularity: model); use `sao plan`",

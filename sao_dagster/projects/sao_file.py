@@ -101,6 +101,13 @@ class Settings(Strict):
         """The environment to read from, and where its state is."""
         return DeferTo(environment=self.defer) if isinstance(self.defer, str) else self.defer
 
+    def deferring(self, environment: str | None, *, favor: bool) -> Settings:
+        """Return the settings with what options say of deferral; an environment that is set keeps the address of its state."""
+        changed: dict[str, Any] = {"favor_state": True} if favor else {}
+        if environment and (self.deferred_to is None or self.deferred_to.environment != environment):
+            changed["defer"] = environment
+        return self.model_copy(update=changed)
+
     @property
     def retention(self) -> timedelta:
         """For how long runs and their decisions are kept."""

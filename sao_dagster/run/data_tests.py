@@ -363,4 +363,5 @@ def _record(
         run_at=now,
         seconds=answer.seconds,
         run_id=run_id,
+        definition=answer.test.version,
     )

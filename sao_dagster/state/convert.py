@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 import logging
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass, fields
+from dataclasses import MISSING, dataclass, fields
 from datetime import datetime, timezone
 from functools import lru_cache, partial
 from types import UnionType
@@ -75,12 +75,13 @@ def to_plain(record: Any) -> dict[str, Any]:
 
 
 def from_plain(kind: type[R], values: Mapping[str, Any]) -> R:
-    """Return the record that plain data stands for.
+    """Return the record that plain data stands for; what an older version did not write has its default.
 
     Raises:
         KeyError, TypeError, ValueError: A value is missing or is of another form.
     """
-    return kind(**{name: codec.value(values[name]) for name, codec in _codecs(kind)})
+    known = {name for name, default in _defaults(kind).items() if name in values or default is MISSING}
+    return kind(**{name: codec.value(values[name]) for name, codec in _codecs(kind) if name in known})
 
 
 def to_row(record: Any) -> dict[str, Any]:
@@ -168,6 +169,11 @@ def versions_from_plain(values: Mapping[str, str]) -> dict[str, DataVersion]:
     """Return the data versions by name that plain data stands for."""
     parse = _CODECS[DataVersion].value
     return {name: parse(text) for name, text in values.items()}
+
+
+def _defaults(kind: Any) -> dict[str, Any]:
+    """Return the default of each field of a kind of records; `MISSING` where it has none."""
+    return {field.name: field.default for field in fields(kind)}
 
 
 def _codecs(kind: Any) -> tuple[tuple[str, _Codec], ...]:

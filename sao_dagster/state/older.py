@@ -45,6 +45,5 @@ def record_values(values: Mapping[str, Any]) -> dict[str, Any]:
             "data_version": version_text(values["data_version"]),
             "build_id": values.get("build_id"),
             "changed": None,
-            "adopted": False,
         }
     return found

@@ -52,6 +52,7 @@ tests = Table(
     Column("run_at", String(40), nullable=False),
     Column("seconds", Float, nullable=False),
     Column("run_id", String(LONGEST_NAME), nullable=False),
+    Column("definition", String(64)),
 )
 versions = Table(
     "sao_versions",

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
+from typer.testing import CliRunner
 
+from sao_dagster.cli import app
 from sao_dagster.core.reasons import Mode
+from sao_dagster.core.selection import select
 from sao_dagster.errors import SelectionError, StateError
 from sao_dagster.projects.sao_file import DeferTo
 from tests.world import Run, World, on_each_warehouse
@@ -162,3 +166,64 @@ def test_another_file_is_attached_and_only_read(shop: World) -> None:
     assert shop.run("totals", target="mine").outcomes == {"totals": "reused: no_new_data"}
     shop.sql("update other.orders set amount = 11")
     assert shop.run("totals", target="mine").outcomes == {"totals": "built: new_data"}
+
+
+def compared(world: World, include: str, **settings: str) -> set[str]:
+    opened = world.opened()
+    return {*select(opened.project, include, changes=lambda: opened.changes(**settings)).nodes}
+
+
+def test_what_is_new_or_modified_as_compared_with_another_environment(shop: World) -> None:
+    assert compared(shop, "state:modified") == set()
+    assert compared(shop, "state:unmodified") == {"stg", "orders", "totals", "report"}
+    shop.model("totals", "select count(*) as n, 1 + sum(amount) as amount from {{ ref('orders') }}")
+    shop.model("more", "select 1 as one")
+    shop.model("report", "select amount from {{ ref('totals') }}", unique_key="amount")
+    assert compared(shop, "state:new") == {"more"}
+    assert compared(shop, "state:old") == {"stg", "orders", "totals", "report"}
+    assert compared(shop, "state:modified") == {"more", "totals", "report"}
+    assert compared(shop, "state:modified.body") == {"totals"}
+    assert compared(shop, "state:modified.configs") == {"report"}
+    assert compared(shop, "state:modified.relation") == set()
+    shop.model("report", "select amount from {{ ref('totals') }}", alias="reports")
+    assert compared(shop, "state:modified.relation") == {"report"}
+    assert compared(shop, "state:modified,tag:x") == set()
+    assert compared(shop, "state:modified+", environment="other/other") == {"more", "totals", "report"}
+    with pytest.raises(SelectionError, match=r"state:changed is unknown; there are: modified, new"):
+        compared(shop, "state:changed")
+
+
+def test_a_data_test_is_new_or_modified_by_itself(shop: World) -> None:
+    def tests(include: str) -> set[str]:
+        opened = shop.opened()
+        return {*select(opened.project, include, changes=opened.changes).tests}
+
+    shop.write("tests/positive.sql", "select * from {{ ref('orders') }} where amount < 0")
+    assert tests("state:new") == {"positive"}
+    shop.settings.clear()
+    shop.run(target="other")
+    shop.settings["defer"] = "other"
+    assert tests("state:modified") == set()
+    shop.write("tests/positive.sql", "select * from {{ ref('orders') }} where amount < 1")
+    assert tests("state:modified") == {"positive"}
+    assert tests("state:new") == set()
+
+
+def test_a_branch_builds_what_it_changes_and_what_is_below(shop: World) -> None:
+    shop.model("totals", "select count(*) as n, sum(amount) as amount, 1 as more from {{ ref('orders') }}")
+    found = CliRunner().invoke(
+        app,
+        ["build", "--project-dir", str(shop.root), "--select", "state:modified+", "--defer", "other", "--json"],
+        env={"SAO_STATE_URL": f"sqlite:///{shop.root / 'state.db'}"},
+    )
+    said = json.loads(found.stdout)
+    assert [(each["name"], each["outcome"]) for each in said["models"]] == [("totals", "built"), ("report", "built")]
+    assert said["deferred"]["environment"] == "other"
+    assert [*said["deferred"]["relations"]] == ["orders"]
+    without = CliRunner().invoke(
+        app,
+        ["plan", "--project-dir", str(shop.root), "--select", "state:modified"],
+        env={"SAO_STATE_URL": f"sqlite:///{shop.root / 'state.db'}"},
+    )
+    assert without.exit_code == 2
+    assert "name it with --state or --defer" in without.stderr

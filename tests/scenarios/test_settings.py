@@ -29,6 +29,8 @@ OTHERS: Mapping[str, tuple[Any, Any, Any]] = {  # values other than the default
     "executor": ("native", "auto", "native"),
     "reader": ("folder", "auto", "folder"),
     "dbt": ("one", "two", "three"),
+    "defer": ("one", "two", "three"),
+    "favor_state": (True, False, True),
 }
 OF_LOADING = {"executor", "reader", "dbt"}  # a project that is there has been read, and is no longer asked
 

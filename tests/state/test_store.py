@@ -214,6 +214,7 @@ def test_a_state_without_migrations_is_taken_over(tmp_path: Path) -> None:
         connection.execute(sa.text("alter table sao_builds drop column adopted"))
         connection.execute(sa.text("alter table sao_tests drop column code_scheme"))
         connection.execute(sa.text("alter table sao_runs drop column job"))
+        connection.execute(sa.text("alter table sao_tests drop column definition"))
     with engine.begin() as connection:
         connection.execute(sa.text("insert into sao_sql values ('s', 'select 1')"))
     engine.dispose()

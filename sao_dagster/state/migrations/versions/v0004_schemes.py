@@ -1,4 +1,4 @@
-"""Data versions and code versions with a scheme; whether a build changed anything, or was adopted; on whose behalf a run was; what was told, by the word for it, and when; sequences that only grow."""
+"""Data versions and code versions with a scheme; whether a build changed anything; what was told, by the word for it, and when; sequences that only grow."""
 
 import json
 from datetime import datetime, timezone
@@ -18,8 +18,6 @@ def upgrade() -> None:
     for table in ("sao_builds", "sao_tests"):
         op.add_column(table, sa.Column("code_scheme", sa.Integer, nullable=False, server_default=str(OLD_CODE_SCHEME)))
     op.add_column("sao_builds", sa.Column("changed", sa.Boolean))
-    op.add_column("sao_builds", sa.Column("adopted", sa.Boolean, nullable=False, server_default=sa.false()))
-    op.add_column("sao_runs", sa.Column("job", sa.String(255), nullable=False, server_default=""))
     _convert(connection, "sao_builds", ("environment", "model"), "inputs", "data_version")
     _convert(connection, "sao_tests", ("environment", "test"), "inputs")
     _convert(connection, "sao_versions", ("id",), "version")
