@@ -1,0 +1,163 @@
+"""Histories of two environments of one project, of which one reads from the other what it does not have.
+
+After each run of the one that defers, each relation that was selected holds what its query gives over what is really read; a second
+run at once builds nothing.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import replace
+from typing import Any
+
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, rule
+
+from sao_dagster import DuckDBWarehouse, SqlProject, select
+from sao_dagster.core.deferral import Deferral
+from sao_dagster.core.reasons import Mode, Outcome
+from sao_dagster.run.report import RunResult
+from sao_dagster.state.sql_store import SqlStateStore
+from tests.oracle.specs import SHAPES, SOURCES, Spec, read
+
+MINE, PRODUCTION = ("dev", "main"), ("prod", "live")
+KINDS = ("table", "table", "view", "ephemeral")
+DONE = (Outcome.BUILT, Outcome.REUSED)
+
+picks = st.integers(0, 99)
+
+
+class DeferralHistory(RuleBasedStateMachine):
+    """One project in production, and in somebody's own schema of the same database."""
+
+    @initialize(drafts=st.lists(st.tuples(picks, picks, picks, picks), min_size=3, max_size=6))
+    def start(self, drafts: list[tuple[int, int, int, int]]) -> None:
+        self.warehouse = DuckDBWarehouse(path=":memory:", threads=2)
+        self.execute("create schema raw")
+        for number, name in enumerate(SOURCES):
+            rows = f"select i::int as id, (i % 3)::int as k, (i * {number + 2})::int as v from generate_series(0, 4) t(i)"
+            self.execute(f"create table raw.{name} as {rows}")
+        self.specs: dict[str, Spec] = {}
+        for number, (shape, kind, first, second) in enumerate(drafts):
+            known = [*SOURCES, *self.specs]
+            parents = (known[first % len(known)], known[second % len(known)])
+            chosen = list(SHAPES)[shape % len(SHAPES)]
+            name = f"m{number}"
+            self.specs[name] = Spec(name, chosen, SHAPES[chosen], parents, KINDS[kind % len(KINDS)])
+        self.store = SqlStateStore("sqlite://")
+        self.run_production()
+
+    def teardown(self) -> None:
+        if hasattr(self, "warehouse"):
+            self.warehouse._memory.clear()
+
+    # ------------------------------------------------------------------ what happens
+
+    @rule(source=st.sampled_from(SOURCES), key=st.integers(0, 9), value=st.integers(-3, 9))
+    def insert(self, source: str, key: int, value: int) -> None:
+        self.execute(f"insert into raw.{source} (id, k, v) values ({key}, {key % 3}, {value})")
+
+    @rule(source=st.sampled_from(SOURCES), key=st.integers(0, 9))
+    def delete(self, source: str, key: int) -> None:
+        self.execute(f"delete from raw.{source} where id = {key}")
+
+    @rule(pick=picks, constant=st.integers(1, 3))
+    def edit(self, pick: int, constant: int) -> None:
+        self._pick(pick).constant = constant
+
+    @rule(pick=picks, kind=picks)
+    def rematerialize(self, pick: int, kind: int) -> None:
+        self._pick(pick).kind = KINDS[kind % len(KINDS)]
+
+    @rule(pick=picks, environment=st.sampled_from([MINE, PRODUCTION]))
+    def drop(self, pick: int, environment: tuple[str, str]) -> None:
+        relation = f"{environment[1]}.{self._pick(pick).name}"
+        if (kind := self.kind_of(relation)) is not None:
+            self.execute(f"drop {kind} {relation}")
+
+    @rule(pick=picks, environment=st.sampled_from([MINE, PRODUCTION]))
+    def change_by_hand(self, pick: int, environment: tuple[str, str]) -> None:
+        relation = f"{environment[1]}.{self._pick(pick).name}"
+        if self.kind_of(relation) == "table":
+            self.execute(f"insert into {relation} (id, k, v) values (33, 0, 4)")
+
+    @rule()
+    def run_production(self) -> None:
+        opened = self.opened(PRODUCTION)
+        opened.runner().run(select(opened.project))
+
+    @rule(chosen=st.sets(picks, min_size=1, max_size=3), below=st.booleans(), favor=st.booleans(), force=st.booleans())
+    def run_mine(self, chosen: set[int], below: bool, favor: bool, force: bool) -> None:
+        names = sorted({self._pick(each).name for each in chosen})
+        selection = " ".join(f"{name}+" if below else name for name in names)
+        result = self.run(selection, favor=favor, mode=Mode.FORCE if force else Mode.STATE_AWARE)
+        self.check(result)
+        again = self.run(selection, favor=favor)
+        self.check(again)
+        failed = {each.name for each in result.models if each.decision.outcome not in DONE}
+        if not failed:
+            built = {each.name for each in again.models if each.decision.outcome is Outcome.BUILT}
+            assert not built, f"built again at once: {[(each.name, each.decision) for each in again.models]}"
+
+    # ------------------------------------------------------------------ what is held
+
+    def check(self, result: RunResult) -> None:
+        assert result.deferral is not None
+        for each in result.models:
+            spec = self.specs[each.name]
+            if each.decision.outcome in DONE:
+                expected = self.query(f"select id, k, v from ({self.sql(spec, result.deferral)})")
+                found = self.query(f"select id, k, v from main.{spec.name}")
+                assert found == expected, f"{each.name} is wrong: {each.decision}, {result.deferral}"
+
+    def sql(self, spec: Spec, deferral: Deferral) -> str:
+        """Return the query of a model over what is read in a run."""
+        text = spec.sql()
+        for parent in spec.parents:
+            text = text.replace(read(parent), self.relation(parent, deferral))
+        return text
+
+    def relation(self, name: str, deferral: Deferral) -> str:
+        if name in SOURCES:
+            return f"raw.{name}"
+        if name in deferral.relations:
+            return str(deferral.relations[name])
+        spec = self.specs[name]
+        return f"({self.sql(spec, deferral)})" if spec.kind == "ephemeral" else f"main.{name}"
+
+    # ------------------------------------------------------------------ how
+
+    def _pick(self, number: int) -> Spec:
+        return list(self.specs.values())[number % len(self.specs)]
+
+    def opened(self, environment: tuple[str, str], **settings: Any) -> SqlProject:
+        known = self.warehouse._memory
+        self.warehouse = replace(self.warehouse, name=environment[0], schema=environment[1])
+        self.warehouse._memory.update(known)
+        opened = SqlProject("random", warehouse=self.warehouse, state_url="sqlite://", **settings)
+        opened.__dict__["store"] = self.store
+        for name in SOURCES:
+            opened.source("raw", name)
+        for spec in self.specs.values():
+            opened.model(name=spec.name, sql=spec.sql(), materialized=spec.kind)
+        return opened
+
+    def run(self, selection: str, *, favor: bool, mode: Mode = Mode.STATE_AWARE) -> RunResult:
+        opened = self.opened(MINE, defer="prod", favor_state=favor)
+        return opened.runner().run(select(opened.project, selection), mode)
+
+    def kind_of(self, relation: str) -> str | None:
+        schema, _, name = relation.partition(".")
+        found = self.query(
+            f"select case table_type when 'VIEW' then 'view' else 'table' end from information_schema.tables "
+            f"where table_schema = '{schema}' and table_name = '{name}'"
+        )
+        return next((str(row[0]) for row in found), None)
+
+    def query(self, sql: str) -> Counter[tuple[Any, ...]]:
+        with self.warehouse.session() as session:
+            return Counter(session.query(sql).rows)
+
+    def execute(self, sql: str) -> None:
+        with self.warehouse.session() as session:
+            session.execute(sql)
