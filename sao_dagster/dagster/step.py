@@ -22,8 +22,8 @@ from sao_dagster.dagster.check_results import CheckReports, repeat
 from sao_dagster.dagster.metadata import model_metadata, plan_table, run_table, savings_metadata
 from sao_dagster.dagster.outdated import outdated
 from sao_dagster.dagster.project_view import (
-    DRY_RUN,
     DEFER_TAG,
+    DRY_RUN,
     MODE_TAG,
     DagsterProject,
     Granularity,

@@ -35,7 +35,9 @@ class DeferralHistory(RuleBasedStateMachine):
         self.warehouse = DuckDBWarehouse(path=":memory:", threads=2)
         self.execute("create schema raw")
         for number, name in enumerate(SOURCES):
-            rows = f"select i::int as id, (i % 3)::int as k, (i * {number + 2})::int as v from generate_series(0, 4) t(i)"
+            rows = (
+                f"select i::int as id, (i % 3)::int as k, (i * {number + 2})::int as v from generate_series(0, 4) t(i)"
+            )
             self.execute(f"create table raw.{name} as {rows}")
         self.specs: dict[str, Spec] = {}
         for number, (shape, kind, first, second) in enumerate(drafts):

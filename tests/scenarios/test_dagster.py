@@ -451,3 +451,14 @@ def test_another_state_of_the_project_is_named(shop: World, monkeypatch: pytest.
     assert said is not None
     assert f"sqlite:///{shop.root}/.sao/state.db" in said
     assert "Set state_url in sao.yml" in said
+
+
+def test_a_run_reads_from_another_environment_what_is_not_here(shop: World) -> None:
+    assert shop.run(target="other").result.succeeded
+    shop.write("sao.yml", f"state_url: sqlite:///{shop.root / 'state.db'}")
+    deployed = deploy(shop)
+    run = deployed.run(["report"], checks=[], **{"sao/defer": "other"})
+    assert run.success
+    assert names(run, "ASSET_MATERIALIZATION") == {"report"}
+    assert shop.rows("select count(*) from main.report") == shop.rows("select count(*) from other.report")
+    assert not deployed.run(["report"], checks=[], **{"sao/defer": "production"}).success
