@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from hypothesis.stateful import RuleBasedStateMachine
+
+from tests.oracle.deferral import DeferralHistory
 from tests.oracle.environments import EnvironmentsHistory
 from tests.oracle.increments import IncrementHistory, IncrementsOnPostgres
 from tests.oracle.machine import History
@@ -12,7 +15,7 @@ from tests.oracle.volatile import VolatileHistory, VolatileOnPostgres
 from tests.oracle.with_tests import TestedHistory
 from tests.oracle.writers import WritersHistory
 
-MACHINES: dict[type[History], int] = {
+MACHINES: dict[type[RuleBasedStateMachine], int] = {
     History: 100,
     TestedHistory: 200,
     UndeclaredHistory: 50,
@@ -21,6 +24,7 @@ MACHINES: dict[type[History], int] = {
     StandingHistory: 50,
     VolatileHistory: 50,
     EnvironmentsHistory: 20,
+    DeferralHistory: 50,
     PostgresHistory: 20,
     UndeclaredOnPostgres: 10,
     IncrementsOnPostgres: 10,

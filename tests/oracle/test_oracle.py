@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import pytest
+from hypothesis.stateful import RuleBasedStateMachine
 
 from sao_dagster.core.decide_test import TestOutcome
 from tests.machines import explore
-from tests.oracle.machine import STEPS, History
+from tests.oracle.machine import STEPS
 from tests.oracle.machines import MACHINES
 from tests.oracle.on_postgres import PostgresHistory
 from tests.oracle.with_tests import TestedHistory
@@ -17,7 +18,7 @@ SHARE = pytest.mark.parametrize("share", [0.04, pytest.param(0.06, marks=pytest.
 
 @SHARE
 @pytest.mark.parametrize("machine", [each for each in MACHINES if not issubclass(each, PostgresHistory)])
-def test_what_is_reused_equals_a_rebuild(machine: type[History], share: float) -> None:
+def test_what_is_reused_equals_a_rebuild(machine: type[RuleBasedStateMachine], share: float) -> None:
     TestedHistory.outcomes.clear()
     explore(machine, _histories(machine, share), STEPS)
     if machine is TestedHistory:
@@ -35,5 +36,5 @@ def test_histories_on_postgres(
     explore(machine, _histories(machine, share), STEPS)
 
 
-def _histories(machine: type[History], share: float) -> int:
+def _histories(machine: type[RuleBasedStateMachine], share: float) -> int:
     return max(1, int(MACHINES[machine] * share))
