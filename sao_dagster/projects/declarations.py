@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -16,6 +15,7 @@ from sao_dagster.projects.config import listed
 from sao_dagster.projects.templates.texts import MacroFile
 from sao_dagster.projects.yaml_files import WrittenIn
 from sao_dagster.warehouses.protocol import Warehouse
+from sao_dagster.warehouses.shared.files import file_digest as file_digest  # noqa: PLC0414 - readers find here all that they need
 
 ELSEWHERE = "elsewhere"
 """The language of a node that is read from another environment, where it was built of whatever it is there."""
@@ -106,7 +106,7 @@ class NodeDeclaration:
         resource_type: `model`, `seed` or `snapshot`.
         language: `sql`, or that of a model's function.
         csv: The file of a seed, absolute; None for a model.
-        csv_digest: Fingerprint of that file.
+        csv_digest: Fingerprint of that file, as `file_digest` gives it: it is compared when the file is loaded.
         version: The version, for a versioned model.
         is_latest: Whether `ref` without a version means this one.
         layers: Configuration from the broadest to the most specific, before what `config()` says in the SQL.
@@ -357,15 +357,6 @@ def error_in(action: Callable[..., object], *args: Any, location: Location) -> N
     except Exception as error:  # noqa: BLE001 - see above
         return NodeError.of(error, location)
     return None
-
-
-def file_digest(path: Path) -> str:
-    """Return a fingerprint of a file's content."""
-    found = hashlib.blake2b(digest_size=12)
-    with path.open("rb") as file:
-        while chunk := file.read(1 << 20):
-            found.update(chunk)
-    return found.hexdigest()
 
 
 def merge_layers(*layers: Mapping[str, Any]) -> dict[str, Any]:

@@ -8,7 +8,11 @@ from __future__ import annotations
 
 import time
 import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import NoReturn
 
 from sao_dagster.core.data_version import DataVersion, build_version, columns_version
 from sao_dagster.core.facts import Facts, Observed, version_by_build
@@ -19,11 +23,12 @@ from sao_dagster.core.plan import node_facts
 from sao_dagster.core.reasons import Mode
 from sao_dagster.core.records import BuildRecord, Lease
 from sao_dagster.core.selection import Selection
-from sao_dagster.errors import LeaseLostError, StateError
+from sao_dagster.errors import LeaseLostError, ProjectError, StateError
 from sao_dagster.run.context import RunContext
 from sao_dagster.run.movements import STAMP
 from sao_dagster.run.stored_facts import kept_sql
 from sao_dagster.warehouses.protocol import BuildRequest, Built, VersionsBy
+from sao_dagster.warehouses.shared.files import file_digest, file_stamp
 
 VERSION_SECONDS = 600.0  # for reading the version of one relation that was just built
 
@@ -168,7 +173,8 @@ class NodeBuilds:
             session=run.session,
         )
         started = time.perf_counter()
-        built = run.materializer.build(node, request)
+        with _unchanged_file(node):
+            built = run.materializer.build(node, request)
         if built.seconds is None:
             built = replace(built, seconds=time.perf_counter() - started)
         if built.columns is None:
@@ -204,3 +210,28 @@ class NodeBuilds:
         stamp = run.session.stamp() if run.capabilities.stamp else None
         if stamp is not None:
             run.store.keep_contents(run.project.environment, stamp, run.run_facts.contents)
+
+
+@contextmanager
+def _unchanged_file(node: Node) -> Iterator[None]:
+    """Make sure that the file of a seed is and stays the one that its code version was made of.
+
+    Raises:
+        ProjectError: It is another one, so that nobody knows what was loaded.
+    """
+    if not isinstance(node, Seed):
+        yield
+        return
+
+    def refuse(when: str) -> NoReturn:
+        raise ProjectError(f"its file {Path(node.path).name} has changed {when}; run again", location=node.location)
+
+    def is_as_read() -> bool:
+        return Path(node.path).is_file() and file_digest(node.path) == node.code.parts["sql"]
+
+    stamp = file_stamp(node.path)
+    if not is_as_read():
+        refuse("since the project was read")
+    yield
+    if file_stamp(node.path) != stamp or (stamp is None and not is_as_read()):
+        refuse("while it was loaded")

@@ -130,6 +130,21 @@ def test_a_verdict_about_a_file_that_is_another_one_meanwhile_is_not_kept(
     assert list(world.run().tests.values()) == ["ran: fail"]
 
 
+def test_a_seed_is_loaded_from_the_file_that_was_read_or_not_at_all(world: World) -> None:
+    file = world.write("seeds/prices.csv", "id\n1\n").root / "seeds/prices.csv"
+    for before in (lambda: file.write_text("id\n2\n"), file.unlink):
+        runner = world.runner()
+        before()
+        run = runner.run(select(runner.project))
+        file.write_text("id\n1\n")
+        assert "has changed since the project was read" in str(run.models[0].decision.evidence["error"])
+    assert world.run().built == {"prices"}
+    world.write("seeds/prices.csv", "id\n3\n")
+    run_meanwhile(world, lambda: None, lambda: file.write_text("id\n1\n"))
+    assert world.run().built == {"prices"}
+    assert world.rows("select id from main.prices") == [(1,)]
+
+
 @beside
 @pytest.mark.parametrize("read", ["raw.orders", "raw.newest()"])
 def test_what_is_not_declared_and_changes_while_it_is_read_is_unknown(world: World, read: str) -> None:

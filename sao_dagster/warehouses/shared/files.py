@@ -142,8 +142,13 @@ def _matching(folder: str, parts: tuple[str, ...]) -> Iterator[str]:
                 yield name
 
 
-def _digest(path: str) -> str:
-    found = hashlib.blake2b(digest_size=16)
+def file_digest(path: str | Path, size: int = 12) -> str:
+    """Return a fingerprint of a file's content, of some bytes.
+
+    Raises:
+        OSError: It cannot be read.
+    """
+    found = hashlib.blake2b(digest_size=size)
     with Path(path).open("rb") as file:
         while chunk := file.read(1 << 20):
             found.update(chunk)
@@ -170,13 +175,13 @@ class FileDigests:
         """
         path = os.path.realpath(name)
         if time.time() - max(stat.st_mtime, stat.st_ctime) <= _SETTLED:
-            return _digest(path)
+            return file_digest(path, 16)
         # whoever puts back the time of a file changes the other one
         key, times = digest([platform.node(), path]), f"{stat.st_mtime_ns} {stat.st_ctime_ns}"
         state = f"{stat.st_size} {times} {stat.st_ino}"
         before, _, found = self.known.get(key, "").rpartition(" ")
         if before != state:
-            found = _digest(path)
+            found = file_digest(path, 16)
             self.known[key] = self.fresh[key] = f"{state} {found}"
         return found
 
