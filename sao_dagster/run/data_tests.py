@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from functools import partial
@@ -27,6 +27,7 @@ from sao_dagster.run.prove import Prover
 from sao_dagster.run.schedule import RunStep
 from sao_dagster.run.source_versions import LoadedAt
 from sao_dagster.run.test_sql import Statement, alone_statement, statements_for
+from sao_dagster.sql.dialects import dialect_named
 from sao_dagster.state.protocol import StateStore
 from sao_dagster.warehouses.protocol import Session, TestRun
 
@@ -58,8 +59,8 @@ class TestAnswer:
     error: str | None = None
 
 
-def run_tests(session: Session, name: str, tests: Iterable[DataTest]) -> Iterator[TestAnswer]:
-    """Run the tests of one step in as few statements as their settings allow; yield an answer for each."""
+def run_tests(session: Session, name: str, tests: Iterable[DataTest], *, together: bool = True) -> Iterator[TestAnswer]:
+    """Run the tests of one step, together in as few statements as their settings allow; yield an answer for each."""
     asked: list[DataTest] = []
     for test in tests:
         if test.error is not None:
@@ -70,7 +71,7 @@ def run_tests(session: Session, name: str, tests: Iterable[DataTest]) -> Iterato
             yield found
         else:
             asked.append(test)
-    for statement in statements_for(name, asked):
+    for statement in statements_for(name, asked, together=together):
         yield from _run(session, statement)
 
 
@@ -195,7 +196,8 @@ class TestSteps:
         if not to_run:
             return results
         answers = []
-        for answer in run_tests(run.session, step.name, [self._in_run(run.project.tests[name]) for name in to_run]):
+        asked = [self._in_run(run.project.tests[name]) for name in to_run]
+        for answer in run_tests(run.session, step.name, asked, together=not self._is_large(asked)):
             if run.stopping.is_set():
                 return results
             answers.append(answer)
@@ -208,6 +210,13 @@ class TestSteps:
                     replace(each, verdict=Verdict.ERROR, failures=0, error=each.error or words) for each in answers
                 ]
         return [*results, *(self._tell(self._result(each, to_run[each.test.name])) for each in answers)]
+
+    def _is_large(self, tests: Sequence[DataTest]) -> bool:
+        """Return whether what the tests of a step are about had so many rows when it was built that they share no statement."""
+        limit = dialect_named(self.run.project.dialect).tests_alone_from
+        records = self.run.run_facts.facts.records
+        rows = (records[test.tested].rows for test in tests if test.tested in records)
+        return limit is not None and any(each is not None and each >= limit for each in rows)
 
     def _keep(
         self,

@@ -2,6 +2,7 @@
 
 Each branch of a shared statement is the test's own query under a `count(*)`, with its conditions asked of that, so its failures and
 its verdict are exactly those it would have alone: what dbt's `get_test_sql` asks. (One scan with several distinct counts is no faster on large tables, and needs more memory.)
+Of a large table each test has a statement of its own: the tests themselves take the time there.
 """
 
 from __future__ import annotations
@@ -24,12 +25,13 @@ class Statement:
     sql: str
 
 
-def statements_for(name: str, tests: Iterable[DataTest]) -> tuple[Statement, ...]:
+def statements_for(name: str, tests: Iterable[DataTest], *, together: bool = True) -> tuple[Statement, ...]:
     """Return the statements for the tests of one step.
 
     Args:
         name: What the step is called, for the ids of the statements.
         tests: The tests to run.
+        together: Whether those that may share a statement do.
 
     >>> test = lambda name, sql: DataTest(name=name, kind="k", tested="m", sql=sql, reads=("m",), version="")
     >>> for each in statements_for("m", [test("a", "select 1")]): print(each.id, each.sql)
@@ -38,7 +40,7 @@ def statements_for(name: str, tests: Iterable[DataTest]) -> tuple[Statement, ...
     shared: list[DataTest] = []
     alone: list[DataTest] = []
     for test in tests:
-        (shared if test.shares_statement else alone).append(test)
+        (shared if together and test.shares_statement else alone).append(test)
     groups = [shared[start : start + BRANCHES] for start in range(0, len(shared), BRANCHES)]
     found = [
         Statement(name if number == 0 else f"{name}#{number + 1}", tuple(group), _union(group))

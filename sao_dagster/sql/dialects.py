@@ -90,6 +90,8 @@ class Dialect:
             have alone (`tests/test_aggregation.py`). A `union all` of counts is standard SQL, but engines differ in whether a
             branch may begin with `with` or end in `order by`, in how many branches they take, in the type of a column whose
             branches are counts and sums, and in what else stops when one branch fails. On other engines each test runs alone.
+        tests_alone_from: From how many rows of a table on each of its tests has a statement of its own, since there sharing one wins
+            nothing and may lose (`tests/benchmarks/tests_together.py`); None where that was not measured.
         attaches: The configuration of what hangs on a relation that is carried out there (`core/attached.py`).
         counts_text: Whether the text of a query counts as it is, with its comments, because nobody knows how it is split into tokens.
         dbt_relation: What dbt's adapter calls its relations, by which macros of dbt's packages know them.
@@ -134,6 +136,7 @@ class Dialect:
     proofs_fuzzed: bool = False
     cosmetic_checked: bool = False
     shares_test_statements: bool = False
+    tests_alone_from: int | None = None
     attaches: frozenset[str] = frozenset()
     counts_text: bool = False
     dbt_relation: str = "BaseRelation"
@@ -272,6 +275,7 @@ _DUCKDB = Dialect(
     proofs_fuzzed=True,
     cosmetic_checked=True,
     shares_test_statements=True,
+    tests_alone_from=1_000_000,
     attaches=frozenset({"persist_docs", "indexes"}),
     dbt_relation="DuckDBRelation",
     dbt_integers=frozenset(

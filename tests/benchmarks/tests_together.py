@@ -4,6 +4,7 @@
 
 For tables of each size, kept by DuckDB and as a Parquet file, with 3, 10 and 30 tests that all pass: seconds one by one and together,
 their ratio, and the number of statements. Both are measured in turns in one process; the medians are shown.
+A run takes them together up to the size that `tests_alone_from` of `sao_dagster/sql/dialects.py` says, which rests on this table.
 """
 
 from __future__ import annotations

@@ -57,6 +57,19 @@ def test_the_four_of_dbt_share_one_statement_and_ignore_nulls_as_dbt_does(shop: 
     assert run.result.summary()["test_statements"] == 1
 
 
+@pytest.mark.warehouse("duckdb")
+@pytest.mark.parametrize(("rows", "statements"), [(999_999, 1), (1_000_000, 2)])
+def test_tests_of_a_large_table_have_statements_of_their_own(world: World, rows: int, statements: int) -> None:
+    world.model("large", f"select nullif(range, -1) as a, nullif(range, -2) as b from range({rows})")
+    describe(
+        world,
+        "models: [{name: large, columns: [{name: a, data_tests: [not_null]}, {name: b, data_tests: [not_null]}]}]",
+    )
+    run = world.run()
+    assert run.tests == {"not_null_large_a": "ran: pass", "not_null_large_b": "ran: pass"}
+    assert run.result.summary()["test_statements"] == statements
+
+
 def test_failures_are_counted_as_dbt_counts_them(shop: World) -> None:
     describe(shop, ALL_FOUR)
     shop.sql("insert into raw.orders values (1, 99, 'c', 1), (1, 99, 'c', 1), (null, 98, 'd', 1)")
