@@ -26,8 +26,9 @@ from sao_dagster.projects.sao_file import DeferTo, OnStateError, Settings, read_
 from sao_dagster.run.comparison import changes
 from sao_dagster.run.defer import Elsewhere, find_environment
 from sao_dagster.run.runner import Runner
+from sao_dagster.run.settings import utc_now
 from sao_dagster.sql.inference.kept import KeptProofs
-from sao_dagster.state.location import default_state_url, state_beside
+from sao_dagster.state.location import default_state_url, note_state, state_beside, state_elsewhere
 from sao_dagster.state.protocol import StateStore
 from sao_dagster.warehouses.protocol import Materializer, Warehouse
 
@@ -233,16 +234,26 @@ class SqlProject(PythonModels):
         """
         return self.settings.state_url or default_state_url(self.root if self.declared.has_folder else Path.cwd())
 
-    @property
-    def other_state(self) -> str | None:
-        """What to say where another state has builds of this project, too; None where none is seen."""
-        beside = state_beside(self.root, self.state_url) if self.declared.has_folder else None
-        if beside is None:
+    def other_state(self, environment: str) -> str | None:
+        """Return what to say where another state has builds of an environment of this project, too; None where none is seen."""
+        if not self.declared.has_folder:
             return None
+        beside = state_beside(self.root, self.state_url)
+        if beside is None:
+            other = state_elsewhere(self.root, environment, self.state_url)
+            return other and (
+                f"since this state was used last, a run with another one has built this environment: {other}; each takes what the other builds "
+                f"for changed by someone else. Set state_url in sao.yml, or DAGSTER_HOME, so that all share one"
+            )
         return (
             f"runs without DAGSTER_HOME have left another state of this project in {beside}; each takes what the other builds for changed "
             f"by someone else. Set state_url in sao.yml, so that all share one, or remove that file"
         )
+
+    def note_state(self, environment: str) -> None:
+        """Note, for runs that use another state, that one with this state has built an environment now."""
+        if self.declared.has_folder:
+            note_state(self.root, environment, self.state_url, utc_now())
 
     @cached_property
     def store(self) -> StateStore:

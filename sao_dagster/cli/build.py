@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -33,12 +33,12 @@ from sao_dagster.cli.options import (
     VerifyProofs,
 )
 from sao_dagster.cli.progress import Progress
-from sao_dagster.cli.results import Failures, plan_summary, rows_of, rows_of_tests, summary_of
+from sao_dagster.cli.results import Failures, plan_summary, rows_of, rows_of_tests, summary_of, tree_of
 from sao_dagster.cli.terminal import Terminal
 from sao_dagster.core.project import Notice
 from sao_dagster.core.reasons import Mode, Outcome
 from sao_dagster.core.selection import Selection
-from sao_dagster.run.events import Event
+from sao_dagster.run.events import Event, Planned
 from sao_dagster.run.report import RunResult, plan_to_json
 
 if TYPE_CHECKING:
@@ -56,6 +56,7 @@ def plan(
     now: Now = None, as_json: AsJson = False, variables: Vars = None,
     profiles_dir: ProfilesDir = None, state_url: StateUrl = None, quiet: Quiet = False, verbose: Verbose = False,
     defer: Defer = None, favor_state: FavorState = False, state: State = None,
+    tree: Annotated[bool, typer.Option("--tree", help="Show each model below what it reads, not by what becomes of it.")] = False,
 ) -> None:  # fmt: skip
     """Show what a build would do, and why, without building anything."""
     terminal = Terminal(as_json, quiet, verbose)
@@ -81,7 +82,9 @@ def plan(
             failing = [each for each in planned.decisions.values() if each.outcome is Outcome.FAILED]
             terminal.table([*rows_of(failing, {}, terminal)])
         else:
-            rows = [*rows_of(planned.decisions.values(), {}, terminal)]
+            if tree:
+                terminal.say(*tree_of(opened.project, planned.decisions, terminal))
+            rows = [] if tree else [*rows_of(planned.decisions.values(), {}, terminal)]
             if verbose:
                 rows += rows_of_tests(planned.tests.values(), {})
             terminal.table(rows)
@@ -89,7 +92,9 @@ def plan(
                 terminal.say("[dim]built?  is foreseen: what is above it is built first, and may come out as it was[/]")
             terminal.say("")
             terminal.table(plan_summary(planned, shown_url(opened)))
-        terminal.notices(map(Notice, planned.warnings))
+        _tell_other_state(terminal, opened, planned.environment)
+        decided = (text for each in planned.decisions.values() for text in each.warnings)
+        terminal.notices(map(Notice, dict.fromkeys((*planned.warnings, *decided))))
         for each in wrong:
             terminal.error(each)
         fails = any(each.outcome in (Outcome.FAILED, Outcome.SKIPPED) for each in planned.decisions.values())
@@ -157,11 +162,15 @@ def _run(
 
         def show(event: Event) -> None:
             progress.note(event)
+            if isinstance(event, Planned):
+                _tell_other_state(terminal, opened, event.plan.environment)
             if not terminal.as_json and (lines := failures.lines(event)):
                 progress.aside(lambda: terminal.say(*lines))
 
         runner = replace(request.runner(opened), verify_proofs=verify_proofs, job=job)
         result = runner.run(selection, mode, on_event=show)
+    if result.models:
+        opened.note_state(result.environment)
     if terminal.as_json:
         terminal.json({**result.to_json(), "state": shown_url(opened)})
     else:
@@ -184,6 +193,11 @@ def _conclude(terminal: Terminal, result: RunResult, failures: Failures, state: 
     terminal.table(rows)
     terminal.say("")
     terminal.table((f"[bold]{heading}[/]", text) for heading, text in summary_of(result, state))
+
+
+def _tell_other_state(terminal: Terminal, opened: SqlProject, environment: str) -> None:
+    other = opened.other_state(environment)
+    terminal.notices([Notice(other)] if other is not None else ())
 
 
 def _tell(terminal: Terminal, opened: SqlProject, selection: Selection) -> None:

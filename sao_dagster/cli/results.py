@@ -13,6 +13,7 @@ from sao_dagster.core.decide_test import TestDecision, TestOutcome
 from sao_dagster.core.deferral import Deferral
 from sao_dagster.core.explain import explain, explain_test
 from sao_dagster.core.plan import Plan
+from sao_dagster.core.project import Project
 from sao_dagster.core.reasons import Outcome
 from sao_dagster.core.truth_table import TRUTH_TABLE
 from sao_dagster.run.events import Event, ModelResult, TestResult
@@ -148,6 +149,39 @@ def rows_of(
             what = names[0] if len(group) == 1 else str(len(group))
             took = f"{seconds:.2f} s" if seconds else ""
             yield coloured(word, outcome.value), escaped(what), took, f"[dim]{escaped(because)}[/]"
+
+
+def tree_of(project: Project, decisions: Mapping[str, Decision], terminal: Terminal) -> Iterator[str]:
+    """Yield a plan as lines of a tree, each model below what it reads; one that reads several stands below the first, and is named below the others.
+
+    What is reused is left out, unless all is listed.
+    """
+    shown = [name for name, each in decisions.items() if terminal.verbose or each.outcome is not Outcome.REUSED]
+    above = {name: [each for each in project.graph.relations_read(name) if each in decisions] for name in shown}
+    below: dict[str, list[str]] = {}
+    for name in shown:
+        for each in above[name]:
+            below.setdefault(each, []).append(name)
+    told: set[str] = set()
+    chosen = set(shown)
+    roots = [name for name in shown if not chosen.intersection(above[name])]
+    # a stack and no recursion: a chain may be longer than Python's own stack is deep
+    waiting = [(name, "", "", "") for name in reversed(roots)]
+    while waiting:
+        name, indent, branch, beyond = waiting.pop()
+        decision = decisions[name]
+        line = f"[dim]{indent}{branch}[/]{coloured(_word(decision), decision.outcome.value)} {escaped(name)}"
+        if name in told:
+            yield f"{line}  [dim]see above[/]"
+            continue
+        told.add(name)
+        yield f"{line}  [dim]{escaped(explain(decision))}[/]"
+        children = below.get(name, [])
+        for number in range(len(children) - 1, -1, -1):
+            is_last = number == len(children) - 1
+            waiting.append(
+                (children[number], indent + beyond, "└─ " if is_last else "├─ ", "   " if is_last else "│  ")
+            )
 
 
 def _word(decision: Decision) -> str:

@@ -33,6 +33,7 @@ class Facts:
         test_records: Last verdicts by test.
         exists: Existence by model.
         altered: Models by whether someone else changed them since our build.
+        built_elsewhere: Those of them that a run built which has no record here, such as one of another state, where the warehouse keeps who built what.
         versions: Data version by source and undeclared input, and by model that is not as its record says, as the warehouse itself
             has it; None where it cannot be read.
         schemas: Version of column names and types by relation (models, sources, undeclared tables); what has none has its version here.
@@ -47,6 +48,7 @@ class Facts:
     test_records: Mapping[str, TestRecord] = field(default_factory=dict)
     exists: Mapping[str, Existence] = field(default_factory=dict)
     altered: Mapping[str, bool] = field(default_factory=dict)
+    built_elsewhere: AbstractSet[str] = frozenset()
     versions: Mapping[str, DataVersion | None] = field(default_factory=dict)
     schemas: Mapping[str, DataVersion | None] = field(default_factory=dict)
     equivalent: AbstractSet[str] = frozenset()
@@ -206,6 +208,7 @@ class Observed:
         zone: The time zone in which SQL knows the date; None where it is not known.
         exists: Whether the relation is there.
         altered: Whether someone else changed it since our build; None where that is not known.
+        built_elsewhere: Whether that is known to have been a run that has no record here.
         inputs: Current version by input; None where it cannot be read.
         definitions: Definition by view looked through, as it is in the warehouse; None where unknown.
         altered_inputs: Inputs and views that someone else changed since our build.
@@ -222,6 +225,7 @@ class Observed:
     zone: tzinfo | None = timezone.utc
     exists: Existence = Existence.UNKNOWN
     altered: bool | None = None
+    built_elsewhere: bool = False
     inputs: Mapping[str, DataVersion | None] = field(default_factory=dict)
     definitions: Mapping[str, str | None] = field(default_factory=dict)
     altered_inputs: frozenset[str] = frozenset()

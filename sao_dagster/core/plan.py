@@ -242,6 +242,7 @@ def node_facts(
         equivalent=node.name in facts.equivalent,
         exists=facts.exists.get(node.name, Existence.UNKNOWN),
         altered=facts.altered.get(node.name),
+        built_elsewhere=node.name in facts.built_elsewhere,
         inputs=inputs,
         definitions=definitions,
         altered_inputs=frozenset([each for each in above if facts.altered.get(each)]),

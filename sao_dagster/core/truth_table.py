@@ -127,6 +127,11 @@ def _gone(it: Situation) -> str:
 
 
 def _altered(it: Situation) -> str:
+    if it.seen.built_elsewhere:
+        return (
+            f"{it.built.relation} was built since {local_time(it.built.built_at)} by a run that this state knows nothing of; it is built again. Two "
+            f"states that build one relation take each other's builds for changes: `sao state environments` shows which one is used; give both one state_url"
+        )
     return (
         f"{it.built.relation} was changed by someone else since {local_time(it.built.built_at)}; it is built again "
         f"(if that was a run with another state, give both one state_url)"

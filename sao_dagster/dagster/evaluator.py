@@ -124,7 +124,7 @@ class _Evaluator:
             project, environment = self.dagster_project.project, plan.environment
             state = without_password(self.dagster_project.opened.state_url)
             context.log.info(f"the environment is {environment}, its state is in {state}")
-            if (other := self.dagster_project.opened.other_state) is not None:
+            if (other := self.dagster_project.opened.other_state(environment)) is not None:
                 context.log.warning(other)
             try_to_tell(self.dagster_project, context.instance, plan, seen, context.log)
             leases = self.dagster_project.opened.store.leases(environment)

@@ -171,7 +171,7 @@ class Step:
         """Tell where the run is, of warnings, and of sources that have changed since Dagster was told last."""
         state = without_password(self._edge.opened.state_url)
         self._context.log.info(f"the environment is {event.plan.environment}, its state is in {state}")
-        notices = outdated(self._edge, event.plan.decisions), self._edge.opened.other_state
+        notices = outdated(self._edge, event.plan.decisions), self._edge.opened.other_state(event.plan.environment)
         for warning in (*event.plan.warnings, *filter(None, notices)):
             self._context.log.warning(warning)
         self._columns = dict(event.seen.columns)
@@ -260,6 +260,8 @@ class Step:
     def _conclude(self, result: RunResult) -> None:
         """Leave the summary on the run and on the savings asset; fail the step if models failed or were skipped."""
         saved = savings_metadata(result)
+        if result.models:
+            self._edge.opened.note_state(result.environment)
         self._context.log.info(_counted(result))
         if result.models:
             shown = ("built", "reused", "skipped", "failed", "seconds_saved")

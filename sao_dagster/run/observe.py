@@ -168,6 +168,7 @@ def observe(
         zone=_zone(session),
         exists=_existence(project, selection, catalog, facts.records),
         altered={name: known for name, known in {**above, **altered}.items() if known is not None},
+        built_elsewhere=_built_elsewhere(project, facts.records, catalog),
         schemas=_schemas(project, selection, catalog, undeclared),
         unsettled=_unsettled(project, selection, facts.records),
         history=_history(project, selection, store),
@@ -264,6 +265,18 @@ def _is_altered(
     if now is None or not now.comparable(record.data_version):
         return None
     return now != record.data_version
+
+
+def _built_elsewhere(project: Project, records: Mapping[str, BuildRecord], catalog: Catalog) -> frozenset[str]:
+    """Return the models whose relation a run built that this state knows nothing of, where the warehouse keeps who built what."""
+    return frozenset(
+        name
+        for name, record in records.items()
+        if name in project.nodes
+        and record.build_id is not None
+        and (info := catalog.get(project.nodes[name].relation.key)) is not None
+        and info.build_id not in (None, record.build_id)
+    )
 
 
 def _answers(

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Mapping
+from contextlib import suppress
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote, urlencode
@@ -13,6 +16,8 @@ import yaml
 from sao_dagster.errors import StateError
 
 SQLITE_FILE = "sao_state.db"
+STATES = "states.json"
+"""In the folder of a project: by environment, the states that runs from here have built it with, and when last (UTC)."""
 
 
 def default_state_url(root: Path) -> str:
@@ -41,6 +46,36 @@ def state_beside(root: Path, url: str) -> str | None:
     file = root / ".sao" / "state.db"
     beside = f"sqlite:///{file}"
     return beside if url != beside and file.is_file() else None
+
+
+def note_state(root: Path, environment: str, url: str, at: datetime) -> None:
+    """Note in a project's folder which state a run has just built an environment with; a folder that cannot be written keeps no note."""
+    file = root / ".sao" / STATES
+    noted = _noted(file)
+    noted.setdefault(environment, {})[without_password(url)] = at.isoformat()
+    with suppress(OSError):
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(json.dumps(noted, indent=1), encoding="utf-8")
+
+
+def state_elsewhere(root: Path, environment: str, url: str) -> str | None:
+    """Return the state that another run from this folder has built an environment with since this one was last used for it; None for none."""
+    noted = {each: str(at) for each, at in _noted(root / ".sao" / STATES).get(environment, {}).items()}
+    last = noted.pop(without_password(url), "")
+    later = [(at, each) for each, at in noted.items() if at > last]
+    return max(later)[1] if later else None
+
+
+def _noted(file: Path) -> dict[str, dict[str, str]]:
+    try:
+        found = json.loads(file.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return (
+        {str(key): dict(each) for key, each in found.items() if isinstance(each, dict)}
+        if isinstance(found, dict)
+        else {}
+    )
 
 
 def without_password(url: str) -> str:

@@ -71,6 +71,25 @@ def test_a_plan_tells_what_is_only_foreseen(world: World) -> None:
     assert "2 to build, 29 to reuse" in shown
 
 
+def test_a_plan_as_a_tree(world: World) -> None:
+    world.model("a", "select 1 as x").model("b", "select 2 as x").model("kept", "select 3 as x")
+    world.model("both", "select x from {{ ref('a') }} union all select x from {{ ref('b') }}")
+    world.model("end", "select x from {{ ref('both') }}").model("side", "select x from {{ ref('a') }}")
+    sao(world, "build")
+    world.model("a", "select 10 as x").model("b", "select 20 as x")
+    shown = sao(world, "plan", "--tree").stdout.split("\n\n")[0].splitlines()
+    assert [line.split("  its")[0].split("  news")[0] for line in shown] == [
+        "built a",
+        "├─ built? both",
+        "│  └─ built? end",
+        "└─ built? side",
+        "built b",
+        "└─ built? both  see above",
+        "built?  is foreseen: what is above it is built first, and may come out as it was",
+    ]
+    assert "reused kept" in sao(world, "plan", "--tree", "--verbose").stdout
+
+
 def test_what_is_only_foreseen_is_counted_apart(world: World) -> None:
     world.model("top", "select 1 as x")
     many(world, LISTED + 5, "select * from {{{{ ref('top') }}}}")

@@ -10,8 +10,10 @@ from typing import Any
 
 import dagster as dg
 import pytest
+from typer.testing import CliRunner
 
 from sao_dagster import load_project
+from sao_dagster.cli import app
 from sao_dagster.dagster import (
     DagsterProject,
     DuckDBResource,
@@ -445,9 +447,9 @@ def test_a_code_location_that_is_older_than_a_file_says_so(shop: World) -> None:
 
 def test_another_state_of_the_project_is_named(shop: World, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     deploy(shop).run()
-    assert load_project(shop.root).other_state is None
+    assert load_project(shop.root).other_state(shop.environment) is None
     monkeypatch.setenv("DAGSTER_HOME", str(tmp_path))
-    said = load_project(shop.root).other_state
+    said = load_project(shop.root).other_state(shop.environment)
     assert said is not None
     assert f"sqlite:///{shop.root}/.sao/state.db" in said
     assert "Set state_url in sao.yml" in said
@@ -462,3 +464,22 @@ def test_a_run_reads_from_another_environment_what_is_not_here(shop: World) -> N
     assert names(run, "ASSET_MATERIALIZATION") == {"report"}
     assert shop.rows("select count(*) from main.report") == shop.rows("select count(*) from other.report")
     assert not deployed.run(["report"], checks=[], **{"sao/defer": "production"}).success
+
+
+def test_the_state_of_a_dagster_instance_is_named_where_a_command_uses_another(
+    shop: World, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("DAGSTER_HOME", str(tmp_path))
+    deploy(shop).run()
+    monkeypatch.delenv("DAGSTER_HOME")
+
+    def noted() -> bool:
+        result = CliRunner().invoke(app, ["build", "--project-dir", str(shop.root)])
+        return f"a run with another one has built this environment: sqlite:///{tmp_path}/sao_state.db" in result.stderr
+
+    assert noted()
+    assert not noted(), "it was used last now"
+    monkeypatch.setenv("DAGSTER_HOME", str(tmp_path))
+    deploy(shop).run()
+    monkeypatch.delenv("DAGSTER_HOME")
+    assert noted()

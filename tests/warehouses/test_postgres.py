@@ -37,6 +37,22 @@ def store_of(world: PostgresWorld) -> SqlStateStore:
     return SqlStateStore(f"sqlite:///{world.root / 'state.db'}")
 
 
+def test_what_a_run_of_another_state_built_is_told_from_a_change_by_hand(shop: PostgresWorld) -> None:
+    shop.run()
+    here, shop.state_url = shop.state_url, f"sqlite:///{shop.root / 'other.db'}"
+    assert shop.run().outcomes == {"orders": "built: never_built"}
+    shop.state_url = here
+    run = shop.run()
+    assert run.outcomes == {"orders": "built: relation_altered"}
+    (warning,) = run.decision("orders").warnings
+    assert "by a run that this state knows nothing of" in warning
+    assert "`sao state environments` shows which one is used" in warning
+    shop.sql("update main.orders set amount = 6")
+    run = shop.run()
+    assert run.outcomes == {"orders": "built: relation_altered"}
+    assert "was changed by someone else" in run.decision("orders").warnings[0]
+
+
 # ------------------------------------------------------------------ views over a table that is replaced
 
 
