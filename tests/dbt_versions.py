@@ -45,7 +45,7 @@ def main() -> int:
     rows = []
     for version in options.versions:
         python = environment(options.environments.absolute(), version)
-        command = [sys.executable, "-m", "pytest", "-q", "-m", "slow", "tests/dbt", *given[end + 1 :]]
+        command = [sys.executable, "-m", "pytest", "-m", "slow", "tests/dbt", *given[end + 1 :]]
         done = subprocess.run(
             command, env={**os.environ, "SAO_TEST_DBT": str(python)}, stdout=subprocess.PIPE, text=True, check=False
         )
