@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 import socket
 import sqlite3
@@ -65,12 +66,19 @@ class Bakery(LittleProject):
     Attributes:
         versions: What shows there that a table was written to: nothing, or `exact` versions.
         takes_two: Whether two processes may have it open at once.
+        increments_of_none_are_news: Whether an increment of no rows makes another version of its table.
+        upkeep: Statements after which `prices` has the version that it had.
         at: What stands before names of tables where nothing says in which schema they are.
     """
 
     versions: ClassVar[str] = ""
     takes_two: ClassVar[bool] = True
     at: ClassVar[str] = ""
+    increments_of_none_are_news: ClassVar[bool] = False
+    upkeep: ClassVar[tuple[str, ...]] = (
+        "comment on table prices is 'in cents'",
+        "insert into prices select * from prices where false",
+    )
 
     def create(self) -> Bakery:
         """Write the project and its raw data."""
@@ -240,9 +248,130 @@ def _answers(port: int) -> bool:
         return asking.connect_ex(("localhost", port)) == 0
 
 
+_METASTORE = "org.apache.hadoop.hive.metastore.HiveMetaStore"
+_SPARK = """
+import json, sys
+from pyspark.sql import SparkSession
+builder = SparkSession.builder.enableHiveSupport()
+for name, value in json.loads(sys.argv[1]).items():
+    builder = builder.config(name, value)
+spark = builder.getOrCreate()
+for line in sys.stdin:
+    try:
+        for each in json.loads(line):
+            found = [list(row) for row in spark.sql(each).collect()]
+        said = {"rows": found}
+    except Exception as error:
+        said = {"error": str(error)}
+    print(json.dumps(said, default=str), flush=True)
+"""
+
+
+@dataclass
+class OnSpark(Bakery):
+    """On Spark with tables of Iceberg, whose catalog is a Hive metastore, as several Sparks share it: exact versions.
+
+    dbt has a Spark of its own (`method: session`); that of the tests is another one.
+    """
+
+    versions: ClassVar[str] = "exact"
+    increments_of_none_are_news: ClassVar[bool] = True
+    upkeep: ClassVar[tuple[str, ...]] = ()
+    _metastore: subprocess.Popen[bytes] | None = None
+    _spark: subprocess.Popen[str] | None = None
+
+    def _output(self) -> dict[str, Any]:
+        with socket.socket() as free:
+            free.bind(("localhost", 0))
+            port = free.getsockname()[1]
+        [packages] = self.python.parents[1].glob("lib/*/site-packages")
+        [jar] = packages.glob("snowpark_connect_deps_iceberg/jars/iceberg-spark-runtime-3.5_2.12-*.jar")
+        settings = {
+            "hive.async.log.enabled": "false",
+            "hive.metastore.schema.verification": "false",
+            "datanucleus.schema.autoCreateAll": "true",
+            "javax.jdo.option.ConnectionURL": f"jdbc:derby:;databaseName={self.folder}/metastore;create=true",
+            "derby.stream.error.file": f"{self.folder}/derby.log",
+        }
+        given = [f"-D{name}={value}" for name, value in settings.items()]
+        command = ["java", "-Xmx256m", *given, "-cp", f"{packages}/pyspark/jars/*", _METASTORE, "-p", str(port)]
+        with (self.folder / "metastore.log").open("wb") as log:
+            self._metastore = subprocess.Popen(command, stdout=log, stderr=log, cwd=self.folder)
+        until("the metastore", lambda: _answers(port))
+        catalog = "spark.sql.catalog.spark_catalog"
+        parameters = {
+            "spark.master": "local[2]",
+            "spark.jars": str(jar),
+            "spark.sql.extensions": "org.apache.iceberg.spark.extensions.IcebergSparkSessionExtensions",
+            catalog: "org.apache.iceberg.spark.SparkSessionCatalog",
+            f"{catalog}.type": "hive",
+            f"{catalog}.cache-enabled": "false",  # else a table is read as it was some time ago
+            "spark.hadoop.hive.metastore.uris": f"thrift://localhost:{port}",
+            "spark.hadoop.iceberg.engine.hive.lock-enabled": "false",
+            "spark.sql.warehouse.dir": str(self.folder / "data"),
+            "spark.sql.shuffle.partitions": "1",
+            "spark.ui.enabled": "false",
+            "spark.driver.memory": "1g",
+        }
+        with (self.folder / "spark.log").open("wb") as log:
+            self._spark = subprocess.Popen(
+                [self.python, "-c", _SPARK, json.dumps(parameters)],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=log,
+                cwd=self.folder,
+                text=True,
+            )
+        self.execute("create schema bakery", "use bakery")
+        self.replace("dbt_project.yml", "+materialized: table", "+materialized: table\n    +file_format: iceberg")
+        self.write(
+            "dbt_project.yml",
+            (self.folder / "dbt_project.yml").read_text() + "seeds:\n  bakery:\n    +file_format: iceberg\n",
+        )
+        return {
+            "type": "spark",
+            "method": "session",
+            "host": "NA",
+            "schema": "bakery",
+            "threads": 1,
+            "server_side_parameters": parameters,
+        }
+
+    def execute(self, *statements: str) -> list[list[Any]]:
+        """Run statements in the warehouse; return the rows of the last one."""
+        assert self._spark is not None
+        assert self._spark.stdin is not None
+        assert self._spark.stdout is not None
+        self._spark.stdin.write(json.dumps([_for_spark(each) for each in statements]) + "\n")
+        self._spark.stdin.flush()
+        said = json.loads(self._spark.stdout.readline())
+        assert "error" not in said, said["error"]
+        found: list[list[Any]] = said["rows"]
+        return found
+
+    def rows(self, table: str) -> list[tuple[Any, ...]]:
+        """Return the rows of a table, sorted."""
+        return sorted(map(tuple, self.execute(f"select * from {table}")), key=str)
+
+    def close(self) -> None:
+        """Stop the servers."""
+        for each in (self._spark, self._metastore):
+            if each is not None:
+                each.kill()
+                each.wait()
+
+
+def _for_spark(statement: str) -> str:
+    """Return a statement as Spark wants it."""
+    statement = re.sub(r"'(\d{4}-\d\d-\d\d \d\d:\d\d:\d\d)'", r"timestamp '\1'", statement).replace("varchar", "string")
+    statement = re.sub(r"^(create or replace table \w+) as ", r"\1 using iceberg as ", statement)
+    return f"{statement} using iceberg" if re.fullmatch(r"create table \w+ \(.*\)", statement) else statement
+
+
 BEDS: dict[str, tuple[str, type[Bakery]]] = {
     "sqlite": ("SAO_TEST_DBT_SQLITE", OnSQLite),
     "fakesnow": ("SAO_TEST_DBT_SNOWFLAKE", OnFakeSnowflake),
     "ducklake": ("SAO_TEST_DBT_DUCKLAKE", OnDuckLake),
+    "spark": ("SAO_TEST_DBT_SPARK", OnSpark),
 }
 """By name, the environment variable that names a Python with the adapter, and the project there."""

@@ -12,6 +12,7 @@ from typing import Protocol, TypeAlias
 from sao_dagster.core.data_version import DataVersion
 from sao_dagster.core.relations import Relation, RelationKey
 from sao_dagster.dbt.adapters.ducklake import lakes
+from sao_dagster.dbt.adapters.iceberg import iceberg_tables
 from sao_dagster.warehouses.protocol import QueryResult
 
 Query: TypeAlias = Callable[[str], QueryResult]
@@ -57,6 +58,7 @@ PLACE = ("account", "host", "server", "port", "project", "endpoint", "region_nam
 
 ADAPTERS = {
     "duckdb": Adapter(place=("path", "attach"), files=True, snapshots=lakes),
+    "spark": Adapter(snapshots=iceberg_tables),
     "sqlite": Adapter(place=("schemas_and_paths",), files=True),
 }
 """By the `type` of profiles."""

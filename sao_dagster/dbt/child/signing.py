@@ -15,7 +15,8 @@ _CAN_SIGN = "select count(*) from duckdb_functions() where function_name = 'duck
 
 def signing(adapter: Any) -> Signature:
     """Let an adapter mark what it writes, where it can be told to; return the marks."""
-    return _of_lakes(adapter) if adapter.type() == "duckdb" else _of_none()
+    makers: dict[str, Callable[[Any], Signature]] = {"duckdb": _of_lakes, "spark": _of_spark}
+    return makers[adapter.type()](adapter) if adapter.type() in makers else _of_none()
 
 
 def _of_none() -> Signature:
@@ -43,3 +44,17 @@ def _of_lakes(adapter: Any) -> Signature:
 
     manager.begin = begin
     return lambda node: f"sao {process} {node}"
+
+
+def _of_spark(adapter: Any) -> Signature:
+    """Return the id of Spark's application, which Iceberg keeps with each snapshot, where this process has one to itself."""
+    if str(getattr(adapter.config.credentials.method, "value", adapter.config.credentials.method)) != "session":
+        return _of_none()  # a server's is that of all who are connected to it
+
+    def signature(node: str) -> str | None:
+        from pyspark.sql import SparkSession  # type: ignore[import-not-found]
+
+        context = getattr(SparkSession.builder.getOrCreate(), "sparkContext", None)  # none where Spark is remote
+        return None if context is None else str(context.applicationId)
+
+    return signature
