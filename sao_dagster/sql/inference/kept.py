@@ -58,7 +58,7 @@ class Question:
 
 @dataclass
 class KeptProofs:
-    """What was proven of the queries of one project, the last of each.
+    """What was proven of the queries of one project, the last of each; several threads may ask.
 
     Attributes:
         entries: By model, as they were kept.
@@ -86,7 +86,7 @@ class KeptProofs:
             try:
                 return _read(kept[1], question.tables)
             except Exception:  # noqa: BLE001 - whatever is wrong with what was kept, it is made anew
-                self.entries.pop(model)
+                self.entries.pop(model, None)
         found = question.answer()
         found = None if found is None else replace(found, key=key)
         with suppress(RecursionError):  # a proof that is too deep is worked out each time
@@ -97,7 +97,7 @@ class KeptProofs:
     def save(self, models: Collection[str]) -> None:
         """Keep what is new, with what is known of these models."""
         if self._has_news and self.keep is not None:
-            self.keep({name: entry for name, entry in self.entries.items() if name in models})
+            self.keep({name: entry for name, entry in self.entries.copy().items() if name in models})
             self._has_news = False
 
 
