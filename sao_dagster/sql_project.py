@@ -317,8 +317,12 @@ class SqlProject(PythonModels):
             environment: Its target, or target and schema; None for what is set.
             favor: Whether that is read there also where this environment has it.
         """
+        settings = self.settings.deferring(environment, favor=favor)
+        if settings == self.settings:
+            return self
+        _ = self.store  # opened once for both
         changed = copy(self)
-        changed.settings = self.settings.deferring(environment, favor=favor)
+        changed.settings = settings
         return changed
 
     def elsewhere(self) -> Elsewhere:
@@ -369,7 +373,13 @@ class SqlProject(PythonModels):
     def _deferring(self, deferral: Deferral) -> Project:
         """Return the project in which some nodes are read from another environment."""
         declared = self.declared.deferring(deferral.environment, deferral.relations)
-        return self._completed(assemble(declared).project)
+        project = assemble(declared).project
+        # policies as they are: what selects them may be above what is read elsewhere
+        nodes = {
+            name: node if name in deferral.relations else replace(node, policy=self.project.nodes[name].policy)
+            for name, node in project.nodes.items()
+        }
+        return replace(project, nodes=nodes if self._policies else project.nodes, proofs=self.project.proofs)
 
     @staticmethod
     def _store_of_others(url: str) -> StateStore:

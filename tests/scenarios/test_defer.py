@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -227,3 +228,12 @@ def test_a_branch_builds_what_it_changes_and_what_is_below(shop: World) -> None:
     )
     assert without.exit_code == 2
     assert "name it with --state or --defer" in without.stderr
+
+
+def test_policies_on_top_hold_wherever_their_selection_begins(shop: World) -> None:
+    opened = shop.opened().with_policies([{"select": "orders+", "build_after": {"count": 6, "period": "hour"}}])
+    runner = replace(opened.runner(), clock=lambda: shop.now)
+    chosen = select(opened.project, "totals")
+    runner.run(chosen)
+    shop.sql("insert into other.orders values (9, 9)")
+    assert [str(each.decision.reason.value) for each in runner.run(chosen).models] == ["within_interval"]
