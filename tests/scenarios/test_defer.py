@@ -160,6 +160,10 @@ def test_the_state_of_another_deployment_is_only_read(shop: World, tmp_path: Pat
 def test_another_file_is_attached_and_only_read(shop: World) -> None:
     profiles = (shop.root / "profiles.yml").read_text()
     shop.write("profiles.yml", profiles + "    mine: {type: duckdb, path: mine.duckdb}\n")
+    opened = shop.opened("mine")
+    planned, _ = opened.runner().plan(select(opened.project, "totals"))  # the file is not there yet
+    assert planned.deferral is not None
+    assert [*planned.deferral.relations] == ["orders"]
     run = shop.run("totals", target="mine")
     assert run.outcomes == {"totals": "built: never_built"}
     assert run.result.deferral is not None

@@ -152,7 +152,8 @@ class DuckDBWarehouse:
         """Return a connection to the file, after waiting for another process that holds it, for `limit` seconds at most."""
         path = Path(self.path)
         if read_only and is_file(self.path) and not path.exists():  # nothing is there, and nothing is to be made
-            return self._set_up(self._open(":memory:"))
+            there = [each for each in self.attach if not is_file(str(each["path"])) or Path(str(each["path"])).exists()]
+            return replace(self, attach=tuple(there))._configure(self._open(":memory:"), read_only=True)
         if not path.parent.exists():
             raise WarehouseError(f"the folder of the DuckDB file {self.path} does not exist; create it first")
         give_up = time.monotonic() + limit
