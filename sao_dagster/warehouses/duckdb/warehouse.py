@@ -165,13 +165,15 @@ class DuckDBWarehouse:
                 if "lock" not in str(error).lower():
                     raise WarehouseError(f"the DuckDB file {self.path} cannot be opened: {words(error)}") from error
                 holder = re.search(r"PID (\d+)", str(error))
+                named = re.search(r'on file "([^"]+)"', str(error))  # which may be one that is attached
+                file = named[1] if named else self.path
                 by = describe_process(int(holder[1])) if holder else "another process"
                 if time.monotonic() >= give_up:
                     raise WarehouseBusyError(
-                        f"the DuckDB file {self.path} is held by {by} and did not become free within {limit:g} s"
+                        f"the DuckDB file {file} is held by {by} and did not become free within {limit:g} s"
                     ) from error
                 if on_message is not None and not said:
-                    on_message(Message(f"waits for the DuckDB file {self.path}, which is held by {by}"))
+                    on_message(Message(f"waits for the DuckDB file {file}, which is held by {by}"))
                     said = True
                 time.sleep(min(0.2, max(0.01, give_up - time.monotonic())))
             except duckdb.Error as error:
@@ -200,11 +202,16 @@ class DuckDBWarehouse:
         return connection
 
     def _configure(self, connection: duckdb.DuckDBPyConnection, *, read_only: bool) -> duckdb.DuckDBPyConnection:
-        self._set_up(connection)
-        attached = {row[0] for row in connection.execute("select database_name from duckdb_databases()").fetchall()}
-        for database in self.attach:
-            if alias_of(database) not in attached:
-                connection.execute(attach_sql(database, read_only=read_only))
+        """Return a connection, set up and with the other databases; one that fails is closed, so that it holds no file."""
+        try:
+            self._set_up(connection)
+            attached = {row[0] for row in connection.execute("select database_name from duckdb_databases()").fetchall()}
+            for database in self.attach:
+                if alias_of(database) not in attached:
+                    connection.execute(attach_sql(database, read_only=read_only))
+        except BaseException:
+            connection.close()
+            raise
         return connection
 
 
