@@ -96,6 +96,6 @@ def test_rights_are_those_that_are_configured(world: World, materialized: str) -
 def test_rights_have_no_effect_on_duckdb(world: World) -> None:
     world.model("orders", "select 1 as id", grants={"select": ["someone"]})
     assert [str(each) for each in world.runner().project.notices] == [
-        "models/orders.sql: orders: the config 'grants' has no effect here"
+        "models/orders.sql:1: orders: the config 'grants' has no effect here"
     ]
     assert world.run().outcomes == {"orders": "built: never_built"}

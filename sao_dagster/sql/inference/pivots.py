@@ -27,6 +27,7 @@ def unpivoted(side: Side, pivot: exp.Pivot, ids: count[int], dialect: str) -> Ou
     if not isinstance(fields[0], exp.In) or not isinstance(values[0], exp.Identifier):
         raise NotUnderstoodError("an unpivot of several columns at once")
     proof, labels = Proof("unpivot"), []
+    shown: list[str] = []
     turned: list[int] = []
     for each in fields[0].expressions:
         column, label = (each.this, each.args["alias"]) if isinstance(each, exp.PivotAlias) else (each, None)
@@ -35,8 +36,10 @@ def unpivoted(side: Side, pivot: exp.Pivot, ids: count[int], dialect: str) -> Ou
             raise NotUnderstoodError("what an unpivot turns")
         turned += found
         labels.append(label.name if isinstance(label, exp.Literal) else None)
+        shown.append((column if label is None else label).name.lower())
     name, value, rows = next(ids), next(ids), side.rows.copy()
-    rows.identity |= {name}
+    # of what is turned, one row each; two that are called the same are told apart by nothing
+    rows.identity |= {name if len(set(shown)) == len(shown) else next(ids)}
     rows.not_empty = None
     rows.bind({value}, proof)
     rows.types[name] = TEXT
