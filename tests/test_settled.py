@@ -52,6 +52,22 @@ def test_what_keeps_out_only_what_is_there_takes_all_the_rest(end: str) -> None:
     assert unsettled(FULL, f"{FULL} {end}", "duckdb", THIS) is None
 
 
+EXACT = (
+    "where id > (select max(id) from main.m)",
+    "where (select max(id) from main.m) < id",
+    "where at_ > coalesce((select max(at_) from main.m), '1900-01-01')",
+    "where (id > (select max(id) from main.m) or at_ > (select max(at_) from main.m))",
+    "where id not in (select id from main.m)",
+    "left join main.m as t on t.id = o.id where t.id is null",
+)
+
+
+@pytest.mark.parametrize("end", BOUNDED)
+def test_rows_that_are_only_added_must_not_be_there_yet(end: str) -> None:
+    expected = None if end in (*EXACT, *BOUNDED[-4:]) else Unsettled.NOT_UNDERSTOOD
+    assert unsettled(FULL, f"{FULL} {end}", "duckdb", THIS, appends=True) is expected
+
+
 @pytest.mark.parametrize("end", PARTS)
 def test_what_takes_a_part_is_seen(end: str) -> None:
     assert unsettled(FULL, f"{FULL} {end}", "duckdb", THIS) is Unsettled.PART

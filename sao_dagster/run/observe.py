@@ -17,7 +17,7 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 from sao_dagster.core.data_version import ANY_BUILD, DataVersion, columns_version
 from sao_dagster.core.facts import Existence, Facts, Unsettled
 from sao_dagster.core.inputs import InputKind, answers_id, is_answers, is_undeclared
-from sao_dagster.core.nodes import AskingTemplate, DataTest, Materialized, Model, Node, is_source
+from sao_dagster.core.nodes import AskingTemplate, DataTest, IncrementalStrategy, Materialized, Model, Node, is_source
 from sao_dagster.core.project import Project
 from sao_dagster.core.records import BuildRecord
 from sao_dagster.core.selection import Selection
@@ -384,7 +384,11 @@ def _unsettled(
             found[name] = Unsettled.NOT_UNDERSTOOD if re.search(r"\bthis\b", node.raw_sql) else None
         elif node.compiled.incremental_sql is not None:
             found[name] = unsettled(
-                node.compiled.sql, node.compiled.incremental_sql, project.dialect, node.relation.key
+                node.compiled.sql,
+                node.compiled.incremental_sql,
+                project.dialect,
+                node.relation.key,
+                appends=node.incremental_strategy is IncrementalStrategy.APPEND or not node.unique_key,
             )
     return found
 

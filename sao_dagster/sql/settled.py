@@ -5,6 +5,8 @@ It does where it asks its own table only for what it has already, and builds fro
 that condition is the query of the first build, word for word, and a second build finds nothing; unless it takes one row of each group
 and leaves the others to the next (`settled_choices`). A query with a limit, a sample,
 or an upper bound that it takes from its own table takes a part at a time. What is neither is not understood.
+
+Where rows are only added, a bound that lets through what is there already (`>=`, or the greatest less a window) adds that again with each build.
 """
 
 from __future__ import annotations
@@ -24,7 +26,9 @@ _LOWER = (exp.GT, exp.GTE)
 
 
 @lru_cache(maxsize=4096)
-def unsettled(full: str, incremental: str, dialect: str, this: RelationKey) -> Unsettled | None:
+def unsettled(
+    full: str, incremental: str, dialect: str, this: RelationKey, *, appends: bool = False
+) -> Unsettled | None:
     """Return why one build may not be enough; None where it is, also where a query does not read its own table.
 
     Args:
@@ -32,6 +36,7 @@ def unsettled(full: str, incremental: str, dialect: str, this: RelationKey) -> U
         incremental: The query of a build that adds to what is there.
         dialect: Sqlglot's name of their dialect.
         this: The relation that they build.
+        appends: Whether what a build gives is added to what is there, rather than put in its place by a key.
 
     >>> orders = "select id from raw.orders"
     >>> this = ("", "main", "m")
@@ -40,6 +45,9 @@ def unsettled(full: str, incremental: str, dialect: str, this: RelationKey) -> U
     <Unsettled.PART: 'part'>
     >>> unsettled(orders, f"{orders} where (select count(*) from main.m) < 9", "duckdb", this)
     <Unsettled.NOT_UNDERSTOOD: 'not_understood'>
+    >>> again = f"{orders} where id >= (select max(id) from main.m)"
+    >>> [unsettled(orders, again, "duckdb", this, appends=appends) is None for appends in (False, True)]
+    [True, False]
     """
     if this[2] not in incremental.lower():
         return None
@@ -51,7 +59,7 @@ def unsettled(full: str, incremental: str, dialect: str, this: RelationKey) -> U
         return None
     if _takes_a_part(first, this) or _takes_a_part(later, this):
         return Unsettled.PART
-    rest, kept_out = _without_own(later, this)
+    rest, kept_out = _without_own(later, this, appends=appends)
     understood = not any(_own(rest, this)) and rest == first and not _chooses_rows(first)
     understood = understood and not any(leaves_some(rest, each) for each in kept_out)
     return None if understood else Unsettled.NOT_UNDERSTOOD
@@ -105,7 +113,7 @@ def _chooses_rows(tree: exp.Expr) -> bool:
 # ------------------------------------------------------------------ what is left without its own table
 
 
-def _without_own(tree: exp.Expr, this: RelationKey) -> tuple[exp.Expr, list[KeptOut]]:
+def _without_own(tree: exp.Expr, this: RelationKey, *, appends: bool) -> tuple[exp.Expr, list[KeptOut]]:
     """Return a query without the conditions that keep out what its own table has already, and these."""
     tree = tree.copy()
     found: list[KeptOut] = []
@@ -117,7 +125,7 @@ def _without_own(tree: exp.Expr, this: RelationKey) -> tuple[exp.Expr, list[Kept
         kept: list[exp.Expr] = []
         dropped: list[exp.Expr] = []
         for each in _conjuncts(where.this):
-            (dropped if _keeps_out(each, this) else kept).append(each)
+            (dropped if _keeps_out(each, this, appends=appends) else kept).append(each)
         found += [KeptOut(select, *compared) for each in dropped for compared in _compared(each, this)]
         if dropped:
             select.set("where", exp.Where(this=exp.and_(*kept, copy=False, wrap=False)) if kept else None)
@@ -134,16 +142,18 @@ def _conjuncts(condition: exp.Expr) -> Iterator[exp.Expr]:
         yield condition
 
 
-def _keeps_out(condition: exp.Expr, this: RelationKey) -> bool:
+def _keeps_out(condition: exp.Expr, this: RelationKey, *, appends: bool) -> bool:
     """Return whether a condition is only a lower bound, or one that no row of its own table meets."""
     if isinstance(condition, exp.Paren):
-        return _keeps_out(condition.this, this)
+        return _keeps_out(condition.this, this, appends=appends)
     if isinstance(condition, exp.Or):
-        return _keeps_out(condition.left, this) and _keeps_out(condition.right, this)
+        return all(_keeps_out(each, this, appends=appends) for each in (condition.left, condition.right))
+    if appends and isinstance(condition, exp.GTE | exp.LTE):
+        return False
     if isinstance(condition, _LOWER):
-        return not any(_own(condition.this, this)) and _is_bound(condition.expression, this)
+        return not any(_own(condition.this, this)) and _is_bound(condition.expression, this, exact=appends)
     if isinstance(condition, _UPPER):
-        return not any(_own(condition.expression, this)) and _is_bound(condition.this, this)
+        return not any(_own(condition.expression, this)) and _is_bound(condition.this, this, exact=appends)
     if isinstance(condition, exp.Not):
         inner = condition.this.unnest()
         if isinstance(inner, exp.In):
@@ -172,8 +182,8 @@ def _compared(condition: exp.Expr, this: RelationKey) -> Iterator[tuple[frozense
         yield column_names(*outer) or frozenset([""]), False
 
 
-def _is_bound(bound: exp.Expr, this: RelationKey) -> bool:
-    """Return whether a value is the greatest of a column of its own table, or less by a constant."""
+def _is_bound(bound: exp.Expr, this: RelationKey, *, exact: bool) -> bool:
+    """Return whether a value is the greatest of a column of its own table, or, if it need not be exact, less by a constant."""
     bound = bound.unnest() if isinstance(bound, exp.Paren) else bound
     if isinstance(bound, exp.Subquery):
         query = bound.this
@@ -181,19 +191,22 @@ def _is_bound(bound: exp.Expr, this: RelationKey) -> bool:
         joins = any(query.args.get(part) for part in ("joins", "group", "having", "qualify", "windows", "limit"))
         named = {table.alias_or_name for table in query.find_all(exp.Table)}
         correlated = any(column.table and column.table not in named for column in query.find_all(exp.Column))
-        return plain and not joins and not correlated and _is_greatest(query.expressions[0])
-    if isinstance(bound, exp.Coalesce | exp.Cast | exp.Sub | exp.DateSub | exp.TsOrDsAdd):
+        if exact and plain and query.args.get("where"):
+            return False
+        return plain and not joins and not correlated and _is_greatest(query.expressions[0], exact=exact)
+    if isinstance(bound, exp.Coalesce if exact else exp.Coalesce | exp.Cast | exp.Sub | exp.DateSub | exp.TsOrDsAdd):
         rest = [each for each in bound.iter_expressions() if each is not bound.this]
-        return _is_bound(bound.this, this) and not any(each.find(exp.Column, exp.Table) for each in rest)
+        return _is_bound(bound.this, this, exact=exact) and not any(each.find(exp.Column, exp.Table) for each in rest)
     return False
 
 
-def _is_greatest(value: exp.Expr) -> bool:
+def _is_greatest(value: exp.Expr, *, exact: bool) -> bool:
     if isinstance(value, exp.Max):
-        return True
-    if isinstance(value, exp.Alias | exp.Paren | exp.Coalesce | exp.Cast | exp.Sub | exp.DateSub):
+        return not exact or isinstance(value.this, exp.Column)
+    around = exp.Alias | exp.Paren | exp.Coalesce
+    if isinstance(value, around if exact else around | exp.Cast | exp.Sub | exp.DateSub):
         rest = [each for each in value.iter_expressions() if each is not value.this]
-        return _is_greatest(value.this) and not any(each.find(exp.Column, exp.Table) for each in rest)
+        return _is_greatest(value.this, exact=exact) and not any(each.find(exp.Column, exp.Table) for each in rest)
     return False
 
 
