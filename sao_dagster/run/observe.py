@@ -259,8 +259,9 @@ def _is_altered(
             return None
         return now != record.data_version
     if info.is_view:  # which other materializations of dbt may have made
+        was_view = record.data_version.comparable(info.definition_version)
         makes_tables = (Materialized.TABLE, Materialized.INCREMENTAL, Materialized.SEED)
-        return record.rows is not None or node.materialized in makes_tables
+        return record.rows is not None or (node.materialized in makes_tables and not was_view)
     now = found.get(name)
     if now is None or not now.comparable(record.data_version):
         return None

@@ -25,7 +25,8 @@ directory_type = "project"
 [tool.dg.project]
 root_module = "location"
 """
-FULL = (Path(__file__).parents[2] / "docs/dagster.md").read_text().split("```yaml\n")[1].split("```")[0]
+GUIDE = (Path(__file__).parents[2] / "docs/dagster.md").read_text()
+FULL = next(each for part in GUIDE.split("```yaml\n") if (each := part.split("```")[0]).startswith("type: "))
 
 
 @pytest.fixture

@@ -445,11 +445,11 @@ def test_an_object_of_the_catalog_that_a_query_names(shelf: PostgresWorld, made:
 @duckdb_only
 def test_a_file_is_read_once_whichever_process_asks(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     read: list[str] = []
-    digest_of = files._digest
+    digest_of = files.file_digest
 
-    def counting(path: str) -> str:
+    def counting(path: str, *size: int) -> str:
         read.append(path)
-        return digest_of(path)
+        return digest_of(path, *size)
 
     def run() -> set[str]:
         """Run as another process."""
@@ -458,7 +458,7 @@ def test_a_file_is_read_once_whichever_process_asks(world: World, monkeypatch: p
         read.clear()
         return world.run().built
 
-    monkeypatch.setattr(files, "_digest", counting)
+    monkeypatch.setattr(files, "file_digest", counting)
     file = world.root / "prices.csv"
     file.write_text("price\n1\n")
     os.utime(file, (1e9, 1e9))

@@ -119,9 +119,9 @@ def test_a_verdict_about_a_file_that_is_another_one_meanwhile_is_not_kept(
     file.write_text("id\n1\n1\n")
     original = data_tests.run_tests
 
-    def run_tests(*asked: Any) -> Iterator[Any]:
+    def run_tests(*asked: Any, **options: Any) -> Iterator[Any]:
         file.write_text("id\n1\n2\n")
-        yield from original(*asked)
+        yield from original(*asked, **options)
         file.write_text("id\n1\n1\n")
 
     with monkeypatch.context() as patch:

@@ -30,7 +30,7 @@ class Package:
 def installed(monkeypatch: pytest.MonkeyPatch) -> list[EntryPoint]:
     """Entry points as packages would bring them."""
     found: list[EntryPoint] = []
-    monkeypatch.setattr(registry, "entry_points", lambda group: EntryPoints(found).select(group=group))
+    monkeypatch.setattr("importlib.metadata.entry_points", lambda group: EntryPoints(found).select(group=group))
     return found
 
 
