@@ -9,7 +9,7 @@ import dagster as dg
 from sao_dagster.dagster import Granularity, build_job, definitions
 from tests.fleet.project import fleet_project
 
-opened = fleet_project(os.environ["FLEET_URL"], None, models=10, pause=0.2)
+opened = fleet_project(os.environ["FLEET_URL"], None, models=5, pause=0.2)
 opened.source("raw", "fragile")
 opened.model(name="fragile", materialized="table", sql="select 12 / v as v from {{ source('raw', 'fragile') }}")
 opened.model(

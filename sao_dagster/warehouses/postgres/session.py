@@ -161,6 +161,7 @@ class PostgresSession(Session):
         """Run statements that return nothing."""
         with self._connection(is_changed=True) as connection:
             connection.execute(sql.encode())
+            show_at_once(connection)  # so that what is read from here on is not taken for moved
 
     def database_id(self) -> str | None:
         """Return the identifier of the server and the name of the database, by whatever address it is reached; None for who may not ask."""
