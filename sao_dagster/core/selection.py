@@ -9,6 +9,7 @@ import re
 from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
+from functools import partial
 from typing import TypeAlias
 
 from sao_dagster.core.nodes import DataTest, Materialized, Node
@@ -49,6 +50,7 @@ class Selection:
 
 Changes: TypeAlias = Callable[[], Mapping[str, Collection[str]]]
 """Returns how nodes and data tests differ from another environment, by name."""
+_Method: TypeAlias = Callable[[Project, str, str], set[str]]
 NEW = "new"
 """How a node or data test differs from an environment that does not have it."""
 
@@ -132,8 +134,7 @@ def _term(project: Project, text: str, changes: Changes | None) -> set[str]:
     match = _TERM.match(text)
     if match is None or not match["core"]:
         raise SelectionError(f"{text!r} is not a selection; write for example 'orders', 'tag:daily' or '+orders+1'")
-    method, _, value = match["core"].partition(":")
-    found = _by_state(project, value, changes) if method == "state" else _method(project, match["core"])
+    found = _method(project, match["core"], changes)
     graph = project.graph
     tests = {name for name in found if name in project.tests}
     near = found - tests
@@ -154,16 +155,17 @@ def _term(project: Project, text: str, changes: Changes | None) -> set[str]:
     return grown
 
 
-def _method(project: Project, text: str) -> set[str]:
+def _method(project: Project, text: str, changes: Changes | None) -> set[str]:
     method, colon, value = text.partition(":")
     if not colon:
         is_path = "/" in text or text.endswith((".sql", ".csv", ".yml", ".yaml"))
         method, value = ("path" if is_path else "fqn"), text
     name, _, key = method.partition(".")
-    if name not in _METHODS:
-        known = ", ".join((*_METHODS, "state"))
+    methods: Mapping[str, _Method] = {**_METHODS, "state": partial(_by_state, changes=changes)}
+    if name not in methods:
+        known = ", ".join(methods)
         raise SelectionError(f"{method!r} in {text!r} is no selection method; there are: {known}")
-    return _METHODS[name](project, value, key)
+    return methods[name](project, value, key)
 
 
 def _by_config(project: Project, value: str, key: str) -> set[str]:
@@ -227,7 +229,7 @@ def _by_source(project: Project, value: str, key: str) -> set[str]:
     return {source.id for source in sources if fnmatchcase(f"{source.source_name}.{source.table_name}", wanted)}
 
 
-def _by_state(project: Project, value: str, changes: Changes | None) -> set[str]:
+def _by_state(project: Project, value: str, key: str, changes: Changes | None) -> set[str]:
     """Return what is new or modified as compared with another environment, or what is not.
 
     Raises:
@@ -274,7 +276,7 @@ def _by_test_type(project: Project, value: str, key: str) -> set[str]:
 MODIFIED = ("body", "configs", "relation", "macros", "persisted_descriptions")
 """What may have been modified, in dbt's words."""
 
-_METHODS: Mapping[str, Callable[[Project, str, str], set[str]]] = {
+_METHODS: Mapping[str, _Method] = {
     "config": _by_config,
     "file": _by_file,
     "fqn": _by_fqn,
