@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
 from dataclasses import asdict
-from datetime import date, timedelta
+from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -16,7 +15,7 @@ from sao_dagster.cli.terminal import Terminal, escaped, time_of
 from sao_dagster.errors import StateError
 
 if TYPE_CHECKING:
-    from sao_dagster.run.savings import ModelSavings, Savings
+    from sao_dagster.run.savings import Savings, SavingsReport
 
 app = typer.Typer()
 
@@ -36,15 +35,14 @@ def savings(
     request = Request(project_dir, target, variables, terminal=terminal, profiles_dir=profiles_dir, state_url=state_url)
 
     def action() -> int:
-        from sao_dagster.run.savings import PERIODS, by_day, by_job, by_model, over_periods
+        from sao_dagster.run.savings import SavingsReport
         from sao_dagster.run.settings import utc_now
 
         opened, now = request.open(), utc_now()
         since = now - timedelta(days=days)
         runs = opened.store.runs(opened.environment, since=since)
-        periods = over_periods(runs, now, sorted({days, *(each for each in PERIODS if each < days)}))
-        daily, jobs = by_day(runs, now, days), by_job(runs)
-        models = by_model(opened.store.decision_totals(opened.environment, since))
+        totals = opened.store.decision_totals(opened.environment, since)
+        report = SavingsReport.of(opened.environment, runs, totals, now, days)
         if as_json:
             each = [
                 {"run_id": run.run_id, "started_at": run.started_at.isoformat(), "mode": run.mode, "job": run.job, **run.summary}
@@ -52,21 +50,21 @@ def savings(
             ]  # fmt: skip
             terminal.json(
                 {
-                    "environment": opened.environment,
-                    "total": asdict(periods[days]),
-                    "periods": {str(number): asdict(found) for number, found in periods.items()},
-                    "days": {str(day): asdict(found) for day, found in daily.items() if found.runs},
-                    "jobs": {job: asdict(found) for job, found in jobs.items()},
-                    "models": [asdict(model) for model in models],
+                    "environment": report.environment,
+                    "total": asdict(report.whole),
+                    "periods": {str(number): asdict(found) for number, found in report.periods.items()},
+                    "days": {str(day): asdict(found) for day, found in report.days.items() if found.runs},
+                    "jobs": {job: asdict(found) for job, found in report.jobs.items()},
+                    "models": [asdict(model) for model in report.models],
                     "runs": each,
                 }
             )
         else:
-            _print(terminal, opened.environment, periods, daily, jobs, models)
+            _print(terminal, report)
         if html is not None:
             from sao_dagster.cli.savings_page import savings_page
 
-            page = savings_page(opened.environment, shown_url(opened), periods, daily, jobs, models)
+            page = savings_page(report, shown_url(opened))
             try:
                 html.write_text(page, encoding="utf-8")
             except OSError as error:
@@ -77,18 +75,11 @@ def savings(
     run_command(request, action)
 
 
-def _print(
-    terminal: Terminal,
-    environment: str,
-    periods: Mapping[int, Savings],
-    days: Mapping[date, Savings],
-    jobs: Mapping[str, Savings],
-    models: Sequence[ModelSavings],
-) -> None:
+def _print(terminal: Terminal, report: SavingsReport) -> None:
     """Print what was saved as tables: by period, by day with a bar, by job, and by model."""
-    whole = periods[max(periods)]
+    whole = report.whole
     terminal.say(
-        f"[bold]{escaped(environment)}[/]: {100 * whole.share:.0f} % of {whole.built + whole.reused:,.0f} models reused, "
+        f"[bold]{escaped(report.environment)}[/]: {100 * whole.share:.0f} % of {whole.built + whole.reused:,.0f} models reused, "
         f"{time_of(whole.seconds_saved)} saved [dim](an estimate)[/]",
         "",
     )
@@ -98,10 +89,10 @@ def _print(
         return (name, *(f"{each:,.0f}" for each in counts), time_of(saved.seconds_saved))
 
     headings = ("runs", "built", "reused", "cut off", "tests not run", "saved")
-    terminal.table([row(f"{number} days", each) for number, each in sorted(periods.items())], ("last", *headings))
-    widest = max((each.built + each.reused for each in days.values()), default=0) or 1
+    terminal.table([row(f"{number} days", each) for number, each in report.periods.items()], ("last", *headings))
+    widest = max((each.built + each.reused for each in report.days.values()), default=0) or 1
     rows = []
-    for day, each in days.items():
+    for day, each in report.days.items():
         if each.runs:
             built, reused = (round(WIDTH * number / widest) for number in (each.built, each.reused))
             bar = f"[green]{'█' * built}[/][cyan]{'█' * reused}[/]"
@@ -111,9 +102,8 @@ def _print(
     terminal.say("")
     terminal.table(rows, ("day", "models", "saved", "[green]█ built[/] [cyan]█ reused[/]"))
     terminal.say("")
-    terminal.table([row(escaped(job or "not named"), each) for job, each in jobs.items()], ("job", *headings))
-    top = [each for each in models if each.seconds_saved > 0][:LISTED]
-    if top:
+    terminal.table([row(escaped(job or "not named"), each) for job, each in report.jobs.items()], ("job", *headings))
+    if top := report.savers[:LISTED]:
         terminal.say("")
         terminal.table(
             [(escaped(each.name), f"{each.built:,}", f"{each.reused:,}", time_of(each.seconds_saved)) for each in top],

@@ -7,7 +7,7 @@ from datetime import date
 from html import escape
 
 from sao_dagster.cli.terminal import time_of
-from sao_dagster.run.savings import ModelSavings, Savings
+from sao_dagster.run.savings import Savings, SavingsReport
 
 LISTED = 20
 """How many models are listed."""
@@ -42,33 +42,20 @@ tbody th { font-weight: 400; } details { margin-top: .75rem; } summary { cursor:
 """
 
 
-def savings_page(
-    environment: str,
-    state: str,
-    periods: Mapping[int, Savings],
-    days: Mapping[date, Savings],
-    jobs: Mapping[str, Savings],
-    models: Sequence[ModelSavings],
-) -> str:
+def savings_page(report: SavingsReport, state: str) -> str:
     """Return the page.
 
     Args:
-        environment: Where the runs built.
+        report: What was saved.
         state: Where that is known from, without a password.
-        periods: By number of days.
-        days: By day, oldest first.
-        jobs: By job.
-        models: What models and data tests saved, the largest first.
     """
-    whole = Savings.of(()) if not days else periods[max(periods)]
-    first, last = (min(days), max(days)) if days else (None, None)
-    cards = "".join(_card(number, each) for number, each in sorted(periods.items()))
-    shown = [each for each in models if each.seconds_saved > 0][:LISTED]
-    more = sum(each.seconds_saved > 0 for each in models) - len(shown)
+    days, environment = report.days, report.environment
+    cards = "".join(_card(number, each) for number, each in report.periods.items())
+    more = len(report.savers) - LISTED
     parts = [
         f"<h1>What was saved</h1><p class=dim>{escape(environment)}, from {escape(state)}</p>",
         f"<ul class=cards>{cards}</ul>",
-        f"<h2>Time saved by day, {first} to {last}</h2>",
+        f"<h2>Time saved by day, {min(days)} to {max(days)}</h2>",
         _chart(days),
         _table(
             ("", "runs", "built", "reused", "cut off", "tests reused", "tests proven", "run time", "saved"),
@@ -82,7 +69,7 @@ def savings_page(
         "<h2>By job</h2>",
         _table(
             ("job", "runs", "built", "reused", "cut off", "tests reused", "tests proven", "run time", "saved"),
-            [_row(job or "not named", each) for job, each in jobs.items()],
+            [_row(job or "not named", each) for job, each in report.jobs.items()],
             "By job",
         ),
         "<h2>By model and data test</h2>",
@@ -90,14 +77,14 @@ def savings_page(
             ("name", "built or run", "reused or proven", "time built", "saved"),
             [
                 (each.name, f"{each.built:,}", f"{each.reused:,}", time_of(each.seconds), time_of(each.seconds_saved))
-                for each in shown
+                for each in report.savers[:LISTED]
             ],
             "By model and data test",
         ),
         f"<p class=dim>and {more:,} more</p>" if more > 0 else "",
         f"<p class='dim note'>{_NOTE}</p>",
     ]
-    title = f"{time_of(whole.seconds_saved)} saved: {environment}"
+    title = f"{time_of(report.whole.seconds_saved)} saved: {environment}"
     return (
         '<!doctype html>\n<html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1">'
         f"<title>{escape(title)}</title><style>{_STYLE}</style></head>\n<body><main>\n"

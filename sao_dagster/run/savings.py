@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 
@@ -87,6 +87,43 @@ class ModelSavings:
     reused: int
     seconds: float
     seconds_saved: float
+
+
+@dataclass(frozen=True)
+class SavingsReport:
+    """What was saved in one environment over some days, as it is shown.
+
+    Attributes:
+        environment: Where the runs built.
+        periods: By number of days, the fewest first; the last is all of it.
+        days: By day, oldest first; there is at least one.
+        jobs: By job, the largest first.
+        models: What models, seeds and data tests saved, the largest first.
+    """
+
+    environment: str
+    periods: Mapping[int, Savings]
+    days: Mapping[date, Savings]
+    jobs: Mapping[str, Savings]
+    models: Sequence[ModelSavings]
+
+    @classmethod
+    def of(
+        cls, environment: str, runs: Sequence[RunRecord], totals: Iterable[DecisionTotals], now: datetime, days: int
+    ) -> SavingsReport:
+        """Return the report of the runs and decisions of the last days, as they are at a time (UTC)."""
+        periods = over_periods(runs, now, sorted({days, *(each for each in PERIODS if each < days)}))
+        return cls(environment, periods, by_day(runs, now, days), by_job(runs), by_model(totals))
+
+    @property
+    def whole(self) -> Savings:
+        """All of it."""
+        return self.periods[max(self.periods)]
+
+    @property
+    def savers(self) -> list[ModelSavings]:
+        """Those models and data tests that saved anything, the largest first."""
+        return [each for each in self.models if each.seconds_saved > 0]
 
 
 def over_periods(runs: Iterable[RunRecord], now: datetime, periods: Sequence[int] = PERIODS) -> dict[int, Savings]:
