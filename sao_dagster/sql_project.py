@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from copy import copy
 from dataclasses import dataclass, replace
-from functools import cached_property, partial
+from functools import cache, cached_property, partial
 from pathlib import Path
 from typing import Any
 
@@ -357,9 +357,7 @@ class SqlProject(PythonModels):
             SelectionError: The state knows none, or several, of that name; or none is named.
             StateError: The state cannot be reached or read.
         """
-        to = self.settings.deferred_to
-        if environment is not None and (to is None or to.environment != environment):
-            to = DeferTo(environment=environment)
+        to = self.settings.deferring(environment, favor=False).deferred_to
         if to is None:
             raise SelectionError("state: compares with another environment; name it with --state or --defer")
         store, known = self._environment_of(to)
@@ -367,7 +365,7 @@ class SqlProject(PythonModels):
 
     def _environment_of(self, to: DeferTo) -> tuple[StateStore, KnownEnvironment]:
         """Return an environment of this project, and the store that knows it."""
-        store = self.store if to.state_url is None else self._store_of_others(to.state_url)
+        store = self.store if to.state_url is None else _store_of_others(to.state_url)
         return store, find_environment(store.environments(), self.declared.name, to.environment)
 
     def _deferring(self, deferral: Deferral) -> Project:
@@ -381,13 +379,15 @@ class SqlProject(PythonModels):
         }
         return replace(project, nodes=nodes if self._policies else project.nodes, proofs=self.project.proofs)
 
-    @staticmethod
-    def _store_of_others(url: str) -> StateStore:
-        from sao_dagster.state.sql_store import SqlStateStore  # SQLAlchemy takes its time to import
-
-        return SqlStateStore(url, read_only=True)
-
     def declaring(self) -> None:
         """Note that something is about to be declared: the project is put together anew when it is asked for."""
         self.__dict__.pop("project", None)
         self.__dict__.pop("assembled", None)
+
+
+@cache
+def _store_of_others(url: str) -> StateStore:
+    """Return a state that is only read, opened once in a process: each tick of a sensor asks for it."""
+    from sao_dagster.state.sql_store import SqlStateStore  # SQLAlchemy takes its time to import
+
+    return SqlStateStore(url, read_only=True)
