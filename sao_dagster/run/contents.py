@@ -32,6 +32,10 @@ class CachedContents:
     known: dict[str, DataVersion]
     give_up: float
 
+    def know(self, versions: Mapping[Relation, DataVersion]) -> None:
+        """Take the versions of whole relations as read."""
+        self.known.update({content_key(relation, ()): version for relation, version in versions.items()})
+
     def read(self, omit: Mapping[Relation, tuple[str, ...]]) -> dict[Relation, DataVersion | None]:
         """Return the versions of relations, given with the columns that do not count."""
         keys = {relation: self.key(relation, omitted) for relation, omitted in omit.items()}

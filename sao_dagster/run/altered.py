@@ -1,0 +1,139 @@
+"""Whether nodes are what was built: by the build that the warehouse keeps of them, by what shows writes, or by their content."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from sao_dagster.core.data_version import ANY_BUILD, DataVersion
+from sao_dagster.core.nodes import Materialized
+from sao_dagster.core.project import Project
+from sao_dagster.core.records import BuildRecord
+from sao_dagster.core.selection import Selection
+from sao_dagster.run.contents import CachedContents, content_key_of, contents_of
+from sao_dagster.run.movements import Moved
+from sao_dagster.run.to_read import ToRead, tested_nodes
+from sao_dagster.warehouses.protocol import Capabilities, Catalog, VersionsBy
+
+
+@dataclass(frozen=True)
+class NodesSeen:
+    """What was seen of nodes.
+
+    Attributes:
+        altered: Whether each is something else than was built; None where that is not known.
+        versions: Versions of those that are not selected and not known to be as their record says; None where one is not known.
+        unmoved: What to keep of those to which somebody may have written and which are as they were built, for `Moved.since`.
+    """
+
+    altered: Mapping[str, bool | None]
+    versions: Mapping[str, DataVersion | None]
+    unmoved: Mapping[str, DataVersion]
+
+
+def nodes_seen(
+    project: Project,
+    to_read: ToRead,
+    records: Mapping[str, BuildRecord],
+    reader: CachedContents,
+    capabilities: Capabilities,
+    tokens: Mapping[str, str],
+    moved_before: Mapping[str, DataVersion],
+) -> NodesSeen:
+    """Return what nodes are now. One that is as its record says has the record's version; any other has that of its content.
+
+    Args:
+        project: The project.
+        to_read: What is looked at.
+        records: The last builds, by name.
+        reader: Reads contents.
+        capabilities: What the warehouse can do; without versions of models no content is read.
+        tokens: By node, what showed just before that it was written to.
+        moved_before: What was kept of that the last time.
+    """
+    catalog = reader.catalog
+    names = [name for name in to_read.beside if _is_recorded(project, name, records)]
+    foreign = sorted({*to_read.beside}.difference(names))
+    recorded = (*to_read.own, *names)
+    has_versions = capabilities.model_versions is not VersionsBy.NONE
+    by_content = {name: None for name in recorded if _is_known_by_content(project, name, records)}
+    found = contents_of(project, [*foreign, *by_content] if has_versions else [], reader)
+    altered = {name: _is_altered(project, name, records[name], found, catalog) for name in recorded}
+    built = [name for name in to_read.holding if altered.get(name) is False] if capabilities.build_ids else []
+    moved = Moved.since(records, moved_before, {name: tokens.get(name) for name in built})
+    found.update(contents_of(project, moved.to_read, reader))
+    altered.update(moved.altered(found))
+    unmoved = {name: each for name, each in moved.now.items() if altered[name] is False and name not in moved.silent}
+    altered.update({name: True for name in names if project.nodes[name].relation.key not in catalog})
+    other = [*foreign, *(name for name, is_other in altered.items() if is_other)]
+    if has_versions:
+        other += [name for name in names if altered[name] is None and (name in by_content or name in moved.now)]
+        found.update(contents_of(project, [name for name in other if name not in found], reader))
+    return NodesSeen(altered, {name: found.get(name) for name in other}, unmoved)
+
+
+def known_above(
+    project: Project, selection: Selection, records: Mapping[str, BuildRecord], reader: CachedContents
+) -> dict[str, bool | None]:
+    """Return by model above a selection whether it was altered, where that costs no reading."""
+    tested = tested_nodes(project, selection)
+    read = tested | project.graph.ancestors([*selection.nodes, *tested])
+    found = {}
+    for name in sorted(read - set(selection.nodes)):
+        node, record = project.nodes.get(name), records.get(name)
+        if node is None or record is None:
+            continue
+        known = {name: reader.known.get(content_key_of(node))}
+        found[name] = _is_altered(project, name, record, known, reader.catalog)
+    return found
+
+
+def built_elsewhere(project: Project, records: Mapping[str, BuildRecord], catalog: Catalog) -> frozenset[str]:
+    """Return the models whose relation a run built that this state knows nothing of, where the warehouse keeps who built what."""
+    return frozenset(
+        name
+        for name, record in records.items()
+        if name in project.nodes
+        and record.build_id is not None
+        and (info := catalog.get(project.nodes[name].relation.key)) is not None
+        and info.build_id not in (None, record.build_id)
+    )
+
+
+def _is_recorded(project: Project, name: str, records: Mapping[str, BuildRecord]) -> bool:
+    """Return whether the record of a node speaks of the relation that the node has now."""
+    record = records.get(name)
+    return record is not None and record.relation == str(project.nodes[name].relation)
+
+
+def _is_known_by_content(project: Project, name: str, records: Mapping[str, BuildRecord]) -> bool:
+    """Return whether its content says whether a node is as its record says."""
+    record = records[name]
+    is_build = record.build_id is not None or record.data_version.comparable(ANY_BUILD)
+    return project.nodes[name].materialized.holds_data and not is_build
+
+
+def _is_altered(
+    project: Project, name: str, record: BuildRecord, found: Mapping[str, DataVersion | None], catalog: Catalog
+) -> bool | None:
+    """Return whether a relation differs from what was built, or None where that is not known."""
+    node = project.nodes[name]
+    info = catalog.get(node.relation.key)
+    if info is None or record.relation != str(node.relation):
+        return None
+    if record.build_id is not None:
+        return info.build_id != record.build_id or info.columns != record.columns
+    if node.materialized is Materialized.VIEW:
+        now: DataVersion | None = info.definition_version if info.is_view else None
+        was_view = record.rows is None
+        if not was_view or (now is not None and not now.comparable(record.data_version)):
+            return None
+        return now != record.data_version
+    if info.is_view:  # which other materializations of dbt may have made
+        was_view = record.data_version.comparable(info.definition_version)
+        makes_tables = (Materialized.TABLE, Materialized.INCREMENTAL, Materialized.SEED)
+        return record.rows is not None or (node.materialized in makes_tables and not was_view)
+    now = found.get(name)
+    if now is None or not now.comparable(record.data_version):
+        return None
+    return now != record.data_version

@@ -1,0 +1,69 @@
+"""What the catalog of a warehouse says of a selection: what is there, and with which columns."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from sao_dagster.core.data_version import DataVersion, columns_version
+from sao_dagster.core.facts import Existence
+from sao_dagster.core.nodes import Materialized, is_source
+from sao_dagster.core.project import Project
+from sao_dagster.core.records import BuildRecord
+from sao_dagster.core.selection import Selection
+from sao_dagster.run.undeclared import UndeclaredVersions
+from sao_dagster.warehouses.protocol import Catalog
+from sao_dagster.warehouses.shared.files import files_version
+
+
+def existence(
+    project: Project, selection: Selection, catalog: Catalog, records: Mapping[str, BuildRecord]
+) -> dict[str, Existence]:
+    """Return whether what was built is there; a relation that has a new name is a change of the code."""
+    found = {}
+    for name in selection.nodes:
+        relation = project.nodes[name].relation
+        if name in records and records[name].relation != str(relation):
+            continue
+        found[name] = Existence.YES if relation.key in catalog else Existence.NO
+    return found
+
+
+def schemas(
+    project: Project, selection: Selection, catalog: Catalog, undeclared: UndeclaredVersions
+) -> dict[str, DataVersion | None]:
+    """Return the versions of the columns that the selected views were made over."""
+    found: dict[str, DataVersion | None] = {}
+    for name in selection.nodes:
+        if project.nodes[name].materialized is not Materialized.VIEW:
+            continue
+        for read in project.graph.relations_read(name):
+            if is_source(read):
+                source = project.sources[read]
+                if source.relation is None:
+                    found[read] = files_version(source, project.root)
+                    continue
+                key = source.relation.key
+            else:
+                key = project.nodes[read].relation.key
+            info = catalog.get(key)
+            found[read] = columns_version(info.columns) if info and info.columns is not None else None
+        for each in project.nodes[name].undeclared:
+            relation = undeclared.reached.relations.get(each)
+            info = catalog.get(relation.key) if relation is not None else None
+            if info is not None and info.columns is not None:
+                found[each.id] = columns_version(info.columns)
+            else:
+                found.update(undeclared.of([each]))
+    return found
+
+
+def columns(project: Project, selection: Selection, catalog: Catalog) -> dict[str, tuple[tuple[str, str], ...]]:
+    """Return the columns of what the selection reads directly, and of the selected sources."""
+    wanted = {read for name in selection.nodes for read in project.graph.relations_read(name)}
+    found = {}
+    for name in {*wanted, *selection.sources}:
+        relation = project.relation(name)
+        info = catalog.get(relation.key) if relation else None
+        if info is not None and info.columns is not None:
+            found[name] = info.columns
+    return found
