@@ -89,7 +89,8 @@ class Step:
             if mode is None:
                 yield from self._dry_run(runner)
                 return
-            running = runner.events(self.selection, mode, run_id=self._context.run.run_id, on_message=self._say)
+            run_id = self._context.run.run_id
+            running = runner.events(self.selection, mode, run_id=run_id, within=self._of_run(), on_message=self._say)
             result = yield from self._events(running)
         except SaoError as error:
             raise failure(error) from None
@@ -98,6 +99,12 @@ class Step:
         except Exception as error:  # noqa: BLE001 - the storage of an instance may raise anything, and the models are built
             self._context.log.warning(f"Dagster is not told of other builds now: {words_of(error)}")
         self._conclude(result)
+
+    def _of_run(self) -> Selection:
+        """Return what all steps of the run are about."""
+        run, layer = self._context.run, self._context.job_def.asset_layer
+        checks = self._edge.tests if run.asset_check_selection is None else run.asset_check_selection
+        return selection_by(run.tags, self._edge.selection_of(layer.executable_asset_keys, checks))
 
     def _events(self, running: Generator[Event, None, RunResult]) -> Generator[Any, None, RunResult]:
         """Tell Dagster of a run while it goes, and return what it did.
@@ -192,9 +199,9 @@ class Step:
 
     def _model(self, result: ModelResult) -> Iterator[Any]:
         outcome = result.decision.outcome
-        if outcome not in (Outcome.BUILT, Outcome.REUSED):
-            return
         key = self._edge.keys[result.name]
+        if outcome not in (Outcome.BUILT, Outcome.REUSED) or key not in self._context.selected_asset_keys:
+            return  # a model of another step is told by that one
         facts: dict[str, Any] = {
             "asset_key": key,
             "metadata": model_metadata(self._edge, result, self._columns, self._in_words(result)),
@@ -205,7 +212,8 @@ class Step:
             self._built.add(result.name)
         # a reused model on which another step waits is materialized, or Dagster would silently skip that step
         told = self._edge.reuse_event
-        is_new = outcome is Outcome.BUILT or self._shows_something_new(result)
+        repeats = result.repeats(self._context.run.run_id)
+        is_new = outcome is Outcome.BUILT or repeats or self._shows_something_new(result)
         if is_new or told is ReuseEvent.MATERIALIZATION or self._is_needed_below(key):
             version = dg.DataVersion(str(result.data_version)) if result.data_version else None
             yield dg.MaterializeResult(**facts, data_version=version)
@@ -223,6 +231,8 @@ class Step:
 
     def _in_words(self, result: ModelResult) -> str:
         """Return what became of a model in a sentence, and whether it is cut off: rebuilt, with the rows that it had."""
+        if result.repeats(self._context.run.run_id):
+            return "Built in this run before its own step, since another step reads it."
         said = f"{result.decision.outcome.value.capitalize()}: {explain(result.decision)}"
         before = self._before.get(result.name)
         is_same = before is not None and result.data_version == before.data_version

@@ -7,7 +7,7 @@ from dataclasses import replace
 from datetime import datetime
 
 from sao_dagster.core.inputs import InputKind, UndeclaredInput, answers_id
-from sao_dagster.core.nodes import DataTest, Materialized, Model, Node
+from sao_dagster.core.nodes import DataTest, Materialized, Model, Node, is_source
 from sao_dagster.core.project import Project
 from sao_dagster.core.relations import Relation, RelationKey
 from sao_dagster.core.selection import Selection
@@ -22,6 +22,41 @@ def with_catalog(project: Project, selection: Selection, session: Session, now: 
     What templates ask of it is looked at for a selection alone: the others are not rendered.
     """
     return _with_edges(AskedTables.of(_with_redefined(project, session), selection, session, now), session)
+
+
+def with_first(selection: Selection, within: Selection, declared: Project, project: Project) -> Selection:
+    """Return a selection with what comes before it by the catalog alone, of all that a run is about.
+
+    A step of a run that is one of several knows by that what no other step is certain to have built before it.
+
+    Args:
+        selection: What the step is about.
+        within: What the run is about, with its data tests: those that may hold back what is selected are added.
+        declared: The project as its files say it, by which the steps are in order.
+        project: The same with what the catalog adds.
+    """
+    if not within.nodes:
+        return selection
+
+    def above(known: Project) -> set[str]:
+        read = {each for name in selection.tests for each in known.tests[name].reads}
+        return {*read, *known.graph.ancestors(read.union(selection.nodes))}.difference(selection.nodes)
+
+    found = above(project)
+    new = found - above(declared)
+    nodes = {*selection.nodes, *new.intersection(within.nodes)}
+    holding = {
+        test.name
+        for test in map(project.tests.__getitem__, within.tests)
+        if (test.tested in nodes or is_source(test.tested))
+        and not new.isdisjoint(test.reads)
+        and found.issuperset(test.reads)
+    }
+    return replace(
+        selection,
+        nodes=tuple(name for name in project.graph.order if name in nodes),
+        tests=tuple(dict.fromkeys((*selection.tests, *(name for name in within.tests if name in holding)))),
+    )
 
 
 def _with_redefined(project: Project, session: Session) -> Project:

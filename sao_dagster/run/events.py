@@ -9,7 +9,7 @@ from typing import TypeAlias
 
 from sao_dagster.core.data_version import DataVersion
 from sao_dagster.core.decide import Decision
-from sao_dagster.core.decide_test import TestDecision
+from sao_dagster.core.decide_test import TestDecision, TestOutcome
 from sao_dagster.core.hashing import JSON
 from sao_dagster.core.messages import Message
 from sao_dagster.core.nodes import DataTest, Source
@@ -49,6 +49,10 @@ class ModelResult:
         """For a reuse, how long the build that stands took: an estimate of what was saved."""
         return self.record.seconds if self.decision.outcome is Outcome.REUSED and self.record else 0.0
 
+    def repeats(self, run_id: str) -> bool:
+        """Return whether it was built in this very run: by another step of it, or before that was tried again."""
+        return self.decision.outcome is Outcome.REUSED and self.record is not None and self.record.run_id == run_id
+
 
 @dataclass(frozen=True, kw_only=True)
 class TestResult:
@@ -82,6 +86,10 @@ class TestResult:
     def blocks(self) -> bool:
         """Whether it stops what is below its model."""
         return self.verdict in (Verdict.FAIL, Verdict.ERROR)
+
+    def repeats(self, run_id: str) -> bool:
+        """Return whether the verdict that stands is of this very run: of another step of it, or from before that was tried again."""
+        return self.decision.outcome is TestOutcome.REUSED and self.record is not None and self.record.run_id == run_id
 
 
 @dataclass(frozen=True)

@@ -19,7 +19,7 @@ from sao_dagster.core.messages import Message
 from sao_dagster.core.nodes import Node, NodeError
 from sao_dagster.core.plan import decide_node, failed
 from sao_dagster.core.policy import BuildAfter
-from sao_dagster.core.reasons import Outcome
+from sao_dagster.core.reasons import Mode, Outcome
 from sao_dagster.core.records import BuildRecord, Lease
 from sao_dagster.core.selection import Selection
 from sao_dagster.core.standing import StandingFailures
@@ -192,14 +192,17 @@ class Run:
         return True
 
     def _decide(self, name: str, now: datetime) -> Decision:
+        """Decide about a node; a run that builds all does that once, though several of its steps need it, or one is tried again."""
         run = self.context
         run.run_facts.ask(run.project.nodes[name], now)
+        record = run.run_facts.facts.records.get(name)
+        is_built = record is not None and record.run_id == run.run_id
         return decide_node(
             run.project,
             name,
             run.run_facts.facts,
             now=now,
-            mode=run.mode,
+            mode=Mode.STATE_AWARE if is_built else run.mode,
             intervals=self.intervals,
             held=run.failures.holding_node(run.project, name, self.standing.above(name, run.run_facts.facts, now)),
         )

@@ -23,7 +23,7 @@ from sao_dagster.core.standing import StandingFailures
 from sao_dagster.errors import StateError
 from sao_dagster.gc_pause import no_collection
 from sao_dagster.run.adopt import Adoption, adoptable, record_adopted
-from sao_dagster.run.catalog_inputs import with_catalog
+from sao_dagster.run.catalog_inputs import with_catalog, with_first
 from sao_dagster.run.context import RunContext
 from sao_dagster.run.data_tests import TestSteps, source_ages
 from sao_dagster.run.defer import Elsewhere, deferral_of
@@ -41,6 +41,8 @@ from sao_dagster.run.settings import RunSettings, utc_now
 from sao_dagster.sql.inference.kept import KeptProofs
 from sao_dagster.state.protocol import StateStore
 from sao_dagster.warehouses.protocol import Materializer, Session, Warehouse
+
+_NOTHING = Selection((), (), ())
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -146,6 +148,19 @@ class Runner(RunSettings):
         project = with_catalog(project, selection, session, clock()).in_environment(found.key)
         return replace(self, project=project, clock=clock)
 
+    def _opened_for(
+        self, selection: Selection, within: Selection, session: Session, store: StateStore
+    ) -> tuple[Runner, Selection]:
+        """Return the runner for an open warehouse, and the selection with what comes before it by the catalog alone; see `with_first`.
+
+        What templates ask is known of what is selected, so what was added is asked, too.
+        """
+        runner = self._opened(selection, session, store)
+        while (wider := with_first(selection, within, self.project, runner.project)) != selection:
+            selection = wider
+            runner = self._opened(selection, session, store)
+        return runner, selection
+
     def _deferring(
         self, elsewhere: Elsewhere, selection: Selection, session: Session, records: Mapping[str, BuildRecord]
     ) -> Project:
@@ -211,6 +226,7 @@ class Runner(RunSettings):
         mode: Mode = Mode.STATE_AWARE,
         *,
         run_id: str | None = None,
+        within: Selection = _NOTHING,
         on_message: Callable[[Message], None] | None = None,
     ) -> Generator[Event, None, RunResult]:
         """Run a selection, yielding events as they happen; returns the `RunResult`.
@@ -221,6 +237,8 @@ class Runner(RunSettings):
             selection: What to run.
             mode: How to decide.
             run_id: The id of the run; a new one where none is given.
+            within: What the whole run is about, where this is one step of several, which take their turns by what the project declares: what
+                comes before the selection by the catalog alone is run with it.
             on_message: Told at once what there is to say while the warehouse is opened, such as whom the run waits for: nothing can be
                 yielded then. Without it, that is among the first events.
         """
@@ -242,7 +260,7 @@ class Runner(RunSettings):
             runner = ready
             try:
                 store = self.open_store()
-                runner = ready._opened(selection, session, store)
+                runner, selection = ready._opened_for(selection, within, session, store)
                 plan, seen = runner._plan(selection, mode, session, store)
             except StateError as error:
                 if not self.build_without_state:
@@ -260,7 +278,7 @@ class Runner(RunSettings):
                 again = session.begin_builds(names, full_refresh=mode is Mode.FULL_REFRESH) or again
                 yield from _drain(inbox)
             if again and store is not None:  # what was prepared, functions too, is what is going to be read
-                runner = ready._opened(selection, session, store)
+                runner, selection = ready._opened_for(selection, within, session, store)
                 plan, seen = runner._plan(selection, mode, session, store)
             deciding = time.perf_counter() - opened
             started_at = runner.clock() - timedelta(seconds=time.perf_counter() - started)
@@ -274,8 +292,8 @@ class Runner(RunSettings):
                     mode=mode,
                     started_at=started_at,
                     finished_at=runner.clock(),
-                    models=tuple(run.models.values()),
-                    tests=tuple(run.tests.values()),
+                    models=tuple(each for each in run.models.values() if not each.repeats(run_id)),
+                    tests=tuple(each for each in run.tests.values() if not each.repeats(run_id)),
                     seconds=time.perf_counter() - started,
                     deciding_seconds=deciding,
                     warnings=(

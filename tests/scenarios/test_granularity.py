@@ -131,3 +131,59 @@ def test_a_model_may_be_called_anything(world: World, granularity: Granularity) 
     second = deployed.run()
     assert second.success
     assert names(second, "ASSET_OBSERVATION") >= {"default", "below"}
+
+
+SEEN_THROUGH = {
+    "a view, by its name": "select max(id) as id from raw.v",
+    "a view, as a source": "select max(id) as id from {{ source('raw', 'v') }}",
+    "a template that asks": "{% set found = run_query('select max(id) from raw.v') %}select {{ found.rows[0][0] if execute else 0 }} as id",
+}
+
+
+@pytest.fixture(params=SEEN_THROUGH)
+def window(world: World, request: pytest.FixtureRequest) -> World:
+    """A child whose step comes first by its name, and which reads a model through somebody's view, which Dagster knows nothing of."""
+    world.write("models/s.yml", "sources: [{name: raw, tables: [{name: n}, {name: v}]}]")
+    world.sql("create table raw.n as select 1 as id").model("z_first", "select id from {{ source('raw', 'n') }}")
+    world.model("z_parent", "select id from {{ ref('z_first') }}").run()
+    world.sql("create view raw.v as select id from main.z_parent").model("a_child", SEEN_THROUGH[request.param])
+    return world
+
+
+def test_a_model_that_only_the_catalog_knows_to_come_first_is_built_by_the_step_that_reads_it(window: World) -> None:
+    deployed = by_model(window)
+    assert deployed.run().success
+    window.sql("insert into raw.n values (2)")
+    second = deployed.run()
+    assert second.success
+    assert window.rows("select id from main.a_child") == [(2,)]
+    assert names(second, "ASSET_MATERIALIZATION") == {"z_first", "z_parent", "a_child"}
+    assert deployed.instance.get_run_by_id(second.run_id).tags["sao/built"] == "3"  # type: ignore[union-attr]
+    third = deployed.run()
+    assert {metadata(third, each, "ASSET_OBSERVATION")["sao/outcome"] for each in ("a_child", "z_parent")} == {"reused"}
+
+
+def test_what_only_the_catalog_knows_to_be_above_holds_back_like_any_other(window: World) -> None:
+    window.write("models/t.yml", "models: [{name: z_parent, columns: [{name: id, data_tests: [unique]}]}]")
+    deployed = by_model(window)
+    assert deployed.run().success
+    window.sql("insert into raw.n values (1)")
+    second = deployed.run()
+    assert checks(second)["unique_z_parent_id"] == (False, "ERROR")
+    assert "a_child" not in names(second, "ASSET_MATERIALIZATION")
+    assert "shop__a_child" in steps(second, "STEP_FAILURE")
+
+
+def test_a_forced_run_builds_once_what_several_steps_need(window: World) -> None:
+    deployed = by_model(window)
+    forced = deployed.run(**{"sao/mode": "force"})
+    assert forced.success
+    assert names(forced, "ASSET_MATERIALIZATION") == {"z_first", "z_parent", "a_child"}
+    assert deployed.instance.get_run_by_id(forced.run_id).tags["sao/built"] == "3"  # type: ignore[union-attr]
+
+
+def test_what_a_run_does_not_select_is_not_built_for_what_reads_it(window: World) -> None:
+    deployed = by_model(window)
+    assert deployed.run().success
+    window.sql("insert into raw.n values (2)")
+    assert names(deployed.run(["a_child"]), "ASSET_OBSERVATION") == {"a_child"}
