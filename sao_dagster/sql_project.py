@@ -372,12 +372,16 @@ class SqlProject(PythonModels):
         """Return the project in which some nodes are read from another environment."""
         declared = self.declared.deferring(deferral.environment, deferral.relations)
         project = assemble(declared).project
-        # policies as they are: what selects them may be above what is read elsewhere
+        # what is broken stays so, who reads what it may not, too; and policies: what selects them may be above what is read elsewhere
         nodes = {
-            name: node if name in deferral.relations else replace(node, policy=self.project.nodes[name].policy)
+            name: node
+            if name in deferral.relations
+            else known
+            if (known := self.project.nodes[name]).error is not None
+            else replace(node, policy=known.policy)
             for name, node in project.nodes.items()
         }
-        return replace(project, nodes=nodes if self._policies else project.nodes, proofs=self.project.proofs)
+        return replace(project, nodes=nodes, proofs=self.project.proofs)
 
     def declaring(self) -> None:
         """Note that something is about to be declared: the project is put together anew when it is asked for."""

@@ -95,6 +95,14 @@ class Severity(str, Enum):
     WARN = "warn"
 
 
+class Access(str, Enum):
+    """Who may read a model: its group, its project, or all; dbt's words."""
+
+    PRIVATE = "private"
+    PROTECTED = "protected"
+    PUBLIC = "public"
+
+
 CODE_SCHEME = 2
 """The number of the way in which definitions are fingerprinted, raised when it changes: then nothing recorded is comparable."""
 RELATION = "relation"
@@ -319,6 +327,8 @@ class Node:
         fqn: The folder path and the name, as dbt's selection syntax uses them.
         location: The file it is written in.
         config: All of its configuration, as given, for `config.` selection and for display.
+        group: Whose it is.
+        access: Who may read it.
         resource_type: `model`, `seed` or `snapshot`, as dbt's selection syntax says it.
         volatile_columns: Columns that hold nothing but a volatile value; no part of the data version.
         undeclared: What it reads without saying so.
@@ -342,6 +352,7 @@ class Node:
     tags: tuple[str, ...] = ()
     owners: tuple[str, ...] = ()
     group: str | None = None
+    access: Access = Access.PROTECTED
     meta: Mapping[str, JSON] = field(default_factory=dict)
     config: Mapping[str, JSON] = field(default_factory=dict)
     resource_type: str = "model"

@@ -98,6 +98,7 @@ class NodeConfig(BaseModel):
     tags: Strings = Field(default_factory=list)
     meta: dict[str, Any] = Field(default_factory=dict)
     group: str | None = None
+    access: str | None = None
     pre_hook: list[Any] = Field(default_factory=list)
     post_hook: list[Any] = Field(default_factory=list)
     unique_key: Strings = Field(default_factory=list)
@@ -244,6 +245,7 @@ class ConfigUse(Enum):
     NAMING = "it says where the node is, which is a part of the code version by itself"
     POLICY = "it says when the node is built"
     RUN = "it says whether the node is there, or how a run goes about it"
+    ACCESS = "it says whose the node is, and who may read it"
     PEOPLE = "it is for people, or for selections"
     NO_EFFECT = "it has no effect here, which one should know"
     ATTACHED = "it says what hangs on the relation, which is a part of the code version by itself"
@@ -281,13 +283,14 @@ KEYS_BY_USE: tuple[tuple[ConfigUse, tuple[str, ...]], ...] = (
     (ConfigUse.NAMING, ("schema", "database", "alias")),
     (ConfigUse.POLICY, tuple(dict.fromkeys(key.config_key for key in POLICY_KEYS))),
     (ConfigUse.RUN, ("enabled", "full_refresh")),
-    (ConfigUse.PEOPLE, ("tags", "meta", "group", "description")),
+    (ConfigUse.ACCESS, ("access", "group")),
+    (ConfigUse.PEOPLE, ("tags", "meta", "description")),
     (ConfigUse.NO_EFFECT, ("event_time",)),
     (ConfigUse.ATTACHED, ("grants", "persist_docs")),
     (
         ConfigUse.HARMLESS,
         (
-            "access", "docs", "labels", "on_configuration_change", "query_tag", "severity", "static_analysis", "store_failures",
+            "docs", "labels", "on_configuration_change", "query_tag", "severity", "static_analysis", "store_failures",
         ),
     ),
 )  # fmt: skip

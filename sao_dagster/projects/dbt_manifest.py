@@ -197,6 +197,8 @@ class ManifestReader:
                 for each in node["columns"].values()
             ]
             config["contract"] = {**node["config"]["contract"], "columns": [*typed, node.get("constraints")]}
+        if node.get("access") not in (None, "protected"):  # before dbt 1.10 it was no configuration
+            config["access"] = node["access"]
         return config
 
     def _compiled(

@@ -300,6 +300,9 @@ class PythonModels:
         )
 
     def _declare_node(self, declaration: NodeDeclaration) -> None:
+        for layer in declaration.layers if declaration.resource_type == "model" else ():
+            if isinstance(group := layer.get("group"), str):
+                self.declared.group_owners.setdefault(group, ())
         self.declaring()
         self.declared.nodes.append(declaration)
 

@@ -141,6 +141,7 @@ def test_config_that_does_not_change_the_result_does_not_count(shop: World) -> N
     )
     shop.write(
         "models/orders.yml",
+        "groups: [{name: sales, owner: {name: Ada}}]\n"
         "models: [{name: orders, description: All orders, columns: [{name: id, data_tests: [unique]}]}]",
     )
     assert rebuilt(shop) == "reused: no_new_data"

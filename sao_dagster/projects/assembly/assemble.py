@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from dataclasses import replace
 from typing import Any
 
@@ -16,6 +17,7 @@ from sao_dagster.core.policy import soonest
 from sao_dagster.core.project import Notice, Project
 from sao_dagster.core.relations import Relation
 from sao_dagster.errors import CycleError, Location, NeedsConnectionError, NeedsDbtError, ProjectError, SaoError
+from sao_dagster.projects.assembly.access import Referable, access_of, check_group
 from sao_dagster.projects.assembly.broken_macros import BrokenMacros
 from sao_dagster.projects.assembly.data_tests import TestAssembly
 from sao_dagster.projects.assembly.drafts import Draft, Drafts, Template
@@ -257,6 +259,10 @@ class _Assembly:
             draft.materialized = config.materialization(declaration.resource_type, native=self.declared.native)
             if self.declared.native and draft.materialized is Materialized.INCREMENTAL:
                 config.strategy()
+            if self.declared.native:
+                check_group(config.group, self.declared.group_owners)
+            if declaration.resource_type == "model":
+                draft.access = access_of(config, draft.unique_id, draft.materialized)
         return config
 
     def _where_configured(self, draft: Draft, message: str) -> Location:
@@ -354,7 +360,7 @@ class _Assembly:
         if compiled is None:
             draft.depends_on = self.drafts.found(draft.trace)
             template = Template(declared.sql or "", declared.location)
-            error = error_in(self.drafts.reads, draft.trace, template, draft.id, location=declared.location)
+            error = error_in(self.drafts.reads, draft.trace, template, draft.referable, location=declared.location)
         else:
             draft.depends_on = self.drafts.there(compiled.depends_on)
             error = error_in(
@@ -372,13 +378,16 @@ class _Assembly:
         subject = RenderSubject(
             name=name, path="dbt_project.yml", package=self.context.project_name, resource_type="operation"
         )
+        package = self.context.project_name
+        reader = Referable(name=name, unique_id=f"operation.{package}.{package}-{name}", package=package)
         found: list[str] = []
         for template in templates:
             rendering = Render(self.context, subject, execute=True)
+            text = template.strip()
             try:
-                text = rendering.text(template).strip()
-            except NeedsConnectionError:
-                text = template.strip()
+                with suppress(NeedsConnectionError):
+                    text = rendering.text(template).strip()
+                self.drafts.reads(rendering.trace, Template(template, Location(subject.path)), reader)
             except SaoError as error:
                 self.drafts.errors.append(error)
                 continue

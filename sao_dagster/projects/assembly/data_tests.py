@@ -27,6 +27,7 @@ from sao_dagster.core.policy import Expiry, Volatile
 from sao_dagster.core.project import Notice, unknown
 from sao_dagster.core.proofs import Assertion
 from sao_dagster.errors import Location, NeedsConnectionError, ProjectError, RenderError, SaoError
+from sao_dagster.projects.assembly.access import Referable, check_group
 from sao_dagster.projects.assembly.assertions import assertion_of
 from sao_dagster.projects.assembly.drafts import Draft, Drafts, Template, TemplateCte
 from sao_dagster.projects.assembly.undeclared import UndeclaredReads
@@ -130,6 +131,8 @@ class TestAssembly:
         config = _checked(declared, configured)
         if not config.enabled:
             return None
+        if self.drafts.declared.native:
+            check_group(config.group, self.drafts.declared.group_owners)
         name, alias = names_of(declared)
         slips = unknown_keys(declared.config, TestConfig)
         self.drafts.notices += [Notice(message, declared.location, name) for message in slips]
@@ -155,7 +158,7 @@ class TestAssembly:
                 now = self._as_of_now(declared, name, template)
                 if not now[0].enabled:
                     return None
-            found = self.drafts.reads(trace, Template(declared.sql, declared.location), name)
+            found = self._found(declared, config, name, trace)
         reads = tuple(dict.fromkeys((*([declared.tested] if declared.tested else []), *found)))
         if not reads:
             message = f"the test {name} names no model by ref() or source(): it runs with the whole project, and is no asset check in Dagster"
@@ -314,8 +317,23 @@ class TestAssembly:
         try:
             return template, template.body(PINNED, trace)
         except RenderError:
-            self.drafts.reads(trace, Template(declared.sql, declared.location), name)  # says more, if it was that
+            self._found(declared, config, name, trace)  # says more, if it was that
             raise
+
+    def _found(self, declared: TestDeclaration, config: TestConfig, name: str, trace: RenderTrace) -> tuple[str, ...]:
+        """Return the ids that a test reads; it belongs to the group of what it tests, or else to its own.
+
+        Raises:
+            SaoError: Something is not there, or it may not read it.
+        """
+        tested = self.drafts.by_id.get(str(declared.tested))
+        reader = Referable(
+            name=name,
+            unique_id=f"test.{declared.package}.{name}",
+            package=declared.package,
+            group=config.group if tested is None else tested.config.group,
+        )
+        return self.drafts.reads(trace, Template(declared.sql, declared.location), reader)
 
     def _as_of_now(
         self, declared: TestDeclaration, name: str, template: TestTemplate

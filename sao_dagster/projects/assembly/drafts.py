@@ -9,11 +9,12 @@ from typing import Any
 
 from sao_dagster.core.hashing import digest
 from sao_dagster.core.inputs import UndeclaredInput
-from sao_dagster.core.nodes import Asking, Materialized, NodeError, Source
+from sao_dagster.core.nodes import Access, Asking, Materialized, NodeError, Source
 from sao_dagster.core.policy import Expiry, RefreshPolicy, soonest
 from sao_dagster.core.project import unknown
 from sao_dagster.core.relations import Relation, RelationKey, quote
 from sao_dagster.errors import Location, ProjectError
+from sao_dagster.projects.assembly.access import Referable, refuse_reference
 from sao_dagster.projects.config import NodeConfig, no_config
 from sao_dagster.projects.declarations import Declarations, NodeDeclaration, error_in
 from sao_dagster.projects.templates.render import Render
@@ -62,6 +63,7 @@ class Draft:
         config_expiry: When its configuration stops being true by itself.
         named: What its SQL reads without `ref` and `source`, as far as that is known before a run; None where its configuration says it.
         bare: Its columns that hold nothing but a volatile value, as what reads it has to take them.
+        access: Who may read it.
     """
 
     declared: NodeDeclaration
@@ -87,11 +89,25 @@ class Draft:
     code_config: dict[str, Any] = field(default_factory=dict)
     config_expiry: Expiry | None = None
     bare: Bare = field(default_factory=dict)
+    access: Access = Access.PROTECTED
 
     @property
     def id(self) -> str:
         """The name in the project."""
         return self.declared.id
+
+    @property
+    def unique_id(self) -> str:
+        """What dbt calls it."""
+        return f"{self.declared.resource_type}.{self.declared.package}.{self.id}"
+
+    @property
+    def referable(self) -> Referable:
+        """What it is to those who read it, and to those it reads."""
+        declared, group = self.declared, self.config.group
+        return Referable(
+            name=self.id, unique_id=self.unique_id, package=declared.package, group=group, access=self.access
+        )
 
     def sql_in(self, other: int | None, *, incremental: bool = False) -> str | None:
         """Return its SQL as it is in one of `OTHER_RUNS`; for None as it counts for fingerprints."""
@@ -225,17 +241,20 @@ class Drafts:
         """Return the relation that templates see of a source; one of its name where it is read from files."""
         return source.relation or self.context.engine.relation(None, source.source_name, source.table_name)
 
-    def reads(self, trace: RenderTrace, at: Template, name: str) -> tuple[str, ...]:
+    def reads(self, trace: RenderTrace, at: Template, reader: Referable) -> tuple[str, ...]:
         """Return the ids that a template reads.
 
         Raises:
             UnknownNodeError: Something that is not there.
-            ProjectError: Something that is disabled.
+            ProjectError: Something that is disabled, or that it may not read.
         """
+        name = reader.name
         for key in trace.refs:
-            if key in self.context.refs:
-                continue
             package, wanted, version = key
+            if key in self.context.refs:
+                read = self.by_id[self.context.refs[key].id].referable
+                refuse_reference(reader, read, at.place_of_call("ref", wanted))
+                continue
             shown = wanted if version is None else f"{wanted} version {version}"
             location = at.place_of_call("ref", wanted)
             if wanted in self.disabled:

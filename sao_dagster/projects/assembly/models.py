@@ -113,7 +113,7 @@ class ModelAssembly:
         draft.trace.macros.update(trace.macros)
         draft.trace.settings.update(trace.settings)
         template = Template(draft.declared.sql or "", draft.declared.location)
-        more = self.drafts.reads(trace, template, draft.id)
+        more = self.drafts.reads(trace, template, draft.referable)
         draft.depends_on = tuple(dict.fromkeys((*draft.depends_on, *more)))
 
     def node(self, draft: Draft) -> Node:
@@ -149,6 +149,7 @@ class ModelAssembly:
             "tags": tuple(dict.fromkeys(config.tags)),
             "owners": self._owners(config),
             "group": config.group,
+            "access": draft.access,
             "meta": config.meta,
             "config": plain_config(config),
             "resource_type": declaration.resource_type,

@@ -517,7 +517,7 @@ class _Folder:
 
 def _own_config(patch: ModelProperties, settings: Settings) -> dict[str, Any]:
     """Return what properties say of a node's configuration, rendered: its `config` over what stands beside that."""
-    beside = {"meta": patch.meta, "group": patch.group, "tags": patch.tags}
+    beside = {"meta": patch.meta, "group": patch.group, "access": patch.access, "tags": patch.tags}
     said = {key: value for key, value in beside.items() if value}
     return merge_layers(settings.rendered(said), settings.rendered(patch.config))
 

@@ -96,7 +96,7 @@ class ModelProperties(_Tested):
         tested = version if (version.tests, version.data_tests) != (None, None) else self
         changed = {
             "description": version.description or self.description,
-            "config": _over(self.config, version.config),
+            "config": _over(self.config, {**({"access": version.access} if version.access else {}), **version.config}),
             "columns": [*(each for each in self.columns if chosen.includes(each.name)), *own],
             "tests": tested.tests,
             "data_tests": tested.data_tests,
