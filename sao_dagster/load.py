@@ -36,6 +36,7 @@ def load_project(
     formats: Sequence[Format] = FORMATS,
     profiles_dir: Path | None = None,
     state_url: str | None = None,
+    schema: str | None = None,
 ) -> SqlProject:
     """Return the project of a folder, in the first of the formats that is in it.
 
@@ -49,12 +50,13 @@ def load_project(
         formats: How the project may be written.
         profiles_dir: The folder of `profiles.yml`; None for `DBT_PROFILES_DIR`, the project's folder or `~/.dbt`, as with dbt.
         state_url: An SQLAlchemy URL of the shared state, over what is set elsewhere.
+        schema: The schema to build into, in place of that of the target.
 
     Raises:
         ProjectError: There is no project in the folder, or its Python fails.
     """
     began = time.time()  # what is edited while it is read is newer
-    again = partial(_load, Path(folder).resolve(), target, variables, formats, profiles_dir)
+    again = partial(_load, Path(folder).resolve(), target, variables, formats, profiles_dir, schema)
     with no_collection():
         opened = again()
     opened.read_at, opened.again = began, again
@@ -105,14 +107,19 @@ def _load(
     variables: Mapping[str, Any] | None,
     formats: Sequence[Format],
     profiles_dir: Path | None,
+    schema: str | None,
 ) -> SqlProject:
     """Return the project of the first format that is in a folder, with what its `sao_project.py` declares on top."""
     file = root / PYTHON_FILE
     found = next((each for each in formats if each.is_in(root)), None)
+    if schema is not None and found is not None and found is not DBT_FOLDER:
+        raise ProjectError(
+            f"a project of {found.name} says itself which schema it is built into; it cannot be {schema}"
+        )
     if found is None and file.is_file():
-        if target is not None or variables or profiles_dir:
+        if target is not None or variables or profiles_dir or schema:
             raise ProjectError(
-                "it declares its target and variables itself; --target, --vars and --profiles-dir are for folders with dbt_project.yml",
+                "it declares its target, variables and schema itself; --target, --vars, --profiles-dir and a schema are for folders with dbt_project.yml",
                 location=Location(PYTHON_FILE),
             )
         project = getattr(_module(file), "project", None)
@@ -123,7 +130,7 @@ def _load(
         looked_for = ", ".join(each.name for each in formats)
         raise ProjectError(f"there is no {looked_for} in {root}; name the project's folder with --project-dir")
     opened = (
-        _opened(root, target, variables, profiles_dir)
+        _opened(root, target, variables, profiles_dir, schema)
         if found is DBT_FOLDER
         else SqlProject.of(*found.read(root, target, variables))
     )
@@ -136,14 +143,18 @@ def _load(
 
 
 def _opened(
-    root: Path, target: str | None, variables: Mapping[str, Any] | None, profiles_dir: Path | None
+    root: Path,
+    target: str | None,
+    variables: Mapping[str, Any] | None,
+    profiles_dir: Path | None,
+    schema: str | None,
 ) -> SqlProject:
     """Return the project of a folder in dbt's layout, read and built by whom `sao.yml` says.
 
     Raises:
         UnsupportedError: The project needs dbt, and there is none.
     """
-    folder = open_folder(root, target=target, variables=variables, profiles_dir=profiles_dir)
+    folder = open_folder(root, target=target, variables=variables, profiles_dir=profiles_dir, schema=schema)
     settings = read_settings(folder.root, folder.target.name)
     executor, reader = settings.executor, settings.reader
     if executor == "dbt" and reader == "folder":

@@ -10,7 +10,7 @@ from typing import Annotated
 
 import typer
 
-from sao_dagster.cli import build, explain, init, savings, state, ui
+from sao_dagster.cli import build, ci, explain, init, savings, state, ui
 from sao_dagster.cli.options import Group
 from sao_dagster.gc_pause import collect_rarely
 from sao_dagster.version import __version__
@@ -28,6 +28,7 @@ app.add_typer(savings.app)
 app.add_typer(init.app)
 app.add_typer(ui.app)
 app.add_typer(state.app, name="state")
+app.add_typer(ci.app, name="ci")
 
 
 def _print_version(asked: bool) -> None:

@@ -42,6 +42,7 @@ from sao_dagster.run.events import Event, Planned
 from sao_dagster.run.report import RunResult, plan_to_json
 
 if TYPE_CHECKING:
+    from sao_dagster.run.runner import Runner
     from sao_dagster.sql_project import SqlProject
 
 app = typer.Typer()
@@ -69,7 +70,7 @@ def plan(
         with Progress(terminal) as progress:
             opened = request.open()
             selection = selection_of(opened, select, exclude, tests=not no_tests, state=state)
-            _tell(terminal, opened, selection)
+            tell_of_project(terminal, opened, selection)
             progress.begin(LOOKING)
             mode = mode_of(force=force, full_refresh=full_refresh)
             planned, seen = request.runner(opened).plan(selection, mode, on_message=progress.note)
@@ -157,31 +158,45 @@ def _run(
     with Progress(terminal) as progress:
         opened = request.open()
         selection = selected(opened)
-        _tell(terminal, opened, selection)
+        tell_of_project(terminal, opened, selection)
         progress.begin(LOOKING)
-
-        def show(event: Event) -> None:
-            progress.note(event)
-            if isinstance(event, Planned):
-                _tell_other_state(terminal, opened, event.plan.environment)
-            if not terminal.as_json and (lines := failures.lines(event)):
-                progress.aside(lambda: terminal.say(*lines))
-
         runner = replace(request.runner(opened), verify_proofs=verify_proofs, job=job)
-        result = runner.run(selection, mode, on_event=show)
-    if result.models:
-        opened.note_state(result.environment)
+        result = run_selection(opened, runner, selection, mode, progress, failures)
     if terminal.as_json:
         terminal.json({**result.to_json(), "state": shown_url(opened)})
     else:
-        _conclude(terminal, result, failures, shown_url(opened))
+        conclude(terminal, result, failures, shown_url(opened))
+    return tell_of_end(terminal, result)
+
+
+def run_selection(
+    opened: SqlProject, runner: Runner, selection: Selection, mode: Mode, progress: Progress, failures: Failures
+) -> RunResult:
+    """Run a selection, and show what goes wrong when it happens."""
+    terminal = failures.terminal
+
+    def show(event: Event) -> None:
+        progress.note(event)
+        if isinstance(event, Planned):
+            _tell_other_state(terminal, opened, event.plan.environment)
+        if not terminal.as_json and (lines := failures.lines(event)):
+            progress.aside(lambda: terminal.say(*lines))
+
+    result = runner.run(selection, mode, on_event=show)
+    if result.models:
+        opened.note_state(result.environment)
+    return result
+
+
+def tell_of_end(terminal: Terminal, result: RunResult) -> int:
+    """Print what a run warns of, and return the exit status."""
     terminal.notices(Notice(text) for text in dict.fromkeys(result.warnings))
     for each in result.broken_sources:
         terminal.error(each)
     return OK if result.succeeded else FAILED
 
 
-def _conclude(terminal: Terminal, result: RunResult, failures: Failures, state: str) -> None:
+def conclude(terminal: Terminal, result: RunResult, failures: Failures, state: str) -> None:
     """Print what a run did, after what went wrong has been shown."""
     terminal.say(*failures.closing_lines())
     if terminal.quiet:
@@ -200,7 +215,7 @@ def _tell_other_state(terminal: Terminal, opened: SqlProject, environment: str) 
     terminal.notices([Notice(other)] if other is not None else ())
 
 
-def _tell(terminal: Terminal, opened: SqlProject, selection: Selection) -> None:
+def tell_of_project(terminal: Terminal, opened: SqlProject, selection: Selection) -> None:
     """Print what the user should know of the project, and what is broken outside of a selection."""
     selected = {*selection.nodes, *selection.tests, *selection.sources}
     broken = opened.project.broken

@@ -35,6 +35,7 @@ class Request:
         defer: The environment to read from, over what is set.
         favor_state: Whether that is read even where this one has its own.
         state: The environment that `state:` compares with; None for the one that is deferred to.
+        schema: The schema to build into; None for that of the target.
     """
 
     project_dir: Path
@@ -48,6 +49,7 @@ class Request:
     defer: str | None = None
     favor_state: bool = False
     state: str | None = None
+    schema: str | None = None
 
     def open(self) -> SqlProject:
         """Return the project of the folder; a `sao_project.py` in it may declare more models."""
@@ -65,6 +67,7 @@ class Request:
             variables=self._variables(),
             profiles_dir=self.profiles_dir,
             state_url=self.state_url and url_from(Path.cwd(), self.state_url),
+            schema=self.schema,
         )
         opened = opened.deferring(self.defer, favor=self.favor_state)
         if opened.built_by is not None:

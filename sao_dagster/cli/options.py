@@ -77,8 +77,13 @@ Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Show only what went 
 Verbose = Annotated[bool, typer.Option("--verbose", "-v", help="List everything, also what was reused.")]
 
 
-class _Sparing:
-    """What of a command or a group leaves values as they are that nobody has given: typer loads pydantic to convert them."""
+class _Options:
+    """What commands and groups do with options: they leave values as they are that nobody has given (typer loads pydantic to convert them).
+
+    They take several values in a row where an option may be repeated, as dbt's do: `--select a b`.
+    """
+
+    params: list[Any]
 
     def get_params(self, ctx: Any) -> list[Any]:
         """Return the options."""
@@ -88,18 +93,19 @@ class _Sparing:
                 each.process_value = partial(_processed, each, each.process_value)
         return found
 
-
-class Group(_Sparing, TyperGroup):
-    """A group of commands."""
-
-
-class Command(_Sparing, TyperCommand):
-    """A command whose options take several values in a row where they may be repeated, as dbt's do: `--select a b`."""
-
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         """Parse arguments in which each value has its option in front of it."""
         repeated = {name for each in self.params if getattr(each, "multiple", False) for name in each.opts}
-        return super().parse_args(ctx, list(one_by_one(args, repeated)))
+        found: list[str] = super().parse_args(ctx, list(one_by_one(args, repeated)))  # type: ignore[misc]
+        return found
+
+
+class Group(_Options, TyperGroup):
+    """A group of commands."""
+
+
+class Command(_Options, TyperCommand):
+    """A command."""
 
 
 def _processed(option: Any, convert: Callable[[Any, Any], Any], ctx: Any, value: Any) -> Any:

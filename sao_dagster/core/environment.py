@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
+from datetime import datetime
 
 from sao_dagster.core.hashing import digest
+
+BRANCH_PREFIX = "ci_"
+_LONGEST_SCHEMA = 48  # so that what is put behind it, as the name of a custom schema, has room in PostgreSQL's 63 bytes
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,6 +48,7 @@ class KnownEnvironment:
         schema: The schema of models.
         places: Where its database was found, as files or servers are named; sorted.
         builds: How many models are built in it.
+        is_branch: Whether `sao ci` has made it.
     """
 
     key: str
@@ -50,3 +56,38 @@ class KnownEnvironment:
     schema: str
     places: tuple[str, ...]
     builds: int
+    is_branch: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class Branch:
+    """An environment that `sao ci` has made for a branch, and may drop.
+
+    Attributes:
+        environment: The key of the environment.
+        against: What the other environment is called that it is compared with.
+        schemas: The schemas that were not there and were made for it, each with its database (empty for the one that is connected to).
+        made_at: When it was first used (UTC).
+        used_at: When it was last used (UTC).
+    """
+
+    environment: str
+    against: str
+    schemas: tuple[tuple[str, str], ...]
+    made_at: datetime
+    used_at: datetime
+
+
+def schema_of(branch: str) -> str:
+    """Return the schema that a branch is built into: letters, digits and underscores, and never that of another branch.
+
+    >>> schema_of("totals"), schema_of("feature/New-Totals")
+    ('ci_totals', 'ci_feature_new_totals_fb3829')
+    >>> len(schema_of("x" * 300))
+    48
+    """
+    plain = re.sub(r"[^a-z0-9_]+", "_", branch.lower()).strip("_")
+    if plain == branch and len(BRANCH_PREFIX + plain) <= _LONGEST_SCHEMA:
+        return BRANCH_PREFIX + plain
+    mark = f"_{digest(branch)[:6]}"
+    return (BRANCH_PREFIX + plain)[: _LONGEST_SCHEMA - len(mark)] + mark

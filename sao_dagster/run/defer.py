@@ -120,6 +120,8 @@ def deferral_of(
 def find_environment(known: Iterable[KnownEnvironment], project: str, wanted: str) -> KnownEnvironment:
     """Return the environment of a project that people call by its target, or by target and schema: `prod`, `dev/anna`.
 
+    One that was made for a branch is called with its schema only.
+
     Args:
         known: All that the state knows.
         project: The project's name.
@@ -130,7 +132,8 @@ def find_environment(known: Iterable[KnownEnvironment], project: str, wanted: st
     """
     target, _, schema = wanted.partition("/")
     own = [each for each in known if each.name.startswith(f"{project}.")]
-    found = [each for each in own if each.name == f"{project}.{target}" and schema in ("", each.schema)]
+    alike = [each for each in own if each.name == f"{project}.{target}"]
+    found = [each for each in alike if (each.schema == schema if schema else not each.is_branch)]
     if len(found) == 1:
         return found[0]
     listed = ", ".join(sorted(_called(project, each) for each in found or own)) or "none"

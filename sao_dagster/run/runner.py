@@ -89,13 +89,13 @@ class Runner(RunSettings):
             WarehouseBusyError: The warehouse is held by another process for longer than `wait_seconds`.
         """
         self.project.check()
-        ready = self._reaching()
+        ready = self.reaching()
         opening = ready.warehouse.session(read_only=True, wait_seconds=wait_seconds, on_message=on_message)
         with no_collection(), opening as session:
             store = self.open_store()
             return ready._opened(selection, session, store)._plan(selection, mode, session, store)
 
-    def _reaching(self) -> Runner:
+    def reaching(self) -> Runner:
         """Return the runner whose sessions read the environment that it defers to, if it does."""
         if self.find_elsewhere is None:
             return self
@@ -130,6 +130,13 @@ class Runner(RunSettings):
             run = runner._start(chosen, Mode.STATE_AWARE, run_id, session, store, seen, hooks, queue.SimpleQueue())
             return record_adopted(run.context, found)
 
+    def settled(self, session: Session, store: StateStore) -> Environment:
+        """Return the environment that an open warehouse turns out to be, and let the state know where it is."""
+        where = Environment(name=self.project.environment, schema=self.warehouse.schema, database=self.warehouse.place)
+        found = replace(where, database=session.database_id() or where.database)
+        store.settle(found, where, {name: str(node.relation) for name, node in self.project.nodes.items()})
+        return found
+
     def _opened(self, selection: Selection, session: Session, store: StateStore) -> Runner:
         """Return the runner for an open warehouse: in the environment that it turns out to be, by the store's time.
 
@@ -137,9 +144,7 @@ class Runner(RunSettings):
         """
         ahead = store.now() - utc_now()
         clock = self.clock if self.clock is not utc_now else lambda: utc_now() + ahead
-        where = Environment(name=self.project.environment, schema=self.warehouse.schema, database=self.warehouse.place)
-        found = replace(where, database=session.database_id() or where.database)
-        store.settle(found, where, {name: str(node.relation) for name, node in self.project.nodes.items()})
+        found = self.settled(session, store)
         selection = selection.without(self.project.broken)
         project = self.project
         if self.elsewhere is not None and self.elsewhere.known.key != found.key:
@@ -244,7 +249,7 @@ class Runner(RunSettings):
         """
         self.project.check()
         started = time.perf_counter()
-        ready = self._reaching()
+        ready = self.reaching()
         run_id = run_id or str(uuid.uuid4())
         inbox: queue.SimpleQueue[Any] = queue.SimpleQueue()
         this_thread = threading.get_ident()

@@ -6,11 +6,21 @@ from collections.abc import Mapping
 
 from sqlalchemy import Connection, delete, func, select, update
 
-from sao_dagster.core.environment import Environment, KnownEnvironment
+from sao_dagster.core.environment import Branch, Environment, KnownEnvironment
 from sao_dagster.state import tables
+from sao_dagster.state.convert import readable
 
-_environments, _builds = tables.environments, tables.builds
+_environments, _builds, _branches = tables.environments, tables.builds, tables.branches
 _MOVED = (tables.builds, tables.tests, tables.versions, tables.runs, tables.decisions, tables.shown, tables.sequences)
+_OF_WHAT_IS_THERE = (
+    tables.builds,
+    tables.tests,
+    tables.contents,
+    tables.versions,
+    tables.shown,
+    tables.environments,
+    tables.branches,
+)
 _LEFT = (tables.contents, tables.leases, tables.waiters)  # of what is over: what is going on is under the new key
 
 
@@ -59,6 +69,7 @@ def known(connection: Connection) -> list[KnownEnvironment]:
     for row in connection.execute(select(_environments)):
         places.setdefault(row.environment, []).append(row.database_place)
         named[row.environment] = (row.name, row.schema_name)
+    made = set(connection.execute(select(_branches.c.environment)).scalars())
     return [
         KnownEnvironment(
             key=key,
@@ -66,9 +77,30 @@ def known(connection: Connection) -> list[KnownEnvironment]:
             schema=named.get(key, (key, ""))[1],
             places=tuple(sorted(places.get(key, ()))),
             builds=builds.get(key, 0),
+            is_branch=key in made,
         )
         for key in sorted({*named, *builds})
     ]
+
+
+def branches(connection: Connection, key: str | None = None) -> list[Branch]:
+    """Return the environments that were made for branches, or the one of a key, sorted by key."""
+    query = select(_branches).order_by(_branches.c.environment)
+    return list(
+        readable(Branch, connection.execute(query if key is None else query.where(_branches.c.environment == key)))
+    )
+
+
+def forget(connection: Connection, key: str) -> int:
+    """Forget an environment that is gone; return how many builds and verdicts went.
+
+    What was done in it is history, and goes with that; and what only grows stays, so that nobody who saw it takes its successor for it.
+    """
+    gone = 0
+    for table in _OF_WHAT_IS_THERE:
+        rows = connection.execute(delete(table).where(table.c.environment == key)).rowcount
+        gone += rows if table in (tables.builds, tables.tests) else 0
+    return gone
 
 
 def _relations(connection: Connection, key: str) -> dict[str, str]:

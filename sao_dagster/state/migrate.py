@@ -10,8 +10,8 @@ from sao_dagster.errors import StateError
 from sao_dagster.state.connection import StateConnection
 from sao_dagster.state.tables import metadata
 
-HEAD = "0005"  # the newest of `migrations/versions`
-VERSIONS = ("0001", "0002", "0003", "0004", "0005")
+HEAD = "0006"  # the newest of `migrations/versions`
+VERSIONS = ("0001", "0002", "0003", "0004", "0005", "0006")
 VERSION_TABLE = "sao_alembic_version"
 
 

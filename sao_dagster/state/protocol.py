@@ -14,7 +14,7 @@ from datetime import datetime
 from typing import Protocol
 
 from sao_dagster.core.data_version import DataVersion
-from sao_dagster.core.environment import Environment, KnownEnvironment
+from sao_dagster.core.environment import Branch, Environment, KnownEnvironment
 from sao_dagster.core.hashing import JSON
 from sao_dagster.core.records import BuildRecord, Lease, QueuePosition, TestRecord
 
@@ -104,6 +104,18 @@ class EnvironmentStore(Protocol):
 
     def environments(self) -> list[KnownEnvironment]:
         """Return all that are known, sorted by key."""
+
+    def branches(self) -> list[Branch]:
+        """Return those that were made for branches, sorted by key."""
+
+    def branch(self, environment: str) -> Branch | None:
+        """Return what was made for the branch whose environment it is; None where it was made for none."""
+
+    def keep_branch(self, branch: Branch) -> None:
+        """Note that an environment was made for a branch, or was used."""
+
+    def forget_environment(self, environment: str) -> int:
+        """Forget an environment that is gone, but for the history of its runs; return how many builds and verdicts went."""
 
 
 class RecordStore(Protocol):

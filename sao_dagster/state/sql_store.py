@@ -16,7 +16,7 @@ from typing import Any
 from sqlalchemy import Connection, Table, delete, func, insert, select
 
 from sao_dagster.core.data_version import DataVersion
-from sao_dagster.core.environment import Environment, KnownEnvironment
+from sao_dagster.core.environment import Branch, Environment, KnownEnvironment
 from sao_dagster.core.records import BuildRecord, Lease, QueuePosition, TestRecord
 from sao_dagster.state import environments, leases, tables
 from sao_dagster.state.connection import StateConnection, ridden_out
@@ -81,6 +81,30 @@ class SqlStateStore:
         """Return all environments that are known, sorted by key."""
         with self._database.transaction() as connection:
             return environments.known(connection)
+
+    @ridden_out
+    def branches(self) -> list[Branch]:
+        """Return the environments that were made for branches, sorted by key."""
+        with self._database.transaction() as connection:
+            return environments.branches(connection)
+
+    @ridden_out
+    def branch(self, environment: str) -> Branch | None:
+        """Return what was made for the branch whose environment it is; None where it was made for none."""
+        with self._database.transaction() as connection:
+            return next(iter(environments.branches(connection, environment)), None)
+
+    @ridden_out
+    def keep_branch(self, branch: Branch) -> None:
+        """Note that an environment was made for a branch, or was used."""
+        with self._database.transaction(write=True) as connection:
+            _put(connection, tables.branches, to_row(branch))
+
+    @ridden_out
+    def forget_environment(self, environment: str) -> int:
+        """Forget an environment that is gone, but for the history of its runs; return how many builds and verdicts went."""
+        with self._database.transaction(write=True) as connection:
+            return environments.forget(connection, environment)
 
     @ridden_out
     def builds(self, environment: str) -> dict[str, BuildRecord]:
@@ -364,6 +388,7 @@ def _puts(dialect: str) -> dict[str, Any]:
         tables.sql,
         tables.shown,
         tables.sequences,
+        tables.branches,
     ):
         statement = inserting(table)
         keys = [column.name for column in table.primary_key]

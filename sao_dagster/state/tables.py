@@ -139,6 +139,15 @@ environments = Table(
     Column("schema_name", String(LONGEST_NAME), nullable=False),
     Column("database_place", Text, nullable=False),
 )
+branches = Table(
+    "sao_branches",
+    metadata,
+    Column("environment", String(LONGEST_NAME), primary_key=True),
+    Column("against", String(LONGEST_NAME), nullable=False),
+    Column("schemas", Text, nullable=False),
+    Column("made_at", String(40), nullable=False),
+    Column("used_at", String(40), nullable=False),
+)
 sequences = Table(
     "sao_sequences",
     metadata,

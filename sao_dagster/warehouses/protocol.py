@@ -324,6 +324,22 @@ class Session(Protocol):
         """Return all that somebody made that SQL may call: a call of one of the engine's own functions may mean one of them."""
         return MadeFunctions()
 
+    def make_schema(self, database: str | None, schema: str) -> None:
+        """Create a schema; an error where there is one of that name."""
+        raise UnsupportedError(f"this warehouse makes no schemas ({schema})")
+
+    def drop_schema(self, database: str | None, schema: str) -> None:
+        """Drop a schema with all that is in it."""
+        raise UnsupportedError(f"this warehouse drops no schemas ({schema})")
+
+    def row_hash(self, columns: Columns) -> str | None:
+        """Return an expression for the hash of a row, different wherever a query can tell the rows apart; None where there is none.
+
+        Args:
+            columns: Names and types of what counts of the row, at least one.
+        """
+        return None
+
     def constraints(self) -> Constraints:
         """Return the constraints that the warehouse enforces; by default none, and texts may be compared in any way."""
         return Constraints({}, {}, collations=True)

@@ -204,7 +204,7 @@ def test_a_state_without_migrations_is_taken_over(tmp_path: Path) -> None:
     old = [
         each
         for name, each in tables.metadata.tables.items()
-        if name not in ("sao_leases", "sao_waiters", "sao_shown", "sao_sequences", "sao_environments")
+        if name not in ("sao_leases", "sao_waiters", "sao_shown", "sao_sequences", "sao_environments", "sao_branches")
     ]
     tables.metadata.create_all(engine, tables=old)
     with engine.begin() as connection:

@@ -121,8 +121,9 @@ def open_folder(
     variables: Mapping[str, Any] | None = None,
     warehouse: Warehouse | None = None,
     profiles_dir: Path | None = None,
+    schema: str | None = None,
 ) -> OpenedFolder:
-    """Return what a folder says of itself; see `read_folder`, and for `profiles_dir` `load_project`."""
+    """Return what a folder says of itself; see `read_folder`, and for `profiles_dir` and `schema` `load_project`."""
     root = Path(folder).resolve()
     file = root / "dbt_project.yml"
     if not file.is_file():
@@ -141,7 +142,7 @@ def open_folder(
                 "no profile is named; add a line such as 'profile: my_profile'",
                 location=Location("dbt_project.yml"),
             )
-        found = load_profile(root, settings.profile, target, given, profiles_dir)
+        found = load_profile(root, settings.profile, target, given, profiles_dir, schema)
     else:
         found = Target(target or warehouse.name, warehouse)
     return OpenedFolder(root, settings, loaded, found, given)

@@ -43,7 +43,12 @@ class Target:
 
 
 def load_profile(
-    root: Path, profile: str, target: str | None, variables: Mapping[str, Any], folder: Path | None = None
+    root: Path,
+    profile: str,
+    target: str | None,
+    variables: Mapping[str, Any],
+    folder: Path | None = None,
+    schema: str | None = None,
 ) -> Target:
     """Return the target in use, and the warehouse it is.
 
@@ -53,6 +58,7 @@ def load_profile(
         target: The target to use; None for the profile's own default.
         variables: What `var` gives in the profile.
         folder: Where `profiles.yml` is; None to look for it.
+        schema: The schema to build into, in place of that of the target.
 
     Raises:
         ProjectError: There is no such profile or target, or it is not understood.
@@ -73,6 +79,8 @@ def load_profile(
         )
     # only the target in use: the others may need environment variables that are not set here
     output = _render(outputs[name], shown, variables)
+    if schema is not None and isinstance(output, Mapping):
+        output = {**output, "schema": schema}
     try:
         found = _profile(name, output, where)
     except NeedsDbtError as error:  # dbt may have an adapter for it, and then knows what the other keys mean

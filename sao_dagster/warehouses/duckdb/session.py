@@ -31,6 +31,7 @@ from sao_dagster.warehouses.duckdb.attached import is_file
 from sao_dagster.warehouses.duckdb.content import content_sql, content_version
 from sao_dagster.warehouses.duckdb.header import header_of
 from sao_dagster.warehouses.duckdb.names import functions, resolve
+from sao_dagster.warehouses.duckdb.row_hash import UnknownTypeError, row_hash
 from sao_dagster.warehouses.protocol import (
     Built,
     Catalog,
@@ -254,9 +255,23 @@ class DuckDBSession(Session):
             there = _schemas(cursor)
             for database, schema in sorted(wanted, key=str):
                 if (folded(database or ""), folded(schema)) not in there:
-                    prefix = f"{quote(database)}." if database else ""
-                    cursor.execute(f"create schema if not exists {prefix}{quote(schema)}")
+                    cursor.execute(f"create schema if not exists {_schema_name(database, schema)}")
             self._schemas |= wanted
+
+    def make_schema(self, database: str | None, schema: str) -> None:
+        """Create a schema; an error where there is one of that name."""
+        self.execute(f"create schema {_schema_name(database, schema)}")
+
+    def drop_schema(self, database: str | None, schema: str) -> None:
+        """Drop a schema with all that is in it."""
+        self.execute(f"drop schema if exists {_schema_name(database, schema)} cascade")
+
+    def row_hash(self, columns: Columns) -> str | None:
+        """Return an expression for the hash of a row; None where one of the types is not known."""
+        try:
+            return row_hash(columns)
+        except UnknownTypeError:
+            return None
 
     def versions(
         self, catalog: Catalog, omit: Mapping[Relation, Collection[str]], seconds: float
@@ -423,6 +438,10 @@ def _catalog(cursor: duckdb.DuckDBPyConnection) -> dict[RelationKey, RelationInf
 def _folded(column: str) -> str:
     """Return an expression for a name as `sao_dagster.core.relations.folded` has it."""
     return f"translate({column}, '{string.ascii_uppercase}', '{string.ascii_lowercase}')"
+
+
+def _schema_name(database: str | None, schema: str) -> str:
+    return f"{quote(database)}.{quote(schema)}" if database else quote(schema)
 
 
 def _schemas(cursor: duckdb.DuckDBPyConnection) -> set[tuple[str, str]]:

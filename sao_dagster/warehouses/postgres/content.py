@@ -61,7 +61,7 @@ def contents_sql(tables: Sequence[Shape]) -> str:
     """
     return " union all ".join(
         f"select {number} as n, count(*) as rows, bit_xor(h) as mix, sum(h) as total from "
-        f"(select {_row_hash(columns, omitted)} as h from {table}) as hashed"
+        f"(select {row_hash(without(omitted, columns))} as h from {table}) as hashed"
         for number, (table, columns, omitted) in enumerate(tables)
     )
 
@@ -75,8 +75,8 @@ def content_of(connection: Connection[Any], table: Shape, row: Sequence[Any]) ->
     return DataVersion(f"postgres-{version}/{hashing}", digest([shape, sorted(omitted), [str(value) for value in row]]))
 
 
-def _row_hash(columns: Columns, omitted: Collection[str]) -> str:
-    counted = without(omitted, columns)
-    said = [quote(name) for name, _ in counted]
-    unsaid = [_UNSAID[kind].format(quote(name)) for name, kind in counted if kind in _UNSAID]
-    return f"hashtextextended(row({', '.join([*said, *unsaid])})::text, 0)" if counted else "0::bigint"
+def row_hash(columns: Columns) -> str:
+    """Return an expression for the hash of a row as text; one number for all where no column counts."""
+    said = [quote(name) for name, _ in columns]
+    unsaid = [_UNSAID[kind].format(quote(name)) for name, kind in columns if kind in _UNSAID]
+    return f"hashtextextended(row({', '.join([*said, *unsaid])})::text, 0)" if columns else "0::bigint"

@@ -24,7 +24,7 @@ from sao_dagster.core.data_version import DataVersion, build_version
 from sao_dagster.core.hashing import digest
 from sao_dagster.core.inputs import UndeclaredInput
 from sao_dagster.core.nodes import CompiledSql, Materialized, Model, Node, Seed
-from sao_dagster.core.relations import Relation, RelationKey
+from sao_dagster.core.relations import Relation, RelationKey, quote
 from sao_dagster.errors import WarehouseError
 from sao_dagster.sql.made_functions import MadeFunctions
 from sao_dagster.sql.text import embeddable
@@ -37,7 +37,7 @@ from sao_dagster.warehouses.postgres.catalog import (
     read_constraints,
     view_sources,
 )
-from sao_dagster.warehouses.postgres.content import content_of, contents_sql, plain_text
+from sao_dagster.warehouses.postgres.content import content_of, contents_sql, plain_text, row_hash
 from sao_dagster.warehouses.postgres.made import made_functions
 from sao_dagster.warehouses.postgres.movements import content_tokens, movements, show_at_once
 from sao_dagster.warehouses.postgres.names import functions, resolve
@@ -226,6 +226,18 @@ class PostgresSession(Session):
         if wanted:
             self._attempted(lambda connection: ensure_schemas(connection, wanted))
             self._schemas |= wanted
+
+    def make_schema(self, database: str | None, schema: str) -> None:
+        """Create a schema; an error where there is one of that name."""
+        self.execute(f"create schema {quote(schema)}")
+
+    def drop_schema(self, database: str | None, schema: str) -> None:
+        """Drop a schema with all that is in it."""
+        self.execute(f"drop schema if exists {quote(schema)} cascade")
+
+    def row_hash(self, columns: Columns) -> str | None:
+        """Return an expression for the hash of a row."""
+        return row_hash(columns)
 
     def versions(
         self, catalog: Catalog, omit: Mapping[Relation, Collection[str]], seconds: float

@@ -1,0 +1,184 @@
+"""`sao ci`: a branch is built into a schema of its own, compared with production, and dropped."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import pytest
+from click.testing import Result
+from typer.testing import CliRunner
+
+from sao_dagster.cli import app
+from sao_dagster.cli.ci import BRANCH_VARIABLES
+from sao_dagster.core.environment import schema_of
+from tests.world import World, on_each_warehouse
+
+pytestmark = on_each_warehouse
+on_duckdb = pytest.mark.warehouse("duckdb")
+
+
+@pytest.fixture
+def shop(world: World) -> World:
+    """Four models in a row, which production, called `other`, has built."""
+    world.sql("create table raw.orders as select 1 as id, 10 as amount union all select 2, 20").source("orders")
+    world.model("stg", "select id, amount from {{ source('raw', 'orders') }}", materialized="view")
+    world.model("orders", "select id, amount, 'x' as old from {{ ref('stg') }}")
+    world.model("totals", "select count(*) as n, sum(amount) as amount from {{ ref('orders') }}")
+    world.model("report", "select n from {{ ref('totals') }}")
+    world.write("models/tests.yml", "models: [{name: orders, columns: [{name: id, data_tests: [unique, not_null]}]}]")
+    assert world.run(target="other").built == {"stg", "orders", "totals", "report"}
+    return world
+
+
+def sao(world: World, *arguments: str, branch: str = "totals", **variables: str) -> Result:
+    """Run `sao ci` on a branch; other variables of services are not set."""
+    state = f"sqlite:///{world.root / 'state.db'}"
+    unset = dict.fromkeys(BRANCH_VARIABLES, "")
+    return CliRunner().invoke(
+        app,
+        ["ci", *arguments, "--project-dir", str(world.root)],
+        env={**unset, "GITHUB_HEAD_REF": branch, "SAO_STATE_URL": state, **variables},
+    )
+
+
+def built(world: World, *arguments: str, status: int = 0, **variables: str) -> dict[str, Any]:
+    """Return what `sao ci` against production says as JSON."""
+    found = sao(world, "--against", "other", "--json", *arguments, **variables)
+    assert found.exit_code == status, found.output
+    said: dict[str, Any] = json.loads(found.stdout)
+    return said
+
+
+def outcomes(said: dict[str, Any]) -> dict[str, str]:
+    return {each["name"]: each["outcome"] for each in said["models"]}
+
+
+def schemas(world: World) -> set[str]:
+    rows = world.rows("select distinct table_schema from information_schema.tables where table_schema like 'ci_%'")
+    return {row[0] for row in rows}
+
+
+def test_nothing_is_built_for_a_branch_that_changes_nothing(shop: World) -> None:
+    said = built(shop, "--report", str(shop.root / "out"))
+    assert (said["models"], said["compared"], schemas(shop)) == ([], {}, set())
+    assert "Nothing of this branch differs" in (shop.root / "out/sao_ci.md").read_text()
+    assert "nothing that sao ci has made" in sao(shop, "drop", "--yes").stdout
+
+
+def test_a_branch_is_built_beside_production_and_compared_with_it(shop: World) -> None:
+    before = shop.rows("select id, amount, old from other.orders order by id")
+    shop.model(
+        "orders",
+        "select id, case when id = 2 then 21 else amount end as amount, 1.5 as rate from {{ ref('stg') }} union all select 3, 30, 1.5",
+    )
+    shop.model("fresh", "select id from {{ ref('orders') }}")
+    shop.delete("models/report.sql")
+    said = built(shop, "--report", str(shop.root / "out"))
+    assert outcomes(said) == {"orders": "built", "fresh": "built", "totals": "built"}
+    assert said["deferred"]["relations"].keys() == {"stg"}
+    assert said["schema"] == "ci_totals"
+    orders, totals = said["compared"]["orders"], said["compared"]["totals"]
+    assert orders["rows"] == {"here": 3, "there": 2, "key": ["id"], "added": 1, "gone": 0, "changed": 1}
+    assert (orders["columns"]["added"].keys(), orders["columns"]["gone"].keys()) == ({"rate"}, {"old"})
+    assert totals["rows"] == {"here": 1, "there": 1, "key": [], "added": 1, "gone": 1, "changed": None}
+    assert (said["new"], said["gone"]) == (["fresh"], ["report"])
+    assert said["changes"] == {"orders": ["body"], "fresh": ["new"]}
+    text = (shop.root / "out/sao_ci.md").read_text()
+    assert text.startswith("<!-- sao ci -->\n## ✅ `ci_totals` against `other`\n")
+    assert "2 → 3: 1 added, 1 changed by id" in text
+    assert "Read in `other`: `stg`." in text
+    assert json.loads((shop.root / "out/sao_ci.json").read_text())["compared"] == said["compared"]
+    assert shop.rows("select id, amount, old from other.orders order by id") == before, "nothing there was written"
+
+
+def test_the_second_push_builds_what_it_changes_and_reads_production_for_what_it_takes_back(shop: World) -> None:
+    shop.model("orders", "select id, amount * 2 as amount, 'x' as old from {{ ref('stg') }}")
+    shop.model("totals", "select count(*) as n, sum(amount) + 0 as amount from {{ ref('orders') }}")
+    assert set(outcomes(built(shop)).values()) == {"built"}
+    assert set(outcomes(built(shop)).values()) == {"reused"}
+    shop.model("orders", "select id, amount, 'x' as old from {{ ref('stg') }}")
+    said = built(shop)
+    assert outcomes(said) == {"totals": "built", "report": "built"}
+    assert shop.rows("select amount from ci_totals.totals") == [(30,)]
+    assert said["compared"]["totals"]["same_content"]
+
+
+def test_an_edit_that_gives_the_same_rows_is_said_to(shop: World) -> None:
+    shop.model("orders", "select id, 2 * amount - amount as amount, 'x' as old from {{ ref('stg') }}")
+    found = sao(shop, "--against", "other", "--report", str(shop.root / "report.md"))
+    assert found.exit_code == 0
+    assert "the same content in spite of the edit" in found.stdout
+    assert "the same content in spite of the edit" in (shop.root / "report.md").read_text()
+
+
+def test_a_failing_test_ends_with_one_and_is_in_the_report(shop: World) -> None:
+    shop.model("orders", "select 1 as id, amount, 'x' as old from {{ ref('stg') }}")
+    said = built(shop, "--report", str(shop.root), status=1)
+    assert outcomes(said) == {"orders": "built", "totals": "skipped", "report": "skipped"}
+    assert said["compared"]["orders"]["rows"]["key"] == [], "id is no key, whatever the test is called"
+    text = (shop.root / "sao_ci.md").read_text()
+    assert "## ❌" in text
+    assert "| `unique_orders_id` | fail | 1 failure |" in text
+
+
+def test_what_it_has_made_is_dropped_and_nothing_else(shop: World) -> None:
+    shop.sql("create schema ci_theirs", "create table ci_theirs.t as select 1 as one")
+    shop.model("totals", "select count(*) as n, 1 as amount from {{ ref('orders') }}")
+    refused = sao(shop, "--against", "other", branch="theirs")
+    assert (refused.exit_code, "sao ci has not made it" in refused.stderr) == (2, True)
+    assert sao(shop, "drop", "--yes", branch="theirs").exit_code == 2
+    built(shop)
+    built(shop, branch="feature/two")
+    assert schemas(shop) == {"ci_theirs", "ci_totals", schema_of("feature/two")}
+    assert sao(shop, "drop").exit_code == 2, "nobody can be asked"
+    shop.sql("create schema mine", "create view mine.v as select * from ci_totals.totals")
+    assert "mine.v reads what is in" in sao(shop, "drop", "--yes").stderr
+    shop.sql("drop view mine.v")
+    assert "dropped" in sao(shop, "drop", "--yes").stdout
+    assert schemas(shop) == {"ci_theirs", schema_of("feature/two")}
+    assert outcomes(built(shop)) == {"totals": "built", "report": "built"}
+    assert shop.run(target="other").built == {"totals", "report"}, "production is found as it was"
+
+
+def test_a_custom_schema_is_its_own_too(shop: World) -> None:
+    shop.model("totals", "select count(*) as n, 1 as amount from {{ ref('orders') }}", schema="sums")
+    built(shop)
+    assert schemas(shop) == {"ci_totals", "ci_totals_sums"}
+    sao(shop, "drop", "--yes")
+    assert schemas(shop) == set()
+
+
+def test_production_is_never_built_into(shop: World) -> None:
+    shop.model("totals", "select count(*) as n, 1 as amount from {{ ref('orders') }}")
+    found = sao(shop, "--against", "other", "--schema", "other")
+    assert (found.exit_code, "other is that of other" in found.stderr) == (2, True)
+    shop.write("macros/names.sql", "{% macro generate_schema_name(name, node) %}{{ name or 'other' }}{% endmacro %}")
+    found = sao(shop, "--against", "other")
+    assert (found.exit_code, "is there, and sao ci has not made it" in found.stderr) == (2, True)
+    assert shop.rows("select amount from other.totals") == [(30,)]
+
+
+@on_duckdb
+def test_production_may_be_another_file(shop: World) -> None:
+    profiles = (shop.root / "profiles.yml").read_text()
+    shop.write("profiles.yml", profiles + "    ci: {type: duckdb, path: ci.duckdb}\n")
+    shop.model("totals", "select count(*) as n, 1 as amount from {{ ref('orders') }}")
+    said = built(shop, "--target", "ci")
+    assert said["compared"]["totals"]["relation"] == '"ci"."ci_totals"."totals"'
+    assert said["compared"]["totals"]["compared_with"] == '"sao_other"."other"."totals"'
+    assert said["compared"]["report"]["same_content"]
+    assert "dropped ci.ci_totals" in sao(shop, "drop", "--yes", "--target", "ci").stdout
+
+
+@on_duckdb
+def test_what_is_asked_for_wrongly_is_said(shop: World, tmp_path: Path) -> None:
+    assert "sao ci --against prod" in sao(shop).stderr
+    assert "ends in .md or .json" in sao(shop, "--against", "other", "--report", "x.txt").stderr
+    assert "knows no environment 'prod'" in sao(shop, "--against", "prod").stderr
+    assert "name the schema with --schema" in sao(shop, "--against", "other", branch="").stderr
+    subprocess.run(["git", "init", "-q", "-b", "mine", shop.root], check=True)
+    assert built(shop, branch="")["schema"] == "ci_mine"
+    assert built(shop, "--schema", "elsewhere")["schema"] == "elsewhere"
