@@ -49,7 +49,7 @@ def load_project(
         variables: Values over those of `vars`.
         formats: How the project may be written.
         profiles_dir: The folder of `profiles.yml`; None for `DBT_PROFILES_DIR`, the project's folder or `~/.dbt`, as with dbt.
-        state_url: An SQLAlchemy URL of the shared state, over what is set elsewhere.
+        state_url: The URL of the shared state (`sqlite:///FILE` or `postgresql://...`), over what is set elsewhere.
         schema: The schema to build into, in place of that of the target.
 
     Raises:

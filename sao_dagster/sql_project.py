@@ -62,7 +62,7 @@ class SqlProject(PythonModels):
         target: The target of the profile.
         variables: Values for `var`, over those of the folder.
         materializer: Who builds; None for the warehouse's own way.
-        state_url: An SQLAlchemy URL of the shared state; see `state_url` below for the default.
+        state_url: The URL of the shared state (`sqlite:///FILE` or `postgresql://...`); see `state_url` below for the default.
         on_state_error: Whether a run whose state cannot be reached fails, or builds everything.
         retention_days: For how long what happened is kept.
         defer: The environment from which is read what a selection reads, does not select, and this environment does not have: its target,
@@ -258,7 +258,7 @@ class SqlProject(PythonModels):
     @cached_property
     def store(self) -> StateStore:
         """The shared state, opened."""
-        from sao_dagster.state.sql_store import SqlStateStore  # SQLAlchemy takes its time to import
+        from sao_dagster.state.sql_store import SqlStateStore  # what only looks at the project needs none
 
         return SqlStateStore(self.state_url, self.settings.retention)
 
@@ -392,6 +392,6 @@ class SqlProject(PythonModels):
 @cache
 def _store_of_others(url: str) -> StateStore:
     """Return a state that is only read, opened once in a process: each tick of a sensor asks for it."""
-    from sao_dagster.state.sql_store import SqlStateStore  # SQLAlchemy takes its time to import
+    from sao_dagster.state.sql_store import SqlStateStore  # what only looks at the project needs none
 
     return SqlStateStore(url, read_only=True)

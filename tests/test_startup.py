@@ -10,9 +10,9 @@ import pytest
 
 PARSER = {"sqlglot"}
 TEMPLATES = {"jinja2", "sao_dagster.projects.assembly.assemble", "sao_dagster.projects.templates.render"}
-MIGRATIONS = {"alembic", "sqlalchemy.orm"}
-OTHERS = {"dagster", "psycopg", "pandas", "numpy", "sao_dagster.dbt.prepare", "typer._adapters"}
-EVERYTHING = PARSER | TEMPLATES | MIGRATIONS | OTHERS | {"duckdb", "pydantic", "rich.live", "sqlalchemy", "yaml"}
+MIGRATIONS = {"sao_dagster.state.migrations"}
+OTHERS = {"dagster", "psycopg", "sqlalchemy", "pandas", "numpy", "sao_dagster.dbt.prepare", "typer._adapters"}
+EVERYTHING = PARSER | TEMPLATES | MIGRATIONS | OTHERS | {"duckdb", "pydantic", "rich.live", "sqlite3", "yaml"}
 
 SCRIPT = """
 import sys

@@ -178,6 +178,6 @@ def selection_of(
 
 def shown_url(opened: SqlProject) -> str:
     """Return where the state is, without a password."""
-    from sao_dagster.state.location import without_password
+    from sao_dagster.state.url import without_password
 
     return without_password(opened.state_url)

@@ -32,7 +32,8 @@ ProfilesDir = Annotated[
 StateUrl = Annotated[
     str | None,
     typer.Option(
-        "--state-url", help="An SQLAlchemy URL of the shared state; else SAO_STATE_URL, or what sao.yml says."
+        "--state-url",
+        help="The URL of the shared state, sqlite:///FILE or postgresql://...; else SAO_STATE_URL, or what sao.yml says.",
     ),
 ]
 Target = Annotated[str | None, typer.Option("--target", "-t", help="The target of the profile.")]

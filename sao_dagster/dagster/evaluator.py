@@ -41,7 +41,7 @@ from sao_dagster.dagster.told import try_to_tell
 from sao_dagster.dagster.translator import identifier
 from sao_dagster.errors import SaoError, WarehouseBusyError
 from sao_dagster.gc_pause import no_collection
-from sao_dagster.state.location import without_password
+from sao_dagster.state.url import without_password
 
 TREES_A_TICK = 500  # trees that one tick hands over; the others follow with the next ticks
 LOGGED = 100  # models that the log of a tick names

@@ -40,7 +40,7 @@ from sao_dagster.run.events import Event, ModelResult, Planned, Started
 from sao_dagster.run.report import RunResult
 from sao_dagster.run.runner import Runner
 from sao_dagster.run.savings import PERIODS, over_periods
-from sao_dagster.state.location import without_password
+from sao_dagster.state.url import without_password
 
 TOLD = 50  # models that a failure names; Dagster keeps and shows it as one text
 LONGEST = 300  # characters of what it says of one of them

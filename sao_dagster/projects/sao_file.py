@@ -38,7 +38,7 @@ class DeferTo(Strict):
     environment: str = Field(description="its target, or target and schema: `prod`, `dev/anna`")
     state_url: str | None = Field(
         default=None,
-        description="its shared state, as an SQLAlchemy URL, which is only read; the project's own where nothing is said",
+        description="the URL of its shared state, which is only read; the project's own where nothing is said",
     )
 
 
@@ -61,7 +61,7 @@ class Settings(Strict):
     )
     state_url: str | None = Field(
         default=None,
-        description="where the shared state is, as an SQLAlchemy URL; a relative path of SQLite starts at the project's folder",
+        description="the URL of the shared state, `sqlite:///FILE` or `postgresql://...`; a relative path of SQLite starts at the project's folder",
     )
     on_state_error: OnStateError = Field(
         default="fail", description="whether a run whose state cannot be reached fails, or builds everything"

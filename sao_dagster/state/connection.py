@@ -2,31 +2,24 @@
 
 from __future__ import annotations
 
+import sqlite3
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import wraps
 from pathlib import Path
+from types import ModuleType
 from typing import Any, Concatenate, ParamSpec, TypeVar
 
-from sqlalchemy import Connection, Engine, create_engine, event, text
-from sqlalchemy.engine import URL, make_url
-from sqlalchemy.exc import (
-    ArgumentError,
-    DBAPIError,
-    InterfaceError,
-    NoSuchModuleError,
-    OperationalError,
-    SQLAlchemyError,
-)
-from sqlalchemy.pool import QueuePool
-
+from sao_dagster.connection_pool import ConnectionPool
 from sao_dagster.errors import StateError
+from sao_dagster.state.statements import Transaction
+from sao_dagster.state.url import StateUrl, parse_url
 
 PATIENCE = 30.0  # seconds for which a database that cannot be reached is asked again
 BUSY_SECONDS = 30  # how long SQLite waits for another writer
 STOPPED_SECONDS = 10  # after which PostgreSQL ends a transaction whose process does not go on with it
-_TURN = text("select pg_advisory_xact_lock(hashtextextended(:what, 0))")
+CONNECT_SECONDS = "10"  # how long PostgreSQL may take to answer, where the URL does not say
 P = ParamSpec("P")
 DAMAGED = (KeyError, TypeError, ValueError, AttributeError)
 """What is raised where something stored is not of the form in which it was written."""
@@ -38,10 +31,10 @@ class StateLostError(StateError):
 
 
 class StateConnection:
-    """An engine whose transactions say whether they write.
+    """A database whose transactions say whether they write.
 
     Args:
-        url: An SQLAlchemy URL; `sqlite://` alone lives in memory, for tests.
+        url: See `parse_url`; `sqlite://` alone lives in memory, for tests.
         read_only: Whether the database refuses to write.
 
     Raises:
@@ -50,55 +43,93 @@ class StateConnection:
 
     def __init__(self, url: str, *, read_only: bool = False) -> None:
         try:
-            parsed = make_url(url)
-            self._database = _open(_with_driver(parsed), read_only=read_only)
-            self.is_in_memory = self.is_sqlite and _is_in_memory(parsed)
+            parsed = parse_url(url)
+            self._driver = _driver(parsed)
+            self._pool = _pool(parsed, read_only=read_only)
         except ModuleNotFoundError as error:
             raise StateError(
                 f"the state is in PostgreSQL, and its driver is not installed: pip install 'sao-dagster[postgres]' ({error})"
             ) from error
-        except (ArgumentError, NoSuchModuleError, OSError, ValueError) as error:
+        except (OSError, ValueError) as error:
             raise StateError(f"the state cannot be opened: {_reason(error)}") from error
-        self._writer = self._database.execution_options(sao_write=True)
-
-    @property
-    def is_sqlite(self) -> bool:
+        self.is_sqlite = parsed.is_sqlite
         """Whether the database is SQLite, which has one writer at a time."""
-        return self._database.dialect.name == "sqlite"
 
     @contextmanager
-    def transaction(self, *, write: bool = False) -> Iterator[Connection]:
-        """Begin a transaction, and commit it at the end.
+    def transaction(self, *, write: bool = False) -> Iterator[Transaction]:
+        """Begin a transaction, and commit it at the end; one that ends with an error leaves nothing.
 
         Raises:
             StateLostError: The connection broke, or there is none; to be tried again.
             StateError: The database refused.
         """
+        connection = None
         try:
-            with (self._writer if write else self._database).begin() as connection:
-                yield connection
-        except (OperationalError, InterfaceError) as error:
-            kind = StateError if self.is_sqlite else StateLostError
+            connection = self._begun(write=write)
+            yield Transaction(connection, is_sqlite=self.is_sqlite)
+            connection.execute("commit")
+        except BaseException as error:
+            lost = connection is not None and not self._rolled_back(connection)
+            if connection is not None:
+                self._pool.give_back(connection, usable=not lost)
+            if not isinstance(error, (self._driver.Error, TimeoutError)):
+                raise
+            away = lost or isinstance(error, (self._driver.OperationalError, self._driver.InterfaceError))
+            kind = StateLostError if away and not self.is_sqlite else StateError
             raise kind(f"the state cannot be read or written: {_reason(error)}") from error
-        except SQLAlchemyError as error:
-            lost = isinstance(error, DBAPIError) and error.connection_invalidated
-            kind = StateLostError if lost else StateError
-            raise kind(f"the state cannot be read or written: {_reason(error)}") from error
+        self._pool.give_back(connection)
 
-    def now(self, connection: Connection) -> float:
+    def _begun(self, *, write: bool) -> Any:
+        """Return a connection on which a transaction has begun.
+
+        A writer takes its place in SQLite's queue at once; a reader that turned writer could only fail. Where a server was restarted, all
+        connections that were kept are gone, which the first of them shows; then a new one says whether the server is there.
+        """
+        statement = "begin immediate" if write and self.is_sqlite else "begin"
+        connection = self._pool.take()
+        try:
+            connection.execute(statement)
+        except self._driver.Error:
+            self._pool.give_back(connection, usable=self.is_sqlite)
+            if self.is_sqlite:
+                raise
+        else:
+            return connection
+        self._pool.close()
+        connection = self._pool.take()
+        try:
+            connection.execute(statement)
+        except BaseException:
+            self._pool.give_back(connection, usable=False)
+            raise
+        return connection
+
+    def _rolled_back(self, connection: Any) -> bool:
+        """End a transaction without a trace; return whether its connection can be used again."""
+        if self.is_sqlite:
+            with suppress(self._driver.Error):  # it may have ended the transaction by itself
+                connection.execute("rollback")
+            return not connection.in_transaction
+        try:
+            connection.execute("rollback")
+        except self._driver.Error:
+            return False
+        return not connection.closed
+
+    def now(self, transaction: Transaction) -> float:
         """Return the database's own time (seconds since 1970), on which all machines agree."""
         if self.is_sqlite:
-            return float(connection.execute(text("select (julianday('now') - 2440587.5) * 86400.0")).scalar_one())
-        return float(connection.execute(text("select extract(epoch from clock_timestamp())")).scalar_one())
+            return float(transaction.value("select (julianday('now') - 2440587.5) * 86400.0"))
+        return float(transaction.value("select extract(epoch from clock_timestamp())"))
 
-    def take_turns(self, connection: Connection, what: str) -> None:
+    def take_turns(self, transaction: Transaction, what: str) -> None:
         """Let transactions that write the same thing follow each other; in SQLite all of them do."""
         if not self.is_sqlite:
-            connection.execute(_TURN, {"what": what})
+            transaction.execute("select pg_advisory_xact_lock(hashtextextended(:what, 0))", {"what": what})
 
     def close(self) -> None:
         """Let go of connections."""
-        self._database.dispose()
+        self._pool.close()
 
 
 def ridden_out(method: Callable[Concatenate[Any, P], R]) -> Callable[Concatenate[Any, P], R]:
@@ -125,64 +156,50 @@ def ridden_out(method: Callable[Concatenate[Any, P], R]) -> Callable[Concatenate
     return call
 
 
-def _is_in_memory(url: URL) -> bool:
-    return url.database in (None, "", ":memory:")
+def _driver(url: StateUrl) -> ModuleType:
+    """Return the module of the driver, which has the classes of its errors."""
+    if url.is_sqlite:
+        return sqlite3
+    import psycopg  # an extra
+
+    return psycopg
 
 
-def _with_driver(url: URL) -> URL:
-    """Return a PostgreSQL URL as psycopg 3 takes it, whatever driver it names."""
-    if url.get_backend_name() in ("postgresql", "postgres"):
-        return url.set(drivername="postgresql+psycopg")
-    return url
+def _pool(url: StateUrl, *, read_only: bool) -> ConnectionPool[Any]:
+    """Return the connections to a database; this module says when transactions begin, and not a driver."""
+    if not url.is_sqlite:
+        return ConnectionPool(lambda: _postgres(url, read_only=read_only), keep=5, most=25, patience=BUSY_SECONDS)
+    if not url.file:  # one connection, which is the database; threads take turns
+        return ConnectionPool(lambda: _sqlite(":memory:", read_only=False), keep=1, most=1, patience=BUSY_SECONDS)
+    if not read_only:
+        Path(url.file).parent.mkdir(parents=True, exist_ok=True)
+    elif not Path(url.file).is_file():
+        raise FileNotFoundError(f"there is no file {url.file}")
+    return ConnectionPool(lambda: _sqlite(url.file, read_only=read_only), keep=5)
 
 
-def _open(url: URL, *, read_only: bool) -> Engine:
-    """Return an engine for a URL: SQLite in WAL mode with transactions of our own, or PostgreSQL, which pings before it reuses."""
-    if url.get_backend_name() != "sqlite":
-        engine = create_engine(
-            url, pool_pre_ping=True, pool_size=5, max_overflow=20, connect_args={"connect_timeout": 10}
-        )
+def _postgres(url: StateUrl, *, read_only: bool) -> Any:
+    import psycopg
 
-        @event.listens_for(engine, "connect")
-        def _limit(connection: Any, _: object) -> None:
-            # a process that stops in the middle of a transaction, be it a heartbeat, must not hold up the others for good
-            connection.execute(f"set idle_in_transaction_session_timeout = '{STOPPED_SECONDS}s'")
-            if read_only:
-                connection.execute("set default_transaction_read_only = on")
-            connection.commit()
+    connection = psycopg.connect(autocommit=True, **{"connect_timeout": CONNECT_SECONDS, **url.parameters})  # type: ignore[arg-type]
+    # a process that stops in the middle of a transaction, be it a heartbeat, must not hold up the others for good
+    connection.execute(f"set idle_in_transaction_session_timeout = '{STOPPED_SECONDS}s'".encode())
+    if read_only:
+        connection.execute("set default_transaction_read_only = on")
+    return connection
 
-        return engine
-    if _is_in_memory(url):
-        # one connection, which is the database; threads take turns
-        engine = create_engine(
-            url, poolclass=QueuePool, pool_size=1, max_overflow=0, connect_args={"check_same_thread": False}
-        )
+
+def _sqlite(file: str, *, read_only: bool) -> sqlite3.Connection:
+    """Return a connection to a file in WAL mode, which threads may hand to each other."""
+    connection = sqlite3.connect(file, timeout=BUSY_SECONDS, isolation_level=None, check_same_thread=False)
+    if read_only:
+        connection.execute("pragma query_only = on")
     else:
-        if not read_only:
-            Path(str(url.database)).parent.mkdir(parents=True, exist_ok=True)
-        elif not Path(str(url.database)).is_file():
-            raise FileNotFoundError(f"there is no file {url.database}")
-        engine = create_engine(url, connect_args={"timeout": BUSY_SECONDS})
-
-    @event.listens_for(engine, "connect")
-    def _configure(connection: Any, _: object) -> None:
-        connection.isolation_level = None  # this module says when transactions begin, not the driver
-        if read_only:
-            connection.execute("pragma query_only = on")
-            return
         connection.execute("pragma journal_mode = wal")
         connection.execute("pragma synchronous = normal")
-
-    @event.listens_for(engine, "begin")
-    def _begin(connection: Connection) -> None:
-        # a writer takes its place in the queue at once; a reader that turned writer could only fail
-        write = connection.get_execution_options().get("sao_write")
-        connection.exec_driver_sql("begin immediate" if write else "begin")
-
-    return engine
+    return connection
 
 
 def _reason(error: Exception) -> str:
-    """Return what the driver said, without the statement, its values, and the URL with its password."""
-    original = getattr(error, "orig", None)
-    return str(original or error).splitlines()[0] if str(original or error) else type(error).__name__
+    """Return what the driver said in its first line, which holds neither the statement nor the URL with its password."""
+    return str(error).splitlines()[0] if str(error) else type(error).__name__

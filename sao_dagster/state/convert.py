@@ -45,6 +45,13 @@ def _of_type(kinds: tuple[type, ...], value: Any) -> Any:
     return value
 
 
+def _truth(value: Any) -> bool | None:
+    """Return a truth value, which SQLite keeps as a number."""
+    if value not in (None, 0, 1):
+        raise ValueError(f"{value!r} is neither true nor false")
+    return None if value is None else bool(value)
+
+
 _PLAIN = _Codec(_as_it_is, _as_it_is)
 _CODECS: Mapping[object, _Codec] = {
     datetime: _Codec(datetime.isoformat, lambda text: datetime.fromisoformat(text).astimezone(timezone.utc)),
@@ -191,6 +198,8 @@ def _codec(hint: Any) -> _Codec:
     origin, inside = get_origin(hint), get_args(hint)
     if hint in _PLAIN_TYPES or (inside and set(inside) <= {*_PLAIN_TYPES, type(None)} and origin is UnionType):
         return _Codec(_as_it_is, partial(_of_type, inside or (hint,)))
+    if bool in (hint, *inside):
+        return _Codec(_as_it_is, _truth)
     if origin is tuple:  # of any length, since records have no others but pairs inside
         return _Codec(lambda rows: [list(row) for row in rows], lambda rows: tuple(map(tuple, rows)), is_nested=True)
     if isinstance(origin, type) and issubclass(origin, Mapping):

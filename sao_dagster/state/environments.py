@@ -4,72 +4,66 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from sqlalchemy import Connection, delete, func, select, update
-
 from sao_dagster.core.environment import Branch, Environment, KnownEnvironment
-from sao_dagster.state import tables
 from sao_dagster.state.convert import readable
+from sao_dagster.state.statements import KEYS, Transaction
 
-_environments, _builds, _branches = tables.environments, tables.builds, tables.branches
-_MOVED = (tables.builds, tables.tests, tables.versions, tables.runs, tables.decisions, tables.shown, tables.sequences)
+_MOVED = ("sao_builds", "sao_tests", "sao_versions", "sao_runs", "sao_decisions", "sao_shown", "sao_sequences")
 _OF_WHAT_IS_THERE = (
-    tables.builds,
-    tables.tests,
-    tables.contents,
-    tables.versions,
-    tables.shown,
-    tables.environments,
-    tables.branches,
+    "sao_builds",
+    "sao_tests",
+    "sao_contents",
+    "sao_versions",
+    "sao_shown",
+    "sao_environments",
+    "sao_branches",
 )
-_LEFT = (tables.contents, tables.leases, tables.waiters)  # of what is over: what is going on is under the new key
+_LEFT = ("sao_contents", "sao_leases", "sao_waiters")  # of what is over: what is going on is under the new key
+_AT = "select environment from sao_environments where place = :place"
 
 
-def at(connection: Connection, where: Environment) -> str:
+def at(transaction: Transaction, where: Environment) -> str:
     """Return the key of the environment that was found at a place the last time; that of the place where none was."""
-    found = connection.execute(select(_environments.c.environment).where(_environments.c.place == where.key)).scalar()
-    return where.key if found is None else str(found)
+    return str(transaction.value(_AT, {"place": where.key}) or where.key)
 
 
-def is_settled(connection: Connection, found: Environment, where: Environment) -> bool:
+def is_settled(transaction: Transaction, found: Environment, where: Environment) -> bool:
     """Return whether that environment was found at that place the last time."""
-    query = select(_environments.c.environment).where(_environments.c.place == where.key)
-    return connection.execute(query).scalar() == found.key
+    return bool(transaction.value(_AT, {"place": where.key}) == found.key)
 
 
-def settle(connection: Connection, found: Environment, where: Environment, relations: Mapping[str, str]) -> None:
+def settle(transaction: Transaction, found: Environment, where: Environment, relations: Mapping[str, str]) -> None:
     """Note that an environment was found at a place, and let it take over what is its own; see `EnvironmentStore.settle`."""
-    is_new = connection.execute(select(func.count()).where(_environments.c.environment == found.key)).scalar() == 0
-    connection.execute(delete(_environments).where(_environments.c.place == where.key))
-    connection.execute(
-        _environments.insert().values(
-            place=where.key,
-            environment=found.key,
-            name=found.name,
-            schema_name=found.schema,
-            database_place=where.database,
-        )
-    )
-    if not is_new or _relations(connection, found.key):
+    is_new = transaction.row("select 1 from sao_environments where environment = :key", {"key": found.key}) is None
+    there = {
+        "place": where.key,
+        "environment": found.key,
+        "name": found.name,
+        "schema_name": found.schema,
+        "database_place": where.database,
+    }
+    transaction.put("sao_environments", [there])
+    if not is_new or _relations(transaction, found.key):
         return
-    if found.key != where.key and _relations(connection, where.key):
-        _take_over(connection, where.key, found.key)
+    if found.key != where.key and _relations(transaction, where.key):
+        _take_over(transaction, where.key, found.key)
         return
-    older = _relations(connection, found.name)
+    older = _relations(transaction, found.name)
     shared = older.keys() & relations.keys()
     if shared and all(older[model] == relations[model] for model in shared):
-        _take_over(connection, found.name, found.key)
+        _take_over(transaction, found.name, found.key)
 
 
-def known(connection: Connection) -> list[KnownEnvironment]:
+def known(transaction: Transaction) -> list[KnownEnvironment]:
     """Return all environments, sorted by key."""
-    counts = select(_builds.c.environment, func.count()).group_by(_builds.c.environment)
-    builds = {row[0]: int(row[1]) for row in connection.execute(counts)}
+    counts = transaction.rows("select environment, count(*) from sao_builds group by environment")
+    builds = {row[0]: int(row[1]) for row in counts}
     places: dict[str, list[str]] = {}
     named: dict[str, tuple[str, str]] = {}
-    for row in connection.execute(select(_environments)):
+    for row in transaction.rows("select * from sao_environments"):
         places.setdefault(row.environment, []).append(row.database_place)
         named[row.environment] = (row.name, row.schema_name)
-    made = set(connection.execute(select(_branches.c.environment)).scalars())
+    made = {row.environment for row in transaction.rows("select environment from sao_branches")}
     return [
         KnownEnvironment(
             key=key,
@@ -83,35 +77,36 @@ def known(connection: Connection) -> list[KnownEnvironment]:
     ]
 
 
-def branches(connection: Connection, key: str | None = None) -> list[Branch]:
+def branches(transaction: Transaction, key: str | None = None) -> list[Branch]:
     """Return the environments that were made for branches, or the one of a key, sorted by key."""
-    query = select(_branches).order_by(_branches.c.environment)
+    which = "" if key is None else "where environment = :key"
     return list(
-        readable(Branch, connection.execute(query if key is None else query.where(_branches.c.environment == key)))
+        readable(Branch, transaction.rows(f"select * from sao_branches {which} order by environment", {"key": key}))
     )
 
 
-def forget(connection: Connection, key: str) -> int:
+def forget(transaction: Transaction, key: str) -> int:
     """Forget an environment that is gone; return how many builds and verdicts went.
 
     What was done in it is history, and goes with that; and what only grows stays, so that nobody who saw it takes its successor for it.
     """
     gone = 0
     for table in _OF_WHAT_IS_THERE:
-        rows = connection.execute(delete(table).where(table.c.environment == key)).rowcount
-        gone += rows if table in (tables.builds, tables.tests) else 0
+        rows = transaction.execute(f"delete from {table} where environment = :key", {"key": key})
+        gone += rows if table in ("sao_builds", "sao_tests") else 0
     return gone
 
 
-def _relations(connection: Connection, key: str) -> dict[str, str]:
+def _relations(transaction: Transaction, key: str) -> dict[str, str]:
     """Return where models were built, by name."""
-    return {row.model: row.relation for row in connection.execute(select(_builds).where(_builds.c.environment == key))}
+    rows = transaction.rows("select model, relation from sao_builds where environment = :key", {"key": key})
+    return {row.model: row.relation for row in rows}
 
 
-def _take_over(connection: Connection, old: str, new: str) -> None:
+def _take_over(transaction: Transaction, old: str, new: str) -> None:
     for table in _MOVED:
-        if "environment" in table.primary_key.columns:
-            connection.execute(delete(table).where(table.c.environment == new))
-        connection.execute(update(table).where(table.c.environment == old).values(environment=new))
+        if "environment" in KEYS.get(table, ()):
+            transaction.execute(f"delete from {table} where environment = :new", {"new": new})
+        transaction.execute(f"update {table} set environment = :new where environment = :old", {"old": old, "new": new})
     for table in _LEFT:
-        connection.execute(delete(table).where(table.c.environment == old))
+        transaction.execute(f"delete from {table} where environment = :old", {"old": old})

@@ -14,6 +14,7 @@ from urllib.parse import quote, urlencode
 import yaml
 
 from sao_dagster.errors import StateError
+from sao_dagster.state.url import without_password
 
 SQLITE_FILE = "sao_state.db"
 STATES = "states.json"
@@ -78,13 +79,6 @@ def _noted(file: Path) -> dict[str, dict[str, str]]:
     )
 
 
-def without_password(url: str) -> str:
-    """Return the URL of a state as it may be shown."""
-    from sqlalchemy.engine import make_url  # it takes its time to import
-
-    return make_url(url).render_as_string(hide_password=True)
-
-
 def _of_instance(file: Path) -> str | None:
     """Return the URL of the instance's database, if that is PostgreSQL."""
     if not file.is_file():
@@ -112,7 +106,7 @@ def _of_instance(file: Path) -> str | None:
     if "password" in found:
         credentials += f":{quote(found['password'], safe='')}"
     params = parts.get("params")
-    query = f"?{urlencode(params)}" if isinstance(params, Mapping) and params else ""
+    query = f"?{urlencode(params, quote_via=quote)}" if isinstance(params, Mapping) and params else ""
     place = f"{found.get('hostname', 'localhost')}:{found.get('port', '5432')}"
     return f"postgresql://{credentials}@{place}/{found.get('db_name', '')}{query}"
 

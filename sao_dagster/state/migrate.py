@@ -2,46 +2,60 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
-from sqlalchemy import Connection, inspect, text
+from importlib import import_module
 
 from sao_dagster.errors import StateError
 from sao_dagster.state.connection import StateConnection
-from sao_dagster.state.tables import metadata
+from sao_dagster.state.statements import Transaction
 
-HEAD = "0006"  # the newest of `migrations/versions`
-VERSIONS = ("0001", "0002", "0003", "0004", "0005", "0006")
-VERSION_TABLE = "sao_alembic_version"
+MIGRATIONS = {
+    "0001": "v0001_first",
+    "0002": "v0002_leases",
+    "0003": "v0003_many_writers",
+    "0004": "v0004_schemes",
+    "0005": "v0005_environments",
+    "0006": "v0006_branches",
+}
+"""By version, the module of `migrations` that leads to it, in order."""
+HEAD = max(MIGRATIONS)
+VERSION_TABLE = "sao_alembic_version"  # as Alembic has called it, which made the first versions
 
 
-def migrate(engine: StateConnection) -> None:
+def migrate(database: StateConnection) -> None:
     """Bring the tables to `HEAD`. Processes that start at once take turns, and the first does the work.
 
     Raises:
         StateError: A newer version of this package has written the state.
     """
-    with engine.transaction() as connection:
-        if _found(connection) == HEAD:
+    with database.transaction() as transaction:
+        if _found(transaction) == HEAD:
             return
-    with engine.transaction(write=True) as connection:
-        if engine.is_in_memory:  # it has no past, and is made anew by every test
-            metadata.create_all(connection)
-            connection.execute(text(f"create table {VERSION_TABLE} as select '{HEAD}' as version_num"))
-            return
-        engine.take_turns(connection, "sao migrations")
-        if _found(connection) != HEAD:
-            _upgrade(connection)
+    with database.transaction(write=True) as transaction:
+        database.take_turns(transaction, "sao migrations")
+        upgrade(transaction, HEAD)
 
 
-def check_version(engine: StateConnection) -> None:
+def upgrade(transaction: Transaction, version: str) -> None:
+    """Bring the tables to a version from the one they have, if that is an older one."""
+    found = _found(transaction)
+    due = [each for each in MIGRATIONS if (found or "") < each <= version]
+    for each in due:
+        import_module(f"sao_dagster.state.migrations.{MIGRATIONS[each]}").upgrade(transaction)
+    if found is None:
+        transaction.script(f"create table if not exists {VERSION_TABLE} (version_num varchar(32) not null primary key)")
+    if due:
+        transaction.execute(f"delete from {VERSION_TABLE}")
+        transaction.insert(VERSION_TABLE, [{"version_num": due[-1]}])
+
+
+def check_version(database: StateConnection) -> None:
     """Refuse tables of another version, where they are not to be changed.
 
     Raises:
         StateError: They are, or there are none.
     """
-    with engine.transaction() as connection:
-        found = _found(connection)
+    with database.transaction() as transaction:
+        found = _found(transaction)
     if found != HEAD:
         what = (
             "no state is there" if found is None else f"the state was written by an older sao_dagster (schema {found})"
@@ -51,24 +65,14 @@ def check_version(engine: StateConnection) -> None:
         )
 
 
-def _found(connection: Connection) -> str | None:
+def _found(transaction: Transaction) -> str | None:
     """Return the version of the tables, None if there are none."""
-    if not inspect(connection).has_table(VERSION_TABLE):
+    if not transaction.has_table(VERSION_TABLE):
         return None
-    found = connection.execute(text(f"select version_num from {VERSION_TABLE}")).scalar()
-    if found is not None and found not in VERSIONS:
+    found: str | None = transaction.value(f"select version_num from {VERSION_TABLE}")
+    if found is not None and found not in MIGRATIONS:
         raise StateError(
             f"the state was written by a newer sao_dagster (schema {found}, this one knows {HEAD}); "
             f"upgrade this installation"
         )
     return found
-
-
-def _upgrade(connection: Connection) -> None:
-    from alembic import command  # it takes a while, and is needed once in the life of a state
-    from alembic.config import Config
-
-    config = Config()
-    config.set_main_option("script_location", str(Path(__file__).parent / "migrations"))
-    config.attributes["connection"] = connection
-    command.upgrade(config, "head")

@@ -134,8 +134,8 @@ def older(world: World) -> SqlStateStore:
         store.record_build("shop.dev", record, "")
     store.record_tests("shop.dev", list(store.tests(environment).values()))
     store.clear(environment, None, None)
-    with store._database.transaction(write=True) as connection:
-        connection.exec_driver_sql("delete from sao_environments")
+    with store._database.transaction(write=True) as transaction:
+        transaction.execute("delete from sao_environments")
     return store
 
 

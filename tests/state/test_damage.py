@@ -3,23 +3,22 @@
 from __future__ import annotations
 
 import logging
+import sqlite3
 
 import pytest
-import sqlalchemy as sa
 
-from sao_dagster.state import tables
 from tests.world import World
 
 KEYS = {"environment", "model", "test", "id", "run_id", "relation", "stamp", "scope", "name"}
 TABLES = (
-    tables.builds,
-    tables.tests,
-    tables.contents,
-    tables.versions,
-    tables.sql,
-    tables.runs,
-    tables.decisions,
-    tables.leases,
+    "sao_builds",
+    "sao_tests",
+    "sao_contents",
+    "sao_versions",
+    "sao_sql",
+    "sao_runs",
+    "sao_decisions",
+    "sao_leases",
 )
 DAMAGE = {"cut off": "substr({0}, 1, 5)", "a word": "'x'", "JSON of another kind": "'[1]'"}  # fmt: skip
 
@@ -35,8 +34,8 @@ def built(world: World) -> World:
     return world
 
 
-def columns_of(table: sa.Table) -> list[str]:
-    return [each.name for each in table.columns if each.name not in KEYS and not each.primary_key]
+def columns_of(state: sqlite3.Connection, table: str) -> list[str]:
+    return [name for _, name, *_ in state.execute(f"pragma table_info({table})") if name not in KEYS]
 
 
 @pytest.mark.parametrize(
@@ -44,25 +43,24 @@ def columns_of(table: sa.Table) -> list[str]:
 )
 def test_whatever_is_damaged_the_result_is_right(built: World, kind: str) -> None:
     """A column of each table at a time."""
-    engine = sa.create_engine(f"sqlite:///{built.root / 'state.db'}")
-    for number in range(max(len(columns_of(table)) for table in TABLES)):
+    state = sqlite3.connect(built.root / "state.db")
+    columns = {table: columns_of(state, table) for table in TABLES}
+    for number in range(max(map(len, columns.values()))):
         built.sql(f"update raw.t set id = {number}").model(
             "a", f"select id, {number} as k from {{{{ source('raw', 't') }}}}"
         )
-        damaged = {table: names[number % len(names)] for table in TABLES if (names := columns_of(table))}
-        with engine.begin() as connection:
-            for table, name in damaged.items():
-                connection.execute(
-                    sa.text(f"update {table.name} set {name} = {DAMAGE[kind].format(name)} where {name} is not null")
-                )
+        damaged = {table: names[number % len(names)] for table, names in columns.items()}
+        for table, name in damaged.items():
+            state.execute(f"update {table} set {name} = {DAMAGE[kind].format(name)} where {name} is not null")
+        state.commit()
         run = built.run()
         assert run.result.succeeded, damaged
         assert built.rows("select id from b") == [(number,)], damaged
 
 
 def test_the_log_says_what_was_damaged(built: World, caplog: pytest.LogCaptureFixture) -> None:
-    with sa.create_engine(f"sqlite:///{built.root / 'state.db'}").begin() as connection:
-        connection.execute(sa.text("update sao_builds set inputs = substr(inputs, 1, 5) where model = 'a'"))
+    with sqlite3.connect(built.root / "state.db") as state:
+        state.execute("update sao_builds set inputs = substr(inputs, 1, 5) where model = 'a'")
     with caplog.at_level(logging.WARNING, logger="sao_dagster.state"):
         assert built.run().outcomes == {
             "a": "built: never_built",

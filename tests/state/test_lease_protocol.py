@@ -186,6 +186,6 @@ def test_what_is_taken_out_is_missed(monkeypatch: pytest.MonkeyPatch, name: str,
 
 def test_the_clock_is_the_stores_own() -> None:
     """Not patched: the database is asked."""
-    engine = StateConnection("sqlite://")
-    with engine.transaction() as connection:
-        assert engine.now(connection) > 1_700_000_000
+    database = StateConnection("sqlite://")
+    with database.transaction() as transaction:
+        assert database.now(transaction) > 1_700_000_000

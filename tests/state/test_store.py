@@ -13,14 +13,15 @@ from datetime import datetime, timedelta, timezone
 from pathlib import Path
 
 import pytest
-import sqlalchemy as sa
 
 from sao_dagster.core.data_version import DataVersion
 from sao_dagster.core.records import BuildRecord, Lease, TestRecord, Verdict
 from sao_dagster.errors import LeaseLostError, StateError
-from sao_dagster.state import leases, tables
+from sao_dagster.state import leases
 from sao_dagster.state.connection import StateConnection, StateLostError
-from sao_dagster.state.migrate import HEAD, VERSION_TABLE, VERSIONS
+from sao_dagster.state.convert import to_row
+from sao_dagster.state.migrate import migrate
+from sao_dagster.state.migrations import v0001_first
 from sao_dagster.state.protocol import DecisionRecord, RunRecord
 from sao_dagster.state.sql_store import SqlStateStore
 from tests.postgres import Postgres
@@ -45,26 +46,28 @@ RECORD = BuildRecord(
     seconds=1.5,
     run_id="run-1",
 )
+TEST = TestRecord(
+    test="t",
+    version="v",
+    code_scheme=2,
+    inputs={"orders": DataVersion("content", "1")},
+    verdict=Verdict.WARN,
+    failures=3,
+    run_at=AT,
+    seconds=0.1,
+    run_id="r",
+)
 
 
 def test_records_come_back_as_they_went(state_url: str) -> None:
     store = SqlStateStore(state_url)
+    store.record_build("shop.dev", replace(RECORD, changed=False, adopted=True), "select 1")
+    assert repr(store.builds("shop.dev")["orders"]) == repr(replace(RECORD, changed=False, adopted=True))
     store.record_build("shop.dev", RECORD, "select 1")
-    test = TestRecord(
-        test="t",
-        version="v",
-        code_scheme=2,
-        inputs={"orders": DataVersion("content", "1")},
-        verdict=Verdict.WARN,
-        failures=3,
-        run_at=AT,
-        seconds=0.1,
-        run_id="r",
-    )
-    store.record_tests("shop.dev", [test])
+    store.record_tests("shop.dev", [TEST])
     assert store.builds("shop.dev") == {"orders": RECORD}
     assert store.builds("shop.prod") == {}
-    assert store.tests("shop.dev") == {"t": test}
+    assert store.tests("shop.dev") == {"t": TEST}
     assert store.sql(["s"]) == {"s": "select 1"}
     assert store.history("shop.dev", ["orders"]) == {"orders": ((DataVersion("content", "1"), AT),)}
     store.keep_contents("shop.dev", "stamp", {"a": DataVersion("content", "1")})
@@ -163,23 +166,24 @@ def test_a_time_of_the_future_forgets_nothing_and_what_was_told_is_no_history(st
     assert store.shown("e", "scope") == {"a": "1"}, "what is forgotten would be told as new"
 
 
-def test_migrations_give_the_tables_of_the_code(state_url: str) -> None:
-    SqlStateStore(state_url).close()
-    if state_url == "sqlite://":
-        return
-    with StateConnection(state_url).transaction() as connection:
-        found = sa.inspect(connection)
-        assert set(found.get_table_names()) == {*tables.metadata.tables, VERSION_TABLE}
-        for name, table in tables.metadata.tables.items():
-            there = {
-                each["name"]: (str(each["type"]).split("(")[0], each["nullable"]) for each in found.get_columns(name)
-            }
-            assert set(there) == {column.name for column in table.columns}, name
-            for column in table.columns:
-                assert there[column.name][1] == column.nullable, (name, column.name)
-            indexed = {tuple(each["column_names"]) for each in found.get_indexes(name)}
-            assert indexed == {tuple(column.name for column in index.columns) for index in table.indexes}, name
-    assert VERSIONS[-1] == HEAD
+def test_migrations_give_the_columns_of_the_records(state_url: str) -> None:
+    run = RunRecord(run_id="r", environment="e", mode="force", started_at=AT, finished_at=AT, summary={})
+    decision = DecisionRecord(model="orders", outcome="built", reason="forced", decided_at=AT)
+    database = StateConnection(state_url)
+    migrate(database)
+    with database.transaction() as transaction:
+        for table, record, others in (
+            ("sao_builds", RECORD, {"environment", "sequence"}),
+            ("sao_tests", TEST, {"environment"}),
+            ("sao_runs", run, set()),
+            ("sao_decisions", decision, {"environment", "run_id", "id"}),
+        ):
+            transaction.insert(
+                table, [{"environment": "e", **to_row(record), **dict.fromkeys(others - {"environment"}, 1)}]
+            )
+            row = transaction.row(f"select * from {table}")
+            assert row is not None
+            assert set(row._fields) == {*to_row(record), *others}, table
 
 
 def test_processes_that_start_at_once_migrate_once(state_url: str) -> None:
@@ -200,24 +204,12 @@ def test_processes_that_start_at_once_migrate_once(state_url: str) -> None:
 def test_a_state_without_migrations_is_taken_over(tmp_path: Path) -> None:
     """Development versions made their tables at once, and named a version of their own."""
     url = f"sqlite:///{tmp_path / 'state.db'}"
-    engine = sa.create_engine(url)
-    old = [
-        each
-        for name, each in tables.metadata.tables.items()
-        if name not in ("sao_leases", "sao_waiters", "sao_shown", "sao_sequences", "sao_environments", "sao_branches")
-    ]
-    tables.metadata.create_all(engine, tables=old)
-    with engine.begin() as connection:
-        connection.execute(sa.text("alter table sao_builds drop column build_id"))  # later migrations added these
-        connection.execute(sa.text("alter table sao_builds drop column code_scheme"))
-        connection.execute(sa.text("alter table sao_builds drop column changed"))
-        connection.execute(sa.text("alter table sao_builds drop column adopted"))
-        connection.execute(sa.text("alter table sao_tests drop column code_scheme"))
-        connection.execute(sa.text("alter table sao_runs drop column job"))
-        connection.execute(sa.text("alter table sao_tests drop column definition"))
-    with engine.begin() as connection:
-        connection.execute(sa.text("insert into sao_sql values ('s', 'select 1')"))
-    engine.dispose()
+    database = StateConnection(url)
+    with database.transaction(write=True) as transaction:
+        transaction.script(v0001_first.TABLES)
+        transaction.script("drop table sao_marks")
+        transaction.insert("sao_sql", [{"id": "s", "text": "select 1"}])
+    database.close()
     store = SqlStateStore(url)
     assert store.sql(["s"]) == {"s": "select 1"}
     assert store.leases("e") == []
@@ -273,8 +265,8 @@ def test_a_process_that_stops_in_the_middle_of_a_heartbeat_holds_nobody_up(
     assert isinstance(stopped.take_lease("e", "orders", "stopped", "run-1", seconds=0.0), Lease)
 
     def stop_in_the_middle() -> None:
-        with stopped._database.transaction(write=True) as connection:
-            leases.renew(connection, stopped._database.now(connection), "e", "stopped", 0.0)
+        with stopped._database.transaction(write=True) as transaction:
+            leases.renew(transaction, stopped._database.now(transaction), "e", "stopped", 0.0)
             assert isinstance(other.take_lease("e", "orders", "other", "run-2", seconds=60), Lease), "meanwhile"
 
     with pytest.raises(StateLostError):

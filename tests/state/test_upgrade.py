@@ -3,38 +3,37 @@
 from __future__ import annotations
 
 import json
+import sqlite3
 from pathlib import Path
 
 import pytest
-import sqlalchemy as sa
-from alembic import command
-from alembic.config import Config
 
 from sao_dagster.core.data_version import DataVersion
 from sao_dagster.core.explain import explain, explain_test
 from sao_dagster.core.nodes import CODE_SCHEME
 from sao_dagster.errors import StateError
-from sao_dagster.state import migrate
 from sao_dagster.state.connection import StateConnection
 from sao_dagster.state.export import FORMAT, export_state, import_state
+from sao_dagster.state.migrate import upgrade
 from sao_dagster.state.sql_store import SqlStateStore
+from sao_dagster.state.url import parse_url
 from tests.world import World
 
 DUMP = Path(__file__).with_name("state_of_0003.sql")
 
 
 def load(url: str) -> None:
-    """Write the old state into an empty database, in tables as that version had made them."""
-    store = StateConnection(url)
+    """Write the old state into an empty database: in SQLite as it was dumped, in PostgreSQL in tables as that version had made them."""
+    if url.startswith("sqlite"):
+        with sqlite3.connect(parse_url(url).file) as connection:
+            connection.executescript(DUMP.read_text())
+        return
+    database = StateConnection(url)
     rows = [line for line in DUMP.read_text().splitlines() if line.startswith("INSERT") and "alembic" not in line]
-    with store.transaction(write=True) as connection:
-        config = Config()
-        config.set_main_option("script_location", str(Path(migrate.__file__).parent / "migrations"))
-        config.attributes["connection"] = connection
-        command.upgrade(config, "0003")
-        for row in rows:
-            connection.exec_driver_sql(row)
-    store.close()
+    with database.transaction(write=True) as transaction:
+        upgrade(transaction, "0003")
+        transaction.script(";".join(row.removesuffix(";").replace("{", "{{").replace("}", "}}") for row in rows))
+    database.close()
 
 
 def lay_out(world: World) -> World:
@@ -83,8 +82,8 @@ def test_what_is_recorded_is_converted(state_url: str) -> None:
     assert [version.token for version in versions] == ["2026-03-02 00:00:00", "2026-03-02 08:00:00"]
     assert store.shown("shop.dev", "shown by shop_evaluator") == {"orders": "5f1c 2026-03-02"}
     assert len(store.runs("shop.dev")) == 3
-    with StateConnection(state_url).transaction() as connection:
-        assert connection.execute(sa.text("select count(*) from sao_contents")).scalar() == 0
+    with StateConnection(state_url).transaction() as transaction:
+        assert transaction.value("select count(*) from sao_contents") == 0
 
 
 def test_what_cannot_be_compared_is_built_once(world: World) -> None:

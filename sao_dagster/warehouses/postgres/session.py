@@ -13,12 +13,12 @@ import uuid
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
-from typing import Any, TypeVar, cast
+from typing import TypeVar
 
 import psycopg
 from psycopg import errors
-from sqlalchemy.pool import QueuePool
 
+from sao_dagster.connection_pool import ConnectionPool
 from sao_dagster.core.connection import ConnectionSettings
 from sao_dagster.core.data_version import DataVersion, build_version
 from sao_dagster.core.hashing import digest
@@ -82,7 +82,7 @@ class PostgresSession(Session):
     def __init__(self, server: Server, schema: str, threads: int) -> None:
         self._server = server
         self._schema = schema
-        self._pool: Any = QueuePool(cast("Any", server.connect), pool_size=threads + 1, max_overflow=-1)
+        self._pool: ConnectionPool[Connection] = ConnectionPool(server.connect, keep=threads + 1)
         self._guard = threading.Lock()
         self._running: set[Connection] = set()
         self._schemas: set[str] = set()  # those that are known to be there
@@ -92,7 +92,7 @@ class PostgresSession(Session):
 
     def close(self) -> None:
         """Close all connections."""
-        self._pool.dispose()
+        self._pool.close()
 
     @contextmanager
     def _connection(self, *, is_changed: bool = False) -> Iterator[Connection]:
@@ -102,8 +102,7 @@ class PostgresSession(Session):
             is_changed: Whether statements of the user's own may set something on it, or make what lives as long as it: the next one
                 to use it is not to find that, as in dbt, where each model has a connection of its own.
         """
-        pooled = self._pool.connect()
-        connection: Connection = pooled.dbapi_connection
+        connection = self._pool.take()
         with self._guard:
             self._running.add(connection)
         try:
@@ -113,10 +112,8 @@ class PostgresSession(Session):
         finally:
             with self._guard:
                 self._running.discard(connection)
-            if connection.closed or (is_changed and not self._server.reset(connection)):
-                pooled.invalidate()
-            else:
-                pooled.close()
+            usable = not connection.closed and (not is_changed or self._server.reset(connection))
+            self._pool.give_back(connection, usable=usable)
 
     @contextmanager
     def _transaction(self, *, is_changed: bool = False) -> Iterator[Connection]:
@@ -139,7 +136,7 @@ class PostgresSession(Session):
                 if attempt == _ATTEMPTS or not (is_lost or _is_clash(error.__cause__)):
                     raise
                 if is_lost:
-                    self._pool.dispose()  # the others were ended too, most likely
+                    self._pool.close()  # the others were ended too, most likely
                 time.sleep(random.uniform(0.01, 0.1) * attempt)  # noqa: S311 - so that two do not meet again
         raise AssertionError  # the last attempt returns or raises
 
