@@ -13,7 +13,7 @@ from typing import Any
 from sao_dagster.core.deferral import Deferral
 from sao_dagster.core.environment import Environment, KnownEnvironment
 from sao_dagster.core.project import Project
-from sao_dagster.core.selection import select
+from sao_dagster.core.selection import Selection, select
 from sao_dagster.errors import Location, ProjectError, SaoError, SelectionError
 from sao_dagster.projects.assembly.assembled import AssembledProject, assemble
 from sao_dagster.projects.cache import MADE_BY, kept_file, load, save
@@ -30,7 +30,7 @@ from sao_dagster.run.settings import utc_now
 from sao_dagster.sql.inference.kept import KeptProofs
 from sao_dagster.state.location import default_state_url, note_state, state_beside, state_elsewhere
 from sao_dagster.state.protocol import StateStore
-from sao_dagster.warehouses.protocol import Materializer, Warehouse
+from sao_dagster.warehouses.protocol import Materializer, Session, Warehouse
 
 
 @dataclass(frozen=True)
@@ -329,15 +329,17 @@ class SqlProject(PythonModels):
         """Return the environment that is deferred to.
 
         Raises:
-            ProjectError: None is, or dbt builds the project.
+            ProjectError: None is, or dbt reads the project and this package builds it.
             SelectionError: The state knows none, or several, of that name.
             StateError: The state cannot be reached or read.
         """
         to = self.settings.deferred_to
         if to is None:
             raise ProjectError("no environment is deferred to; see `defer`")
-        if not self.declared.native:
-            raise ProjectError(f"deferring to {to.environment} is not done where dbt builds the project")
+        if self.declared.native and self.declared.dbt is not None:
+            raise ProjectError(
+                f"deferring to {to.environment} is not done where dbt reads the project and this package builds it; let one do both"
+            )
         store, known = self._environment_of(to)
         return Elsewhere(
             name=to.environment,
@@ -368,9 +370,19 @@ class SqlProject(PythonModels):
         store = self.store if to.state_url is None else _store_of_others(to.state_url)
         return store, find_environment(store.environments(), self.declared.name, to.environment)
 
-    def _deferring(self, deferral: Deferral) -> Project:
-        """Return the project in which some nodes are read from another environment."""
-        declared = self.declared.deferring(deferral.environment, deferral.relations)
+    def _deferring(self, deferral: Deferral, selection: Selection, session: Session) -> Project | None:
+        """Return the project in which some nodes are read from another environment; see `Elsewhere.assemble`."""
+        if self.declared.native:
+            declared = self.declared.deferring(deferral.environment, deferral.relations)
+        else:
+            from sao_dagster.dbt.deferral import deferring_in_dbt
+
+            found = deferring_in_dbt(self.declared, deferral, selection, session)
+            if found is None:
+                return None
+            declared = found
+        if not deferral.relations:
+            return self.project
         project = assemble(declared).project
         # what is broken stays so, who reads what it may not, too; and policies: what selects them may be above what is read elsewhere
         nodes = {

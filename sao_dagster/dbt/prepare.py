@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import os
 import weakref
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from datetime import datetime, timezone
@@ -128,6 +128,11 @@ class WarmDbt:
             self.stack.close()
             raise
 
+    def keep(self, process: DbtProcess, stack: ExitStack) -> None:
+        """Keep a process that waits again; what has ended it until now does not any more."""
+        self.stack.push(stack.pop_all())
+        self.process = process
+
     def take(self, stack: ExitStack, tell: Callable[[Message], None]) -> DbtProcess | None:
         """Return the process, which another stack ends from now on; None where there is none that goes on."""
         process, self.process = self.process, None
@@ -235,21 +240,46 @@ class Preparation:
                 profile=said["profile"],
             )
             read = reader(prepared)
-            asking = {name: each for name, each in read.asking() if name in said["rendered"]}
-            if asking:
-                with session(process, read) as opened:
-                    now = datetime.now(timezone.utc)
-                    answered = {name: each.answered_now(opened, now) for name, each in asking.items()}
-                again = json.loads(process.ask("again", nodes=[*asking]))
-                same = {name: again[name] == said["rendered"][name] for name in asking}
-                answered = {name: each for name, each in answered.items() if same[name]}
-                prepared = replace(prepared, answered={**prepared.answered, **answered})
+            answered = _answered(process, read, said["rendered"], lambda: session(process, read))
+            prepared = replace(prepared, answered={**prepared.answered, **answered})
             process.ask("release")
         warm.process = process
         contents = self.contents
         found = Kept(self._key(files), prepared, contents if files == self.files else "", self._dbt)
         self._keep(files, found)
         return found, warm
+
+    def rendered_elsewhere(
+        self,
+        process: DbtProcess,
+        places: Mapping[str, tuple[str | None, str, str]],
+        nodes: Sequence[str],
+        reader: Callable[[PreparedManifest], ManifestReader],
+        session: Callable[[], AbstractContextManager[Session]],
+    ) -> tuple[PreparedManifest, Mapping[str, str]]:
+        """Let dbt read some nodes elsewhere, and render what reads them.
+
+        Args:
+            process: dbt's process, which has read the project and has built nothing.
+            places: Where they are: database, schema, identifier, by unique id.
+            nodes: Unique ids of what reads them.
+            reader: Reads a manifest.
+            session: Opens the warehouse beside dbt's process.
+
+        Returns:
+            The renderings alone; and how dbt writes what is elsewhere, by unique id.
+
+        Raises:
+            DbtError: dbt's words.
+        """
+        said = json.loads(process.ask("defer", places=dict(places), nodes=[*nodes], runs=runs()))
+        prepared = PreparedManifest({}, said["rendered"], hooks=said["hooks"])
+        answered = _answered(process, reader(prepared), said["rendered"], session)
+        return replace(prepared, answered=answered), said["relations"]
+
+    def made_of(self, files: str, environment: Mapping[str, str | None]) -> str:
+        """Return a digest of all that dbt's account follows from, with the state of files, and the values of environment variables."""
+        return digest([self._key(files), sorted(environment.items())])
 
     def _before(self) -> PreparedManifest:
         """Return what the same dbt said last of the project, whatever its files were; nothing where environment variables were others."""
@@ -275,6 +305,23 @@ class Preparation:
             answered={**before.answered, **{name: answered for name, (_, answered) in rendered.items()}},
         )
         self._keep(files, replace(kept, prepared=prepared))
+
+
+def _answered(
+    process: DbtProcess,
+    read: ManifestReader,
+    rendered: Mapping[str, Any],
+    session: Callable[[], AbstractContextManager[Session]],
+) -> dict[str, str | None]:
+    """Return what questions of templates are answered, where another rendering, after they were asked, is the same; by unique id."""
+    asking = {name: each for name, each in read.asking() if name in rendered}
+    if not asking:
+        return {}
+    with session() as opened:
+        now = datetime.now(timezone.utc)
+        answered = {name: each.answered_now(opened, now) for name, each in asking.items()}
+    again = json.loads(process.ask("again", nodes=[*asking]))
+    return {name: each for name, each in answered.items() if again[name] == rendered[name]}
 
 
 def runs() -> list[tuple[datetime, str]]:

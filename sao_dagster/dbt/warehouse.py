@@ -8,6 +8,7 @@ from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from dataclasses import dataclass, field, replace
 from datetime import datetime
+from functools import partial
 from typing import Any, cast
 
 from sao_dagster.core.data_version import DataVersion
@@ -17,10 +18,12 @@ from sao_dagster.core.records import Verdict
 from sao_dagster.core.relations import Relation
 from sao_dagster.dbt.adapters.session import AdapterSession
 from sao_dagster.dbt.adapters.warehouse import AdapterWarehouse
+from sao_dagster.dbt.deferral import KeptElsewhere, Places
 from sao_dagster.dbt.prepare import Preparation, WarmDbt, runs
 from sao_dagster.dbt.process import DbtError, DbtProcess, dbt_process
 from sao_dagster.errors import UnsupportedError, WarehouseError
 from sao_dagster.projects.asked_before import AskedBefore
+from sao_dagster.projects.dbt_manifest import ManifestReader, PreparedManifest
 from sao_dagster.warehouses.protocol import (
     BuildRequest,
     Built,
@@ -108,13 +111,12 @@ class DbtWarehouse:
         wait_seconds: float | None = None,
     ) -> Iterator[Session]:
         """Return an open session; see `Warehouse.session`. dbt is started when builds begin."""
-        if read_only:
-            with self.native.session(read_only=True, on_message=on_message, wait_seconds=wait_seconds) as session:
-                yield session
-            return
+
+        def opened() -> AbstractContextManager[Session]:
+            return self.native.session(read_only=read_only, on_message=on_message, wait_seconds=wait_seconds)
+
         with ExitStack() as stack:
-            native = stack.enter_context(self.native.session(on_message=on_message, wait_seconds=wait_seconds))
-            yield DbtSession(self, native, stack, on_message or (lambda _: None))
+            yield DbtSession(self, opened, stack, on_message or (lambda _: None))
 
     def beside(self, process: DbtProcess) -> AbstractContextManager[Session]:
         """Return a session for the time in which dbt's process has the database: through it, where nobody else can open that."""
@@ -135,16 +137,27 @@ class DbtSession(Session):
 
     Args:
         warehouse: The warehouse.
-        native: What answers until builds begin.
+        opened: Opens what answers until builds begin.
         stack: Closes it.
         tell: Told what dbt says.
+
+    Attributes:
+        elsewhere: What was rendered for what is read elsewhere; None as long as nothing is.
     """
 
+    elsewhere: KeptElsewhere | None = None
+
     def __init__(
-        self, warehouse: DbtWarehouse, native: Session, stack: ExitStack, tell: Callable[[Message], None]
+        self,
+        warehouse: DbtWarehouse,
+        opened: Callable[[], AbstractContextManager[Session]],
+        stack: ExitStack,
+        tell: Callable[[Message], None],
     ) -> None:
-        self._warehouse, self._inner, self._stack, self._tell = warehouse, native, stack, tell
+        self._warehouse, self._opened, self._stack, self._tell = warehouse, opened, stack, tell
+        self._inner = stack.enter_context(opened())
         self._process: DbtProcess | None = None
+        self._places: Places = {}
         self._has_hooks = False
         self._guard = threading.Lock()
         self._anew: dict[str, tuple[AskedBefore, dict[str, Any]]] = {}
@@ -170,19 +183,67 @@ class DbtSession(Session):
                     "files of the project have changed since it was loaded; load it again, or run again"
                 )
             try:
+                process.ask("defer", places=dict(self._places), nodes=[], runs=[])
                 self._has_hooks = process.ask("begin", nodes=nodes)["has_hooks"]
             except DbtError as error:
                 if ready is not None and ready.has_ended:  # it has waited long enough
                     continue
-                if not exclusive or "Could not set lock on file" not in error.message:
-                    raise
                 self._stack.pop_all().close()
-                with self._warehouse.native.session(on_message=self._tell):  # waits for whoever was faster
-                    continue
+                self._wait(error)
+                continue
             self._process = process
         if exclusive or by_adapter:
             self._inner = self._stack.enter_context(self._warehouse.beside(process))
         return exclusive or self._has_hooks
+
+    def _wait(self, error: DbtError) -> None:
+        """Wait for whoever has the database to itself, or raise the error if that is not what it is about."""
+        if not self._warehouse.native.capabilities.exclusive or "Could not set lock on file" not in error.message:
+            raise error
+        with self._warehouse.native.session(on_message=self._tell):
+            pass
+
+    def made_of(self, environment: Mapping[str, str | None]) -> str:
+        """Return a digest of all that dbt's account of the project follows from; see `RendersElsewhere`."""
+        return self._warehouse.preparation.made_of(self._warehouse.files, environment)
+
+    def read_elsewhere(self, places: Places) -> None:
+        """Let dbt read nodes elsewhere in what it builds; see `RendersElsewhere`."""
+        if self._process is not None and places != self._places:
+            self._process.ask("defer", places=dict(places))
+        self._places = places
+
+    def rendered_elsewhere(
+        self, places: Places, nodes: Sequence[str], reader: Callable[[PreparedManifest], ManifestReader]
+    ) -> tuple[PreparedManifest, Mapping[str, str]]:
+        """Return what dbt renders where nodes are read elsewhere; see `RendersElsewhere`."""
+        warehouse, inner = self._warehouse, self._inner
+        if self._process is not None:
+            raise WarehouseError("what is read elsewhere has changed while dbt was started; run again")
+        render = warehouse.preparation.rendered_elsewhere
+        if isinstance(inner, AdapterSession):
+            return render(inner.process, places, nodes, reader, lambda: nullcontext(inner))
+        exclusive = warehouse.native.capabilities.exclusive
+        if exclusive:
+            self._stack.pop_all().close()
+        while True:
+            with ExitStack() as stack:
+                warm = warehouse.warm.take(stack, self._tell)
+                process = warm or stack.enter_context(dbt_process(warehouse.preparation.invocation, self._tell))
+                process.wait_until_parsed()
+                beside = partial(warehouse.beside, process) if exclusive else lambda: nullcontext(inner)
+                try:
+                    found = render(process, places, nodes, reader, beside)
+                    process.ask("release")
+                except DbtError as error:
+                    if warm is None or not warm.has_ended:  # else it has waited long enough
+                        stack.close()
+                        self._wait(error)
+                    continue
+                warehouse.warm.keep(process, stack)
+            if exclusive:
+                self._inner = self._stack.enter_context(self._opened())
+            return found
 
     def _ready(self) -> DbtProcess | None:
         """Return a process that has read the project already: the one that is asked, or one that waits; None where there is none."""
@@ -217,9 +278,9 @@ class DbtSession(Session):
         ]
         self._process.ask("finish", results=results)
         how = self._process.end()
-        self._warehouse.preparation.keep_anew(
-            self._warehouse.files, {name: (rendered, asked.answered) for name, (asked, rendered) in self._anew.items()}
-        )
+        if not self._places:  # else it is not what the project gives by itself
+            anew = {name: (rendered, asked.answered) for name, (asked, rendered) in self._anew.items()}
+            self._warehouse.preparation.keep_anew(self._warehouse.files, anew)
         if how["error"]:
             raise WarehouseError(f"dbt: {how['error']}")
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
@@ -91,6 +91,19 @@ class ManifestReader:
             )[:1]
         return declared
 
+    def declared_anew(self, names: Collection[str]) -> tuple[dict[str, NodeDeclaration], dict[str, TestDeclaration]]:
+        """Return models and snapshots, and data tests, by their names here.
+
+        Args:
+            names: Their unique ids.
+        """
+        nodes = {name: self.prepared.manifest["nodes"][name] for name in sorted(names)}
+        built = {
+            node_id(name): self._node(name, node) for name, node in nodes.items() if node["resource_type"] in BUILT
+        }
+        tests = {name: node for name, node in nodes.items() if node["resource_type"] == "test"}
+        return built, {self._test_name(name): self._test(name, test) for name, test in tests.items()}
+
     @property
     def ids(self) -> dict[str, str]:
         """What dbt calls nodes, sources and data tests, by their names here."""
@@ -173,11 +186,15 @@ class ManifestReader:
 
     def _relation(self, node: Mapping[str, Any], identifier: str) -> Relation:
         """Return the relation of a node or source; it is written as dbt writes it."""
-        engine, written = dialect_named(self.declared.dialect), node.get("relation_name")
-        relation = engine.relation(node["database"], node["schema"], identifier)
+        engine = dialect_named(self.declared.dialect)
+        return self.written(engine.relation(node["database"], node["schema"], identifier), node.get("relation_name"))
+
+    def written(self, relation: Relation, written: str | None) -> Relation:
+        """Return a relation as dbt writes it; None for what is not known of that."""
         if not written or written == str(relation):
             return relation
-        parts = {"database": node["database"], "schema": node["schema"], "identifier": identifier}
+        engine = dialect_named(self.declared.dialect)
+        parts = {"database": relation.database, "schema": relation.schema, "identifier": relation.identifier}
         quoting = {name: quote(part, engine.quotes) in written for name, part in parts.items() if part}
         if relation.database and not written.startswith((relation.database, quote(relation.database, engine.quotes))):
             relation = replace(relation, database=None)

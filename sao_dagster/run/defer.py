@@ -17,7 +17,7 @@ from sao_dagster.core.relations import Relation, RelationKey
 from sao_dagster.core.selection import Selection
 from sao_dagster.errors import SelectionError, UnsupportedError
 from sao_dagster.sql.dialects import dialect_named
-from sao_dagster.warehouses.protocol import AttachingWarehouse, Warehouse
+from sao_dagster.warehouses.protocol import AttachingWarehouse, Session, Warehouse
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -28,7 +28,8 @@ class Elsewhere:
         name: What people call it: its target, or target and schema.
         known: What the state knows of it.
         builds: Reads its last builds, by model.
-        assemble: Puts the project together so that nodes are read where a deferral says.
+        assemble: Puts the project together so that nodes are read where a deferral says, for a selection and in a session; None where the
+            session has let go of its database for that, so that what is there has to be looked at again.
         database: What SQL calls its database; None where that is the one that is built into.
         favored: Whether it is read even where this environment has a relation of its own.
     """
@@ -36,7 +37,7 @@ class Elsewhere:
     name: str
     known: KnownEnvironment
     builds: Callable[[], Mapping[str, BuildRecord]]
-    assemble: Callable[[Deferral], Project]
+    assemble: Callable[[Deferral, Selection, Session], Project | None]
     database: str | None = None
     favored: bool = False
 

@@ -149,7 +149,7 @@ class Runner(RunSettings):
         project = self.project
         if self.elsewhere is not None and self.elsewhere.known.key != found.key:
             self.elsewhere.check_is_reached(found.database)
-            project = self._deferring(self.elsewhere, selection, session, store.builds(found.key))
+            project = self._deferring(self.elsewhere, selection, session, lambda: store.builds(found.key))
         project = with_catalog(project, selection, session, clock()).in_environment(found.key)
         return replace(self, project=project, clock=clock)
 
@@ -167,11 +167,17 @@ class Runner(RunSettings):
         return runner, selection
 
     def _deferring(
-        self, elsewhere: Elsewhere, selection: Selection, session: Session, records: Mapping[str, BuildRecord]
+        self,
+        elsewhere: Elsewhere,
+        selection: Selection,
+        session: Session,
+        records: Callable[[], Mapping[str, BuildRecord]],
     ) -> Project:
         """Return the project in which a selection reads from another environment what this one does not have."""
-        deferral = deferral_of(self.project, selection, elsewhere, records, session.catalog().keys())
-        project = elsewhere.assemble(deferral) if deferral.relations else self.project
+        project = None
+        while project is None:
+            deferral = deferral_of(self.project, selection, elsewhere, records(), session.catalog().keys())
+            project = elsewhere.assemble(deferral, selection, session)
         return replace(project, deferral=deferral)
 
     def _plan(self, selection: Selection, mode: Mode, session: Session, store: StateStore) -> tuple[Plan, Observation]:

@@ -11,9 +11,10 @@ def unexpected() -> list[str]:
     """Return what of dbt is not as expected, in words; nothing where all is."""
     import dbt.compilation
     import dbt.task.build
+    from dbt import selected_resources
     from dbt.adapters.base import BaseAdapter
     from dbt.adapters.cache import RelationsCache
-    from dbt.context.providers import RuntimeVar
+    from dbt.context.providers import RuntimeRefResolver, RuntimeVar
     from dbt.contracts.graph.manifest import Manifest
     from dbt.contracts.results import RunResult
     from dbt_common.clients.jinja import CallableMacroGenerator
@@ -24,6 +25,7 @@ def unexpected() -> list[str]:
         (task, "run", ("self",)),
         (task, "_runtime_initialize", ("self",)),
         (task, "before_run", ("self", "adapter", "selected_uids")),
+        (task, "defer_to_manifest", ("self",)),
         (task, "execute_nodes", ("self",)),
         (task, "get_runner", ("self", "node")),
         (task, "call_runner", ("self", "runner")),
@@ -48,6 +50,9 @@ def unexpected() -> list[str]:
         (RuntimeVar, "_generate_merged", ("self",)),
         (Manifest, "resolve_source", ("self",)),
         (Manifest, "build_flat_graph", ("self",)),
+        (Manifest, "merge_from_artifact", ("self", "other")),
+        (RuntimeRefResolver, "create_relation", ("self", "target_model")),
+        (selected_resources, "set_selected_resources", ("selected_resources",)),
     ]
     return [text for owner, name, parameters in expected for text in _differences(owner, name, parameters)]
 

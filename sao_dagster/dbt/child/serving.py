@@ -24,6 +24,7 @@ from dbt_common.events.contextvars import task_contextvars
 
 from .asking import RELATIONAL, AdapterQuestions
 from .cursors import Cursors
+from .deferring import Deferring, Places
 from .rendering import Renderer
 from .signing import signing
 from .wire import Wire
@@ -44,6 +45,7 @@ def serving_task(wire: Wire) -> type:
             with task_contextvars(project_root=self.config.project_root):
                 self._runtime_initialize()
             wire.tell("parsed", None)
+            self.deferring = Deferring(self, get_adapter(self.config))
             preparing = Preparing(self)
             while True:
                 if not wire.wait(IDLE_SECONDS if preparing.is_released else None):
@@ -79,6 +81,9 @@ def serving_task(wire: Wire) -> type:
                 raise
             return RunStatus.Success  # so that `execute_nodes` is asked, and can say why nothing is built
 
+        def defer_to_manifest(self) -> None:
+            """Leave it at what was said."""
+
         def execute_nodes(self) -> Any:
             failed = [each for each in self.node_results if each.status == RunStatus.Error]
             if failed:  # a hook; dbt 1.8 does not say so otherwise
@@ -112,6 +117,7 @@ class Building:
             "build": self._build,
             "compile": self._compile,
             "again": self._again,
+            "defer": self._defer,
             "cursor": self.cursors.answer,
             "adapter": AdapterQuestions(task, self.adapter).answer,
             "interrupt": self._interrupt,
@@ -206,6 +212,12 @@ class Building:
         with self.adapter.connection_named(f"again_{node}"):
             return json.dumps(self._renderer.again(node))
 
+    def _defer(self, places: Places) -> None:
+        """Read nodes elsewhere from now on; nothing has been built yet."""
+        with self._lock:
+            self.task.deferring.read(places)
+            self._renderer = None
+
     def _interrupt(self) -> None:
         if self.adapter.is_cancelable():
             self.adapter.cancel_open_connections()
@@ -247,6 +259,8 @@ class Preparing:
         if name == "again":
             self.renderer.forget()
             return json.dumps(self._rendered(arguments["nodes"]))
+        if name == "defer":
+            return json.dumps(self._deferred(**arguments))
         if name == "attend":  # somebody is there, and will ask more
             self.is_released = False
             return None
@@ -298,6 +312,29 @@ class Preparing:
             "profile": self._profile(),
         }
         return json.dumps(found, default=str)
+
+    def _deferred(self, places: Places, nodes: list[str], runs: list[tuple[dt.datetime, str]]) -> dict[str, Any]:
+        """Read nodes elsewhere from now on.
+
+        Args:
+            places: Where they are.
+            nodes: Unique ids of what reads them and is wanted.
+            runs: The runs to render for.
+
+        Returns:
+            By unique id, the `relations` as dbt writes them, what nodes are `rendered` to, and their `hooks`.
+        """
+        relations, found = self.task.deferring.read(places), self.task.manifest.nodes
+        if nodes:
+            self.renderer = Renderer(self.task.config, self.task.manifest, self.adapter, runs)
+            with self.adapter.connection_named("sao_cache"):
+                self.task.populate_adapter_cache(self.adapter)
+        hooked = [name for name in nodes if str(found[name].resource_type) in RELATIONAL]
+        return {
+            "relations": relations,
+            "rendered": self._rendered([name for name in nodes if str(found[name].language) == "sql"]),
+            "hooks": {name: self.renderer.hooks(name) for name in hooked},
+        }
 
     def _profile(self) -> dict[str, Any]:
         """Return what the profile says of the target, without secrets, and digests of what it sets in each session."""
