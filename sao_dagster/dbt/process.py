@@ -35,6 +35,7 @@ main()
 START_SECONDS = 120.0  # for the process to say that it is there
 BEAT_SECONDS = 10.0  # between signs of life of the process
 SILENT_SECONDS = 600.0  # without any, for which a process is given up
+STILL_SECONDS = 600.0  # after which it is said what a process that lives is still at, again and again
 _LEVELS = {"warn": Level.WARNING, "error": Level.ERROR}
 SHOWN_LINES = 15  # of what dbt printed, where it ended without a word
 
@@ -54,6 +55,34 @@ class Invocation:
     options: tuple[str, ...] = ()
 
 
+@dataclass(frozen=True)
+class Request:
+    """What the process was asked and has not answered.
+
+    Attributes:
+        about: What it is at, in words.
+        since: When it was asked, by the monotonic clock.
+        answer: Its answer, once there is one.
+    """
+
+    about: str
+    since: float
+    answer: Future[Any]
+
+    @classmethod
+    def of(cls, name: str, arguments: Mapping[str, Any]) -> Request:
+        """Return a request that is made now.
+
+        >>> Request.of("build", {"node": "model.shop.orders"}).about
+        'building model.shop.orders'
+        """
+        about = f"{_DOING.get(name, name)} {arguments.get('node', '')}".strip()
+        return cls(about, time.monotonic(), Future())
+
+
+_DOING = {"build": "building", "compile": "rendering", "again": "rendering", "begin": "beginning", "finish": "ending"}
+
+
 class DbtProcess:
     """One `dbt build` that goes on; several threads ask it at once."""
 
@@ -63,7 +92,8 @@ class DbtProcess:
         self._process, self._connection, self._log = process, connection, log
         self.on_message = on_message
         self._lock = threading.Lock()
-        self._asked: dict[int, Future[Any]] = {}
+        self._asked: dict[int, Request] = {}
+        self._still = time.monotonic()
         self._next = 0
         self._ended: Future[Mapping[str, Any]] = Future()
         self._parsed: Future[None] = Future()
@@ -92,17 +122,17 @@ class DbtProcess:
 
     def asking(self, name: str, /, **arguments: Any) -> Future[Any]:
         """Return the answer to a request, as soon as there is one."""
-        answer: Future[Any] = Future()
+        request = Request.of(name, arguments)
         with self._lock:
             self._next += 1
             number = self._next
             if self._ended.done():
-                answer.set_exception(self._gone())
-                return answer
-            self._asked[number] = answer
+                request.answer.set_exception(self._gone())
+                return request.answer
+            self._asked[number] = request
             with contextlib.suppress(OSError):  # whoever listens finds out that it is gone
                 self._connection.send((number, name, arguments))
-        return answer
+        return request.answer
 
     def end(self) -> Mapping[str, Any]:
         """Return how the invocation ended, after waiting for it."""
@@ -114,11 +144,13 @@ class DbtProcess:
                 number, kind, value = self._connection.recv()
                 if number is not None:
                     with self._lock:
-                        answer = self._asked.pop(number)
+                        answer = self._asked.pop(number).answer
                     if kind is True:
                         answer.set_result(value)
                     else:
                         answer.set_exception(DbtError(value[1], kind=value[0]))
+                elif kind == "alive":
+                    self._tell_still()
                 elif kind == "line":
                     self._tell(value["level"], value["text"])
                 elif kind == "parsed":
@@ -127,13 +159,29 @@ class DbtProcess:
                     self._finish(value)
                     return
             self._process.kill()
-            self._finish(
-                {"success": False, "error": f"dbt gave no sign of life for {SILENT_SECONDS:g} s, and was ended"}
-            )
+            doing = ", ".join(each.about for each in self._unanswered()) or "asked for nothing"
+            error = f"dbt gave no sign of life for {SILENT_SECONDS:g} s, and was ended; it was {doing}"
+            self._finish({"success": False, "error": error})
         except (OSError, EOFError):
             self._finish({"success": False, "error": ""})
         except Exception as error:  # noqa: BLE001 - an answer that cannot be read; nobody may wait for it
             self._finish({"success": False, "error": f"dbt's answer cannot be read: {error}"})
+
+    def _unanswered(self) -> list[Request]:
+        """Return what has not been answered, what was asked first before what was asked later."""
+        with self._lock:
+            return list(self._asked.values())
+
+    def _tell_still(self) -> None:
+        """Tell what a process that lives is at for so long that somebody may want to look."""
+        now = time.monotonic()
+        if now - self._still < STILL_SECONDS:
+            return
+        self._still = now
+        for each in self._unanswered():
+            if now - each.since >= STILL_SECONDS:
+                minutes = (now - each.since) / 60
+                self.on_message(Message(f"dbt is still {each.about}, for {minutes:.0f} min now", Level.WARNING))
 
     def _tell(self, level: str, text: str) -> None:
         """Tell a line of dbt's log, and what is a warning or an error as such, too."""
@@ -144,7 +192,7 @@ class DbtProcess:
     def _finish(self, how: Mapping[str, Any]) -> None:
         with self._lock:
             self._ended.set_result(how)
-            waiting, self._asked = [*self._asked.values()], {}
+            waiting, self._asked = [each.answer for each in self._asked.values()], {}
         for each in (*waiting, *(() if self._parsed.done() else (self._parsed,))):
             each.set_exception(self._gone())
 

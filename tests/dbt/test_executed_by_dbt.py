@@ -259,8 +259,23 @@ def test_a_dbt_that_hangs_is_given_up(little: LittleProject, monkeypatch: pytest
     assert outcomes(result)["totals"] == "build_error"
     said = {each.decision.model: each.decision.evidence for each in result.models}
     assert "no sign of life" in str(said["totals"]["error"])
+    assert "it was building model.little.totals" in str(said["totals"]["error"])
     assert "totals" in outcomes(little.run())
     assert outcomes(little.run()) == {}
+
+
+def test_another_description_that_is_kept_builds_the_model_and_nothing_below(little: LittleProject) -> None:
+    little.replace(
+        "models/sources.yml",
+        "  - name: totals\n",
+        "  - name: totals\n    description: all\n    config: {persist_docs: {relation: true}}\n",
+    )
+    little.run()
+    little.replace("models/sources.yml", "description: all", "description: all of them")
+    result = little.run()
+    assert outcomes(result) == {"totals": "code_changed"}
+    [totals] = [each for each in result.models if each.name == "totals"]
+    assert totals.decision.evidence["parts"] == ["attached"]
 
 
 def test_two_runs_at_once_build_everything_once(anywhere: LittleProject) -> None:
