@@ -240,15 +240,26 @@ class TestSteps:
         for record in records:
             run.run_facts.ask_test(run.project.tests[record.test], now)
         readers = Selection((), tuple(each.test for each in records), ())
-        read = {each for record in records for each in record.inputs if not is_answers(each)}
-        unproven = run.run_facts.unproven(read, readers)
+        read = {record.test: self._read(record.inputs) for record in records}
+        # the statement of a test has no snapshot that is known of
+        unproven = run.run_facts.unproven({each for names in read.values() for each in names}, readers, inside={})
         kept = [
             each
             for each in records
-            if unproven.isdisjoint(each.inputs) and self._is_about(run.project.tests[each.test], versions[each.test])
+            if unproven.isdisjoint(read[each.test])
+            and self._is_about(run.project.tests[each.test], versions[each.test])
         ]
         store.record_tests(run.project.environment, kept)
         run.run_facts.add_verdicts(kept)
+
+    def _read(self, inputs: Iterable[str]) -> set[str]:
+        """Return what holds the data that a test has read, behind views and ephemerals too."""
+        nodes, graph = self.run.project.nodes, self.run.project.graph
+        found: set[str] = set()
+        for each in inputs:
+            holds_data = each not in nodes or nodes[each].materialized.holds_data
+            found.update((each,) if holds_data else graph.inputs(each).data)
+        return {each for each in found if not is_answers(each)}
 
     def _in_run(self, test: DataTest) -> DataTest:
         """Return a test as this run sees it."""

@@ -27,6 +27,7 @@ from sao_dagster.errors import LeaseLostError, ProjectError, StateError
 from sao_dagster.run.context import RunContext
 from sao_dagster.run.movements import STAMP
 from sao_dagster.run.stored_facts import kept_sql
+from sao_dagster.run.unwatched import UnwatchedInputs
 from sao_dagster.warehouses.protocol import BuildRequest, Built, VersionsBy
 from sao_dagster.warehouses.shared.files import file_digest, file_stamp
 
@@ -67,13 +68,15 @@ class NodeBuilds:
         asked = run.run_facts.ask(node, run.now())
         before = node_facts(run.project, name, facts)
         last = facts.records.get(name) if facts.altered.get(name) is not True else None
+        inputs = [each for each in before.inputs if not is_answers(each)] if node.materialized.holds_data else []
+        unwatched = run.run_facts.unwatched(inputs)
         run.run_facts.start_build(node)
         observed_at = run.now()
         if run.store is not None and not run.capabilities.transactional_ddl:  # a crash may leave half a relation
             run.store.forget_build(run.project.environment, name, lease)
-        built = self._materialize(node, before)
-        inputs = [each for each in before.inputs if not is_answers(each)] if node.materialized.holds_data else []
-        unproven = run.run_facts.unproven(inputs, Selection((name,), (), ()))
+        built = self._materialize(node, before, unwatched)
+        inside = None if built.adopted else unwatched.versions(built.contents, observed_at)
+        unproven = run.run_facts.unproven(inputs, Selection((name,), (), ()), inside, built.read)
         read = {each: version for each, version in before.inputs.items() if each not in unproven}
         kept = kept_sql(node.compiled if isinstance(node, Model) else CompiledSql(""), run.project.dialect)
         version = built.data_version or build_version(uuid.uuid4().hex)
@@ -142,7 +145,7 @@ class NodeBuilds:
             self.run.run_facts.forget_answers(node)
         return {answers_id(node.name): after.version if unmoved else None}
 
-    def _materialize(self, node: Node, before: Observed) -> Built:
+    def _materialize(self, node: Node, before: Observed, unwatched: UnwatchedInputs) -> Built:
         """Let the node be built, and look up what whoever built it does not say.
 
         The version of the content is read afterwards only where nobody else can have changed it meanwhile; else the build is
@@ -169,6 +172,7 @@ class NodeBuilds:
                 for each in (*before.inputs, *before.definitions)
                 if run.capabilities.build_ids and each in run.project.nodes
             ),
+            unwatched=unwatched.relations,
             run_id=run.run_id,
             session=run.session,
         )

@@ -9,20 +9,21 @@ from dataclasses import replace
 from datetime import datetime
 from typing import TypeVar
 
-from sao_dagster.core.data_version import DataVersion, columns_version
+from sao_dagster.core.data_version import ANY_BUILD, DataVersion, columns_version
 from sao_dagster.core.facts import Existence
 from sao_dagster.core.inputs import answers_id, is_answers
-from sao_dagster.core.nodes import Answers, DataTest, Model, Node, is_source
+from sao_dagster.core.nodes import Answers, DataTest, Materialized, Model, Node, is_source
 from sao_dagster.core.project import Project
 from sao_dagster.core.records import BuildRecord, TestRecord
 from sao_dagster.core.relations import Relation, RelationKey
 from sao_dagster.core.selection import Selection
 from sao_dagster.run.asked import version_of_answers
 from sao_dagster.run.contents import SHOWN_BY_VIEW, content_key_of
-from sao_dagster.run.movements import may_read_files, movement_of, movements_of
+from sao_dagster.run.movements import STAMP, may_read_files, movement_of, movements_of
 from sao_dagster.run.observe import Observation
+from sao_dagster.run.unwatched import UnwatchedInputs
 from sao_dagster.state.protocol import StateStore
-from sao_dagster.warehouses.protocol import Session
+from sao_dagster.warehouses.protocol import RelationInfo, Session
 
 V = TypeVar("V")
 
@@ -60,7 +61,7 @@ class RunFacts:
         self._session = session
         self._observe = observe
         self._exclusive = exclusive
-        self._catalog = seen.catalog
+        self._catalog = dict(seen.catalog)
         self._movements = dict(seen.movements)
         self._records = dict(seen.facts.records)
         self._exists = dict(seen.facts.exists)
@@ -143,7 +144,7 @@ class RunFacts:
         seen = observation.facts
         inputs = self._project.graph.inputs(name)
         with self._lock:
-            self._catalog = observation.catalog
+            self._catalog = dict(observation.catalog)
             self._movements.update(observation.movements)
             for each in (*inputs.data, *inputs.views):  # what is as recorded again
                 self._versions.pop(each, None)
@@ -170,7 +171,7 @@ class RunFacts:
             return
         observation = self._observe(readers)
         with self._lock:
-            self._catalog = observation.catalog
+            self._catalog = dict(observation.catalog)
             for each in stale:
                 self._versions[each] = observation.facts.versions.get(each)
             self._movements.update({each: token for each, token in observation.movements.items() if each in stale})
@@ -212,6 +213,8 @@ class RunFacts:
             for each in self._project.nodes.values() if dropped else ():
                 if each.relation.key in dropped:
                     self._exists[each.name] = Existence.NO
+            is_view = node.materialized is Materialized.VIEW
+            self._catalog[node.relation.key] = RelationInfo(is_view, record.columns, build_id=record.build_id)
             if node.materialized.holds_data:
                 self._contents[content_key_of(node)] = record.data_version
 
@@ -280,26 +283,76 @@ class RunFacts:
         if any(is_source(each) and self._versions.get(each) is None for each in inputs):
             return True
         writable = self._writable(each for each in inputs if each not in self._project.nodes and not is_answers(each))
+        writable += self._to_prove(each for each in inputs if each in self._project.nodes)
         return self._tokens(writable) != {each: self._movements[each] for each in writable if each in self._movements}
 
-    def unproven(self, names: Iterable[str], readers: Selection) -> frozenset[str]:
-        """Return which of some inputs may have changed since their version was read from the warehouse; the others have not.
+    def unwatched(self, names: Iterable[str]) -> UnwatchedInputs:
+        """Return those of some inputs of which nothing shows whether they are written to from now on."""
+        silent = [each for each in self._to_prove(names) if each not in self._movements]
+        return UnwatchedInputs.of(self._project, self._session, silent)
 
-        What shows that they were written to is asked; where nothing does, they are read again, and are taken for unchanged
-        where they have the same version.
+    def unproven(
+        self,
+        names: Iterable[str],
+        readers: Selection,
+        inside: Mapping[str, DataVersion | None] | None = None,
+        builds: Mapping[Relation, str | None] | None = None,
+    ) -> frozenset[str]:
+        """Return which of some inputs may have been something else, while they were read, than what is known of them; the others were not.
+
+        What shows that they were written to is asked. Where nothing does, what counts is what they were in the snapshot in which they were
+        read; what a source says of its own age is asked again.
 
         Args:
             names: The inputs.
-            readers: What reads them, to read them again.
+            readers: What reads them.
+            inside: Versions in that snapshot; None where nothing was read, so that what is there now counts.
+            builds: By relation that was read, which build of it that was, if the warehouse keeps that.
         """
         if self._store is None:
             return frozenset()
-        wanted = self._writable(each for each in names if self._versions.get(each) is not None)
+        wanted = self._to_prove(names)
         now = self._tokens(wanted)
         moved = {each for each in wanted if each in self._movements and now.get(each) != self._movements[each]}
+        moved -= self._as_another_run_left_it(moved, builds or {}, now)
         silent = {each for each in wanted if each not in self._movements}
-        versions = self._observe(readers).facts.versions if silent else {}
-        return frozenset(moved | {each for each in silent if versions.get(each) != self._versions[each]})
+        found = dict(inside or {})
+        asked = silent if inside is None else {each for each in silent if self._says_its_age(each)}
+        if asked:
+            versions = self._observe(readers).facts.versions
+            found.update({each: versions.get(each) for each in asked})
+        return frozenset(moved | {each for each in silent if found.get(each) != self.version(each)})
+
+    def _as_another_run_left_it(
+        self, moved: Collection[str], builds: Mapping[Relation, str | None], now: Mapping[str, str]
+    ) -> set[str]:
+        """Return those of some nodes that another run has built since they were looked at, if nobody has written to them since that build."""
+        nodes = [each for each in moved if each in self._project.nodes]
+        read = {each: builds.get(self._project.nodes[each].relation) for each in nodes}
+        later = {each: build_id for each, build_id in read.items() if build_id not in (None, self._kept(each))}
+        if not later or self._store is None:
+            return set()
+        kept = self._store.contents(self._project.environment, STAMP)
+        return {
+            each for each, build_id in later.items() if kept.get(each) == movement_of(str(build_id), now.get(each, ""))
+        }
+
+    def _to_prove(self, names: Iterable[str]) -> list[str]:
+        """Return those of some inputs that others may write to, and whose version says what they hold.
+
+        Nodes that are known by their build alone are taken to be written to by nobody else, where the warehouse does not keep its builds.
+        """
+
+        def says_what_it_holds(name: str) -> bool:
+            record = self._records.get(name)
+            if name not in self._project.nodes or name in self._versions or record is None:
+                return self._versions.get(name) is not None
+            return record.build_id is not None or not record.data_version.comparable(ANY_BUILD)
+
+        return self._writable(filter(says_what_it_holds, names))
+
+    def _says_its_age(self, name: str) -> bool:
+        return is_source(name) and self._project.sources[name].says_loaded_at
 
     def look_at_build(self, name: str) -> None:
         """Note what shows from now on that somebody writes to a node that was just built here."""

@@ -86,6 +86,8 @@ class BuildRequest:
         compile: Renders the statements of a model for this run.
         full_refresh: Whether to build an incremental model from the start.
         reads: The relations of other nodes that it reads.
+        unwatched: What it reads and nothing shows to be written to, with the columns that do not count: a build that has a snapshot says
+            which content that has in it (`Built.contents`); elsewhere nobody knows what was read.
         run_id: The run.
         session: The warehouse, open, for whoever builds through it.
     """
@@ -95,6 +97,7 @@ class BuildRequest:
     reads: tuple[Relation, ...]
     run_id: str
     session: Session
+    unwatched: Mapping[Relation, Collection[str]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -109,6 +112,7 @@ class Built:
         build_id: The name under which the warehouse itself keeps this build; None where it keeps none.
         changed: False where the warehouse knows that an incremental build wrote no row; None where only the version tells.
         read: By relation that was read, which build of it that was; of those that the warehouse keeps.
+        contents: By relation among `BuildRequest.unwatched`, the version of what it holds in the snapshot that the build has read.
         dropped: Views that could not stay over the new relation, because they read what it no longer has.
         adopted: Whether nothing was built, since it was there; see `Session.adopt`.
     """
@@ -120,6 +124,7 @@ class Built:
     build_id: str | None = None
     changed: bool | None = None
     read: Mapping[Relation, str | None] = field(default_factory=dict)
+    contents: Mapping[Relation, DataVersion | None] = field(default_factory=dict)
     dropped: tuple[RelationKey, ...] = ()
     adopted: bool = False
 

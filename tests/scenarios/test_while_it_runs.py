@@ -15,6 +15,7 @@ from sao_dagster.core.selection import select
 from sao_dagster.run import data_tests
 from sao_dagster.run.events import Event, ModelResult, Started
 from sao_dagster.warehouses.protocol import BuildRequest, Built, Session, Warehouse
+from tests.meanwhile import run_meanwhile
 from tests.world import World, on_each_warehouse
 
 pytestmark = on_each_warehouse
@@ -64,24 +65,6 @@ def test_a_source_that_changes_while_it_is_read_is_unknown(shop: World) -> None:
     run_and(shop, lambda: shop.sql("insert into raw.orders values (1)", "delete from raw.orders"), starts)
     assert shop.run().outcomes["total"] == "built: input_unknown"
     assert shop.run().built == set()
-
-
-class Meanwhile:
-    """Builds, and lets somebody else act just before and just after each build."""
-
-    def __init__(self, before: Callable[[], object], after: Callable[[], object]) -> None:
-        self._before, self._after = before, after
-
-    def build(self, node: Node, request: BuildRequest) -> Built:
-        self._before()
-        built = request.session.materializer().build(node, request)
-        self._after()
-        return built
-
-
-def run_meanwhile(shop: World, before: Callable[[], object], after: Callable[[], object]) -> None:
-    runner = shop.runner()
-    replace(runner, materializer=Meanwhile(before, after)).run(select(runner.project))
 
 
 @pytest.mark.warehouse("duckdb")
@@ -158,6 +141,18 @@ def test_what_is_not_declared_and_changes_while_it_is_read_is_unknown(world: Wor
     )
     assert world.run().outcomes == {"total": "built: input_unknown"}
     assert world.rows("select id from main.total") == [(1,)]
+    assert world.run().built == set()
+
+
+@beside
+def test_a_model_that_somebody_changes_by_hand_only_while_it_is_read_is_unknown(world: World) -> None:
+    world.model("above", "select 1 as id").model("below", "select id from {{ ref('above') }}").run()
+    change, back = ("update main.above set id = 2", "update main.above set id = 1")
+    world.model("below", "select id, 1 as x from {{ ref('above') }}")
+    run_meanwhile(world, lambda: world.sql(change), lambda: world.sql(back), "below")
+    assert world.rows("select id from main.below") == [(2,)]
+    world.run()
+    assert world.rows("select id from main.below") == [(1,)]
     assert world.run().built == set()
 
 

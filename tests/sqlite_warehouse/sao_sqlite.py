@@ -132,7 +132,13 @@ class SQLiteSession(Session):
             raise WarehouseError(f"the schema {schema!r} has no file; name one in `schemas` of the profile")
 
     def build_model(
-        self, model: Model, compiled: CompiledSql, *, full_refresh: bool, reads: Collection[Relation] = ()
+        self,
+        model: Model,
+        compiled: CompiledSql,
+        *,
+        full_refresh: bool,
+        reads: Collection[Relation],
+        unwatched: Mapping[Relation, Collection[str]],
     ) -> Built:
         kind = self.kind_of(model.relation)
         with self._transaction() as connection:

@@ -13,6 +13,7 @@ import pytest
 
 from sao_dagster import DuckDBWarehouse
 from sao_dagster.core.relations import Relation
+from sao_dagster.warehouses.duckdb.beside import read_in_snapshot, tokens_of
 from sao_dagster.warehouses.registry import profile_of
 
 
@@ -86,3 +87,45 @@ def test_attached_databases_stand_in_the_profile_as_dbt_writes_them(tmp_path: Pa
         f"ducklake:{tmp_path}/meta.db",
     ]
     assert not warehouse.capabilities.exclusive
+
+
+@pytest.mark.parametrize("mode", ["delete", "wal"])
+def test_that_a_file_of_sqlite_was_written_to_shows_also_where_it_holds_the_same_again(
+    tmp_path: Path, mode: str
+) -> None:
+    place = str(tmp_path / "crm.db")
+    databases = [
+        ("Shop", "duckdb", None),
+        ("crm", "sqlite", place),
+        ("far", "postgres", "dbname=crm"),
+        ("x", "mysql", ""),
+    ]
+    with sqlite3.connect(place, isolation_level=None) as connection:
+        connection.execute(f"pragma journal_mode={mode}")
+        connection.execute("create table people as select 1 as id")
+        before = tokens_of(databases)
+        assert before.keys() == {"shop", "crm"}
+        connection.execute("select * from people").fetchall()
+        assert tokens_of(databases) == before
+        connection.execute("update people set id = 2")
+        connection.execute("update people set id = 1")
+        assert tokens_of(databases)["crm"] != before["crm"]
+
+
+def test_a_build_says_what_it_has_read_of_databases_that_have_snapshots(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    read = Relation("beside", "main", "t")
+    warehouse = DuckDBWarehouse(
+        path=str(tmp_path / "shop.duckdb"), attach=({"path": str(tmp_path / "b.duckdb"), "alias": "beside"},)
+    )
+    with warehouse.session() as session, session._transaction() as cursor:  # type: ignore[attr-defined]
+        session.execute("create table beside.main.t as select 1 as id")
+        catalog = session.catalog()
+        cursor.execute("select * from beside.main.t").fetchall()
+        seen = session.versions(catalog, {read: ()}, 10.0)
+        session.execute("update beside.main.t set id = 2")
+        found = read_in_snapshot(cursor, catalog, lambda _: None, {read: ()})
+        assert found == seen != session.versions(catalog, {read: ()}, 10.0)
+        monkeypatch.setattr("sao_dagster.warehouses.duckdb.beside._WITH_SNAPSHOTS", ())
+        assert read_in_snapshot(cursor, catalog, lambda _: None, {read: ()}) == {read: None}

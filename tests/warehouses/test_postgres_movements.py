@@ -11,7 +11,9 @@ import psycopg
 import pytest
 
 from sao_dagster.core.relations import Relation
+from sao_dagster.run import data_tests
 from sao_dagster.warehouses.postgres.session import PostgresSession
+from tests.meanwhile import run_meanwhile
 from tests.waiting import until
 from tests.world import PostgresWorld
 
@@ -140,3 +142,94 @@ def test_a_model_is_read_where_nothing_is_counted(shop: PostgresWorld) -> None:
     assert shop.run().built == set()
     shop.sql("update main.m set id = 9")
     assert shop.run().outcomes == {"m": "built: relation_altered"}
+
+
+OTHER_SERVER = (
+    "create extension postgres_fdw",
+    "create server other foreign data wrapper postgres_fdw options (host '127.0.0.1', port '{port}', dbname '{dbname}')",
+    "create user mapping for current_user server other options (user '{user}')",
+    "create schema far",
+    "create foreign table far.orders (id int) server other options (schema_name 'raw', table_name 'orders')",
+)
+
+
+def far(world: PostgresWorld, read: str) -> PostgresWorld:
+    at = psycopg.conninfo.conninfo_to_dict(world.url)
+    world.sql("create table raw.orders as select 1 as id", *(each.format(**at) for each in OTHER_SERVER))
+    return world.model("m", f"select id from {read}")
+
+
+def uncounting(world: PostgresWorld) -> PostgresWorld:
+    world.source("orders").sql(f"alter database {world.database} set track_counts = off")
+    return world.sql("create table raw.orders as select 1 as id").model(
+        "m", "select id from {{ source('raw', 'orders') }}"
+    )
+
+
+UNCOUNTED = {
+    "a table of another server": lambda world: far(world, "far.orders"),
+    "a database that does not count": uncounting,
+    "a view in one": lambda world: (
+        uncounting(world).sql("create view raw.v as select id from raw.orders").model("m", "select id from raw.v")
+    ),
+}
+
+
+@pytest.mark.parametrize("prepare", UNCOUNTED.values(), ids=UNCOUNTED)
+def test_what_nothing_counts_is_read_in_the_snapshot_of_the_build(
+    world: PostgresWorld, prepare: Callable[[PostgresWorld], PostgresWorld]
+) -> None:
+    shop = prepare(world)
+    run_meanwhile(shop, lambda: shop.sql(CHANGE), lambda: shop.sql("update raw.orders set id = id - 1"), "m")
+    assert shop.rows("select id from main.m") == [(2,)]
+    assert shop.run().outcomes == {"m": "built: input_unknown"}
+    assert shop.rows("select id from main.m") == [(1,)]
+    assert shop.run().built == set()
+
+
+def test_what_is_read_of_another_server_by_somebody_elses_rules_is_unknown(world: PostgresWorld) -> None:
+    """Whether two of its connections have one snapshot is not known."""
+    shop = far(world, "far.v").sql("create view far.v as select id from far.orders")
+    shop.run()
+    assert shop.run().outcomes == {"m": "built: input_unknown"}
+
+
+@pytest.mark.parametrize("materialized", ["table", "view"])
+def test_a_verdict_about_what_somebody_changes_meanwhile_is_not_kept(
+    world: PostgresWorld, materialized: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world.source("orders").sql("create table raw.orders as select 1 as id union all select 1")
+    world.model("m", "select id from {{ source('raw', 'orders') }}", materialized=materialized)
+    world.write("models/m.yml", "models: [{name: m, columns: [{name: id, data_tests: [unique]}]}]")
+    changed = "main.m" if materialized == "table" else "raw.orders"
+    original = data_tests.run_tests
+
+    def run_tests(*asked: Any, **options: Any) -> Iterator[Any]:
+        world.sql(f"update {changed} set id = 2 where ctid = (select min(ctid) from {changed})")
+        yield from original(*asked, **options)
+        world.sql(f"update {changed} set id = 1")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(data_tests, "run_tests", run_tests)
+        assert list(world.run().tests.values()) == ["ran: pass"]
+    assert list(world.run().tests.values()) == ["ran: fail"]
+
+
+def test_a_verdict_about_what_nothing_counts_is_asked_each_time(world: PostgresWorld) -> None:
+    shop = uncounting(world).write("models/m.yml", "models: [{name: m, columns: [{name: id, data_tests: [unique]}]}]")
+    shop.run()
+    assert shop.run().outcomes == {"m": "reused: no_new_data"}
+    assert list(shop.run().tests.values()) == ["ran: pass"]
+
+
+def test_a_model_of_a_database_that_does_not_count_is_read_in_the_snapshot_too(world: PostgresWorld) -> None:
+    shop = uncounting(world).model("below", "select id from {{ ref('m') }}")
+    shop.run()
+    assert shop.run().built == set()
+    shop.model("below", "select id, 1 as x from {{ ref('m') }}")
+    change, back = ("update main.m set id = 2", "update main.m set id = 1")
+    run_meanwhile(shop, lambda: shop.sql(change), lambda: shop.sql(back), "below")
+    assert shop.rows("select id from main.below") == [(2,)]
+    shop.run()
+    assert shop.rows("select id from main.below") == [(1,)]
+    assert shop.run().built == set()

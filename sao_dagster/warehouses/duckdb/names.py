@@ -56,11 +56,14 @@ def relation_keys(table: UndeclaredInput, database: str, schema: str) -> tuple[R
 def functions(cursor: duckdb.DuckDBPyConnection, names: Collection[str]) -> dict[str, FunctionInfo]:
     """Return what the macros of those names do, the extensions that functions of those names come from, and what types are.
 
-    Not functions in Python, whose code the catalog does not have, nor table functions of extensions, which read what they like.
+    Not functions in Python, whose code the catalog does not have, nor table functions of extensions, which read what they like. Before 2.0
+    the catalog does not say which extension a function comes from, so that none of them is known.
     """
     rows = cursor.execute(
         "select lower(function_name), function_type, coalesce(parameters, [])::varchar, macro_definition, stability, "
-        "f.extension_name, e.extension_version from duckdb_functions() f left join duckdb_extensions() e using (extension_name) "
+        "f.extension_name, e.extension_version from "
+        "(from duckdb_functions() union all by name select null::varchar as extension_name where false) f "
+        "left join duckdb_extensions() e using (extension_name) "
         "where list_contains($1, lower(function_name)) "
         "qualify not internal or bool_and(internal) over (partition by lower(function_name)) order by all",
         [list(names)],

@@ -27,7 +27,7 @@ from sao_dagster.core.relations import Relation, RelationKey, folded, quote
 from sao_dagster.errors import WarehouseError
 from sao_dagster.sql.made_functions import MadeFunctions
 from sao_dagster.sql.text import embeddable
-from sao_dagster.warehouses.duckdb.attached import is_file
+from sao_dagster.warehouses.duckdb.beside import DATABASES, read_contents, read_in_snapshot, tokens_of
 from sao_dagster.warehouses.duckdb.content import content_sql, content_version
 from sao_dagster.warehouses.duckdb.header import header_of
 from sao_dagster.warehouses.duckdb.names import functions, resolve
@@ -46,10 +46,11 @@ from sao_dagster.warehouses.shared.attachments import attach_statements
 from sao_dagster.warehouses.shared.contents import ContentReader, CountedTable, ViewSources
 from sao_dagster.warehouses.shared.files import file_stamp
 from sao_dagster.warehouses.shared.incremental import Statements, add_increment, by_name
-from sao_dagster.warehouses.shared.names import literal, sql_name
+from sao_dagster.warehouses.shared.names import literal
 from sao_dagster.warehouses.shared.native import NativeMaterializer
 from sao_dagster.warehouses.shared.seed_files import described, seed_query
 
+_NONE: Mapping[Relation, Collection[str]] = {}
 _ZONE, _UTC = (
     "timezone",
     ("Etc/UTC", "Etc/UCT", "Etc/Zulu", "Etc/Universal", "Etc/GMT", "GMT", "UCT", "Zulu", "Universal"),
@@ -279,25 +280,13 @@ class DuckDBSession(Session):
         """Return content versions; views are resolved to the tables they read."""
 
         def read(tables: Sequence[CountedTable], time_left: float) -> dict[CountedTable, DataVersion]:
-            contents = {
-                number: content_sql(sql_name(key), catalog[key].columns or (), omitted)
-                for number, (key, omitted) in enumerate(tables)
-            }
-            queries = [f"select {number} as n, * from ({sql})" for number, sql in contents.items() if sql]
-            if not queries:
-                return {}
             with self._cursor() as cursor:
                 timer = threading.Timer(time_left, cursor.interrupt)
                 timer.start()
                 try:
-                    rows = cursor.execute(" union all ".join(queries)).fetchall()
+                    return read_contents(cursor, catalog, tables)
                 finally:
                     timer.cancel()
-            found = {}
-            for number, *row in rows:
-                key, omitted = tables[number]
-                found[tables[number]] = content_version(row, catalog[key].columns or (), omitted)
-            return found
 
         return ContentReader(catalog, self._shown_in(catalog), read).versions(omit, seconds)
 
@@ -313,18 +302,21 @@ class DuckDBSession(Session):
         return shown
 
     def movements(self, catalog: Catalog, relations: Collection[Relation]) -> dict[Relation, str]:
-        """Return one token for all that is in files of DuckDB's own, which nobody else can write for now; nothing for other databases."""
-        rows = self.query("select database_name, path from duckdb_databases() where type = 'duckdb'").rows
-        own = {folded(name) for name, path in rows if is_file(path or "")}
+        """Return what shows that the databases were written to which relations are in, and those that views show; see `tokens_of`."""
+        tokens = tokens_of(self.query(DATABASES).rows)
         shown = self._shown_in(catalog)
 
-        def is_own(relation: Relation) -> bool:
+        def token(relation: Relation) -> str | None:
             if not catalog[relation.key].is_view or self._files is not None:
-                return relation.key[0] in own
+                return tokens.get(relation.key[0])
             sources = shown(relation)
-            return sources is not None and all(key[0] in own for key in sources.tables)
+            if sources is None:
+                return None
+            read = [tokens.get(key[0]) for key in (relation.key, *sources.tables)]
+            return None if None in read else digest(read)
 
-        return {each: "own" for each in relations if each.key in catalog and is_own(each)}
+        found = {each: token(each) for each in relations if each.key in catalog}
+        return {each: known for each, known in found.items() if known is not None}
 
     def keep_rows(self, relation: Relation, sql: str, *, as_view: bool) -> None:
         """Put the rows of a query into a table or view, in place of what is there."""
@@ -336,7 +328,13 @@ class DuckDBSession(Session):
         return NativeMaterializer(self)
 
     def build_model(
-        self, model: Model, compiled: CompiledSql, *, full_refresh: bool, reads: Collection[Relation] = ()
+        self,
+        model: Model,
+        compiled: CompiledSql,
+        *,
+        full_refresh: bool,
+        reads: Collection[Relation] = (),
+        unwatched: Mapping[Relation, Collection[str]] = _NONE,
     ) -> Built:
         """Build a model in one transaction."""
 
@@ -352,7 +350,7 @@ class DuckDBSession(Session):
                 cursor.execute(f"create or replace table {model.relation} as {sql}")
             return False
 
-        return self._replace(model, compiled.pre_hooks, compiled.post_hooks, make)
+        return self._replace(model, compiled.pre_hooks, compiled.post_hooks, make, unwatched)
 
     def load_seed(self, seed: Seed) -> Built:
         """Replace a seed's table by its file."""
@@ -369,6 +367,7 @@ class DuckDBSession(Session):
         before: Sequence[str],
         after: Sequence[str],
         make: Callable[[duckdb.DuckDBPyConnection, bool | None], bool],
+        unwatched: Mapping[Relation, Collection[str]] = _NONE,
     ) -> Built:
         """Make a relation between its hooks, in one transaction; `make` says whether it is a view now."""
         wants_view = node.materialized is Materialized.VIEW
@@ -382,6 +381,12 @@ class DuckDBSession(Session):
                     cursor.execute(f"drop {'view' if is_view else 'table'} {node.relation}")
                     is_view = None
                 made_view = make(cursor, is_view)
+                contents = {}
+                if unwatched:
+                    before_reading = time.perf_counter()
+                    catalog = _catalog(cursor)
+                    contents = read_in_snapshot(cursor, catalog, self._shown_in(catalog), unwatched)
+                    started += time.perf_counter() - before_reading
                 columns = (
                     [name for name, _ in described(cursor, str(node.relation))] if node.attached.column_comments else ()
                 )
@@ -389,11 +394,12 @@ class DuckDBSession(Session):
                     cursor.execute(statement)
                 seconds = time.perf_counter() - started
                 built = _describe(cursor, node.relation, node.volatile_columns, is_view=made_view, seconds=seconds)
+                built = replace(built, contents=contents)
         except WarehouseError:
             self._kinds = None  # a hook or a macro may have made or dropped it behind our back
             if self._is_view(node.relation) == known:
                 raise
-            return self._replace(node, before, after, make)
+            return self._replace(node, before, after, make, unwatched)
         if self._kinds is not None:
             self._kinds[node.relation.key] = made_view
         if made_view:  # the catalog shows a view to others, and surely to us, once it is committed

@@ -11,9 +11,9 @@ from psycopg import Connection
 from sao_dagster.core.data_version import DataVersion
 from sao_dagster.core.hashing import digest
 from sao_dagster.core.relations import quote
-from sao_dagster.warehouses.protocol import Columns
-from sao_dagster.warehouses.shared.contents import without
-from sao_dagster.warehouses.shared.names import literal
+from sao_dagster.warehouses.protocol import Catalog, Columns
+from sao_dagster.warehouses.shared.contents import CountedTable, without
+from sao_dagster.warehouses.shared.names import literal, sql_name
 
 _SETTINGS = {
     "timezone": "UTC",
@@ -73,6 +73,16 @@ def content_of(connection: Connection[Any], table: Shape, row: Sequence[Any]) ->
     version = connection.info.server_version // 10000
     hashing = _HASHING_ALL if any(kind in _UNSAID for _, kind in without(omitted, columns)) else _HASHING
     return DataVersion(f"postgres-{version}/{hashing}", digest([shape, sorted(omitted), [str(value) for value in row]]))
+
+
+def read_contents(
+    connection: Connection[Any], catalog: Catalog, tables: Sequence[CountedTable]
+) -> dict[CountedTable, DataVersion]:
+    """Return the content versions of tables, by one statement."""
+    shapes = [(sql_name(("", *key[1:])), catalog[key].columns or (), omitted) for key, omitted in tables]
+    with plain_text(connection):
+        rows = connection.execute(contents_sql(shapes).encode()).fetchall()
+    return {tables[number]: content_of(connection, shapes[number], row) for number, *row in rows}
 
 
 def row_hash(columns: Columns) -> str:

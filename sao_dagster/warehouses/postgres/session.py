@@ -37,13 +37,14 @@ from sao_dagster.warehouses.postgres.catalog import (
     read_constraints,
     view_sources,
 )
-from sao_dagster.warehouses.postgres.content import content_of, contents_sql, plain_text, row_hash
+from sao_dagster.warehouses.postgres.content import content_of, contents_sql, plain_text, read_contents, row_hash
 from sao_dagster.warehouses.postgres.made import made_functions
 from sao_dagster.warehouses.postgres.movements import content_tokens, movements, show_at_once
 from sao_dagster.warehouses.postgres.names import functions, resolve
 from sao_dagster.warehouses.postgres.seed import load_file
 from sao_dagster.warehouses.postgres.server import Connection, Server, words_of
 from sao_dagster.warehouses.postgres.settings import connection_settings
+from sao_dagster.warehouses.postgres.snapshot import begin_snapshot, read_in_snapshot
 from sao_dagster.warehouses.postgres.swap import put_in_place
 from sao_dagster.warehouses.protocol import (
     Built,
@@ -57,7 +58,7 @@ from sao_dagster.warehouses.protocol import (
 )
 from sao_dagster.warehouses.shared.contents import ContentReader, CountedTable
 from sao_dagster.warehouses.shared.incremental import Statements, add_increment, by_name
-from sao_dagster.warehouses.shared.names import literal, sql_name
+from sao_dagster.warehouses.shared.names import literal
 from sao_dagster.warehouses.shared.native import NativeMaterializer
 
 R = TypeVar("R")
@@ -67,6 +68,7 @@ _CHEAP = 256 * 2**20  # bytes of a table that is read although only some rows ca
 _ABANDONED = "60s"  # after what time the server ends a transaction whose client has stopped
 _CLASHES = (errors.DeadlockDetected, errors.SerializationFailure)
 
+_NONE: Mapping[Relation, Collection[str]] = {}
 _GONE = ("updated concurrently", "deleted concurrently", "could not open relation", "cache lookup failed")
 
 
@@ -246,11 +248,8 @@ class PostgresSession(Session):
 
         def read(tables: Sequence[CountedTable], time_left: float) -> dict[CountedTable, DataVersion]:
             with self._transaction() as connection:
-                shapes = [(sql_name(("", *key[1:])), catalog[key].columns or (), omitted) for key, omitted in tables]
                 connection.execute(f"set local statement_timeout = {max(1, int(time_left * 1000))}".encode())
-                with plain_text(connection):
-                    rows = connection.execute(contents_sql(shapes).encode()).fetchall()
-            return {tables[number]: content_of(connection, shapes[number], row) for number, *row in rows}
+                return read_contents(connection, catalog, tables)
 
         reader = ContentReader(catalog, lambda relation: below.get(relation.key), read)
         return reader.versions(omit, give_up - time.monotonic())
@@ -294,7 +293,13 @@ class PostgresSession(Session):
         return NativeMaterializer(self)
 
     def build_model(
-        self, model: Model, compiled: CompiledSql, *, full_refresh: bool, reads: Collection[Relation] = ()
+        self,
+        model: Model,
+        compiled: CompiledSql,
+        *,
+        full_refresh: bool,
+        reads: Collection[Relation] = (),
+        unwatched: Mapping[Relation, Collection[str]] = _NONE,
     ) -> Built:
         """Build a model in one transaction."""
 
@@ -316,7 +321,7 @@ class PostgresSession(Session):
             connection.execute(f"create table {made} as {embeddable(compiled.sql)}".encode())
             return True
 
-        return self._replace(model, compiled.pre_hooks, compiled.post_hooks, reads, make)
+        return self._replace(model, compiled.pre_hooks, compiled.post_hooks, reads, make, unwatched)
 
     def load_seed(self, seed: Seed) -> Built:
         """Replace a seed's table by its file."""
@@ -345,6 +350,7 @@ class PostgresSession(Session):
         after: Sequence[str],
         reads: Collection[Relation],
         make: Callable[[Connection, Relation], bool],
+        unwatched: Mapping[Relation, Collection[str]] = _NONE,
     ) -> Built:
         """Make a relation between its hooks, in one transaction.
 
@@ -357,12 +363,15 @@ class PostgresSession(Session):
 
         def work(connection: Connection) -> Built:
             started = time.perf_counter()
+            if unwatched:
+                begin_snapshot(connection)
             read = self._build_ids.hold(connection, reads)
             for hook in before:
                 connection.execute(hook.encode())
             made = _beside(node.relation)
             is_beside = make(connection, made)
             seconds = time.perf_counter() - started
+            contents = read_in_snapshot(connection, self._build_ids, unwatched) if unwatched else {}
             if not after:  # so that nobody waits for the place while the content is read
                 described = _described(
                     connection, node, made if is_beside else node.relation, build_id, is_new=is_beside
@@ -376,7 +385,7 @@ class PostgresSession(Session):
                 described = _described(connection, node, node.relation, build_id, is_new=is_beside)
             self._build_ids.keep(connection, node.relation, build_id)
             show_at_once(connection)
-            return replace(described, seconds=seconds, read=read, dropped=dropped)
+            return replace(described, seconds=seconds, read=read, contents=contents, dropped=dropped)
 
         return self._attempted(work, sets=bool(before or after))
 

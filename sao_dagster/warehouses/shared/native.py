@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -19,7 +19,13 @@ class NativeBuilder(Protocol):
         """Create the schemas that the relations live in, where they are not there."""
 
     def build_model(
-        self, model: Model, compiled: CompiledSql, *, full_refresh: bool, reads: Collection[Relation] = ()
+        self,
+        model: Model,
+        compiled: CompiledSql,
+        *,
+        full_refresh: bool,
+        reads: Collection[Relation],
+        unwatched: Mapping[Relation, Collection[str]],
     ) -> Built:
         """Build a table, a view or an incremental model; with transactional DDL in one transaction, with its hooks.
 
@@ -28,6 +34,7 @@ class NativeBuilder(Protocol):
             compiled: Its statements.
             full_refresh: Whether to build an incremental model from the start.
             reads: The relations of other models that it reads; `Built.read` says which builds of them were read.
+            unwatched: As in the request; `Built.contents` says what they hold in the snapshot of the build, where it has one.
         """
 
     def load_seed(self, seed: Seed) -> Built:
@@ -56,4 +63,6 @@ class NativeMaterializer:
             )
         compiled = request.compile()
         self.builder.ensure_schemas([node.relation])
-        return self.builder.build_model(node, compiled, full_refresh=request.full_refresh, reads=request.reads)
+        return self.builder.build_model(
+            node, compiled, full_refresh=request.full_refresh, reads=request.reads, unwatched=request.unwatched
+        )
