@@ -65,6 +65,7 @@ class SqlProject(PythonModels):
         state_url: The URL of the shared state (`sqlite:///FILE` or `postgresql://...`); see `state_url` below for the default.
         on_state_error: Whether a run whose state cannot be reached fails, or builds everything.
         retention_days: For how long what happened is kept.
+        branch_days: For how many days after its last use an environment is kept that `sao ci` has made; None for ever.
         defer: The environment from which is read what a selection reads, does not select, and this environment does not have: its target,
             or target and schema (`dev/anna`).
         favor_state: Whether that is read there also where this environment has it.
@@ -96,6 +97,7 @@ class SqlProject(PythonModels):
         state_url: str | None = None,
         on_state_error: OnStateError | None = None,
         retention_days: float | None = None,
+        branch_days: float | None = None,
         defer: str | None = None,
         favor_state: bool | None = None,
         prove_tests: bool | None = None,
@@ -118,6 +120,7 @@ class SqlProject(PythonModels):
             "state_url": state_url,
             "on_state_error": on_state_error,
             "retention_days": retention_days,
+            "branch_days": branch_days,
             "defer": defer,
             "favor_state": favor_state,
             "prove_tests": prove_tests,
@@ -364,6 +367,15 @@ class SqlProject(PythonModels):
             raise SelectionError("state: compares with another environment; name it with --state or --defer")
         store, known = self._environment_of(to)
         return changes(self.project, store.builds(known.key), store.tests(known.key))
+
+    def environment_called(self, name: str) -> KnownEnvironment:
+        """Return an environment of this project by what people call it: its target, or target and schema.
+
+        Raises:
+            SelectionError: The state knows none, or several, of that name.
+            StateError: The state cannot be reached or read.
+        """
+        return self._environment_of(DeferTo(environment=name))[1]
 
     def _environment_of(self, to: DeferTo) -> tuple[StateStore, KnownEnvironment]:
         """Return an environment of this project, and the store that knows it."""

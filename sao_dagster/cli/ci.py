@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import sys
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -83,7 +84,7 @@ def ci(
 
     def action() -> int:
         """Build, compare, report, and return the exit status."""
-        from sao_dagster.run.branch import claim_schemas, compare
+        from sao_dagster.run.branch import claim_schemas, compare, forget_expired
 
         if not against:
             raise SelectionError("name the environment to compare with, for example: sao ci --against prod")
@@ -103,6 +104,7 @@ def ci(
             mode = mode_of(force=False, full_refresh=full_refresh)
             result = run_selection(opened, runner, selection, mode, progress, failures)
             found = compare(runner, result, opened.changes(against), progress.note)
+        forget_expired(opened.store, opened.project.name, opened.settings.branch_days)
         if report is not None:
             write_report(report, found)
         if as_json:
@@ -121,6 +123,9 @@ def ci(
 @app.command("drop", cls=Command)
 def drop(
     project_dir: ProjectDir = Path(), target: Target = None, schema: Schema = None,
+    expired: Annotated[
+        bool, typer.Option("--expired", help="Drop those of all branches that were not used for the days that branch_days in sao.yml says.")
+    ] = False,
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Drop without asking.")] = False,
     as_json: AsJson = False, variables: Vars = None, profiles_dir: ProfilesDir = None, state_url: StateUrl = None,
 ) -> None:  # fmt: skip
@@ -130,29 +135,43 @@ def drop(
 
     def action() -> int:
         """Drop what there is, and return the exit status."""
-        from sao_dagster.run.branch import drop_branch
+        from sao_dagster.run.branch import drop_branch, drop_expired
 
-        asked = replace(request, schema=schema or schema_here(project_dir))
+        asked = request if expired else replace(request, schema=schema or schema_here(project_dir))
         opened = asked.open()
         check_native(opened)
-        runner = opened.runner()
-        found = drop_branch(runner, dry_run=True, on_message=terminal.message)
-        drops = found is not None and (yes or _agrees(terminal, found))
+        runner, days = opened.runner(), opened.settings.branch_days
+        if expired and days is None:
+            raise SelectionError(
+                "after how many days without use branches expire is not said; set branch_days in sao.yml"
+            )
+
+        def dropped(*, dry_run: bool) -> tuple[Dropped, ...]:
+            if expired and days is not None:
+                return drop_expired(runner, days, dry_run=dry_run, on_message=terminal.message if dry_run else None)
+            found = drop_branch(runner, dry_run=dry_run, on_message=terminal.message)
+            return () if found is None else (found,)
+
+        found = dropped(dry_run=True)
+        drops = bool(found) and (yes or _agrees(terminal, found))
         if drops:
-            drop_branch(runner, dry_run=False, on_message=terminal.message)
+            dropped(dry_run=False)
+        schemas = [name for each in found for name in each.schemas]
         if as_json:
-            schemas = list(found.schemas) if found is not None else []
-            terminal.json({"environment": opened.environment, "schemas": schemas, "dropped": drops})
-        elif found is None:
-            terminal.say(f"there is nothing that sao ci has made in {escaped(str(asked.schema))}")
+            environments = [each.environment for each in found]
+            terminal.json({"environments": environments, "schemas": schemas, "dropped": drops})
+        elif not found:
+            terminal.say(
+                f"there is nothing that sao ci has made {'and has expired' if expired else f'in {escaped(str(asked.schema))}'}"
+            )
         else:
-            terminal.say(f"dropped {escaped(', '.join(found.schemas))}" if drops else "nothing is dropped")
+            terminal.say(f"dropped {escaped(', '.join(schemas))}" if drops else "nothing is dropped")
         return OK
 
     run_command(request, action)
 
 
-def _agrees(terminal: Terminal, found: Dropped) -> bool:
+def _agrees(terminal: Terminal, found: Sequence[Dropped]) -> bool:
     """Return whether somebody says that it may be dropped.
 
     Raises:
@@ -160,8 +179,9 @@ def _agrees(terminal: Terminal, found: Dropped) -> bool:
     """
     if terminal.as_json or not sys.stdin.isatty():
         raise StateError("nothing is dropped unless somebody says so: --yes does")
-    what = f"{', '.join(found.schemas)} and {found.relations:,} tables and views in it"
-    return typer.confirm(f"Drop {what}?", default=False, err=True)
+    schemas = ", ".join(name for each in found for name in each.schemas)
+    count = sum(each.relations for each in found)
+    return typer.confirm(f"Drop {schemas} and {count:,} tables and views in it?", default=False, err=True)
 
 
 def check_native(opened: SqlProject) -> None:

@@ -12,8 +12,9 @@ import typer
 
 from sao_dagster.cli.common import OK, Request, run_command, selection_of, shown_url
 from sao_dagster.cli.options import AsJson, Command, Exclude, ProfilesDir, ProjectDir, Select, StateUrl, Target, Vars
-from sao_dagster.cli.terminal import Terminal, escaped
+from sao_dagster.cli.terminal import Terminal, counted, escaped
 from sao_dagster.core.messages import Level, Message, local_time
+from sao_dagster.core.policy import describe_duration
 from sao_dagster.core.selection import Selection
 from sao_dagster.errors import StateError
 from sao_dagster.run.lease_queue import describe_holder
@@ -21,6 +22,7 @@ from sao_dagster.run.lease_queue import describe_holder
 if TYPE_CHECKING:
     from sao_dagster.core.project import Project
     from sao_dagster.run.adopt import Adoption
+    from sao_dagster.sql_project import SqlProject
 
 app = typer.Typer(
     help="Look at the shared state, clear it, move it, adopt what is there already.", no_args_is_help=True
@@ -111,38 +113,36 @@ def state_environments(
     profiles_dir: ProfilesDir = None,
     state_url: StateUrl = None,
 ) -> None:
-    """List the environments that the shared state knows."""
+    """List the environments that the shared state knows, when something was last built in them, and how large they are."""
     terminal = Terminal(as_json)
     request = Request(project_dir, target, variables, terminal=terminal, profiles_dir=profiles_dir, state_url=state_url)
 
     def action() -> int:
+        from sao_dagster.run.environments import described
+
         opened = request.open()
-        here, found = opened.environment, opened.store.environments()
+        here, now = opened.environment, opened.store.now()
+        found = described(opened.store, opened.warehouse)
         if as_json:
-            listed = [
-                {
-                    "environment": each.key,
-                    "name": each.name,
-                    "schema": each.schema,
-                    "places": list(each.places),
-                    "builds": each.builds,
-                }
-                for each in found
-            ]
-            terminal.json({"environment": here, "state": shown_url(opened), "environments": listed})
+            terminal.json(
+                {"environment": here, "state": shown_url(opened), "environments": [each.to_json() for each in found]}
+            )
             return OK
         terminal.table(
             (
                 (
-                    "*" if each.key == here else "",
-                    each.key,
-                    each.schema,
-                    escaped(", ".join(each.places)),
-                    str(each.builds),
+                    "*" if each.known.key == here else "",
+                    each.known.key,
+                    each.known.schema,
+                    escaped(", ".join(each.known.places)),
+                    str(each.use.builds),
+                    "-" if each.bytes is None and not each.use.rows else _size(each.bytes, each.use.rows),
+                    "-" if each.use.last_build is None else f"{describe_duration(now - each.use.last_build)} ago",
+                    "-" if each.branch is None else f"{describe_duration(now - each.branch.used_at)} ago",
                 )
                 for each in found
             ),
-            headings=("", "environment", "schema", "database", "models built"),
+            headings=("", "environment", "schema", "database", "models built", "size", "last build", "last sao ci"),
         )
         terminal.message(Message(f"{here} in {shown_url(opened)}", Level.INFO))
         return OK
@@ -150,11 +150,30 @@ def state_environments(
     run_command(request, action)
 
 
+def _size(size: int | None, rows: int) -> str:
+    """Return how large an environment is: in bytes where that is known, else in rows.
+
+    >>> _size(3 * 2**20, 5), _size(None, 1200)
+    ('3.0 MiB', '1,200 rows')
+    """
+    if size is None:
+        return counted(rows, "row")
+    amount, unit = float(size), "B"
+    for unit in ("B", "KiB", "MiB", "GiB", "TiB"):
+        if amount < 1024 or unit == "TiB":
+            break
+        amount /= 1024
+    return f"{amount:,.1f} {unit}"
+
+
 @app.command("clear", cls=Command)
 def state_clear(
     project_dir: ProjectDir = Path(), target: Target = None, select: Select = None, as_json: AsJson = False,
     variables: Vars = None,
     profiles_dir: ProfilesDir = None, state_url: StateUrl = None,
+    environment: Annotated[
+        str | None, typer.Option("--environment", help="Another environment than this one: a target, target/schema, or as sao state environments lists it.")
+    ] = None,
 ) -> None:  # fmt: skip
     """Forget builds and verdicts, of everything or of a selection; what is forgotten is built again."""
     terminal = Terminal(as_json)
@@ -162,19 +181,30 @@ def state_clear(
 
     def action() -> int:
         opened = request.open()
-        environment = opened.environment
+        where = opened.environment if environment is None else _called(opened, environment)
         if select:
             chosen = selection_of(opened, select, None)
-            gone = opened.store.clear(environment, chosen.nodes, chosen.tests)
+            gone = opened.store.clear(where, chosen.nodes, chosen.tests)
         else:
-            gone = opened.store.clear(environment, None, None)
+            gone = opened.store.clear(where, None, None)
         if as_json:
-            terminal.json({"environment": environment, "cleared": gone})
+            terminal.json({"environment": where, "cleared": gone})
         else:
-            terminal.say(f"{gone} records of {environment} forgotten")
+            terminal.say(f"{counted(gone, 'record')} of {where} forgotten")
         return OK
 
     run_command(request, action)
+
+
+def _called(opened: SqlProject, name: str) -> str:
+    """Return the key of the environment that is called so, or has this key.
+
+    Raises:
+        SelectionError: There is none, or there are several.
+    """
+    if name in opened.store.uses():
+        return name
+    return opened.environment_called(name).key
 
 
 @app.command("adopt", cls=Command)

@@ -47,7 +47,6 @@ class KnownEnvironment:
         name: Project and target.
         schema: The schema of models.
         places: Where its database was found, as files or servers are named; sorted.
-        builds: How many models are built in it.
         is_branch: Whether `sao ci` has made it.
     """
 
@@ -55,8 +54,22 @@ class KnownEnvironment:
     name: str
     schema: str
     places: tuple[str, ...]
-    builds: int
     is_branch: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class EnvironmentUse:
+    """How much of an environment the state knows.
+
+    Attributes:
+        builds: How many models are built in it.
+        rows: How many rows they have together, as far as they were counted.
+        last_build: When one of them was built last (UTC).
+    """
+
+    builds: int = 0
+    rows: int = 0
+    last_build: datetime | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -73,6 +73,13 @@ class Settings(Strict):
         allow_inf_nan=False,
         description="for how long all that is history is kept: runs, decisions, versions that others followed",
     )
+    branch_days: float | None = Field(
+        default=None,
+        gt=0,
+        lt=36_500,
+        allow_inf_nan=False,
+        description="for how many days after its last use an environment is kept that `sao ci` has made; for ever where nothing is said",
+    )
     defer: str | DeferTo | None = Field(
         default=None,
         description="the environment from which is read what a selection reads, does not select, and this environment does not have: a "

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field, replace
+from datetime import timedelta
 
 from sao_dagster.core.environment import Branch
 from sao_dagster.core.hashing import JSON
@@ -16,6 +17,7 @@ from sao_dagster.core.relations import Relation, folded
 from sao_dagster.core.selection import Selection
 from sao_dagster.errors import StateError, WarehouseError
 from sao_dagster.run.defer import Elsewhere
+from sao_dagster.run.environments import is_in
 from sao_dagster.run.relation_diff import RelationDiff, diff_relations, keys_of
 from sao_dagster.run.report import RunResult
 from sao_dagster.run.runner import Runner
@@ -186,6 +188,46 @@ def drop_branch(runner: Runner, *, dry_run: bool, on_message: Telling | None = N
         return _drop(session, store, branch, dry_run=dry_run)
 
 
+def drop_expired(
+    runner: Runner, days: float, *, dry_run: bool, on_message: Telling | None = None
+) -> tuple[Dropped, ...]:
+    """Drop the schemas that were made for branches of this project and were not used for some days, and forget their environments.
+
+    One that is in another database is left alone, and said.
+
+    Args:
+        runner: That of the project, in the database whose schemas are dropped.
+        days: After how many days without use.
+        dry_run: Whether nothing is dropped.
+        on_message: Told at once whom it waits for, and what is left.
+    """
+    found = []
+    with runner.warehouse.session(read_only=dry_run, on_message=on_message) as session:
+        store = runner.open_store()
+        database = runner.settled(session, store).database
+        known = {each.key: each for each in store.environments()}
+        for branch in expired(store, runner.project.name, days):
+            if is_in(known[branch.environment], database):
+                found.append(_drop(session, store, branch, dry_run=dry_run))
+            elif on_message is not None:
+                places = ", ".join(known[branch.environment].places)
+                on_message(Message(f"{branch.environment} is in {places}, and is left there"))
+    return tuple(found)
+
+
+def expired(store: StateStore, project: str, days: float) -> list[Branch]:
+    """Return the environments that were made for branches of a project and were not used for some days."""
+    before = store.now() - timedelta(days=days)
+    own = {each.key for each in store.environments() if each.name.startswith(f"{project}.")}
+    return [each for each in store.branches() if each.used_at < before and each.environment in own]
+
+
+def forget_expired(store: StateStore, project: str, days: float | None) -> None:
+    """Forget what was built in branches that were not used for some days; which schemas are theirs is kept, so that they can be dropped."""
+    for branch in [] if days is None else expired(store, project, days):
+        store.forget_environment(branch.environment, is_gone=False)
+
+
 def _drop(session: Session, store: StateStore, branch: Branch, *, dry_run: bool) -> Dropped:
     """Drop the schemas of a branch, and forget its environment, unless that would be in the way of others."""
     held = store.leases(branch.environment)
@@ -203,7 +245,7 @@ def _drop(session: Session, store: StateStore, branch: Branch, *, dry_run: bool)
     if not dry_run:
         for database, schema in branch.schemas:
             session.drop_schema(database, schema)
-        store.forget_environment(branch.environment)
+        store.forget_environment(branch.environment, is_gone=True)
     return Dropped(branch.environment, tuple(map(_said, branch.schemas)), len(inside))
 
 

@@ -3,21 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from datetime import datetime
+from typing import Any
 
-from sao_dagster.core.environment import Branch, Environment, KnownEnvironment
-from sao_dagster.state.convert import readable
+from sao_dagster.core.environment import Branch, Environment, EnvironmentUse, KnownEnvironment
+from sao_dagster.state.convert import readable, understood
 from sao_dagster.state.statements import KEYS, Transaction
 
 _MOVED = ("sao_builds", "sao_tests", "sao_versions", "sao_runs", "sao_decisions", "sao_shown", "sao_sequences")
-_OF_WHAT_IS_THERE = (
-    "sao_builds",
-    "sao_tests",
-    "sao_contents",
-    "sao_versions",
-    "sao_shown",
-    "sao_environments",
-    "sao_branches",
-)
+_OF_WHAT_IS_THERE = ("sao_builds", "sao_tests", "sao_contents", "sao_versions", "sao_shown")
+_OF_PLACES = ("sao_environments", "sao_branches")
 _LEFT = ("sao_contents", "sao_leases", "sao_waiters")  # of what is over: what is going on is under the new key
 _AT = "select environment from sao_environments where place = :place"
 
@@ -55,26 +50,37 @@ def settle(transaction: Transaction, found: Environment, where: Environment, rel
 
 
 def known(transaction: Transaction) -> list[KnownEnvironment]:
-    """Return all environments, sorted by key."""
-    counts = transaction.rows("select environment, count(*) from sao_builds group by environment")
-    builds = {row[0]: int(row[1]) for row in counts}
-    places: dict[str, list[str]] = {}
-    named: dict[str, tuple[str, str]] = {}
-    for row in transaction.rows("select * from sao_environments"):
-        places.setdefault(row.environment, []).append(row.database_place)
-        named[row.environment] = (row.name, row.schema_name)
+    """Return all environments, sorted by key; what is built in them is not looked at."""
     made = {row.environment for row in transaction.rows("select environment from sao_branches")}
+    found: dict[str, list[Any]] = {}
+    for row in transaction.rows("select * from sao_environments"):
+        found.setdefault(row.environment, []).append(row)
     return [
         KnownEnvironment(
             key=key,
-            name=named.get(key, (key, ""))[0],
-            schema=named.get(key, (key, ""))[1],
-            places=tuple(sorted(places.get(key, ()))),
-            builds=builds.get(key, 0),
+            name=rows[0].name,
+            schema=rows[0].schema_name,
+            places=tuple(sorted(each.database_place for each in rows)),
             is_branch=key in made,
         )
-        for key in sorted({*named, *builds})
+        for key, rows in sorted(found.items())
     ]
+
+
+def uses(transaction: Transaction) -> dict[str, EnvironmentUse]:
+    """Return how much is known of each environment that something is built in, by key."""
+    counts = transaction.rows(
+        "select environment, count(*) as builds, coalesce(sum(row_count), 0) as row_count, max(built_at) as last_build "
+        "from sao_builds group by environment"
+    )
+    return {
+        row.environment: EnvironmentUse(
+            builds=int(row.builds),
+            rows=int(row.row_count),
+            last_build=understood(f"a time of {row.environment!r}", datetime.fromisoformat, row.last_build),
+        )
+        for row in counts
+    }
 
 
 def branches(transaction: Transaction, key: str | None = None) -> list[Branch]:
@@ -85,13 +91,13 @@ def branches(transaction: Transaction, key: str | None = None) -> list[Branch]:
     )
 
 
-def forget(transaction: Transaction, key: str) -> int:
-    """Forget an environment that is gone; return how many builds and verdicts went.
+def forget(transaction: Transaction, key: str, *, is_gone: bool) -> int:
+    """Forget what is known of an environment, and where it is if `is_gone`; return how many builds and verdicts went.
 
     What was done in it is history, and goes with that; and what only grows stays, so that nobody who saw it takes its successor for it.
     """
     gone = 0
-    for table in _OF_WHAT_IS_THERE:
+    for table in (*_OF_WHAT_IS_THERE, *(_OF_PLACES if is_gone else ())):
         rows = transaction.execute(f"delete from {table} where environment = :key", {"key": key})
         gone += rows if table in ("sao_builds", "sao_tests") else 0
     return gone

@@ -14,7 +14,7 @@ from datetime import datetime
 from typing import Protocol
 
 from sao_dagster.core.data_version import DataVersion
-from sao_dagster.core.environment import Branch, Environment, KnownEnvironment
+from sao_dagster.core.environment import Branch, Environment, EnvironmentUse, KnownEnvironment
 from sao_dagster.core.hashing import JSON
 from sao_dagster.core.records import BuildRecord, Lease, QueuePosition, TestRecord
 
@@ -103,7 +103,10 @@ class EnvironmentStore(Protocol):
         """Return the key of the environment that was found at a place the last time."""
 
     def environments(self) -> list[KnownEnvironment]:
-        """Return all that are known, sorted by key."""
+        """Return all that are known, sorted by key; what is built in them is not looked at."""
+
+    def uses(self) -> dict[str, EnvironmentUse]:
+        """Return how much is known of each environment in which something is built, by key."""
 
     def branches(self) -> list[Branch]:
         """Return those that were made for branches, sorted by key."""
@@ -114,8 +117,13 @@ class EnvironmentStore(Protocol):
     def keep_branch(self, branch: Branch) -> None:
         """Note that an environment was made for a branch, or was used."""
 
-    def forget_environment(self, environment: str) -> int:
-        """Forget an environment that is gone, but for the history of its runs; return how many builds and verdicts went."""
+    def forget_environment(self, environment: str, *, is_gone: bool) -> int:
+        """Forget what is known of an environment, but for the history of its runs; return how many builds and verdicts went.
+
+        Args:
+            environment: Its key.
+            is_gone: Whether it is no more; else it is kept where it is, and which schemas were made for it.
+        """
 
 
 class RecordStore(Protocol):

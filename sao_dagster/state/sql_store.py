@@ -12,7 +12,7 @@ from datetime import datetime, timedelta, timezone
 from typing import Any
 
 from sao_dagster.core.data_version import DataVersion
-from sao_dagster.core.environment import Branch, Environment, KnownEnvironment
+from sao_dagster.core.environment import Branch, Environment, EnvironmentUse, KnownEnvironment
 from sao_dagster.core.records import BuildRecord, Lease, QueuePosition, TestRecord
 from sao_dagster.state import environments, leases
 from sao_dagster.state.connection import StateConnection, ridden_out
@@ -32,7 +32,8 @@ class SqlStateStore:
 
     Args:
         url: See `parse_url`; `sqlite://` alone lives in memory, for tests.
-        retention: How long everything that is history is kept: runs, decisions, versions that others followed, what was told.
+        retention: How long everything that is history is kept at least: runs, decisions, versions that others followed. What is older goes
+            when something is older by a tenth of that.
         read_only: Whether it is somebody else's, in which nothing is written: the database refuses it.
 
     Raises:
@@ -82,6 +83,12 @@ class SqlStateStore:
             return environments.known(transaction)
 
     @ridden_out
+    def uses(self) -> dict[str, EnvironmentUse]:
+        """Return how much is known of each environment, by key."""
+        with self._database.transaction() as transaction:
+            return environments.uses(transaction)
+
+    @ridden_out
     def branches(self) -> list[Branch]:
         """Return the environments that were made for branches, sorted by key."""
         with self._database.transaction() as transaction:
@@ -100,10 +107,10 @@ class SqlStateStore:
             transaction.put("sao_branches", [to_row(branch)])
 
     @ridden_out
-    def forget_environment(self, environment: str) -> int:
-        """Forget an environment that is gone, but for the history of its runs; return how many builds and verdicts went."""
+    def forget_environment(self, environment: str, *, is_gone: bool) -> int:
+        """Forget what is known of an environment, but for the history of its runs; return how many builds and verdicts went."""
         with self._database.transaction(write=True) as transaction:
-            return environments.forget(transaction, environment)
+            return environments.forget(transaction, environment, is_gone=is_gone)
 
     @ridden_out
     def builds(self, environment: str) -> dict[str, BuildRecord]:
@@ -240,7 +247,10 @@ class SqlStateStore:
             transaction.put("sao_runs", [values])
             if rows:
                 transaction.insert("sao_decisions", rows)
-            _forget(transaction, self._oldest(run.finished_at))
+            oldest = self._oldest(run.finished_at)
+            due = (datetime.fromisoformat(oldest) - self._retention / 10).isoformat()
+            if _has_history(transaction, run.environment, due):
+                _forget(transaction, oldest)
 
     def _oldest(self, now: datetime) -> str:
         """Return since when history is kept; a time of the future, tried out or of another clock, makes nothing older."""
@@ -360,6 +370,15 @@ def _note(
         for names in chunks(row["relation"] for row in rows):
             values = {"environment": environment, "names": names, "oldest": oldest}
             transaction.execute(f"delete from sao_versions where {mine} and {_SUPERSEDED}", values)
+
+
+def _has_history(transaction: Transaction, environment: str, time: str) -> bool:
+    """Return whether there is history from before a time: what looks through that of all environments is not done with each run."""
+    first = transaction.value("select decided_at from sao_decisions order by id limit 1")
+    run = transaction.value(
+        "select min(finished_at) from sao_runs where environment = :environment", {"environment": environment}
+    )
+    return any(each is not None and each < time for each in (first, run))
 
 
 def _forget(transaction: Transaction, oldest: str) -> None:

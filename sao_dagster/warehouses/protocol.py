@@ -60,6 +60,7 @@ class Capabilities:
         exclusive: Nobody else can write to anything that a session sees, for as long as it is open.
         stamp: One token says whether anything in it may have changed (`Session.stamp`).
         build_ids: It keeps itself which build made what, in the transaction of the build (`Session.build_ids`, `Built.read`).
+        sizes: It says at once how many bytes relations take (`Session.sizes`).
         transactional_ddl: A build is seen as a whole or not at all, also by those who come after a crash. Where that is not so,
             the record of a relation is forgotten before it is built.
         source_versions: How the versions of tables that others fill are read; with `NONE`, only `loaded_at_*` tells of news.
@@ -69,6 +70,7 @@ class Capabilities:
     exclusive: bool = False
     stamp: bool = False
     build_ids: bool = False
+    sizes: bool = False
     transactional_ddl: bool = False
     source_versions: VersionsBy = VersionsBy.NONE
     model_versions: VersionsBy = VersionsBy.NONE
@@ -378,6 +380,10 @@ class Session(Protocol):
         Valid for as long as the session is open, in which nobody else can write. Pending writes are made first.
         """
         return None
+
+    def sizes(self, relations: Collection[Relation]) -> Mapping[Relation, int]:
+        """Return how many bytes relations take, with their indexes, as far as that is known without reading them."""
+        return {}
 
     def build_ids(self, relations: Collection[Relation]) -> Mapping[Relation, str | None]:
         """Return which build made each relation, as of now; empty where the warehouse does not keep that."""

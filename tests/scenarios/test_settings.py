@@ -23,6 +23,7 @@ OTHERS: Mapping[str, tuple[Any, Any, Any]] = {  # values other than the default
     "state_url": ("sqlite:////one.db", "sqlite:////two.db", "sqlite:////three.db"),
     "on_state_error": ("build", "fail", "build"),
     "retention_days": (7.5, 8.0, 9.0),
+    "branch_days": (7.5, 8.0, 9.0),
     "prove_tests": (False, True, False),
     "verify_proofs": (20, 30, 40),
     "hashes_are_unique": (True, False, True),

@@ -35,6 +35,7 @@ from sao_dagster.warehouses.postgres.catalog import (
     columns_of,
     read_catalog,
     read_constraints,
+    sizes,
     view_sources,
 )
 from sao_dagster.warehouses.postgres.content import content_of, contents_sql, plain_text, read_contents, row_hash
@@ -283,6 +284,12 @@ class PostgresSession(Session):
             return ContentTokens({each: tokens[each.key] for each in relations if each.key in tokens}, are_settled)
 
         return self._attempted(work, changes=False)
+
+    def sizes(self, relations: Collection[Relation]) -> dict[Relation, int]:
+        """Return how many bytes tables take, with their indexes; 0 of views."""
+        keys = [each.key for each in relations]
+        found = self._attempted(lambda connection: sizes(connection, keys), changes=False)
+        return {each: found[each.key] for each in relations if each.key in found}
 
     def build_ids(self, relations: Collection[Relation]) -> dict[Relation, str | None]:
         """Return which build made each relation, as of now."""

@@ -65,6 +65,7 @@ class PostgresWarehouse:
         """What it can do; anybody may write at any time."""
         return Capabilities(
             build_ids=True,
+            sizes=True,
             transactional_ddl=True,
             source_versions=VersionsBy.CONTENT,
             model_versions=VersionsBy.CONTENT,
