@@ -62,7 +62,7 @@ models:
 
 @pytest.mark.parametrize("words", [("--version",), ("--help",), ("build", "--help")], ids=" ".join)
 def test_what_speaks_of_the_program_loads_nothing_of_it(tmp_path: Path, words: tuple[str, ...]) -> None:
-    assert not imported_by(tmp_path, *words) & EVERYTHING
+    assert not imported_by(tmp_path, *words) & (EVERYTHING | {"sao_dagster.run.runner"})
 
 
 @pytest.mark.parametrize("words", [("plan",), ("build",), ("build", "--json"), ("test",)], ids=" ".join)

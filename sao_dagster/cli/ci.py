@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from sao_dagster.cli.build import LOOKING, conclude, run_selection, tell_of_end, tell_of_project
-from sao_dagster.cli.ci_report import comparison_rows, markdown
 from sao_dagster.cli.common import OK, Request, mode_of, run_command, selection_of, shown_url
 from sao_dagster.cli.options import (
     AsJson,
@@ -112,6 +111,8 @@ def ci(
         else:
             conclude(terminal, result, failures, shown_url(opened))
             terminal.say("")
+            from sao_dagster.cli.ci_report import comparison_rows
+
             terminal.table(
                 comparison_rows(found), headings=("model", "columns", "rows", f"compared with {found.against}")
             )
@@ -235,6 +236,8 @@ def write_report(path: Path, report: BranchReport) -> None:
     Raises:
         SelectionError: It cannot be written there.
     """
+    from sao_dagster.cli.ci_report import markdown
+
     is_file = path.suffix in (".md", ".json") and not path.is_dir()
     files = (path,) if is_file else (path / "sao_ci.md", path / "sao_ci.json")
     try:

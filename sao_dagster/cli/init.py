@@ -19,7 +19,6 @@ from sao_dagster.core.inputs import InputKind
 from sao_dagster.core.nodes import Materialized
 from sao_dagster.core.policy import Expiry
 from sao_dagster.errors import ProjectError, SaoError
-from sao_dagster.projects.starter import write_starter
 from sao_dagster.warehouses.protocol import VersionsBy
 
 if TYPE_CHECKING:
@@ -110,6 +109,8 @@ def _make(terminal: Terminal, root: Path, *, yes: bool) -> int:
         terminal.note(f"{asked}.")
         if not typer.confirm("Make a project beside them?", default=False, err=True):
             return OK
+    from sao_dagster.projects.starter import write_starter
+
     written = write_starter(root)
     if terminal.as_json:
         terminal.json({"folder": str(root), "written": list(written)})

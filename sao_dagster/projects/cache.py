@@ -29,11 +29,17 @@ _OWN = Path(__file__).parents[1]
 
 def _own_files() -> str:
     """Return what tells this package from another one of the same version: sizes and times of its files."""
-    files = (file for file in sorted(_OWN.rglob("*")) if file.suffix in (".py", ".sql", ".txt"))
-    found = [(file.name, file.stat()) for file in files]
-    return hashlib.blake2b(
-        repr([(name, stat.st_size, stat.st_mtime_ns) for name, stat in found]).encode(), digest_size=8
-    ).hexdigest()
+    found: list[tuple[str, int, int]] = []
+    folders = [os.fspath(_OWN)]
+    while folders:
+        with os.scandir(folders.pop()) as entries:  # each command does this, and `Path.rglob` takes three times as long
+            for each in entries:
+                if each.name.endswith((".py", ".sql", ".txt")):
+                    stat = each.stat()
+                    found.append((each.path, stat.st_size, stat.st_mtime_ns))
+                elif "." not in each.name and each.name != "__pycache__" and each.is_dir():
+                    folders.append(each.path)
+    return hashlib.blake2b(repr(sorted(found)).encode(), digest_size=8).hexdigest()
 
 
 def _installed(package: str) -> str:

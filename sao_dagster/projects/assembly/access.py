@@ -6,7 +6,7 @@ public one by all.
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 
 from sao_dagster.core.nodes import Access, Materialized
@@ -33,14 +33,19 @@ class Referable:
     access: Access = Access.PROTECTED
 
 
-def refuse_reference(reader: Referable, read: Referable, location: Location) -> None:
+def refuse_reference(reader: Referable, read: Referable, location: Callable[[], Location]) -> None:
     """Refuse what a node reads and may not.
+
+    Args:
+        reader: Who reads.
+        read: What it reads.
+        location: Where it says so, which is looked for only where it may not.
 
     Raises:
         ProjectError: It is private to a group that the reader is not in, or protected in another project.
 
     >>> m, costs = (Referable(name=each, unique_id=f"model.shop.{each}", package="shop") for each in ("m", "costs"))
-    >>> refuse_reference(m, costs, Location("models/m.sql"))
+    >>> refuse_reference(m, costs, lambda: Location("models/m.sql"))
     """
     if read.access is Access.PRIVATE and (not reader.group or reader.group != read.group):
         scope, ways = f"'{read.group or ''}' group", f"make {read.name} protected"
@@ -55,7 +60,7 @@ def refuse_reference(reader: Referable, read: Referable, location: Location) -> 
     raise ProjectError(
         f"Node {reader.unique_id} attempted to reference node {read.unique_id}, which is not allowed because the referenced node is "
         f"{read.access.value} to the {scope}; {ways}",
-        location=location,
+        location=location(),
     )
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 from sao_dagster.core.hashing import digest
@@ -253,7 +254,7 @@ class Drafts:
             package, wanted, version = key
             if key in self.context.refs:
                 read = self.by_id[self.context.refs[key].id].referable
-                refuse_reference(reader, read, at.place_of_call("ref", wanted))
+                refuse_reference(reader, read, partial(at.place_of_call, "ref", wanted))
                 continue
             shown = wanted if version is None else f"{wanted} version {version}"
             location = at.place_of_call("ref", wanted)
