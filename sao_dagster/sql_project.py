@@ -20,10 +20,11 @@ from sao_dagster.projects.cache import MADE_BY, kept_file, load, save
 from sao_dagster.projects.config import checked
 from sao_dagster.projects.dbt_folder.folder import read_folder
 from sao_dagster.projects.declarations import Declarations, NeedsDbt
+from sao_dagster.projects.manifest_changes import is_manifest_folder, manifest_changes
 from sao_dagster.projects.policies import POLICY_RULE, PolicyRule
 from sao_dagster.projects.python_models import PythonModels, caller
 from sao_dagster.projects.sao_file import DeferTo, OnStateError, Settings, read_settings
-from sao_dagster.run.comparison import changes
+from sao_dagster.run.comparison import changes, results
 from sao_dagster.run.defer import Elsewhere, find_environment
 from sao_dagster.run.runner import Runner
 from sao_dagster.run.settings import utc_now
@@ -356,17 +357,40 @@ class SqlProject(PythonModels):
         """Return how nodes and data tests differ from those of another environment, by name, for `state:` of a selection.
 
         Args:
-            environment: What it is called: its target, or target and schema; None for the one that is deferred to.
+            environment: What it is called: its target, or target and schema; or a folder with dbt's `manifest.json`; None for the one that
+                is deferred to.
 
         Raises:
-            SelectionError: The state knows none, or several, of that name; or none is named.
+            SelectionError: The state knows none, or several, of that name; or none is named; or the manifest is not understood.
             StateError: The state cannot be reached or read.
         """
+        if environment is not None and is_manifest_folder(Path(environment)):
+            return manifest_changes(self.project, Path(environment))
         to = self.settings.deferring(environment, favor=False).deferred_to
         if to is None:
             raise SelectionError("state: compares with another environment; name it with --state or --defer")
         store, known = self._environment_of(to)
         return changes(self.project, store.builds(known.key), store.tests(known.key))
+
+    def results(self, environment: str | None = None) -> dict[str, frozenset[str]]:
+        """Return what became of nodes and data tests in the last run of an environment, by name, for `result:` of a selection.
+
+        Args:
+            environment: What it is called: its target, or target and schema; None for this one.
+
+        Raises:
+            SelectionError: The state knows none, or several, of that name; or no run of it.
+            StateError: The state cannot be reached or read.
+        """
+        store, key = self.store, self.environment
+        if environment is not None:
+            to = self.settings.deferring(environment, favor=False).deferred_to
+            store, known = self._environment_of(to or DeferTo(environment=environment))
+            key = known.key
+        runs = store.runs(key, limit=1)
+        if not runs:
+            raise SelectionError(f"result: asks for the last run, and the state knows none of {key}")
+        return results(store.run_decisions(runs[0].run_id))
 
     def environment_called(self, name: str) -> KnownEnvironment:
         """Return an environment of this project by what people call it: its target, or target and schema.

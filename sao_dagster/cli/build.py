@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from sao_dagster.cli.common import FAILED, OK, Request, mode_of, run_command, selection_of, shown_url
+from sao_dagster.cli.common import FAILED, OK, Request, mode_of, or_default, run_command, selection_of, shown_url
 from sao_dagster.cli.options import (
     AsJson,
     Command,
@@ -69,7 +69,9 @@ def plan(
         """Print the plan, and return the exit status."""
         with Progress(terminal) as progress:
             opened = request.open()
-            selection = selection_of(opened, select, exclude, tests=not no_tests, state=state)
+            selection = selection_of(
+                opened, or_default(opened, select, exclude), exclude, tests=not no_tests, state=state
+            )
             tell_of_project(terminal, opened, selection)
             progress.begin(LOOKING)
             mode = mode_of(force=force, full_refresh=full_refresh)
@@ -120,7 +122,7 @@ def build(
     )
 
     def selected(opened: SqlProject) -> Selection:
-        return selection_of(opened, select, exclude, tests=not no_tests, state=state)
+        return selection_of(opened, or_default(opened, select, exclude), exclude, tests=not no_tests, state=state)
 
     mode = mode_of(force=force, full_refresh=full_refresh)
     run_command(request, lambda: _run(request, selected, mode, "sao build", verify_proofs=verify_proofs))
@@ -141,7 +143,7 @@ def test_command(
     )
 
     def selected(opened: SqlProject) -> Selection:
-        selection = selection_of(opened, select, exclude, state=state)
+        selection = selection_of(opened, or_default(opened, select, exclude), exclude, state=state)
         broken = tuple(name for name in selection.nodes if name in opened.project.broken)
         return replace(selection, nodes=broken)  # which say why their tests are skipped
 

@@ -17,6 +17,7 @@ import typer
 from sao_dagster.cli.terminal import Terminal, escaped
 from sao_dagster.core.reasons import Mode
 from sao_dagster.core.selection import Selection, select
+from sao_dagster.core.selectors import default_of
 from sao_dagster.errors import ProjectError, ProjectErrors, SaoError, SelectionError, words_of
 
 if TYPE_CHECKING:
@@ -146,6 +147,14 @@ def mode_of(*, force: bool, full_refresh: bool) -> Mode:
     return Mode.FULL_REFRESH if full_refresh else Mode.FORCE if force else Mode.STATE_AWARE
 
 
+def or_default(opened: SqlProject, include: list[str] | None, exclude: list[str] | None) -> list[str] | None:
+    """Return what a command selects: as it is told, else by the default of `selectors.yml`, where there is one."""
+    if include or exclude:
+        return include
+    name = default_of(opened.project.selectors)
+    return None if name is None else [f"selector:{name}"]
+
+
 def selection_of(
     opened: SqlProject,
     include: list[str] | None,
@@ -161,17 +170,20 @@ def selection_of(
         include: `--select`.
         exclude: `--exclude`.
         tests: Whether data tests are selected with what they test.
-        state: The environment that `state:` compares with; None for the one that is deferred to.
+        state: The environment that `state:` compares with, or a folder with a manifest; None for the one that is deferred to.
 
     Raises:
         ProjectErrors: The project as a whole has errors, so that nothing can be selected.
     """
+    from sao_dagster.projects.manifest_changes import is_manifest_folder
+
     opened.project.check()
     chosen = select(
         opened.project,
         " ".join(include or ()) or None,
         " ".join(exclude or ()) or None,
         cache(lambda: opened.changes(state)),
+        cache(lambda: opened.results(None if state is None or is_manifest_folder(Path(state)) else state)),
     )
     return chosen if tests else chosen.without_tests()
 

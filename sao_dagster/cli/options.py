@@ -71,7 +71,9 @@ FavorState = Annotated[bool, typer.Option("--favor-state", help="Read it there e
 State = Annotated[
     str | None,
     typer.Option(
-        "--state", help="What state: compares with: a target, or target/schema; that of --defer if it is left out."
+        "--state",
+        help="What state: compares with: a target, target/schema, or a folder with dbt's manifest.json; that of --defer if it is left out. "
+        "result: asks for its last run, else for that of this one.",
     ),
 ]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Show only what went wrong.")]

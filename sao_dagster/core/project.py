@@ -12,6 +12,7 @@ from sao_dagster.core.inputs import UndeclaredInput
 from sao_dagster.core.nodes import DataTest, Materialized, Node, NodeError, RunTemplate, Source, is_source
 from sao_dagster.core.proofs import ProofSettings
 from sao_dagster.core.relations import Relation
+from sao_dagster.core.selectors import Selector
 from sao_dagster.errors import Location, ProjectErrors, SaoError, UnknownNodeError
 
 
@@ -57,6 +58,7 @@ class Project:
         proofs: Whether data tests are proven, and how far proofs are trusted.
         deferral: What is read from another environment, where something is.
         seen_through: By node, the sources and undeclared inputs through which it is read: what they show is another thing once it is built.
+        selectors: Selections that have a name, by it.
         notices: What the user should know.
         errors: What is wrong with the project as a whole: nothing is planned or run. What is wrong with one node is its own `error`.
     """
@@ -74,6 +76,7 @@ class Project:
     proofs: ProofSettings = field(default_factory=ProofSettings)
     deferral: Deferral | None = None
     seen_through: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    selectors: Mapping[str, Selector] = field(default_factory=dict)
     notices: tuple[Notice, ...] = ()
     errors: tuple[SaoError, ...] = ()
 

@@ -7,13 +7,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Collection, Iterable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from fnmatch import fnmatchcase
-from functools import partial
+from functools import cached_property, partial
 from typing import TypeAlias
 
 from sao_dagster.core.nodes import DataTest, Materialized, Node
 from sao_dagster.core.project import Project
+from sao_dagster.core.selectors import SelectorReader
 from sao_dagster.errors import Location, SelectionError
 
 _TERM = re.compile(r"(?P<at>@)?(?:(?P<up>\d*)(?P<plus>\+))?(?P<core>.+?)(?:(?P<down_plus>\+)(?P<down>\d*))?$")
@@ -50,6 +51,8 @@ class Selection:
 
 Changes: TypeAlias = Callable[[], Mapping[str, Collection[str]]]
 """Returns how nodes and data tests differ from another environment, by name."""
+Results: TypeAlias = Callable[[], Mapping[str, Collection[str]]]
+"""Returns what became of nodes and data tests in the last run, by name, in the words of `RESULTS`."""
 _Method: TypeAlias = Callable[[Project, str, str], set[str]]
 NEW = "new"
 """How a node or data test differs from an environment that does not have it."""
@@ -60,6 +63,7 @@ def select(
     include: str | None = None,
     exclude: str | None = None,
     changes: Changes | None = None,
+    results: Results | None = None,
 ) -> Selection:
     """Return what a selection means in a project.
 
@@ -72,17 +76,21 @@ def select(
         include: dbt's `--select`; None or blank is everything.
         exclude: dbt's `--exclude`.
         changes: Returns how nodes and data tests differ from another environment, by name, for `state:`: `new`, or what was modified.
+        results: Returns what became of nodes and data tests in the last run, by name, for `result:`.
 
     Raises:
         SelectionError: The text is not understood, or a part of `include` matches nothing.
     """
-    chosen = _union(project, include, changes, strict=True) if include and include.strip() else set(_all(project))
-    removed = _union(project, exclude, changes, strict=False) if exclude else set()
+    asked = _Asked(project, changes, results)
+    chosen = _union(asked, include, strict=True) if include and include.strip() else set(_all(project))
+    removed = _union(_Asked(project, changes, results), exclude, strict=False) if exclude else set()
     kept = chosen - removed
     tests = [
         test.name
         for test in project.tests.values()
-        if removed.isdisjoint((test.name, *test.reads)) and not kept.isdisjoint((test.name, *test.reads))
+        if removed.isdisjoint((test.name, *test.reads))
+        and not kept.isdisjoint((test.name, *test.reads))
+        and (test.name in kept or test.name not in asked.left_out)
     ]
     nodes = [
         name
@@ -119,22 +127,53 @@ def _opaque(project: Project) -> set[str]:
     return {name for name, error in project.broken.items() if error.is_opaque}
 
 
-def _union(project: Project, text: str, changes: Changes | None, *, strict: bool) -> set[str]:
+@dataclass
+class _Asked:
+    """What one selection is asked of.
+
+    Attributes:
+        project: The project.
+        changes: How things differ from another environment.
+        results: What became of things in the last run.
+        left_out: Tests that selectors leave out with what they read.
+    """
+
+    project: Project
+    changes: Changes | None
+    results: Results | None
+    left_out: set[str] = field(default_factory=set)
+
+    @cached_property
+    def selectors(self) -> SelectorReader:
+        """What finds the selections that have a name."""
+
+        def tests_of(read: set[str]) -> set[str]:
+            return {test.name for test in self.project.tests.values() if not read.isdisjoint((test.name, *test.reads))}
+
+        return SelectorReader(
+            self.project.selectors, partial(_term, self), partial(_union, self, strict=False), tests_of, self.left_out
+        )
+
+
+_MAY_BE_NOTHING = ("state:", "result:", "selector:")
+
+
+def _union(asked: _Asked, text: str, *, strict: bool) -> set[str]:
     found: set[str] = set()
     for part in text.split():
-        terms = [_term(project, term, changes) for term in part.split(",")]
-        matched = set.intersection(*terms)
-        if strict and not matched and "state:" not in part:  # nothing may well have changed
-            raise SelectionError(f"{part!r} selects nothing in project {project.name!r}")
+        matched = set.intersection(*(_term(asked, term) for term in part.split(",")))
+        if strict and not matched and not any(each in part for each in _MAY_BE_NOTHING):
+            raise SelectionError(f"{part!r} selects nothing in project {asked.project.name!r}")
         found |= matched
     return found
 
 
-def _term(project: Project, text: str, changes: Changes | None) -> set[str]:
+def _term(asked: _Asked, text: str) -> set[str]:
     match = _TERM.match(text)
     if match is None or not match["core"]:
         raise SelectionError(f"{text!r} is not a selection; write for example 'orders', 'tag:daily' or '+orders+1'")
-    found = _method(project, match["core"], changes)
+    project = asked.project
+    found = _method(asked, match["core"])
     graph = project.graph
     tests = {name for name in found if name in project.tests}
     near = found - tests
@@ -155,17 +194,22 @@ def _term(project: Project, text: str, changes: Changes | None) -> set[str]:
     return grown
 
 
-def _method(project: Project, text: str, changes: Changes | None) -> set[str]:
+def _method(asked: _Asked, text: str) -> set[str]:
     method, colon, value = text.partition(":")
     if not colon:
         is_path = "/" in text or text.endswith((".sql", ".csv", ".yml", ".yaml"))
         method, value = ("path" if is_path else "fqn"), text
     name, _, key = method.partition(".")
-    methods: Mapping[str, _Method] = {**_METHODS, "state": partial(_by_state, changes=changes)}
+    methods: Mapping[str, _Method] = {
+        **_METHODS,
+        "result": partial(_by_result, results=asked.results),
+        "selector": lambda _, value, __: asked.selectors.selected_by(value),
+        "state": partial(_by_state, changes=asked.changes),
+    }
     if name not in methods:
         known = ", ".join(methods)
         raise SelectionError(f"{method!r} in {text!r} is no selection method; there are: {known}")
-    return methods[name](project, value, key)
+    return methods[name](asked.project, value, key)
 
 
 def _by_config(project: Project, value: str, key: str) -> set[str]:
@@ -223,6 +267,20 @@ def _by_resource_type(project: Project, value: str, key: str) -> set[str]:
     raise SelectionError(f"resource_type:{value} is unknown; there are model, seed, source, test")
 
 
+def _by_result(project: Project, value: str, key: str, results: Results | None) -> set[str]:
+    """Return what came out so in the last run, of what is still in the project.
+
+    Raises:
+        SelectionError: Nobody knows of a run, or the word is unknown.
+    """
+    if value not in RESULTS:
+        raise SelectionError(f"result:{value} is unknown; there are: {', '.join(RESULTS)}")
+    if results is None:
+        raise SelectionError(f"result:{value} asks for the last run, and here nobody knows of one; it is for commands")
+    known = {*project.nodes, *project.tests}
+    return {name for name, words in results().items() if value in words and name in known}
+
+
 def _by_source(project: Project, value: str, key: str) -> set[str]:
     wanted = value if "." in value else f"{value}.*"
     sources = project.sources.values()
@@ -275,6 +333,9 @@ def _by_test_type(project: Project, value: str, key: str) -> set[str]:
 
 MODIFIED = ("body", "configs", "relation", "macros", "persisted_descriptions")
 """What may have been modified, in dbt's words."""
+
+RESULTS = ("error", "fail", "warn", "pass", "success", "skipped", "reused")
+"""What may have become of something, in dbt's words."""
 
 _METHODS: Mapping[str, _Method] = {
     "config": _by_config,

@@ -10,6 +10,7 @@ from typing import Any
 from sao_dagster.core.nodes import Column, Compiler, NodeError, RunTemplate, Source
 from sao_dagster.core.project import Notice
 from sao_dagster.core.relations import Relation
+from sao_dagster.core.selectors import Selector
 from sao_dagster.errors import Location, NeedsDbtError, SaoError
 from sao_dagster.projects.config import listed
 from sao_dagster.projects.templates.texts import MacroFile
@@ -204,6 +205,7 @@ class Declarations:
         effects: Statements that somebody else runs before a run builds anything: what they set or make counts as with `on_run_start`.
         quoting: Which parts of names are in quotes; all, where nothing is said.
         group_owners: Owners by group.
+        selectors: Selections that have a name, by it.
         follows_clock: Whether properties and configuration that were rendered when it was read may say something else at another time.
         errors: What is wrong with the project as a whole; what is wrong with one node is in its declaration.
         needs_dbt: What the project uses that only dbt does: what the reader found, and then what rendering showed. It does not say what
@@ -233,6 +235,7 @@ class Declarations:
     on_run_start: tuple[str, ...] = ()
     on_run_end: tuple[str, ...] = ()
     effects: tuple[str, ...] = ()
+    selectors: Mapping[str, Selector] = field(default_factory=dict)
     notices: list[Notice] = field(default_factory=list)
     follows_clock: bool = False
     errors: list[SaoError] = field(default_factory=list)

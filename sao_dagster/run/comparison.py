@@ -1,17 +1,18 @@
-"""How a project differs from what another environment has built: what `state:` selects.
+"""How a project differs from what another environment has built, and what became of it in the last run: what `state:` and `result:` select.
 
 As https://docs.getdbt.com/reference/node-selection/state-selection, with the shared state in place of a manifest.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 from sao_dagster.core.nodes import ATTACHED, CODE_SCHEME, RELATION, SETTINGS, Materialized, Node
 from sao_dagster.core.project import Project
 from sao_dagster.core.records import BuildRecord, TestRecord
 from sao_dagster.core.selection import NEW
 from sao_dagster.sql.dialects import dialect_named
+from sao_dagster.state.protocol import DecisionRecord
 
 _WORDS = {"sql": "body", "python": "body", ATTACHED: "persisted_descriptions", "config": "configs"}
 """What dbt calls a part of a code version that has changed, where that is another word."""
@@ -45,6 +46,29 @@ def changes(
         elif verdict.code_scheme != CODE_SCHEME or verdict.definition != test.version:
             found[name] = frozenset({"body"})
     return found
+
+
+def results(decisions: Iterable[DecisionRecord]) -> dict[str, frozenset[str]]:
+    """Return what became of nodes and data tests in a run, by name, in dbt's words.
+
+    What was reused has the same result as if it had been built: it is a `success` that was `reused`, or the verdict of a data test.
+
+    >>> from datetime import datetime
+    >>> at = datetime(2026, 3, 1)
+    >>> one = DecisionRecord(model="a", outcome="reused", reason="no_new_data", decided_at=at)
+    >>> two = DecisionRecord(model="t", outcome="ran", reason="never_run", evidence={"verdict": "fail"}, decided_at=at)
+    >>> {name: sorted(words) for name, words in results([one, two]).items()}
+    {'a': ['reused', 'success'], 't': ['fail']}
+    """
+    found = {}
+    for each in decisions:
+        verdict = each.evidence.get("verdict")
+        words = {_RESULTS.get(each.outcome, each.outcome)} if verdict is None else {str(verdict)}
+        found[each.model] = frozenset(words | ({"reused"} if each.outcome == "reused" else set()))
+    return found
+
+
+_RESULTS = {"built": "success", "reused": "success", "failed": "error"}
 
 
 def _differences(node: Node, record: BuildRecord, dialect: str) -> frozenset[str]:

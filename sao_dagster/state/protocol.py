@@ -224,6 +224,9 @@ class HistoryStore(Protocol):
     def decision_totals(self, environment: str, since: datetime) -> list[DecisionTotals]:
         """Return what became of each model and data test since a time, the largest savings first."""
 
+    def run_decisions(self, run_id: str) -> list[DecisionRecord]:
+        """Return the decisions of a run, in the order in which they were kept."""
+
     def decisions(self, environment: str, model: str, limit: int) -> list[DecisionRecord]:
         """Return the decisions about one model or data test, newest first."""
 

@@ -287,6 +287,13 @@ class SqlStateStore:
         return list(readable(DecisionRecord, rows))
 
     @ridden_out
+    def run_decisions(self, run_id: str) -> list[DecisionRecord]:
+        """Return the decisions of a run, in the order in which they were kept."""
+        query = "select * from sao_decisions where run_id = :run_id order by id"
+        with self._database.transaction() as transaction:
+            return list(readable(DecisionRecord, transaction.rows(query, {"run_id": run_id})))
+
+    @ridden_out
     def forget_build(self, environment: str, model: str, lease: Lease | None = None) -> None:
         """Forget the build of a model that is about to be built anew, where a crash may leave half of it."""
         with self._database.transaction(write=True) as transaction:

@@ -20,13 +20,13 @@ NOT_COPIED = shutil.ignore_patterns("*.duckdb*", ".sao", "target", "logs", "__py
 NODE = (
     "name", "resource_type", "package_name", "original_file_path", "fqn", "description", "database", "schema", "alias", "relation_name",
     "raw_code", "compiled", "compiled_code", "language", "version", "latest_version", "config", "unrendered_config", "columns", "tags",
-    "test_metadata", "attached_node",
+    "test_metadata", "attached_node", "checksum",
 )  # fmt: skip
 SOURCE = (
     "name", "source_name", "original_file_path", "package_name", "fqn", "description", "database", "schema", "identifier", "relation_name",
     "loaded_at_field", "loaded_at_query", "freshness", "columns", "tags", "meta",
 )  # fmt: skip
-MACRO = ("unique_id", "package_name", "macro_sql")
+MACRO = ("unique_id", "package_name", "macro_sql", "original_file_path", "depends_on")
 
 
 def trimmed(manifest: dict[str, Any], project: str) -> dict[str, Any]:
@@ -40,9 +40,9 @@ def trimmed(manifest: dict[str, Any], project: str) -> dict[str, Any]:
         return kept
 
     return {
-        "metadata": only(manifest["metadata"], ("dbt_schema_version", "dbt_version", "adapter_type")),
+        "metadata": only(manifest["metadata"], ("dbt_schema_version", "dbt_version", "adapter_type", "project_name")),
         "nodes": {
-            name: {**only(node, NODE), "depends_on": only(node["depends_on"], ("nodes",))}
+            name: {**only(node, NODE), "depends_on": only(node["depends_on"], ("nodes", "macros"))}
             for name, node in sorted(manifest["nodes"].items())
         },
         "sources": {name: only(source, SOURCE) for name, source in sorted(manifest["sources"].items())},

@@ -100,6 +100,7 @@ class _Assembly:
             nodes=nodes,
             sources=sources,
             tests={},
+            selectors=self.declared.selectors,
         )
         position: dict[str, int] = {}
         try:

@@ -27,6 +27,7 @@ from sao_dagster.projects.dbt_folder.properties_files import (
     each,
     parse_properties,
 )
+from sao_dagster.projects.dbt_folder.selectors_file import read_selectors
 from sao_dagster.projects.dbt_folder.sources import read_table
 from sao_dagster.projects.declarations import (
     Declarations,
@@ -102,6 +103,7 @@ class OpenedFolder:
             profile=self.settings.profile,
             variables=self.variables,
         )
+        declared.selectors = read_selectors(self.root, declared.target, self.variables)
         for error in self.target.errors:
             declared.errors.append(error)
             declared.note_needs_dbt(None, NodeError.of(error, None))
