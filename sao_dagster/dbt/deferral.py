@@ -63,6 +63,13 @@ class RendersElsewhere(Protocol):
     def made_of(self, environment: Mapping[str, str | None]) -> str:
         """Return a digest of all that dbt's account of the project follows from."""
 
+    def check_defers(self, environment: str) -> None:
+        """Refuse to read another environment.
+
+        Raises:
+            UnsupportedError: It is not seen from here.
+        """
+
     def read_elsewhere(self, places: Places) -> None:
         """Let dbt read nodes elsewhere in what it builds; nothing has been built yet."""
 
@@ -91,9 +98,11 @@ def deferring_in_dbt(
 
     Raises:
         WarehouseError: dbt cannot render it; its words.
+        UnsupportedError: The other environment is not seen from here.
     """
     said = declared.dbt
     assert said is not None and isinstance(session, RendersElsewhere)  # noqa: S101 - dbt has read what it builds
+    session.check_defers(deferral.environment)
     places: dict[str, tuple[str | None, str, str]] = {
         said.ids[name]: (each.database, each.schema, each.identifier)
         for name, each in deferral.relations.items()

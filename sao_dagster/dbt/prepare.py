@@ -256,6 +256,8 @@ class Preparation:
         nodes: Sequence[str],
         reader: Callable[[PreparedManifest], ManifestReader],
         session: Callable[[], AbstractContextManager[Session]],
+        *,
+        attach: Sequence[tuple[str, str]] = (),
     ) -> tuple[PreparedManifest, Mapping[str, str]]:
         """Let dbt read some nodes elsewhere, and render what reads them.
 
@@ -265,6 +267,7 @@ class Preparation:
             nodes: Unique ids of what reads them.
             reader: Reads a manifest.
             session: Opens the warehouse beside dbt's process.
+            attach: Files of DuckDB to be read besides, each with what SQL calls it.
 
         Returns:
             The renderings alone; and how dbt writes what is elsewhere, by unique id.
@@ -272,7 +275,7 @@ class Preparation:
         Raises:
             DbtError: dbt's words.
         """
-        said = json.loads(process.ask("defer", places=dict(places), nodes=[*nodes], runs=runs()))
+        said = json.loads(process.ask("defer", places=dict(places), attach=[*attach], nodes=[*nodes], runs=runs()))
         prepared = PreparedManifest({}, said["rendered"], hooks=said["hooks"])
         answered = _answered(process, reader(prepared), said["rendered"], session)
         return replace(prepared, answered=answered), said["relations"]

@@ -57,7 +57,7 @@ def read_with_dbt(
         read = replace(read, declared=placed.declarations())
     declared, said = read.read(), kept.prepared
     declared.dbt = ReadByDbt(said.manifest, read.ids, said.environment, said.profile, kept.contents)
-    return declared, warehouse if native else DbtWarehouse(warehouse, preparation, files, read.ids, warm)
+    return declared, warehouse if native else DbtWarehouse.over(warehouse, preparation, files, read.ids, warm)
 
 
 def read_before(opened: OpenedFolder, declared: Declarations, said: ReadByDbt, dbt: str | None) -> Warehouse | None:
@@ -80,7 +80,7 @@ def read_before(opened: OpenedFolder, declared: Declarations, said: ReadByDbt, d
         return opened.warehouse
     read, warm = ManifestReader(PreparedManifest(said.manifest, {}, profile=said.profile), declared), WarmDbt()
     warehouse = _reached(opened.warehouse, preparation, read, warm)
-    return DbtWarehouse(warehouse, preparation, files, said.ids, warm)
+    return DbtWarehouse.over(warehouse, preparation, files, said.ids, warm)
 
 
 def _preparation(opened: OpenedFolder, variables: Mapping[str, Any] | None, dbt: str | None) -> Preparation:

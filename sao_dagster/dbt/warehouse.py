@@ -25,6 +25,7 @@ from sao_dagster.errors import UnsupportedError, WarehouseError
 from sao_dagster.projects.asked_before import AskedBefore
 from sao_dagster.projects.dbt_manifest import ManifestReader, PreparedManifest
 from sao_dagster.warehouses.protocol import (
+    AttachingWarehouse,
     BuildRequest,
     Built,
     Capabilities,
@@ -49,6 +50,7 @@ class DbtWarehouse:
         files: The state of the project's files when they were read.
         ids: What dbt calls nodes, sources and data tests, by their names here.
         warm: A process of dbt that has read the project already.
+        attached: Files of DuckDB that dbt reads besides, each with what SQL calls it.
     """
 
     native: Warehouse
@@ -56,6 +58,15 @@ class DbtWarehouse:
     files: str
     ids: Mapping[str, str] = field(default_factory=dict)
     warm: WarmDbt = field(default_factory=WarmDbt, compare=False)
+    attached: tuple[tuple[str, str], ...] = ()
+
+    @classmethod
+    def over(
+        cls, native: Warehouse, preparation: Preparation, files: str, ids: Mapping[str, str], warm: WarmDbt
+    ) -> DbtWarehouse:
+        """Return the warehouse in which dbt builds; what is read of another database, too, where it can be."""
+        kind = AttachingDbtWarehouse if isinstance(native, AttachingWarehouse) else cls
+        return kind(native, preparation, files, ids, warm)
 
     @property
     def type(self) -> str:
@@ -132,6 +143,16 @@ class DbtWarehouse:
         return nullcontext(self.native.session_over(cast("Any", ChildConnection(process))))
 
 
+@dataclass(frozen=True)
+class AttachingDbtWarehouse(DbtWarehouse):
+    """The same where other databases can be attached."""
+
+    def attaching(self, place: str, name: str) -> AttachingDbtWarehouse:
+        """Return the same warehouse, in whose sessions, and by dbt, another database can be read; see `AttachingWarehouse`."""
+        native = cast("AttachingWarehouse", self.native).attaching(place, name)
+        return replace(self, native=native, attached=(*self.attached, (place, name)))
+
+
 class DbtSession(Session):
     """A session in which dbt builds; what is asked of the warehouse is answered by another one, and that may be replaced.
 
@@ -183,7 +204,8 @@ class DbtSession(Session):
                     "files of the project have changed since it was loaded; load it again, or run again"
                 )
             try:
-                process.ask("defer", places=dict(self._places), nodes=[], runs=[])
+                attach = self._warehouse.attached
+                process.ask("defer", places=dict(self._places), attach=attach, nodes=[], runs=[])
                 self._has_hooks = process.ask("begin", nodes=nodes)["has_hooks"]
             except DbtError as error:
                 if ready is not None and ready.has_ended:  # it has waited long enough
@@ -207,6 +229,13 @@ class DbtSession(Session):
         """Return a digest of all that dbt's account of the project follows from; see `RendersElsewhere`."""
         return self._warehouse.preparation.made_of(self._warehouse.files, environment)
 
+    def check_defers(self, environment: str) -> None:
+        """Refuse to read another environment that is not seen; see `RendersElsewhere`."""
+        if isinstance(self._inner, AdapterSession):
+            raise UnsupportedError(
+                f"what {environment} has is not seen through dbt's adapter, so nothing is read there; DuckDB and PostgreSQL can"
+            )
+
     def read_elsewhere(self, places: Places) -> None:
         """Let dbt read nodes elsewhere in what it builds; see `RendersElsewhere`."""
         if self._process is not None and places != self._places:
@@ -220,7 +249,7 @@ class DbtSession(Session):
         warehouse, inner = self._warehouse, self._inner
         if self._process is not None:
             raise WarehouseError("what is read elsewhere has changed while dbt was started; run again")
-        render = warehouse.preparation.rendered_elsewhere
+        render = partial(warehouse.preparation.rendered_elsewhere, attach=warehouse.attached)
         if isinstance(inner, AdapterSession):
             return render(inner.process, places, nodes, reader, lambda: nullcontext(inner))
         exclusive = warehouse.native.capabilities.exclusive

@@ -12,6 +12,7 @@ from typer.testing import CliRunner
 from sao_dagster import load_project, select
 from sao_dagster.cli import app
 from sao_dagster.core.reasons import Mode
+from sao_dagster.core.records import Verdict
 from sao_dagster.dagster import definitions
 from sao_dagster.dagster.project_view import DEFER_TAG
 from sao_dagster.run.report import RunResult
@@ -131,6 +132,25 @@ def test_whatever_reads_there_is_rendered_there(little_branch: LittleProject) ->
     gone = run(branch, "totals")
     assert outcomes(gone) == {"totals": "build_error"}
     assert gone.deferral is not None and gone.deferral.missing == ("orders",)
+
+
+def test_another_file_is_attached_and_only_read(little_branch: LittleProject) -> None:
+    profiles = yaml.safe_load((little_branch.folder / "profiles.yml").read_text())
+    outputs = profiles["little"]["outputs"]
+    outputs["dev"] = {**outputs["dev"], "path": str(little_branch.folder / "mine.duckdb")}
+    little_branch.write("profiles.yml", yaml.safe_dump(profiles))
+    little_branch.write("models/asks.sql", "select {{ columns_of(ref('orders')) }} from {{ ref('orders') }}")
+    little_branch.write(
+        "tests/as_many.sql", "select * from {{ ref('asks') }} where id not in (select id from {{ ref('orders') }})"
+    )
+    first = run(little_branch, "totals", "asks")
+    assert outcomes(first) == {"totals": "never_built", "asks": "never_built"}
+    assert first.deferral is not None
+    assert str(first.deferral.relations["orders"]) == '"sao_prod"."main"."orders"'
+    assert [each.verdict for each in first.tests if each.test.name == "as_many"] == [Verdict.PASS]
+    assert outcomes(run(little_branch, "totals", "asks")) == {}
+    little_branch.execute("update main.orders set cents = 0 where id = 1")
+    assert outcomes(run(little_branch, "totals", "asks")) == {"totals": "new_data", "asks": "new_data"}
 
 
 def test_the_command_line_and_a_tag_of_a_run_defer(little_branch: LittleProject) -> None:

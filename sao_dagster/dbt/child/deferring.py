@@ -41,6 +41,18 @@ class Deferring:
         self._places, self._written = places, {name: node.relation_name for name, node in elsewhere.items()}
         return self._written
 
+    def attach(self, files: list[tuple[str, str]]) -> None:
+        """Let connections that are opened from now on read files of DuckDB, too, each by the name that it is given with."""
+        if not files:
+            return
+        from dbt.adapters.duckdb.credentials import Attachment
+
+        credentials = self._task.config.credentials
+        attached = list(credentials.attach or ())
+        names = {each.alias for each in attached}
+        attached += [Attachment(path=file, alias=name, read_only=True) for file, name in files if name not in names]
+        credentials.attach = attached
+
     def _placed(self, node: Any, database: str | None, schema: str, identifier: str) -> Any:
         placed = replace(node, database=database, schema=schema, alias=identifier)
         relation = self._adapter.Relation.create_from(self._task.config, placed)

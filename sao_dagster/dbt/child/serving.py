@@ -313,17 +313,25 @@ class Preparing:
         }
         return json.dumps(found, default=str)
 
-    def _deferred(self, places: Places, nodes: list[str], runs: list[tuple[dt.datetime, str]]) -> dict[str, Any]:
+    def _deferred(
+        self,
+        places: Places,
+        attach: list[tuple[str, str]],
+        nodes: list[str],
+        runs: list[tuple[dt.datetime, str]],
+    ) -> dict[str, Any]:
         """Read nodes elsewhere from now on.
 
         Args:
             places: Where they are.
+            attach: Files of DuckDB in which some are, each with what SQL calls it.
             nodes: Unique ids of what reads them and is wanted.
             runs: The runs to render for.
 
         Returns:
             By unique id, the `relations` as dbt writes them, what nodes are `rendered` to, and their `hooks`.
         """
+        self.task.deferring.attach(attach)
         relations, found = self.task.deferring.read(places), self.task.manifest.nodes
         if nodes:
             self.renderer = Renderer(self.task.config, self.task.manifest, self.adapter, runs)
