@@ -23,9 +23,10 @@ from sao_dagster.projects.declarations import Declarations, NeedsDbt
 from sao_dagster.projects.manifest_changes import is_manifest_folder, manifest_changes
 from sao_dagster.projects.policies import POLICY_RULE, PolicyRule
 from sao_dagster.projects.python_models import PythonModels, caller
-from sao_dagster.projects.sao_file import DeferTo, OnStateError, Settings, read_settings
+from sao_dagster.projects.sao_file import Clone, DeferTo, OnStateError, Settings, read_settings
 from sao_dagster.run.comparison import changes, results
-from sao_dagster.run.defer import Elsewhere, find_environment
+from sao_dagster.run.defer import DeferringTo
+from sao_dagster.run.elsewhere import Elsewhere, Reusable, environments_called, find_environment
 from sao_dagster.run.runner import Runner
 from sao_dagster.run.settings import utc_now
 from sao_dagster.sql.inference.kept import KeptProofs
@@ -70,6 +71,8 @@ class SqlProject(PythonModels):
         defer: The environment from which is read what a selection reads, does not select, and this environment does not have: its target,
             or target and schema (`dev/anna`).
         favor_state: Whether that is read there also where this environment has it.
+        reuse_from: The environments from which is taken what they have built from the same code and inputs, likewise.
+        clone: How: by a `view` over it, where that is possible, or as a `copy`.
         prove_tests: Whether data tests that are proven to pass are not run.
         verify_proofs: One in so many proven tests is run all the same, by chance.
         hashes_are_unique: Whether hashes of different texts are taken to be different, in proofs.
@@ -101,6 +104,8 @@ class SqlProject(PythonModels):
         branch_days: float | None = None,
         defer: str | None = None,
         favor_state: bool | None = None,
+        reuse_from: Sequence[str] | None = None,
+        clone: Clone | None = None,
         prove_tests: bool | None = None,
         verify_proofs: int | None = None,
         hashes_are_unique: bool | None = None,
@@ -124,6 +129,8 @@ class SqlProject(PythonModels):
             "branch_days": branch_days,
             "defer": defer,
             "favor_state": favor_state,
+            "reuse_from": None if reuse_from is None else list(reuse_from),
+            "clone": clone,
             "prove_tests": prove_tests,
             "verify_proofs": verify_proofs,
             "hashes_are_unique": hashes_are_unique,
@@ -301,7 +308,8 @@ class SqlProject(PythonModels):
             materializer=self.materializer,
             build_without_state=self.settings.on_state_error == "build",
             proofs=self._proofs,
-            find_elsewhere=None if self.settings.defer is None else self.elsewhere,
+            find_deferred=None if self.settings.defer is None else self.deferring_to,
+            find_reusable=self.reusable if self.settings.reused_from else None,
         )
 
     @cached_property
@@ -329,7 +337,7 @@ class SqlProject(PythonModels):
         changed.settings = settings
         return changed
 
-    def elsewhere(self) -> Elsewhere:
+    def deferring_to(self) -> DeferringTo:
         """Return the environment that is deferred to.
 
         Raises:
@@ -345,13 +353,43 @@ class SqlProject(PythonModels):
                 f"deferring to {to.environment} is not done where dbt reads the project and this package builds it; let one do both"
             )
         store, known = self._environment_of(to)
-        return Elsewhere(
+        return DeferringTo(
             name=to.environment,
             known=known,
             builds=lambda: store.builds(known.key),
             assemble=self._deferring,
             favored=self.settings.favor_state,
         )
+
+    def reusable(self) -> Reusable:
+        """Return the environments from which builds are taken (`reuse_from`), with a warning for those that are not known yet.
+
+        An environment that is named itself takes nothing.
+
+        Raises:
+            ProjectError: Somebody else builds the project.
+            SelectionError: The state knows several of a name.
+            StateError: The state cannot be reached or read.
+        """
+        here = str(self.declared.target.get("name", self.warehouse.name))
+        wanted = self.settings.reused_from
+        if any(to.environment in (here, f"{here}/{self.warehouse.schema}") for to in wanted):
+            return Reusable()
+        if not self.declared.native or self.materializer is not None:
+            raise ProjectError(
+                "reuse_from is set, and builds are taken from other environments only where this package itself builds; remove it for this "
+                "target, or set executor: native"
+            )
+        found, warnings = list[Elsewhere](), list[str]()
+        for to in wanted:
+            store = self._store_of(to)
+            known = store.environments()
+            if not environments_called(known, self.declared.name, to.environment)[0]:
+                warnings.append(f"nothing is reused from {to.environment}, which the state does not know")
+                continue
+            one = find_environment(known, self.declared.name, to.environment)
+            found.append(Elsewhere(name=to.environment, known=one, builds=partial(store.builds, one.key)))
+        return Reusable(tuple(found), self.settings.clone == "view", tuple(warnings))
 
     def changes(self, environment: str | None = None) -> dict[str, frozenset[str]]:
         """Return how nodes and data tests differ from those of another environment, by name, for `state:` of a selection.
@@ -403,11 +441,15 @@ class SqlProject(PythonModels):
 
     def _environment_of(self, to: DeferTo) -> tuple[StateStore, KnownEnvironment]:
         """Return an environment of this project, and the store that knows it."""
-        store = self.store if to.state_url is None else _store_of_others(to.state_url)
+        store = self._store_of(to)
         return store, find_environment(store.environments(), self.declared.name, to.environment)
 
+    def _store_of(self, to: DeferTo) -> StateStore:
+        """Return the state that knows an environment."""
+        return self.store if to.state_url is None else _store_of_others(to.state_url)
+
     def _deferring(self, deferral: Deferral, selection: Selection, session: Session) -> Project | None:
-        """Return the project in which some nodes are read from another environment; see `Elsewhere.assemble`."""
+        """Return the project in which some nodes are read from another environment; see `DeferringTo.assemble`."""
         if self.declared.native:
             declared = self.declared.deferring(deferral.environment, deferral.relations)
         else:

@@ -172,7 +172,7 @@ def test_sql_is_read_in_one_place(path: Path) -> None:
 def test_there_is_one_way_to_reused() -> None:
     """Only the walk over the rows of the truth table gives a model an outcome, but for a build that failed."""
     from sao_dagster.core.reasons import Outcome
-    from sao_dagster.core.truth_table import Kind
+    from sao_dagster.core.truth_table import TRUTH_TABLE, Kind
 
     makers = {
         (path.name, keyword and ast.unparse(keyword.value))
@@ -183,7 +183,8 @@ def test_there_is_one_way_to_reused() -> None:
         if keyword or call.func.id == "Decision"
     }
     assert makers == {("decide.py", "row.kind.outcome"), ("plan.py", "Outcome.FAILED")}
-    assert {kind for kind in Kind if kind.outcome is Outcome.REUSED} == {Kind.NOTHING, Kind.HELD}
+    assert {kind for kind in Kind if kind.outcome is Outcome.REUSED} == {Kind.NOTHING, Kind.HELD, Kind.ELSEWHERE}
+    assert not any(row.holds(None) for row in TRUTH_TABLE if row.kind is Kind.ELSEWHERE)  # type: ignore[arg-type]
 
 
 def loaded_by(code: str) -> set[str]:

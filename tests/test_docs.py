@@ -97,7 +97,13 @@ def keys_without_effect() -> str:
 
 def settings() -> str:
     """Return the table of settings."""
-    words = {"boolean": "`true`, `false`", "number": "a number", "integer": "a whole number", "string": "a text"}
+    words = {
+        "boolean": "`true`, `false`",
+        "number": "a number",
+        "integer": "a whole number",
+        "string": "a text",
+        "array": "a list",
+    }
 
     def values(part: dict[str, Any]) -> str:
         options = ", ".join(f"`{each}`" for each in part.get("enum", ()))

@@ -36,16 +36,17 @@ def test_the_rows_are_in_the_order_that_makes_a_reuse_right() -> None:
     kinds = [row.kind for row in TRUTH_TABLE]
     assert kinds == sorted(kinds, key=lambda kind: min(list(Kind).index(kind), list(Kind).index(Kind.HELD)))
     assert kinds.count(Kind.NOTHING) == 1
-    assert TRUTH_TABLE.rows[-2].kind is Kind.NEW
-    assert TRUTH_TABLE.rows[-2].holds(None) is True, "otherwise: asked last, and asks nothing"  # type: ignore[arg-type]
+    *_, otherwise, elsewhere, error = TRUTH_TABLE
+    assert (otherwise.kind, elsewhere.kind, error.kind) == (Kind.NEW, Kind.ELSEWHERE, Kind.ERROR)
+    assert otherwise.holds(None) is True, "otherwise: asked last, and asks nothing"  # type: ignore[arg-type]
     for row in TRUTH_TABLE:
         assert (row.sign is not None) is (row.kind is Kind.NEW), row.reason
         assert bool(row.opposite) is (row.kind is Kind.HELD), row.reason
 
 
 def unmet(table: TruthTable) -> set[Reason]:
-    """Return the reasons that no case gives; `build_error` is given by a run alone."""
-    reasons = {row.reason for row in table if row.kind is not Kind.ERROR}
+    """Return the reasons that no case gives; `build_error` is given by a run alone, and `same_elsewhere` where there is another environment."""
+    reasons = {row.reason for row in table if row.kind not in (Kind.ERROR, Kind.ELSEWHERE)}
     return reasons - {case.decision(table=table).reason for case in cases()}
 
 
@@ -70,7 +71,7 @@ def test_what_moves_with_the_clock_is_known_as_that() -> None:
 
 def test_a_trace_says_what_was_asked() -> None:
     trace = Case(seen=seen_as(code={"sql": "2"})).decision().trace
-    assert trace == Trace((False,) * 7 + (True,), None), "the data was not looked at"
+    assert trace == Trace((False,) * 8 + (True,), None), "the data was not looked at"
     trace = Case(seen=seen_as(inputs={"a": V2, "b": None})).decision().trace
     assert trace.new == (Reason.INPUT_UNKNOWN, Reason.NEW_DATA)
     assert trace.said[-3:] == (False, None, True), "no tolerance for what is unknown"
@@ -107,7 +108,7 @@ TOO_OLD = Row(
     label="it is too old",
     shown_for=lambda policy: policy.configured.max_age is not None,
 )
-WITH_TOO_OLD = TruthTable((*TRUTH_TABLE.rows[:-2], TOO_OLD, *TRUTH_TABLE.rows[-2:]))
+WITH_TOO_OLD = TruthTable((*TRUTH_TABLE.rows[:-3], TOO_OLD, *TRUTH_TABLE.rows[-3:]))
 OLD = RefreshPolicy(max_age=timedelta(minutes=30))
 
 
@@ -141,7 +142,7 @@ def test_a_new_reason_is_in_the_tree_for_those_who_set_it() -> None:
 
 def test_a_new_reason_is_in_the_documentation() -> None:
     assert "| `too_old` | Its last build is older than `max_age`. |" in reasons_page(WITH_TOO_OLD)
-    assert "| 16 | Its last build is older than `max_age`. | `too_old` | `built` |" in truth_table(WITH_TOO_OLD)
+    assert "| 17 | Its last build is older than `max_age`. | `too_old` | `built` |" in truth_table(WITH_TOO_OLD)
     assert "`interval_elapsed`, `unsettled`, `too_old`, `new_data`" in kinds_table(WITH_TOO_OLD)
 
 

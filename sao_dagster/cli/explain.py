@@ -100,7 +100,9 @@ def _explain_model(opened: SqlProject, runner: Runner, name: str, terminal: Term
         else {
             "built_at": record.built_at.isoformat(),
             "adopted": record.adopted,
-            "run_id": record.run_id,
+            "same_as": record.same_as,
+            "shows": record.shows,
+            "run_id": record.same_as_run or record.run_id,
             "seconds": record.seconds,
             "rows": record.rows,
             "data_version": str(record.data_version),

@@ -61,7 +61,9 @@ def _sentences_of_a_model(shown: Mapping[str, Any]) -> Iterator[str]:
         yield f"It was adopted at {_time(last['built_at'])}: somebody said that it holds what its code gave then; no build is recorded here."
     elif last is not None:
         rows = "" if last["rows"] is None else f", with {counted(last['rows'], 'row')}"
-        yield f"It was built at {_time(last['built_at'])} in {last['seconds']:.2f} s{rows}, by run {last['run_id']}."
+        there = f" in {last['same_as']}, and taken from there" if last["same_as"] else ""
+        there += f" as a view over {last['shows']}" if last["shows"] else ""
+        yield f"It was built at {_time(last['built_at'])} in {last['seconds']:.2f} s{rows}, by run {last['run_id']}{there}."
     elif shown.get("materialized") != "ephemeral":
         yield "There is no record of a build here."
     through = f", through {named(shown['looks_through'])}" if shown["looks_through"] else ""

@@ -1,6 +1,6 @@
 """A decision as a tree of conditions with their results, drawn from its trace: what the rows of the truth table said.
 
-The root holds where the model builds. Below it stand what builds whatever the data, and what is new with all that
+The root holds where something is made: the model is built, or taken from another environment. Below it stand what builds whatever the data, and what is new with all that
 may hold it back. A condition that was not asked, because a row above it had decided or its question did not arise, has
 no result. Which conditions there are, what they are called and where they stand is in the rows.
 """
@@ -80,7 +80,7 @@ def conditions_of(
     >>> [(each.name, each.label, each.holds) for each in tree.children]
     [('because', 'never built here before', True), ('whatever_the_data', 'whatever the data', True), ('new_data_due', 'news that nothing holds back', None)]
     """
-    builds = decision.outcome is Outcome.BUILT
+    builds = decision.makes
     because = Condition("because", explain(decision, table), builds)
     label = f"{decision.outcome.value}: {decision.reason.value.replace('_', ' ')}"
     if decision.outcome in (Outcome.SKIPPED, Outcome.FAILED):

@@ -50,6 +50,17 @@ class DataVersion:
         """
         return self.scheme == other.scheme
 
+    @property
+    def is_content(self) -> bool:
+        """Whether equal tokens mean equal content whatever relations they are of, where the warehouse reads versions by content.
+
+        A build is of one relation, and what a source says of its newest data is about that source.
+
+        >>> build_version("1").is_content, loaded_at_version("12:00", "raw.a").is_content, DataVersion("duckdb-1.5.2/2", "aa").is_content
+        (False, False, True)
+        """
+        return not self.comparable(ANY_BUILD) and not self.scheme.startswith(_LOADED_AT)
+
     def __str__(self) -> str:
         """Return the version as one text, which `parse` reads."""
         return f"{self.scheme} {self.token}"
@@ -91,6 +102,9 @@ def definition_version(definition: str | None) -> DataVersion:
     return DataVersion("definition/1", digest(definition))
 
 
+_LOADED_AT = "loaded_at/2-"
+
+
 def loaded_at_version(value: str, *asked: str | None) -> DataVersion:
     """Return the version of a source that says how new its data is. Answers to different questions are not compared.
 
@@ -98,7 +112,7 @@ def loaded_at_version(value: str, *asked: str | None) -> DataVersion:
         value: The newest time.
         asked: What was asked: what SQL reads the source from, the column, the filter, or the user's own query.
     """
-    return DataVersion(f"loaded_at/2-{digest(asked)[:6]}", value)
+    return DataVersion(f"{_LOADED_AT}{digest(asked)[:6]}", value)
 
 
 def build_version(build_id: str) -> DataVersion:

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import NamedTuple
 
+from sao_dagster.core.elsewhere import Offer
 from sao_dagster.core.evidence import Evidence
 from sao_dagster.core.facts import Observed
 from sao_dagster.core.reasons import Mode, Outcome, Reason
@@ -42,6 +43,7 @@ class Decision:
         evidence: The facts behind it, as plain data; times are ISO 8601 in UTC, durations are seconds.
         warnings: What should be looked at although the outcome is good.
         trace: What the rows said, to draw it; empty where no row was asked. It is neither stored nor compared.
+        offer: What is taken from another environment in place of a build; likewise.
     """
 
     model: str
@@ -50,6 +52,31 @@ class Decision:
     evidence: Evidence = field(default_factory=Evidence)
     warnings: tuple[str, ...] = ()
     trace: Trace = field(default=Trace(), compare=False, repr=False)
+    offer: Offer | None = field(default=None, compare=False, repr=False)
+
+    @property
+    def makes(self) -> bool:
+        """Whether something is made in the warehouse: it is built, or taken from another environment."""
+        return self.outcome is Outcome.BUILT or self.offer is not None
+
+    def taken_from(self, offer: Offer) -> Decision:
+        """Return the decision to take what is to be built from another environment, which has it."""
+        row = TRUTH_TABLE.by_reason[Reason.SAME_ELSEWHERE]
+        return Decision(
+            model=self.model,
+            outcome=row.kind.outcome,
+            reason=row.reason,
+            evidence={
+                "environment": offer.environment,
+                "relation": str(offer.relation),
+                "run_id": offer.record.run_id,
+                "built_at": offer.record.built_at.isoformat(),
+                "instead_of": self.reason.value,
+            },
+            warnings=self.warnings,
+            trace=self.trace,
+            offer=offer,
+        )
 
 
 _BELOW_ALL_THAT_MUST = (Kind.NOTHING, Kind.HELD, Kind.NEW)  # whose rows are asked only after what is new

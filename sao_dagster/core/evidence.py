@@ -63,7 +63,12 @@ class Evidence(TypedDict, total=False):
     standing: Annotated[
         Sequence[str], Key("Those that failed before, whose verdict stands since nothing they read has changed.")
     ]
-    relation: Annotated[str, Key("The relation that is gone, or was changed by someone else.")]
+    relation: Annotated[
+        str,
+        Key(
+            "The relation that is gone, or was changed by someone else; or that of another environment which holds the same."
+        ),
+    ]
     parts: Annotated[
         Sequence[str],
         Key(
@@ -81,7 +86,9 @@ class Evidence(TypedDict, total=False):
     unrecorded: Annotated[Sequence[str], Key("Those of them whose version the last build did not know.")]
     schemes: Annotated[Sequence[InputSchemes], Key("Those of them that cannot be compared.")]
     waiting_for: Annotated[Sequence[str], Key("The inputs that have no news yet.")]
-    built_at: Annotated[str, Key("When it was built last.", moves_with_the_clock=True)]
+    built_at: Annotated[
+        str, Key("When it was built last, here or where the same was built.", moves_with_the_clock=True)
+    ]
     age_seconds: Annotated[float, Key("The age of its last build, or of a source.", moves_with_the_clock=True)]
     window: Annotated[str, Key("Its interval, in words.")]
     window_seconds: Annotated[float, Key("Its interval.")]
@@ -101,7 +108,7 @@ class Evidence(TypedDict, total=False):
     error: Annotated[str, Key("What the warehouse or the template said.")]
     file: Annotated[str | None, Key("The file that the error is about.")]
     because: Annotated[str, Key("Why the build that failed was tried.")]
-    run_id: Annotated[str, Key("The run that gave the verdict.")]
+    run_id: Annotated[str, Key("The run that gave the verdict, or has built the same elsewhere.")]
     run_at: Annotated[str, Key("When the verdict was given.", moves_with_the_clock=True)]
     verdict: Annotated[str, Key("The last verdict.")]
     failures: Annotated[int, Key("How many failures the last verdict counted.")]
@@ -109,7 +116,13 @@ class Evidence(TypedDict, total=False):
     facts: Annotated[Sequence[ProvenFact], Key("What a proof rests on.")]
     through: Annotated[Sequence[str], Key("What was inferred on the way of a proof.")]
     rules: Annotated[Sequence[str], Key("The rules that a proof uses.")]
-    instead_of: Annotated[str, Key("Why the test would be run if it were not proven.")]
+    instead_of: Annotated[
+        str,
+        Key(
+            "Why the test would be run if it were not proven, or the model be built if it were not taken from elsewhere."
+        ),
+    ]
+    environment: Annotated[str, Key("The environment that has built the same.")]
     refuted: Annotated[bool, Key("The test failed although it was proven to pass.")]
 
 

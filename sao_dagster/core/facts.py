@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from collections.abc import Set as AbstractSet
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timezone, tzinfo
 from enum import Enum
 
@@ -34,8 +34,8 @@ class Facts:
         exists: Existence by model.
         altered: Models by whether someone else changed them since our build.
         built_elsewhere: Those of them that a run built which has no record here, such as one of another state, where the warehouse keeps who built what.
-        versions: Data version by source and undeclared input, and by model that is not as its record says, as the warehouse itself
-            has it; None where it cannot be read.
+        versions: Data version by source and undeclared input, and by model that is not as its record says, or shows what is not so any more in
+            another environment, as the warehouse itself has it; None where it cannot be read.
         schemas: Version of column names and types by relation (models, sources, undeclared tables); what has none has its version here.
         equivalent: Models whose SQL differs from the recorded one, but only cosmetically.
         unsettled: Incremental models by why one build may not be enough; None where it is.
@@ -56,6 +56,17 @@ class Facts:
     zone: tzinfo | None = timezone.utc
     history: Mapping[str, tuple[tuple[DataVersion, datetime], ...]] = field(default_factory=dict)
     settings: ConnectionSettings = NO_SETTINGS
+
+    def with_record(self, record: BuildRecord) -> Facts:
+        """Return what will be known once a model has another record, and its relation is as that says."""
+        name = record.model
+        return replace(
+            self,
+            records={**self.records, name: record},
+            exists={**self.exists, name: Existence.YES},
+            altered={**self.altered, name: False},
+            versions={each: version for each, version in self.versions.items() if each != name},
+        )
 
     def code(self, node: Node) -> CodeVersion:
         """Return the code version of a node under the settings of the connection."""
@@ -209,6 +220,7 @@ class Observed:
         exists: Whether the relation is there.
         altered: Whether someone else changed it since our build; None where that is not known.
         built_elsewhere: Whether that is known to have been a run that has no record here.
+        shows_other: Whether it is a view over a relation of another environment that may hold something else than it did.
         inputs: Current version by input; None where it cannot be read.
         definitions: Definition by view looked through, as it is in the warehouse; None where unknown.
         altered_inputs: Inputs and views that someone else changed since our build.
@@ -226,6 +238,7 @@ class Observed:
     exists: Existence = Existence.UNKNOWN
     altered: bool | None = None
     built_elsewhere: bool = False
+    shows_other: bool = False
     inputs: Mapping[str, DataVersion | None] = field(default_factory=dict)
     definitions: Mapping[str, str | None] = field(default_factory=dict)
     altered_inputs: frozenset[str] = frozenset()

@@ -216,6 +216,7 @@ class CompiledSql:
         pre_hooks: Statements to run before, in the same transaction.
         post_hooks: Statements to run after, in the same transaction.
         names: Ids of the nodes and sources that the statements name, by how they are named.
+        expects: The version of what the query is known to give; a build that gives anything else is undone.
     """
 
     sql: str
@@ -223,6 +224,7 @@ class CompiledSql:
     pre_hooks: tuple[str, ...] = ()
     post_hooks: tuple[str, ...] = ()
     names: Mapping[str, str] = field(default_factory=dict)
+    expects: DataVersion | None = None
 
 
 class Answer(Protocol):

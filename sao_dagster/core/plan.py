@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
@@ -12,6 +12,7 @@ from sao_dagster.core.data_version import DataVersion
 from sao_dagster.core.decide import Decision, decide
 from sao_dagster.core.decide_test import TestDecision, TestOutcome, decide_test
 from sao_dagster.core.deferral import Deferral
+from sao_dagster.core.elsewhere import Offer, record_of_offer, same_elsewhere
 from sao_dagster.core.evidence import Evidence
 from sao_dagster.core.facts import Existence, Facts, HeldBack, Observed
 from sao_dagster.core.inputs import answers_id, is_function
@@ -24,6 +25,7 @@ from sao_dagster.core.records import BuildRecord
 from sao_dagster.core.selection import Selection
 from sao_dagster.core.situation import ResolvedPolicy
 from sao_dagster.core.standing import StandingFailures
+from sao_dagster.core.truth_table import TRUTH_TABLE
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,6 +56,11 @@ class Plan:
         return tuple(name for name, each in self.decisions.items() if each.outcome is Outcome.BUILT)
 
     @property
+    def to_make(self) -> tuple[str, ...]:
+        """Those, and the models that the plan foresees as taken from another environment: all for which a run has something to do."""
+        return tuple(name for name, each in self.decisions.items() if each.makes)
+
+    @property
     def to_test(self) -> tuple[str, ...]:
         """The data tests that the plan foresees as run."""
         return tuple(name for name, each in self.tests.items() if each.outcome is TestOutcome.RAN)
@@ -67,6 +74,7 @@ def make_plan(
     mode: Mode = Mode.STATE_AWARE,
     prove: Callable[[DataTest], Proof | None] = lambda test: None,
     patience: timedelta = timedelta(0),
+    offers: Callable[[Node], Iterable[Offer]] = lambda node: (),
 ) -> Plan:
     """Return what a run over `selection` would do at `now`.
 
@@ -81,6 +89,7 @@ def make_plan(
         mode: Whether to go by the state at all.
         prove: Returns why a data test must pass, if that can be proven.
         patience: How long a model whose use of itself is not understood is left alone after a build that changed it.
+        offers: Returns what other environments have of a node that is to be built.
     """
     pending: set[str] = set()
     decisions: dict[str, Decision] = {}
@@ -98,9 +107,12 @@ def make_plan(
             pending=pending,
             held=_foreseen(selection, standing.above(name, facts, now, pending)),
             patience=patience,
+            offers=offers,
         )
         decisions[name] = decision
-        if decision.outcome is Outcome.BUILT:
+        if decision.offer is not None:  # what it will hold is known
+            facts = facts.with_record(record_of_offer(project.nodes[name], facts, decision.offer))
+        elif decision.makes:
             pending.add(name)
     tests = {}
     for name in selection.tests:
@@ -157,6 +169,7 @@ def decide_node(
     pending: AbstractSet[str] = frozenset(),
     held: HeldBack = HeldBack(),  # noqa: B008 - frozen
     patience: timedelta = timedelta(0),
+    offers: Callable[[Node], Iterable[Offer]] = lambda node: (),
 ) -> Decision:
     """Return the decision about one node; the same step for a plan and for the model's turn in a run.
 
@@ -167,14 +180,14 @@ def decide_node(
         return failed(node, node.error)
     if project.broken and (broken := project.broken_above((name,))):
         held = replace(held, failed=tuple(dict.fromkeys((*held.failed, *broken))))
-    return decide(
-        name,
-        now=now,
-        policy=resolve_policy(project, node, intervals, patience),
-        record=facts.records.get(name),
-        seen=node_facts(project, name, facts, pending, held),
-        mode=mode,
-    )
+    policy = resolve_policy(project, node, intervals, patience)
+    seen = node_facts(project, name, facts, pending, held)
+    decision = decide(name, now=now, policy=policy, record=facts.records.get(name), seen=seen, mode=mode)
+    if decision.outcome is Outcome.BUILT and TRUTH_TABLE.by_reason[decision.reason].elsewhere:
+        offer = same_elsewhere(project, node, facts, seen, offers(node), now=now, expiry=policy.expiry)
+        if offer is not None:
+            return decision.taken_from(offer)
+    return decision
 
 
 def failed(node: Node, error: NodeError, tried: Decision | None = None) -> Decision:
@@ -243,6 +256,7 @@ def node_facts(
         exists=facts.exists.get(node.name, Existence.UNKNOWN),
         altered=facts.altered.get(node.name),
         built_elsewhere=node.name in facts.built_elsewhere,
+        shows_other=record is not None and record.shows is not None and name in facts.versions,
         inputs=inputs,
         definitions=definitions,
         altered_inputs=frozenset([each for each in above if facts.altered.get(each)]),

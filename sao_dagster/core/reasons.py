@@ -39,6 +39,7 @@ class Reason(str, Enum):
     NEVER_BUILT = "never_built"
     RELATION_MISSING = "relation_missing"
     RELATION_ALTERED = "relation_altered"
+    CHANGED_ELSEWHERE = "changed_elsewhere"
     CODE_CHANGED = "code_changed"
     TEST_FAILED = "test_failed"
     NO_NEW_DATA = "no_new_data"
@@ -50,4 +51,5 @@ class Reason(str, Enum):
     INTERVAL_ELAPSED = "interval_elapsed"
     UNSETTLED = "unsettled"
     NEW_DATA = "new_data"
+    SAME_ELSEWHERE = "same_elsewhere"
     BUILD_ERROR = "build_error"

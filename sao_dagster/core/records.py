@@ -40,6 +40,11 @@ class BuildRecord:
         build_id: The name under which the warehouse itself keeps this build; None where it keeps none.
         changed: Whether it changed what was there before; None where that is not known.
         adopted: Whether nothing was built: somebody has said that what was there is what a build would have given.
+        same_as: The key of the environment whose build it is, where it was taken from there. Then `seconds`, and the times, are those of
+            that build: its content is not newer than that.
+        same_as_run: The run that built it there.
+        shows: The relation of that build, as SQL writes it, where a view over it was made here in place of a table.
+        shown_by: The version of the definition of that view.
     """
 
     model: str
@@ -61,6 +66,10 @@ class BuildRecord:
     build_id: str | None = None
     changed: bool | None = None
     adopted: bool = False
+    same_as: str | None = None
+    same_as_run: str | None = None
+    shows: str | None = None
+    shown_by: str | None = None
 
     @property
     def code(self) -> tuple[int, Mapping[str, str]]:

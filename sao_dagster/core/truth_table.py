@@ -24,7 +24,8 @@ class Kind(Enum):
     """What a row does: in words, and what becomes of the model. Its place in the tree of conditions follows from that.
 
     There are two ways to be reused: nothing is new, which holds where no row of `NEW` found anything, or what is new is
-    held back. Both stand below all that builds whatever the data.
+    held back. Both stand below all that builds whatever the data. A build that another environment has made is taken from there in
+    place of one here; that is asked after a row has said that there is to be one.
     """
 
     STOPPED = ("something above it stops it", Outcome.SKIPPED)
@@ -33,6 +34,7 @@ class Kind(Enum):
     NOTHING = ("nothing is new", Outcome.REUSED)
     HELD = ("what is new is held back", Outcome.REUSED)
     NEW = ("something is new", Outcome.BUILT)
+    ELSEWHERE = ("the same is built elsewhere", Outcome.REUSED)
     ERROR = ("the build itself failed", Outcome.FAILED)
 
     def __init__(self, words: str, outcome: Outcome) -> None:
@@ -71,6 +73,7 @@ class Row:
         name: What the condition is called in the tree, where it is not the reason.
         opposite: Of the kind `HELD`: the label of what has to hold for a build.
         shown_for: The policies for whose models the tree shows it even where it does not hold.
+        elsewhere: Of a row that builds: whether the same may be taken from another environment instead.
     """
 
     reason: Reason
@@ -85,6 +88,7 @@ class Row:
     name: str = ""
     opposite: str = ""
     shown_for: Callable[[ResolvedPolicy], bool] = _always
+    elsewhere: bool = False
 
     def sentence_for(self, evidence: Evidence) -> str:
         """Return what is said of a decision with this evidence."""
@@ -243,6 +247,7 @@ ROWS = (
         holds=lambda it: it.record is None,
         sentence="never built here before",
         label="never built here",
+        elsewhere=True,
     ),
     Row(
         reason=Reason.RELATION_MISSING,
@@ -253,6 +258,7 @@ ROWS = (
         warning=_gone,
         sentence=lambda evidence: f"{evidence.get('relation')} is gone",
         label="its relation is gone",
+        elsewhere=True,
     ),
     Row(
         reason=Reason.RELATION_ALTERED,
@@ -265,6 +271,17 @@ ROWS = (
         label="its relation was changed by others",
     ),
     Row(
+        reason=Reason.CHANGED_ELSEWHERE,
+        kind=Kind.MUST,
+        meaning="It is a view over a relation of another environment (`reuse_from`), which holds something else now, or nobody knows what.",
+        holds=lambda it: it.seen.shows_other,
+        evidence=lambda it: {"relation": it.built.shows or ""},
+        sentence=lambda evidence: f"it shows {evidence.get('relation')}, which holds something else now",
+        label="what it shows elsewhere changed",
+        shown_for=_where_it_holds,
+        elsewhere=True,
+    ),
+    Row(
         reason=Reason.CODE_CHANGED,
         kind=Kind.MUST,
         meaning="Its definition, or that of a view it reads through, differs from the one that was built; this beats every interval.",
@@ -272,6 +289,7 @@ ROWS = (
         evidence=lambda it: it.code,
         sentence=_changed_code,
         label="its definition changed",
+        elsewhere=True,
     ),
     Row(
         reason=Reason.TEST_FAILED,
@@ -324,6 +342,7 @@ ROWS = (
         label=lambda _, evidence: (
             f"unknown: {describe_news(evidence)}" if evidence.get("unknown") else "an input cannot be read"
         ),
+        elsewhere=True,
     ),
     Row(
         reason=Reason.WAITING_FOR_INPUTS,
@@ -350,6 +369,7 @@ ROWS = (
         ),
         label="its last result has expired",
         shown_for=lambda policy: policy.expiry is not None,
+        elsewhere=True,
     ),
     Row(
         reason=Reason.INTERVAL_ELAPSED,
@@ -386,6 +406,17 @@ ROWS = (
             f"news from {describe_news(evidence)}" if evidence.get("news") else "an input has news"
         ),
         name="input_news",
+        elsewhere=True,
+    ),
+    Row(
+        reason=Reason.SAME_ELSEWHERE,
+        kind=Kind.ELSEWHERE,
+        meaning="It was to be built, and another environment (`reuse_from`) has built the same from the same: its content is taken from there.",
+        holds=lambda it: False,
+        sentence=lambda evidence: (
+            f"{evidence.get('environment')} has built the same at {evidence.get('built_at')}, in {evidence.get('relation')}"
+        ),
+        shown_for=_where_it_holds,
     ),
     Row(
         reason=Reason.BUILD_ERROR,
@@ -395,6 +426,6 @@ ROWS = (
         sentence=_error,
     ),
 )
-"""The rows. `build_error` is what a run makes of a decision to build that it could not carry out, and what is decided of a model that is
+"""The rows. `same_elsewhere` is what is made of a decision to build where the same is there already (`core.elsewhere`). `build_error` is what a run makes of a decision to build that it could not carry out, and what is decided of a model that is
 broken as it is written, whatever the other rows say."""
 TRUTH_TABLE = TruthTable(ROWS)

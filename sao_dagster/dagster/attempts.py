@@ -38,7 +38,7 @@ def causes_of(project: Project, plan: Plan, facts: Facts) -> dict[str, str]:
         return None if record is None else record.run_id
 
     causes: dict[str, str] = {}
-    for name in plan.to_build:  # in the order of the graph, so that what is built first is a part of the cause
+    for name in plan.to_make:  # in the order of the graph, so that what is built first is a part of the cause
         decision, reads = plan.decisions[name], project.graph.inputs(name)
         above: JSON = {each: causes[each] for each in (*reads.data, *reads.views) if each in causes}
         why: list[JSON] = [decision.reason.value, timeless(decision.evidence), project.nodes[name].code.version]
@@ -62,7 +62,7 @@ def waiting_for_sources(project: Project, plan: Plan, facts: Facts, catalog: Cat
         if source.relation is not None and source.relation.key not in catalog and source.relation.key[0] in databases
     }
     found: dict[str, tuple[str, ...]] = {}
-    for name in plan.to_build if missing else ():
+    for name in plan.to_make if missing else ():
         reads = project.graph.inputs(name)
         above: dict[str, None] = dict.fromkeys(each for each in reads.data if is_source(each) and each in missing)
         for parent in (*reads.data, *reads.views):

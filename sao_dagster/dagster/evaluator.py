@@ -150,10 +150,10 @@ class _Evaluator:
             context.log.warning(older)
             why_not = f"{older}; {why_not}"
         if request is not None:
-            for model in plan.to_build[:LOGGED]:
+            for model in plan.to_make[:LOGGED]:
                 context.log.info(f"{model}: {explain(plan.decisions[model])}")
-            if len(plan.to_build) > LOGGED:
-                context.log.info(f"and {len(plan.to_build) - LOGGED} more")
+            if len(plan.to_make) > LOGGED:
+                context.log.info(f"and {len(plan.to_make) - LOGGED} more")
         else:
             context.log.info(why_not)
         keys = self.dagster_project.keys
@@ -177,7 +177,7 @@ class _Evaluator:
         """
         given_up = attempts.given_up(context.instance)
         idle = {*left_out, *given_up}
-        asked = [name for name in plan.to_build if name not in idle]
+        asked = [name for name in plan.to_make if name not in idle]
         asked += [
             name for name in plan.to_test if idle.isdisjoint((name, *self.dagster_project.project.tests[name].reads))
         ]
@@ -215,11 +215,11 @@ class _Evaluator:
         today = now.date().isoformat()
         again = (now - SHOWN_AGAIN).date().isoformat()
         told = {}
-        for name in sorted(plan.decisions, key=lambda each: plan.decisions[each].outcome is not Outcome.BUILT):
+        for name in sorted(plan.decisions, key=lambda each: not plan.decisions[each].makes):
             decision = plan.decisions[name]
             said = _digest(decision, left_out.get(name))
             was, _, day = known.get(name, "").partition(" ")
-            if was != said or day < again or (requested and decision.outcome is Outcome.BUILT):
+            if was != said or day < again or (requested and decision.makes):
                 told[name] = f"{said} {today}"
             if len(told) == TREES_A_TICK:
                 break
@@ -286,6 +286,6 @@ def _reasons(plan: Plan) -> dict[str, str]:
     """Return the reasons of a plan as run tags, counted."""
     counts: dict[str, int] = {}
     for decision in plan.decisions.values():
-        if decision.outcome is Outcome.BUILT:
+        if decision.makes:
             counts[decision.reason.value] = counts.get(decision.reason.value, 0) + 1
     return {f"sao/{reason}": str(count) for reason, count in counts.items()}

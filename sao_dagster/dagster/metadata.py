@@ -41,9 +41,9 @@ def model_metadata(dagster_project: DagsterProject, result: ModelResult, columns
     metadata: dict[str, Any] = {"sao/decision": said}
     if record is not None and decision.outcome is Outcome.REUSED:
         metadata["sao/built_at"] = dg.MetadataValue.timestamp(record.built_at)
-        metadata["sao/built_by_run"] = dg.MetadataValue.dagster_run(record.run_id)
-        metadata["sao/seconds_saved"] = round(record.seconds, 3)
-    elif record is not None:
+        metadata["sao/built_by_run"] = dg.MetadataValue.dagster_run(record.same_as_run or record.run_id)
+        metadata["sao/seconds_saved"] = round(result.seconds_saved, 3)
+    if record is not None and decision.makes:
         metadata |= record_metadata(dagster_project, result.name, record, columns)
     return {
         **metadata,

@@ -290,7 +290,7 @@ class DagsterProject:
             leave_out: Models and tests that are not asked for now; tests that read such a model are left out, too.
             run_config: Of the run.
         """
-        assets = [self.keys[name] for name in plan.to_build if name not in leave_out]
+        assets = [self.keys[name] for name in plan.to_make if name not in leave_out]
         checks = dict.fromkeys(
             self.check_keys[name]
             for name in plan.to_test
@@ -301,7 +301,7 @@ class DagsterProject:
         )
         if not assets and not checks:
             return None
-        checks |= dict.fromkeys(self._freshness_checks(plan.to_build))
+        checks |= dict.fromkeys(self._freshness_checks(plan.to_make))
         return dg.RunRequest(
             asset_selection=assets, asset_check_keys=list(checks), tags=dict(tags), run_config=run_config or {}
         )

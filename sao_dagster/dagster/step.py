@@ -207,13 +207,13 @@ class Step:
             "metadata": model_metadata(self._edge, result, self._columns, self._in_words(result)),
             "tags": {"sao/reason": result.decision.reason.value},
         }
-        if outcome is Outcome.BUILT and result.record is not None:
+        if result.decision.makes and result.record is not None:
             self._columns[result.name] = result.record.columns
             self._built.add(result.name)
         # a reused model on which another step waits is materialized, or Dagster would silently skip that step
         told = self._edge.reuse_event
         repeats = result.repeats(self._context.run.run_id)
-        is_new = outcome is Outcome.BUILT or repeats or self._shows_something_new(result)
+        is_new = result.decision.makes or repeats or self._shows_something_new(result)
         if is_new or told is ReuseEvent.MATERIALIZATION or self._is_needed_below(key):
             version = dg.DataVersion(str(result.data_version)) if result.data_version else None
             yield dg.MaterializeResult(**facts, data_version=version)

@@ -28,6 +28,8 @@ OnStateError: TypeAlias = Literal["fail", "build"]
 
 Reader: TypeAlias = Literal["auto", "folder", "manifest"]
 """Who reads the project: this package, or dbt."""
+Clone: TypeAlias = Literal["view", "copy"]
+"""How what another environment has built is taken from there."""
 Executor: TypeAlias = Literal["auto", "native", "dbt"]
 """Who builds: this package, or dbt."""
 
@@ -88,6 +90,16 @@ class Settings(Strict):
     favor_state: bool = Field(
         default=False, description="whether that is read there also where this environment has it"
     )
+    reuse_from: list[str | DeferTo] | str = Field(
+        default=[],
+        description="environments from which is taken what they have built from the same code and the same inputs, in place of a build here; "
+        "each named as for `defer`. The first that has it is asked; nothing is taken in an environment that is named itself",
+    )
+    clone: Clone = Field(
+        default="view",
+        description="how that is taken: by a `view` over it where the warehouse finds what views read by name (DuckDB, within one file), else and "
+        "with `copy` as a table of its own",
+    )
     prove_tests: bool = Field(default=True, description="whether data tests that are proven to pass are not run")
     verify_proofs: int | None = Field(
         default=None, ge=1, description="one in so many proven tests is run all the same, by chance"
@@ -107,6 +119,17 @@ class Settings(Strict):
     def deferred_to(self) -> DeferTo | None:
         """The environment to read from, and where its state is."""
         return DeferTo(environment=self.defer) if isinstance(self.defer, str) else self.defer
+
+    @property
+    def reused_from(self) -> tuple[DeferTo, ...]:
+        """The environments from which builds are taken, and where their state is.
+
+        >>> [each.environment for each in Settings(reuse_from="ci, prod").reused_from]
+        ['ci', 'prod']
+        """
+        given = self.reuse_from
+        names = [each.strip() for each in given.split(",") if each.strip()] if isinstance(given, str) else given
+        return tuple(DeferTo(environment=each) if isinstance(each, str) else each for each in names)
 
     def deferring(self, environment: str | None, *, favor: bool) -> Settings:
         """Return the settings with what options say of deferral; an environment that is set keeps the address of its state."""

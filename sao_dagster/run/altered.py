@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from sao_dagster.core.data_version import ANY_BUILD, DataVersion
 from sao_dagster.core.nodes import Materialized
 from sao_dagster.core.project import Project
 from sao_dagster.core.records import BuildRecord
+from sao_dagster.core.relations import Relation
 from sao_dagster.core.selection import Selection
-from sao_dagster.run.contents import CachedContents, content_key_of, contents_of
+from sao_dagster.run.contents import CachedContents, content_key, contents_of
 from sao_dagster.run.movements import Moved
 from sao_dagster.run.to_read import ToRead, tested_nodes
+from sao_dagster.sql.dialects import dialect_named
 from sao_dagster.warehouses.protocol import Capabilities, Catalog, VersionsBy
 
 
@@ -22,7 +24,8 @@ class NodesSeen:
 
     Attributes:
         altered: Whether each is something else than was built; None where that is not known.
-        versions: Versions of those that are not selected and not known to be as their record says; None where one is not known.
+        versions: Versions of those that are not selected and not known to be as their record says, and of those that show something else of another
+            environment than they did; None where one is not known.
         unmoved: What to keep of those to which somebody may have written and which are as they were built, for `Moved.since`.
     """
 
@@ -57,7 +60,8 @@ def nodes_seen(
     recorded = (*to_read.own, *names)
     has_versions = capabilities.model_versions is not VersionsBy.NONE
     by_content = {name: None for name in recorded if _is_known_by_content(project, name, records)}
-    found = contents_of(project, [*foreign, *by_content] if has_versions else [], reader)
+    shown = shown_elsewhere(project, recorded, records)
+    found = contents_of(project, [*foreign, *by_content] if has_versions else [], reader, shown)
     altered = {name: _is_altered(project, name, records[name], found, catalog) for name in recorded}
     built = [name for name in to_read.holding if altered.get(name) is False] if capabilities.build_ids else []
     moved = Moved.since(records, moved_before, {name: tokens.get(name) for name in built})
@@ -69,6 +73,7 @@ def nodes_seen(
     if has_versions:
         other += [name for name in names if altered[name] is None and (name in by_content or name in moved.now)]
         found.update(contents_of(project, [name for name in other if name not in found], reader))
+    other += [name for name in shown if altered[name] is False and found.get(name) != records[name].data_version]
     return NodesSeen(altered, {name: found.get(name) for name in other}, unmoved)
 
 
@@ -83,9 +88,20 @@ def known_above(
         node, record = project.nodes.get(name), records.get(name)
         if node is None or record is None:
             continue
-        known = {name: reader.known.get(content_key_of(node))}
+        shown = shown_elsewhere(project, [name], records).get(name, node.relation)
+        known = {name: reader.known.get(content_key(shown, node.volatile_columns))}
         found[name] = _is_altered(project, name, record, known, reader.catalog)
+        if record.shows is not None and known[name] != record.data_version:
+            found[name] = found[name] or None
     return found
+
+
+def shown_elsewhere(project: Project, names: Iterable[str], records: Mapping[str, BuildRecord]) -> dict[str, Relation]:
+    """Return the relations of other environments that some nodes are views over, by name."""
+    engine = dialect_named(project.dialect)
+    shown = {name: records[name].shows for name in names}
+    parsed = {name: engine.parsed_relation(text) for name, text in shown.items() if text is not None}
+    return {name: relation for name, relation in parsed.items() if relation is not None}
 
 
 def built_elsewhere(project: Project, records: Mapping[str, BuildRecord], catalog: Catalog) -> frozenset[str]:
@@ -121,6 +137,8 @@ def _is_altered(
     info = catalog.get(node.relation.key)
     if info is None or record.relation != str(node.relation):
         return None
+    if record.shows is not None:
+        return not info.is_view or str(info.definition_version) != record.shown_by
     if record.build_id is not None:
         return info.build_id != record.build_id or info.columns != record.columns
     if node.materialized is Materialized.VIEW:

@@ -16,7 +16,7 @@ from sao_dagster.core.records import Verdict
 from sao_dagster.core.relations import Relation, folded
 from sao_dagster.core.selection import Selection
 from sao_dagster.errors import StateError, WarehouseError
-from sao_dagster.run.defer import Elsewhere
+from sao_dagster.run.elsewhere import Elsewhere
 from sao_dagster.run.environments import is_in
 from sao_dagster.run.relation_diff import RelationDiff, diff_relations, keys_of
 from sao_dagster.run.report import RunResult
@@ -250,8 +250,8 @@ def _drop(session: Session, store: StateStore, branch: Branch, *, dry_run: bool)
 
 
 def _elsewhere(ready: Runner) -> Elsewhere:
-    assert ready.elsewhere is not None  # noqa: S101 - whoever calls has set it
-    return ready.elsewhere
+    assert ready.deferred is not None  # noqa: S101 - whoever calls has set it
+    return ready.deferred
 
 
 def _schemas(project: Project, selection: Selection) -> list[tuple[str, str]]:

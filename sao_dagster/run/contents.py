@@ -64,15 +64,26 @@ def content_key(relation: Relation, omitted: Collection[str]) -> str:
     return " ".join([str(relation), *sorted(omitted)]) if omitted else str(relation)
 
 
-def contents_of(project: Project, names: Iterable[str], reader: CachedContents) -> dict[str, DataVersion | None]:
-    """Return the content versions of nodes as they are in the warehouse; of views, those of what they show there."""
+def contents_of(
+    project: Project, names: Iterable[str], reader: CachedContents, shown: Mapping[str, Relation] | None = None
+) -> dict[str, DataVersion | None]:
+    """Return the content versions of nodes as they are in the warehouse; of views, those of what they show there.
+
+    Args:
+        project: The project.
+        names: The nodes.
+        reader: Reads contents.
+        shown: The relations whose content is that of a node, where that is not its own.
+    """
+    elsewhere = shown or {}
     keys: dict[str, str] = {}
     missing: dict[Relation, tuple[str, ...]] = {}
     for name in names:
         node = project.nodes[name]
-        if node.relation.key in reader.catalog:
-            key = keys[name] = reader.key(node.relation, node.volatile_columns)
+        relation = elsewhere.get(name, node.relation)
+        if relation.key in reader.catalog:
+            key = keys[name] = reader.key(relation, node.volatile_columns)
             if key not in reader.known:
-                missing[node.relation] = node.volatile_columns
+                missing[relation] = node.volatile_columns
     reader.read(missing)
     return {name: reader.known.get(key) for name, key in keys.items()}

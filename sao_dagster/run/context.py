@@ -11,6 +11,7 @@ from sao_dagster.core.facts import HeldBack
 from sao_dagster.core.nodes import DataTest
 from sao_dagster.core.project import Project
 from sao_dagster.core.reasons import Mode
+from sao_dagster.run.elsewhere import Offers
 from sao_dagster.run.events import Event
 from sao_dagster.run.lease_queue import LeaseQueue
 from sao_dagster.run.project_hooks import ProjectHooks
@@ -89,6 +90,7 @@ class RunContext:
         leases: Its leases; None for a run without state.
         hooks: The project's own statements before the first build and after the last.
         run_facts: What it knows.
+        offers: What other environments have of what is to be built.
         failures: What failed in it.
         emit: Takes what is to be told to whoever watches; from any thread.
         stopping: Set when it ends, so that nothing is waited for any more.
@@ -105,6 +107,7 @@ class RunContext:
     leases: LeaseQueue | None
     hooks: ProjectHooks
     run_facts: RunFacts
+    offers: Offers
     emit: Callable[[Event], None]
     failures: Failures = field(default_factory=Failures)
     stopping: threading.Event = field(default_factory=threading.Event)

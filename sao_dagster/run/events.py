@@ -28,7 +28,7 @@ class ModelResult:
         relation: Where the model is.
         record: The build that stands: the new one, or the one that is reused; None if there is none.
         data_version: The version of its content now; None where it is not known.
-        seconds: How long the build took; 0 where nothing was built.
+        seconds: How long the build, or taking it from elsewhere, took; 0 where nothing was made.
         decided_at: When (UTC).
     """
 
@@ -47,11 +47,13 @@ class ModelResult:
     @property
     def seconds_saved(self) -> float:
         """For a reuse, how long the build that stands took: an estimate of what was saved."""
-        return self.record.seconds if self.decision.outcome is Outcome.REUSED and self.record else 0.0
+        is_reused = self.decision.outcome is Outcome.REUSED and self.record is not None
+        return max(0.0, self.record.seconds - self.seconds) if is_reused and self.record is not None else 0.0
 
     def repeats(self, run_id: str) -> bool:
         """Return whether it was built in this very run: by another step of it, or before that was tried again."""
-        return self.decision.outcome is Outcome.REUSED and self.record is not None and self.record.run_id == run_id
+        is_reused = self.decision.outcome is Outcome.REUSED and not self.decision.makes
+        return is_reused and self.record is not None and self.record.run_id == run_id
 
 
 @dataclass(frozen=True, kw_only=True)

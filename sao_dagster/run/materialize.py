@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import NoReturn
 
 from sao_dagster.core.data_version import DataVersion, build_version, columns_version
+from sao_dagster.core.elsewhere import Offer, record_of_offer
 from sao_dagster.core.facts import Facts, Observed, version_by_build
 from sao_dagster.core.hashing import digest
 from sao_dagster.core.inputs import answers_id, is_answers
@@ -25,6 +26,7 @@ from sao_dagster.core.records import BuildRecord, Lease
 from sao_dagster.core.selection import Selection
 from sao_dagster.errors import LeaseLostError, ProjectError, StateError
 from sao_dagster.run.context import RunContext
+from sao_dagster.run.elsewhere import Taker
 from sao_dagster.run.movements import STAMP
 from sao_dagster.run.stored_facts import kept_sql
 from sao_dagster.run.unwatched import UnwatchedInputs
@@ -50,13 +52,14 @@ class NodeBuilds:
     def __post_init__(self) -> None:
         self.side_effects = self.run.hooks.are_there
 
-    def build(self, name: str, facts: Facts, lease: Lease | None) -> BuildRecord:
-        """Build a node and return its record, which is in the shared state by then, if there is one.
+    def build(self, name: str, facts: Facts, lease: Lease | None, offer: Offer | None = None) -> BuildRecord:
+        """Build a node, or take it from another environment, and return its record, which is in the shared state by then, if there is one.
 
         Args:
             name: The node.
             facts: What its decision was taken from: the record says that it was built from these versions.
             lease: The right to build it; given back with the record. None for a run without state.
+            offer: What is taken from another environment in place of a build.
 
         Raises:
             LeaseLostError: Another run has taken the lease over; nothing was recorded.
@@ -68,13 +71,15 @@ class NodeBuilds:
         asked = run.run_facts.ask(node, run.now())
         before = node_facts(run.project, name, facts)
         last = facts.records.get(name) if facts.altered.get(name) is not True else None
-        inputs = [each for each in before.inputs if not is_answers(each)] if node.materialized.holds_data else []
+        # what is taken from elsewhere is recorded with the versions that the build there has read
+        reads_data = node.materialized.holds_data and offer is None
+        inputs = [each for each in before.inputs if not is_answers(each)] if reads_data else []
         unwatched = run.run_facts.unwatched(inputs)
         run.run_facts.start_build(node)
         observed_at = run.now()
         if run.store is not None and not run.capabilities.transactional_ddl:  # a crash may leave half a relation
             run.store.forget_build(run.project.environment, name, lease)
-        built = self._materialize(node, before, unwatched)
+        built = self._materialize(node, before, unwatched, offer)
         inside = None if built.adopted else unwatched.versions(built.contents, observed_at)
         unproven = run.run_facts.unproven(inputs, Selection((name,), (), ()), inside, built.read)
         read = {each: version for each, version in before.inputs.items() if each not in unproven}
@@ -115,6 +120,8 @@ class NodeBuilds:
             else last is None or last.relation != str(node.relation) or last.data_version != version,
             adopted=built.adopted,
         )
+        if offer is not None:
+            record = _taken(record, record_of_offer(node, facts, offer), last)
         if run.store is not None:
             try:
                 run.store.record_build(run.project.environment, record, kept, lease)
@@ -145,7 +152,7 @@ class NodeBuilds:
             self.run.run_facts.forget_answers(node)
         return {answers_id(node.name): after.version if unmoved else None}
 
-    def _materialize(self, node: Node, before: Observed, unwatched: UnwatchedInputs) -> Built:
+    def _materialize(self, node: Node, before: Observed, unwatched: UnwatchedInputs, offer: Offer | None) -> Built:
         """Let the node be built, and look up what whoever built it does not say.
 
         The version of the content is read afterwards only where nobody else can have changed it meanwhile; else the build is
@@ -178,7 +185,8 @@ class NodeBuilds:
         )
         started = time.perf_counter()
         with _unchanged_file(node):
-            built = run.materializer.build(node, request)
+            materializer = run.materializer if offer is None else Taker(run.materializer, offer)
+            built = materializer.build(node, request)
         if built.seconds is None:
             built = replace(built, seconds=time.perf_counter() - started)
         if built.columns is None:
@@ -214,6 +222,28 @@ class NodeBuilds:
         stamp = run.session.stamp() if run.capabilities.stamp else None
         if stamp is not None:
             run.store.keep_contents(run.project.environment, stamp, run.run_facts.contents)
+
+
+def _taken(made: BuildRecord, offered: BuildRecord, last: BuildRecord | None) -> BuildRecord:
+    """Return the record of what was taken from another environment.
+
+    Args:
+        made: What would be recorded of it, had it been built here.
+        offered: What is known of the build there.
+        last: The last build here.
+    """
+    shown_by = None if offered.shows is None else str(made.data_version)
+    changed = last is None or last.relation != made.relation or last.data_version != offered.data_version
+    return replace(
+        offered,
+        sql_id=made.sql_id,
+        definitions=made.definitions,
+        columns=made.columns,
+        run_id=made.run_id,
+        build_id=made.build_id,
+        changed=changed,
+        shown_by=shown_by,
+    )
 
 
 @contextmanager

@@ -115,7 +115,7 @@ def foreseen_reuse(
                 decided_at=plan.taken_at,
             )
             for name, decision in plan.decisions.items()
-            if decision.outcome is Outcome.REUSED
+            if decision.outcome is Outcome.REUSED and not decision.makes
         ),
         tests=tuple(
             TestResult(
@@ -144,6 +144,7 @@ def plan_to_json(project: Project, plan: Plan, seconds: float, records: Mapping[
     models: list[JSON] = []
     for name, decision in plan.decisions.items():
         record = records.get(name) if decision.outcome is Outcome.REUSED else None
+        record = decision.offer.record if decision.offer is not None else record
         version = record.data_version if record else None
         models.append(_model_json(decision, str(project.nodes[name].relation), version, record, 0.0))
     return {

@@ -23,7 +23,7 @@ from sao_dagster.core.reasons import Mode, Outcome
 from sao_dagster.core.records import BuildRecord, Lease
 from sao_dagster.core.selection import Selection
 from sao_dagster.core.standing import StandingFailures
-from sao_dagster.errors import LeaseLostError, LeaseTimeoutError, StalledError
+from sao_dagster.errors import LeaseLostError, LeaseTimeoutError, StalledError, words_of
 from sao_dagster.run.context import RunContext
 from sao_dagster.run.data_tests import TestSteps
 from sao_dagster.run.events import Event, ModelResult, Started, TestResult
@@ -164,7 +164,7 @@ class Run:
         facts.sync(name, exact=leases is not None and leases.is_waiting(name))
         facts.refresh_stale(Selection((name,), tuple(test.name for test in self.standing.tests), ()))
         decision = self._decide(name, now)
-        if decision.outcome is not Outcome.BUILT:
+        if not decision.makes:
             if leases is not None:
                 leases.leave(name)
             self._conclude(node, decision, now)
@@ -185,14 +185,20 @@ class Run:
             if facts.is_outdated(name) or granted.waited or facts.has_moved(name):
                 facts.refresh(name)
             decision = self._decide(name, now)
-        if decision.outcome is Outcome.BUILT:
+        if decision.makes:
             return self._build(node, decision, lease, now)
         self._release(lease)
         self._conclude(node, decision, now)
         return True
 
-    def _decide(self, name: str, now: datetime) -> Decision:
-        """Decide about a node; a run that builds all does that once, though several of its steps need it, or one is tried again."""
+    def _decide(self, name: str, now: datetime, *, alone: bool = False) -> Decision:
+        """Decide about a node; a run that builds all does that once, though several of its steps need it, or one is tried again.
+
+        Args:
+            name: The node.
+            now: The time (UTC).
+            alone: Whether nothing is taken from other environments.
+        """
         run = self.context
         run.run_facts.ask(run.project.nodes[name], now)
         record = run.run_facts.facts.records.get(name)
@@ -205,10 +211,13 @@ class Run:
             mode=Mode.STATE_AWARE if is_built else run.mode,
             intervals=self.intervals,
             held=run.failures.holding_node(run.project, name, self.standing.above(name, run.run_facts.facts, now)),
+            offers=(lambda node: ()) if alone else run.offers.of,
         )
 
     def _build(self, node: Node, decision: Decision, lease: Lease | None, now: datetime) -> bool:
-        """Build a node with the lease in hand; return False where the lease was lost, so that it is decided again.
+        """Build a node with the lease in hand, or take it from elsewhere; return False where the lease was lost, so that it is decided again.
+
+        What cannot be taken from elsewhere after all is built.
 
         Raises:
             WarehouseError: `on-run-start` failed, which ends the run; any other error is that of the node alone.
@@ -216,25 +225,33 @@ class Run:
         run = self.context
         run.hooks.start()
         run.emit(Started(node.name, decision.reason))
+        started = time.perf_counter()
         try:
-            record = self.builds.build(node.name, run.run_facts.facts, lease)
+            record = self.builds.build(node.name, run.run_facts.facts, lease, decision.offer)
         except LeaseLostError as error:
             run.emit(Message(f"{error}; it is decided again"))
             run.run_facts.taint(node.name)
             return False
         except Exception as error:  # noqa: BLE001 - whoever builds may raise anything; it is this node that failed
+            if decision.offer is not None and not run.stopping.is_set():
+                where = f"{decision.offer.relation} of {decision.offer.environment}"
+                run.emit(Message(f"{node.name} is built here, since {where} cannot be taken: {words_of(error)}"))
+                return self._build(node, self._decide(node.name, now, alone=True), lease, now)
             if not run.stopping.is_set():
                 self._conclude(node, failed(node, NodeError.of(error, node.location), decision), now)
                 self._release(lease)
             return True
-        self._conclude(node, decision, now, built=record)
+        took = record.seconds if decision.offer is None else time.perf_counter() - started
+        self._conclude(node, decision, now, built=record, seconds=took)
         return True
 
     def _release(self, lease: Lease | None) -> None:
         if lease is not None and self.context.leases is not None:
             self.context.leases.release(lease)
 
-    def _conclude(self, node: Node, decision: Decision, now: datetime, built: BuildRecord | None = None) -> None:
+    def _conclude(
+        self, node: Node, decision: Decision, now: datetime, built: BuildRecord | None = None, seconds: float = 0.0
+    ) -> None:
         """Note and tell what became of a node."""
         run = self.context
         result = ModelResult(
@@ -242,7 +259,7 @@ class Run:
             relation=str(node.relation),
             record=built or run.run_facts.facts.records.get(node.name),
             data_version=run.run_facts.version(node.name),
-            seconds=built.seconds if built is not None else 0.0,
+            seconds=seconds,
             decided_at=now,
         )
         if decision.outcome in (Outcome.SKIPPED, Outcome.FAILED):

@@ -146,7 +146,7 @@ class RunFacts:
         with self._lock:
             self._catalog = dict(observation.catalog)
             self._movements.update(observation.movements)
-            for each in (*inputs.data, *inputs.views):  # what is as recorded again
+            for each in (name, *inputs.data, *inputs.views):  # what is as recorded again
                 self._versions.pop(each, None)
                 self._altered.pop(each, None)
             self._versions.update(seen.versions)
@@ -213,9 +213,9 @@ class RunFacts:
             for each in self._project.nodes.values() if dropped else ():
                 if each.relation.key in dropped:
                     self._exists[each.name] = Existence.NO
-            is_view = node.materialized is Materialized.VIEW
+            is_view = node.materialized is Materialized.VIEW or record.shows is not None
             self._catalog[node.relation.key] = RelationInfo(is_view, record.columns, build_id=record.build_id)
-            if node.materialized.holds_data:
+            if node.materialized.holds_data and not is_view:
                 self._contents[content_key_of(node)] = record.data_version
 
     def add_verdicts(self, records: Iterable[TestRecord]) -> None:

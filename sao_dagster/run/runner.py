@@ -11,6 +11,7 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Any
 
+from sao_dagster.core.data_version import DataVersion
 from sao_dagster.core.environment import Environment
 from sao_dagster.core.facts import Facts
 from sao_dagster.core.messages import Message
@@ -26,7 +27,8 @@ from sao_dagster.run.adopt import Adoption, adoptable, record_adopted
 from sao_dagster.run.catalog_inputs import with_catalog, with_first
 from sao_dagster.run.context import RunContext
 from sao_dagster.run.data_tests import TestSteps, source_ages
-from sao_dagster.run.defer import Elsewhere, deferral_of
+from sao_dagster.run.defer import DeferringTo, deferral_of
+from sao_dagster.run.elsewhere import Offers, Reusable
 from sao_dagster.run.events import Event, Planned
 from sao_dagster.run.lease_queue import LeaseQueue
 from sao_dagster.run.materialize import NodeBuilds
@@ -40,7 +42,7 @@ from sao_dagster.run.schedule import steps_of
 from sao_dagster.run.settings import RunSettings, utc_now
 from sao_dagster.sql.inference.kept import KeptProofs
 from sao_dagster.state.protocol import StateStore
-from sao_dagster.warehouses.protocol import Materializer, Session, Warehouse
+from sao_dagster.warehouses.protocol import Materializer, Session, VersionsBy, Warehouse
 
 _NOTHING = Selection((), (), ())
 
@@ -55,8 +57,10 @@ class Runner(RunSettings):
         open_store: Opens the shared state.
         materializer: Who builds; None for the warehouse's own way.
         proofs: What was proven before.
-        find_elsewhere: Finds another environment, from which is read what this one does not have; None for none.
-        elsewhere: That environment, once it is found.
+        find_deferred: Finds another environment, from which is read what this one does not have; None for none.
+        deferred: That environment, once it is found.
+        find_reusable: Finds the environments from which is taken what they have built; None for none.
+        reusable: Those environments, once they are found.
     """
 
     project: Project
@@ -64,8 +68,10 @@ class Runner(RunSettings):
     open_store: Callable[[], StateStore]
     materializer: Materializer | None = None
     proofs: KeptProofs = field(default_factory=KeptProofs)
-    find_elsewhere: Callable[[], Elsewhere] | None = None
-    elsewhere: Elsewhere | None = None
+    find_deferred: Callable[[], DeferringTo] | None = None
+    deferred: DeferringTo | None = None
+    find_reusable: Callable[[], Reusable] | None = None
+    reusable: Reusable = field(default_factory=Reusable)
 
     def plan(
         self,
@@ -96,11 +102,21 @@ class Runner(RunSettings):
             return ready._opened(selection, session, store)._plan(selection, mode, session, store)
 
     def reaching(self) -> Runner:
-        """Return the runner whose sessions read the environment that it defers to, if it does."""
-        if self.find_elsewhere is None:
-            return self
-        warehouse, elsewhere = self.find_elsewhere().reached_by(self.warehouse)
-        return replace(self, warehouse=warehouse, elsewhere=elsewhere)
+        """Return the runner whose sessions read the other environments that it defers to, or takes builds from."""
+        warehouse, names, deferred = self.warehouse, dict[str, str](), None
+        if self.find_deferred is not None:
+            warehouse, deferred = self.find_deferred().reached_by(warehouse, names)
+        reusable = Reusable() if self.find_reusable is None else self._find(self.find_reusable)
+        warehouse, reusable = reusable.reached_by(warehouse, names)
+        return replace(self, warehouse=warehouse, deferred=deferred, reusable=reusable)
+
+    def _find(self, find: Callable[[], Reusable]) -> Reusable:
+        try:
+            return find()
+        except StateError:
+            if not self.build_without_state:
+                raise
+            return Reusable()
 
     def adopt(
         self, selection: Selection, *, dry_run: bool = False, on_message: Callable[[Message], None] | None = None
@@ -147,11 +163,11 @@ class Runner(RunSettings):
         found = self.settled(session, store)
         selection = selection.without(self.project.broken)
         project = self.project
-        if self.elsewhere is not None and self.elsewhere.known.key != found.key:
-            self.elsewhere.check_is_reached(found.database)
-            project = self._deferring(self.elsewhere, selection, session, lambda: store.builds(found.key))
+        if self.deferred is not None and self.deferred.known.key != found.key:
+            self.deferred.check_is_reached(found.database)
+            project = self._deferring(self.deferred, selection, session, lambda: store.builds(found.key))
         project = with_catalog(project, selection, session, clock()).in_environment(found.key)
-        return replace(self, project=project, clock=clock)
+        return replace(self, project=project, clock=clock, reusable=self.reusable.seen_from(found))
 
     def _opened_for(
         self, selection: Selection, within: Selection, session: Session, store: StateStore
@@ -168,7 +184,7 @@ class Runner(RunSettings):
 
     def _deferring(
         self,
-        elsewhere: Elsewhere,
+        elsewhere: DeferringTo,
         selection: Selection,
         session: Session,
         records: Callable[[], Mapping[str, BuildRecord]],
@@ -184,9 +200,30 @@ class Runner(RunSettings):
         now = self.clock()
         seen = self.observe(selection, mode, session, store, now)
         prover = self._prover(session, lambda: seen.facts, seen)
-        plan = make_plan(self.project, selection, seen.facts, now, mode, prover.prove, self.patience)
+        offers = self._offers(seen, session, seen.contents)
+        plan = make_plan(self.project, selection, seen.facts, now, mode, prover.prove, self.patience, offers.of)
         self.proofs.save(self.project.nodes.keys())
-        return plan, seen
+        return replace(plan, warnings=(*plan.warnings, *self.reusable.warnings, *offers.warnings)), seen
+
+    def _offers(self, seen: Observation, session: Session, contents: Mapping[str, DataVersion]) -> Offers:
+        """Return what other environments have of what is to be built; nothing where versions are not read by content.
+
+        Args:
+            seen: What was observed.
+            session: The warehouse, open.
+            contents: What is known to be still in it.
+        """
+        can = self.warehouse.capabilities
+        by_content = can.source_versions is can.model_versions is VersionsBy.CONTENT
+        return Offers(
+            self.reusable.environments if by_content else (),
+            self.project.dialect,
+            session,
+            seen.catalog,
+            known=contents,
+            seconds=self.observe_seconds,
+            by_view=self.reusable.by_view and can.exclusive and can.views_by_name,
+        )
 
     def observe(
         self, selection: Selection, mode: Mode, session: Session, store: StateStore, now: datetime
@@ -281,10 +318,10 @@ class Runner(RunSettings):
                 plan = make_plan(ready.project, selection, seen.facts, self.clock(), mode)
             hooks = ProjectHooks(self.project, session, run_id, utc_now())
             again = False
-            if plan.to_build:  # before anything else: if they fail, nothing is tested or recorded either
+            if plan.to_make:  # before anything else: if they fail, nothing is tested or recorded either
                 hooks.start()
                 again = bool(self.project.on_run_start)
-            if plan.to_build or any(self.project.tests[name].template is not None for name in plan.to_test):
+            if plan.to_make or any(self.project.tests[name].template is not None for name in plan.to_test):
                 names = (*selection.nodes, *selection.tests)
                 again = session.begin_builds(names, full_refresh=mode is Mode.FULL_REFRESH) or again
                 yield from _drain(inbox)
@@ -316,6 +353,7 @@ class Runner(RunSettings):
                         name
                         for name, each in run.models.items()
                         if each.decision.outcome is Outcome.REUSED
+                        and not each.decision.makes
                         and (foreseen := plan.decisions.get(name)) is not None
                         and foreseen.evidence.get("tentative")
                     ),
@@ -373,6 +411,7 @@ class Runner(RunSettings):
             else LeaseQueue(store, self.project.environment, run_id, self.lease_seconds, self.queue_seconds),
             hooks=hooks,
             run_facts=run_facts,
+            offers=self._offers(seen, session, {}),
             emit=inbox.put,
         )
         return Run(

@@ -53,10 +53,11 @@ class ToRead:
             selection: What is going to be decided.
             records: The last builds, by name.
             standing: Data tests that failed above the selection.
-            verify: Whether the content of the selected relations is compared with what was built.
+            verify: Whether the content of the selected relations is compared with what was built; what is shown of other environments always is.
         """
         read = _inputs(project, selection, standing)
-        own = [name for name in selection.nodes if name in records] if verify else []
+        recorded = [name for name in selection.nodes if name in records]
+        own = [name for name in recorded if verify or records[name].shows is not None]
         beside = _beside(project, selection, read)
         return cls(
             sources=tuple(project.sources[name] for name in sorted(read) if is_source(name)),

@@ -15,6 +15,7 @@ MIGRATIONS = {
     "0004": "v0004_schemes",
     "0005": "v0005_environments",
     "0006": "v0006_branches",
+    "0007": "v0007_elsewhere",
 }
 """By version, the module of `migrations` that leads to it, in order."""
 HEAD = max(MIGRATIONS)

@@ -63,6 +63,7 @@ class Capabilities:
         sizes: It says at once how many bytes relations take (`Session.sizes`).
         transactional_ddl: A build is seen as a whole or not at all, also by those who come after a crash. Where that is not so,
             the record of a relation is forgotten before it is built.
+        views_by_name: A view finds what it reads by its name, each time it is read; so it stands in the way of nobody who makes that anew.
         source_versions: How the versions of tables that others fill are read; with `NONE`, only `loaded_at_*` tells of news.
         model_versions: How the versions of what is built are read; with `NONE`, a build is a version of its own.
     """
@@ -72,6 +73,7 @@ class Capabilities:
     build_ids: bool = False
     sizes: bool = False
     transactional_ddl: bool = False
+    views_by_name: bool = False
     source_versions: VersionsBy = VersionsBy.NONE
     model_versions: VersionsBy = VersionsBy.NONE
 

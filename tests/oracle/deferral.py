@@ -25,12 +25,13 @@ KINDS = ("table", "table", "view", "ephemeral")
 DONE = (Outcome.BUILT, Outcome.REUSED)
 
 picks = st.integers(0, 99)
+DRAFTS = st.lists(st.tuples(picks, picks, picks, picks), min_size=3, max_size=6)
 
 
 class DeferralHistory(RuleBasedStateMachine):
     """One project in production, and in somebody's own schema of the same database."""
 
-    @initialize(drafts=st.lists(st.tuples(picks, picks, picks, picks), min_size=3, max_size=6))
+    @initialize(drafts=DRAFTS)
     def start(self, drafts: list[tuple[int, int, int, int]]) -> None:
         self.warehouse = DuckDBWarehouse(path=":memory:", threads=2)
         self.execute("create schema raw")

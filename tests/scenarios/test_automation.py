@@ -17,7 +17,7 @@ from sao_dagster.core.records import Lease
 from sao_dagster.core.situation import ResolvedPolicy
 from sao_dagster.core.truth_table import TRUTH_TABLE, Kind
 from sao_dagster.dagster import DagsterProject, automation, build_evaluator_sensor, evaluator
-from tests.deployment import Deployment, deploy, write_shop
+from tests.deployment import Deployment, deploy, metadata, names, write_shop
 from tests.situations import NOON, V1, V2, Case, cases, seen_as
 from tests.world import World
 
@@ -98,7 +98,8 @@ def test_every_tree_is_logically_what_it_says() -> None:
         assert leased.holds is False
         assert follows(leased)
         reasons.add(decision.reason)
-    assert reasons == {row.reason for row in TRUTH_TABLE if row.kind is not Kind.ERROR}, "see tests/situations.py"
+    expected = {row.reason for row in TRUTH_TABLE if row.kind not in (Kind.ERROR, Kind.ELSEWHERE)}
+    assert reasons == expected, "see tests/situations.py"
 
 
 @pytest.fixture
@@ -151,6 +152,25 @@ def test_a_tree_is_shown_when_a_decision_changes(shop: World) -> None:
     assert "all 3 models are reused" in deployed.tick().skip_message
     shop.sql("insert into raw.orders values (2, 7)")
     assert set(evaluations(deployed.tick())) == {"orders", "report"}
+
+
+def test_what_is_taken_from_another_environment_is_requested_and_materialized(shop: World) -> None:
+    assert shop.run(target="other").result.succeeded
+    shop.write("sao.yml", f"state_url: sqlite:///{shop.root / 'state.db'}\nreuse_from: [other]")
+    deployed = deploy(shop)
+    tick = deployed.tick()
+    (request,) = tick.run_requests
+    assert {key.to_user_string() for key in request.asset_selection} == {"orders", "customers", "report"}
+    root = evaluations(tick)["report"]
+    assert root.condition_snapshot.label == "reused: same elsewhere"
+    assert root.child_evaluations[0].condition_snapshot.name.startswith("other has built the same at ")
+    assert root.true_subset.size == 1
+    run = deployed.run()
+    assert names(run, "ASSET_MATERIALIZATION") == {"orders", "customers", "report"}
+    about = metadata(run, "report")
+    assert (about["sao/outcome"], about["sao/reason"]) == ("reused", "same_elsewhere")
+    assert {"sao/built_at", "sao/built_by_run", "sao/seconds_saved", "dagster/row_count"} <= about.keys()
+    assert "all 3 models are reused" in deployed.tick().skip_message
 
 
 def test_many_trees_are_spread_over_ticks(shop: World, monkeypatch: pytest.MonkeyPatch) -> None:

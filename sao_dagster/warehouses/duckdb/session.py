@@ -47,7 +47,7 @@ from sao_dagster.warehouses.shared.contents import ContentReader, CountedTable, 
 from sao_dagster.warehouses.shared.files import file_stamp
 from sao_dagster.warehouses.shared.incremental import Statements, add_increment, by_name
 from sao_dagster.warehouses.shared.names import literal
-from sao_dagster.warehouses.shared.native import NativeMaterializer
+from sao_dagster.warehouses.shared.native import NativeMaterializer, check_expected
 from sao_dagster.warehouses.shared.seed_files import described, seed_query
 
 _NONE: Mapping[Relation, Collection[str]] = {}
@@ -350,7 +350,7 @@ class DuckDBSession(Session):
                 cursor.execute(f"create or replace table {model.relation} as {sql}")
             return False
 
-        return self._replace(model, compiled.pre_hooks, compiled.post_hooks, make, unwatched)
+        return self._replace(model, compiled, make, unwatched)
 
     def load_seed(self, seed: Seed) -> Built:
         """Replace a seed's table by its file."""
@@ -359,13 +359,13 @@ class DuckDBSession(Session):
             cursor.execute(f"create or replace table {seed.relation} as {seed_query(cursor, seed, seed.column_types)}")
             return False
 
-        return self._replace(seed, seed.pre_hooks, seed.post_hooks, make)
+        hooks = CompiledSql("", pre_hooks=seed.pre_hooks, post_hooks=seed.post_hooks)
+        return self._replace(seed, hooks, make)
 
     def _replace(
         self,
         node: Model | Seed,
-        before: Sequence[str],
-        after: Sequence[str],
+        compiled: CompiledSql,
         make: Callable[[duckdb.DuckDBPyConnection, bool | None], bool],
         unwatched: Mapping[Relation, Collection[str]] = _NONE,
     ) -> Built:
@@ -375,7 +375,7 @@ class DuckDBSession(Session):
         started = time.perf_counter()
         try:
             with self._transaction() as cursor:
-                for hook in before:
+                for hook in compiled.pre_hooks:
                     cursor.execute(hook)
                 if is_view is not None and is_view != wants_view:
                     cursor.execute(f"drop {'view' if is_view else 'table'} {node.relation}")
@@ -390,16 +390,17 @@ class DuckDBSession(Session):
                 columns = (
                     [name for name, _ in described(cursor, str(node.relation))] if node.attached.column_comments else ()
                 )
-                for statement in (*attach_statements(node, columns), *after):
+                for statement in (*attach_statements(node, columns), *compiled.post_hooks):
                     cursor.execute(statement)
                 seconds = time.perf_counter() - started
                 built = _describe(cursor, node.relation, node.volatile_columns, is_view=made_view, seconds=seconds)
                 built = replace(built, contents=contents)
+                check_expected(built, compiled)
         except WarehouseError:
             self._kinds = None  # a hook or a macro may have made or dropped it behind our back
             if self._is_view(node.relation) == known:
                 raise
-            return self._replace(node, before, after, make, unwatched)
+            return self._replace(node, compiled, make, unwatched)
         if self._kinds is not None:
             self._kinds[node.relation.key] = made_view
         if made_view:  # the catalog shows a view to others, and surely to us, once it is committed

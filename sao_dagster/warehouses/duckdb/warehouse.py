@@ -86,6 +86,7 @@ class DuckDBWarehouse:
             exclusive=in_files or (in_memory and not self.attach),
             stamp=in_files,
             transactional_ddl=True,
+            views_by_name=True,
             source_versions=VersionsBy.CONTENT,
             model_versions=VersionsBy.CONTENT,
         )

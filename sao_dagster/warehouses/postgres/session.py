@@ -60,7 +60,7 @@ from sao_dagster.warehouses.protocol import (
 from sao_dagster.warehouses.shared.contents import ContentReader, CountedTable
 from sao_dagster.warehouses.shared.incremental import Statements, add_increment, by_name
 from sao_dagster.warehouses.shared.names import literal
-from sao_dagster.warehouses.shared.native import NativeMaterializer
+from sao_dagster.warehouses.shared.native import NativeMaterializer, check_expected
 
 R = TypeVar("R")
 
@@ -328,7 +328,7 @@ class PostgresSession(Session):
             connection.execute(f"create table {made} as {embeddable(compiled.sql)}".encode())
             return True
 
-        return self._replace(model, compiled.pre_hooks, compiled.post_hooks, reads, make, unwatched)
+        return self._replace(model, compiled, reads, make, unwatched)
 
     def load_seed(self, seed: Seed) -> Built:
         """Replace a seed's table by its file."""
@@ -337,7 +337,8 @@ class PostgresSession(Session):
             load_file(connection, seed, made)
             return True
 
-        return self._replace(seed, seed.pre_hooks, seed.post_hooks, (), make)
+        hooks = CompiledSql("", pre_hooks=seed.pre_hooks, post_hooks=seed.post_hooks)
+        return self._replace(seed, hooks, (), make)
 
     def keep_rows(self, relation: Relation, sql: str, *, as_view: bool) -> None:
         """Put the rows of a query into a table or view, in place of what is there."""
@@ -353,8 +354,7 @@ class PostgresSession(Session):
     def _replace(
         self,
         node: Model | Seed,
-        before: Sequence[str],
-        after: Sequence[str],
+        compiled: CompiledSql,
         reads: Collection[Relation],
         make: Callable[[Connection, Relation], bool],
         unwatched: Mapping[Relation, Collection[str]] = _NONE,
@@ -366,7 +366,7 @@ class PostgresSession(Session):
         """
         if not self._build_ids.is_there:
             self._attempted(self._build_ids.ensure)
-        build_id = uuid.uuid4().hex
+        build_id, before, after = uuid.uuid4().hex, compiled.pre_hooks, compiled.post_hooks
 
         def work(connection: Connection) -> Built:
             started = time.perf_counter()
@@ -390,6 +390,7 @@ class PostgresSession(Session):
             seconds += time.perf_counter() - started
             if after:
                 described = _described(connection, node, node.relation, build_id, is_new=is_beside)
+            check_expected(described, compiled)
             self._build_ids.keep(connection, node.relation, build_id)
             show_at_once(connection)
             return replace(described, seconds=seconds, read=read, contents=contents, dropped=dropped)

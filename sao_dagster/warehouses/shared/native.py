@@ -8,7 +8,7 @@ from typing import Protocol
 
 from sao_dagster.core.nodes import CompiledSql, Model, Node, Seed
 from sao_dagster.core.relations import Relation
-from sao_dagster.errors import UnsupportedError
+from sao_dagster.errors import UnsupportedError, WarehouseError
 from sao_dagster.warehouses.protocol import BuildRequest, Built
 
 
@@ -31,7 +31,7 @@ class NativeBuilder(Protocol):
 
         Args:
             model: The model.
-            compiled: Its statements.
+            compiled: Its statements; with what they are expected to give, the build is undone where it gives something else (`check_expected`).
             full_refresh: Whether to build an incremental model from the start.
             reads: The relations of other models that it reads; `Built.read` says which builds of them were read.
             unwatched: As in the request; `Built.contents` says what they hold in the snapshot of the build, where it has one.
@@ -39,6 +39,16 @@ class NativeBuilder(Protocol):
 
     def load_seed(self, seed: Seed) -> Built:
         """Replace a seed's table by its file, likewise."""
+
+
+def check_expected(built: Built, compiled: CompiledSql) -> None:
+    """Refuse what was built, if it is known what it should be and it is something else; called within the transaction.
+
+    Raises:
+        WarehouseError: It is.
+    """
+    if compiled.expects is not None and built.data_version != compiled.expects:
+        raise WarehouseError("it holds something else than was recorded of it, since somebody has changed it")
 
 
 @dataclass(frozen=True)

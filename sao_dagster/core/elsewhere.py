@@ -1,0 +1,170 @@
+"""What another environment has built that a build here would give again: then nothing is built, and its content is taken from there.
+
+This is asked where a model is to be built by a row of the truth table that is marked for it (`Row.elsewhere`). What is not known to be the
+same is built, as ever.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, replace
+from datetime import datetime
+
+from sao_dagster.core.facts import Facts, Observed
+from sao_dagster.core.nodes import ATTACHED, RELATION, CodeVersion, Materialized, Model, Node
+from sao_dagster.core.policy import Expiry
+from sao_dagster.core.project import Project
+from sao_dagster.core.records import BuildRecord
+from sao_dagster.core.relations import Relation
+
+
+@dataclass(frozen=True, kw_only=True)
+class Offer:
+    """What another environment has of a model.
+
+    Attributes:
+        environment: What people call that one: its target, or target and schema.
+        key: What its state is kept under.
+        record: Its last build of the model.
+        views: Its last builds of the views that this has read through, by name.
+        relation: Where what was built is, as SQL here names it.
+        same_database: Whether that is the database that is built into here.
+        is_there: Returns whether it is there now, as a table that holds what the record says, as far as that is asked before it is taken.
+        by_view: Whether a view over it is made here; else it is copied.
+    """
+
+    environment: str
+    key: str
+    record: BuildRecord
+    views: Mapping[str, BuildRecord]
+    relation: Relation
+    same_database: bool
+    is_there: Callable[[], bool]
+    by_view: bool
+
+
+def may_be_elsewhere(node: Node) -> bool:
+    """Return whether a build of a node elsewhere may take the place of one here: whether a full build is all that it ever is.
+
+    An incremental model holds its history, and so does one that reads itself; hooks do more than to build; what a template gets from the run is another thing in each; and
+    a view is made faster than it is compared.
+    """
+    return (
+        isinstance(node, Model)
+        and node.materialized is Materialized.TABLE
+        and node.language == "sql"
+        and node.compiler is None
+        and not node.hooks
+        and not node.asks
+        and str(node.relation) not in node.compiled.sql
+        and node.error is None
+    )
+
+
+def same_elsewhere(
+    project: Project,
+    node: Node,
+    facts: Facts,
+    seen: Observed,
+    offers: Iterable[Offer],
+    *,
+    now: datetime,
+    expiry: Expiry | None,
+) -> Offer | None:
+    """Return the first of some offers that is what a build here and now would give; None where none is known to be.
+
+    Args:
+        project: The project.
+        node: A model that is to be built.
+        facts: All that is known here.
+        seen: What is seen of the node.
+        offers: What other environments have of it, in the order in which they are asked.
+        now: The time (UTC).
+        expiry: When its result stops being true by itself.
+    """
+    if not may_be_elsewhere(node) or not _are_known(seen):
+        return None
+    for offer in offers:
+        record = offer.record
+        if (
+            not record.adopted
+            and offer.relation.key != node.relation.key
+            and _is_same_code(facts.code(node), record)
+            and seen.inputs == record.inputs
+            and all(offer.same_database or version.is_content for version in record.inputs.values())
+            and _are_same_views(project, facts, seen, offer)
+            and (expiry is None or expiry.expired_at(record.built_at, now, seen.zone) is None)
+            and record.data_version.is_content
+            and offer.is_there()
+        ):
+            return offer
+    return None
+
+
+def record_of_offer(node: Node, facts: Facts, offer: Offer) -> BuildRecord:
+    """Return the record of a model whose content is that of a build elsewhere, as if it had been built here from what is here.
+
+    Its times are those of that build: intervals and expiries count from then. What only the warehouse and the run say is that of the
+    build there, for whoever made it here to replace.
+    """
+    record, code = offer.record, facts.code(node)
+    return replace(
+        record,
+        relation=str(node.relation),
+        code_version=code.version,
+        code_scheme=code.scheme,
+        code_parts=dict(code.parts),
+        definition=facts.definition_if_built(node),
+        definitions={},
+        build_id=None,
+        run_id="",
+        same_as=offer.key,
+        same_as_run=record.same_as_run or record.run_id,
+        shows=str(offer.relation) if offer.by_view else None,
+        shown_by=None,
+    )
+
+
+def _are_known(seen: Observed) -> bool:
+    """Return whether all that a build would read is known now, and is not going to be another thing first."""
+    known = all(seen.inputs.values()) and None not in seen.definitions.values()
+    return known and seen.pending.isdisjoint(seen.inputs)
+
+
+def _is_same_code(code: CodeVersion, record: BuildRecord) -> bool:
+    """Return whether a definition is the one that was built there, in all parts but where that is."""
+    return code.scheme == record.code_scheme and _of_content(code.parts) == _of_content(record.code_parts)
+
+
+def _of_content(parts: Mapping[str, str]) -> dict[str, str]:
+    return {name: part for name, part in parts.items() if name != RELATION}
+
+
+def _are_same_views(project: Project, facts: Facts, seen: Observed, offer: Offer) -> bool:
+    """Return whether the views that a build here reads through mean what those meant that the build there has read.
+
+    The definition of a view says where everything is that it reads, so it is another one there. What it means is compared by its code, as
+    it is in the warehouse, or is going to be.
+    """
+    if seen.definitions.keys() != offer.record.definitions.keys():
+        return False
+    for name in seen.definitions:
+        view, there, here = project.nodes[name], offer.views.get(name), facts.records.get(name)
+        if not isinstance(view, Model) or view.asks or view.compiler is not None or name in facts.versions:
+            return False
+        if there is None or there.definition != offer.record.definitions[name]:
+            return False
+        if name in seen.pending:
+            code = facts.code(view)
+        elif here is not None:
+            code = CodeVersion(here.code_parts, here.code_scheme)
+        else:
+            return False
+        if code.scheme != there.code_scheme or _meant(code.parts) != _meant(there.code_parts):
+            return False
+    return True
+
+
+def _meant(parts: Mapping[str, str]) -> dict[str, str]:
+    """Return the parts of a view that say what it shows."""
+    return {name: part for name, part in parts.items() if name not in (RELATION, ATTACHED)}

@@ -1,0 +1,284 @@
+"""Other environments of a project: how they are found, what they have built, and what of that may be taken in place of a build here."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from functools import partial
+from typing import TYPE_CHECKING
+
+from sao_dagster.core.data_version import DataVersion
+from sao_dagster.core.elsewhere import Offer, may_be_elsewhere
+from sao_dagster.core.environment import Environment, KnownEnvironment
+from sao_dagster.core.hashing import digest
+from sao_dagster.core.nodes import CompiledSql, Materialized, Node
+from sao_dagster.core.records import BuildRecord
+from sao_dagster.core.relations import Relation
+from sao_dagster.errors import SaoError, SelectionError, StateError, UnsupportedError, WarehouseError
+from sao_dagster.run.contents import content_key
+from sao_dagster.sql.dialects import dialect_named
+from sao_dagster.warehouses.protocol import (
+    AttachingWarehouse,
+    BuildRequest,
+    Built,
+    Catalog,
+    Materializer,
+    Session,
+    Warehouse,
+)
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
+
+
+@dataclass(frozen=True, kw_only=True)
+class Elsewhere:
+    """Another environment of the project, to read from.
+
+    Attributes:
+        name: What people call it: its target, or target and schema.
+        known: What the state knows of it.
+        builds: Reads its last builds, by model.
+        database: What SQL calls its database; None where that is the one that is built into.
+    """
+
+    name: str
+    known: KnownEnvironment
+    builds: Callable[[], Mapping[str, BuildRecord]]
+    database: str | None = None
+
+    def reached_by(self, warehouse: Warehouse, names: dict[str, str]) -> tuple[Warehouse, Self]:
+        """Return a warehouse whose sessions read this environment, too, and the environment as they name it.
+
+        Args:
+            warehouse: What is built into.
+            names: What other databases are called in its sessions already, by their places; another one is added.
+
+        Raises:
+            WarehouseError: It is in a file that is not there.
+        """
+        places = self.known.places
+        if not isinstance(warehouse, AttachingWarehouse) or warehouse.place in places or not places:
+            return warehouse, self
+        place = places[0]
+        if place not in names:
+            name = f"sao_{self.known.name.rpartition('.')[2]}"
+            name = f"{name}_{digest(place)[:6]}" if name in names.values() else name
+            warehouse = warehouse.attaching(place, name)
+            names[place] = name
+        return warehouse, replace(self, database=names[place])
+
+    def check_is_reached(self, database: str) -> None:
+        """Refuse an environment that SQL does not reach.
+
+        Args:
+            database: What tells the database that is built into from all others.
+
+        Raises:
+            UnsupportedError: It is in another database.
+        """
+        here = Environment(name=self.known.name, schema=self.known.schema, database=database)
+        if self.database is None and here.key != self.known.key:
+            places = " or ".join(self.known.places) or "another database"
+            raise UnsupportedError(
+                f"{self.name} is in {places}, and SQL cannot read that from here; only an environment in the same database can be read"
+            )
+
+    def relations(self, dialect: str) -> dict[str, Relation]:
+        """Return where its models and seeds are, by name, as SQL of this warehouse names them."""
+        found = {name: self.relation(record, dialect) for name, record in self.builds().items()}
+        return {name: relation for name, relation in found.items() if relation is not None}
+
+    def relation(self, record: BuildRecord, dialect: str) -> Relation | None:
+        """Return where a build of it is, as SQL of this warehouse names that; None where the name is not understood.
+
+        That is never a view over what others have built: what such a view shows is where it is.
+        """
+        engine = dialect_named(dialect)
+        relation = engine.parsed_relation(record.shows or record.relation)
+        if relation is None:
+            return None
+        return engine.relation(self.database or relation.database, relation.schema, relation.identifier)
+
+
+@dataclass(frozen=True)
+class Reusable:
+    """The environments from which builds are taken, in the order in which they are asked.
+
+    Attributes:
+        environments: Those.
+        by_view: Whether views are made over what is taken, where that is possible; else it is copied.
+        warnings: What the user should know of those that cannot be asked.
+    """
+
+    environments: tuple[Elsewhere, ...] = ()
+    by_view: bool = True
+    warnings: tuple[str, ...] = ()
+
+    def reached_by(self, warehouse: Warehouse, names: dict[str, str]) -> tuple[Warehouse, Reusable]:
+        """Return a warehouse whose sessions read them, too, and those that they read; see `Elsewhere.reached_by`."""
+        reached = replace(self, environments=())
+        for each in self.environments:
+            try:
+                warehouse, one = each.reached_by(warehouse, names)
+            except WarehouseError as error:
+                reached = reached._without(each, error)
+            else:
+                reached = replace(reached, environments=(*reached.environments, one))
+        return warehouse, reached
+
+    def seen_from(self, here: Environment) -> Reusable:
+        """Return those that SQL reaches from an environment, without that one itself."""
+        seen = replace(self, environments=())
+        for each in self.environments:
+            try:
+                each.check_is_reached(here.database)
+            except UnsupportedError as error:
+                seen = seen._without(each, error)
+            else:
+                others = () if each.known.key == here.key else (each,)
+                seen = replace(seen, environments=(*seen.environments, *others))
+        return seen
+
+    def _without(self, elsewhere: Elsewhere, error: SaoError) -> Reusable:
+        return replace(self, warnings=(*self.warnings, f"nothing is reused from {elsewhere.name}: {error}"))
+
+
+@dataclass
+class Offers:
+    """What other environments have of nodes that are to be built here; used by several threads.
+
+    What they have built is read once, when it is first asked for: what is taken of it is compared with what is there then.
+
+    Attributes:
+        environments: Those that are asked, in their order.
+        dialect: Sqlglot's name of the dialect.
+        session: The warehouse, open.
+        catalog: What is in it.
+        known: What is known to be still in it; see `content_key`.
+        seconds: The time for reading what one table holds.
+        by_view: Whether views are made over what is taken, where that is possible.
+        warnings: What the user should know of those that cannot be asked.
+    """
+
+    environments: tuple[Elsewhere, ...]
+    dialect: str
+    session: Session
+    catalog: Catalog
+    known: Mapping[str, DataVersion]
+    seconds: float
+    by_view: bool = False
+    warnings: list[str] = field(default_factory=list)
+    _builds: dict[str, Mapping[str, BuildRecord]] = field(default_factory=dict, init=False)
+
+    def of(self, node: Node) -> Iterator[Offer]:
+        """Yield what they have of a node."""
+        if not may_be_elsewhere(node):
+            return
+        for each in self.environments:
+            builds = self._builds_of(each)
+            record = builds.get(node.name)
+            relation = None if record is None else each.relation(record, self.dialect)
+            if record is not None and relation is not None:
+                # what is another column in each build is no part of a version, so that nobody would notice it in a view
+                by_view = self.by_view and each.database is None and not node.volatile_columns
+                holds = partial(self._holds, record, relation, node.volatile_columns)
+                yield Offer(
+                    environment=each.name,
+                    key=each.known.key,
+                    record=record,
+                    views={name: builds[name] for name in record.definitions if name in builds},
+                    relation=relation,
+                    same_database=each.database is None,
+                    is_there=holds if by_view else partial(self._is_there, record, relation),
+                    by_view=by_view,
+                )
+
+    def _builds_of(self, elsewhere: Elsewhere) -> Mapping[str, BuildRecord]:
+        key = elsewhere.known.key
+        if key not in self._builds:
+            try:
+                self._builds[key] = elsewhere.builds()
+            except StateError as error:
+                self._builds[key] = {}
+                self.warnings.append(f"nothing is reused from {elsewhere.name}: {error}")
+        return self._builds[key]
+
+    def _is_there(self, record: BuildRecord, relation: Relation) -> bool:
+        """Return whether there is a table like that of a build; what it holds is compared when it is copied."""
+        info = self.catalog.get(relation.key)
+        return info is not None and not info.is_view and info.columns in (None, record.columns)
+
+    def _holds(self, record: BuildRecord, relation: Relation, omitted: tuple[str, ...]) -> bool:
+        """Return whether there is a table that holds what a build has left."""
+        if not self._is_there(record, relation):
+            return False
+        known = self.known.get(content_key(relation, omitted))
+        if known is None:
+            known = self.session.versions(self.catalog, {relation: omitted}, self.seconds).get(relation)
+        return known == record.data_version
+
+
+class Taker(Materializer):
+    """Takes what another environment has built, in place of the build: as a view over it, or as a copy.
+
+    Args:
+        materializer: Who builds.
+        offer: What is taken; a copy that would hold something else than its record says is undone.
+    """
+
+    def __init__(self, materializer: Materializer, offer: Offer) -> None:
+        self._materializer = materializer
+        self._kind = Materialized.VIEW if offer.by_view else Materialized.TABLE
+        expected = None if offer.by_view else offer.record.data_version
+        self._compiled = CompiledSql(f"select * from {offer.relation}", expects=expected)
+
+    def build(self, node: Node, request: BuildRequest) -> Built:
+        """Make the view or the copy, as the build of the node.
+
+        Raises:
+            WarehouseError: What is taken is gone, or holds something else.
+        """
+        node = replace(node, materialized=self._kind)
+        asked = replace(request, compile=lambda: self._compiled, full_refresh=True, reads=(), unwatched={})
+        return self._materializer.build(node, asked)
+
+
+def environments_called(
+    known: Iterable[KnownEnvironment], project: str, wanted: str
+) -> tuple[list[KnownEnvironment], list[KnownEnvironment]]:
+    """Return the environments of a project that people call by its target, or by target and schema, and all that it has.
+
+    One that was made for a branch is called with its schema only.
+
+    Args:
+        known: All that the state knows.
+        project: The project's name.
+        wanted: What it is called: `prod`, `dev/anna`.
+    """
+    target, _, schema = wanted.partition("/")
+    own = [each for each in known if each.name.startswith(f"{project}.")]
+    alike = [each for each in own if each.name == f"{project}.{target}"]
+    return [each for each in alike if (each.schema == schema if schema else not each.is_branch)], own
+
+
+def find_environment(known: Iterable[KnownEnvironment], project: str, wanted: str) -> KnownEnvironment:
+    """Return the one environment of a project that people call so; see `environments_called`.
+
+    Raises:
+        SelectionError: There is none, or there are several; says which there are.
+    """
+    found, own = environments_called(known, project, wanted)
+    if len(found) == 1:
+        return found[0]
+    listed = ", ".join(sorted(_called(project, each) for each in found or own)) or "none"
+    if found:
+        raise SelectionError(
+            f"several environments of {project} are called {wanted!r}: {listed}; name one of them with its schema"
+        )
+    raise SelectionError(f"the state knows no environment {wanted!r} of {project}; there are: {listed}")
+
+
+def _called(project: str, environment: KnownEnvironment) -> str:
+    places = f" ({', '.join(environment.places)})" if environment.places else ""
+    return f"{environment.name.removeprefix(f'{project}.')}/{environment.schema}{places}"

@@ -1,0 +1,374 @@
+"""What another environment has built from the same code and the same inputs is taken from there in place of a build."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, cast
+
+import pytest
+from typer.testing import CliRunner
+
+from sao_dagster.cli import app
+from sao_dagster.core.reasons import Mode
+from sao_dagster.core.selection import select
+from sao_dagster.errors import ProjectError, SelectionError
+from sao_dagster.projects.sao_file import DeferTo
+from sao_dagster.warehouses.shared.native import NativeMaterializer
+from tests.world import Run, World, on_each_warehouse
+
+pytestmark = on_each_warehouse
+on_duckdb = pytest.mark.warehouse("duckdb")
+MODELS = ("orders", "totals", "report")
+
+
+@pytest.fixture
+def shop(world: World) -> World:
+    """Four models in a row, of which `other` has built all; there, `other` is production, and `dev` is fresh."""
+    world.sql("create table raw.orders as select 1 as id, 10 as amount").source("orders")
+    world.model("stg", "select id, amount from {{ source('raw', 'orders') }}", materialized="view")
+    world.model("orders", "select id, amount from {{ ref('stg') }}")
+    world.model("totals", "select count(*) as n, sum(amount) as amount from {{ ref('orders') }}")
+    world.model("report", "select amount from {{ ref('totals') }}")
+    assert there(world).built == {"stg", *MODELS}
+    world.settings |= {"reuse_from": ["other"], "clone": "copy"}
+    return world
+
+
+@pytest.fixture
+def seen_there(shop: World) -> World:
+    """The same, of which `dev` has taken all as views over what production has."""
+    shop.settings["clone"] = "view"
+    assert same(shop.run()) == {*MODELS}
+    assert {kind_of(shop, f"main.{name}") for name in MODELS} == {"VIEW"}
+    return shop
+
+
+def kind_of(world: World, relation: str) -> str:
+    schema, name = relation.split(".")
+    found = f"from information_schema.tables where table_schema = '{schema}' and table_name = '{name}'"
+    return str(world.rows(f"select table_type {found}")[0][0])
+
+
+def there(world: World, include: str | None = None, **options: Mode) -> Run:
+    return world.run(include, target="other", **options)
+
+
+def same(run: Run) -> set[str]:
+    """Return what was taken from elsewhere."""
+    return {name for name, outcome in run.outcomes.items() if outcome == "reused: same_elsewhere"}
+
+
+def test_a_fresh_schema_takes_what_is_the_same(shop: World) -> None:
+    planned = shop.plan()
+    assert {name: each.reason.value for name, each in planned.items()} == {
+        "stg": "never_built",
+        **dict.fromkeys(MODELS, "same_elsewhere"),
+    }
+    run = shop.run()
+    assert (run.built, same(run)) == ({"stg"}, {*MODELS})
+    evidence = run.decision("orders").evidence
+    assert (evidence["environment"], evidence["instead_of"]) == ("other", "never_built")
+    assert "other" in evidence["relation"]
+    assert shop.rows("select id, amount from main.orders") == [(1, 10)]
+    assert shop.rows("select n, amount from main.totals") == [(1, 10)]
+    assert set(shop.run().outcomes.values()) == {"reused: no_new_data"}
+    assert there(shop).built == set()
+
+
+def test_an_edit_builds_what_differs(shop: World) -> None:
+    shop.model("totals", "select count(*) as n, sum(amount) + 1 as amount from {{ ref('orders') }}")
+    run = shop.run()
+    assert (run.built, same(run)) == ({"stg", "totals", "report"}, {"orders"})
+    shop.model("totals", "select count(id) as n, sum(amount) as amount from {{ ref('orders') }}")
+    run = shop.run()
+    assert (run.built, same(run)) == ({"totals"}, {"report"}), "the rows are those that it has there"
+    shop.model("totals", "select count(*) as n, sum(amount) as amount from {{ ref('orders') }}")
+    assert same(shop.run()) == {"totals"}
+    assert shop.rows("select amount from main.report") == [(10,)]
+
+
+def test_news_that_are_built_there_are_taken_from_there(shop: World) -> None:
+    shop.run()
+    shop.sql("insert into raw.orders values (2, 20)")
+    there(shop)
+    run = shop.run()
+    assert same(run) == {*MODELS}
+    assert run.decision("totals").evidence["instead_of"] == "new_data"
+    assert shop.rows("select n, amount from main.totals") == [(2, 30)]
+    shop.sql("insert into raw.orders values (3, 5)")
+    assert shop.run().built == {*MODELS}, "nobody has built these yet"
+    assert shop.rows("select n, amount from main.totals") == [(3, 35)]
+
+
+def test_other_inputs_are_built(shop: World) -> None:
+    shop.sql("insert into raw.orders values (2, 20)")
+    run = shop.run()
+    assert (run.built, same(run)) == ({"stg", *MODELS}, set())
+
+
+def test_what_was_changed_there_by_hand_is_built_here(shop: World) -> None:
+    shop.sql("update other.totals set amount = 11")
+    run = shop.run()
+    assert (run.built, same(run)) == ({"stg", "totals"}, {"orders", "report"})
+    assert shop.rows("select amount from main.totals") == [(10,)]
+    assert shop.rows("select amount from other.totals") == [(11,)]
+
+
+def test_what_was_dropped_there_is_built_here(shop: World) -> None:
+    shop.sql("drop table other.totals")
+    assert shop.run().built == {"stg", "totals"}
+
+
+def test_a_copy_is_a_table_of_its_own(shop: World) -> None:
+    shop.run()
+    shop.sql("update main.totals set amount = 11")
+    assert shop.run().outcomes["totals"] == "built: relation_altered"
+    shop.sql("drop table main.totals")
+    assert shop.run().outcomes["totals"] == "reused: same_elsewhere"
+    shop.sql("update other.totals set amount = 12", "drop table other.orders")
+    assert set(shop.run().outcomes.values()) == {"reused: no_new_data"}
+    assert shop.rows("select amount from main.totals") == [(10,)]
+
+
+def test_a_view_between_counts_by_what_it_shows(shop: World) -> None:
+    shop.model("stg", "select id, amount * 2 as amount from {{ source('raw', 'orders') }}", materialized="view")
+    run = shop.run()
+    assert (run.built, same(run)) == ({"stg", *MODELS}, set())
+    shop.model("stg", "select id, amount from {{ source('raw', 'orders') }}", materialized="view")
+    assert same(shop.run()) == {*MODELS}
+    shop.sql("create or replace view other.stg as select id, amount + 1 as amount from raw.orders")
+    assert same(shop.run("orders", mode=Mode.STATE_AWARE)) == set()
+
+
+def test_what_holds_more_than_one_build_is_built(shop: World) -> None:
+    shop.model("orders", "select id, amount from {{ ref('stg') }}", materialized="incremental", unique_key="id")
+    shop.model("totals", "select sum(amount) as amount from {{ ref('orders') }}", post_hook="select 1")
+    shop.settings.clear()
+    there(shop)
+    shop.settings["reuse_from"] = ["other"]
+    run = shop.run()
+    assert (run.built, same(run)) == ({"stg", "orders", "totals"}, {"report"})
+
+
+def test_what_reads_itself_is_built(shop: World) -> None:
+    shop.model("again", "select id + 1 as id from {{ this }}")
+    shop.sql("create schema if not exists main")
+    shop.sql("create table other.again as select 1 as id", "create table main.again as select 7 as id")
+    there(shop, "again")
+    assert shop.run("again").built == {"again"}
+    assert shop.rows("select id from main.again") == [(8,)]
+
+
+def test_force_and_full_refresh_build(shop: World) -> None:
+    assert shop.run(mode=Mode.FORCE).built == {"stg", *MODELS}
+    assert shop.run(mode=Mode.FULL_REFRESH).built == {"stg", *MODELS}
+
+
+def test_a_result_that_has_expired_is_built_and_a_copy_expires_when_the_original_does(shop: World) -> None:
+    shop.model("report", "select amount, extract(hour from now()) as hour from {{ ref('totals') }}")
+    shop.settings.clear()
+    there(shop)
+    shop.settings["reuse_from"] = ["other"]
+    shop.wait(minutes=10)
+    assert same(shop.run("stg orders totals report")) == {*MODELS}
+    shop.wait(minutes=55)
+    assert shop.run().outcomes["report"] == "built: volatile_expired"
+
+
+def test_an_interval_counts_from_the_build_there(shop: World) -> None:
+    shop.model(
+        "report", "select amount from {{ ref('totals') }}", freshness={"build_after": {"count": 2, "period": "hour"}}
+    )
+    shop.wait(hours=1)
+    assert same(shop.run()) == {*MODELS}
+    shop.sql("insert into raw.orders values (2, 20)")
+    assert shop.run().outcomes["report"] == "reused: within_interval"
+    shop.wait(minutes=61)
+    assert shop.run().outcomes["report"] == "built: new_data"
+
+
+def test_savings_count_the_build_there(shop: World) -> None:
+    run = shop.run("stg orders")
+    result = next(each for each in run.result.models if each.name == "orders")
+    assert result.record is not None
+    original = shop.opened("other").store.builds(str(result.record.same_as))["orders"]
+    assert (result.record.seconds, result.record.built_at) == (original.seconds, original.built_at)
+    assert (result.record.same_as_run, result.record.run_id) == (original.run_id, run.result.run_id)
+    assert run.result.summary()["reused"] == 1
+
+
+def test_nothing_is_taken_in_an_environment_that_is_named_itself(shop: World) -> None:
+    shop.settings["reuse_from"] = ["other", "dev"]
+    assert shop.run().built == {"stg", *MODELS}
+
+
+def test_the_first_that_has_it_is_asked_and_what_is_not_known_is_said(shop: World) -> None:
+    shop.settings["reuse_from"] = ["prod", "other"]
+    run = shop.run()
+    assert same(run) == {*MODELS}
+    assert "nothing is reused from prod, which the state does not know" in run.result.warnings
+
+
+def test_tests_run_on_what_was_taken(shop: World) -> None:
+    shop.write("models/tests.yml", "models: [{name: orders, columns: [{name: id, data_tests: [unique]}]}]")
+    assert shop.run().tests == {"unique_orders_id": "ran: pass"}
+    assert shop.run().tests == {"unique_orders_id": "reused: pass"}
+
+
+@on_duckdb
+def test_chains(shop: World) -> None:
+    profiles = (shop.root / "profiles.yml").read_text()
+    shop.write("profiles.yml", profiles + "    ci: {type: duckdb, path: shop.duckdb, schema: ci}\n")
+    assert same(shop.run(target="ci")) == {*MODELS}
+    shop.sql("drop schema other cascade")
+    shop.settings["reuse_from"] = ["ci"]
+    run = shop.run()
+    assert (run.built, same(run)) == ({"stg"}, {*MODELS})
+
+
+@on_duckdb
+def test_it_is_refused_where_somebody_else_builds(shop: World) -> None:
+    opened = shop.opened()
+    opened.materializer = NativeMaterializer(cast("Any", None))
+    with pytest.raises(
+        ProjectError, match="reuse_from is set, and builds are taken from other environments only where"
+    ):
+        opened.runner().plan(select(opened.project))
+
+
+@on_duckdb
+def test_what_was_taken_is_explained(shop: World) -> None:
+    shop.settings["clone"] = "view"
+    shop.run()
+    arguments = ["explain", "totals", "--project-dir", str(shop.root)]
+    found = CliRunner().invoke(app, arguments, env={"SAO_STATE_URL": f"sqlite:///{shop.root / 'state.db'}"})
+    assert "and taken from there as a view over" in " ".join(found.stdout.split())
+
+
+@on_duckdb
+def test_two_of_one_name_have_to_be_told_apart(shop: World) -> None:
+    profiles = (shop.root / "profiles.yml").read_text()
+    shop.write("profiles.yml", profiles.replace("schema: other", "schema: more"))
+    shop.settings.clear()
+    there(shop)
+    shop.settings["reuse_from"] = ["other"]
+    with pytest.raises(SelectionError, match="several environments of shop are called 'other'"):
+        shop.run()
+    shop.settings["reuse_from"] = ["other/other"]
+    assert same(shop.run()) == {*MODELS}
+
+
+@on_duckdb
+def test_another_file_and_the_state_of_another_deployment(shop: World, tmp_path: Path) -> None:
+    profiles = (shop.root / "profiles.yml").read_text()
+    shop.write("profiles.yml", profiles + "    mine: {type: duckdb, path: mine.duckdb, attach: []}\n")
+    shop.write("seeds/days.csv", "day\n1\n")
+    shop.model("days_twice", "select day, day * 2 as twice from {{ ref('days') }}")
+    shop.settings.clear()
+    there(shop, "days+")
+    theirs = f"sqlite:///{shop.root / 'state.db'}"
+    shop.state_url = f"sqlite:///{tmp_path / 'mine.db'}"
+    shop.settings["reuse_from"] = [DeferTo(environment="other", state_url=theirs)]
+    before = (shop.root / "state.db").read_bytes()
+    run = shop.run("days+", target="mine")
+    assert run.outcomes == {"days": "built: never_built", "days_twice": "reused: same_elsewhere"}
+    assert (shop.root / "state.db").read_bytes() == before
+    assert shop.run("days+", target="mine").built == set()
+
+
+# ------------------------------------------------------------------ views over what is there
+
+
+@on_duckdb
+def test_a_view_over_what_is_there_is_as_good_as_a_table(seen_there: World) -> None:
+    assert set(seen_there.run().outcomes.values()) == {"reused: no_new_data"}
+    assert there(seen_there, mode=Mode.FORCE).built == {"stg", *MODELS}
+    assert set(seen_there.run().outcomes.values()) == {"reused: no_new_data"}, "the same rows, built again"
+    seen_there.model("report", "select amount + 1 as amount from {{ ref('totals') }}")
+    assert seen_there.run().outcomes["report"] == "built: code_changed"
+    assert kind_of(seen_there, "main.report") == "BASE TABLE"
+    assert seen_there.rows("select amount from main.report") == [(11,)]
+    assert set(seen_there.run().outcomes.values()) == {"reused: no_new_data"}
+
+
+@on_duckdb
+def test_what_moves_on_there_is_noticed_and_taken_again_where_it_is_the_same(seen_there: World) -> None:
+    seen_there.sql("insert into raw.orders values (2, 20)")
+    there(seen_there)
+    run = seen_there.run()
+    assert same(run) == {*MODELS}
+    assert {run.decision(name).evidence["instead_of"] for name in MODELS} == {"changed_elsewhere"}
+    assert seen_there.rows("select n, amount from main.totals") == [(2, 30)]
+    seen_there.sql("insert into raw.orders values (3, 5)")
+    assert seen_there.run().built == {*MODELS}
+    assert {kind_of(seen_there, f"main.{name}") for name in MODELS} == {"BASE TABLE"}
+
+
+@on_duckdb
+def test_other_code_there_is_no_result_here_whatever_the_interval(seen_there: World) -> None:
+    every = {"build_after": {"count": 2, "period": "hour"}}
+    seen_there.model(
+        "totals", "select count(*) as n, sum(amount) + 1 as amount from {{ ref('orders') }}", freshness=every
+    )
+    seen_there.settings.clear()
+    there(seen_there)
+    seen_there.settings |= {"reuse_from": ["other"]}
+    seen_there.model("totals", "select count(*) as n, sum(amount) as amount from {{ ref('orders') }}", freshness=every)
+    run = seen_there.run("totals")
+    assert run.outcomes == {"totals": "built: changed_elsewhere"}
+    assert "other" in run.decision("totals").evidence["relation"]
+    assert seen_there.rows("select amount from main.totals") == [(10,)]
+
+
+@on_duckdb
+def test_what_reads_it_alone_sees_what_is_there_now(seen_there: World) -> None:
+    seen_there.model("more", "select amount * 2 as amount from {{ ref('totals') }}")
+    assert seen_there.run("more").built == {"more"}
+    seen_there.sql("update other.totals set amount = 12")
+    assert seen_there.run("more").outcomes == {"more": "built: new_data"}
+    assert seen_there.rows("select amount from main.more") == [(24,)]
+    assert seen_there.run("totals more").outcomes == {"totals": "built: changed_elsewhere", "more": "built: new_data"}
+    assert seen_there.rows("select amount from main.more") == [(20,)]
+
+
+@on_duckdb
+def test_a_view_over_what_is_dropped_there_is_built(seen_there: World) -> None:
+    seen_there.sql("drop table other.totals")
+    assert seen_there.run().outcomes == {
+        "stg": "reused: no_new_data",
+        "orders": "reused: no_new_data",
+        "totals": "built: changed_elsewhere",
+        "report": "reused: no_new_data",
+    }
+
+
+@on_duckdb
+def test_a_view_that_somebody_replaces_is_altered(seen_there: World) -> None:
+    seen_there.sql("create or replace view main.totals as select 1 as n, 11 as amount")
+    assert seen_there.run("totals").outcomes["totals"] == "built: relation_altered"
+    seen_there.sql("drop view main.report")
+    assert seen_there.run("report").outcomes["report"] == "reused: same_elsewhere"
+
+
+@on_duckdb
+def test_what_is_a_view_there_is_seen_where_it_is(shop: World) -> None:
+    profiles = (shop.root / "profiles.yml").read_text()
+    shop.write("profiles.yml", profiles + "    ci: {type: duckdb, path: shop.duckdb, schema: ci}\n")
+    shop.settings["clone"] = "view"
+    assert same(shop.run(target="ci")) == {*MODELS}
+    shop.settings["reuse_from"] = ["ci"]
+    run = shop.run()
+    assert same(run) == {*MODELS}
+    assert '"other"."totals"' in run.decision("totals").evidence["relation"]
+    shop.sql("drop schema ci cascade")
+    assert set(shop.run().outcomes.values()) == {"reused: no_new_data"}
+
+
+@on_duckdb
+def test_what_no_version_tells_apart_is_copied(shop: World) -> None:
+    shop.model("report", "select amount, now() as built_at from {{ ref('totals') }}")
+    shop.settings.clear()
+    there(shop)
+    shop.settings |= {"reuse_from": ["other"], "clone": "view"}
+    assert same(shop.run()) == {*MODELS}
+    assert kind_of(shop, "main.report") == "BASE TABLE"
