@@ -19,6 +19,7 @@ from tests.oracle.specs import SOURCES, Spec, read
 CI = ("ci", "branch")
 TAKES_FROM = {CI: ["prod"], MINE: ["ci", "prod"]}
 ENVIRONMENTS = st.sampled_from([MINE, CI])
+CHANGES = ("drop table {}", "update {} set v = v + 7", "insert into {} (id, k, v) values (34, 1, 5)")
 EVERYWHERE = st.sampled_from([MINE, CI, PRODUCTION])
 
 
@@ -46,18 +47,15 @@ class ReuseHistory(DeferralHistory):
         super().start(drafts)
         self.run_in(MINE, None, "view", Mode.STATE_AWARE)
 
-    @rule(pick=picks, drop=st.booleans())
-    def change_what_is_shown(self, pick: int, drop: bool) -> None:
-        """Change, or drop, a table of production that somebody shows in place of one."""
-        shown = [
-            f"{PRODUCTION[1]}.{spec.name}"
-            for spec in self.specs.values()
-            if spec.kind == "table" and "view" in [self.kind_of(f"{place}.{spec.name}") for _, place in (MINE, CI)]
-        ]
-        there = [each for each in shown if self.kind_of(each) == "table"]
+    @rule(pick=picks, environment=ENVIRONMENTS, change=st.sampled_from(CHANGES))
+    def change_what_is_shown(self, pick: int, environment: tuple[str, str], change: str) -> None:
+        """Change a table of production that somebody shows in place of one, who looks at once."""
+        tables = [spec.name for spec in self.specs.values() if spec.kind == "table"]
+        shown = [each for each in tables if self.kind_of(f"{environment[1]}.{each}") == "view"]
+        there = [f"{PRODUCTION[1]}.{each}" for each in shown if self.kind_of(f"{PRODUCTION[1]}.{each}") == "table"]
         if there:
-            relation = there[pick % len(there)]
-            self.execute(f"drop table {relation}" if drop else f"update {relation} set v = v + 7")
+            self.execute(change.format(there[pick % len(there)]))
+            self.run_in(environment, None, "view", Mode.STATE_AWARE)
 
     @rule(pick=picks, environment=EVERYWHERE, value=st.integers(1, 2))
     def change_and_change_back(self, pick: int, environment: tuple[str, str], value: int) -> None:
