@@ -406,7 +406,9 @@ class SqlProject(PythonModels):
             return manifest_changes(self.project, Path(environment))
         to = self.settings.deferring(environment, favor=False).deferred_to
         if to is None:
-            raise SelectionError("state: compares with another environment; name it with --state or --defer")
+            raise SelectionError(
+                "state: compares with another environment; name it with --state or --defer, or as defer in sao.yml"
+            )
         store, known = self._environment_of(to)
         return changes(self.project, store.builds(known.key), store.tests(known.key))
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime, timezone
 from enum import Enum
 from fnmatch import fnmatchcase
-from functools import cached_property
+from functools import cache, cached_property
 from typing import Any
 
 import dagster as dg
@@ -247,8 +247,8 @@ class DagsterProject:
         return runner if resource is None else replace(runner, warehouse=resource.warehouse(runner.warehouse))
 
     def select(self, include: str | None, exclude: str | None = None) -> Selection:
-        """Return what a selection in dbt's syntax means."""
-        return select(self.project, include, exclude)
+        """Return what a selection in dbt's syntax means; `state:` compares with the environment that is deferred to."""
+        return select(self.project, include, exclude, cache(self.opened.changes), cache(self.opened.results))
 
     def selection_of(self, assets: Iterable[dg.AssetKey], checks: Iterable[dg.AssetCheckKey]) -> Selection:
         """Return the selection that asset and check keys mean, in the order of the graph."""

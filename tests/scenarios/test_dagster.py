@@ -347,6 +347,21 @@ def test_selections_may_be_dagsters(shop: World) -> None:
         )
 
 
+def test_a_job_may_be_what_a_branch_changes(shop: World) -> None:
+    select = [lambda dagster_project: build_job(dagster_project, "pull_request", select="state:modified+")]
+    with pytest.raises(ValueError, match=r"as defer in sao\.yml"):
+        deploy(shop, parts=select)
+    shop.state_url = load_project(shop.root).state_url
+    assert "orders" in shop.run(target="other").built
+    shop.write("sao.yml", "targets: {dev: {defer: other}}\n")
+    assert deploy(shop, parts=select).repository.get_job("pull_request") is not None, "nothing differs yet"
+    shop.write("models/core/orders.sql", "select id, amount + 1 as amount from {{ source('raw', 'orders') }}")
+    deployed = deploy(shop, parts=select)
+    result = deployed.repository.get_job("pull_request").execute_in_process(instance=deployed.instance)
+    assert names(result, "ASSET_MATERIALIZATION") == {"orders", "report"}
+    assert shop.rows("select amount from main.report") == [(6,)]
+
+
 def test_snapshots_hold_no_class_of_this_package(shop: World) -> None:
     """A webserver and a daemon of another Dagster version, without this package, can read them."""
     import json
