@@ -20,7 +20,6 @@ from sao_dagster.projects.cache import MADE_BY, kept_file, load, save
 from sao_dagster.projects.config import checked
 from sao_dagster.projects.dbt_folder.folder import read_folder
 from sao_dagster.projects.declarations import Declarations, NeedsDbt
-from sao_dagster.projects.manifest_changes import is_manifest_folder, manifest_changes
 from sao_dagster.projects.policies import POLICY_RULE, PolicyRule
 from sao_dagster.projects.python_models import PythonModels, caller
 from sao_dagster.projects.sao_file import Clone, DeferTo, OnStateError, Settings, read_settings
@@ -402,7 +401,9 @@ class SqlProject(PythonModels):
             SelectionError: The state knows none, or several, of that name; or none is named; or the manifest is not understood.
             StateError: The state cannot be reached or read.
         """
-        if environment is not None and is_manifest_folder(Path(environment)):
+        if environment is not None and _has_manifest(environment):
+            from sao_dagster.projects.manifest_changes import manifest_changes  # with all that reads dbt's manifests
+
             return manifest_changes(self.project, Path(environment))
         to = self.settings.deferring(environment, favor=False).deferred_to
         if to is None:
@@ -416,14 +417,14 @@ class SqlProject(PythonModels):
         """Return what became of nodes and data tests in the last run of an environment, by name, for `result:` of a selection.
 
         Args:
-            environment: What it is called: its target, or target and schema; None for this one.
+            environment: What it is called: its target, or target and schema; None for this one, as for a folder with a manifest.
 
         Raises:
             SelectionError: The state knows none, or several, of that name; or no run of it.
             StateError: The state cannot be reached or read.
         """
         store, key = self.store, self.environment
-        if environment is not None:
+        if environment is not None and not _has_manifest(environment):
             to = self.settings.deferring(environment, favor=False).deferred_to
             store, known = self._environment_of(to or DeferTo(environment=environment))
             key = known.key
@@ -479,6 +480,11 @@ class SqlProject(PythonModels):
         """Note that something is about to be declared: the project is put together anew when it is asked for."""
         self.__dict__.pop("project", None)
         self.__dict__.pop("assembled", None)
+
+
+def _has_manifest(name: str) -> bool:
+    """Return whether what is compared with is a folder with dbt's manifest, rather than an environment."""
+    return (Path(name) / "manifest.json").is_file()
 
 
 @cache

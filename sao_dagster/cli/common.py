@@ -175,15 +175,13 @@ def selection_of(
     Raises:
         ProjectErrors: The project as a whole has errors, so that nothing can be selected.
     """
-    from sao_dagster.projects.manifest_changes import is_manifest_folder
-
     opened.project.check()
     chosen = select(
         opened.project,
         " ".join(include or ()) or None,
         " ".join(exclude or ()) or None,
         cache(lambda: opened.changes(state)),
-        cache(lambda: opened.results(None if state is None or is_manifest_folder(Path(state)) else state)),
+        cache(lambda: opened.results(state)),
     )
     return chosen if tests else chosen.without_tests()
 

@@ -30,11 +30,6 @@ _NOT_COMPARED = {
 _HOOKS = {"pre-hook": "pre_hook", "post-hook": "post_hook"}
 
 
-def is_manifest_folder(folder: Path) -> bool:
-    """Return whether a folder has a manifest; a name of an environment is none."""
-    return (folder / MANIFEST).is_file()
-
-
 def manifest_changes(project: Project, folder: Path) -> dict[str, frozenset[str]]:
     """Return how nodes and data tests differ from those of a manifest, by name; nothing for those that do not.
 
