@@ -186,7 +186,7 @@ def _agrees(terminal: Terminal, found: Sequence[Dropped]) -> bool:
 
 
 def check_native(opened: SqlProject) -> None:
-    """Refuse a project that dbt builds, whose models would not read where they are told to.
+    """Refuse a project that dbt builds: dbt reads its profile by itself, and would build into the schema that it says there.
 
     Raises:
         UnsupportedError: dbt builds it.
@@ -194,7 +194,7 @@ def check_native(opened: SqlProject) -> None:
     if not opened.declared.native:
         raise UnsupportedError(
             f"sao ci is for projects that this package builds itself, and this one is {opened.built_by}; "
-            "dbt build --select state:modified+ --defer is the way there"
+            "give a target a schema of its own in profiles.yml, and run sao build --select state:modified+ --defer"
         )
 
 
