@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from sao_dagster.core.policy import Expiry
+from sao_dagster.core.policy import Expiry, soonest
 from sao_dagster.sql.volatile import Origin, volatility
 
 HOUR, DAY = Expiry.HOUR, Expiry.DAY
@@ -86,6 +86,51 @@ def test_what_is_volatile(sql: str, expiry: Expiry | None, bare: list[str]) -> N
 )
 def test_what_is_volatile_in_postgresql(sql: str, expiry: Expiry | None) -> None:
     assert volatility(sql, "postgres").expiry == expiry
+
+
+COMPOSED = [
+    ("select ('to' || 'day')::date as d from t", DAY),
+    ("select concat('to', 'morrow')::timestamp as d from t", DAY),
+    ("select format('%s%s', 'n', 'ow')::timestamptz as d from t", HOUR),
+    ("select (case when id > 1 then 'to' else 'x' end || 'day')::date as d from t", DAY),
+    ("select reverse('yadot')::date as d from t", DAY),
+    ("select (chr(110) || lower('OW'))::timestamp as d from t", HOUR),
+    ("select ('n' || repeat('o', 1) || 'w')::timestamp as d from t", HOUR),
+    ("select (x || E'\\164oday')::date as d from t", DAY),
+    ("select date('to' || 'day') as d from t", DAY),
+    ("select array['to' || 'day']::date[] as d from t", DAY),
+    ("select ('[to' || 'day,)')::daterange as d from t", DAY),
+    ("select cast(cast('to' || 'day' as text) as date) as d from t", DAY),
+    ("select word::date as d from (select 'to' || 'day' as word) as w", DAY),
+    ("with w as (select 'today' as word) select word::date as d from w", DAY),
+    ("with w as (select 'to' || 'day' as a), v as (select a as b from w) select b::date as d from v", DAY),
+    ("select word::date as d from (values ('today')) as w(word)", DAY),
+    ("select ('to' || 'day')::raw.day as d from t", DAY),
+    ("select day from t where day > ('to' || 'day')::date", DAY),
+    ("select (y || '-' || m || '-01')::date as d, 'unknown' as w from t", None),
+    ("select concat(y, '-01-01')::date as d from t where word = 'unknown, yesterdays'", None),
+    ("select (day || 'T' || hour)::timestamp as d from t", None),
+    ("select (at at time zone 'America/New_York')::date as d from t", None),
+    ("select timezone('Europe/Stockholm/now', at)::date as d from t", None),
+    ("select (data ->> 'unknown')::date as d, (data #>> '{unknown}')::date as e from t", None),
+    ("select nullif(x, 'unknown')::date as d from t", None),
+    ("select (case when x = 'unknown' then null else x end)::date as d from t", None),
+    ("select replace(x, 'own', '')::date as d, regexp_replace(x, '[own]', '')::date as e from t", None),
+    ("select split_part(x, 'own', 1)::date as d, to_date(x, 'Day Month')::date as e from t", None),
+    (
+        "select (date_trunc('month', at) + interval '1 day')::date as d, (at + interval '1 month')::date as e from t",
+        None,
+    ),
+    ("select generate_series(a, b, '1 day')::date as d, 'tomorrow' as w from t", None),
+    ("select x::date as d, 'unknown' as w from t", None),
+    ("select ('n' || 'ow')::text as d, ('n' || 'ow')::jsonb as j from t", None),
+]
+
+
+@pytest.mark.parametrize(("sql", "expiry"), COMPOSED, ids=[sql for sql, _ in COMPOSED])
+def test_a_text_that_is_put_together_and_read_as_a_time(sql: str, expiry: Expiry | None) -> None:
+    found = volatility(sql, "postgres")
+    assert soonest(found.expiry, *(origin.expiry for origin in found.columns.values())) == expiry
 
 
 @pytest.mark.parametrize(

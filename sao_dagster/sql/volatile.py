@@ -16,6 +16,7 @@ from sqlglot import exp
 
 from sao_dagster.core.policy import Expiry, soonest
 from sao_dagster.core.relations import RelationKey
+from sao_dagster.sql.composed_times import may_be_composed
 from sao_dagster.sql.dialects import dialect_named
 from sao_dagster.sql.parsing import UnreadableSqlError, parse_one
 from sao_dagster.sql.volatile_functions import expiry_in, has_signs
@@ -102,7 +103,8 @@ def volatility(
 
 @lru_cache(maxsize=4096)
 def _alone(sql: str, dialect: str) -> Volatility:
-    return _found(sql, dialect, {}, ()) if has_signs(sql) else Volatility()
+    may_be = has_signs(sql) or (dialect_named(dialect).reads_words_as_times and may_be_composed(sql))
+    return _found(sql, dialect, {}, ()) if may_be else Volatility()
 
 
 def _found(
@@ -123,7 +125,7 @@ def _found(
         if id(tree) in own:
             query.used.append(Origin(own[id(tree)]))
     except (UnreadableSqlError, RecursionError):
-        by_itself = Expiry.HOUR if has_signs(sql) else None
+        by_itself = Expiry.HOUR if has_signs(sql) or (engine.reads_words_as_times and may_be_composed(sql)) else None
         expiry = soonest(by_itself, everything.expiry, *(differs for _, differs in variants))
         return Volatility(expiry, {}, tuple(sorted(everything.tables)))
     used = _sum(query.used)

@@ -7,6 +7,7 @@ import re
 from sqlglot import exp
 
 from sao_dagster.core.policy import Expiry
+from sao_dagster.sql.composed_times import composed_expiry
 from sao_dagster.sql.dialects import Dialect
 
 _DAY = {"current_date", "curdate", "today", "utc_date", "yesterday"}
@@ -160,6 +161,8 @@ def expiry_in(node: exp.Expr, engine: Dialect) -> Expiry | None:
         and node.name.lower() == "user"
     ):
         return Expiry.HOUR
+    if (composed := composed_expiry(node)) is not None:
+        return composed
     if isinstance(node, exp.Cast) and not node.is_type(*exp.DataType.TEXT_TYPES, *_JSON):
         inner = node.this
         while isinstance(inner, exp.Cast | exp.Paren):
