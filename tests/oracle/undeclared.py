@@ -4,22 +4,27 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, ClassVar
 
+import duckdb
 from hypothesis import strategies as st
 from hypothesis.stateful import rule
 
-from sao_dagster import SqlProject
+from sao_dagster import SqlProject, select
 from sao_dagster.core.decide import Decision
 from sao_dagster.core.nodes import Model, Node
 from sao_dagster.core.project import Project
+from sao_dagster.core.reasons import Mode
+from tests.meanwhile import Meanwhile
 from tests.oracle.machine import History, picks
 from tests.oracle.on_postgres import PostgresHistory
 from tests.oracle.oracle import Content
 from tests.oracle.specs import HOOKS, SHAPES, SOURCES, Spec, by_name
 
 EXTRA, SHOWN, TOP = "raw.extra", "raw.shown", "top()"
+FILES = st.sampled_from("abc")
 ROWS = "select i::int as id, (i % 3)::int as k, {}::int as v from generate_series(0, {}) t(i)"
 READING = {
     "extra": f"select id, k, {{column}} from {EXTRA} union all select id, k, v from {{first}}",
@@ -164,7 +169,7 @@ class UndeclaredHistory(History):
 
 
 class FilesHistory(UndeclaredHistory):
-    """As `UndeclaredHistory`, with files that SQL names."""
+    """As `UndeclaredHistory`, with files that SQL names, and that others also write while models are built."""
 
     def prepare(self) -> None:
         self.folder = tempfile.TemporaryDirectory(prefix="sao-oracle-")
@@ -172,13 +177,49 @@ class FilesHistory(UndeclaredHistory):
             **self.shapes,
             "glob": f"select id, k, {{column}} from read_csv('{self.folder.name}/*.csv') union all select id, k, v from {{first}}",
             "file": f"select id, k, {{column}} from '{self.folder.name}/a.csv' union all select id, k, v from {{first}}",
+            "parquet": f"select id, k, {{column}} from read_parquet('{self.folder.name}/c.parquet') union all select id, k, v from {{first}}",
         }
         super().prepare()
         self.write("a", 1)
+        self.write("c", 1)
 
-    @rule(name=st.sampled_from("ab"), value=st.integers(0, 3))
+    @rule(name=FILES, value=st.integers(0, 3))
     def write(self, name: str, value: int) -> None:
-        (Path(self.folder.name) / f"{name}.csv").write_text(f"id,k,v\n{value},0,7\n")
+        if name == "c":
+            made = (
+                f"copy (select {value}::int as id, 0::int as k, 7::int as v) to '{self._file(name)}' (format parquet)"
+            )
+            duckdb.execute(made)
+        else:
+            self._file(name).write_text(f"id,k,v\n{value},0,7\n")
+
+    def _file(self, name: str) -> Path:
+        return Path(self.folder.name) / f"{name}.{'parquet' if name == 'c' else 'csv'}"
+
+    @rule(name=FILES, value=st.integers(0, 3), back=st.booleans())
+    def run_while_a_file_is_written(self, name: str, value: int, back: bool) -> None:
+        """Before each build a file is another one, and after it perhaps what it was; a quiet run makes everything right."""
+        file = self._file(name)
+        before = file.read_bytes() if file.exists() else None
+
+        def restore() -> None:
+            if back and before is None:
+                file.unlink(missing_ok=True)
+            elif back and before is not None:
+                file.write_bytes(before)
+
+        opened = self._project()
+        runner = replace(
+            opened.runner(),
+            open_store=lambda: self.store,
+            clock=lambda: self.now,
+            materializer=Meanwhile(lambda: self.write(name, value), restore),
+        )
+        runner.run(select(opened.project), Mode.STATE_AWARE)
+        self.oracle.built.clear()  # nobody knows what was read
+        for spec in self.specs.values():
+            spec.hours, spec.tolerance, spec.updates_on = 0, 0, "any"
+        self._run(None, Mode.STATE_AWARE)
 
     @rule()
     def remove(self) -> None:
@@ -186,12 +227,12 @@ class FilesHistory(UndeclaredHistory):
 
     def _named(self, spec: Spec) -> Iterator[str]:
         yield from super()._named(spec)
-        if spec.kind != "incremental" and spec.shape in ("glob", "file"):
+        if spec.kind != "incremental" and spec.shape in ("glob", "file", "parquet"):
             yield "files"
 
     def _state(self, project: Project, what: str) -> Any:
         if what == "files":
-            return sorted((path.name, path.read_text()) for path in Path(self.folder.name).iterdir())
+            return sorted((path.name, path.read_bytes()) for path in Path(self.folder.name).iterdir())
         return super()._state(project, what)
 
     def teardown(self) -> None:
