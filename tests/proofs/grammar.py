@@ -226,7 +226,9 @@ class Grammar(Spellings):
         if form < 0.75:
             group = listed
         elif form < 0.77:
-            group = f"{keys[0].sql}, rollup ({keys[0].sql})"
+            # DuckDB takes two ways to write a column for two columns
+            by_place = bool(shown) and shown[0] is keys[0] and self.chance(0.7)
+            group = f"{keys[0].sql}, rollup ({1 if by_place else keys[0].sql})"
         elif form < 0.79 and len(keys) == 2:
             group = f"{keys[0].sql}, rollup ({keys[1].sql})"
         elif form < 0.83:
