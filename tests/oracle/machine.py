@@ -278,9 +278,12 @@ class History(RuleBasedStateMachine):
     def _types(self, project: Project, name: str) -> Content:
         """Names and types of its columns; none where it is not there."""
         schema = "raw" if name.startswith("source:") else project.nodes[name].relation.schema
+        return self._types_of(schema, name.rpartition(".")[2])
+
+    def _types_of(self, schema: str, table: str) -> Content:
         return self.oracle.query(
             f"select column_name, data_type, ordinal_position from information_schema.columns "
-            f"where table_schema = '{schema}' and table_name = '{name.rpartition('.')[2]}'"
+            f"where table_schema = '{schema}' and table_name = '{table}'"
         )
 
     def _inputs(self, project: Project, name: str) -> dict[str, Any]:

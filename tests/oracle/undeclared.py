@@ -165,7 +165,7 @@ class UndeclaredHistory(History):
             rows = self.oracle.query(f"select * from {what}")
         except Exception:  # noqa: BLE001 - whatever the reason, it cannot be read
             return None
-        return rows, str(below)
+        return rows, self._types_of(*what.split(".")), str(below)
 
 
 class FilesHistory(UndeclaredHistory):
