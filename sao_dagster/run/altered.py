@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from sao_dagster.core.data_version import ANY_BUILD, DataVersion
-from sao_dagster.core.nodes import Materialized
+from sao_dagster.core.nodes import RELATION, Materialized, Node
 from sao_dagster.core.project import Project
 from sao_dagster.core.records import BuildRecord
 from sao_dagster.core.relations import Relation
@@ -69,7 +69,8 @@ def nodes_seen(
     altered.update(moved.altered(found))
     unmoved = {name: each for name, each in moved.now.items() if altered[name] is False and name not in moved.silent}
     altered.update({name: True for name in names if project.nodes[name].relation.key not in catalog})
-    other = [*foreign, *(name for name, is_other in altered.items() if is_other)]
+    moved_views = [name for name in names if _names_other_relations(project.nodes[name], records[name])]
+    other = [*foreign, *moved_views, *(name for name, is_other in altered.items() if is_other)]
     if has_versions:
         other += [name for name in names if altered[name] is None and (name in by_content or name in moved.now)]
         found.update(contents_of(project, [name for name in other if name not in found], reader))
@@ -120,6 +121,12 @@ def _is_recorded(project: Project, name: str, records: Mapping[str, BuildRecord]
     """Return whether the record of a node speaks of the relation that the node has now."""
     record = records.get(name)
     return record is not None and record.relation == str(project.nodes[name].relation)
+
+
+def _names_other_relations(node: Node, record: BuildRecord) -> bool:
+    """Return whether a view was made when what it reads was elsewhere, such as in another environment: it shows that, whatever the project says now."""
+    is_view = node.materialized is Materialized.VIEW
+    return is_view and record.code_parts.get(RELATION) != node.code.parts.get(RELATION)
 
 
 def _is_known_by_content(project: Project, name: str, records: Mapping[str, BuildRecord]) -> bool:

@@ -258,7 +258,8 @@ class TestSteps:
         found: set[str] = set()
         for each in inputs:
             holds_data = each not in nodes or nodes[each].materialized.holds_data
-            found.update((each,) if holds_data else graph.inputs(each).data)
+            through = graph.inputs(each) if not holds_data else None
+            found.update((each,) if through is None else (each, *through.views, *through.data))
         return {each for each in found if not is_answers(each)}
 
     def _in_run(self, test: DataTest) -> DataTest:

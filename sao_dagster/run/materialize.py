@@ -73,7 +73,7 @@ class NodeBuilds:
         last = facts.records.get(name) if facts.altered.get(name) is not True else None
         # what is taken from elsewhere is recorded with the versions that the build there has read
         reads_data = node.materialized.holds_data and offer is None
-        inputs = [each for each in before.inputs if not is_answers(each)] if reads_data else []
+        inputs = [each for each in (*before.inputs, *before.definitions) if not is_answers(each)] if reads_data else []
         unwatched = run.run_facts.unwatched(inputs)
         run.run_facts.start_build(node)
         observed_at = run.now()
@@ -105,7 +105,10 @@ class NodeBuilds:
             sql_id=digest(kept),
             inputs=run.run_facts.versions_read(read, built.read, counted, run.stopping),
             definitions=run.run_facts.versions_read(
-                before.definitions, built.read, lambda _, each: each.definition, run.stopping
+                {each: known for each, known in before.definitions.items() if each not in unproven},
+                built.read,
+                lambda _, each: each.definition,
+                run.stopping,
             ),
             data_version=version,
             columns=built.columns or (),

@@ -321,7 +321,11 @@ class RunFacts:
         if asked:
             versions = self._observe(readers).facts.versions
             found.update({each: versions.get(each) for each in asked})
-        return frozenset(moved | {each for each in silent if found.get(each) != self.version(each)})
+        return frozenset(moved | {each for each in silent if found.get(each) != self._known(each)})
+
+    def _known(self, name: str) -> DataVersion | None:
+        """Return the version of an input; of a view that is not what was built here, that of what it shows."""
+        return self._versions[name] if name in self._versions else self.version(name)
 
     def _as_another_run_left_it(
         self, moved: Collection[str], builds: Mapping[Relation, str | None], now: Mapping[str, str]
@@ -344,8 +348,8 @@ class RunFacts:
         """
 
         def says_what_it_holds(name: str) -> bool:
-            record = self._records.get(name)
-            if name not in self._project.nodes or name in self._versions or record is None:
+            record, node = self._records.get(name), self._project.nodes.get(name)
+            if node is None or not node.materialized.holds_data or name in self._versions or record is None:
                 return self._versions.get(name) is not None
             return record.build_id is not None or not record.data_version.comparable(ANY_BUILD)
 

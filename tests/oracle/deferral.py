@@ -1,7 +1,7 @@
 """Histories of two environments of one project, of which one reads from the other what it does not have.
 
-After each run of the one that defers, each relation that was selected holds what its query gives over what is really read; a second
-run at once builds nothing.
+After each run of the one that defers, now and then, each relation that was selected holds what its query gives over what is really
+read; a second run at once builds nothing.
 """
 
 from __future__ import annotations
@@ -89,13 +89,18 @@ class DeferralHistory(RuleBasedStateMachine):
         opened = self.opened(PRODUCTION)
         opened.runner().run(select(opened.project))
 
-    @rule(chosen=st.sets(picks, min_size=1, max_size=3), below=st.booleans(), favor=st.booleans(), force=st.booleans())
-    def run_mine(self, chosen: set[int], below: bool, favor: bool, force: bool) -> None:
+    @rule(
+        chosen=st.sets(picks, min_size=1, max_size=3),
+        below=st.booleans(),
+        how=st.sampled_from(["defer", "defer", "favor", "alone"]),
+        force=st.booleans(),
+    )
+    def run_mine(self, chosen: set[int], below: bool, how: str, force: bool) -> None:
         names = sorted({self._pick(each).name for each in chosen})
         selection = " ".join(f"{name}+" if below else name for name in names)
-        result = self.run(selection, favor=favor, mode=Mode.FORCE if force else Mode.STATE_AWARE)
+        result = self.run(selection, how, Mode.FORCE if force else Mode.STATE_AWARE)
         self.check(result)
-        again = self.run(selection, favor=favor)
+        again = self.run(selection, how)
         self.check(again)
         failed = {each.name for each in result.models if each.decision.outcome not in DONE}
         if not failed:
@@ -105,13 +110,13 @@ class DeferralHistory(RuleBasedStateMachine):
     # ------------------------------------------------------------------ what is held
 
     def check(self, result: RunResult) -> None:
-        assert result.deferral is not None
+        deferral = result.deferral or Deferral(environment="")
         for each in result.models:
             spec = self.specs[each.name]
             if each.decision.outcome in DONE:
-                expected = self.query(f"select id, k, v from ({self.sql(spec, result.deferral)})")
+                expected = self.query(f"select id, k, v from ({self.sql(spec, deferral)})")
                 found = self.query(f"select id, k, v from main.{spec.name}")
-                assert found == expected, f"{each.name} is wrong: {each.decision}, {result.deferral}"
+                assert found == expected, f"{each.name} is wrong: {each.decision}, {deferral}"
 
     def sql(self, spec: Spec, deferral: Deferral) -> str:
         """Return the query of a model over what is read in a run."""
@@ -145,8 +150,9 @@ class DeferralHistory(RuleBasedStateMachine):
             opened.model(name=spec.name, sql=spec.sql(), materialized=spec.kind)
         return opened
 
-    def run(self, selection: str, *, favor: bool, mode: Mode = Mode.STATE_AWARE) -> RunResult:
-        opened = self.opened(MINE, defer="prod", favor_state=favor)
+    def run(self, selection: str, how: str, mode: Mode = Mode.STATE_AWARE) -> RunResult:
+        deferring = {} if how == "alone" else {"defer": "prod", "favor_state": how == "favor"}
+        opened = self.opened(MINE, **deferring)
         return opened.runner().run(select(opened.project, selection), mode)
 
     def kind_of(self, relation: str) -> str | None:

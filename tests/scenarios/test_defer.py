@@ -105,6 +105,30 @@ def test_a_view_here_shows_what_is_there_and_is_made_again_once_that_is_built_he
     assert shop.rows("select amount from main.totals") == [(30,)]
 
 
+@pytest.mark.parametrize("read", ["model", "data test"])
+def test_a_view_here_is_read_for_what_it_shows_there_until_it_is_made_again(shop: World, read: str) -> None:
+    """What reads it is not deferred any more, and the view is not selected: it shows the other environment all the same."""
+    shop.model("v", "select id, amount from {{ ref('orders') }}", materialized="view")
+    shop.model("totals", "select sum(amount) as amount from {{ ref('v') }}")
+    shop.write("models/v.yml", "models: [{name: v, columns: [{name: id, data_tests: [unique]}]}]")
+    assert shop.run("v").built == {"v"}
+    shop.settings.clear()
+    asked = "totals" if read == "model" else "unique_v_id"
+    shop.run("stg orders")
+    shop.run(asked)
+    shop.sql("insert into raw.orders values (1, 20)")
+    assert "orders" in shop.run("stg orders", target="other", tests=False).built
+    run = shop.run(asked)
+    if read == "model":
+        assert run.built == {"totals"}
+        assert shop.rows("select amount from main.totals") == [(30,)]
+        assert shop.run(asked).built == set()
+        assert shop.run("v totals", tests=False).built == {"v", "totals"}
+        assert shop.rows("select amount from main.totals") == [(10,)]
+    else:
+        assert run.tests == {"unique_v_id": "ran: fail"}
+
+
 def test_what_is_gone_in_both_is_named(shop: World) -> None:
     shop.sql("drop table other.orders")
     run = shop.run("totals")

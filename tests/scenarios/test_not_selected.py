@@ -103,3 +103,15 @@ def test_a_verdict_about_rows_that_somebody_changed_does_not_stand(shop: World) 
     shop.run()
     assert shop.run("unique_v_id").tests == {"unique_v_id": "reused: pass"}
     assert shop.sql("insert into main.stg values (1)").run("unique_v_id").tests == {"unique_v_id": "ran: fail"}
+
+
+def test_a_view_that_was_made_before_what_it_reads_moved_shows_what_is_there_still(world: World) -> None:
+    world.model("a", "select 1 as id").model("v", "select id from {{ ref('a') }}", materialized="view")
+    world.model("below", "select id from {{ ref('v') }}").run()
+    world.model("a", "select 1 as id", alias="moved").run("a")
+    world.run("below")
+    world.sql("update main.a set id = 7")
+    assert world.run("below").built == {"below"}
+    assert world.rows("select id from main.below") == [(7,)]
+    assert world.run("v below").built == {"v", "below"}
+    assert world.rows("select id from main.below") == [(1,)]
