@@ -217,6 +217,7 @@ class CompiledSql:
         post_hooks: Statements to run after, in the same transaction.
         names: Ids of the nodes and sources that the statements name, by how they are named.
         expects: The version of what the query is known to give; a build that gives anything else is undone.
+        got: What the template asked for them, with what it got, as texts; not what holds no longer in a moment.
     """
 
     sql: str
@@ -225,6 +226,7 @@ class CompiledSql:
     post_hooks: tuple[str, ...] = ()
     names: Mapping[str, str] = field(default_factory=dict)
     expects: DataVersion | None = None
+    got: tuple[tuple[str, str], ...] = ()
 
 
 class Answer(Protocol):
@@ -265,6 +267,7 @@ class Answers:
         of_itself: Whether the model's own relation was asked.
         asked: The tables that were asked without being known by `ref` or `source`: their answers have a version, and somebody makes them.
         reads: What the SQL that follows names without being known: it has no version yet, and so there is none of all of it.
+        got: What was asked, with what was got, as texts.
     """
 
     version: DataVersion | None = None
@@ -272,6 +275,15 @@ class Answers:
     of_itself: bool = False
     asked: tuple[UndeclaredInput, ...] = ()
     reads: tuple[UndeclaredInput, ...] = ()
+    got: Mapping[str, str] = field(default_factory=dict)
+
+    def agree_with(self, got: Iterable[tuple[str, str]]) -> bool:
+        """Return whether what was asked at another moment, as far as it was asked here too, got the same answers.
+
+        >>> Answers(got={"select 1": "1"}).agree_with([("select 1", "2")]), Answers().agree_with([("select 1", "2")])
+        (False, True)
+        """
+        return all(self.got.get(question, answer) == answer for question, answer in got)
 
 
 class AskingTemplate(Protocol):

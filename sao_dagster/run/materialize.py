@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import time
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -79,7 +79,8 @@ class NodeBuilds:
         observed_at = run.now()
         if run.store is not None and not run.capabilities.transactional_ddl:  # a crash may leave half a relation
             run.store.forget_build(run.project.environment, name, lease)
-        built = self._materialize(node, before, unwatched, offer)
+        got: list[tuple[str, str]] = []
+        built = self._materialize(node, before, unwatched, offer, got)
         inside = None if built.adopted else unwatched.versions(built.contents, observed_at)
         unproven = run.run_facts.unproven(inputs, Selection((name,), (), ()), inside, built.read)
         read = {each: version for each, version in before.inputs.items() if each not in unproven}
@@ -87,7 +88,7 @@ class NodeBuilds:
         version = built.data_version or build_version(uuid.uuid4().hex)
         if built.changed is False and last is not None:  # what reads it has no news
             version = last.data_version
-        read.update(self._answers(node, asked))
+        read.update(self._answers(node, asked, got))
         by_build = run.project.graph.read_by_build(name)
 
         def counted(read: str, built: BuildRecord) -> DataVersion:
@@ -142,21 +143,29 @@ class NodeBuilds:
             self.side_effects = True
         return record
 
-    def _answers(self, node: Node, before: Answers) -> dict[str, DataVersion | None]:
-        """Return the version of what the template of a model asked for its build; None where somebody may have changed that meanwhile.
+    def _answers(self, node: Node, before: Answers, got: Iterable[tuple[str, str]]) -> dict[str, DataVersion | None]:
+        """Return the version of what the template of a model asked for its build, and got then; None where somebody may have changed that meanwhile.
 
         What it asks of its own relation is another thing after each build, and is told as it is then.
         """
         if not isinstance(node, Model) or not node.asks:
             return {}
         after = self.run.run_facts.ask(node, self.run.now())
-        unmoved = before.independent == after.independent and (self.run.capabilities.exclusive or not after.of_itself)
+        unmoved = before.independent == after.independent and before.agree_with(got)
+        unmoved = unmoved and (self.run.capabilities.exclusive or not after.of_itself)
         if not unmoved:
             self.run.run_facts.forget_answers(node)
         return {answers_id(node.name): after.version if unmoved else None}
 
-    def _materialize(self, node: Node, before: Observed, unwatched: UnwatchedInputs, offer: Offer | None) -> Built:
-        """Let the node be built, and look up what whoever built it does not say.
+    def _materialize(
+        self,
+        node: Node,
+        before: Observed,
+        unwatched: UnwatchedInputs,
+        offer: Offer | None,
+        got: list[tuple[str, str]],
+    ) -> Built:
+        """Let the node be built, look up what whoever built it does not say, and note what its template got for that.
 
         The version of the content is read afterwards only where nobody else can have changed it meanwhile; else the build is
         a version of its own.
@@ -167,7 +176,9 @@ class NodeBuilds:
             if node.compiler is None:
                 return node.compiled if isinstance(node, Model) else CompiledSql("")
             incremental = not full_refresh and run.session.kind_of(node.relation) is not None
-            return node.compiler.compile(run.session, run.run_id, run.started_at, incremental=incremental)
+            compiled = node.compiler.compile(run.session, run.run_id, run.started_at, incremental=incremental)
+            got.extend(compiled.got)
+            return compiled
 
         fixed = node.full_refresh if isinstance(node, Model) else None
         full_refresh = run.mode is Mode.FULL_REFRESH if fixed is None else fixed

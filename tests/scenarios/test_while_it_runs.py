@@ -90,6 +90,19 @@ def test_a_file_that_is_another_one_only_while_it_is_read_is_unknown(world: Worl
 
 
 @pytest.mark.warehouse("duckdb")
+def test_what_a_template_got_from_a_file_that_is_another_one_meanwhile_is_unknown(world: World) -> None:
+    file = world.root / "prices.csv"
+    file.write_text("id\n1\n")
+    asked = f"{{% set got = run_query(\"select max(id) from read_csv('{file}')\") %}}"
+    world.model("total", asked + "select {{ got.rows[0][0] if got else 0 }} as n")
+    run_meanwhile(world, lambda: file.write_text("id\n2\n"), lambda: file.write_text("id\n1\n"))
+    assert world.rows("select n from main.total") == [(2,)]
+    assert world.run().outcomes == {"total": "built: input_unknown"}
+    assert world.rows("select n from main.total") == [(1,)]
+    assert world.run().built == set()
+
+
+@pytest.mark.warehouse("duckdb")
 def test_a_verdict_about_a_file_that_is_another_one_meanwhile_is_not_kept(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:

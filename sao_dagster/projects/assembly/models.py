@@ -399,29 +399,37 @@ class TemplateCompiler:
         """Return the statements for this run; see `sao_dagster.core.nodes.Compiler`."""
         run = TemplateRun(started_at, run_id)
         compiled = self.compiled
+        got: tuple[tuple[str, str], ...] = ()
         if compiled is None:
             wanted = incremental and self.materialized is Materialized.INCREMENTAL
-            again = self._query(asking, run, incremental=True) if wanted else None
-            sql = self._query(asking, run, incremental=False)
+            noted = self._noting(asking, hour_of(started_at), plain_alone=False)
+            again = self._query(noted, run, incremental=True) if wanted else None
+            sql = self._query(noted, run, incremental=False)
+            got = tuple(noted.noted)
         else:
             sql, again = compiled.sql, compiled.incremental_sql
         hooks = Render(self.context, self.subject, execute=True, asking=asking, run=run)
         before, after = _statements(self.hooks, compiled, hooks.text)
-        return CompiledSql(sql=sql, incremental_sql=again, pre_hooks=before, post_hooks=after)
+        return CompiledSql(sql=sql, incremental_sql=again, pre_hooks=before, post_hooks=after, got=got)
+
+    def _noting(self, asking: Asking, hour: datetime, *, plain_alone: bool = True) -> NotedAnswers:
+        this, names = self.subject.this, self.names
+        return NotedAnswers(asking, this, self.dialect, self.volatile, hour, names=names, plain_alone=plain_alone)
 
     def answers(self, asking: Asking, now: datetime) -> Answers:
         """Return what the template asks of the warehouse and gets; see `sao_dagster.core.nodes.Compiler`.
 
         A template that asks for the time sees that of the hour, so that it makes the model expire as SQL does that asks for it.
         """
-        hour = now.replace(minute=0, second=0, microsecond=0)
+        hour = hour_of(now)
+        got: dict[str, str] = {}
         whole: list[Any] = []
         independent: list[Any] = []
         asked: dict[UndeclaredInput, None] = {}
         reads: dict[UndeclaredInput, None] = {}
         is_known, of_itself = True, False
         for incremental in (False, True) if self.materialized is Materialized.INCREMENTAL else (False,):
-            noted = NotedAnswers(asking, self.subject.this, self.dialect, self.volatile, hour, names=self.names)
+            noted = self._noting(asking, hour)
             try:
                 sql = self._query(noted, TemplateRun(hour), incremental=incremental)
                 whole += [noted.noted, sql_digest(sql, self.dialect) if noted.shows_all else ""]
@@ -431,8 +439,9 @@ class TemplateCompiler:
             independent.append(noted.noted[: noted.independent])
             of_itself = of_itself or noted.independent is not None
             asked.update(noted.asked)
+            got.update(noted.noted)
         version = DataVersion("answers/1", digest(whole)) if is_known and not reads else None
-        return Answers(version, digest(independent), of_itself, tuple(asked), tuple(reads))
+        return Answers(version, digest(independent), of_itself, tuple(asked), tuple(reads), got)
 
     def knowing(self, reads: Iterable[UndeclaredInput]) -> TemplateCompiler:
         """Return the same where more is known of what the query reads; see `sao_dagster.core.nodes.AskingTemplate`."""
@@ -450,6 +459,11 @@ class TemplateCompiler:
         ctes = tuple(each.rendered(self.context, run, asking) for each in self.ctes)
         rendering = Render(self.context, self.subject, execute=True, incremental=incremental, asking=asking, run=run)
         return prepend_ctes(rendering.text(self.template), ctes, self.dialect)
+
+
+def hour_of(time: datetime) -> datetime:
+    """Return the beginning of the hour of a time."""
+    return time.replace(minute=0, second=0, microsecond=0)
 
 
 def templates_of(draft: Draft) -> str:

@@ -1,4 +1,4 @@
-"""What a template asked the warehouse and got: noted while it is rendered at a decision, so that another answer is news."""
+"""What a template asked the warehouse and got: noted while it is rendered, so that another answer is news."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ T = TypeVar("T")
 
 @dataclass
 class NotedAnswers(Asking):
-    """A warehouse that is asked plain queries alone, and whose answers are noted.
+    """A warehouse whose answers are noted.
 
     Attributes:
         asking: The warehouse.
@@ -35,6 +35,7 @@ class NotedAnswers(Asking):
         shows_all: Whether what the template gave follows from what is noted.
         names: Ids of the nodes and sources that it is known to read, by how SQL names them.
         asked: The other tables that it asked, whether they are there or not.
+        plain_alone: Whether plain queries alone are asked, as at a decision; for a build all is asked, and noted is what holds for longer.
     """
 
     asking: Asking
@@ -47,6 +48,7 @@ class NotedAnswers(Asking):
     shows_all: bool = True
     names: Names = field(default_factory=dict)
     asked: dict[UndeclaredInput, None] = field(default_factory=dict)
+    plain_alone: bool = True
 
     def query(self, sql: str) -> Answer:
         """Return all rows of a query.
@@ -54,13 +56,18 @@ class NotedAnswers(Asking):
         Raises:
             UnsupportedError: It is more than a query, so nobody knows what asking it again does.
         """
+        is_plain = is_plain_query(sql, self.dialect)
+        if not self.plain_alone and not is_plain:
+            return self.asking.query(sql)
         self._is_asked(sql)
-        if not is_plain_query(sql, self.dialect):
+        if not is_plain:
             raise UnsupportedError(f"only queries are asked again, to see whether their answers changed: {sql[:100]}")
         self._is_of_this(self.this is not None and names_relation(sql, self.this, self.dialect))
         answer = self.asking.query(sql)
         found = volatility(sql, self.dialect)
         by_hour = Expiry.HOUR in (found.expiry, *(origin.expiry for origin in found.columns.values()))
+        if found.is_volatile and not self.plain_alone:
+            return answer
         if found.is_volatile and (by_hour or self.volatile is not Volatile.AUTO):
             self.shows_all = False
             self.noted.append((sql, self.hour.isoformat() if self.volatile is Volatile.AUTO else ""))
