@@ -121,6 +121,10 @@ class LeaseLostError(StateError):
     """The lease on a model was taken over by another run, so nothing may be recorded under it."""
 
 
+class InputBuiltError(SaoError):
+    """What a model reads was built anew since it was decided about, so that it is to be decided again."""
+
+
 class LeaseTimeoutError(SaoError, TimeoutError):
     """Another run held a model for longer than this one may wait."""
 

@@ -240,7 +240,7 @@ class Taker(Materializer):
             WarehouseError: What is taken is gone, or holds something else.
         """
         node = replace(node, materialized=self._kind)
-        asked = replace(request, compile=lambda: self._compiled, full_refresh=True, reads=(), unwatched={})
+        asked = replace(request, compile=lambda: self._compiled, full_refresh=True, reads={}, unwatched={})
         return self._materializer.build(node, asked)
 
 

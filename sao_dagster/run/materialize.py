@@ -63,6 +63,7 @@ class NodeBuilds:
 
         Raises:
             LeaseLostError: Another run has taken the lease over; nothing was recorded.
+            InputBuiltError: Another run has built what it reads since it was decided about; nothing was built.
             SaoError: The template or the warehouse refused.
         """
         run = self.run
@@ -82,7 +83,7 @@ class NodeBuilds:
         got: list[tuple[str, str]] = []
         built = self._materialize(node, before, unwatched, offer, got)
         inside = None if built.adopted else unwatched.versions(built.contents, observed_at)
-        unproven = run.run_facts.unproven(inputs, Selection((name,), (), ()), inside, built.read)
+        unproven = run.run_facts.unproven(inputs, Selection((name,), (), ()), inside)
         read = {each: version for each, version in before.inputs.items() if each not in unproven}
         kept = kept_sql(node.compiled if isinstance(node, Model) else CompiledSql(""), run.project.dialect)
         version = built.data_version or build_version(uuid.uuid4().hex)
@@ -188,11 +189,9 @@ class NodeBuilds:
         request = BuildRequest(
             compile=compile_,
             full_refresh=full_refresh,
-            reads=tuple(
-                run.project.nodes[each].relation
-                for each in (*before.inputs, *before.definitions)
-                if run.capabilities.build_ids and each in run.project.nodes
-            ),
+            reads=run.run_facts.builds_looked_at((*before.inputs, *before.definitions))
+            if run.capabilities.build_ids
+            else {},
             unwatched=unwatched.relations,
             run_id=run.run_id,
             session=run.session,

@@ -23,7 +23,7 @@ from sao_dagster.core.reasons import Mode, Outcome
 from sao_dagster.core.records import BuildRecord, Lease
 from sao_dagster.core.selection import Selection
 from sao_dagster.core.standing import StandingFailures
-from sao_dagster.errors import LeaseLostError, LeaseTimeoutError, StalledError, words_of
+from sao_dagster.errors import InputBuiltError, LeaseLostError, LeaseTimeoutError, StalledError, words_of
 from sao_dagster.run.context import RunContext
 from sao_dagster.run.data_tests import TestSteps
 from sao_dagster.run.events import Event, ModelResult, Started, TestResult
@@ -228,6 +228,11 @@ class Run:
         started = time.perf_counter()
         try:
             record = self.builds.build(node.name, run.run_facts.facts, lease, decision.offer)
+        except InputBuiltError as error:
+            run.emit(Message(f"{error}; {node.name} is decided again"))
+            run.run_facts.outdate(node.name)
+            self._release(lease)
+            return False
         except LeaseLostError as error:
             run.emit(Message(f"{error}; it is decided again"))
             run.run_facts.taint(node.name)

@@ -19,7 +19,7 @@ from sao_dagster.core.relations import Relation, RelationKey
 from sao_dagster.core.selection import Selection
 from sao_dagster.run.asked import version_of_answers
 from sao_dagster.run.contents import SHOWN_BY_VIEW, content_key_of
-from sao_dagster.run.movements import STAMP, may_read_files, movement_of, movements_of
+from sao_dagster.run.movements import may_read_files, movement_of, movements_of
 from sao_dagster.run.observe import Observation
 from sao_dagster.run.unwatched import UnwatchedInputs
 from sao_dagster.state.protocol import StateStore
@@ -134,6 +134,17 @@ class RunFacts:
             inputs = self._project.graph.inputs(name).data
             self._history.update(self._store.history(self._project.environment, inputs))
 
+    def builds_looked_at(self, names: Iterable[str]) -> dict[Relation, str | None]:
+        """Return the relations of the nodes among some names, with the build of each that is known; None where its record does not say what it is."""
+        nodes = [each for each in names if each in self._project.nodes]
+        return {
+            self._project.nodes[each].relation: None if each in self._versions else self._kept(each) for each in nodes
+        }
+
+    def outdate(self, name: str) -> None:
+        """Note that what a node reads is to be looked at again."""
+        self._outdated.add(name)
+
     def is_outdated(self, name: str) -> bool:
         """Return whether another run has built a model since it was observed here, perhaps from newer sources."""
         return name in self._outdated
@@ -214,7 +225,6 @@ class RunFacts:
                 if each.relation.key in dropped:
                     self._exists[each.name] = Existence.NO
             is_view = node.materialized is Materialized.VIEW or record.shows is not None
-            self._catalog[node.relation.key] = RelationInfo(is_view, record.columns, build_id=record.build_id)
             if node.materialized.holds_data and not is_view:
                 self._contents[content_key_of(node)] = record.data_version
 
@@ -232,6 +242,9 @@ class RunFacts:
     def _is_built(self, name: str, record: BuildRecord) -> None:
         """Note that a model was built, here or by another run; what was seen of its relation before is past. Under the lock."""
         self._records[name] = record
+        if (node := self._project.nodes.get(name)) is not None:
+            is_view = node.materialized is Materialized.VIEW or record.shows is not None
+            self._catalog[node.relation.key] = RelationInfo(is_view, record.columns, build_id=record.build_id)
         self._exists[name] = Existence.YES
         self._altered.pop(name, None)
         self._versions.pop(name, None)
@@ -292,11 +305,7 @@ class RunFacts:
         return UnwatchedInputs.of(self._project, self._session, silent)
 
     def unproven(
-        self,
-        names: Iterable[str],
-        readers: Selection,
-        inside: Mapping[str, DataVersion | None] | None = None,
-        builds: Mapping[Relation, str | None] | None = None,
+        self, names: Iterable[str], readers: Selection, inside: Mapping[str, DataVersion | None] | None = None
     ) -> frozenset[str]:
         """Return which of some inputs may have been something else, while they were read, than what is known of them; the others were not.
 
@@ -307,14 +316,12 @@ class RunFacts:
             names: The inputs.
             readers: What reads them.
             inside: Versions in that snapshot; None where nothing was read, so that what is there now counts.
-            builds: By relation that was read, which build of it that was, if the warehouse keeps that.
         """
         if self._store is None:
             return frozenset()
         wanted = self._to_prove(names)
         now = self._tokens(wanted)
         moved = {each for each in wanted if each in self._movements and now.get(each) != self._movements[each]}
-        moved -= self._as_another_run_left_it(moved, builds or {}, now)
         silent = {each for each in wanted if each not in self._movements}
         found = dict(inside or {})
         asked = silent if inside is None else {each for each in silent if self._says_its_age(each)}
@@ -326,20 +333,6 @@ class RunFacts:
     def _known(self, name: str) -> DataVersion | None:
         """Return the version of an input; of a view that is not what was built here, that of what it shows."""
         return self._versions[name] if name in self._versions else self.version(name)
-
-    def _as_another_run_left_it(
-        self, moved: Collection[str], builds: Mapping[Relation, str | None], now: Mapping[str, str]
-    ) -> set[str]:
-        """Return those of some nodes that another run has built since they were looked at, if nobody has written to them since that build."""
-        nodes = [each for each in moved if each in self._project.nodes]
-        read = {each: builds.get(self._project.nodes[each].relation) for each in nodes}
-        later = {each: build_id for each, build_id in read.items() if build_id not in (None, self._kept(each))}
-        if not later or self._store is None:
-            return set()
-        kept = self._store.contents(self._project.environment, STAMP)
-        return {
-            each for each, build_id in later.items() if kept.get(each) == movement_of(str(build_id), now.get(each, ""))
-        }
 
     def _to_prove(self, names: Iterable[str]) -> list[str]:
         """Return those of some inputs that others may write to, and whose version says what they hold.

@@ -89,7 +89,7 @@ class BuildRequest:
     Attributes:
         compile: Renders the statements of a model for this run.
         full_refresh: Whether to build an incremental model from the start.
-        reads: The relations of other nodes that it reads.
+        reads: The relations of other nodes that it reads, with the build of each that was looked at, of those that the warehouse keeps.
         unwatched: What it reads and nothing shows to be written to, with the columns that do not count: a build that has a snapshot says
             which content that has in it (`Built.contents`); elsewhere nobody knows what was read.
         run_id: The run.
@@ -98,7 +98,7 @@ class BuildRequest:
 
     compile: Callable[[], CompiledSql]
     full_refresh: bool
-    reads: tuple[Relation, ...]
+    reads: Mapping[Relation, str | None]
     run_id: str
     session: Session
     unwatched: Mapping[Relation, Collection[str]] = field(default_factory=dict)
@@ -161,6 +161,9 @@ class Materializer(Protocol):
         Several threads call it at once. What it raises as a `SaoError` is the failure of the node. If it fails, or the process
         stops, anything may be left: the record of the node is forgotten before, unless it is the warehouse's own and builds in one
         transaction.
+
+        Raises:
+            InputBuiltError: What it reads is another build than the one that was looked at; nothing was built, and it is decided again.
         """
 
 

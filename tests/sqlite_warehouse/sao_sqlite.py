@@ -137,7 +137,7 @@ class SQLiteSession(Session):
         compiled: CompiledSql,
         *,
         full_refresh: bool,
-        reads: Collection[Relation],
+        reads: Mapping[Relation, str | None],
         unwatched: Mapping[Relation, Collection[str]],
     ) -> Built:
         kind = self.kind_of(model.relation)

@@ -51,6 +51,7 @@ from sao_dagster.warehouses.shared.native import NativeMaterializer, check_expec
 from sao_dagster.warehouses.shared.seed_files import described, seed_query
 
 _NONE: Mapping[Relation, Collection[str]] = {}
+_NO_BUILDS: Mapping[Relation, str | None] = {}
 _ZONE, _UTC = (
     "timezone",
     ("Etc/UTC", "Etc/UCT", "Etc/Zulu", "Etc/Universal", "Etc/GMT", "GMT", "UCT", "Zulu", "Universal"),
@@ -333,7 +334,7 @@ class DuckDBSession(Session):
         compiled: CompiledSql,
         *,
         full_refresh: bool,
-        reads: Collection[Relation] = (),
+        reads: Mapping[Relation, str | None] = _NO_BUILDS,
         unwatched: Mapping[Relation, Collection[str]] = _NONE,
     ) -> Built:
         """Build a model in one transaction."""

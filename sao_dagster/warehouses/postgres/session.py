@@ -25,7 +25,7 @@ from sao_dagster.core.hashing import digest
 from sao_dagster.core.inputs import UndeclaredInput
 from sao_dagster.core.nodes import CompiledSql, Materialized, Model, Node, Seed
 from sao_dagster.core.relations import Relation, RelationKey, quote
-from sao_dagster.errors import WarehouseError
+from sao_dagster.errors import InputBuiltError, WarehouseError
 from sao_dagster.sql.made_functions import MadeFunctions
 from sao_dagster.sql.text import embeddable
 from sao_dagster.warehouses.postgres.attachments import attach
@@ -70,6 +70,7 @@ _ABANDONED = "60s"  # after what time the server ends a transaction whose client
 _CLASHES = (errors.DeadlockDetected, errors.SerializationFailure)
 
 _NONE: Mapping[Relation, Collection[str]] = {}
+_NO_BUILDS: Mapping[Relation, str | None] = {}
 _GONE = ("updated concurrently", "deleted concurrently", "could not open relation", "cache lookup failed")
 
 
@@ -305,7 +306,7 @@ class PostgresSession(Session):
         compiled: CompiledSql,
         *,
         full_refresh: bool,
-        reads: Collection[Relation] = (),
+        reads: Mapping[Relation, str | None] = _NO_BUILDS,
         unwatched: Mapping[Relation, Collection[str]] = _NONE,
     ) -> Built:
         """Build a model in one transaction."""
@@ -338,7 +339,7 @@ class PostgresSession(Session):
             return True
 
         hooks = CompiledSql("", pre_hooks=seed.pre_hooks, post_hooks=seed.post_hooks)
-        return self._replace(seed, hooks, (), make)
+        return self._replace(seed, hooks, _NO_BUILDS, make)
 
     def keep_rows(self, relation: Relation, sql: str, *, as_view: bool) -> None:
         """Put the rows of a query into a table or view, in place of what is there."""
@@ -355,7 +356,7 @@ class PostgresSession(Session):
         self,
         node: Model | Seed,
         compiled: CompiledSql,
-        reads: Collection[Relation],
+        reads: Mapping[Relation, str | None],
         make: Callable[[Connection, Relation], bool],
         unwatched: Mapping[Relation, Collection[str]] = _NONE,
     ) -> Built:
@@ -373,6 +374,9 @@ class PostgresSession(Session):
             if unwatched:
                 begin_snapshot(connection)
             read = self._build_ids.hold(connection, reads)
+            for each, looked_at in reads.items():
+                if looked_at is not None and read[each] not in (None, looked_at):
+                    raise InputBuiltError(f"{each} was built anew just now")
             for hook in before:
                 connection.execute(hook.encode())
             made = _beside(node.relation)

@@ -24,7 +24,7 @@ class NativeBuilder(Protocol):
         compiled: CompiledSql,
         *,
         full_refresh: bool,
-        reads: Collection[Relation],
+        reads: Mapping[Relation, str | None],
         unwatched: Mapping[Relation, Collection[str]],
     ) -> Built:
         """Build a table, a view or an incremental model; with transactional DDL in one transaction, with its hooks.
@@ -33,7 +33,7 @@ class NativeBuilder(Protocol):
             model: The model.
             compiled: Its statements; with what they are expected to give, the build is undone where it gives something else (`check_expected`).
             full_refresh: Whether to build an incremental model from the start.
-            reads: The relations of other models that it reads; `Built.read` says which builds of them were read.
+            reads: The relations of other models that it reads, as in the request; `Built.read` says which builds of them were read.
             unwatched: As in the request; `Built.contents` says what they hold in the snapshot of the build, where it has one.
         """
 
