@@ -210,10 +210,10 @@ def test_a_build_that_read_a_later_build_records_that_one(shop: PostgresWorld) -
     theirs = shop.runner()
     original = NodeBuilds.build
 
-    def build(self: NodeBuilds, name: str, facts: Any, lease: Any) -> Any:
+    def build(self: NodeBuilds, name: str, facts: Any, *more: Any) -> Any:
         if name == "report":
             theirs.run(select(theirs.project, "orders"))
-        return original(self, name, facts, lease)
+        return original(self, name, facts, *more)
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(NodeBuilds, "build", build)
