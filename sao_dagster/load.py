@@ -15,6 +15,7 @@ from sao_dagster.dbt.kept import was_prepared
 from sao_dagster.errors import Location, ProjectError, SaoError
 from sao_dagster.gc_pause import no_collection
 from sao_dagster.projects.cache import MADE_BY, load
+from sao_dagster.projects.dbt_folder.dependencies import project_dependencies
 from sao_dagster.projects.dbt_folder.folder import DBT_FOLDER, OpenedFolder, open_folder
 from sao_dagster.projects.declarations import Format, NeedsDbt
 from sao_dagster.projects.sao_file import FILE, read_settings
@@ -56,12 +57,10 @@ def load_project(
         ProjectError: There is no project in the folder, or its Python fails.
     """
     began = time.time()  # what is edited while it is read is newer
-    again = partial(_load, Path(folder).resolve(), target, variables, formats, profiles_dir, schema)
+    again = partial(_load, Path(folder).resolve(), target, variables, formats, profiles_dir, schema, state_url)
     with no_collection():
         opened = again()
     opened.read_at, opened.again = began, again
-    if state_url is not None:
-        opened.settings = opened.settings.model_copy(update={"state_url": state_url})
     return opened
 
 
@@ -108,6 +107,7 @@ def _load(
     formats: Sequence[Format],
     profiles_dir: Path | None,
     schema: str | None,
+    state_url: str | None,
 ) -> SqlProject:
     """Return the project of the first format that is in a folder, with what its `sao_project.py` declares on top."""
     file = root / PYTHON_FILE
@@ -125,14 +125,16 @@ def _load(
         project = getattr(_module(file), "project", None)
         if not isinstance(project, SqlProject):
             raise ProjectError("it has no SqlProject called 'project'", location=Location(PYTHON_FILE))
+        if state_url is not None:
+            project.settings = project.settings.model_copy(update={"state_url": state_url})
         return project
     if found is None:
         looked_for = ", ".join(each.name for each in formats)
         raise ProjectError(f"there is no {looked_for} in {root}; name the project's folder with --project-dir")
     opened = (
-        _opened(root, target, variables, profiles_dir, schema)
+        _opened(root, target, variables, profiles_dir, schema, state_url)
         if found is DBT_FOLDER
-        else SqlProject.of(*found.read(root, target, variables))
+        else SqlProject.of(*found.read(root, target, variables), state_url=state_url)
     )
     if file.is_file():
         declare = getattr(_module(file), "declare", None)
@@ -148,6 +150,7 @@ def _opened(
     variables: Mapping[str, Any] | None,
     profiles_dir: Path | None,
     schema: str | None,
+    state_url: str | None,
 ) -> SqlProject:
     """Return the project of a folder in dbt's layout, read and built by whom `sao.yml` says.
 
@@ -170,15 +173,21 @@ def _opened(
     else:
         by_dbt, why = _stays_with_dbt(folder, settings.dbt), "it was before"
     if not by_dbt:
-        opened = SqlProject.of(*folder.read())
+        opened = SqlProject.of(*folder.read(), state_url=state_url)
         needed = opened.needs_dbt if executor == "auto" and reader == "auto" else ()
         if not needed or not is_installed(settings.dbt, folder.root):
             return opened
         why = str(needed[0])
+    for name, location in project_dependencies(folder.root).items():
+        raise ProjectError(
+            f"models of the project {name} are read, which dbt does not do, and dbt reads this project ({why}); take out what needs dbt, or "
+            f"declare what is read of {name} as a source",
+            location=location,
+        )
     from sao_dagster.dbt.read import read_with_dbt  # loaded where dbt reads
 
     declared, warehouse = read_with_dbt(folder, variables, settings.dbt, native=executor == "native")
-    opened = SqlProject.of(declared, warehouse)
+    opened = SqlProject.of(declared, warehouse, state_url=state_url)
     opened.built_by = f"{'read' if executor == 'native' else 'read and built'} by dbt: {why}"
     return opened
 

@@ -21,11 +21,13 @@ from sao_dagster.projects.config import checked
 from sao_dagster.projects.dbt_folder.folder import read_folder
 from sao_dagster.projects.declarations import Declarations, NeedsDbt
 from sao_dagster.projects.policies import POLICY_RULE, PolicyRule
+from sao_dagster.projects.published_manifest import read_published_manifest
 from sao_dagster.projects.python_models import PythonModels, caller
-from sao_dagster.projects.sao_file import Clone, DeferTo, OnStateError, Settings, read_settings
+from sao_dagster.projects.sao_file import Clone, DeferTo, OnStateError, Settings, read_settings, url_from
 from sao_dagster.run.comparison import changes, results
 from sao_dagster.run.defer import DeferringTo
 from sao_dagster.run.elsewhere import Elsewhere, Reusable, environments_called, find_environment
+from sao_dagster.run.others import OthersNow, Wanted, others_now
 from sao_dagster.run.runner import Runner
 from sao_dagster.run.settings import utc_now
 from sao_dagster.sql.inference.kept import KeptProofs
@@ -72,6 +74,7 @@ class SqlProject(PythonModels):
         favor_state: Whether that is read there also where this environment has it.
         reuse_from: The environments from which is taken what they have built from the same code and inputs, likewise.
         clone: How: by a `view` over it, where that is possible, or as a `copy`.
+        projects: Where other projects are read: by name, an environment, or a mapping as in `sao.yml`.
         prove_tests: Whether data tests that are proven to pass are not run.
         verify_proofs: One in so many proven tests is run all the same, by chance.
         hashes_are_unique: Whether hashes of different texts are taken to be different, in proofs.
@@ -105,6 +108,7 @@ class SqlProject(PythonModels):
         favor_state: bool | None = None,
         reuse_from: Sequence[str] | None = None,
         clone: Clone | None = None,
+        projects: Mapping[str, Any] | None = None,
         prove_tests: bool | None = None,
         verify_proofs: int | None = None,
         hashes_are_unique: bool | None = None,
@@ -130,6 +134,7 @@ class SqlProject(PythonModels):
             "favor_state": favor_state,
             "reuse_from": None if reuse_from is None else list(reuse_from),
             "clone": clone,
+            "projects": projects,
             "prove_tests": prove_tests,
             "verify_proofs": verify_proofs,
             "hashes_are_unique": hashes_are_unique,
@@ -176,6 +181,26 @@ class SqlProject(PythonModels):
         """What was declared, put together. Declaring more afterwards starts anew."""
         return self._completed(self.assembled.project)
 
+    def _others(self) -> OthersNow:
+        """Return what is known now of the projects whose models are read here."""
+        names = dict.fromkeys((*self.declared.projects, *self.settings.projects)) if self.declared.native else {}
+        target = str(self.declared.target.get("name", self.warehouse.name))
+        wanted = []
+        for name in names:
+            where = self.settings.read_from(name)
+            if where.manifest is None:
+                url = where.state_url and url_from(self.root, where.state_url)
+                store = partial(_store_of_others, url) if url else lambda: self.store
+                wanted.append(Wanted(name, where.environment or target, open_store=store))
+            else:
+                read = partial(read_published_manifest, self.root / where.manifest, name)
+                wanted.append(Wanted(name, where.manifest, read_manifest=read))
+        return others_now(wanted, self.warehouse, utc_now()) if wanted else OthersNow()
+
+    def _reading(self, others: OthersNow) -> Declarations:
+        """Return what was declared, with what is known of other projects."""
+        return replace(self.declared, others=others.projects) if others.projects else self.declared
+
     def _completed(self, project: Project) -> Project:
         """Return an assembled project with what is set for proofs, and with the policies on top."""
         proofs = self.settings.proofs
@@ -190,7 +215,7 @@ class SqlProject(PythonModels):
     @cached_property
     def assembled(self) -> AssembledProject:
         """The project, with what it depends on."""
-        return assemble(self.declared)
+        return assemble(self._reading(self._others()))
 
     def save(self, file: Path) -> None:
         """Write the assembled project to a file, from which `restore_project` opens it without reading its models.
@@ -285,18 +310,25 @@ class SqlProject(PythonModels):
         )
 
     def _project_now(self) -> Project:
-        """Return the project as it is configured now, where templates or YAML files configure by the clock; as long as it has the same nodes and tests."""
+        """Return the project as it is now, as long as it has the same nodes and tests, and reads nothing else.
+
+        What is known of other projects may have changed, and templates or YAML files may configure by the clock.
+        """
+        others = self._others()
         if self.declared.follows_clock and self.again is not None:
             try:
-                now = self._completed(self.again().assembled.project)
+                fresh = self.again()
             except SaoError:  # somebody is editing it
-                return self.project
-        elif self.assembled.is_lasting:
-            return self.project
+                return replace(self.project, failures=others.failures)
+            now = self._completed(assemble(replace(fresh.declared, others=others.projects)).project)
+        elif self.assembled.is_lasting and others.projects == self.project.others:
+            return replace(self.project, failures=others.failures) if others.failures else self.project
         else:
-            now = self._completed(assemble(self.declared).project)
-        is_same = now.nodes.keys() == self.project.nodes.keys() and now.tests.keys() == self.project.tests.keys()
-        return now if is_same else self.project
+            now = self._completed(assemble(self._reading(others)).project)
+        known = self.project
+        is_same = now.nodes.keys() == known.nodes.keys() and now.tests.keys() == known.tests.keys()
+        is_same = is_same and all(name in known.sources or each.error is not None for name, each in now.sources.items())
+        return replace(now if is_same else known, failures=others.failures)
 
     def runner(self) -> Runner:
         """Return what plans and runs this project."""
@@ -454,7 +486,7 @@ class SqlProject(PythonModels):
     def _deferring(self, deferral: Deferral, selection: Selection, session: Session) -> Project | None:
         """Return the project in which some nodes are read from another environment; see `DeferringTo.assemble`."""
         if self.declared.native:
-            declared = self.declared.deferring(deferral.environment, deferral.relations)
+            declared = self._reading(self._others()).deferring(deferral.environment, deferral.relations)
         else:
             from sao_dagster.dbt.deferral import deferring_in_dbt
 
@@ -474,7 +506,7 @@ class SqlProject(PythonModels):
             else replace(node, policy=known.policy)
             for name, node in project.nodes.items()
         }
-        return replace(project, nodes=nodes, proofs=self.project.proofs)
+        return replace(project, nodes=nodes, proofs=self.project.proofs, failures=self._others().failures)
 
     def declaring(self) -> None:
         """Note that something is about to be declared: the project is put together anew when it is asked for."""

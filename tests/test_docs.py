@@ -103,6 +103,7 @@ def settings() -> str:
         "integer": "a whole number",
         "string": "a text",
         "array": "a list",
+        "object": "a mapping",
     }
 
     def values(part: dict[str, Any]) -> str:

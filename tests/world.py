@@ -108,9 +108,9 @@ class World:
     # ------------------------------------------------------------------ looking and running
 
     def opened(self, target: str | None = None, **variables: Any) -> SqlProject:
-        opened = load_project(self.root, target=target, variables=variables)
         state_url = self.state_url or f"sqlite:///{self.root / 'state.db'}"
-        opened.settings = opened.settings.model_copy(update={"state_url": state_url, **self.settings})
+        opened = load_project(self.root, target=target, variables=variables, state_url=state_url)
+        opened.settings = opened.settings.model_copy(update=self.settings)
         return opened
 
     @property

@@ -63,6 +63,7 @@ class Evidence(TypedDict, total=False):
     standing: Annotated[
         Sequence[str], Key("Those that failed before, whose verdict stands since nothing they read has changed.")
     ]
+    projects: Annotated[Sequence[str], Key("The other projects that some of these are tests of.")]
     relation: Annotated[
         str,
         Key(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timezone, tzinfo
@@ -13,6 +13,7 @@ from sao_dagster.core.data_version import DataVersion, build_version, view_versi
 from sao_dagster.core.hashing import digest
 from sao_dagster.core.inputs import answers_id
 from sao_dagster.core.nodes import CODE_SCHEME, RELATION, CodeVersion, DataTest, Materialized, Model, Node
+from sao_dagster.core.others import FailureElsewhere
 from sao_dagster.core.project import Project
 from sao_dagster.core.records import BuildRecord, TestRecord
 
@@ -196,12 +197,26 @@ class HeldBack:
         tested: What the tests below are about.
         tests: The `error` tests above it that failed in this run.
         standing: Those whose failure stands, though they were not asked for in this run.
+        projects: The other projects that some of these are of; what is of them is named with their names.
     """
 
     failed: tuple[str, ...] = ()
     tested: tuple[str, ...] = ()
     tests: tuple[str, ...] = ()
     standing: tuple[str, ...] = ()
+    projects: tuple[str, ...] = ()
+
+    def and_elsewhere(self, failures: Iterable[FailureElsewhere]) -> HeldBack:
+        """Return this with data tests of other projects whose failure stands."""
+        found = tuple(failures)
+        if not found:
+            return self
+        return replace(
+            self,
+            tested=tuple(dict.fromkeys((*self.tested, *(f"{each.project}.{each.tested}" for each in found)))),
+            standing=(*self.standing, *(f"{each.project}.{each.test}" for each in found)),
+            projects=tuple(dict.fromkeys(each.project for each in found)),
+        )
 
     def __bool__(self) -> bool:
         """Return whether anything holds it back."""

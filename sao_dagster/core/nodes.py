@@ -343,6 +343,8 @@ class Node:
         config: All of its configuration, as given, for `config.` selection and for display.
         group: Whose it is.
         access: Who may read it.
+        version: The version, for a versioned model.
+        is_latest: Whether `ref` without a version means this one.
         resource_type: `model`, `seed` or `snapshot`, as dbt's selection syntax says it.
         volatile_columns: Columns that hold nothing but a volatile value; no part of the data version.
         undeclared: What it reads without saying so.
@@ -367,6 +369,8 @@ class Node:
     owners: tuple[str, ...] = ()
     group: str | None = None
     access: Access = Access.PROTECTED
+    version: str | None = None
+    is_latest: bool = True
     meta: Mapping[str, JSON] = field(default_factory=dict)
     config: Mapping[str, JSON] = field(default_factory=dict)
     resource_type: str = "model"
@@ -519,9 +523,14 @@ def source_id(source_name: str, table_name: str) -> str:
     return f"source:{source_name}.{table_name}"
 
 
+def project_model_id(project: str, model: str) -> str:
+    """Return the id of a model of another project, which is read like a source."""
+    return f"project:{project}.{model}"
+
+
 def is_source(node_id: str) -> bool:
-    """Return whether an id names a source, rather than a model or a seed."""
-    return node_id.startswith("source:")
+    """Return whether an id names a source, or a model of another project, rather than a model or a seed."""
+    return node_id.startswith(("source:", "project:"))
 
 
 @dataclass(frozen=True, kw_only=True)

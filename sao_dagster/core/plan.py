@@ -105,7 +105,9 @@ def make_plan(
             mode=mode,
             intervals=intervals,
             pending=pending,
-            held=_foreseen(selection, standing.above(name, facts, now, pending)),
+            held=_foreseen(selection, standing.above(name, facts, now, pending)).and_elsewhere(
+                standing.elsewhere_above(name)
+            ),
             patience=patience,
             offers=offers,
         )

@@ -10,6 +10,7 @@ from sao_dagster.core.deferral import Deferral
 from sao_dagster.core.graph import Graph
 from sao_dagster.core.inputs import UndeclaredInput
 from sao_dagster.core.nodes import DataTest, Materialized, Node, NodeError, RunTemplate, Source, is_source
+from sao_dagster.core.others import FailureElsewhere, OtherProject
 from sao_dagster.core.proofs import ProofSettings
 from sao_dagster.core.relations import Relation
 from sao_dagster.core.selectors import Selector
@@ -57,6 +58,8 @@ class Project:
         templates: What renders such a statement anew in each run, by the statement, where it depends on the run or on the warehouse.
         proofs: Whether data tests are proven, and how far proofs are trusted.
         deferral: What is read from another environment, where something is.
+        others: The projects whose models are read here, by name.
+        failures: Data tests of other projects whose failure stands.
         seen_through: By node, the sources and undeclared inputs through which it is read: what they show is another thing once it is built.
         selectors: Selections that have a name, by it.
         notices: What the user should know.
@@ -75,6 +78,8 @@ class Project:
     templates: Mapping[str, RunTemplate] = field(default_factory=dict)
     proofs: ProofSettings = field(default_factory=ProofSettings)
     deferral: Deferral | None = None
+    others: Mapping[str, OtherProject] = field(default_factory=dict)
+    failures: tuple[FailureElsewhere, ...] = ()
     seen_through: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     selectors: Mapping[str, Selector] = field(default_factory=dict)
     notices: tuple[Notice, ...] = ()

@@ -13,6 +13,7 @@ from functools import cached_property, partial
 from typing import TypeAlias
 
 from sao_dagster.core.nodes import DataTest, Materialized, Node
+from sao_dagster.core.others import ProjectModel
 from sao_dagster.core.project import Project
 from sao_dagster.core.selectors import SelectorReader
 from sao_dagster.errors import Location, SelectionError
@@ -259,7 +260,7 @@ def _by_path(project: Project, value: str, key: str) -> set[str]:
 
 def _by_resource_type(project: Project, value: str, key: str) -> set[str]:
     if value == "source":
-        return set(project.sources)
+        return {each.id for each in project.sources.values() if not isinstance(each, ProjectModel)}
     if value in ("test", "data_test"):
         return set(project.tests)
     if value in ("model", "seed"):
@@ -283,7 +284,7 @@ def _by_result(project: Project, value: str, key: str, results: Results | None) 
 
 def _by_source(project: Project, value: str, key: str) -> set[str]:
     wanted = value if "." in value else f"{value}.*"
-    sources = project.sources.values()
+    sources = [each for each in project.sources.values() if not isinstance(each, ProjectModel)]
     return {source.id for source in sources if fnmatchcase(f"{source.source_name}.{source.table_name}", wanted)}
 
 

@@ -8,12 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Collection
 from collections.abc import Set as AbstractSet
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 
 from sao_dagster.core.decide_test import TestSituation
 from sao_dagster.core.facts import Facts
 from sao_dagster.core.nodes import DataTest, Severity
+from sao_dagster.core.others import FailureElsewhere
 from sao_dagster.core.project import Project
 from sao_dagster.core.reasons import Mode
 from sao_dagster.core.records import Verdict
@@ -27,10 +28,12 @@ class StandingFailures:
     Attributes:
         project: The project.
         tests: The tests, in the order of the project.
+        elsewhere: Those of other projects.
     """
 
     project: Project
     tests: tuple[DataTest, ...]
+    elsewhere: tuple[FailureElsewhere, ...] = ()
 
     @classmethod
     def of(
@@ -47,11 +50,19 @@ class StandingFailures:
             and test.severity is Severity.ERROR
         )
         below = project.graph.is_below_all
-        return cls(project, tuple(test for test in failed if any(below(node, test.reads) for node in selection.nodes)))
+        tests = tuple(test for test in failed if any(below(node, test.reads) for node in selection.nodes))
+        return cls(project, tests, project.failures)
 
     def without(self, tests: Collection[str]) -> StandingFailures:
         """Return them without those of some names: tests that are asked in the run, so that it knows itself."""
-        return StandingFailures(self.project, tuple(test for test in self.tests if test.name not in tests))
+        return replace(self, tests=tuple(test for test in self.tests if test.name not in tests))
+
+    def elsewhere_above(self, name: str) -> tuple[FailureElsewhere, ...]:
+        """Return the tests of other projects that hold back a node: those that read only what is above it."""
+        if not self.elsewhere:
+            return ()
+        above = self.project.graph.sources_above((name,))
+        return tuple(each for each in self.elsewhere if each.holds(above))
 
     def above(
         self, name: str, facts: Facts, now: datetime, pending: AbstractSet[str] = frozenset()

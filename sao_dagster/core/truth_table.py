@@ -172,6 +172,8 @@ def _held_back(it: Situation) -> Evidence:
         found["tests"] = list(held.tests)
     if held.standing:
         found["standing"] = list(held.standing)
+    if held.projects:
+        found["projects"] = list(held.projects)
     return found
 
 
@@ -183,6 +185,8 @@ def _upstream_failed(evidence: Evidence) -> str:
     said = f"{inputs} failed a test: {describe_names([*tests, *standing])}"
     if tests:
         return said
+    if projects := evidence.get("projects", ()):
+        said = f"{said} (in the project {describe_names(projects)})"
     return (
         f"{said}; what it reads has not changed since, so that stands; mend the data or the test, or go on with --force or "
         f"--no-tests (in Dagster the run tag sao/mode: force or sao/tests: false)"

@@ -9,7 +9,7 @@ means that it is shown again.
 
 from collections import Counter
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta, timezone
 from functools import cache
 from typing import Any
@@ -23,6 +23,7 @@ from sao_dagster.core.evidence import describe_names, timeless
 from sao_dagster.core.explain import explain
 from sao_dagster.core.hashing import JSON, digest
 from sao_dagster.core.plan import Plan, resolve_policy
+from sao_dagster.core.project import Project
 from sao_dagster.core.reasons import Outcome, Reason
 from sao_dagster.core.selection import Selection
 from sao_dagster.dagster.attempts import Attempts, causes_of, waiting_for_sources
@@ -106,6 +107,7 @@ class _Evaluator:
     selection: Selection
     max_attempts: int
     tick_seconds: float
+    published: dict[str, Project] = field(default_factory=dict, compare=False)  # what others were told, by environment
 
     def tick(self, context: dg.SensorEvaluationContext) -> dg.SensorResult | dg.SkipReason:
         """Observe, decide, and request what has something to do."""
@@ -121,6 +123,11 @@ class _Evaluator:
                 self.dagster_project.runner(resource), observe_seconds=self.tick_seconds, patience=PATIENCE
             )
             plan, seen = runner.plan(self.selection, wait_seconds=0)
+            if (
+                self.published.get(plan.environment) is not runner.project
+            ):  # runs say it themselves, and there may be none
+                runner.publish(self.dagster_project.opened.store, plan.environment)
+                self.published[plan.environment] = runner.project
             project, environment = self.dagster_project.project, plan.environment
             state = without_password(self.dagster_project.opened.state_url)
             context.log.info(f"the environment is {environment}, its state is in {state}")

@@ -16,6 +16,7 @@ import dagster as dg
 from sao_dagster.core.explain import describe_policy
 from sao_dagster.core.hashing import digest
 from sao_dagster.core.nodes import Materialized, Source, is_source
+from sao_dagster.core.others import ProjectModel
 from sao_dagster.core.plan import Plan
 from sao_dagster.core.project import Project
 from sao_dagster.core.reasons import Mode
@@ -113,12 +114,14 @@ class DagsterProject:
 
     @cached_property
     def own_sources(self) -> tuple[str, ...]:
-        """The sources that nothing else in the code location produces: what makes several of them is somebody else's asset, too."""
+        """The sources that nothing else produces: what makes several of them is somebody else's asset, too, and so is a model of another project."""
         sources = Counter(self.keys[name] for name in self.project.sources)
         return tuple(
             name
             for name in self.project.sources
-            if not self._is_foreign(self.keys[name]) and sources[self.keys[name]] == 1
+            if not isinstance(self.project.sources[name], ProjectModel)
+            and not self._is_foreign(self.keys[name])
+            and sources[self.keys[name]] == 1
         )
 
     def _is_foreign(self, key: dg.AssetKey) -> bool:

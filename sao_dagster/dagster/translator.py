@@ -18,6 +18,7 @@ import dagster as dg
 from sao_dagster.core.explain import describe_policy
 from sao_dagster.core.hashing import digest
 from sao_dagster.core.nodes import DataTest, Model, Node, Seed, Severity, Source, is_source
+from sao_dagster.core.others import ProjectModel
 from sao_dagster.core.policy import describe_duration
 from sao_dagster.core.project import Project
 
@@ -46,24 +47,19 @@ class SaoTranslator:
     def get_asset_key(self, node: Node | Source) -> dg.AssetKey:
         """Return the key: `meta.dagster.asset_key`; else source and table of a source, and the name of anything else, below a `schema` of its own.
 
-        A version of a model is called by its alias. Dagster makes names of Python of keys, so a word that it keeps for itself gets a `_`,
-        and what cannot stand in a name is replaced.
+        A version of a model is called by its alias. A model of another project has the key that it has there by these rules. Dagster makes
+        names of Python of keys, so a word that it keeps for itself gets a `_`, and what cannot stand in a name is replaced.
         """
         key = _dagster_meta(node).get("asset_key")
         if key:
             return dg.AssetKey(
                 [key_part(str(part)) for part in (key if isinstance(key, list) else str(key).split("/"))]
             )
+        if isinstance(node, ProjectModel):
+            return _key_of_model(node.table_name, node.alias, node.schema)
         if isinstance(node, Source):
             return dg.AssetKey([key_part(node.source_name), key_part(node.table_name)])
-        if _VERSION.search(node.name) and "." not in node.relation.identifier:
-            return dg.AssetKey([key_part(node.relation.identifier)])
-        name = _VERSION.sub(r"_\1", node.name)
-        if "." in name:  # which is not `a_b`
-            name = f"{name.replace('.', '_')}_{digest(node.name)[:4]}"
-        schema = node.config.get("schema")
-        above = [] if schema is None else [key_part(str(schema))]
-        return dg.AssetKey([*above, f"{name}_" if name in _RESERVED else key_part(name)])
+        return _key_of_model(node.name, node.relation.identifier, node.config.get("schema"))
 
     def get_asset_spec(self, project: Project, node: Node | Source) -> dg.AssetSpec:
         """Return the spec of a model, a seed or a source."""
@@ -167,6 +163,17 @@ class SaoTranslator:
             **_columns(node),
             **_code_references(project, node),
         }
+
+
+def _key_of_model(model: str, alias: str, schema: object) -> dg.AssetKey:
+    """Return the key of a model by its name in its project, the name of its relation, and the schema that is configured."""
+    if _VERSION.search(model) and alias and "." not in alias:
+        return dg.AssetKey([key_part(alias)])
+    name = _VERSION.sub(r"_\1", model)
+    if "." in name:  # which is not `a_b`
+        name = f"{name.replace('.', '_')}_{digest(model)[:4]}"
+    above = [] if schema is None else [key_part(str(schema))]
+    return dg.AssetKey([*above, f"{name}_" if name in _RESERVED else key_part(name)])
 
 
 def as_virtual(spec: dg.AssetSpec) -> dg.AssetSpec:

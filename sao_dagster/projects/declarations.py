@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from sao_dagster.core.nodes import Column, Compiler, NodeError, RunTemplate, Source
+from sao_dagster.core.others import OtherProject
 from sao_dagster.core.project import Notice
 from sao_dagster.core.relations import Relation
 from sao_dagster.core.selectors import Selector
@@ -210,6 +211,8 @@ class Declarations:
         errors: What is wrong with the project as a whole; what is wrong with one node is in its declaration.
         needs_dbt: What the project uses that only dbt does: what the reader found, and then what rendering showed. It does not say what
             the project means, so it is no part of what an assembled project is kept under.
+        projects: The other projects whose models it may read, with where that is said.
+        others: What is known of them now, by name.
         deferred: The environment in which some nodes are read rather than here; None where none is.
         dbt: Where dbt has read the project, what it said; likewise, since all of it that counts is in the declarations.
     """
@@ -239,6 +242,8 @@ class Declarations:
     notices: list[Notice] = field(default_factory=list)
     follows_clock: bool = False
     errors: list[SaoError] = field(default_factory=list)
+    projects: dict[str, Location] = field(default_factory=dict)
+    others: Mapping[str, OtherProject] = field(default_factory=dict)
     deferred: str | None = None
     needs_dbt: list[NeedsDbt] = field(default_factory=list, repr=False, compare=False)
     dbt: ReadByDbt | None = field(default=None, repr=False, compare=False)

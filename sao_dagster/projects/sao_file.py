@@ -12,6 +12,7 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any, Literal, TypeAlias
 
+import yaml
 from pydantic import Field, ValidationError, field_validator
 
 from sao_dagster.core.project import Notice
@@ -41,6 +42,24 @@ class DeferTo(Strict):
     state_url: str | None = Field(
         default=None,
         description="the URL of its shared state, which is only read; the project's own where nothing is said",
+    )
+
+
+class ReadFrom(Strict):
+    """Where another project is read whose models are used here."""
+
+    environment: str | None = Field(
+        default=None,
+        description="its target, or target and schema; the one that is called as the target in use, where nothing is said",
+    )
+    state_url: str | None = Field(
+        default=None,
+        description="its shared state, as an SQLAlchemy URL, which is only read; the project's own where nothing is said",
+    )
+    manifest: str | None = Field(
+        default=None,
+        description="in place of both, a `manifest.json` of dbt, for a project that is not built by this package; a relative path starts at the "
+        "project's folder",
     )
 
 
@@ -100,6 +119,11 @@ class Settings(Strict):
         description="how that is taken: by a `view` over it where the warehouse finds what views read by name (DuckDB, within one file), else and "
         "with `copy` as a table of its own",
     )
+    projects: dict[str, str | ReadFrom] = Field(
+        default={},
+        description="where the projects are read that `dependencies.yml` names, and others: by name, an environment, or a mapping of "
+        "`environment` and `state_url`, or of `manifest`",
+    )
     prove_tests: bool = Field(default=True, description="whether data tests that are proven to pass are not run")
     verify_proofs: int | None = Field(
         default=None, ge=1, description="one in so many proven tests is run all the same, by chance"
@@ -114,6 +138,12 @@ class Settings(Strict):
         if value is not None and "{{" in value:
             raise ValueError(f"it is not rendered; what is secret belongs into {variable_of('state_url')}")
         return value
+
+    @field_validator("projects", mode="before")
+    @classmethod
+    def _mapping(cls, value: Any) -> Any:
+        """Take a text as YAML: that is how an environment variable says it."""
+        return yaml.safe_load(value) if isinstance(value, str) else value
 
     @property
     def deferred_to(self) -> DeferTo | None:
@@ -137,6 +167,11 @@ class Settings(Strict):
         if environment and (self.deferred_to is None or self.deferred_to.environment != environment):
             changed["defer"] = environment
         return self.model_copy(update=changed)
+
+    def read_from(self, project: str) -> ReadFrom:
+        """Return where another project is read."""
+        said = self.projects.get(project, ReadFrom())
+        return ReadFrom(environment=said) if isinstance(said, str) else said
 
     @property
     def retention(self) -> timedelta:

@@ -61,6 +61,9 @@ class Elsewhere:
         if not isinstance(warehouse, AttachingWarehouse) or warehouse.place in places or not places:
             return warehouse, self
         place = places[0]
+        attached = warehouse.attached_as(place)
+        if attached is not None:
+            names[place] = attached
         if place not in names:
             name = f"sao_{self.known.name.rpartition('.')[2]}"
             name = f"{name}_{digest(place)[:6]}" if name in names.values() else name

@@ -210,7 +210,9 @@ class Run:
             now=now,
             mode=Mode.STATE_AWARE if is_built else run.mode,
             intervals=self.intervals,
-            held=run.failures.holding_node(run.project, name, self.standing.above(name, run.run_facts.facts, now)),
+            held=run.failures.holding_node(
+                run.project, name, self.standing.above(name, run.run_facts.facts, now)
+            ).and_elsewhere(self.standing.elsewhere_above(name)),
             offers=(lambda node: ()) if alone else run.offers.of,
         )
 

@@ -33,8 +33,10 @@ from sao_dagster.run.events import Event, Planned
 from sao_dagster.run.lease_queue import LeaseQueue
 from sao_dagster.run.materialize import NodeBuilds
 from sao_dagster.run.observe import Observation, observe
+from sao_dagster.run.others import check_reached, reaching
 from sao_dagster.run.project_hooks import ProjectHooks
 from sao_dagster.run.prove import Prover
+from sao_dagster.run.publish import published
 from sao_dagster.run.report import RunResult, broken_sources, outcomes, record_run
 from sao_dagster.run.run import Run
 from sao_dagster.run.run_facts import RunFacts
@@ -102,8 +104,10 @@ class Runner(RunSettings):
             return ready._opened(selection, session, store)._plan(selection, mode, session, store)
 
     def reaching(self) -> Runner:
-        """Return the runner whose sessions read the other environments that it defers to, or takes builds from."""
-        warehouse, names, deferred = self.warehouse, dict[str, str](), None
+        """Return the runner whose sessions read other projects, and the other environments that it defers to, or takes builds from."""
+        others, deferred = self.project.others.values(), None
+        warehouse = reaching(others, self.warehouse)
+        names = {other.place: other.database for other in others if other.place}
         if self.find_deferred is not None:
             warehouse, deferred = self.find_deferred().reached_by(warehouse, names)
         reusable = Reusable() if self.find_reusable is None else self._find(self.find_reusable)
@@ -133,9 +137,10 @@ class Runner(RunSettings):
             StateError: The state cannot be reached.
         """
         self.project.check()
-        with self.warehouse.session(read_only=dry_run, on_message=on_message) as session:
+        warehouse = reaching(self.project.others.values(), self.warehouse)
+        with warehouse.session(read_only=dry_run, on_message=on_message) as session:
             store = self.open_store()
-            runner = self._opened(selection, session, store)
+            runner = replace(self, warehouse=warehouse)._opened(selection, session, store)
             seen = runner.observe(selection, Mode.STATE_AWARE, session, store, runner.clock())
             found = adoptable(runner.project, selection, seen, session)
             if dry_run or not found.nodes:
@@ -144,7 +149,9 @@ class Runner(RunSettings):
             hooks = ProjectHooks(self.project, session, run_id, utc_now())
             chosen = Selection(found.nodes, (), ())
             run = runner._start(chosen, Mode.STATE_AWARE, run_id, session, store, seen, hooks, queue.SimpleQueue())
-            return record_adopted(run.context, found)
+            adoption = record_adopted(run.context, found)
+            self.publish(store, runner.project.environment)
+            return adoption
 
     def settled(self, session: Session, store: StateStore) -> Environment:
         """Return the environment that an open warehouse turns out to be, and let the state know where it is."""
@@ -161,6 +168,7 @@ class Runner(RunSettings):
         ahead = store.now() - utc_now()
         clock = self.clock if self.clock is not utc_now else lambda: utc_now() + ahead
         found = self.settled(session, store)
+        check_reached(self.project.others.values(), found.database)
         selection = selection.without(self.project.broken)
         project = self.project
         if self.deferred is not None and self.deferred.known.key != found.key:
@@ -195,6 +203,10 @@ class Runner(RunSettings):
             deferral = deferral_of(self.project, selection, elsewhere, records(), session.catalog().keys())
             project = elsewhere.assemble(deferral, selection, session)
         return replace(project, deferral=deferral)
+
+    def publish(self, store: StateStore, environment: str) -> None:
+        """Let other projects know which models of an environment they may read, and where; written only where that is news."""
+        store.publish(environment, published(self.project, lambda: store.builds(environment)))
 
     def _plan(self, selection: Selection, mode: Mode, session: Session, store: StateStore) -> tuple[Plan, Observation]:
         now = self.clock()
@@ -373,6 +385,7 @@ class Runner(RunSettings):
                 self.proofs.save(self.project.nodes.keys())
                 if store is not None:
                     record_run(store, result())
+                    self.publish(store, runner.project.environment)
         return result()
 
     def _start(

@@ -10,8 +10,17 @@ from sao_dagster.core.environment import Branch, Environment, EnvironmentUse, Kn
 from sao_dagster.state.convert import readable, understood
 from sao_dagster.state.statements import KEYS, Transaction
 
-_MOVED = ("sao_builds", "sao_tests", "sao_versions", "sao_runs", "sao_decisions", "sao_shown", "sao_sequences")
-_OF_WHAT_IS_THERE = ("sao_builds", "sao_tests", "sao_contents", "sao_versions", "sao_shown")
+_MOVED = (
+    "sao_builds",
+    "sao_tests",
+    "sao_versions",
+    "sao_runs",
+    "sao_decisions",
+    "sao_shown",
+    "sao_sequences",
+    "sao_published",
+)
+_OF_WHAT_IS_THERE = ("sao_builds", "sao_tests", "sao_contents", "sao_versions", "sao_shown", "sao_published")
 _OF_PLACES = ("sao_environments", "sao_branches")
 _LEFT = ("sao_contents", "sao_leases", "sao_waiters")  # of what is over: what is going on is under the new key
 _AT = "select environment from sao_environments where place = :place"

@@ -16,6 +16,7 @@ MIGRATIONS = {
     "0005": "v0005_environments",
     "0006": "v0006_branches",
     "0007": "v0007_elsewhere",
+    "0008": "v0008_published",
 }
 """By version, the module of `migrations` that leads to it, in order."""
 HEAD = max(MIGRATIONS)

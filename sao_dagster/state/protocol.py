@@ -1,6 +1,6 @@
 """What a state store does, and what a run leaves in it.
 
-Five ports, one for each thing that is kept: `EnvironmentStore` (which places there are), `RecordStore` (what decisions are taken from), `LeaseStore` (who may build), `HistoryStore` (what
+Five ports, one for each thing that is kept: `EnvironmentStore` (which places there are, and what others may know of them), `RecordStore` (what decisions are taken from), `LeaseStore` (who may build), `HistoryStore` (what
 was seen and decided), `ShownStore` (what others were told). `StateStore` is all of them. Losing the last two costs no build.
 
 All methods raise `sao_dagster.errors.StateError` where the state cannot be reached or read. All times are UTC.
@@ -16,6 +16,7 @@ from typing import Protocol
 from sao_dagster.core.data_version import DataVersion
 from sao_dagster.core.environment import Branch, Environment, EnvironmentUse, KnownEnvironment
 from sao_dagster.core.hashing import JSON
+from sao_dagster.core.published import Published
 from sao_dagster.core.records import BuildRecord, Lease, QueuePosition, TestRecord
 
 
@@ -124,6 +125,12 @@ class EnvironmentStore(Protocol):
             environment: Its key.
             is_gone: Whether it is no more; else it is kept where it is, and which schemas were made for it.
         """
+
+    def publish(self, environment: str, published: Published) -> None:
+        """Let other projects know of an environment, in place of what was published of it before."""
+
+    def published(self, environment: str) -> Published | None:
+        """Return what was published of an environment last; None for nothing."""
 
 
 class RecordStore(Protocol):

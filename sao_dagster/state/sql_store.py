@@ -13,6 +13,7 @@ from typing import Any
 
 from sao_dagster.core.data_version import DataVersion
 from sao_dagster.core.environment import Branch, Environment, EnvironmentUse, KnownEnvironment
+from sao_dagster.core.published import Published
 from sao_dagster.core.records import BuildRecord, Lease, QueuePosition, TestRecord
 from sao_dagster.state import environments, leases
 from sao_dagster.state.connection import StateConnection, ridden_out
@@ -22,6 +23,7 @@ from sao_dagster.state.protocol import DecisionRecord, DecisionTotals, RunRecord
 from sao_dagster.state.statements import Transaction, chunks
 
 RETENTION = timedelta(days=90)
+_PUBLISHED = "select content from sao_published where environment = :environment"
 _SUPERSEDED = """seen_at < :oldest and exists (select 1 from sao_versions as newer where newer.environment = sao_versions.environment
     and newer.relation = sao_versions.relation and newer.id > sao_versions.id)"""
 """The condition for versions that were seen before a time and are not the latest of their relation."""
@@ -111,6 +113,26 @@ class SqlStateStore:
         """Forget what is known of an environment, but for the history of its runs; return how many builds and verdicts went."""
         with self._database.transaction(write=True) as transaction:
             return environments.forget(transaction, environment, is_gone=is_gone)
+
+    @ridden_out
+    def publish(self, environment: str, published: Published) -> None:
+        """Let other projects know of an environment; nothing is written where that is what they know."""
+        content = dump(published.to_plain())
+        at = datetime.now(timezone.utc).isoformat()
+        with self._database.transaction() as transaction:
+            if transaction.value(_PUBLISHED, {"environment": environment}) == content:
+                return
+        with self._database.transaction(write=True) as transaction:
+            values = {"environment": environment, "content": content, "published_at": at}
+            transaction.put("sao_published", [values])
+
+    @ridden_out
+    def published(self, environment: str) -> Published | None:
+        """Return what was published of an environment last."""
+        with self._database.transaction() as transaction:
+            found = transaction.value(_PUBLISHED, {"environment": environment})
+        what = f"what {environment} has published"
+        return None if found is None else understood(what, lambda text: Published.from_plain(json.loads(text)), found)
 
     @ridden_out
     def builds(self, environment: str) -> dict[str, BuildRecord]:

@@ -14,6 +14,7 @@ KEYS: Mapping[str, tuple[str, ...]] = {
     "sao_contents": ("environment",),
     "sao_environments": ("place",),
     "sao_leases": ("environment", "model"),
+    "sao_published": ("environment",),
     "sao_runs": ("run_id",),
     "sao_sequences": ("environment",),
     "sao_shown": ("environment", "scope", "name"),

@@ -473,6 +473,9 @@ class AttachingWarehouse(Protocol):
             WarehouseError: It is not there, or nothing that can be attached.
         """
 
+    def attached_as(self, place: str) -> str | None:
+        """Return under which name another database can be read already; None where it cannot."""
+
 
 def shown_target(warehouse: Warehouse, **more: Any) -> dict[str, Any]:
     """Return what Jinja's `target` shows of any warehouse, as dbt names it, and what is one warehouse's own."""

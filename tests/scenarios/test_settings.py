@@ -32,6 +32,9 @@ OTHERS: Mapping[str, tuple[Any, Any, Any]] = {  # values other than the default
     "dbt": ("one", "two", "three"),
     "defer": ("one", "two", "three"),
     "favor_state": (True, False, True),
+    "reuse_from": (["one"], ["two"], "three"),
+    "clone": ("copy", "view", "copy"),
+    "projects": ({"core": "one"}, {"core": "two"}, {"core": "three"}),
 }
 OF_LOADING = {"executor", "reader", "dbt"}  # a project that is there has been read, and is no longer asked
 

@@ -59,6 +59,7 @@ class _Assembly:
             dialect=declared.dialect,
             search_order=declared.search_order,
             descriptions=declared.descriptions,
+            others=declared.others,
         )
         self.drafts = Drafts(declared, self.context)
         self.templates: dict[str, RunTemplate] = {}
@@ -98,7 +99,8 @@ class _Assembly:
             dialect=self.declared.dialect,
             root=self.declared.root,
             nodes=nodes,
-            sources=sources,
+            sources={**sources, **self.drafts.read_elsewhere},
+            others=self.declared.others,
             tests={},
             selectors=self.declared.selectors,
         )
@@ -116,6 +118,7 @@ class _Assembly:
             self.declared.note_needs_dbt(name, found)
         return replace(
             skeleton,
+            sources={**sources, **self.drafts.read_elsewhere},
             tests=tests,
             on_run_start=on_run_start,
             on_run_end=self._operations(self.declared.on_run_end, "on-run-end"),

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any
 
 from sao_dagster.core.hashing import digest
 from sao_dagster.core.inputs import UndeclaredInput
 from sao_dagster.core.nodes import Access, Asking, Materialized, NodeError, Source
+from sao_dagster.core.others import OtherProject, ProjectModel
 from sao_dagster.core.policy import Expiry, RefreshPolicy, soonest
 from sao_dagster.core.project import unknown
 from sao_dagster.core.relations import Relation, RelationKey, quote
@@ -155,6 +156,7 @@ class Drafts:
         self.effects: tuple[SessionEffect, ...] = ()  # what `on-run-start` leaves behind
         self.fillings: tuple[Filling, ...] = ()  # and what it puts into tables
         self.texts: dict[str, str] = {}  # what SQL reads each node and source from; ephemerals have no relation
+        self.read_elsewhere: dict[str, ProjectModel] = {}  # the models of other projects that are read, by id
 
     def take(self, step: Callable[[Draft], None]) -> None:
         """Take a step with every draft; one that fails it is broken, and no further step is taken with it."""
@@ -252,6 +254,9 @@ class Drafts:
         name = reader.name
         for key in trace.refs:
             package, wanted, version = key
+            if package is not None and package in self.declared.others:
+                self._read_elsewhere(self.declared.others[package], wanted, version, at, reader)
+                continue
             if key in self.context.refs:
                 read = self.by_id[self.context.refs[key].id].referable
                 refuse_reference(reader, read, partial(at.place_of_call, "ref", wanted))
@@ -261,7 +266,10 @@ class Drafts:
             if wanted in self.disabled:
                 raise ProjectError(f"{name} reads {shown!r}, which is disabled", location=location)
             where = f" in package {package!r}" if package else ""
-            raise unknown(f"{name} reads ref({shown!r}){where}, which is not there", wanted, self.by_id, location)
+            message = f"{name} reads ref({shown!r}){where}, which is not there"
+            if package and package != self.declared.name:
+                message += f"; if {package} is another project, name it under `projects` in dependencies.yml"
+            raise unknown(message, wanted, {} if package else self.by_id, location)
         for source_name, table_name in trace.sources:
             if (source_name, table_name) in self.context.sources:
                 continue
@@ -271,9 +279,38 @@ class Drafts:
             raise unknown(message, f"{source_name}.{table_name}", known, location)
         return self.found(trace)
 
+    def _read_elsewhere(
+        self, other: OtherProject, wanted: str, version: str | None, at: Template, reader: Referable
+    ) -> None:
+        """Note that a template reads a model of another project.
+
+        Raises:
+            UnknownNodeError: There is no such model.
+            ProjectError: It is not public.
+        """
+        source = other.input(wanted, version)
+        if source is not None:
+            error = source.error and replace(source.error, location=at.place_of_call("ref", other.name, wanted))
+            self.read_elsewhere.setdefault(source.id, replace(source, error=error))
+            self.texts[source.id] = source.expression
+            return
+        place = partial(at.place_of_call, "ref", other.name, wanted)
+        found = other.find(wanted, version)
+        if found is None:
+            shown = f"'{wanted}'" if version is None else f"'{wanted}' with version '{version}'"
+            message = f"Node {reader.unique_id} depends on a node named {shown} in package or project '{other.name}' which was not found"
+            known = {each.name: each for each in other.models if each.name != wanted}
+            raise unknown(message, wanted, known, place())
+        read = Referable(
+            name=found.id, unique_id=found.unique_id, package=other.name, group=found.group, access=found.access
+        )
+        refuse_reference(reader, read, place)
+        message = f"where {found.unique_id} is, as {other.environment} says it, is no name of a relation"
+        raise ProjectError(message, location=place())
+
     def found(self, trace: RenderTrace) -> tuple[str, ...]:
         """Return the ids that a template reads, without what is not there."""
-        refs = [self.context.refs.get(key) for key in trace.refs]
+        refs = [self.context.resolve_ref(*key) for key in trace.refs]
         sources = [self.context.sources.get(key) for key in trace.sources]
         return tuple(dict.fromkeys(each.id for each in (*refs, *sources) if each is not None))
 

@@ -150,6 +150,8 @@ class ModelAssembly:
             "owners": self._owners(config),
             "group": config.group,
             "access": draft.access,
+            "version": declaration.version,
+            "is_latest": declaration.is_latest,
             "meta": config.meta,
             "config": plain_config(config),
             "resource_type": declaration.resource_type,

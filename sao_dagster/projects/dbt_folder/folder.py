@@ -15,6 +15,7 @@ from sao_dagster.core.project import Notice
 from sao_dagster.errors import Location, NeedsDbtError, ProjectError, SaoError
 from sao_dagster.projects.config import checked, listed
 from sao_dagster.projects.dbt_folder.data_tests import DataTestReader
+from sao_dagster.projects.dbt_folder.dependencies import project_dependencies
 from sao_dagster.projects.dbt_folder.files import ProjectFiles
 from sao_dagster.projects.dbt_folder.profiles import Target, load_profile
 from sao_dagster.projects.dbt_folder.project_file import ProjectFile, Settings
@@ -174,6 +175,7 @@ class _Folder:
         declared.quoting = settings.quoting
         declared.on_run_start = tuple(settings.on_run_start)
         declared.on_run_end = tuple(settings.on_run_end)
+        self._noting(lambda: declared.projects.update(project_dependencies(self.root)))
         context = TemplateContext(
             project_name=settings.name,
             variables=declared.variables,

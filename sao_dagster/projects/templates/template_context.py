@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
+from sao_dagster.core.others import OtherProject
 from sao_dagster.core.relations import Relation
 from sao_dagster.projects.templates.texts import MacroFile
 from sao_dagster.sql.dialects import Dialect, dialect_named
@@ -101,6 +102,7 @@ class TemplateContext:
         search_order: `dispatch` of the project: where macros of a namespace are looked for.
         refs: What `ref` leads to, by package (None: any), name and version (None: the latest).
         sources: What `source` leads to.
+        others: Other projects, whose models `ref` with two arguments leads to.
         descriptions: `docs` blocks by name.
         environment_read: Environment variables that templates asked for, with what they found.
         configures_by_time: Whether the configuration of a node depends on the time.
@@ -115,6 +117,7 @@ class TemplateContext:
     search_order: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     refs: dict[tuple[str | None, str, str | None], Resolved] = field(default_factory=dict)
     sources: dict[tuple[str, str], Resolved] = field(default_factory=dict)
+    others: Mapping[str, OtherProject] = field(default_factory=dict)
     descriptions: Mapping[str, str] = field(default_factory=dict)
     environment_read: dict[str, str | None] = field(default_factory=dict)
     configures_by_time: bool = False
@@ -136,4 +139,7 @@ class TemplateContext:
 
     def resolve_ref(self, package: str | None, name: str, version: str | None) -> Resolved | None:
         """Return what a `ref` leads to, or None."""
+        if package is not None and package in self.others:
+            read = self.others[package].input(name, version)
+            return None if read is None or read.relation is None else Resolved(read.id, read.relation, read.expression)
         return self.refs.get((package, name, version))

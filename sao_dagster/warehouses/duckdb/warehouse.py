@@ -77,6 +77,11 @@ class DuckDBWarehouse:
             raise WarehouseError(f"{place} is no file that is there, so nothing can be read from it")
         return replace(self, attach=(*self.attach, {"path": place, "alias": name, "read_only": True}))
 
+    def attached_as(self, place: str) -> str | None:
+        """Return under which name a file is attached already; None where it is not. One file is attached once."""
+        paths = ((str(each["path"]), alias_of(each)) for each in self.attach)
+        return next((alias for path, alias in paths if is_file(path) and str(Path(path).resolve()) == place), None)
+
     @property
     def capabilities(self) -> Capabilities:
         """What it can do: while a session is open, nobody else can write, unless there is more to it than files."""
