@@ -9,6 +9,7 @@ from tests.oracle.environments import EnvironmentsHistory
 from tests.oracle.increments import IncrementHistory, IncrementsOnPostgres
 from tests.oracle.machine import History
 from tests.oracle.on_postgres import PostgresHistory
+from tests.oracle.projects import ProjectsHistory
 from tests.oracle.reuse import ReuseHistory
 from tests.oracle.standing import StandingHistory, StandingOnPostgres
 from tests.oracle.undeclared import FilesHistory, UndeclaredHistory, UndeclaredOnPostgres
@@ -26,6 +27,7 @@ MACHINES: dict[type[RuleBasedStateMachine], int] = {
     VolatileHistory: 50,
     EnvironmentsHistory: 20,
     DeferralHistory: 50,
+    ProjectsHistory: 50,
     ReuseHistory: 50,
     PostgresHistory: 20,
     UndeclaredOnPostgres: 10,

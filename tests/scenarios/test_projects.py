@@ -8,8 +8,12 @@ from typing import Any
 
 import pytest
 
+from sao_dagster.core.environment import Environment
+from sao_dagster.core.others import OtherProject
 from sao_dagster.core.reasons import Mode
-from tests.world import WORLDS, Run, World, on_each_warehouse
+from sao_dagster.errors import ProjectError, UnsupportedError
+from sao_dagster.run.others import check_reached
+from tests.world import Run, World, on_each_warehouse
 
 pytestmark = on_each_warehouse
 on_duckdb = pytest.mark.warehouse("duckdb")
@@ -288,10 +292,23 @@ def test_what_others_may_know_is_written_only_where_it_is_news(core: World) -> N
     }  # fmt: skip
 
 
+def test_a_project_that_dbt_builds_reads_no_other(shop: World) -> None:
+    shop.write("sao.yml", "executor: dbt\n")
+    with pytest.raises(
+        ProjectError, match=r"dependencies.yml:2: models of the project core are read, which dbt does not do"
+    ):
+        shop.opened()
+
+
+def test_another_database_of_a_server_is_refused() -> None:
+    there = Environment(name="core.dev", schema="core", database="one")
+    other = OtherProject(name="core", environment="dev", key=there.key, schema="core")
+    check_reached([other], "one")
+    with pytest.raises(UnsupportedError, match="the project core is built in another database than this one"):
+        check_reached([other], "two")
+
+
 def test_a_wrong_dependencies_file_is_named(tmp_path: Path) -> None:
     shop = World(tmp_path / "shop").write("dependencies.yml", "projects:\n  - core\n")
     (error,) = shop.opened().project.errors
     assert str(error) == "dependencies.yml:2: a project is named by its name, as in `- name: core`"
-
-
-assert WORLDS
