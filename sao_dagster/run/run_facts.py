@@ -155,7 +155,7 @@ class RunFacts:
         seen = observation.facts
         inputs = self._project.graph.inputs(name)
         with self._lock:
-            self._catalog = dict(observation.catalog)
+            self._catalog.update(observation.catalog)  # what was built here meanwhile is not in it
             self._movements.update(observation.movements)
             for each in (name, *inputs.data, *inputs.views):  # what is as recorded again
                 self._versions.pop(each, None)
@@ -182,7 +182,7 @@ class RunFacts:
             return
         observation = self._observe(readers)
         with self._lock:
-            self._catalog = dict(observation.catalog)
+            self._catalog.update(observation.catalog)  # what was built here meanwhile is not in it
             for each in stale:
                 self._versions[each] = observation.facts.versions.get(each)
             self._movements.update({each: token for each, token in observation.movements.items() if each in stale})
