@@ -72,7 +72,8 @@ def _python_at(place: Path, setting: str) -> Path:
         candidates = [place]
     found = next((each for each in candidates if each.is_file()), None)
     if found is None:
-        raise ProjectError(f"dbt: {setting} in sao.yml is no Python, no program dbt and no virtual environment")
+        what = "no Python, no program dbt of dbt-core 1.x (dbt 2.x has no Python) and no virtual environment"
+        raise ProjectError(f"dbt: {setting} in sao.yml is {what}")
     return found
 
 

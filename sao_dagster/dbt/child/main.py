@@ -49,16 +49,20 @@ def _stop_statements() -> None:
 
 def _invoked(wire: Wire, arguments: list[str]) -> dict[str, object]:
     """Invoke dbt; return whether that went well, and else why not."""
-    _forget_options()
-    import dbt.task.build as build_module
-    from dbt.cli.main import dbtRunner
+    try:
+        import dbt.task.build as build_module
+        from dbt.cli.main import dbtRunner
 
-    from . import guard
-    from .serving import serving_task
+        from . import guard
+        from .serving import serving_task
 
-    found = guard.unexpected()
+        found = guard.unexpected()
+    except ImportError as error:  # dbt 2.x has none of it
+        found = [str(error)]
     if found:
         return {"success": False, "error": "", "unexpected": found}
+
+    _forget_options()
 
     def heard(event: object) -> None:
         info = getattr(event, "info", None)
