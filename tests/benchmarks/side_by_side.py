@@ -1,13 +1,14 @@
 """Build a real dbt project with dbt, with other tools that run dbt, and with `sao`, through the same changes, in turns.
 
-    python -m tests.benchmarks.side_by_side --dbt PATH_TO_DBT [--dagster-dbt PYTHON] [--orc PATH_TO_ORC] [--rounds N] PROJECT
+    python -m tests.benchmarks.side_by_side --dbt PATH_TO_DBT [--dagster-dbt PYTHON] [--orc PATH_TO_ORC] [--executor native|dbt] [--rounds N] PROJECT
 
 Each tool has a copy of the project of its own, with the raw data in it (`tests.real_projects`). In each step all copies are changed in the
 same way, and each tool builds its copy: what is shown are seconds of wall and of CPU (with all processes that it started and waited for), their
 share of those of `dbt build`, and how many models, seeds and snapshots it built. The median of several rounds is taken of the step in which
 nothing has changed; the others happen once.
 
-PYTHON has dagster and dagster-dbt, which materializes all assets in one process; `orc` is that of dbt-orchestra.
+`sao` builds one copy itself, and lets dbt build another one; a project with something that only dbt does is for `--executor dbt` alone. PYTHON has
+dagster and dagster-dbt, which materializes all assets in one process; `orc` is that of dbt-orchestra.
 """
 
 from __future__ import annotations
@@ -88,6 +89,7 @@ def main() -> None:
     parser.add_argument("--dbt", required=True)
     parser.add_argument("--dagster-dbt")
     parser.add_argument("--orc")
+    parser.add_argument("--executor", action="append", choices=("native", "dbt"))
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("project", type=Path)
     given = parser.parse_args()
@@ -103,7 +105,9 @@ def main() -> None:
         settings = ("ORCHESTRA_USE_STATEFUL=true", "ORCHESTRA_STATE_FILE=orchestra.json")
         path = f"PATH={Path(given.orc).parent}{os.pathsep}{os.environ['PATH']}"  # it starts the dbt that is on it
         tools["orc dbt build"] = (("env", path, *settings, given.orc, "dbt", "build"), built_by_dbt)
-    tools["sao build"] = ((sys.executable, "-m", "sao_dagster.cli", "build", "--json"), built_by_sao)
+    for executor in given.executor or ("native", "dbt"):
+        sao = (sys.executable, "-m", "sao_dagster.cli", "build", "--json")
+        tools[f"sao build, {executor}"] = (("env", f"SAO_EXECUTOR={executor}", *sao), built_by_sao)
     with tempfile.TemporaryDirectory() as place:
         copies = {name: Copy(given.project.resolve(), Path(place, str(i)), given.dbt) for i, name in enumerate(tools)}
         edits = Edits([*copies.values()])
@@ -125,7 +129,7 @@ def main() -> None:
     table = Table("step", *tools, title=f"{given.project.name}: wall / CPU seconds (share of dbt build), built")
     for step, found in rows.items():
         table.add_row(step, *(_shown(each, found["dbt build"]) for each in found.values()))
-    Console(width=160).print(table)
+    Console(width=200).print(table)
 
 
 def changed(edits: Edits, step: str) -> bool:
