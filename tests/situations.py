@@ -8,10 +8,10 @@ from datetime import datetime, timedelta, timezone
 from itertools import product
 from typing import Any
 
+from sao_dagster.core.code_version import CODE_SCHEME
 from sao_dagster.core.data_version import DataVersion
 from sao_dagster.core.decide import Decision, decide
 from sao_dagster.core.facts import Existence, HeldBack, Observed, Unsettled
-from sao_dagster.core.nodes import CODE_SCHEME
 from sao_dagster.core.policy import BuildAfter, Expiry, OnTestFailure, Period, RefreshPolicy, UpdatesOn
 from sao_dagster.core.reasons import Mode
 from sao_dagster.core.records import BuildRecord

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from sao_dagster.core.nodes import CODE_SCHEME, CodeVersion
+from sao_dagster.core.code_version import CODE_SCHEME, CodeVersion
 from sao_dagster.load import load_project
 from sao_dagster.sql.fingerprint import equivalent, sql_digest, with_ids
 from tests.world import World

@@ -8,12 +8,13 @@ from itertools import product
 
 import pytest
 
+from sao_dagster.core.code_version import CODE_SCHEME
 from sao_dagster.core.conditions import conditions_of
 from sao_dagster.core.decide import Decision, Trace
 from sao_dagster.core.decide_test import TEST_ROWS, TestDecision, TestReason, decide_test
 from sao_dagster.core.evidence import KEYS, Evidence, keys_in, timeless
 from sao_dagster.core.explain import explain, explain_test
-from sao_dagster.core.nodes import CODE_SCHEME, DataTest
+from sao_dagster.core.nodes import DataTest
 from sao_dagster.core.policy import BuildAfter, Expiry, Period, RefreshPolicy, UpdatesOn
 from sao_dagster.core.proofs import Fact, FactKind, Proof
 from sao_dagster.core.reasons import Mode, Outcome, Reason

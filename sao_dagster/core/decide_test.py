@@ -8,10 +8,11 @@ from datetime import datetime, timezone, tzinfo
 from enum import Enum
 from functools import cached_property
 
+from sao_dagster.core.code_version import CODE_SCHEME
 from sao_dagster.core.data_version import DataVersion
 from sao_dagster.core.evidence import OTHER_SCHEME, Evidence, InputSchemes, describe_names, describe_unknown
 from sao_dagster.core.inputs import is_function
-from sao_dagster.core.nodes import CODE_SCHEME, DataTest, Severity
+from sao_dagster.core.nodes import DataTest, Severity
 from sao_dagster.core.policy import Expiry
 from sao_dagster.core.proofs import Proof
 from sao_dagster.core.reasons import Mode

@@ -10,8 +10,9 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
 
+from sao_dagster.core.code_version import ATTACHED, RELATION, CodeVersion
 from sao_dagster.core.facts import Facts, Observed
-from sao_dagster.core.nodes import ATTACHED, RELATION, CodeVersion, Materialized, Model, Node
+from sao_dagster.core.nodes import Materialized, Model, Node
 from sao_dagster.core.policy import Expiry
 from sao_dagster.core.project import Project
 from sao_dagster.core.records import BuildRecord

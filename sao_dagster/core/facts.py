@@ -8,11 +8,12 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime, timezone, tzinfo
 from enum import Enum
 
+from sao_dagster.core.code_version import CODE_SCHEME, RELATION, CodeVersion
 from sao_dagster.core.connection import NO_SETTINGS, ConnectionSettings
 from sao_dagster.core.data_version import DataVersion, build_version, view_version
 from sao_dagster.core.hashing import digest
 from sao_dagster.core.inputs import answers_id
-from sao_dagster.core.nodes import CODE_SCHEME, RELATION, CodeVersion, DataTest, Materialized, Model, Node
+from sao_dagster.core.nodes import DataTest, Materialized, Model, Node
 from sao_dagster.core.others import FailureElsewhere
 from sao_dagster.core.project import Project
 from sao_dagster.core.records import BuildRecord, TestRecord

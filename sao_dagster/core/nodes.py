@@ -6,21 +6,20 @@ model was written.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from enum import Enum
-from functools import cached_property
-from typing import Any, ClassVar, Protocol
+from typing import ClassVar
 
 from sao_dagster.core.attached import NOTHING, Attached
-from sao_dagster.core.connection import ConnectionSettings
-from sao_dagster.core.data_version import DataVersion
-from sao_dagster.core.hashing import JSON, digest
+from sao_dagster.core.code_version import CodeVersion
+from sao_dagster.core.hashing import JSON
 from sao_dagster.core.inputs import UndeclaredInput, answers_id
 from sao_dagster.core.policy import AtTime, Expiry, RefreshPolicy
 from sao_dagster.core.proofs import Assertion
 from sao_dagster.core.relations import Relation
+from sao_dagster.core.templates import AskingTemplate, CompiledSql, Compiler, RunTemplate
 from sao_dagster.errors import Location, NeedsDbtError, SaoError, words_of
 
 
@@ -103,69 +102,6 @@ class Access(str, Enum):
     PUBLIC = "public"
 
 
-CODE_SCHEME = 2
-"""The number of the way in which definitions are fingerprinted, raised when it changes: then nothing recorded is comparable."""
-RELATION = "relation"
-"""The part of a code version that says where a node is, and a view where what it reads is; it means nothing in other environments."""
-SETTINGS = "settings"
-"""The part of a code version that says what is set, for a node, by statements of the project and in the connection that builds it."""
-
-ATTACHED = "attached"
-"""The part of a code version that says what is described and granted of a node; it changes no content."""
-
-
-@dataclass(frozen=True)
-class CodeVersion:
-    """The fingerprint of a definition, in parts that can be named when one of them changes.
-
-    Attributes:
-        parts: Digests by the name of the part.
-        scheme: The way in which they were made.
-
-    >>> one = CodeVersion({"sql": "a", "config": "b"})
-    >>> one.changed_parts(CODE_SCHEME, {"sql": "a", "config": "c", "macros": "d"})
-    ('config', 'macros')
-    >>> one.changed_parts(CODE_SCHEME - 1, {"sql": "a", "config": "b"})
-    ('scheme',)
-    """
-
-    parts: Mapping[str, str]
-    scheme: int = CODE_SCHEME
-
-    @cached_property
-    def version(self) -> str:
-        """One digest over all parts that mean the same in every environment, and that can be seen in what is built."""
-        seen = {name: part for name, part in self.parts.items() if name not in (RELATION, ATTACHED)}
-        return digest([self.scheme, seen])
-
-    def under(self, settings: ConnectionSettings, *, follows_process: bool) -> CodeVersion:
-        """Return the version that a node has where it is built under some settings.
-
-        >>> CodeVersion({"sql": "a"}).under(ConnectionSettings({"integer_division": "true"}), follows_process=False).parts.keys()
-        dict_keys(['sql', 'settings'])
-        """
-        part = settings.part(self.parts.get(SETTINGS, ""), follows_process=follows_process)
-        return CodeVersion({**self.parts, SETTINGS: part}, self.scheme)
-
-    def has_changed(self, part: str, scheme: int, recorded: Mapping[str, str]) -> bool:
-        """Return whether a part is one of the `changed_parts`.
-
-        >>> [CodeVersion({"sql": "a"}).has_changed("sql", CODE_SCHEME, recorded) for recorded in ({"sql": "a"}, {"sql": "b"}, {})]
-        [False, True, False]
-        """
-        return scheme == self.scheme and part in recorded and self.parts.get(part) != recorded[part]
-
-    def changed_parts(self, scheme: int, recorded: Mapping[str, str]) -> tuple[str, ...]:
-        """Return the names of the parts in which what was recorded differs, sorted; `scheme` where the two cannot be compared.
-
-        A part that was not recorded counts as unchanged: the version of this package that built did not know it.
-        """
-        if scheme != self.scheme:
-            return ("scheme",)
-        changed = [name for name, part in recorded.items() if self.parts.get(name) != part]
-        return tuple(sorted(changed)) if changed else ()
-
-
 @dataclass(frozen=True)
 class NodeError:
     """What is wrong with one node or data test as it is written: it fails with these words, and the rest of the project goes on.
@@ -204,127 +140,6 @@ class Column:
     name: str
     description: str = ""
     data_type: str | None = None
-
-
-@dataclass(frozen=True)
-class CompiledSql:
-    """The statements of one model, ready to run.
-
-    Attributes:
-        sql: The query of a full build.
-        incremental_sql: The query when the table is there already; None where that is no incremental model.
-        pre_hooks: Statements to run before, in the same transaction.
-        post_hooks: Statements to run after, in the same transaction.
-        names: Ids of the nodes and sources that the statements name, by how they are named.
-        expects: The version of what the query is known to give; a build that gives anything else is undone.
-        got: What the template asked for them, with what it got, as texts; not what holds no longer in a moment.
-    """
-
-    sql: str
-    incremental_sql: str | None = None
-    pre_hooks: tuple[str, ...] = ()
-    post_hooks: tuple[str, ...] = ()
-    names: Mapping[str, str] = field(default_factory=dict)
-    expects: DataVersion | None = None
-    got: tuple[tuple[str, str], ...] = ()
-
-
-class Answer(Protocol):
-    """The rows that a query gave."""
-
-    @property
-    def columns(self) -> tuple[str, ...]:
-        """Names, in order."""
-
-    @property
-    def rows(self) -> list[tuple[Any, ...]]:
-        """Rows, in order."""
-
-
-class Asking(Protocol):
-    """What a template may ask of the warehouse while it is rendered."""
-
-    def query(self, sql: str) -> Answer:
-        """Return all rows of a query."""
-
-    def columns_of(self, read: Relation | str) -> tuple[tuple[str, str], ...]:
-        """Return names and types of the columns of a relation, or of anything else that can stand after `from`."""
-
-    def kind_of(self, relation: Relation) -> str | None:
-        """Return whether a relation is a `table` or a `view`; None where it is not there."""
-
-    def has_schema(self, database: str | None, schema: str) -> bool:
-        """Return whether a schema is there."""
-
-
-@dataclass(frozen=True)
-class Answers:
-    """What a template asks of the warehouse and gets.
-
-    Attributes:
-        version: The version of all of it, and of the SQL that follows from it; None where it cannot be asked again.
-        independent: A digest of what was asked before the model's own relation was; a build changes none of that.
-        of_itself: Whether the model's own relation was asked.
-        asked: The tables that were asked without being known by `ref` or `source`: their answers have a version, and somebody makes them.
-        reads: What the SQL that follows names without being known: it has no version yet, and so there is none of all of it.
-        got: What was asked, with what was got, as texts.
-    """
-
-    version: DataVersion | None = None
-    independent: str = ""
-    of_itself: bool = False
-    asked: tuple[UndeclaredInput, ...] = ()
-    reads: tuple[UndeclaredInput, ...] = ()
-    got: Mapping[str, str] = field(default_factory=dict)
-
-    def agree_with(self, got: Iterable[tuple[str, str]]) -> bool:
-        """Return whether what was asked at another moment, as far as it was asked here too, got the same answers.
-
-        >>> Answers(got={"select 1": "1"}).agree_with([("select 1", "2")]), Answers().agree_with([("select 1", "2")])
-        (False, True)
-        """
-        return all(self.got.get(question, answer) == answer for question, answer in got)
-
-
-class AskingTemplate(Protocol):
-    """The template of a model or of a data test that asks the warehouse for what its SQL is made of."""
-
-    def answers(self, asking: Asking, now: datetime) -> Answers:
-        """Return what the template asks of the warehouse and gets at a time (UTC), so that another answer can be told from it."""
-
-    def knowing(self, reads: Iterable[UndeclaredInput]) -> AskingTemplate:
-        """Return the template where more is known of what its SQL reads: these have versions of their own."""
-
-
-class Compiler(AskingTemplate, Protocol):
-    """Renders the SQL of a model that cannot be rendered once and for all when the project is loaded."""
-
-    def knowing(self, reads: Iterable[UndeclaredInput]) -> Compiler:
-        """Return the same where more is known of what its SQL reads."""
-
-    def compile(self, asking: Asking, run_id: str, started_at: datetime, *, incremental: bool) -> CompiledSql:
-        """Return the statements for this run.
-
-        Args:
-            asking: What is asked of the warehouse.
-            run_id: The run.
-            started_at: When it began (UTC).
-            incremental: Whether the query of an incremental build is wanted too, since the table is there.
-
-        Raises:
-            RenderError: The template failed.
-        """
-
-
-class RunTemplate(Protocol):
-    """Renders one statement anew in each run, since it depends on the run."""
-
-    def text(self, asking: Asking, run_id: str, started_at: datetime) -> str:
-        """Return the statement for a run that began at a time (UTC).
-
-        Raises:
-            RenderError: The template failed.
-        """
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -9,11 +9,12 @@ from functools import cached_property
 from sao_dagster.core.deferral import Deferral
 from sao_dagster.core.graph import Graph
 from sao_dagster.core.inputs import UndeclaredInput
-from sao_dagster.core.nodes import DataTest, Materialized, Node, NodeError, RunTemplate, Source, is_source
+from sao_dagster.core.nodes import DataTest, Materialized, Node, NodeError, Source, is_source
 from sao_dagster.core.others import FailureElsewhere, OtherProject
 from sao_dagster.core.proofs import ProofSettings
 from sao_dagster.core.relations import Relation
 from sao_dagster.core.selectors import Selector
+from sao_dagster.core.templates import RunTemplate
 from sao_dagster.errors import Location, ProjectErrors, SaoError, UnknownNodeError
 
 

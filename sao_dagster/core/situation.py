@@ -7,10 +7,10 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from functools import cached_property
 
+from sao_dagster.core.code_version import CodeVersion
 from sao_dagster.core.evidence import Evidence, InputNews, InputSchemes
 from sao_dagster.core.facts import Observed, Unsettled
 from sao_dagster.core.inputs import is_answers
-from sao_dagster.core.nodes import CodeVersion
 from sao_dagster.core.policy import BuildAfter, Expiry, RefreshPolicy, UpdatesOn, age_of, describe_duration
 from sao_dagster.core.reasons import Mode, Reason
 from sao_dagster.core.records import BuildRecord

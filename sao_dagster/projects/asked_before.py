@@ -10,9 +10,9 @@ from typing import Any, Protocol, runtime_checkable
 from sao_dagster.core.data_version import DataVersion
 from sao_dagster.core.hashing import digest
 from sao_dagster.core.inputs import UndeclaredInput
-from sao_dagster.core.nodes import Answers, Asking, CompiledSql
 from sao_dagster.core.policy import Volatile
 from sao_dagster.core.relations import Relation
+from sao_dagster.core.templates import Answers, Asking, CompiledSql
 from sao_dagster.errors import NeedsDbtError, SaoError, UnsupportedError
 from sao_dagster.projects.templates.answers import NotedAnswers
 from sao_dagster.sql.dialects import dialect_named
@@ -61,7 +61,7 @@ class RendersByDbt(Protocol):
 class AskedBefore:
     """What a template asked while it was rendered; whether another rendering would ask the same follows from the answers.
 
-    As `sao_dagster.core.nodes.Compiler` it renders nothing: dbt does that when it builds.
+    As `sao_dagster.core.templates.Compiler` it renders nothing: dbt does that when it builds.
 
     Attributes:
         unique_id: What dbt calls the node or data test.
@@ -84,7 +84,7 @@ class AskedBefore:
     gave: str = ""
 
     def answers(self, asking: Asking, now: datetime) -> Answers:
-        """Return what the questions are answered now (UTC); see `sao_dagster.core.nodes.AskingTemplate`.
+        """Return what the questions are answered now (UTC); see `sao_dagster.core.templates.AskingTemplate`.
 
         Where the answers are no longer those of the rendering, dbt renders again, if it goes.
         """
@@ -132,7 +132,7 @@ class AskedBefore:
 
 @dataclass(frozen=True)
 class RenderedInRun:
-    """The SQL of a data test that dbt renders in the run; see `sao_dagster.core.nodes.RunTemplate`.
+    """The SQL of a data test that dbt renders in the run; see `sao_dagster.core.templates.RunTemplate`.
 
     Attributes:
         unique_id: What dbt calls it.

@@ -7,11 +7,12 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from sao_dagster.core.nodes import Column, Compiler, NodeError, RunTemplate, Source
+from sao_dagster.core.nodes import Column, NodeError, Source
 from sao_dagster.core.others import OtherProject
 from sao_dagster.core.project import Notice
 from sao_dagster.core.relations import Relation
 from sao_dagster.core.selectors import Selector
+from sao_dagster.core.templates import Compiler, RunTemplate
 from sao_dagster.errors import Location, NeedsDbtError, SaoError
 from sao_dagster.projects.config import listed
 from sao_dagster.projects.templates.texts import MacroFile

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
+from sao_dagster.core.code_version import RELATION
 from sao_dagster.core.data_version import ANY_BUILD, DataVersion
-from sao_dagster.core.nodes import RELATION, Materialized, Node
+from sao_dagster.core.nodes import Materialized, Node
 from sao_dagster.core.project import Project
 from sao_dagster.core.records import BuildRecord
 from sao_dagster.core.relations import Relation

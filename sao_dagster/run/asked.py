@@ -11,10 +11,11 @@ from datetime import datetime
 
 from sao_dagster.core.data_version import DataVersion
 from sao_dagster.core.inputs import InputKind, UndeclaredInput, answers_id
-from sao_dagster.core.nodes import Answers, AskingTemplate, DataTest, Model, Node
+from sao_dagster.core.nodes import DataTest, Model, Node
 from sao_dagster.core.project import Project
 from sao_dagster.core.relations import RelationKey
 from sao_dagster.core.selection import Selection
+from sao_dagster.core.templates import Answers, AskingTemplate
 from sao_dagster.sql.dialects import dialect_named
 from sao_dagster.warehouses.protocol import Session
 

@@ -7,7 +7,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 
-from sao_dagster.core.nodes import ATTACHED, CODE_SCHEME, RELATION, SETTINGS, Materialized, Node
+from sao_dagster.core.code_version import ATTACHED, CODE_SCHEME, RELATION, SETTINGS
+from sao_dagster.core.nodes import Materialized, Node
 from sao_dagster.core.project import Project
 from sao_dagster.core.records import BuildRecord, TestRecord
 from sao_dagster.core.selection import NEW

@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from functools import partial
 
+from sao_dagster.core.code_version import CODE_SCHEME
 from sao_dagster.core.data_version import DataVersion
 from sao_dagster.core.decide_test import TestDecision, TestOutcome, TestReason, decide_test, verdict_of
 from sao_dagster.core.evidence import Evidence
@@ -15,7 +16,7 @@ from sao_dagster.core.explain import describe_refuted
 from sao_dagster.core.hashing import JSON, digest
 from sao_dagster.core.inputs import is_answers
 from sao_dagster.core.messages import Message
-from sao_dagster.core.nodes import CODE_SCHEME, DataTest, Materialized, NodeError
+from sao_dagster.core.nodes import DataTest, Materialized, NodeError
 from sao_dagster.core.project import Project
 from sao_dagster.core.reasons import Mode
 from sao_dagster.core.records import TestRecord, Verdict

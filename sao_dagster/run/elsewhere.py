@@ -11,9 +11,10 @@ from sao_dagster.core.data_version import DataVersion
 from sao_dagster.core.elsewhere import Offer, may_be_elsewhere
 from sao_dagster.core.environment import Environment, KnownEnvironment
 from sao_dagster.core.hashing import digest
-from sao_dagster.core.nodes import CompiledSql, Materialized, Node
+from sao_dagster.core.nodes import Materialized, Node
 from sao_dagster.core.records import BuildRecord
 from sao_dagster.core.relations import Relation
+from sao_dagster.core.templates import CompiledSql
 from sao_dagster.errors import SaoError, SelectionError, StateError, UnsupportedError, WarehouseError
 from sao_dagster.run.contents import content_key
 from sao_dagster.sql.dialects import dialect_named

@@ -19,11 +19,12 @@ from sao_dagster.core.elsewhere import Offer, record_of_offer
 from sao_dagster.core.facts import Facts, Observed, version_by_build
 from sao_dagster.core.hashing import digest
 from sao_dagster.core.inputs import answers_id, is_answers
-from sao_dagster.core.nodes import Answers, CompiledSql, Model, Node, Seed
+from sao_dagster.core.nodes import Model, Node, Seed
 from sao_dagster.core.plan import node_facts
 from sao_dagster.core.reasons import Mode
 from sao_dagster.core.records import BuildRecord, Lease
 from sao_dagster.core.selection import Selection
+from sao_dagster.core.templates import Answers, CompiledSql
 from sao_dagster.errors import LeaseLostError, ProjectError, StateError
 from sao_dagster.run.context import RunContext
 from sao_dagster.run.elsewhere import Taker

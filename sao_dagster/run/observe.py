@@ -15,10 +15,11 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 from sao_dagster.core.data_version import DataVersion
 from sao_dagster.core.facts import Facts
 from sao_dagster.core.inputs import InputKind, answers_id
-from sao_dagster.core.nodes import AskingTemplate, DataTest, Model, Node
+from sao_dagster.core.nodes import DataTest, Model, Node
 from sao_dagster.core.project import Project
 from sao_dagster.core.selection import Selection
 from sao_dagster.core.standing import StandingFailures
+from sao_dagster.core.templates import AskingTemplate
 from sao_dagster.run.altered import built_elsewhere, known_above, nodes_seen
 from sao_dagster.run.asked import version_of_answers
 from sao_dagster.run.catalog_facts import columns, existence, schemas

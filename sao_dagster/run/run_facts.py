@@ -12,11 +12,12 @@ from typing import TypeVar
 from sao_dagster.core.data_version import ANY_BUILD, DataVersion, columns_version
 from sao_dagster.core.facts import Existence
 from sao_dagster.core.inputs import answers_id, is_answers
-from sao_dagster.core.nodes import Answers, DataTest, Materialized, Model, Node, is_source
+from sao_dagster.core.nodes import DataTest, Materialized, Model, Node, is_source
 from sao_dagster.core.project import Project
 from sao_dagster.core.records import BuildRecord, TestRecord
 from sao_dagster.core.relations import Relation, RelationKey
 from sao_dagster.core.selection import Selection
+from sao_dagster.core.templates import Answers
 from sao_dagster.run.asked import version_of_answers
 from sao_dagster.run.contents import SHOWN_BY_VIEW, content_key_of
 from sao_dagster.run.movements import may_read_files, movement_of, movements_of

@@ -7,10 +7,11 @@ from collections.abc import Callable, Mapping
 
 from sao_dagster.core.facts import Facts
 from sao_dagster.core.inputs import InputKind
-from sao_dagster.core.nodes import CompiledSql, Materialized, Model, Node
+from sao_dagster.core.nodes import Materialized, Model, Node
 from sao_dagster.core.project import Project
 from sao_dagster.core.records import BuildRecord
 from sao_dagster.core.selection import Selection
+from sao_dagster.core.templates import CompiledSql
 from sao_dagster.sql.dialects import dialect_named
 from sao_dagster.state.protocol import StateStore
 from sao_dagster.warehouses.protocol import Catalog

@@ -12,10 +12,11 @@ from sao_dagster.core.connection import NO_SETTINGS, ConnectionSettings
 from sao_dagster.core.data_version import DataVersion, definition_version
 from sao_dagster.core.inputs import UndeclaredInput
 from sao_dagster.core.messages import Message
-from sao_dagster.core.nodes import CompiledSql, DataTest, Node
+from sao_dagster.core.nodes import DataTest, Node
 from sao_dagster.core.policy import Expiry
 from sao_dagster.core.records import Verdict
 from sao_dagster.core.relations import Relation, RelationKey, folded
+from sao_dagster.core.templates import CompiledSql
 from sao_dagster.errors import UnsupportedError, WarehouseError
 from sao_dagster.sql.made_functions import MadeFunctions
 from sao_dagster.warehouses.shared.names import without_quotes

@@ -14,8 +14,10 @@ import time
 from rich.console import Console
 from rich.table import Table
 
-from sao_dagster.core.nodes import CodeVersion, CompiledSql, Materialized, Model
+from sao_dagster.core.code_version import CodeVersion
+from sao_dagster.core.nodes import Materialized, Model
 from sao_dagster.core.relations import Relation
+from sao_dagster.core.templates import CompiledSql
 from tests.fleet.fleet import Fleet, Worker
 from tests.fleet.project import fleet_project
 from tests.postgres import Postgres

@@ -13,8 +13,9 @@ from typing import Any, ClassVar
 
 from pydantic import Field
 
-from sao_dagster.core.nodes import CompiledSql, IncrementalStrategy, Materialized, Model, Seed
+from sao_dagster.core.nodes import IncrementalStrategy, Materialized, Model, Seed
 from sao_dagster.core.relations import Relation
+from sao_dagster.core.templates import CompiledSql
 from sao_dagster.errors import UnsupportedError, WarehouseError
 from sao_dagster.warehouses.protocol import Built, Capabilities, Catalog, Columns, QueryResult, RelationInfo, Session
 from sao_dagster.warehouses.registry import WarehouseProfile

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
+from sao_dagster.core.code_version import CODE_SCHEME
 from sao_dagster.core.data_version import DataVersion
 from sao_dagster.core.explain import explain, explain_test
-from sao_dagster.core.nodes import CODE_SCHEME
 from sao_dagster.errors import StateError
 from sao_dagster.state.connection import StateConnection
 from sao_dagster.state.export import FORMAT, export_state, import_state

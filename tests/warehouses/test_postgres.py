@@ -11,9 +11,9 @@ import pytest
 
 from sao_dagster import DuckDBWarehouse, PostgresWarehouse, load_project
 from sao_dagster.core.data_version import DataVersion
-from sao_dagster.core.nodes import CompiledSql
 from sao_dagster.core.relations import Relation
 from sao_dagster.core.selection import select
+from sao_dagster.core.templates import CompiledSql
 from sao_dagster.dagster import PostgresResource, definitions
 from sao_dagster.errors import WarehouseError
 from sao_dagster.run.data_tests import TestSteps

@@ -12,10 +12,11 @@ from contextlib import suppress
 from dataclasses import replace
 from typing import Any
 
-from sao_dagster.core.nodes import Materialized, NodeError, RunTemplate, Source
+from sao_dagster.core.nodes import Materialized, NodeError, Source
 from sao_dagster.core.policy import soonest
 from sao_dagster.core.project import Notice, Project
 from sao_dagster.core.relations import Relation
+from sao_dagster.core.templates import RunTemplate
 from sao_dagster.errors import CycleError, Location, NeedsConnectionError, NeedsDbtError, ProjectError, SaoError
 from sao_dagster.projects.assembly.access import Referable, access_of, check_group
 from sao_dagster.projects.assembly.broken_macros import BrokenMacros

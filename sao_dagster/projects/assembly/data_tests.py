@@ -9,23 +9,15 @@ from datetime import datetime
 from functools import cached_property
 from typing import Any
 
+from sao_dagster.core.code_version import CODE_SCHEME
 from sao_dagster.core.data_version import DataVersion
 from sao_dagster.core.hashing import digest
 from sao_dagster.core.inputs import UndeclaredInput
-from sao_dagster.core.nodes import (
-    CODE_SCHEME,
-    Answers,
-    Asking,
-    AskingTemplate,
-    DataTest,
-    Materialized,
-    NodeError,
-    RunTemplate,
-    Source,
-)
+from sao_dagster.core.nodes import DataTest, Materialized, NodeError, Source
 from sao_dagster.core.policy import Expiry, Volatile
 from sao_dagster.core.project import Notice, unknown
 from sao_dagster.core.proofs import Assertion
+from sao_dagster.core.templates import Answers, Asking, AskingTemplate, RunTemplate
 from sao_dagster.errors import Location, NeedsConnectionError, ProjectError, RenderError, SaoError
 from sao_dagster.projects.assembly.access import Referable, check_group
 from sao_dagster.projects.assembly.assertions import assertion_of
@@ -408,7 +400,7 @@ class TestAssembly:
 
 @dataclass(frozen=True)
 class TestTemplate:
-    """A data test before it is rendered; see `sao_dagster.core.nodes.RunTemplate`.
+    """A data test before it is rendered; see `sao_dagster.core.templates.RunTemplate`.
 
     Attributes:
         context: The project.
@@ -447,7 +439,7 @@ class TestTemplate:
         return self._in_run(TemplateRun(started_at, run_id), asking)
 
     def answers(self, asking: Asking, now: datetime) -> Answers:
-        """Return what the template asks and gets; see `sao_dagster.core.nodes.AskingTemplate`.
+        """Return what the template asks and gets; see `sao_dagster.core.templates.AskingTemplate`.
 
         What depends on the time in the SQL that follows makes it another one each hour; what is read there without being known, none.
         """
@@ -466,7 +458,7 @@ class TestTemplate:
         return Answers(version, asked=tuple(noted.asked))
 
     def knowing(self, reads: Iterable[UndeclaredInput]) -> TestTemplate:
-        """Return the same where more is known of what the query reads; see `sao_dagster.core.nodes.AskingTemplate`."""
+        """Return the same where more is known of what the query reads; see `sao_dagster.core.templates.AskingTemplate`."""
         return replace(self, known_reads=self.known_reads.union(reads))
 
     def _in_run(self, run: TemplateRun, asking: Asking) -> str:

@@ -10,11 +10,12 @@ from typing import Any
 
 from sao_dagster.core.hashing import digest
 from sao_dagster.core.inputs import UndeclaredInput
-from sao_dagster.core.nodes import Access, Asking, Materialized, NodeError, Source
+from sao_dagster.core.nodes import Access, Materialized, NodeError, Source
 from sao_dagster.core.others import OtherProject, ProjectModel
 from sao_dagster.core.policy import Expiry, RefreshPolicy, soonest
 from sao_dagster.core.project import unknown
 from sao_dagster.core.relations import Relation, RelationKey, quote
+from sao_dagster.core.templates import Asking
 from sao_dagster.errors import Location, ProjectError
 from sao_dagster.projects.assembly.access import Referable, refuse_reference
 from sao_dagster.projects.config import NodeConfig, no_config

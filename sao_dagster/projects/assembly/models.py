@@ -8,25 +8,13 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any, TypeAlias
 
+from sao_dagster.core.code_version import ATTACHED, RELATION, SETTINGS, CodeVersion
 from sao_dagster.core.data_version import DataVersion
 from sao_dagster.core.hashing import digest
 from sao_dagster.core.inputs import InputKind, UndeclaredInput
-from sao_dagster.core.nodes import (
-    ATTACHED,
-    RELATION,
-    SETTINGS,
-    Answers,
-    Asking,
-    CodeVersion,
-    CompiledSql,
-    Compiler,
-    Materialized,
-    Model,
-    Node,
-    NodeError,
-    Seed,
-)
+from sao_dagster.core.nodes import Materialized, Model, Node, NodeError, Seed
 from sao_dagster.core.policy import Expiry, Volatile, soonest
+from sao_dagster.core.templates import Answers, Asking, CompiledSql, Compiler
 from sao_dagster.errors import NeedsConnectionError, ProjectError, RenderError, SaoError
 from sao_dagster.projects.assembly.drafts import Draft, Drafts, Template, TemplateCte
 from sao_dagster.projects.config import NodeConfig, is_code
@@ -398,7 +386,7 @@ class TemplateCompiler:
     known_reads: frozenset[str] | None = None
 
     def compile(self, asking: Asking, run_id: str, started_at: datetime, *, incremental: bool) -> CompiledSql:
-        """Return the statements for this run; see `sao_dagster.core.nodes.Compiler`."""
+        """Return the statements for this run; see `sao_dagster.core.templates.Compiler`."""
         run = TemplateRun(started_at, run_id)
         compiled = self.compiled
         got: tuple[tuple[str, str], ...] = ()
@@ -419,7 +407,7 @@ class TemplateCompiler:
         return NotedAnswers(asking, this, self.dialect, self.volatile, hour, names=names, plain_alone=plain_alone)
 
     def answers(self, asking: Asking, now: datetime) -> Answers:
-        """Return what the template asks of the warehouse and gets; see `sao_dagster.core.nodes.Compiler`.
+        """Return what the template asks of the warehouse and gets; see `sao_dagster.core.templates.Compiler`.
 
         A template that asks for the time sees that of the hour, so that it makes the model expire as SQL does that asks for it.
         """
@@ -446,7 +434,7 @@ class TemplateCompiler:
         return Answers(version, digest(independent), of_itself, tuple(asked), tuple(reads), got)
 
     def knowing(self, reads: Iterable[UndeclaredInput]) -> TemplateCompiler:
-        """Return the same where more is known of what the query reads; see `sao_dagster.core.nodes.AskingTemplate`."""
+        """Return the same where more is known of what the query reads; see `sao_dagster.core.templates.AskingTemplate`."""
         return replace(self, known_reads=(self.known_reads or frozenset()).union(each.id for each in reads))
 
     def _unknown_reads(self, sql: str) -> list[UndeclaredInput]:

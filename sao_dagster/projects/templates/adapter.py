@@ -6,8 +6,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from sao_dagster.core.nodes import Asking
 from sao_dagster.core.relations import quote
+from sao_dagster.core.templates import Asking
 from sao_dagster.errors import NeedsDbtError
 from sao_dagster.projects.templates.context_objects import Namespace, ResultTable
 from sao_dagster.projects.templates.relation_values import ColumnClass, ColumnValue, RelationClass, RelationValue

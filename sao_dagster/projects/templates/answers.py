@@ -8,9 +8,9 @@ from datetime import datetime
 from typing import TypeVar
 
 from sao_dagster.core.inputs import InputKind, UndeclaredInput
-from sao_dagster.core.nodes import Answer, Asking
 from sao_dagster.core.policy import Expiry, Volatile
 from sao_dagster.core.relations import Relation
+from sao_dagster.core.templates import Answer, Asking
 from sao_dagster.errors import UnsupportedError
 from sao_dagster.sql.fingerprint import Names
 from sao_dagster.sql.questions import is_plain_query, names_relation

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime
 
-from sao_dagster.core.nodes import Asking
+from sao_dagster.core.templates import Asking
 from sao_dagster.projects.templates.render import Render
 from sao_dagster.projects.templates.template_context import RenderSubject, TemplateContext
 from sao_dagster.projects.templates.template_run import TemplateRun
@@ -13,7 +13,7 @@ from sao_dagster.projects.templates.template_run import TemplateRun
 
 @dataclass(frozen=True)
 class StatementTemplate:
-    """A statement that is rendered in each run; see `sao_dagster.core.nodes.RunTemplate`."""
+    """A statement that is rendered in each run; see `sao_dagster.core.templates.RunTemplate`."""
 
     context: TemplateContext
     subject: RenderSubject

@@ -20,8 +20,8 @@ from typing import Any
 
 from jinja2.utils import missing
 
-from sao_dagster.core.nodes import Asking
 from sao_dagster.core.relations import Relation
+from sao_dagster.core.templates import Asking
 from sao_dagster.errors import NeedsConnectionError, RenderError
 from sao_dagster.projects.templates.adapter import Adapter, result_of
 from sao_dagster.projects.templates.calls import CONFIG_DEFAULTS, BoundMacro, ConfigCalls, PackageMacros, VarCalls

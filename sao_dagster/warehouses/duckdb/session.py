@@ -22,8 +22,9 @@ from sao_dagster.core.connection import ConnectionSettings
 from sao_dagster.core.data_version import DataVersion
 from sao_dagster.core.hashing import JSON, digest
 from sao_dagster.core.inputs import UndeclaredInput
-from sao_dagster.core.nodes import CompiledSql, Materialized, Model, Seed
+from sao_dagster.core.nodes import Materialized, Model, Seed
 from sao_dagster.core.relations import Relation, RelationKey, folded, quote
+from sao_dagster.core.templates import CompiledSql
 from sao_dagster.errors import WarehouseError
 from sao_dagster.sql.made_functions import MadeFunctions
 from sao_dagster.sql.text import embeddable

@@ -23,8 +23,9 @@ from sao_dagster.core.connection import ConnectionSettings
 from sao_dagster.core.data_version import DataVersion, build_version
 from sao_dagster.core.hashing import digest
 from sao_dagster.core.inputs import UndeclaredInput
-from sao_dagster.core.nodes import CompiledSql, Materialized, Model, Node, Seed
+from sao_dagster.core.nodes import Materialized, Model, Node, Seed
 from sao_dagster.core.relations import Relation, RelationKey, quote
+from sao_dagster.core.templates import CompiledSql
 from sao_dagster.errors import InputBuiltError, WarehouseError
 from sao_dagster.sql.made_functions import MadeFunctions
 from sao_dagster.sql.text import embeddable

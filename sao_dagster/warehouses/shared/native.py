@@ -6,8 +6,9 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Protocol
 
-from sao_dagster.core.nodes import CompiledSql, Model, Node, Seed
+from sao_dagster.core.nodes import Model, Node, Seed
 from sao_dagster.core.relations import Relation
+from sao_dagster.core.templates import CompiledSql
 from sao_dagster.errors import UnsupportedError, WarehouseError
 from sao_dagster.warehouses.protocol import BuildRequest, Built
 
