@@ -166,3 +166,20 @@ def test_the_command_line_and_a_tag_of_a_run_defer(little_branch: LittleProject)
         done = job.execute_in_process(instance=instance, asset_selection=keys, tags={DEFER_TAG: "prod"})
     assert done.success
     assert little_branch.rows("branch.big") == little_branch.rows("main.big")
+
+
+def test_a_view_here_that_is_not_made_again_shows_what_is_here(little_branch: LittleProject) -> None:
+    branch = little_branch
+    branch.write("models/seen.sql", "{{ config(materialized='view') }} select id from {{ ref('orders') }}")
+    branch.write(
+        "models/both.sql",
+        "select count(*) as seen, (select count(*) from {{ ref('orders') }}) as n from {{ ref('seen') }}",
+    )
+    run(branch, "stg_orders", "orders", "seen", defer=None)
+    first = run(branch, "both", favor=True)
+    assert ({*outcomes(first)}, deferred(first)) == ({"both"}, {"orders": "main"})
+    assert outcomes(run(branch, "both", favor=True)) == {}
+    [(seen, there)] = branch.rows("branch.both")
+    branch.execute("insert into branch.orders select * from branch.orders limit 1")
+    assert {*outcomes(run(branch, "both", favor=True))} == {"both"}
+    assert branch.rows("branch.both") == [(seen + 1, there)]

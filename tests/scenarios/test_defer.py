@@ -129,6 +129,22 @@ def test_a_view_here_is_read_for_what_it_shows_there_until_it_is_made_again(shop
         assert run.tests == {"unique_v_id": "ran: fail"}
 
 
+def test_a_view_here_that_is_not_made_again_shows_what_is_here(shop: World) -> None:
+    shop.settings.clear()
+    shop.model("seen", "select amount from {{ ref('orders') }}", materialized="view")
+    shop.model(
+        "both", "select sum(amount) as seen, (select count(*) from {{ ref('orders') }}) as n from {{ ref('seen') }}"
+    )
+    shop.run("stg orders seen")
+    shop.settings.update(defer="other", favor_state=True)
+    run = shop.run("both")
+    assert (run.outcomes, deferred(run)) == ({"both": "built: never_built"}, {"orders": "other"})
+    assert shop.run("both").outcomes == {"both": "reused: no_new_data"}
+    shop.sql("insert into main.orders values (7, 70)")
+    assert shop.run("both").built == {"both"}
+    assert shop.rows("select seen, n from main.both") == [(80, 1)]
+
+
 def test_what_is_gone_in_both_is_named(shop: World) -> None:
     shop.sql("drop table other.orders")
     run = shop.run("totals")
