@@ -11,23 +11,22 @@ from pathlib import Path
 from typing import Any
 
 from sao_dagster.core.deferral import Deferral
-from sao_dagster.core.environment import Environment, KnownEnvironment
+from sao_dagster.core.environment import Environment
 from sao_dagster.core.project import Project
 from sao_dagster.core.selection import Selection, select
-from sao_dagster.errors import Location, ProjectError, SaoError, SelectionError
+from sao_dagster.errors import Location, ProjectError, SaoError
+from sao_dagster.known_environments import KnownEnvironments
 from sao_dagster.projects.assembly.assembled import AssembledProject, assemble
 from sao_dagster.projects.cache import MADE_BY, kept_file, load, save
 from sao_dagster.projects.config import checked
 from sao_dagster.projects.dbt_folder.folder import read_folder
 from sao_dagster.projects.declarations import Declarations, NeedsDbt
 from sao_dagster.projects.policies import POLICY_RULE, PolicyRule
-from sao_dagster.projects.published_manifest import read_published_manifest
 from sao_dagster.projects.python_models import PythonModels, caller
-from sao_dagster.projects.sao_file import Clone, DeferTo, OnStateError, Settings, read_settings, url_from
-from sao_dagster.run.comparison import changes, results
+from sao_dagster.projects.sao_file import Clone, OnStateError, Settings, read_settings
 from sao_dagster.run.defer import DeferringTo
-from sao_dagster.run.elsewhere import Elsewhere, Reusable, environments_called, find_environment
-from sao_dagster.run.others import OthersNow, Wanted, others_now
+from sao_dagster.run.elsewhere import Reusable
+from sao_dagster.run.others import OthersNow
 from sao_dagster.run.runner import Runner
 from sao_dagster.run.settings import utc_now
 from sao_dagster.sql.inference.kept import KeptProofs
@@ -181,21 +180,16 @@ class SqlProject(PythonModels):
         """What was declared, put together. Declaring more afterwards starts anew."""
         return self._completed(self.assembled.project)
 
+    @property
+    def environments(self) -> KnownEnvironments:
+        """What the state, and those of others, know of environments and of other projects."""
+        target = str(self.declared.target.get("name", self.warehouse.name))
+        return KnownEnvironments(self.declared.name, target, self.root, self.settings, lambda: self.store)
+
     def _others(self) -> OthersNow:
         """Return what is known now of the projects whose models are read here."""
-        names = dict.fromkeys((*self.declared.projects, *self.settings.projects)) if self.declared.native else {}
-        target = str(self.declared.target.get("name", self.warehouse.name))
-        wanted = []
-        for name in names:
-            where = self.settings.read_from(name)
-            if where.manifest is None:
-                url = where.state_url and url_from(self.root, where.state_url)
-                store = partial(_store_of_others, url) if url else lambda: self.store
-                wanted.append(Wanted(name, where.environment or target, open_store=store))
-            else:
-                read = partial(read_published_manifest, self.root / where.manifest, name)
-                wanted.append(Wanted(name, where.manifest, read_manifest=read))
-        return others_now(wanted, self.warehouse, utc_now()) if wanted else OthersNow()
+        names = (*self.declared.projects, *self.settings.projects) if self.declared.native else ()
+        return self.environments.others(dict.fromkeys(names), self.warehouse) if names else OthersNow()
 
     def _reading(self, others: OthersNow) -> Declarations:
         """Return what was declared, with what is known of other projects."""
@@ -383,7 +377,7 @@ class SqlProject(PythonModels):
             raise ProjectError(
                 f"deferring to {to.environment} is not done where dbt reads the project and this package builds it; let one do both"
             )
-        store, known = self._environment_of(to)
+        store, known = self.environments.find(to)
         return DeferringTo(
             name=to.environment,
             known=known,
@@ -402,86 +396,36 @@ class SqlProject(PythonModels):
             SelectionError: The state knows several of a name.
             StateError: The state cannot be reached or read.
         """
-        here = str(self.declared.target.get("name", self.warehouse.name))
-        wanted = self.settings.reused_from
-        if any(to.environment in (here, f"{here}/{self.warehouse.schema}") for to in wanted):
+        environments = self.environments
+        if environments.are_reused_in(self.warehouse.schema):
             return Reusable()
         if not self.declared.native or self.materializer is not None:
             raise ProjectError(
                 "reuse_from is set, and builds are taken from other environments only where this package itself builds; remove it for this "
                 "target, or set executor: native"
             )
-        found, warnings = list[Elsewhere](), list[str]()
-        for to in wanted:
-            store = self._store_of(to)
-            known = store.environments()
-            if not environments_called(known, self.declared.name, to.environment)[0]:
-                warnings.append(f"nothing is reused from {to.environment}, which the state does not know")
-                continue
-            one = find_environment(known, self.declared.name, to.environment)
-            found.append(Elsewhere(name=to.environment, known=one, builds=partial(store.builds, one.key)))
-        return Reusable(tuple(found), self.settings.clone == "view", tuple(warnings))
+        return environments.reusable()
 
-    def changes(self, environment: str | None = None) -> dict[str, frozenset[str]]:
-        """Return how nodes and data tests differ from those of another environment, by name, for `state:` of a selection.
+    def selection(self, include: str | None, exclude: str | None = None, *, state: str | None = None) -> Selection:
+        """Return what a selection in dbt's syntax means, also by what other environments and the last run say.
 
         Args:
-            environment: What it is called: its target, or target and schema; or a folder with dbt's `manifest.json`; None for the one that
-                is deferred to.
+            include: `--select`; None for everything.
+            exclude: `--exclude`.
+            state: The environment that `state:` compares with, or a folder with dbt's `manifest.json`; None for the one that is deferred to.
 
         Raises:
-            SelectionError: The state knows none, or several, of that name; or none is named; or the manifest is not understood.
-            StateError: The state cannot be reached or read.
+            SelectionError: It is not understood, selects what is not there, or names an environment that is not known.
+            StateError: It asks for the state, which cannot be reached or read.
         """
-        if environment is not None and _has_manifest(environment):
-            from sao_dagster.projects.manifest_changes import manifest_changes  # with all that reads dbt's manifests
-
-            return manifest_changes(self.project, Path(environment))
-        to = self.settings.deferring(environment, favor=False).deferred_to
-        if to is None:
-            raise SelectionError(
-                "state: compares with another environment; name it with --state or --defer, or as defer in sao.yml"
-            )
-        store, known = self._environment_of(to)
-        return changes(self.project, store.builds(known.key), store.tests(known.key))
-
-    def results(self, environment: str | None = None) -> dict[str, frozenset[str]]:
-        """Return what became of nodes and data tests in the last run of an environment, by name, for `result:` of a selection.
-
-        Args:
-            environment: What it is called: its target, or target and schema; None for this one, as for a folder with a manifest.
-
-        Raises:
-            SelectionError: The state knows none, or several, of that name; or no run of it.
-            StateError: The state cannot be reached or read.
-        """
-        store, key = self.store, self.environment
-        if environment is not None and not _has_manifest(environment):
-            to = self.settings.deferring(environment, favor=False).deferred_to
-            store, known = self._environment_of(to or DeferTo(environment=environment))
-            key = known.key
-        runs = store.runs(key, limit=1)
-        if not runs:
-            raise SelectionError(f"result: asks for the last run, and the state knows none of {key}")
-        return results(store.run_decisions(runs[0].run_id))
-
-    def environment_called(self, name: str) -> KnownEnvironment:
-        """Return an environment of this project by what people call it: its target, or target and schema.
-
-        Raises:
-            SelectionError: The state knows none, or several, of that name.
-            StateError: The state cannot be reached or read.
-        """
-        return self._environment_of(DeferTo(environment=name))[1]
-
-    def _environment_of(self, to: DeferTo) -> tuple[StateStore, KnownEnvironment]:
-        """Return an environment of this project, and the store that knows it."""
-        store = self._store_of(to)
-        return store, find_environment(store.environments(), self.declared.name, to.environment)
-
-    def _store_of(self, to: DeferTo) -> StateStore:
-        """Return the state that knows an environment."""
-        return self.store if to.state_url is None else _store_of_others(to.state_url)
+        environments = self.environments
+        return select(
+            self.project,
+            include,
+            exclude,
+            cache(lambda: environments.changes(self.project, state)),
+            cache(lambda: environments.results(self.environment, state)),
+        )
 
     def _deferring(self, deferral: Deferral, selection: Selection, session: Session) -> Project | None:
         """Return the project in which some nodes are read from another environment; see `DeferringTo.assemble`."""
@@ -512,16 +456,3 @@ class SqlProject(PythonModels):
         """Note that something is about to be declared: the project is put together anew when it is asked for."""
         self.__dict__.pop("project", None)
         self.__dict__.pop("assembled", None)
-
-
-def _has_manifest(name: str) -> bool:
-    """Return whether what is compared with is a folder with dbt's manifest, rather than an environment."""
-    return (Path(name) / "manifest.json").is_file()
-
-
-@cache
-def _store_of_others(url: str) -> StateStore:
-    """Return a state that is only read, opened once in a process: each tick of a sensor asks for it."""
-    from sao_dagster.state.sql_store import SqlStateStore  # what only looks at the project needs none
-
-    return SqlStateStore(url, read_only=True)

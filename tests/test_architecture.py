@@ -18,7 +18,7 @@ LEVELS = (  # what stands beside each other does not know each other
     ("sql",),
     ("state", "warehouses"),
     ("projects", "run"),
-    ("dbt",),
+    ("dbt", "known_environments"),
     ("sql_project", "load"),
     ("dagster", "cli", "__init__"),
 )

@@ -102,7 +102,7 @@ def ci(
             claim_schemas(runner, selection, progress.note)
             mode = mode_of(force=False, full_refresh=full_refresh)
             result = run_selection(opened, runner, selection, mode, progress, failures)
-            found = compare(runner, result, opened.changes(against), progress.note)
+            found = compare(runner, result, opened.environments.changes(opened.project, against), progress.note)
         forget_expired(opened.store, opened.project.name, opened.settings.branch_days)
         if report is not None:
             write_report(report, found)

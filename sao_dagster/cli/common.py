@@ -8,7 +8,6 @@ from collections.abc import Callable, Mapping
 from contextlib import redirect_stdout
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timezone
-from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,7 +15,7 @@ import typer
 
 from sao_dagster.cli.terminal import Terminal, escaped
 from sao_dagster.core.reasons import Mode
-from sao_dagster.core.selection import Selection, select
+from sao_dagster.core.selection import Selection
 from sao_dagster.core.selectors import default_of
 from sao_dagster.errors import ProjectError, ProjectErrors, SaoError, SelectionError, words_of
 
@@ -176,13 +175,7 @@ def selection_of(
         ProjectErrors: The project as a whole has errors, so that nothing can be selected.
     """
     opened.project.check()
-    chosen = select(
-        opened.project,
-        " ".join(include or ()) or None,
-        " ".join(exclude or ()) or None,
-        cache(lambda: opened.changes(state)),
-        cache(lambda: opened.results(state)),
-    )
+    chosen = opened.selection(" ".join(include or ()) or None, " ".join(exclude or ()) or None, state=state)
     return chosen if tests else chosen.without_tests()
 
 

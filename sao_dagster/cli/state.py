@@ -204,7 +204,7 @@ def _called(opened: SqlProject, name: str) -> str:
     """
     if name in opened.store.uses():
         return name
-    return opened.environment_called(name).key
+    return opened.environments.called(name).key
 
 
 @app.command("adopt", cls=Command)

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime, timezone
 from enum import Enum
 from fnmatch import fnmatchcase
-from functools import cache, cached_property
+from functools import cached_property
 from typing import Any
 
 import dagster as dg
@@ -20,7 +20,7 @@ from sao_dagster.core.others import ProjectModel
 from sao_dagster.core.plan import Plan
 from sao_dagster.core.project import Project
 from sao_dagster.core.reasons import Mode
-from sao_dagster.core.selection import Selection, select, with_broken
+from sao_dagster.core.selection import Selection, with_broken
 from sao_dagster.dagster.automation import with_marker
 from sao_dagster.dagster.from_dagster_dbt import as_translator
 from sao_dagster.dagster.resources import WarehouseResource
@@ -251,7 +251,7 @@ class DagsterProject:
 
     def select(self, include: str | None, exclude: str | None = None) -> Selection:
         """Return what a selection in dbt's syntax means; `state:` compares with the environment that is deferred to."""
-        return select(self.project, include, exclude, cache(self.opened.changes), cache(self.opened.results))
+        return self.opened.selection(include, exclude)
 
     def selection_of(self, assets: Iterable[dg.AssetKey], checks: Iterable[dg.AssetCheckKey]) -> Selection:
         """Return the selection that asset and check keys mean, in the order of the graph."""

@@ -54,7 +54,7 @@ class ReadFrom(Strict):
     )
     state_url: str | None = Field(
         default=None,
-        description="its shared state, as an SQLAlchemy URL, which is only read; the project's own where nothing is said",
+        description="the URL of its shared state, which is only read; the project's own where nothing is said",
     )
     manifest: str | None = Field(
         default=None,

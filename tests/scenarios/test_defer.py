@@ -213,9 +213,8 @@ def test_another_file_is_attached_and_only_read(shop: World) -> None:
     assert shop.run("totals", target="mine").outcomes == {"totals": "built: new_data"}
 
 
-def compared(world: World, include: str, **settings: str) -> set[str]:
-    opened = world.opened()
-    return {*select(opened.project, include, changes=lambda: opened.changes(**settings)).nodes}
+def compared(world: World, include: str, environment: str | None = None) -> set[str]:
+    return {*world.opened().selection(include, state=environment).nodes}
 
 
 def test_what_is_new_or_modified_as_compared_with_another_environment(shop: World) -> None:

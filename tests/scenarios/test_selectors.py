@@ -165,7 +165,7 @@ def test_what_differs_from_a_manifest_of_dbt(tmp_path: Path) -> None:
     assert views["latest"] == {"configs"}
     assert "noted" not in views
     opened = load_project(folder)
-    assert opened.changes(str(state)) == {}
+    assert opened.environments.changes(opened.project, str(state)) == {}
     (state / "manifest.json").write_text("{}")
     with pytest.raises(SelectionError, match="is no manifest of dbt"):
-        opened.changes(str(state))
+        opened.environments.changes(opened.project, str(state))
