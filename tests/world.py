@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import sqlite3
 from collections.abc import Callable
+from contextlib import closing
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
@@ -224,3 +226,9 @@ WORLDS: dict[str, Callable[[Path, pytest.FixtureRequest], World]] = {
 
 on_each_warehouse = pytest.mark.warehouse(*WORLDS)
 """The `pytestmark` of a module whose scenarios run on each of them, besides those with a mark of their own."""
+
+
+def state_in(file: Path) -> list[str]:
+    """Return all that a state in SQLite holds; its bytes may change when somebody who only reads it is the last to leave."""
+    with closing(sqlite3.connect(f"file:{file}?mode=ro", uri=True)) as connection:
+        return [*connection.iterdump()]

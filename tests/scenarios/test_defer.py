@@ -14,7 +14,7 @@ from sao_dagster.core.reasons import Mode
 from sao_dagster.core.selection import select
 from sao_dagster.errors import SelectionError, StateError
 from sao_dagster.projects.sao_file import DeferTo
-from tests.world import Run, World, on_each_warehouse
+from tests.world import Run, World, on_each_warehouse, state_in
 
 pytestmark = on_each_warehouse
 on_duckdb = pytest.mark.warehouse("duckdb")
@@ -187,10 +187,10 @@ def test_the_state_of_another_deployment_is_only_read(shop: World, tmp_path: Pat
     shop.state_url = f"sqlite:///{tmp_path / 'mine.db'}"
     shop.settings["defer"] = DeferTo(environment="other", state_url=theirs)
     (shop.root / "state.db").chmod(0o444)
-    before = (shop.root / "state.db").read_bytes()
+    before = state_in(shop.root / "state.db")
     run = shop.run("totals")
     assert (run.outcomes, deferred(run)) == ({"totals": "built: never_built"}, {"orders": "other"})
-    assert (shop.root / "state.db").read_bytes() == before
+    assert state_in(shop.root / "state.db") == before
     shop.settings["defer"] = DeferTo(environment="other", state_url=f"sqlite:///{tmp_path / 'none.db'}")
     with pytest.raises(StateError, match=r"there is no file .*none\.db"):
         shop.run("totals")
@@ -239,8 +239,7 @@ def test_what_is_new_or_modified_as_compared_with_another_environment(shop: Worl
 
 def test_a_data_test_is_new_or_modified_by_itself(shop: World) -> None:
     def tests(include: str) -> set[str]:
-        opened = shop.opened()
-        return {*select(opened.project, include, changes=opened.changes).tests}
+        return {*shop.opened().selection(include).tests}
 
     shop.write("tests/positive.sql", "select * from {{ ref('orders') }} where amount < 0")
     assert tests("state:new") == {"positive"}

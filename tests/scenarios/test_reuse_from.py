@@ -14,7 +14,7 @@ from sao_dagster.core.selection import select
 from sao_dagster.errors import ProjectError, SelectionError
 from sao_dagster.projects.sao_file import DeferTo
 from sao_dagster.warehouses.shared.native import NativeMaterializer
-from tests.world import Run, World, on_each_warehouse
+from tests.world import Run, World, on_each_warehouse, state_in
 
 pytestmark = on_each_warehouse
 on_duckdb = pytest.mark.warehouse("duckdb")
@@ -269,10 +269,10 @@ def test_another_file_and_the_state_of_another_deployment(shop: World, tmp_path:
     theirs = f"sqlite:///{shop.root / 'state.db'}"
     shop.state_url = f"sqlite:///{tmp_path / 'mine.db'}"
     shop.settings["reuse_from"] = [DeferTo(environment="other", state_url=theirs)]
-    before = (shop.root / "state.db").read_bytes()
+    before = state_in(shop.root / "state.db")
     run = shop.run("days+", target="mine")
     assert run.outcomes == {"days": "built: never_built", "days_twice": "reused: same_elsewhere"}
-    assert (shop.root / "state.db").read_bytes() == before
+    assert state_in(shop.root / "state.db") == before
     assert shop.run("days+", target="mine").built == set()
 
 
