@@ -35,8 +35,7 @@ READING = {
     "select id, k, {column} + {{{{ got.rows | length if got else 0 }}}} as v from {first}",
     "named": "{{% set got = run_query(\"select '{by_name}' as name\") %}}select id, k, {column} from {first} union all "
     "select id, k, v from {{{{ got.rows[0][0] if got else 'raw.extra' }}}}",
-    # another alias may mean a column, where not all that is read is known
-    **dict.fromkeys(HOOKS, SHAPES["shift"].replace("{alias}", "t")),
+    **dict.fromkeys(HOOKS, SHAPES["shift"]),
     "function": f"select id, k, {{column}} + {TOP} as v from {{first}}",
 }
 
@@ -44,7 +43,11 @@ READING = {
 class UndeclaredHistory(History):
     """As `History`, with a table, a view and a function that somebody else makes, which read one another and models."""
 
-    shapes: ClassVar[Mapping[str, str]] = {**{name: SHAPES[name] for name in ("shift", "union")}, **READING}
+    # another alias may mean a column, where not all that is read is known, and changes what a template that asks may ask
+    shapes: ClassVar[Mapping[str, str]] = {
+        name: body.replace("{alias}", "t")
+        for name, body in {**{name: SHAPES[name] for name in ("shift", "union")}, **READING}.items()
+    }
 
     unknown_at_most = 6  # each of the models once
 
