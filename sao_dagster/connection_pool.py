@@ -9,6 +9,8 @@ from contextlib import suppress
 from typing import Any, Generic, TypeVar
 
 C = TypeVar("C", bound=Any)
+_OF_PARENTS: list[Any] = []
+"""Connections of a process from which this one was forked: kept, since one that is thrown away may end the session of that process."""
 
 
 class ConnectionPool(Generic[C]):
@@ -43,8 +45,7 @@ class ConnectionPool(Generic[C]):
             raise TimeoutError(message)
         try:
             with self._guard:
-                if self._process != os.getpid():  # a fork: the connections go on in the process that made them
-                    self._kept, self._process = [], os.getpid()
+                self._leave_to_parent()
                 kept = self._kept.pop() if self._kept else None
             return self._connect() if kept is None else kept
         except BaseException:
@@ -63,9 +64,16 @@ class ConnectionPool(Generic[C]):
     def close(self) -> None:
         """Close all that nobody uses; whoever asks from now on gets a new one."""
         with self._guard:
+            self._leave_to_parent()
             closing, self._kept = self._kept, []
         for each in closing:
             _close(each)
+
+    def _leave_to_parent(self) -> None:
+        """Let go of connections that a fork took along: they go on in the process that made them, and are not to be ended from here."""
+        if self._process != os.getpid():
+            _OF_PARENTS.extend(self._kept)
+            self._kept, self._process = [], os.getpid()
 
     def _leave(self) -> None:
         if self._places is not None:

@@ -51,3 +51,13 @@ def test_where_there_may_be_no_more_somebody_waits_and_gives_up(monkeypatch: pyt
     for _ in range(2):  # one that cannot be made takes no place
         with pytest.raises(ZeroDivisionError):
             pool.take()
+
+
+def test_a_fork_leaves_the_connections_of_its_parent_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    pool = ConnectionPool(Counted, keep=2)
+    kept, lent = pool.take(), pool.take()
+    pool.give_back(kept)
+    monkeypatch.setattr("os.getpid", lambda: -1)
+    pool.close()
+    assert kept.is_open
+    assert pool.take() not in (kept, lent)

@@ -86,21 +86,20 @@ class StateConnection:
         connections that were kept are gone, which the first of them shows; then a new one says whether the server is there.
         """
         statement = "begin immediate" if write and self.is_sqlite else "begin"
-        connection = self._pool.take()
         try:
-            connection.execute(statement)
+            return self._begun_on(self._pool.take(), statement)
         except self._driver.Error:
-            self._pool.give_back(connection, usable=self.is_sqlite)
             if self.is_sqlite:
                 raise
-        else:
-            return connection
         self._pool.close()
-        connection = self._pool.take()
+        return self._begun_on(self._pool.take(), statement)
+
+    def _begun_on(self, connection: Any, statement: str) -> Any:
+        """Return a connection on which a transaction has begun; one on which none begins is given back."""
         try:
             connection.execute(statement)
-        except BaseException:
-            self._pool.give_back(connection, usable=False)
+        except BaseException as error:
+            self._pool.give_back(connection, usable=self.is_sqlite and isinstance(error, self._driver.Error))
             raise
         return connection
 
@@ -180,8 +179,11 @@ def _pool(url: StateUrl, *, read_only: bool) -> ConnectionPool[Any]:
 
 def _postgres(url: StateUrl, *, read_only: bool) -> Any:
     import psycopg
+    from psycopg.conninfo import make_conninfo
 
-    connection = psycopg.connect(autocommit=True, **{"connect_timeout": CONNECT_SECONDS, **url.parameters})  # type: ignore[arg-type]
+    said = make_conninfo(**{"connect_timeout": CONNECT_SECONDS, **url.parameters})
+    # no statement is prepared on the server: its result would be refused once another process has added a column
+    connection = psycopg.connect(said, autocommit=True, prepare_threshold=None)
     # a process that stops in the middle of a transaction, be it a heartbeat, must not hold up the others for good
     connection.execute(f"set idle_in_transaction_session_timeout = '{STOPPED_SECONDS}s'".encode())
     if read_only:

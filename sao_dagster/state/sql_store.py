@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Collection, Mapping, Sequence
+from dataclasses import replace
 from datetime import datetime, timedelta, timezone
 from typing import Any
 
@@ -23,6 +24,7 @@ from sao_dagster.state.protocol import DecisionRecord, DecisionTotals, RunRecord
 from sao_dagster.state.statements import Transaction, chunks
 
 RETENTION = timedelta(days=90)
+_BUILD = "select * from sao_builds where environment = :environment and model = :model"
 _PUBLISHED = "select content from sao_published where environment = :environment"
 _SUPERSEDED = """seen_at < :oldest and exists (select 1 from sao_versions as newer where newer.environment = sao_versions.environment
     and newer.relation = sao_versions.relation and newer.id > sao_versions.id)"""
@@ -104,9 +106,12 @@ class SqlStateStore:
 
     @ridden_out
     def keep_branch(self, branch: Branch) -> None:
-        """Note that an environment was made for a branch, or was used."""
+        """Note that an environment was made for a branch, or was used; another run may have made schemas for it, too."""
         with self._database.transaction(write=True) as transaction:
-            transaction.put("sao_branches", [to_row(branch)])
+            self._database.take_turns(transaction, f"sao branch {branch.environment}")
+            known = next(iter(environments.branches(transaction, branch.environment)), branch)
+            schemas = tuple(dict.fromkeys((*known.schemas, *branch.schemas)))
+            transaction.put("sao_branches", [to_row(replace(branch, schemas=schemas))])
 
     @ridden_out
     def forget_environment(self, environment: str, *, is_gone: bool) -> int:
@@ -192,6 +197,9 @@ class SqlStateStore:
         with self._database.transaction(write=True) as transaction:
             # in the order of their commits, so that whoever reads up to a mark has missed none before it
             self._database.take_turns(transaction, f"sao builds {environment}")
+            stored = transaction.row(_BUILD, values)
+            if stored is not None and all(getattr(stored, name) == value for name, value in values.items()):
+                return  # the answer to a commit was lost, and this is tried again
             if lease is not None:
                 self._database.take_turns(transaction, f"sao lease {environment} {record.model}")
                 leases.check(transaction, environment, lease)

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import re
 from collections import namedtuple
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from functools import cache, lru_cache
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from functools import lru_cache
 from typing import Any
 
 KEYS: Mapping[str, tuple[str, ...]] = {
@@ -22,7 +22,7 @@ KEYS: Mapping[str, tuple[str, ...]] = {
     "sao_tests": ("environment", "test"),
 }
 """By table, what its rows are told apart by; those of other tables have numbers. `migrations` makes the tables."""
-_NAME = re.compile(r":(\w+)")
+_NAME = re.compile(r"(?<!:):([a-z_]\w*)")
 _CHUNK = 500  # bound parameters by statement stay below SQLite's limit
 
 
@@ -62,15 +62,11 @@ class Transaction:
 
     def insert(self, table: str, rows: Sequence[Mapping[str, Any]]) -> None:
         """Add rows, each with a value for the same columns."""
-        self._many(_insert(table, tuple(rows[0])), rows)
+        self._write(_insert, table, rows)
 
     def put(self, table: str, rows: Sequence[Mapping[str, Any]]) -> None:
-        """Write rows in place of those with their keys, in one statement each, so that two writers cannot be in each other's way."""
-        self._many(_put(table, tuple(rows[0])), rows)
-
-    def update(self, statement: str, rows: Sequence[Mapping[str, Any]]) -> None:
-        """Execute one statement for the values of each row."""
-        self._many(statement, rows)
+        """Write rows in place of those with their keys, and no two with the same, so that two writers cannot be in each other's way."""
+        self._write(_put, table, rows)
 
     def has_table(self, name: str) -> bool:
         """Return whether there is a table of that name."""
@@ -87,8 +83,19 @@ class Transaction:
             values = dict(_flat(values))
         return self._connection.execute(_written(statement, lengths, self.is_sqlite), values)
 
-    def _many(self, statement: str, rows: Sequence[Mapping[str, Any]]) -> None:
-        self._connection.cursor().executemany(_written(statement, (), self.is_sqlite), rows)
+    def _write(
+        self, statement: Callable[[str, tuple[str, ...], int], str], table: str, rows: Sequence[Mapping[str, Any]]
+    ) -> None:
+        """Execute a statement of as many rows as it takes at a time.
+
+        Not by `executemany`: psycopg's is a pipeline, and a client that stops in one is not ended by `idle_in_transaction_session_timeout`.
+        """
+        columns = tuple(rows[0])
+        most = max(1, _CHUNK // len(columns))
+        for start in range(0, len(rows), most):
+            part = rows[start : start + most]
+            values = {f"{column}_{number}": row[column] for number, row in enumerate(part) for column in columns}
+            self.execute(statement(table, columns, len(part)), values)
 
 
 def chunks(names: Iterable[str]) -> Iterator[list[str]]:
@@ -124,21 +131,27 @@ def _flat(values: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
             yield name, value
 
 
-@cache
-def _insert(table: str, columns: tuple[str, ...]) -> str:
-    return f"insert into {table} ({', '.join(columns)}) values ({', '.join(f':{each}' for each in columns)})"
+@lru_cache(maxsize=256)
+def _insert(table: str, columns: tuple[str, ...], count: int) -> str:
+    """Return the statement that adds a number of rows to a table.
+
+    >>> _insert("sao_sql", ("id", "text"), 2)
+    'insert into sao_sql (id, text) values (:id_0, :text_0), (:id_1, :text_1)'
+    """
+    rows = (", ".join(f":{column}_{number}" for column in columns) for number in range(count))
+    return f"insert into {table} ({', '.join(columns)}) values {', '.join(f'({row})' for row in rows)}"
 
 
-@cache
-def _put(table: str, columns: tuple[str, ...]) -> str:
-    """Return the statement that writes rows of a table.
+@lru_cache(maxsize=256)
+def _put(table: str, columns: tuple[str, ...], count: int) -> str:
+    """Return the statement that writes a number of rows of a table.
 
-    >>> _put("sao_sql", ("id", "text"))
-    'insert into sao_sql (id, text) values (:id, :text) on conflict (id) do update set text = excluded.text'
+    >>> _put("sao_sql", ("id", "text"), 1)
+    'insert into sao_sql (id, text) values (:id_0, :text_0) on conflict (id) do update set text = excluded.text'
     """
     keys = KEYS[table]
     others = ", ".join(f"{each} = excluded.{each}" for each in columns if each not in keys)
-    return f"{_insert(table, columns)} on conflict ({', '.join(keys)}) do update set {others}"
+    return f"{_insert(table, columns, count)} on conflict ({', '.join(keys)}) do update set {others}"
 
 
 @lru_cache(maxsize=256)

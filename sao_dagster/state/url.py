@@ -9,12 +9,12 @@ from urllib.parse import parse_qsl, unquote
 
 _URL = re.compile(
     r"(?P<kind>\w+)(\+\w+)?://"
-    r"((?P<user>[^:/@]*)(:(?P<password>[^@]*))?@)?"
+    r"((?P<user>[^:/]*)(:(?P<password>[^@]*))?@)?"
     r"(\[(?P<address>[^\]]*)\]|(?P<host>[^:/?]*))(:(?P<port>\d*))?"
     r"(/(?P<database>[^?]*))?"
     r"(\?(?P<parameters>.*))?"
 )
-_PASSWORD = re.compile(r"(?<=://)([^:/@]*):[^@]*@")
+_PASSWORD = re.compile(r"(?<=://)([^:/]*):[^@]*@")
 
 
 @dataclass(frozen=True)
@@ -41,6 +41,8 @@ def parse_url(url: str) -> StateUrl:
     ('/var/state.db', 'state.db', '')
     >>> dict(parse_url("postgresql+psycopg2://me:p%40ss@db:5433/shop?sslmode=require").parameters)
     {'user': 'me', 'password': 'p@ss', 'host': 'db', 'port': '5433', 'dbname': 'shop', 'sslmode': 'require'}
+    >>> dict(parse_url("postgresql://me@server:secret@db/shop").parameters)
+    {'user': 'me@server', 'password': 'secret', 'host': 'db', 'dbname': 'shop'}
 
     Raises:
         ValueError: It is no such URL; the message does not repeat it, since it may hold a password.
@@ -65,7 +67,23 @@ def parse_url(url: str) -> StateUrl:
         "dbname": found["database"],
     }
     said = {name: unquote(value) for name, value in parts.items() if value}
-    return StateUrl(is_sqlite=False, parameters={**said, **dict(parse_qsl(found["parameters"] or ""))})
+    return StateUrl(is_sqlite=False, parameters={**said, **_parameters(found["parameters"] or "")})
+
+
+def _parameters(text: str) -> dict[str, str]:
+    """Return the parameters of a URL; several hosts, each with its port, are written as libpq takes them.
+
+    >>> _parameters("host=a:5432&host=b:5433&sslmode=require")
+    {'sslmode': 'require', 'host': 'a,b', 'port': '5432,5433'}
+    """
+    pairs = parse_qsl(text)
+    hosts = [value.partition(":") for name, value in pairs if name == "host"]
+    found = {name: value for name, value in pairs if name != "host"}
+    if hosts:
+        found["host"] = ",".join(host for host, _, _ in hosts)
+    if any(port for _, _, port in hosts):
+        found["port"] = ",".join(port for _, _, port in hosts)
+    return found
 
 
 def without_password(url: str) -> str:

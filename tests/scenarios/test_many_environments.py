@@ -13,7 +13,6 @@ from click.testing import Result
 from typer.testing import CliRunner
 
 from sao_dagster.cli import app
-from sao_dagster.core.selection import select
 from sao_dagster.state.sql_store import SqlStateStore
 from tests.world import World, on_each_warehouse
 
@@ -104,9 +103,7 @@ def test_what_others_have_built_costs_a_run_nothing(shop: World, monkeypatch: py
     shop.settings["defer"] = "other"
     shop.model("report", "select id + 2 as id from {{ ref('orders') }}")
     opened = shop.opened()
-    replace(opened.runner(), clock=lambda: shop.now).run(
-        select(opened.project, "state:modified+", changes=opened.changes)
-    )
+    replace(opened.runner(), clock=lambda: shop.now).run(opened.selection("state:modified+"))
     monkeypatch.undo()
     with sqlite3.connect(shop.root / "state.db") as connection:
         plans = {

@@ -15,6 +15,7 @@ from pathlib import Path
 import pytest
 
 from sao_dagster.core.data_version import DataVersion
+from sao_dagster.core.environment import Branch
 from sao_dagster.core.records import BuildRecord, Lease, TestRecord, Verdict
 from sao_dagster.errors import LeaseLostError, StateError
 from sao_dagster.state import leases
@@ -267,6 +268,7 @@ def test_a_process_that_stops_in_the_middle_of_a_heartbeat_holds_nobody_up(
     def stop_in_the_middle() -> None:
         with stopped._database.transaction(write=True) as transaction:
             leases.renew(transaction, stopped._database.now(transaction), "e", "stopped", 0.0)
+            transaction.put("sao_sql", [{"id": "1", "text": "select 1"}])  # not by a pipeline, which nothing ends
             assert isinstance(other.take_lease("e", "orders", "other", "run-2", seconds=60), Lease), "meanwhile"
 
     with pytest.raises(StateLostError):
@@ -282,6 +284,28 @@ def test_names_cannot_inject(state_url: str) -> None:
     assert store.builds(nasty)[nasty].inputs == {nasty: DataVersion("nasty", nasty)}
     assert store.history(nasty, [nasty])[nasty]
     assert [each.model for each in store.leases(nasty)] == [nasty]
+
+
+def test_a_record_whose_answer_was_lost_is_recorded_once(state_url: str) -> None:
+    """What is tried again was done, and the lease went with it."""
+    store = SqlStateStore(state_url)
+    lease = store.take_lease("e", RECORD.model, "h", "run-1", seconds=60)
+    assert isinstance(lease, Lease)
+    store.record_build("e", RECORD, "select 1", lease)
+    before = store.changes("e", 0)
+    store.record_build("e", RECORD, "select 1", lease)
+    assert store.changes("e", 0) == before
+    with pytest.raises(LeaseLostError):
+        store.record_build("e", replace(RECORD, run_id="other"), "select 1", lease)
+
+
+def test_schemas_that_two_runs_make_for_one_branch_are_all_its_own(state_url: str) -> None:
+    store = SqlStateStore(state_url)
+    at = store.now()
+    for name in ("ci_x", "ci_x_marts"):
+        store.keep_branch(Branch(environment="e", against="prod", schemas=(("", name),), made_at=at, used_at=at))
+    [branch] = store.branches()
+    assert branch.schemas == (("", "ci_x"), ("", "ci_x_marts"))
 
 
 def test_a_record_under_a_lease_that_was_taken_over_is_refused(state_url: str) -> None:

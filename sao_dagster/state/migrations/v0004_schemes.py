@@ -60,8 +60,7 @@ def _convert(transaction: Transaction, table: str, keys: tuple[str, ...], *colum
     rows = [dict(zip(names, row, strict=True)) for row in transaction.rows(f"select {', '.join(names)} from {table}")]
     for row in rows:
         row.update((column, _converted(row[column])) for column in columns)
-    if rows:
-        transaction.update(f"update {table} set {values} where {where}", rows)
+        transaction.execute(f"update {table} set {values} where {where}", row)
 
 
 def _converted(text: str) -> str:
