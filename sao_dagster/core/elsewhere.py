@@ -12,6 +12,7 @@ from datetime import datetime
 
 from sao_dagster.core.code_version import ATTACHED, RELATION, CodeVersion
 from sao_dagster.core.facts import Facts, Observed
+from sao_dagster.core.inputs import InputKind
 from sao_dagster.core.nodes import Materialized, Model, Node
 from sao_dagster.core.policy import Expiry
 from sao_dagster.core.project import Project
@@ -47,19 +48,27 @@ class Offer:
 def may_be_elsewhere(node: Node) -> bool:
     """Return whether a build of a node elsewhere may take the place of one here: whether a full build is all that it ever is.
 
-    An incremental model holds its history, and so does one that reads itself; hooks do more than to build; what a template gets from the run is another thing in each; and
-    a view is made faster than it is compared.
+    An incremental model holds its history, and so does one that reads itself; hooks do more than to build; what a template gets from the
+    run is another thing in each; and a view is made faster than it is compared.
     """
     return (
         isinstance(node, Model)
         and node.materialized is Materialized.TABLE
         and node.language == "sql"
-        and node.compiler is None
         and not node.hooks
-        and not node.asks
+        and _means_the_same(node)
         and str(node.relation) not in node.compiled.sql
         and node.error is None
     )
+
+
+def _means_the_same(node: Model) -> bool:
+    """Return whether the SQL of a node is known, and gives the same from the same inputs in any environment, whoever asks.
+
+    What a function of the user's own asks is not known.
+    """
+    is_known = node.compiler is None and not node.asks and not node.reads_session
+    return is_known and all(each.kind is not InputKind.FUNCTION for each in node.undeclared)
 
 
 def same_elsewhere(
@@ -151,7 +160,7 @@ def _are_same_views(project: Project, facts: Facts, seen: Observed, offer: Offer
         return False
     for name in seen.definitions:
         view, there, here = project.nodes[name], offer.views.get(name), facts.records.get(name)
-        if not isinstance(view, Model) or view.asks or view.compiler is not None or name in facts.versions:
+        if not isinstance(view, Model) or not _means_the_same(view) or name in facts.versions:
             return False
         if there is None or there.definition != offer.record.definitions[name]:
             return False

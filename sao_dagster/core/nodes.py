@@ -212,6 +212,7 @@ class Model(Node):
         compiled: As it runs; for a model with a compiler, as it was rendered for its fingerprint, if it could be.
         expiry: When its result stops being true by itself, as detected in the SQL.
         language: `sql`, or that of the function.
+        reads_session: Whether its SQL may ask who runs it, where, or what is set; then it is another result in another environment.
         asks: Whether its template asks the warehouse for what its SQL is made of.
     """
 
@@ -219,6 +220,7 @@ class Model(Node):
     compiled: CompiledSql
     expiry: Expiry | None = None
     language: str = "sql"
+    reads_session: bool = True
     asks: bool = False
     unique_key: tuple[str, ...] = ()
     incremental_strategy: IncrementalStrategy = IncrementalStrategy.DELETE_INSERT

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
 
@@ -21,6 +21,7 @@ from sao_dagster.run.environments import is_in
 from sao_dagster.run.relation_diff import RelationDiff, diff_relations, keys_of
 from sao_dagster.run.report import RunResult
 from sao_dagster.run.runner import Runner
+from sao_dagster.sql.dialects import dialect_named
 from sao_dagster.state.protocol import StateStore
 from sao_dagster.warehouses.protocol import Session
 
@@ -83,6 +84,12 @@ def claim_schemas(runner: Runner, selection: Selection, on_message: Telling | No
     wanted = _schemas(ready.project, selection)
     if not wanted:
         return None
+    shared = [each for each in wanted if folded(ready.warehouse.schema) not in folded(each[1])]
+    if shared:
+        raise WarehouseError(
+            f"what is selected is built into the schema {_said(shared[0])}, whatever the schema of the target is: it would not be this branch's "
+            f"own. Let generate_schema_name put {ready.warehouse.schema} into it"
+        )
     with ready.warehouse.session(on_message=on_message) as session:
         store = ready.open_store()
         found = ready.settled(session, store)
@@ -176,8 +183,8 @@ def drop_branch(runner: Runner, *, dry_run: bool, on_message: Telling | None = N
     """
     with runner.warehouse.session(read_only=dry_run, on_message=on_message) as session:
         store = runner.open_store()
-        key = runner.settled(session, store).key
-        branch = store.branch(key)
+        here = runner.settled(session, store)
+        branch = store.branch(here.key)
         if branch is None:
             schema = runner.warehouse.schema
             if session.has_schema(runner.warehouse.database, schema):
@@ -185,7 +192,7 @@ def drop_branch(runner: Runner, *, dry_run: bool, on_message: Telling | None = N
                     f"sao ci has not made the schema {schema}, as far as the state knows, and does not drop it"
                 )
             return None
-        return _drop(session, store, branch, dry_run=dry_run)
+        return _Drop(runner.project.dialect, session, store, here.database).of(branch, dry_run=dry_run)
 
 
 def drop_expired(
@@ -206,12 +213,18 @@ def drop_expired(
         store = runner.open_store()
         database = runner.settled(session, store).database
         known = {each.key: each for each in store.environments()}
+        drop = _Drop(runner.project.dialect, session, store, database)
         for branch in expired(store, runner.project.name, days):
             if is_in(known[branch.environment], database):
-                found.append(_drop(session, store, branch, dry_run=dry_run))
-            elif on_message is not None:
-                places = ", ".join(known[branch.environment].places)
-                on_message(Message(f"{branch.environment} is in {places}, and is left there"))
+                try:
+                    found.append(drop.of(branch, dry_run=dry_run))
+                    continue
+                except (WarehouseError, StateError) as error:
+                    left = f"{branch.environment} is left: {error.message}"
+            else:
+                left = f"{branch.environment} is in {', '.join(known[branch.environment].places)}, and is left there"
+            if on_message is not None:
+                on_message(Message(left))
     return tuple(found)
 
 
@@ -228,25 +241,60 @@ def forget_expired(store: StateStore, project: str, days: float | None) -> None:
         store.forget_environment(branch.environment, is_gone=False)
 
 
-def _drop(session: Session, store: StateStore, branch: Branch, *, dry_run: bool) -> Dropped:
-    """Drop the schemas of a branch, and forget its environment, unless that would be in the way of others."""
-    held = store.leases(branch.environment)
-    if held:
-        raise StateError(
-            f"{held[0].model} is being built in {branch.environment} by run {held[0].run_id}; wait for it, or stop it"
-        )
-    catalog = session.catalog()
-    places = {(folded(database), folded(schema)) for database, schema in branch.schemas}
-    inside = {key for key in catalog if key[:2] in places}
-    outside = [Relation(*key) for key, info in catalog.items() if info.is_view and key not in inside]
-    reading = [view for view, read in session.behind_views(outside).items() if read & inside]
-    if reading:
-        raise WarehouseError(f"the view {reading[0].plain} reads what is in {_said(branch.schemas[0])}; drop it first")
-    if not dry_run:
-        for database, schema in branch.schemas:
-            session.drop_schema(database, schema)
-        store.forget_environment(branch.environment, is_gone=True)
-    return Dropped(branch.environment, tuple(map(_said, branch.schemas)), len(inside))
+@dataclass(frozen=True)
+class _Drop:
+    """Drops the schemas of branches that are in one database.
+
+    Attributes:
+        dialect: sqlglot's name of the SQL dialect.
+        session: The database, open.
+        store: The shared state.
+        database: What tells the database from all others.
+    """
+
+    dialect: str
+    session: Session
+    store: StateStore
+    database: str
+
+    def of(self, branch: Branch, *, dry_run: bool) -> Dropped:
+        """Drop the schemas of a branch, and forget its environment, unless that would be in the way of others.
+
+        Raises:
+            WarehouseError: A view elsewhere reads what is in them, or another environment has built something there.
+            StateError: It is being built into.
+        """
+        held = self.store.leases(branch.environment)
+        if held:
+            raise StateError(
+                f"{held[0].model} is being built in {branch.environment} by run {held[0].run_id}; wait for it, or stop it"
+            )
+        catalog = self.session.catalog()
+        places = {(folded(database), folded(schema)) for database, schema in branch.schemas}
+        inside = {key for key in catalog if key[:2] in places}
+        theirs = next((each for each in self._built_by_others(branch) if each.key in inside), None)
+        if theirs is not None:
+            raise WarehouseError(f"another environment has built {theirs.plain}; the schema is not dropped")
+        outside = [Relation(*key) for key, info in catalog.items() if info.is_view and key not in inside]
+        reading = [view for view, read in self.session.behind_views(outside).items() if read & inside]
+        if reading:
+            raise WarehouseError(
+                f"the view {reading[0].plain} reads what is in {_said(branch.schemas[0])}; drop it first"
+            )
+        if not dry_run:
+            for database, schema in branch.schemas:
+                self.session.drop_schema(database, schema)
+            self.store.forget_environment(branch.environment, is_gone=True)
+        return Dropped(branch.environment, tuple(map(_said, branch.schemas)), len(inside))
+
+    def _built_by_others(self, branch: Branch) -> Iterator[Relation]:
+        """Yield what other environments of the database have built."""
+        for each in self.store.environments():
+            if each.key != branch.environment and is_in(each, self.database):
+                for record in self.store.builds(each.key).values():
+                    relation = dialect_named(self.dialect).parsed_relation(record.relation)
+                    if relation is not None:
+                        yield relation
 
 
 def _elsewhere(ready: Runner) -> Elsewhere:

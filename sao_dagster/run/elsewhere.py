@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from sao_dagster.core.data_version import DataVersion
@@ -61,7 +62,7 @@ class Elsewhere:
         places = self.known.places
         if not isinstance(warehouse, AttachingWarehouse) or warehouse.place in places or not places:
             return warehouse, self
-        place = places[0]
+        place = current_place(places)
         attached = warehouse.attached_as(place)
         if attached is not None:
             names[place] = attached
@@ -103,6 +104,12 @@ class Elsewhere:
         if relation is None:
             return None
         return engine.relation(self.database or relation.database, relation.schema, relation.identifier)
+
+
+def current_place(places: Sequence[str]) -> str:
+    """Return the file, of those in which a database was found, that was written to last: it may have been moved; the first where none is there."""
+    there = [each for each in places if Path(each).is_file()]
+    return max(there, key=lambda each: Path(each).stat().st_mtime_ns) if there else places[0]
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,7 @@ from sao_dagster.core.published import Published
 from sao_dagster.core.records import TestRecord, Verdict
 from sao_dagster.core.relations import Relation
 from sao_dagster.errors import SaoError, SelectionError, UnsupportedError
-from sao_dagster.run.elsewhere import find_environment
+from sao_dagster.run.elsewhere import current_place, find_environment
 from sao_dagster.sql.dialects import dialect_named
 from sao_dagster.state.protocol import StateStore
 from sao_dagster.warehouses.protocol import AttachingWarehouse, Warehouse
@@ -122,7 +122,7 @@ def _reached(other: OtherProject, known: KnownEnvironment, warehouse: Warehouse)
     other = replace(other, key=known.key, schema=known.schema)
     if warehouse.place in known.places or not known.places or not isinstance(warehouse, AttachingWarehouse):
         return other
-    place, database = known.places[0], f"sao_project_{other.name}"
+    place, database = current_place(known.places), f"sao_project_{other.name}"
     attached = warehouse.attached_as(place)
     if attached is None:
         warehouse.attaching(place, database)

@@ -43,6 +43,17 @@ _BRACKETLESS = {
     "session_user",
     "current_user",
 }
+_WHO = {
+    "current_user",
+    "session_user",
+    "system_user",
+    "user",
+    "current_role",
+    "current_schema",
+    "current_schemas",
+    "current_catalog",
+    "current_database",
+}
 _OF_DAY = ("CurrentDate", "UtcDate")
 _OF_HOUR = [
     "CurrentDatetime",
@@ -110,6 +121,20 @@ def has_signs(sql: str) -> bool:
     families = {word for word in words if word.startswith(_FAMILY_STARTS)}
     called = (words & _CALLS) | {word for word in families if _FAMILY.fullmatch(word)}
     return bool(called) and not called.isdisjoint(_CALLED.findall(text))
+
+
+def reads_session(sql: str) -> bool:
+    """Return whether SQL may ask who runs it, where, or what is set: then somebody else gets another result at the same time.
+
+    >>> reads_session("select * from t where owner = current_user"), reads_session("select current_setting('shop.tenant')")
+    (True, True)
+    >>> reads_session("select version, stats from t where day = current_date")
+    False
+    """
+    text = sql.lower()
+    words = set(_WORDS.findall(text))
+    called = {word for word in words if word in _SESSION or (word.startswith(_FAMILY_STARTS) and word not in _STABLE)}
+    return not words.isdisjoint(_WHO) or (bool(called) and not called.isdisjoint(_CALLED.findall(text)))
 
 
 def expiry_of(node: exp.Expr) -> Expiry | None:

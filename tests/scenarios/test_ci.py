@@ -151,13 +151,39 @@ def test_a_custom_schema_is_its_own_too(shop: World) -> None:
     assert schemas(shop) == set()
 
 
+def test_a_schema_that_every_target_has_is_not_a_branchs_own(shop: World) -> None:
+    shop.write(
+        "macros/names.sql",
+        "{% macro generate_schema_name(name, node) %}{{ name or target.schema }}{% endmacro %}",
+    )
+    shop.model("totals", "{{ config(schema='marts') }} select count(*) as n from {{ ref('orders') }}")
+    said = sao(shop, "--against", "other")
+    assert said.exit_code == 2
+    assert "into the schema" in said.stderr and "marts" in said.stderr, said.stderr
+    assert "generate_schema_name" in said.stderr
+
+
+def test_what_another_environment_has_built_there_meanwhile_is_not_dropped(shop: World) -> None:
+    shop.model("totals", "select count(*) as n from {{ ref('orders') }}")
+    assert outcomes(built(shop))["totals"] == "built"
+    [schema] = schemas(shop)
+    profiles = (shop.root / "profiles.yml").read_text()
+    shop.write("profiles.yml", profiles.replace("schema: other", f"schema: {schema}", 1))
+    assert shop.run("stg orders", target="other").built == {"stg", "orders"}
+    shop.write("profiles.yml", profiles)
+    said = sao(shop, "drop", "--yes")
+    assert said.exit_code == 2
+    assert "another environment has built" in said.stderr
+    assert schemas(shop) == {schema}
+
+
 def test_production_is_never_built_into(shop: World) -> None:
     shop.model("totals", "select count(*) as n, 1 as amount from {{ ref('orders') }}")
     found = sao(shop, "--against", "other", "--schema", "other")
     assert (found.exit_code, "other is that of other" in found.stderr) == (2, True)
     shop.write("macros/names.sql", "{% macro generate_schema_name(name, node) %}{{ name or 'other' }}{% endmacro %}")
     found = sao(shop, "--against", "other")
-    assert (found.exit_code, "is there, and sao ci has not made it" in found.stderr) == (2, True)
+    assert (found.exit_code, "it would not be this branch's own" in found.stderr) == (2, True)
     assert shop.rows("select amount from other.totals") == [(30,)]
 
 

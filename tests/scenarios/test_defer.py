@@ -213,6 +213,20 @@ def test_another_file_is_attached_and_only_read(shop: World) -> None:
     assert shop.run("totals", target="mine").outcomes == {"totals": "built: new_data"}
 
 
+@on_duckdb
+def test_a_file_that_was_moved_is_read_where_it_is(shop: World) -> None:
+    """Its old name stands before the new one in the order of letters."""
+    profiles = (shop.root / "profiles.yml").read_text()
+    (shop.root / "z").mkdir()
+    (shop.root / "shop.duckdb").rename(shop.root / "z/shop.duckdb")
+    moved = profiles.replace("path: shop.duckdb", "path: z/shop.duckdb")
+    shop.write("profiles.yml", moved + "    mine: {type: duckdb, path: mine.duckdb}\n")
+    shop.settings.clear()
+    assert shop.run("orders", target="other").built == set()
+    shop.settings["defer"] = "other"
+    assert shop.run("totals", target="mine").outcomes == {"totals": "built: never_built"}
+
+
 def compared(world: World, include: str, environment: str | None = None) -> set[str]:
     return {*world.opened().selection(include, state=environment).nodes}
 

@@ -106,6 +106,15 @@ def test_other_inputs_are_built(shop: World) -> None:
     assert (run.built, same(run)) == ({"stg", *MODELS}, set())
 
 
+@pytest.mark.parametrize("asks", ["current_user", "current_setting('search_path')", "(select current_schema())"])
+def test_what_depends_on_who_asks_is_built(shop: World, asks: str) -> None:
+    shop.model("mine", f"select id from {{{{ ref('orders') }}}} where {asks} is not null")
+    there(shop)
+    run = shop.run()
+    assert "mine" in run.built
+    assert same(run) == {*MODELS}
+
+
 def test_what_was_changed_there_by_hand_is_built_here(shop: World) -> None:
     shop.sql("update other.totals set amount = 11")
     run = shop.run()

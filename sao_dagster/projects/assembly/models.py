@@ -28,6 +28,7 @@ from sao_dagster.sql.fingerprint import sql_digest
 from sao_dagster.sql.reads import undeclared_reads
 from sao_dagster.sql.session import follows_process
 from sao_dagster.sql.volatile import Origin, Volatility, differ_in_values, volatility
+from sao_dagster.sql.volatile_functions import reads_session
 
 Hooks: TypeAlias = tuple[tuple[str, ...], tuple[str, ...]]
 """Statements, or their templates, before and after a build."""
@@ -217,6 +218,7 @@ class ModelAssembly:
             raw_sql=declaration.sql or compiled.sql,
             compiled=compiled,
             language=declaration.language,
+            reads_session=statements is None or any(map(reads_session, statements)),
             asks=draft.dynamic,
             compiler=self._compiler(draft, ephemerals),
             expiry=found.expiry,
