@@ -12,7 +12,8 @@ from sao_dagster.core.data_version import DataVersion
 from sao_dagster.core.elsewhere import Offer, may_be_elsewhere
 from sao_dagster.core.environment import Environment, KnownEnvironment
 from sao_dagster.core.hashing import digest
-from sao_dagster.core.nodes import Materialized, Node
+from sao_dagster.core.nodes import Materialized, Model, Node
+from sao_dagster.core.project import Project
 from sao_dagster.core.records import BuildRecord
 from sao_dagster.core.relations import Relation
 from sao_dagster.core.templates import CompiledSql
@@ -163,7 +164,7 @@ class Offers:
 
     Attributes:
         environments: Those that are asked, in their order.
-        dialect: Sqlglot's name of the dialect.
+        project: The project, as it is here.
         session: The warehouse, open.
         catalog: What is in it.
         known: What is known to be still in it; see `content_key`.
@@ -173,7 +174,7 @@ class Offers:
     """
 
     environments: tuple[Elsewhere, ...]
-    dialect: str
+    project: Project
     session: Session
     catalog: Catalog
     known: Mapping[str, DataVersion]
@@ -189,8 +190,8 @@ class Offers:
         for each in self.environments:
             builds = self._builds_of(each)
             record = builds.get(node.name)
-            relation = None if record is None else each.relation(record, self.dialect)
-            if record is not None and relation is not None:
+            relation = None if record is None else each.relation(record, self.project.dialect)
+            if record is not None and relation is not None and not self._says_where(node, record):
                 # what is another column in each build is no part of a version, so that nobody would notice it in a view
                 by_view = self.by_view and each.database is None and not node.volatile_columns
                 holds = partial(self._holds, record, relation, node.volatile_columns)
@@ -204,6 +205,14 @@ class Offers:
                     is_there=holds if by_view else partial(self._is_there, record, relation),
                     by_view=by_view,
                 )
+
+    def _says_where(self, node: Node, record: BuildRecord) -> bool:
+        """Return whether the names of its columns, or of views that it reads through, may say where something is, which is elsewhere there."""
+        from sao_dagster.sql.shown_names import may_name_relations  # the parser, where something is to be made
+
+        read = (self.project.nodes[name] for name in (node.name, *record.definitions) if name in self.project.nodes)
+        models = (each for each in read if isinstance(each, Model))
+        return any(may_name_relations(each.compiled.sql, self.project.dialect) for each in models)
 
     def _builds_of(self, elsewhere: Elsewhere) -> Mapping[str, BuildRecord]:
         key = elsewhere.known.key

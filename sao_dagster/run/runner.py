@@ -229,7 +229,7 @@ class Runner(RunSettings):
         by_content = can.source_versions is can.model_versions is VersionsBy.CONTENT
         return Offers(
             self.reusable.environments if by_content else (),
-            self.project.dialect,
+            self.project,
             session,
             seen.catalog,
             known=contents,

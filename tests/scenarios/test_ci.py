@@ -177,6 +177,15 @@ def test_what_another_environment_has_built_there_meanwhile_is_not_dropped(shop:
     assert schemas(shop) == {schema}
 
 
+def test_a_run_that_was_refused_is_in_nobodys_way(shop: World) -> None:
+    """Also where it was asked for the target of production."""
+    shop.sql(f"create schema {schema_of('totals')}")
+    shop.model("totals", "select count(*) as n from {{ ref('orders') }}")
+    refused = sao(shop, "--against", "other", "--target", "other")
+    assert (refused.exit_code, "sao ci has not made it" in refused.stderr) == (2, True)
+    assert outcomes(built(shop, branch="more"))["totals"] == "built"
+
+
 def test_production_is_never_built_into(shop: World) -> None:
     shop.model("totals", "select count(*) as n, 1 as amount from {{ ref('orders') }}")
     found = sao(shop, "--against", "other", "--schema", "other")

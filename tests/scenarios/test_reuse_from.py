@@ -115,6 +115,16 @@ def test_what_depends_on_who_asks_is_built(shop: World, asks: str) -> None:
     assert same(run) == {*MODELS}
 
 
+def test_what_is_called_by_where_it_reads_is_built(shop: World) -> None:
+    """DuckDB calls such a column by its text, with the schema in it."""
+    shop.model("most", "select 1 as one, (select max(id) from {{ ref('orders') }})")
+    shop.model("seen", "select id, (select max(id) from {{ ref('orders') }}) as most from {{ ref('orders') }}")
+    there(shop)
+    run = shop.run()
+    assert "most" in run.built
+    assert same(run) == {*MODELS, "seen"}
+
+
 def test_what_was_changed_there_by_hand_is_built_here(shop: World) -> None:
     shop.sql("update other.totals set amount = 11")
     run = shop.run()
