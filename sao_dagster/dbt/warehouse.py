@@ -152,6 +152,10 @@ class AttachingDbtWarehouse(DbtWarehouse):
         native = cast("AttachingWarehouse", self.native).attaching(place, name)
         return replace(self, native=native, attached=(*self.attached, (place, name)))
 
+    def attached_as(self, place: str) -> str | None:
+        """Return under which name another database can be read already; None where it cannot."""
+        return cast("AttachingWarehouse", self.native).attached_as(place)
+
 
 class DbtSession(Session):
     """A session in which dbt builds; what is asked of the warehouse is answered by another one, and that may be replaced.
