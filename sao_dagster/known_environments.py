@@ -46,7 +46,7 @@ class KnownEnvironments:
             StateError: The state cannot be reached or read.
         """
         store = self._store(to.state_url)
-        return store, find_environment(self._known(store, to.environment), self.project, to.environment)
+        return store, find_environment(store, self.project, to.environment)
 
     def called(self, name: str) -> KnownEnvironment:
         """Return the environment of a name in the project's own state; errors as those of `find`."""
@@ -110,11 +110,10 @@ class KnownEnvironments:
         found, warnings = list[Elsewhere](), list[str]()
         for to in self.settings.reused_from:
             store = self._store(to.state_url)
-            known = self._known(store, to.environment)
-            if not environments_called(known, self.project, to.environment)[0]:
+            if not environments_called(store, self.project, to.environment):
                 warnings.append(f"nothing is reused from {to.environment}, which the state does not know")
                 continue
-            one = find_environment(known, self.project, to.environment)
+            one = find_environment(store, self.project, to.environment)
             found.append(Elsewhere(name=to.environment, known=one, builds=partial(store.builds, one.key)))
         return Reusable(tuple(found), self.settings.clone == "view", tuple(warnings))
 
@@ -135,16 +134,6 @@ class KnownEnvironments:
                 read = partial(read_published_manifest, self.root / where.manifest, name)
                 wanted.append(Wanted(name, where.manifest, read_manifest=read))
         return others_now(wanted, warehouse, utc_now())
-
-    def _known(self, store: StateStore, wanted: str) -> list[KnownEnvironment]:
-        """Return the environments that a state knows; of several that are called so, without those in which nothing was built.
-
-        A run that was refused has left such a one.
-        """
-        known = list(store.environments())
-        found, _ = environments_called(known, self.project, wanted)
-        built = [each for each in found if store.builds(each.key)] if len(found) > 1 else []
-        return [each for each in known if each not in found or each in built] if built else known
 
     def _deferred_to(self, environment: str | None) -> DeferTo | None:
         return self.settings.deferring(environment, favor=False).deferred_to

@@ -99,7 +99,7 @@ def same_elsewhere(
         if (
             not record.adopted
             and offer.relation.key != node.relation.key
-            and _is_same_code(facts.code(node), record)
+            and _is_same_code(facts.code(node), record, RELATION)
             and seen.inputs == record.inputs
             and all(offer.same_database or version.is_content for version in record.inputs.values())
             and _are_same_views(project, facts, seen, offer)
@@ -141,13 +141,13 @@ def _are_known(seen: Observed) -> bool:
     return known and seen.pending.isdisjoint(seen.inputs)
 
 
-def _is_same_code(code: CodeVersion, record: BuildRecord) -> bool:
-    """Return whether a definition is the one that was built there, in all parts but where that is."""
-    return code.scheme == record.code_scheme and _of_content(code.parts) == _of_content(record.code_parts)
+def _is_same_code(code: CodeVersion, record: BuildRecord, *apart: str) -> bool:
+    """Return whether a definition is the one that was built there, apart from some of its parts."""
 
+    def counted(parts: Mapping[str, str]) -> dict[str, str]:
+        return {name: part for name, part in parts.items() if name not in apart}
 
-def _of_content(parts: Mapping[str, str]) -> dict[str, str]:
-    return {name: part for name, part in parts.items() if name != RELATION}
+    return code.scheme == record.code_scheme and counted(code.parts) == counted(record.code_parts)
 
 
 def _are_same_views(project: Project, facts: Facts, seen: Observed, offer: Offer) -> bool:
@@ -170,11 +170,6 @@ def _are_same_views(project: Project, facts: Facts, seen: Observed, offer: Offer
             code = CodeVersion(here.code_parts, here.code_scheme)
         else:
             return False
-        if code.scheme != there.code_scheme or _meant(code.parts) != _meant(there.code_parts):
+        if not _is_same_code(code, there, RELATION, ATTACHED):
             return False
     return True
-
-
-def _meant(parts: Mapping[str, str]) -> dict[str, str]:
-    """Return the parts of a view that say what it shows."""
-    return {name: part for name, part in parts.items() if name not in (RELATION, ATTACHED)}

@@ -56,6 +56,10 @@ class KnownEnvironment:
     places: tuple[str, ...]
     is_branch: bool = False
 
+    def is_in(self, database: str) -> bool:
+        """Return whether it is in a database, by what tells that from all others."""
+        return Environment(name=self.name, schema=self.schema, database=database).key == self.key
+
 
 @dataclass(frozen=True, kw_only=True)
 class EnvironmentUse:

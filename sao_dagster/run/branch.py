@@ -17,11 +17,10 @@ from sao_dagster.core.relations import Relation, folded
 from sao_dagster.core.selection import Selection
 from sao_dagster.errors import StateError, WarehouseError
 from sao_dagster.run.elsewhere import Elsewhere
-from sao_dagster.run.environments import is_in
+from sao_dagster.run.environments import built_in
 from sao_dagster.run.relation_diff import RelationDiff, diff_relations, keys_of
 from sao_dagster.run.report import RunResult
 from sao_dagster.run.runner import Runner
-from sao_dagster.sql.dialects import dialect_named
 from sao_dagster.state.protocol import StateStore
 from sao_dagster.warehouses.protocol import Session
 
@@ -215,7 +214,7 @@ def drop_expired(
         known = {each.key: each for each in store.environments()}
         drop = _Drop(runner.project.dialect, session, store, database)
         for branch in expired(store, runner.project.name, days):
-            if is_in(known[branch.environment], database):
+            if known[branch.environment].is_in(database):
                 try:
                     found.append(drop.of(branch, dry_run=dry_run))
                     continue
@@ -290,11 +289,8 @@ class _Drop:
     def _built_by_others(self, branch: Branch) -> Iterator[Relation]:
         """Yield what other environments of the database have built."""
         for each in self.store.environments():
-            if each.key != branch.environment and is_in(each, self.database):
-                for record in self.store.builds(each.key).values():
-                    relation = dialect_named(self.dialect).parsed_relation(record.relation)
-                    if relation is not None:
-                        yield relation
+            if each.key != branch.environment and each.is_in(self.database):
+                yield from built_in(self.store, each, self.dialect)
 
 
 def _elsewhere(ready: Runner) -> Elsewhere:

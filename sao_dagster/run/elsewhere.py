@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
@@ -20,6 +20,7 @@ from sao_dagster.core.templates import CompiledSql
 from sao_dagster.errors import SaoError, SelectionError, StateError, UnsupportedError, WarehouseError
 from sao_dagster.run.contents import content_key
 from sao_dagster.sql.dialects import dialect_named
+from sao_dagster.state.protocol import StateStore
 from sao_dagster.warehouses.protocol import (
     AttachingWarehouse,
     BuildRequest,
@@ -83,8 +84,7 @@ class Elsewhere:
         Raises:
             UnsupportedError: It is in another database.
         """
-        here = Environment(name=self.known.name, schema=self.known.schema, database=database)
-        if self.database is None and here.key != self.known.key:
+        if self.database is None and not self.known.is_in(database):
             places = " or ".join(self.known.places) or "another database"
             raise UnsupportedError(
                 f"{self.name} is in {places}, and SQL cannot read that from here; only an environment in the same database can be read"
@@ -264,33 +264,37 @@ class Taker(Materializer):
         return self._materializer.build(node, asked)
 
 
-def environments_called(
-    known: Iterable[KnownEnvironment], project: str, wanted: str
-) -> tuple[list[KnownEnvironment], list[KnownEnvironment]]:
-    """Return the environments of a project that people call by its target, or by target and schema, and all that it has.
+def environments_called(store: StateStore, project: str, wanted: str) -> list[KnownEnvironment]:
+    """Return the environments of a project that people call by its target, or by target and schema.
 
-    One that was made for a branch is called with its schema only.
+    One that was made for a branch is called with its schema only. Of several, those in which nothing was built are none: a plan, or a run
+    that was refused, leaves such a one.
 
     Args:
-        known: All that the state knows.
+        store: The state that knows them.
         project: The project's name.
         wanted: What it is called: `prod`, `dev/anna`.
+
+    Raises:
+        StateError: The state cannot be reached or read.
     """
     target, _, schema = wanted.partition("/")
-    own = [each for each in known if each.name.startswith(f"{project}.")]
-    alike = [each for each in own if each.name == f"{project}.{target}"]
-    return [each for each in alike if (each.schema == schema if schema else not each.is_branch)], own
+    alike = [each for each in store.environments() if each.name == f"{project}.{target}"]
+    found = [each for each in alike if (each.schema == schema if schema else not each.is_branch)]
+    return found if len(found) < 2 else [each for each in found if store.builds(each.key)] or found
 
 
-def find_environment(known: Iterable[KnownEnvironment], project: str, wanted: str) -> KnownEnvironment:
+def find_environment(store: StateStore, project: str, wanted: str) -> KnownEnvironment:
     """Return the one environment of a project that people call so; see `environments_called`.
 
     Raises:
         SelectionError: There is none, or there are several; says which there are.
+        StateError: The state cannot be reached or read.
     """
-    found, own = environments_called(known, project, wanted)
+    found = environments_called(store, project, wanted)
     if len(found) == 1:
         return found[0]
+    own = [each for each in store.environments() if each.name.startswith(f"{project}.")]
     listed = ", ".join(sorted(_called(project, each) for each in found or own)) or "none"
     if found:
         raise SelectionError(

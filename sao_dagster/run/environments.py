@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from sao_dagster.core.environment import Branch, Environment, EnvironmentUse, KnownEnvironment
+from sao_dagster.core.environment import Branch, EnvironmentUse, KnownEnvironment
 from sao_dagster.core.hashing import JSON
 from sao_dagster.core.relations import Relation
 from sao_dagster.errors import WarehouseError
@@ -62,24 +62,21 @@ def described(store: StateStore, warehouse: Warehouse) -> list[DescribedEnvironm
     ]
 
 
-def is_in(known: KnownEnvironment, database: str) -> bool:
-    """Return whether an environment is in a database, by what tells that from all others."""
-    return Environment(name=known.name, schema=known.schema, database=database).key == known.key
+def built_in(store: StateStore, environment: KnownEnvironment, dialect: str) -> list[Relation]:
+    """Return the relations that were built in an environment, as its state knows them; a name that is not understood is left out."""
+    engine = dialect_named(dialect)
+    parsed = (engine.parsed_relation(record.relation) for record in store.builds(environment.key).values())
+    return [relation for relation in parsed if relation is not None]
 
 
 def _sizes(store: StateStore, warehouse: Warehouse, known: list[KnownEnvironment]) -> dict[str, int]:
     """Return the bytes of the environments that are reached, by key."""
     if not warehouse.capabilities.sizes:
         return {}
-    engine = dialect_named(warehouse.dialect)
     try:
         with warehouse.session(read_only=True) as session:
             database = session.database_id() or warehouse.place
-            relations: dict[str, list[Relation]] = {}
-            for each in known:
-                if is_in(each, database):
-                    parsed = (engine.parsed_relation(record.relation) for record in store.builds(each.key).values())
-                    relations[each.key] = [relation for relation in parsed if relation is not None]
+            relations = {each.key: built_in(store, each, warehouse.dialect) for each in known if each.is_in(database)}
             bytes_of = session.sizes([relation for found in relations.values() for relation in found])
     except WarehouseError:
         return {}

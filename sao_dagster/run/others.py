@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 
-from sao_dagster.core.environment import Environment, KnownEnvironment
+from sao_dagster.core.environment import KnownEnvironment
 from sao_dagster.core.nodes import is_source, project_model_id
 from sao_dagster.core.others import FailureElsewhere, OtherProject
 from sao_dagster.core.published import Published
@@ -82,7 +82,7 @@ def _in_state(other: OtherProject, store: StateStore, warehouse: Warehouse) -> t
     """
     name, wanted = other.name, other.environment
     try:
-        known = find_environment(store.environments(), name, wanted)
+        known = find_environment(store, name, wanted)
     except SelectionError as error:
         how = f"build {name} there, or say under `projects` in sao.yml which environment of {name} is read"
         raise SelectionError(f"{error.message}; {how}") from error
@@ -154,8 +154,8 @@ def check_reached(others: Iterable[OtherProject], database: str) -> None:
     for other in others:
         if other.key and not other.place:
             name = f"{other.name}.{other.environment.partition('/')[0]}"
-            here = Environment(name=name, schema=other.schema, database=database)
-            if here.key != other.key:
+            known = KnownEnvironment(key=other.key, name=name, schema=other.schema, places=())
+            if not known.is_in(database):
                 raise UnsupportedError(
                     f"the project {other.name} is built in another database than this one, and SQL cannot read that from here; "
                     f"build both into one database, or read an environment of {other.name} that is in this one (`projects` in sao.yml)"
