@@ -228,6 +228,16 @@ on_each_warehouse = pytest.mark.warehouse(*WORLDS)
 """The `pytestmark` of a module whose scenarios run on each of them, besides those with a mark of their own."""
 
 
+def four_in_a_row(world: World) -> World:
+    """Make four models, each of which reads the one before it; none is built."""
+    world.sql("create table raw.orders as select 1 as id, 10 as amount").source("orders")
+    world.model("stg", "select id, amount from {{ source('raw', 'orders') }}", materialized="view")
+    world.model("orders", "select id, amount from {{ ref('stg') }}")
+    world.model("totals", "select count(*) as n, sum(amount) as amount from {{ ref('orders') }}")
+    world.model("report", "select amount from {{ ref('totals') }}")
+    return world
+
+
 def state_in(file: Path) -> list[str]:
     """Return all that a state in SQLite holds; its bytes may change when somebody who only reads it is the last to leave."""
     with closing(sqlite3.connect(f"file:{file}?mode=ro", uri=True)) as connection:

@@ -6,7 +6,6 @@ read; a second run at once builds nothing.
 
 from __future__ import annotations
 
-from collections import Counter
 from dataclasses import replace
 from typing import Any
 
@@ -18,6 +17,7 @@ from sao_dagster.core.deferral import Deferral
 from sao_dagster.core.reasons import Mode, Outcome
 from sao_dagster.run.report import RunResult
 from sao_dagster.state.sql_store import SqlStateStore
+from tests.oracle.oracle import Outside
 from tests.oracle.specs import SHAPES, SOURCES, Spec, read
 
 MINE, PRODUCTION = ("dev", "main"), ("prod", "live")
@@ -28,12 +28,12 @@ picks = st.integers(0, 99)
 DRAFTS = st.lists(st.tuples(picks, picks, picks, picks), min_size=3, max_size=6)
 
 
-class DeferralHistory(RuleBasedStateMachine):
+class DeferralHistory(Outside, RuleBasedStateMachine):
     """One project in production, and in somebody's own schema of the same database."""
 
     @initialize(drafts=DRAFTS)
     def start(self, drafts: list[tuple[int, int, int, int]]) -> None:
-        self.warehouse = DuckDBWarehouse(path=":memory:", threads=2)
+        self.warehouse: DuckDBWarehouse = DuckDBWarehouse(path=":memory:", threads=2)
         self.execute("create schema raw")
         for number, name in enumerate(SOURCES):
             rows = (
@@ -154,19 +154,3 @@ class DeferralHistory(RuleBasedStateMachine):
         deferring = {} if how == "alone" else {"defer": "prod", "favor_state": how == "favor"}
         opened = self.opened(MINE, **deferring)
         return opened.runner().run(select(opened.project, selection), mode)
-
-    def kind_of(self, relation: str) -> str | None:
-        schema, _, name = relation.partition(".")
-        found = self.query(
-            f"select case table_type when 'VIEW' then 'view' else 'table' end from information_schema.tables "
-            f"where table_schema = '{schema}' and table_name = '{name}'"
-        )
-        return next((str(row[0]) for row in found), None)
-
-    def query(self, sql: str) -> Counter[tuple[Any, ...]]:
-        with self.warehouse.session() as session:
-            return Counter(session.query(sql).rows)
-
-    def execute(self, sql: str) -> None:
-        with self.warehouse.session() as session:
-            session.execute(sql)

@@ -24,12 +24,10 @@ class Built:
     changed: bool = True
 
 
-@dataclass
-class Oracle:
-    """The warehouse, seen from outside."""
+class Outside:
+    """A warehouse, seen from outside."""
 
     warehouse: Warehouse
-    built: dict[str, Built] = field(default_factory=dict)
 
     def query(self, sql: str) -> Content:
         with self.warehouse.session() as session:
@@ -38,3 +36,20 @@ class Oracle:
     def execute(self, sql: str) -> None:
         with self.warehouse.session() as session:
             session.execute(sql)
+
+    def kind_of(self, relation: str) -> str | None:
+        """Return `table` or `view`; None for what is not there."""
+        schema, _, name = relation.partition(".")
+        found = self.query(
+            f"select case table_type when 'VIEW' then 'view' else 'table' end from information_schema.tables "
+            f"where table_schema = '{schema}' and table_name = '{name}'"
+        )
+        return next((str(row[0]) for row in found), None)
+
+
+@dataclass
+class Oracle(Outside):
+    """The warehouse, with what was built in it."""
+
+    warehouse: Warehouse
+    built: dict[str, Built] = field(default_factory=dict)

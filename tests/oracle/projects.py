@@ -6,10 +6,8 @@ builds nothing. What it may not read fails, and what a test of the other project
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Iterator
 from dataclasses import replace
-from typing import Any
 
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, rule
@@ -19,6 +17,7 @@ from sao_dagster.core.reasons import Mode, Outcome
 from sao_dagster.core.records import Verdict
 from sao_dagster.run.report import RunResult
 from sao_dagster.state.sql_store import SqlStateStore
+from tests.oracle.oracle import Outside
 from tests.oracle.specs import SHAPES, SOURCES, Spec, read
 
 KINDS = ("table", "table", "view", "ephemeral")
@@ -29,12 +28,12 @@ picks = st.integers(0, 99)
 drafts = st.lists(st.tuples(picks, picks, picks, picks), min_size=2, max_size=4)
 
 
-class ProjectsHistory(RuleBasedStateMachine):
+class ProjectsHistory(Outside, RuleBasedStateMachine):
     """`core` and `shop`, in one database and with one state."""
 
     @initialize(core=drafts, shop=drafts)
     def start(self, core: list[tuple[int, ...]], shop: list[tuple[int, ...]]) -> None:
-        self.warehouse = DuckDBWarehouse(path=":memory:", threads=2)
+        self.warehouse: DuckDBWarehouse = DuckDBWarehouse(path=":memory:", threads=2)
         self.execute("create schema raw")
         for number, name in enumerate(SOURCES):
             rows = (
@@ -85,13 +84,13 @@ class ProjectsHistory(RuleBasedStateMachine):
     @rule(pick=picks)
     def drop(self, pick: int) -> None:
         name = self._pick(self.core, pick).name
-        if (kind := self.kind_of("core", name)) is not None:
+        if (kind := self.kind_of(f"core.{name}")) is not None:
             self.execute(f"drop {kind} core.{name}")
 
     @rule(pick=picks)
     def change_by_hand(self, pick: int) -> None:
         name = self._pick(self.core, pick).name
-        if self.kind_of("core", name) == "table":
+        if self.kind_of(f"core.{name}") == "table":
             self.execute(f"insert into core.{name} (id, k, v) values (33, 0, 4)")
 
     @rule(picked=st.sets(picks, max_size=2), force=st.booleans(), tests=st.booleans())
@@ -194,18 +193,3 @@ class ProjectsHistory(RuleBasedStateMachine):
     def run(self, mode: Mode = Mode.STATE_AWARE) -> RunResult:
         opened = self.opened("shop")
         return opened.runner().run(select(opened.project), mode)
-
-    def kind_of(self, schema: str, name: str) -> str | None:
-        found = self.query(
-            f"select case table_type when 'VIEW' then 'view' else 'table' end from information_schema.tables "
-            f"where table_schema = '{schema}' and table_name = '{name}'"
-        )
-        return next((str(row[0]) for row in found), None)
-
-    def query(self, sql: str) -> Counter[tuple[Any, ...]]:
-        with self.warehouse.session() as session:
-            return Counter(session.query(sql).rows)
-
-    def execute(self, sql: str) -> None:
-        with self.warehouse.session() as session:
-            session.execute(sql)

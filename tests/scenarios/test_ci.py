@@ -14,7 +14,7 @@ from typer.testing import CliRunner
 from sao_dagster.cli import app
 from sao_dagster.cli.ci import BRANCH_VARIABLES
 from sao_dagster.core.environment import schema_of
-from tests.world import World, on_each_warehouse
+from tests.world import World, four_in_a_row, on_each_warehouse
 
 pytestmark = on_each_warehouse
 on_duckdb = pytest.mark.warehouse("duckdb")
@@ -23,10 +23,8 @@ on_duckdb = pytest.mark.warehouse("duckdb")
 @pytest.fixture
 def shop(world: World) -> World:
     """Four models in a row, which production, called `other`, has built."""
-    world.sql("create table raw.orders as select 1 as id, 10 as amount union all select 2, 20").source("orders")
-    world.model("stg", "select id, amount from {{ source('raw', 'orders') }}", materialized="view")
+    four_in_a_row(world).sql("insert into raw.orders values (2, 20)")
     world.model("orders", "select id, amount, 'x' as old from {{ ref('stg') }}")
-    world.model("totals", "select count(*) as n, sum(amount) as amount from {{ ref('orders') }}")
     world.model("report", "select n from {{ ref('totals') }}")
     world.write("models/tests.yml", "models: [{name: orders, columns: [{name: id, data_tests: [unique, not_null]}]}]")
     assert world.run(target="other").built == {"stg", "orders", "totals", "report"}

@@ -14,7 +14,7 @@ from sao_dagster.core.reasons import Mode
 from sao_dagster.core.selection import select
 from sao_dagster.errors import SelectionError, StateError
 from sao_dagster.projects.sao_file import DeferTo
-from tests.world import Run, World, on_each_warehouse, state_in
+from tests.world import Run, World, four_in_a_row, on_each_warehouse, state_in
 
 pytestmark = on_each_warehouse
 on_duckdb = pytest.mark.warehouse("duckdb")
@@ -23,11 +23,7 @@ on_duckdb = pytest.mark.warehouse("duckdb")
 @pytest.fixture
 def shop(world: World) -> World:
     """Four models in a row, of which `other` has built all; there, `other` is production."""
-    world.sql("create table raw.orders as select 1 as id, 10 as amount").source("orders")
-    world.model("stg", "select id, amount from {{ source('raw', 'orders') }}", materialized="view")
-    world.model("orders", "select id, amount from {{ ref('stg') }}")
-    world.model("totals", "select count(*) as n, sum(amount) as amount from {{ ref('orders') }}")
-    world.model("report", "select amount from {{ ref('totals') }}")
+    four_in_a_row(world)
     world.write("models/tests.yml", "models: [{name: orders, columns: [{name: id, data_tests: [unique, not_null]}]}]")
     assert world.run(target="other").built == {"stg", "orders", "totals", "report"}
     world.settings["defer"] = "other"

@@ -14,7 +14,7 @@ from sao_dagster.core.selection import select
 from sao_dagster.errors import ProjectError, SelectionError
 from sao_dagster.projects.sao_file import DeferTo
 from sao_dagster.warehouses.shared.native import NativeMaterializer
-from tests.world import Run, World, on_each_warehouse, state_in
+from tests.world import Run, World, four_in_a_row, on_each_warehouse, state_in
 
 pytestmark = on_each_warehouse
 on_duckdb = pytest.mark.warehouse("duckdb")
@@ -24,11 +24,7 @@ MODELS = ("orders", "totals", "report")
 @pytest.fixture
 def shop(world: World) -> World:
     """Four models in a row, of which `other` has built all; there, `other` is production, and `dev` is fresh."""
-    world.sql("create table raw.orders as select 1 as id, 10 as amount").source("orders")
-    world.model("stg", "select id, amount from {{ source('raw', 'orders') }}", materialized="view")
-    world.model("orders", "select id, amount from {{ ref('stg') }}")
-    world.model("totals", "select count(*) as n, sum(amount) as amount from {{ ref('orders') }}")
-    world.model("report", "select amount from {{ ref('totals') }}")
+    four_in_a_row(world)
     assert there(world).built == {"stg", *MODELS}
     world.settings |= {"reuse_from": ["other"], "clone": "copy"}
     return world
