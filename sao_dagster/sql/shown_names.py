@@ -20,8 +20,6 @@ def may_name_relations(sql: str, dialect: str) -> bool:
     >>> may_name_relations("select id, (select max(id) from prod.e) as most from t where exists (select 1 from prod.e)", "duckdb")
     False
     """
-    if sql.lower().count("select") < 2 and "from" not in sql.lower().partition("from")[2]:
-        return False
     try:
         tree = parse_one(sql, dialect)
     except (UnreadableSqlError, RecursionError):
