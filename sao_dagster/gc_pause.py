@@ -16,8 +16,12 @@ def collect_rarely() -> None:
 def no_collection() -> Iterator[None]:
     """Make no collections inside; with many models they cost time and find nothing.
 
-    >>> with no_collection(): gc.isenabled()
-    False
+    What was made inside counts as old afterwards: the next collection would else begin with looking at all of it. What of it is
+    garbage is found when old objects are looked at.
+
+    >>> with no_collection(): made, is_enabled = [1], gc.isenabled()
+    >>> is_enabled, any(each is made for each in gc.get_objects(generation=2))
+    (False, True)
     """
     was_enabled = gc.isenabled()
     gc.disable()
@@ -25,4 +29,7 @@ def no_collection() -> Iterator[None]:
         yield
     finally:
         if was_enabled:
+            if not gc.get_freeze_count():  # else somebody has set objects aside, and is to keep them there
+                gc.freeze()
+                gc.unfreeze()
             gc.enable()

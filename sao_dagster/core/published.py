@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, is_dataclass
 from enum import Enum
+from functools import cache
 from typing import Any
 
 from sao_dagster.core.hashing import JSON
@@ -121,16 +122,24 @@ class Published:
 
 
 def _plain(value: Any) -> Any:
+    if type(value) in (str, bool):  # nearly all that is published
+        return value
     if isinstance(value, Enum):
         return value.value
     if is_dataclass(value) and not isinstance(value, type):
-        given = {each.name: (getattr(value, each.name), each) for each in fields(value)}
-        return {name: _plain(of) for name, (of, each) in given.items() if of != each.default and of not in ((), {})}
+        defaults = _defaults(type(value))
+        return {name: _plain(of) for name, of in vars(value).items() if of != defaults[name] and of not in ((), {})}
     if isinstance(value, Mapping):
         return {str(key): _plain(each) for key, each in value.items()}
     if isinstance(value, tuple | list):
         return [_plain(each) for each in value]
     return value
+
+
+@cache
+def _defaults(kind: Any) -> dict[str, Any]:
+    """Return the defaults of a data class by field, in the order of its fields."""
+    return {each.name: each.default for each in fields(kind)}
 
 
 def _known(kind: Any, given: Mapping[str, Any]) -> dict[str, Any]:
