@@ -17,7 +17,7 @@ POINTS = {
     "build": "sao_dagster.warehouses.postgres.session.PostgresSession.build_model",
     "read": "sao_dagster.warehouses.postgres.build_ids.BuildIds.hold",
     "swap": "sao_dagster.warehouses.postgres.session.put_in_place",
-    "version": "sao_dagster.warehouses.postgres.session.contents_sql",
+    "version": "sao_dagster.warehouses.postgres.session.content_of",
     "keep": "sao_dagster.warehouses.postgres.build_ids.BuildIds.keep",
     "record": "sao_dagster.state.sql_store.SqlStateStore.record_build",
     "tests": "sao_dagster.run.data_tests.run_tests",

@@ -11,7 +11,8 @@ import pytest
 
 from sao_dagster.warehouses.duckdb.content import content_sql
 from sao_dagster.warehouses.duckdb.row_hash import is_plain, row_hash
-from sao_dagster.warehouses.postgres.content import contents_sql, plain_text
+from sao_dagster.warehouses.postgres.content import row_hash as row_hash_of_postgres
+from sao_dagster.warehouses.postgres.plain_text import plain_text
 from sao_dagster.warehouses.shared.names import literal
 from tests.postgres import Postgres
 from tests.warehouses.content_types import DUCKDB, POSTGRES, POSTGRES_TYPES, Values
@@ -52,8 +53,7 @@ def check_postgres(url: str, seed: int, tables: int) -> int:
             connection.execute(f"create table t (a {one}, b {two}, written text)".encode())
             connection.execute(_insert(written).encode())
             connection.execute(f"set local {chance.choice(OTHER_WAYS)}".encode())
-            query = contents_sql([("t", (("a", one), ("b", two)), ())])
-            hashed = query.partition("from (select ")[2].partition(" as h from t")[0]
+            hashed = row_hash_of_postgres((("a", one), ("b", two)))
             with plain_text(connection):
                 connection.execute(b"set local search_path = public")
                 found = connection.execute(f"select count(distinct h), count(distinct (h, written)) from (select {hashed} as h, written from t) x".encode()).fetchone()  # fmt: skip

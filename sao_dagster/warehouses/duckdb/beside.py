@@ -59,7 +59,9 @@ def read_contents(
     found = {}
     for number, *row in rows:
         key, omitted = tables[number]
-        found[tables[number]] = content_version(row, catalog[key].columns or (), omitted)
+        version = content_version(row, catalog[key].columns or (), omitted)
+        if version is not None:
+            found[tables[number]] = version
     return found
 
 

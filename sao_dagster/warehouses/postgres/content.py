@@ -2,29 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Collection, Sequence
 from typing import Any
 
 from psycopg import Connection
 
 from sao_dagster.core.data_version import DataVersion
-from sao_dagster.core.hashing import digest
-from sao_dagster.core.relations import quote
+from sao_dagster.core.hashing import JSON, digest
+from sao_dagster.core.relations import RelationKey, quote
+from sao_dagster.warehouses.postgres.column_types import meanings
+from sao_dagster.warehouses.postgres.plain_text import plain_text
 from sao_dagster.warehouses.protocol import Catalog, Columns
 from sao_dagster.warehouses.shared.contents import CountedTable, without
-from sao_dagster.warehouses.shared.names import literal, sql_name
+from sao_dagster.warehouses.shared.names import sql_name
 
-_SETTINGS = {
-    "timezone": "UTC",
-    "datestyle": "ISO, MDY",
-    "intervalstyle": "postgres",
-    "extra_float_digits": "1",
-    "bytea_output": "hex",
-    "lc_monetary": "C",
-    "quote_all_identifiers": "off",
-    "search_path": "",
-}
 _UNSAID = {
     "real": "case when {0} = 'NaN' then encode(float4send({0}), 'hex') end",
     "double precision": "case when {0} = 'NaN' then encode(float8send({0}), 'hex') end",
@@ -36,22 +27,10 @@ _UNSAID = {
 _HASHING = 1  # the number of the way that `contents_sql` hashes rows
 _HASHING_ALL = 2  # and of those with a column whose text leaves something out
 
-Shape = tuple[str, Columns, Collection[str]]
-"""A table as SQL writes it, its columns, and those that do not count."""
+_HASHING_SPECIAL = 3  # and of those whose columns are more than the names of their types say
 
-
-@contextmanager
-def plain_text(connection: Connection[Any]) -> Iterator[None]:
-    """Let values be written in one way for a while, whatever the session is set to."""
-    before = connection.execute("select " + ", ".join(f"current_setting('{name}')" for name in _SETTINGS)).fetchone()
-    _set(connection, _SETTINGS.values())
-    yield
-    _set(connection, before or ())
-
-
-def _set(connection: Connection[Any], values: Iterable[str]) -> None:
-    calls = [f"set_config('{name}', {literal(value)}, true)" for name, value in zip(_SETTINGS, values, strict=True)]
-    connection.execute(f"select {', '.join(calls)}".encode())
+Shape = tuple[RelationKey, Columns, Collection[str]]
+"""A table, its columns, and those that do not count."""
 
 
 def contents_sql(tables: Sequence[Shape]) -> str:
@@ -61,28 +40,35 @@ def contents_sql(tables: Sequence[Shape]) -> str:
     """
     return " union all ".join(
         f"select {number} as n, count(*) as rows, bit_xor(h) as mix, sum(h) as total from "
-        f"(select {row_hash(without(omitted, columns))} as h from {table}) as hashed"
+        f"(select {row_hash(without(omitted, columns))} as h from {sql_name(('', *table[1:]))}) as hashed"
         for number, (table, columns, omitted) in enumerate(tables)
     )
 
 
-def content_of(connection: Connection[Any], table: Shape, row: Sequence[Any]) -> DataVersion:
-    """Return the data version; PostgreSQL does not promise one hash for all its versions, so its version is part of the scheme."""
-    _, columns, omitted = table
-    shape = [[name, kind] for name, kind in columns]
-    version = connection.info.server_version // 10000
-    hashing = _HASHING_ALL if any(kind in _UNSAID for _, kind in without(omitted, columns)) else _HASHING
-    return DataVersion(f"postgres-{version}/{hashing}", digest([shape, sorted(omitted), [str(value) for value in row]]))
+def content_of(connection: Connection[Any], tables: Sequence[Shape]) -> list[tuple[int, DataVersion]]:
+    """Return the rows and the data version of each table; PostgreSQL does not promise one hash for all its versions, so its version is part of the scheme."""
+    special = meanings(connection, [table for table, _, _ in tables])
+    with plain_text(connection):
+        rows = connection.execute(contents_sql(tables).encode()).fetchall()
+    server = connection.info.server_version // 10000
+    found: dict[int, tuple[int, DataVersion]] = {}
+    for number, *sums in rows:
+        table, columns, omitted = tables[number]
+        shape: list[JSON] = [[name, kind] for name, kind in columns]
+        content: list[JSON] = [shape, sorted(omitted), [str(value) for value in sums]]
+        hashing = _HASHING_ALL if any(kind in _UNSAID for _, kind in without(omitted, columns)) else _HASHING
+        if table in special:
+            hashing, content = _HASHING_SPECIAL, [*content, special[table]]
+        found[number] = int(sums[0]), DataVersion(f"postgres-{server}/{hashing}", digest(content))
+    return [found[number] for number in range(len(tables))]
 
 
 def read_contents(
     connection: Connection[Any], catalog: Catalog, tables: Sequence[CountedTable]
 ) -> dict[CountedTable, DataVersion]:
     """Return the content versions of tables, by one statement."""
-    shapes = [(sql_name(("", *key[1:])), catalog[key].columns or (), omitted) for key, omitted in tables]
-    with plain_text(connection):
-        rows = connection.execute(contents_sql(shapes).encode()).fetchall()
-    return {tables[number]: content_of(connection, shapes[number], row) for number, *row in rows}
+    found = content_of(connection, [(key, catalog[key].columns or (), omitted) for key, omitted in tables])
+    return {table: version for table, (_, version) in zip(tables, found, strict=True)}
 
 
 def row_hash(columns: Columns) -> str:

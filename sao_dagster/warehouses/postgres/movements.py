@@ -13,6 +13,7 @@ from psycopg import Connection
 
 from sao_dagster.core.hashing import digest
 from sao_dagster.core.relations import RelationKey
+from sao_dagster.warehouses.postgres.column_types import meanings
 from sao_dagster.warehouses.postgres.made import FIRST_OF_USERS
 
 _COLUMNS = (
@@ -66,8 +67,9 @@ def movements(connection: Connection[Any], tables: Collection[RelationKey]) -> d
         """.encode(),
         [[table[1] for table in tables], [table[2] for table in tables]],
     ).fetchall()
-    found = {(schema, name): digest([parts, since]) for schema, name, parts, since in rows}
-    return {table: found[table[1:]] for table in tables if table[1:] in found}
+    special = meanings(connection, tables)
+    found = {(schema, name): [parts, since] for schema, name, parts, since in rows}
+    return {table: digest([*found[table[1:]], special.get(table)]) for table in tables if table[1:] in found}
 
 
 def content_tokens(connection: Connection[Any], tables: Collection[RelationKey]) -> tuple[dict[RelationKey, str], bool]:

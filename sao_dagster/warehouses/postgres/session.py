@@ -39,7 +39,7 @@ from sao_dagster.warehouses.postgres.catalog import (
     sizes,
     view_sources,
 )
-from sao_dagster.warehouses.postgres.content import content_of, contents_sql, plain_text, read_contents, row_hash
+from sao_dagster.warehouses.postgres.content import content_of, read_contents, row_hash
 from sao_dagster.warehouses.postgres.made import made_functions
 from sao_dagster.warehouses.postgres.movements import content_tokens, movements, show_at_once
 from sao_dagster.warehouses.postgres.names import functions, resolve
@@ -455,10 +455,8 @@ def _described(connection: Connection, node: Node, place: Relation, build_id: st
             build_id=build_id,
             changed=_has_written(connection, place),
         )
-    shape = (str(place), columns, node.volatile_columns)
-    with plain_text(connection):
-        _, *row = connection.execute(contents_sql([shape]).encode()).fetchall()[0]
-    return Built(data_version=content_of(connection, shape, row), columns=columns, rows=int(row[0]), build_id=build_id)
+    [(rows, version)] = content_of(connection, [(place.key, columns, node.volatile_columns)])
+    return Built(data_version=version, columns=columns, rows=rows, build_id=build_id)
 
 
 def _bytes(connection: Connection, table: Relation) -> int:
