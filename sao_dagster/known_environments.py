@@ -114,7 +114,8 @@ class KnownEnvironments:
                 warnings.append(f"nothing is reused from {to.environment}, which the state does not know")
                 continue
             one = find_environment(store, self.project, to.environment)
-            found.append(Elsewhere(name=to.environment, known=one, builds=partial(store.builds, one.key)))
+            builds, tests = partial(store.builds, one.key), partial(store.tests, one.key)
+            found.append(Elsewhere(name=to.environment, known=one, builds=builds, tests=tests))
         return Reusable(tuple(found), self.settings.clone == "view", tuple(warnings))
 
     def others(self, names: Iterable[str], warehouse: Warehouse) -> OthersNow:

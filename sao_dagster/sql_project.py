@@ -382,6 +382,7 @@ class SqlProject(PythonModels):
             name=to.environment,
             known=known,
             builds=lambda: store.builds(known.key),
+            tests=lambda: store.tests(known.key),
             assemble=self._deferring,
             favored=self.settings.favor_state,
         )

@@ -77,7 +77,8 @@ def _sentences_of_a_test(shown: Mapping[str, Any]) -> Iterator[str]:
     last = shown["last_verdict"]
     if last is not None:
         failures = f", with {counted(last['failures'], 'failure')}" if last["failures"] else ""
-        yield f"It was run at {_time(last['run_at'])}: {last['verdict']}{failures}, by run {last['run_id']}."
+        there = f" in {last['same_as']}, and taken from there" if last["same_as"] else ""
+        yield f"It was run at {_time(last['run_at'])}: {last['verdict']}{failures}, by run {last['run_id']}{there}."
     else:
         yield "There is no verdict of it here."
     column = f" of the column {shown['column']}" if shown["column"] else ""

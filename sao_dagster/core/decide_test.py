@@ -17,6 +17,7 @@ from sao_dagster.core.policy import Expiry
 from sao_dagster.core.proofs import Proof
 from sao_dagster.core.reasons import Mode
 from sao_dagster.core.records import TestRecord, Verdict
+from sao_dagster.core.verdicts import VerdictOffer
 
 
 class TestOutcome(str, Enum):
@@ -49,11 +50,20 @@ class TestReason(str, Enum):
     NEW_DATA = "new_data"
     VOLATILE_EXPIRED = "volatile_expired"
     NO_NEW_DATA = "no_new_data"
+    SAME_ELSEWHERE = "same_elsewhere"
 
 
 @dataclass(frozen=True, kw_only=True)
 class TestDecision:
-    """What was decided about one data test, and why."""
+    """What was decided about one data test, and why.
+
+    Attributes:
+        test: Its name.
+        outcome: What becomes of it.
+        reason: Why.
+        evidence: The facts behind it, as plain data.
+        offer: The verdict of another environment that is taken in place of a run; it is neither stored nor compared.
+    """
 
     __test__ = False
 
@@ -61,6 +71,23 @@ class TestDecision:
     outcome: TestOutcome
     reason: TestReason
     evidence: Evidence = field(default_factory=Evidence)
+    offer: VerdictOffer | None = field(default=None, compare=False, repr=False)
+
+    def taken_from(self, offer: VerdictOffer) -> TestDecision:
+        """Return the decision to take the verdict of a test that is to be run from another environment, which has it."""
+        row = TEST_ROWS_BY_REASON[TestReason.SAME_ELSEWHERE]
+        return TestDecision(
+            test=self.test,
+            outcome=row.outcome,
+            reason=row.reason,
+            evidence={
+                "environment": offer.environment,
+                "run_id": offer.record.same_as_run or offer.record.run_id,
+                "run_at": offer.record.run_at.isoformat(),
+                "instead_of": self.reason.value,
+            },
+            offer=offer,
+        )
 
 
 @dataclass(frozen=True)
@@ -186,6 +213,7 @@ class TestRow:
         holds: Whether it decides, asked where no row above it does.
         evidence: The facts behind a decision of it.
         sentence: What is said of a decision of it.
+        elsewhere: Of a row that runs: whether a verdict of another environment may be taken instead.
     """
 
     __test__ = False
@@ -196,6 +224,7 @@ class TestRow:
     holds: Callable[[TestSituation], bool]
     evidence: Callable[[TestSituation], Evidence] = lambda it: {}
     sentence: Callable[[Evidence], str]
+    elsewhere: bool = False
 
 
 def _proof(evidence: Evidence) -> str:
@@ -227,6 +256,7 @@ TEST_ROWS = (
         holds=lambda it: it.record is not None and it.last.version != it.version,
         evidence=lambda it: {"parts": ["scheme"]} if it.last.code_scheme != CODE_SCHEME else {},
         sentence=lambda evidence: OTHER_SCHEME if evidence.get("parts") else "the test changed",
+        elsewhere=True,
     ),
     TestRow(
         reason=TestReason.FAILED_BEFORE,
@@ -243,6 +273,7 @@ TEST_ROWS = (
         holds=lambda it: it.record is not None and it.unknown is not None,
         evidence=lambda it: it.unknown or {},
         sentence=describe_unknown,
+        elsewhere=True,
     ),
     TestRow(
         reason=TestReason.PROOF_VERIFIED,
@@ -266,6 +297,7 @@ TEST_ROWS = (
         meaning="There is no verdict in this environment.",
         holds=lambda it: it.record is None,
         sentence=lambda evidence: "never run here before",
+        elsewhere=True,
     ),
     TestRow(
         reason=TestReason.NEW_DATA,
@@ -276,6 +308,7 @@ TEST_ROWS = (
         sentence=lambda evidence: (
             f"news from {describe_names(evidence['inputs'])}" if evidence.get("inputs") else "looked at in every run"
         ),
+        elsewhere=True,
     ),
     TestRow(
         reason=TestReason.VOLATILE_EXPIRED,
@@ -284,6 +317,7 @@ TEST_ROWS = (
         holds=lambda it: it.expired is not None,
         evidence=lambda it: it.expired or {},
         sentence=lambda evidence: "its SQL depends on the time; the last verdict expired",
+        elsewhere=True,
     ),
     TestRow(
         reason=TestReason.NO_NEW_DATA,
@@ -293,8 +327,16 @@ TEST_ROWS = (
         evidence=lambda it: {"run_id": it.last.run_id, "run_at": it.last.run_at.isoformat()},
         sentence=lambda evidence: "nothing it reads changed",
     ),
+    TestRow(
+        reason=TestReason.SAME_ELSEWHERE,
+        outcome=TestOutcome.REUSED,
+        meaning="It was to be run, and has passed in another environment (`reuse_from`) on the same content of all that it reads.",
+        holds=lambda it: False,
+        sentence=lambda evidence: f"it passed in {evidence['environment']} on the same content",
+    ),
 )
-"""The truth table of data tests: read from the top, the first row that holds decides."""
+"""The truth table of data tests: read from the top, the first row that holds decides. `same_elsewhere` is what is made of a decision to run where
+another environment has the verdict already (`core.verdicts`)."""
 TEST_ROWS_BY_REASON = {row.reason: row for row in TEST_ROWS}
 
 

@@ -7,6 +7,7 @@ same is built, as ever.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, replace
 from datetime import datetime
 
@@ -156,15 +157,35 @@ def _are_same_views(project: Project, facts: Facts, seen: Observed, offer: Offer
     The definition of a view says where everything is that it reads, so it is another one there. What it means is compared by its code, as
     it is in the warehouse, or is going to be.
     """
-    if seen.definitions.keys() != offer.record.definitions.keys():
-        return False
-    for name in seen.definitions:
-        view, there, here = project.nodes[name], offer.views.get(name), facts.records.get(name)
-        if not isinstance(view, Model) or not _means_the_same(view) or name in facts.versions:
+    views, read_there = offer.views, offer.record.definitions
+    return (
+        seen.definitions.keys() == read_there.keys()
+        and all(name in views and views[name].definition == read_there[name] for name in read_there)
+        and are_same_views(project, facts, seen.definitions, views, seen.pending)
+    )
+
+
+def are_same_views(
+    project: Project,
+    facts: Facts,
+    names: Iterable[str],
+    views: Mapping[str, BuildRecord],
+    pending: AbstractSet[str] = frozenset(),
+) -> bool:
+    """Return whether views mean here what they mean in another environment, by their code and apart from where they read.
+
+    Args:
+        project: The project.
+        facts: All that is known here.
+        names: The views.
+        views: Their last builds there, by name.
+        pending: Those that are going to be built here before they are read.
+    """
+    for name in names:
+        view, there, here = project.nodes[name], views.get(name), facts.records.get(name)
+        if not isinstance(view, Model) or not _means_the_same(view) or name in facts.versions or there is None:
             return False
-        if there is None or there.definition != offer.record.definitions[name]:
-            return False
-        if name in seen.pending:
+        if name in pending:
             code = facts.code(view)
         elif here is not None:
             code = CodeVersion(here.code_parts, here.code_scheme)

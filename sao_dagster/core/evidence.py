@@ -120,10 +120,10 @@ class Evidence(TypedDict, total=False):
     instead_of: Annotated[
         str,
         Key(
-            "Why the test would be run if it were not proven, or the model be built if it were not taken from elsewhere."
+            "Why the test would be run if it were not proven, or the model be built or the test be run if that were not taken from elsewhere."
         ),
     ]
-    environment: Annotated[str, Key("The environment that has built the same.")]
+    environment: Annotated[str, Key("The environment that has built, or tested, the same.")]
     refuted: Annotated[bool, Key("The test failed although it was proven to pass.")]
 
 

@@ -98,10 +98,26 @@ class Facts:
             record = self.records.get(name)
             built_here = record is not None and node is not None and record.relation == str(node.relation)
             return record.data_version if record is not None and built_here else None
-        inputs = project.graph.inputs(name)
-        by_build = by_build | project.graph.read_by_build(name)
-        below = {each: self.version(project, each, by_build) for each in inputs.data}
-        definitions = {each: self.definition(project.nodes[each]) for each in (name, *inputs.views)}
+        definitions = {each: self.definition(project.nodes[each]) for each in (name, *project.graph.inputs(name).views)}
+        return self.version_of_view(project, node, definitions, by_build)
+
+    def version_of_view(
+        self,
+        project: Project,
+        node: Node,
+        definitions: Mapping[str, str | None],
+        by_build: AbstractSet[str] = frozenset(),
+    ) -> DataVersion | None:
+        """Return the data version that a view or ephemeral has where it, and the views that it reads, are defined in some way; None if it is not known.
+
+        Args:
+            project: The project.
+            node: The view or ephemeral.
+            definitions: By name, how it and the views that it looks through are defined; that of an ephemeral is its own.
+            by_build: As of `version`.
+        """
+        by_build = by_build | project.graph.read_by_build(node.name)
+        below = {each: self.version(project, each, by_build) for each in project.graph.inputs(node.name).data}
         return _version_of_view(node, below, definitions)
 
     def versions_tested(self, project: Project, test: DataTest) -> dict[str, DataVersion | None]:

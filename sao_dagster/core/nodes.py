@@ -374,6 +374,7 @@ class DataTest:
         volatile_reads: Models of which it reads a column that holds nothing but a volatile value; see `Node`.
         store_failures: Where failing rows are kept, if they are.
         undeclared: What its SQL reads without saying so.
+        reads_session: Whether its SQL may ask who runs it, where, or what is set; then its verdict may be another one in another environment.
         shared_name: Its name for dbt, where data tests of other relations have that, too; None where that is `name`.
         error: What is wrong with it as it is written: its verdict is an error, without a look at the warehouse.
     """
@@ -405,6 +406,7 @@ class DataTest:
     tags: tuple[str, ...] = ()
     fqn: tuple[str, ...] = ()
     undeclared: tuple[UndeclaredInput, ...] = ()
+    reads_session: bool = True
     shared_name: str | None = None
     error: NodeError | None = None
 

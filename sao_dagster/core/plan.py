@@ -10,7 +10,7 @@ from functools import partial
 
 from sao_dagster.core.data_version import DataVersion
 from sao_dagster.core.decide import Decision, decide
-from sao_dagster.core.decide_test import TestDecision, TestOutcome, decide_test
+from sao_dagster.core.decide_test import TEST_ROWS_BY_REASON, TestDecision, TestOutcome, decide_test
 from sao_dagster.core.deferral import Deferral
 from sao_dagster.core.elsewhere import Offer, record_of_offer, same_elsewhere
 from sao_dagster.core.evidence import Evidence
@@ -26,6 +26,7 @@ from sao_dagster.core.selection import Selection
 from sao_dagster.core.situation import ResolvedPolicy
 from sao_dagster.core.standing import StandingFailures
 from sao_dagster.core.truth_table import TRUTH_TABLE
+from sao_dagster.core.verdicts import VerdictOffer, passed_elsewhere
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -65,6 +66,11 @@ class Plan:
         """The data tests that the plan foresees as run."""
         return tuple(name for name, each in self.tests.items() if each.outcome is TestOutcome.RAN)
 
+    @property
+    def to_record(self) -> tuple[str, ...]:
+        """Those, and the data tests whose verdict the plan foresees as taken from another environment: all for which a run has something to do."""
+        return tuple(name for name, each in self.tests.items() if each.outcome is TestOutcome.RAN or each.offer)
+
 
 def make_plan(
     project: Project,
@@ -75,6 +81,7 @@ def make_plan(
     prove: Callable[[DataTest], Proof | None] = lambda test: None,
     patience: timedelta = timedelta(0),
     offers: Callable[[Node], Iterable[Offer]] = lambda node: (),
+    verdicts: Callable[[DataTest], Iterable[VerdictOffer]] = lambda test: (),
 ) -> Plan:
     """Return what a run over `selection` would do at `now`.
 
@@ -90,6 +97,7 @@ def make_plan(
         prove: Returns why a data test must pass, if that can be proven.
         patience: How long a model whose use of itself is not understood is left alone after a build that changed it.
         offers: Returns what other environments have of a node that is to be built.
+        verdicts: Returns what other environments have said of a data test that is to be run.
     """
     pending: set[str] = set()
     decisions: dict[str, Decision] = {}
@@ -119,18 +127,17 @@ def make_plan(
     tests = {}
     for name in selection.tests:
         test = project.tests[name]
-        tests[name] = decide_test(
+        tests[name] = decide_data_test(
+            project,
             test,
+            facts,
             now=now,
-            record=facts.test_records.get(name),
+            mode=mode,
             versions=facts.versions_tested(project, test),
-            expiry=project.graph.test_expiry(test),
-            zone=facts.zone,
             blocked_by=project.broken_among(test.reads),
             pending=frozenset(read for read in test.reads if project.graph.is_made_of(read, pending)),
-            mode=mode,
             prove=partial(prove, test),
-            version=facts.test_version(test),
+            verdicts=verdicts,
         )
     return Plan(
         environment=project.environment,
@@ -190,6 +197,41 @@ def decide_node(
         if offer is not None:
             return decision.taken_from(offer)
     return decision
+
+
+def decide_data_test(
+    project: Project,
+    test: DataTest,
+    facts: Facts,
+    *,
+    now: datetime,
+    mode: Mode,
+    versions: Mapping[str, DataVersion | None],
+    blocked_by: tuple[str, ...],
+    prove: Callable[[], Proof | None],
+    pending: frozenset[str] = frozenset(),
+    verify: bool = False,
+    verdicts: Callable[[DataTest], Iterable[VerdictOffer]] = lambda test: (),
+) -> TestDecision:
+    """Return the decision about one data test; the same step for a plan and for the test's turn in a run."""
+    decision = decide_test(
+        test,
+        now=now,
+        record=facts.test_records.get(test.name),
+        versions=versions,
+        expiry=project.graph.test_expiry(test),
+        zone=facts.zone,
+        blocked_by=blocked_by,
+        pending=pending,
+        mode=mode,
+        prove=prove,
+        verify=verify,
+        version=facts.test_version(test),
+    )
+    if pending or not TEST_ROWS_BY_REASON[decision.reason].elsewhere:
+        return decision
+    offer = passed_elsewhere(project, test, facts, versions, verdicts(test), now=now)
+    return decision if offer is None else decision.taken_from(offer)
 
 
 def failed(node: Node, error: NodeError, tried: Decision | None = None) -> Decision:

@@ -106,6 +106,8 @@ class TestRecord:
         seconds: How long its statement took, divided among the tests that shared it.
         run_id: Which run ran it.
         definition: Fingerprint of the test as it is written, whatever is set where it runs; None where an older version recorded it.
+        same_as: The key of the environment whose verdict it is, where it was taken from there. Then `run_at` and `seconds` are those of that verdict.
+        same_as_run: The run that gave it there.
     """
 
     __test__ = False  # not a test class, whatever pytest thinks of the name
@@ -120,6 +122,8 @@ class TestRecord:
     seconds: float
     run_id: str
     definition: str | None = None
+    same_as: str | None = None
+    same_as_run: str | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

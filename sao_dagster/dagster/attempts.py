@@ -43,7 +43,7 @@ def causes_of(project: Project, plan: Plan, facts: Facts) -> dict[str, str]:
         above: JSON = {each: causes[each] for each in (*reads.data, *reads.views) if each in causes}
         why: list[JSON] = [decision.reason.value, timeless(decision.evidence), project.nodes[name].code.version]
         causes[name] = digest([*why, versions(reads.data), done(facts.records.get(name)), above])
-    for name in plan.to_test:
+    for name in plan.to_record:
         test, chosen, record = project.tests[name], plan.tests[name], facts.test_records.get(name)
         above = {each: causes[each] for each in test.reads if each in causes}
         why = [chosen.reason.value, timeless(chosen.evidence), test.version]

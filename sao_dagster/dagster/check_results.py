@@ -81,6 +81,8 @@ def _in_words(result: TestResult) -> str:
         result.verdict or Verdict.FAIL, found.capitalize()
     )
     outcome, because = result.decision.outcome, explain_test(result.decision)
+    if result.decision.offer is not None:
+        return f"{said}: reused, {because} at {result.decision.offer.record.run_at:%Y-%m-%d %H:%M} UTC"
     if outcome is TestOutcome.REUSED and result.record is not None:
         return f"{said}: reused, {because} since it was run at {result.record.run_at:%Y-%m-%d %H:%M} UTC"
     if result.decision.reason is TestReason.FAILED_BEFORE and result.verdict is Verdict.PASS:

@@ -186,7 +186,7 @@ class _Evaluator:
         idle = {*left_out, *given_up}
         asked = [name for name in plan.to_make if name not in idle]
         asked += [
-            name for name in plan.to_test if idle.isdisjoint((name, *self.dagster_project.project.tests[name].reads))
+            name for name in plan.to_record if idle.isdisjoint((name, *self.dagster_project.project.tests[name].reads))
         ]
         tags = {MODE_TAG: "state-aware", EVALUATOR_TAG: self.name, PLAN_TAG: attempts.mark(asked), **_reasons(plan)}
         here = self.dagster_project.in_process and _has_default_executor(context)

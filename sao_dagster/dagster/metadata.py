@@ -138,7 +138,9 @@ def check_metadata(result: TestResult) -> dict[str, Any]:
         metadata["sao/error"] = result.error
     if result.record is not None:
         metadata["sao/last_run_at"] = dg.MetadataValue.timestamp(result.record.run_at)
-        metadata["sao/from_run"] = dg.MetadataValue.dagster_run(result.record.run_id)
+        metadata["sao/from_run"] = dg.MetadataValue.dagster_run(result.record.same_as_run or result.record.run_id)
+        if result.record.same_as is not None:
+            metadata["sao/from_environment"] = result.record.same_as
     if "rules" in decision.evidence:
         metadata["sao/proof"] = _proof_table(decision.evidence)
     if decision.evidence.get("refuted"):

@@ -296,7 +296,7 @@ class DagsterProject:
         assets = [self.keys[name] for name in plan.to_make if name not in leave_out]
         checks = dict.fromkeys(
             self.check_keys[name]
-            for name in plan.to_test
+            for name in plan.to_record
             if name in self.check_keys
             and name not in self.project.broken
             and name not in leave_out

@@ -4,23 +4,26 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from functools import partial
 
 from sao_dagster.core.code_version import CODE_SCHEME
 from sao_dagster.core.data_version import DataVersion
-from sao_dagster.core.decide_test import TestDecision, TestOutcome, TestReason, decide_test, verdict_of
+from sao_dagster.core.decide_test import TestDecision, TestOutcome, TestReason, verdict_of
 from sao_dagster.core.evidence import Evidence
 from sao_dagster.core.explain import describe_refuted
 from sao_dagster.core.hashing import JSON, digest
 from sao_dagster.core.inputs import is_answers
 from sao_dagster.core.messages import Message
 from sao_dagster.core.nodes import DataTest, Materialized, NodeError
+from sao_dagster.core.plan import decide_data_test
 from sao_dagster.core.project import Project
 from sao_dagster.core.reasons import Mode
 from sao_dagster.core.records import TestRecord, Verdict
 from sao_dagster.core.selection import Selection
+from sao_dagster.core.verdicts import record_of_verdict
 from sao_dagster.errors import StateError, WarehouseError, words_of
 from sao_dagster.run.context import RunContext
 from sao_dagster.run.events import TestResult, freshness_test
@@ -191,9 +194,8 @@ class TestSteps:
             if decision.outcome is TestOutcome.RAN:
                 to_run[test.name] = decision
             else:
-                results.append(
-                    self._tell(_without_run(test, decision, run.run_facts.facts.test_records.get(test.name)))
-                )
+                record = self._taken(test, decision, versions[test.name])
+                results.append(self._tell(_without_run(test, decision, record)))
         if not to_run:
             return results
         answers = []
@@ -211,6 +213,19 @@ class TestSteps:
                     replace(each, verdict=Verdict.ERROR, failures=0, error=each.error or words) for each in answers
                 ]
         return [*results, *(self._tell(self._result(each, to_run[each.test.name])) for each in answers)]
+
+    def _taken(
+        self, test: DataTest, decision: TestDecision, versions: Mapping[str, DataVersion | None]
+    ) -> TestRecord | None:
+        """Return the verdict of a test that is not run; one that is taken from another environment is recorded here, too."""
+        run = self.run
+        if decision.offer is None or run.store is None:
+            return run.run_facts.facts.test_records.get(test.name)
+        record = record_of_verdict(test, run.run_facts.facts, versions, decision.offer, run.run_id)
+        with suppress(StateError):  # it is no less true of what was read; the next run asks there again
+            run.store.record_tests(run.project.environment, [record])
+        run.run_facts.add_verdicts([record])
+        return record
 
     def _is_large(self, tests: Sequence[DataTest]) -> bool:
         """Return whether what the tests of a step are about had so many rows when it was built that they share no statement."""
@@ -274,18 +289,17 @@ class TestSteps:
 
     def _decide(self, test: DataTest, versions: Mapping[str, DataVersion | None], now: datetime) -> TestDecision:
         run = self.run
-        return decide_test(
+        return decide_data_test(
+            run.project,
             test,
+            run.run_facts.facts,
             now=now,
-            record=run.run_facts.facts.test_records.get(test.name),
-            versions=versions,
-            expiry=run.project.graph.test_expiry(test),
-            zone=run.run_facts.facts.zone,
-            blocked_by=run.failures.holding_test(run.project, test),
             mode=run.mode,
+            versions=versions,
+            blocked_by=run.failures.holding_test(run.project, test),
             prove=partial(self.prover.prove, test),
             verify=self._verifies(test),
-            version=run.run_facts.facts.test_version(test),
+            verdicts=run.offers.verdicts_of,
         )
 
     def _verifies(self, test: DataTest) -> bool:

@@ -2,21 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from sao_dagster.core.data_version import DataVersion
 from sao_dagster.core.elsewhere import Offer, may_be_elsewhere
 from sao_dagster.core.environment import Environment, KnownEnvironment
 from sao_dagster.core.hashing import digest
-from sao_dagster.core.nodes import Materialized, Model, Node
+from sao_dagster.core.nodes import DataTest, Materialized, Model, Node
 from sao_dagster.core.project import Project
-from sao_dagster.core.records import BuildRecord
+from sao_dagster.core.records import BuildRecord, TestRecord
 from sao_dagster.core.relations import Relation
 from sao_dagster.core.templates import CompiledSql
+from sao_dagster.core.verdicts import VerdictOffer, may_pass_elsewhere, views_read
 from sao_dagster.errors import SaoError, SelectionError, StateError, UnsupportedError, WarehouseError
 from sao_dagster.run.contents import content_key
 from sao_dagster.sql.dialects import dialect_named
@@ -34,6 +35,8 @@ from sao_dagster.warehouses.protocol import (
 if TYPE_CHECKING:
     from typing_extensions import Self
 
+R = TypeVar("R", BuildRecord, TestRecord)
+
 
 @dataclass(frozen=True, kw_only=True)
 class Elsewhere:
@@ -43,12 +46,14 @@ class Elsewhere:
         name: What people call it: its target, or target and schema.
         known: What the state knows of it.
         builds: Reads its last builds, by model.
+        tests: Reads its last verdicts, by data test.
         database: What SQL calls its database; None where that is the one that is built into.
     """
 
     name: str
     known: KnownEnvironment
     builds: Callable[[], Mapping[str, BuildRecord]]
+    tests: Callable[[], Mapping[str, TestRecord]]
     database: str | None = None
 
     def reached_by(self, warehouse: Warehouse, names: dict[str, str]) -> tuple[Warehouse, Self]:
@@ -158,9 +163,9 @@ class Reusable:
 
 @dataclass
 class Offers:
-    """What other environments have of nodes that are to be built here; used by several threads.
+    """What other environments have of nodes that are to be built here, and of data tests that are to be run; used by several threads.
 
-    What they have built is read once, when it is first asked for: what is taken of it is compared with what is there then.
+    What they have built and tested is read once, when it is first asked for: what is taken of it is compared with what is there then.
 
     Attributes:
         environments: Those that are asked, in their order.
@@ -182,6 +187,7 @@ class Offers:
     by_view: bool = False
     warnings: list[str] = field(default_factory=list)
     _builds: dict[str, Mapping[str, BuildRecord]] = field(default_factory=dict, init=False)
+    _tests: dict[str, Mapping[str, TestRecord]] = field(default_factory=dict, init=False)
 
     def of(self, node: Node) -> Iterator[Offer]:
         """Yield what they have of a node."""
@@ -206,23 +212,45 @@ class Offers:
                     by_view=by_view,
                 )
 
+    def verdicts_of(self, test: DataTest) -> Iterator[VerdictOffer]:
+        """Yield what they have said of a data test."""
+        if not may_pass_elsewhere(test):
+            return
+        views = views_read(self.project, test)
+        for each in self.environments:
+            record, builds = self._read(self._tests, each, each.tests).get(test.name), self._builds_of(each)
+            if record is not None and not self._may_say_where(test.sql, *self._sql_of(views)):
+                there = {name: builds[name] for name in views if name in builds}
+                yield VerdictOffer(environment=each.name, key=each.known.key, record=record, views=there)
+
     def _says_where(self, node: Node, record: BuildRecord) -> bool:
         """Return whether the names of its columns, or of views that it reads through, may say where something is, which is elsewhere there."""
+        return self._may_say_where(*self._sql_of((node.name, *record.definitions)))
+
+    def _may_say_where(self, *queries: str) -> bool:
         from sao_dagster.sql.shown_names import may_name_relations  # the parser, where something is to be made
 
-        read = (self.project.nodes[name] for name in (node.name, *record.definitions) if name in self.project.nodes)
-        models = (each for each in read if isinstance(each, Model))
-        return any(may_name_relations(each.compiled.sql, self.project.dialect) for each in models)
+        return any(may_name_relations(each, self.project.dialect) for each in queries)
+
+    def _sql_of(self, names: Iterable[str]) -> Iterator[str]:
+        read = (self.project.nodes[name] for name in names if name in self.project.nodes)
+        return (each.compiled.sql for each in read if isinstance(each, Model))
 
     def _builds_of(self, elsewhere: Elsewhere) -> Mapping[str, BuildRecord]:
+        return self._read(self._builds, elsewhere, elsewhere.builds)
+
+    def _read(
+        self, known: dict[str, Mapping[str, R]], elsewhere: Elsewhere, read: Callable[[], Mapping[str, R]]
+    ) -> Mapping[str, R]:
+        """Return what the state of an environment says, as far as that is known, or read it."""
         key = elsewhere.known.key
-        if key not in self._builds:
+        if key not in known:
             try:
-                self._builds[key] = elsewhere.builds()
+                known[key] = read()
             except StateError as error:
-                self._builds[key] = {}
+                known[key] = {}
                 self.warnings.append(f"nothing is reused from {elsewhere.name}: {error}")
-        return self._builds[key]
+        return known[key]
 
     def _is_there(self, record: BuildRecord, relation: Relation) -> bool:
         """Return whether there is a table like that of a build; what it holds is compared when it is copied."""

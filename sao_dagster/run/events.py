@@ -91,7 +91,8 @@ class TestResult:
 
     def repeats(self, run_id: str) -> bool:
         """Return whether the verdict that stands is of this very run: of another step of it, or from before that was tried again."""
-        return self.decision.outcome is TestOutcome.REUSED and self.record is not None and self.record.run_id == run_id
+        is_reused = self.decision.outcome is TestOutcome.REUSED and self.decision.offer is None
+        return is_reused and self.record is not None and self.record.run_id == run_id
 
 
 @dataclass(frozen=True)

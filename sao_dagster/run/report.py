@@ -126,7 +126,9 @@ def foreseen_reuse(
                 record=record,
             )
             for name, decision in plan.tests.items()
-            if decision.outcome is TestOutcome.REUSED and (record := seen.facts.test_records.get(name)) is not None
+            if decision.outcome is TestOutcome.REUSED
+            and decision.offer is None
+            and (record := seen.facts.test_records.get(name)) is not None
         ),
         seconds=deciding_seconds,
         deciding_seconds=deciding_seconds,

@@ -213,7 +213,9 @@ class Runner(RunSettings):
         seen = self.observe(selection, mode, session, store, now)
         prover = self._prover(session, lambda: seen.facts, seen)
         offers = self._offers(seen, session, seen.contents)
-        plan = make_plan(self.project, selection, seen.facts, now, mode, prover.prove, self.patience, offers.of)
+        plan = make_plan(
+            self.project, selection, seen.facts, now, mode, prover.prove, self.patience, offers.of, offers.verdicts_of
+        )
         self.proofs.save(self.project.nodes.keys())
         return replace(plan, warnings=(*plan.warnings, *self.reusable.warnings, *offers.warnings)), seen
 

@@ -17,6 +17,7 @@ MIGRATIONS = {
     "0006": "v0006_branches",
     "0007": "v0007_elsewhere",
     "0008": "v0008_published",
+    "0009": "v0009_verdicts",
 }
 """By version, the module of `migrations` that leads to it, in order."""
 HEAD = max(MIGRATIONS)

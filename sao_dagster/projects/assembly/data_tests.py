@@ -38,6 +38,7 @@ from sao_dagster.sql.reads import undeclared_reads
 from sao_dagster.sql.session import follows_process
 from sao_dagster.sql.text import embeddable
 from sao_dagster.sql.volatile import Volatility, volatility
+from sao_dagster.sql.volatile_functions import reads_session
 
 
 @dataclass(frozen=True)
@@ -246,6 +247,7 @@ class TestAssembly:
             tags=tuple(config.tags),
             fqn=declared.fqn,
             undeclared=others,
+            reads_session=asks is not None or any(map(reads_session, (sql, _conditions(executed) or ""))),
         )
 
     def _tested(self, config: TestConfig, reads: tuple[str, ...]) -> str | None:
