@@ -14,7 +14,7 @@ from sao_dagster.core.relations import Relation
 
 @dataclass(frozen=True)
 class CompiledSql:
-    """The statements of one model, ready to run.
+    """The statements of one model, data test or hook, ready to run.
 
     Attributes:
         sql: The query of a full build.
@@ -125,8 +125,8 @@ class Compiler(AskingTemplate, Protocol):
 class RunTemplate(Protocol):
     """Renders one statement anew in each run, since it depends on the run."""
 
-    def text(self, asking: Asking, run_id: str, started_at: datetime) -> str:
-        """Return the statement for a run that began at a time (UTC).
+    def compile(self, asking: Asking, run_id: str, started_at: datetime) -> CompiledSql:
+        """Return the statement for a run that began at a time (UTC), as its `sql`.
 
         Raises:
             RenderError: The template failed.

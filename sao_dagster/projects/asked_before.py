@@ -140,11 +140,11 @@ class RenderedInRun:
 
     unique_id: str
 
-    def text(self, asking: Asking, run_id: str, started_at: datetime) -> str:
+    def compile(self, asking: Asking, run_id: str, started_at: datetime) -> CompiledSql:
         """Return the SQL for the run that dbt is in."""
         if not isinstance(asking, RendersByDbt):
             raise NeedsDbtError("SQL that depends on the run, and that dbt has rendered")
-        return asking.rendered(self.unique_id)
+        return CompiledSql(asking.rendered(self.unique_id))
 
 
 def _ask(noted: NotedAnswers, question: Question) -> None:

@@ -23,6 +23,7 @@ from sao_dagster.core.project import Project
 from sao_dagster.core.reasons import Mode
 from sao_dagster.core.records import TestRecord, Verdict
 from sao_dagster.core.selection import Selection
+from sao_dagster.core.templates import Answers
 from sao_dagster.core.verdicts import record_of_verdict
 from sao_dagster.errors import StateError, WarehouseError, words_of
 from sao_dagster.run.context import RunContext
@@ -187,8 +188,9 @@ class TestSteps:
         to_run: dict[str, TestDecision] = {}
         run.run_facts.refresh_stale(Selection((), tuple(test.name for test in step.tests), ()))
         versions: dict[str, dict[str, DataVersion | None]] = {}
+        asked: dict[str, Answers] = {}
         for test in step.tests:
-            run.run_facts.ask_test(test, now)
+            asked[test.name] = run.run_facts.ask_test(test, now)
             versions[test.name] = run.run_facts.facts.versions_tested(run.project, test)
             decision = self._decide(test, versions[test.name], now)
             if decision.outcome is TestOutcome.RAN:
@@ -199,11 +201,17 @@ class TestSteps:
         if not to_run:
             return results
         answers = []
-        asked = [self._in_run(run.project.tests[name]) for name in to_run]
-        for answer in run_tests(run.session, step.name, asked, together=not self._is_large(asked)):
+        compiled = {name: self._in_run(run.project.tests[name]) for name in to_run}
+        tests = [test for test, _ in compiled.values()]
+        for answer in run_tests(run.session, step.name, tests, together=not self._is_large(tests)):
             if run.stopping.is_set():
                 return results
             answers.append(answer)
+        for name, (_, got) in compiled.items():
+            if not asked[name].agree_with(
+                got
+            ):  # nobody knows what else it got, so the verdict is about nothing that is known
+                versions[name][run.project.tests[name].answers_id] = None
         if run.store is not None:
             try:
                 self._keep(step, answers, versions, now, run.store)
@@ -278,14 +286,15 @@ class TestSteps:
             found.update((each,) if through is None else (each, *through.views, *through.data))
         return {each for each in found if not is_answers(each)}
 
-    def _in_run(self, test: DataTest) -> DataTest:
-        """Return a test as this run sees it."""
+    def _in_run(self, test: DataTest) -> tuple[DataTest, tuple[tuple[str, str], ...]]:
+        """Return a test as this run sees it, and what its template asked for that, with what it got."""
         if test.template is None:
-            return test
+            return test, ()
         try:
-            return replace(test, sql=test.template.text(self.run.session, self.run.run_id, self.run.started_at))
+            compiled = test.template.compile(self.run.session, self.run.run_id, self.run.started_at)
         except Exception as error:  # noqa: BLE001 - templates may raise anything; it is this test that has the error
-            return replace(test, error=NodeError.of(error, test.location))
+            return replace(test, error=NodeError.of(error, test.location)), ()
+        return replace(test, sql=compiled.sql), compiled.got
 
     def _decide(self, test: DataTest, versions: Mapping[str, DataVersion | None], now: datetime) -> TestDecision:
         run = self.run

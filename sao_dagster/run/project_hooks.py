@@ -66,7 +66,9 @@ class ProjectHooks:
         for statement in statements:
             template = self.project.templates.get(statement)
             try:
-                text = statement if template is None else template.text(self.session, self.run_id, self.started_at)
+                text = (
+                    statement if template is None else template.compile(self.session, self.run_id, self.started_at).sql
+                )
                 if text:
                     self.session.execute(text)
             except WarehouseError as error:

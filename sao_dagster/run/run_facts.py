@@ -201,11 +201,13 @@ class RunFacts:
         self._versions[answers_id(node.name)] = found.version
         return found
 
-    def ask_test(self, test: DataTest, now: datetime) -> None:
-        """Know for decisions what the template of a data test gets when it asks the warehouse now (UTC)."""
-        if test.asks is not None:
-            found = test.asks.answers(self._session, now)
-            self._versions[test.answers_id] = version_of_answers(self._project, test, found)
+    def ask_test(self, test: DataTest, now: datetime) -> Answers:
+        """Return what the template of a data test gets when it asks the warehouse now (UTC), and know it for decisions."""
+        if test.asks is None:
+            return Answers()
+        found = test.asks.answers(self._session, now)
+        self._versions[test.answers_id] = version_of_answers(self._project, test, found)
+        return found
 
     def forget_answers(self, node: Node) -> None:
         """Note that nobody knows what the template of a model got."""

@@ -10,7 +10,7 @@ from typing import Any, cast
 import pytest
 
 from sao_dagster.core.messages import Message
-from sao_dagster.core.nodes import Node
+from sao_dagster.core.nodes import DataTest, Node
 from sao_dagster.core.selection import select
 from sao_dagster.run import data_tests
 from sao_dagster.run.events import Event, ModelResult, Started
@@ -124,6 +124,30 @@ def test_a_verdict_about_a_file_that_is_another_one_meanwhile_is_not_kept(
         patch.setattr(data_tests, "run_tests", run_tests)
         assert list(world.run().tests.values()) == ["ran: pass"]
     assert list(world.run().tests.values()) == ["ran: fail"]
+
+
+@beside
+def test_a_verdict_whose_template_got_another_answer_meanwhile_is_not_kept(
+    shop: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The answer is the same before and after the test; that by which it was rendered is not."""
+    shop.model("m", "select 2 as id")
+    asked = "{% set found = run_query('select count(*) from raw.orders') %}"
+    shop.write(
+        "tests/few.sql", asked + "select id from {{ ref('m') }} where id > {{ found.rows[0][0] if execute else 0 }}"
+    )
+    original = data_tests.TestSteps._in_run
+
+    def in_run(self: data_tests.TestSteps, test: DataTest) -> Any:
+        shop.sql("insert into raw.orders select 70 + i from generate_series(1, 5) as r(i)")
+        found = original(self, test)
+        shop.sql("delete from raw.orders where id > 70")
+        return found
+
+    with monkeypatch.context() as patch:
+        patch.setattr(data_tests.TestSteps, "_in_run", in_run)
+        assert list(shop.run().tests.values()) == ["ran: pass"]
+    assert list(shop.run().tests.values()) == ["ran: fail"]
 
 
 def test_a_seed_is_loaded_from_the_file_that_was_read_or_not_at_all(world: World) -> None:

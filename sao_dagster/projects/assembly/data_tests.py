@@ -17,7 +17,7 @@ from sao_dagster.core.nodes import DataTest, Materialized, NodeError, Source
 from sao_dagster.core.policy import Expiry, Volatile
 from sao_dagster.core.project import Notice, unknown
 from sao_dagster.core.proofs import Assertion
-from sao_dagster.core.templates import Answers, Asking, AskingTemplate, RunTemplate
+from sao_dagster.core.templates import Answers, Asking, AskingTemplate, CompiledSql, RunTemplate
 from sao_dagster.errors import Location, NeedsConnectionError, ProjectError, RenderError, SaoError
 from sao_dagster.projects.assembly.access import Referable, check_group
 from sao_dagster.projects.assembly.assertions import assertion_of
@@ -25,7 +25,7 @@ from sao_dagster.projects.assembly.drafts import Draft, Drafts, Template, Templa
 from sao_dagster.projects.assembly.undeclared import UndeclaredReads
 from sao_dagster.projects.config import TestConfig, checked, unknown_keys
 from sao_dagster.projects.declarations import TestDeclaration, merge_layers
-from sao_dagster.projects.templates.answers import NotedAnswers
+from sao_dagster.projects.templates.answers import NotedAnswers, hour_of
 from sao_dagster.projects.templates.relation_values import RelationValue
 from sao_dagster.projects.templates.render import Render
 from sao_dagster.projects.templates.template_context import RenderSubject, RenderTrace, TemplateContext
@@ -436,17 +436,18 @@ class TestTemplate:
     names: Mapping[str, str] = field(default_factory=dict)
     known_reads: frozenset[UndeclaredInput] = frozenset()
 
-    def text(self, asking: Asking, run_id: str, started_at: datetime) -> str:
+    def compile(self, asking: Asking, run_id: str, started_at: datetime) -> CompiledSql:
         """Return the query for a run."""
-        return self._in_run(TemplateRun(started_at, run_id), asking)
+        noted = self._noting(asking, hour_of(started_at), plain_alone=False)
+        return CompiledSql(self._in_run(TemplateRun(started_at, run_id), noted), got=tuple(noted.noted))
 
     def answers(self, asking: Asking, now: datetime) -> Answers:
         """Return what the template asks and gets; see `sao_dagster.core.templates.AskingTemplate`.
 
         What depends on the time in the SQL that follows makes it another one each hour; what is read there without being known, none.
         """
-        hour = now.replace(minute=0, second=0, microsecond=0)
-        noted = NotedAnswers(asking, None, self.dialect, Volatile.AUTO, hour, names=self.names)
+        hour = hour_of(now)
+        noted = self._noting(asking, hour)
         try:
             sql = self._in_run(TemplateRun(hour), noted)
         except SaoError:  # the run says what is wrong
@@ -457,7 +458,11 @@ class TestTemplate:
         until = hour.isoformat() if volatility(sql, self.dialect).is_volatile else ""
         follows = sql_digest(sql, self.dialect, self.names) if noted.shows_all else ""
         version = DataVersion("answers/1", digest([noted.noted, follows, until]))
-        return Answers(version, asked=tuple(noted.asked))
+        return Answers(version, asked=tuple(noted.asked), got=dict(noted.noted))
+
+    def _noting(self, asking: Asking, hour: datetime, *, plain_alone: bool = True) -> NotedAnswers:
+        names, auto = self.names, Volatile.AUTO
+        return NotedAnswers(asking, None, self.dialect, auto, hour, names=names, plain_alone=plain_alone)
 
     def knowing(self, reads: Iterable[UndeclaredInput]) -> TestTemplate:
         """Return the same where more is known of what the query reads; see `sao_dagster.core.templates.AskingTemplate`."""

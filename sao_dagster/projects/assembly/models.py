@@ -19,7 +19,7 @@ from sao_dagster.errors import NeedsConnectionError, ProjectError, RenderError, 
 from sao_dagster.projects.assembly.drafts import Draft, Drafts, Template, TemplateCte
 from sao_dagster.projects.config import NodeConfig, is_code
 from sao_dagster.projects.declarations import CompiledDeclaration
-from sao_dagster.projects.templates.answers import NotedAnswers
+from sao_dagster.projects.templates.answers import NotedAnswers, hour_of
 from sao_dagster.projects.templates.render import Render
 from sao_dagster.projects.templates.template_context import RenderSubject, RenderTrace, TemplateContext
 from sao_dagster.projects.templates.template_run import OTHER_RUNS, PINNED, TemplateRun
@@ -451,11 +451,6 @@ class TemplateCompiler:
         ctes = tuple(each.rendered(self.context, run, asking) for each in self.ctes)
         rendering = Render(self.context, self.subject, execute=True, incremental=incremental, asking=asking, run=run)
         return prepend_ctes(rendering.text(self.template), ctes, self.dialect)
-
-
-def hour_of(time: datetime) -> datetime:
-    """Return the beginning of the hour of a time."""
-    return time.replace(minute=0, second=0, microsecond=0)
 
 
 def templates_of(draft: Draft) -> str:

@@ -104,3 +104,8 @@ class NotedAnswers(Asking):
     def _is_of_this(self, is_of_this: bool) -> None:
         if is_of_this and self.independent is None:
             self.independent = len(self.noted)
+
+
+def hour_of(time: datetime) -> datetime:
+    """Return the beginning of the hour of a time."""
+    return time.replace(minute=0, second=0, microsecond=0)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime
 
-from sao_dagster.core.templates import Asking
+from sao_dagster.core.templates import Asking, CompiledSql
 from sao_dagster.projects.templates.render import Render
 from sao_dagster.projects.templates.template_context import RenderSubject, TemplateContext
 from sao_dagster.projects.templates.template_run import TemplateRun
@@ -19,10 +19,11 @@ class StatementTemplate:
     subject: RenderSubject
     template: str
 
-    def text(self, asking: Asking, run_id: str, started_at: datetime) -> str:
+    def compile(self, asking: Asking, run_id: str, started_at: datetime) -> CompiledSql:
         """Return the statement for a run."""
         run = TemplateRun(started_at, run_id)
-        return Render(self.context, self.subject, execute=True, asking=asking, run=run).text(self.template).strip()
+        rendering = Render(self.context, self.subject, execute=True, asking=asking, run=run)
+        return CompiledSql(rendering.text(self.template).strip())
 
 
 @dataclass(frozen=True)
