@@ -208,9 +208,7 @@ class TestSteps:
                 return results
             answers.append(answer)
         for name, (_, got) in compiled.items():
-            if not asked[name].agree_with(
-                got
-            ):  # nobody knows what else it got, so the verdict is about nothing that is known
+            if not asked[name].agree_with(got):  # so the verdict is about nothing that is known
                 versions[name][run.project.tests[name].answers_id] = None
         if run.store is not None:
             try:

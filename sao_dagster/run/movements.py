@@ -56,7 +56,10 @@ def movements_of(
             leaves[each] = stamp_of_files([each.name])
     for each in undeclared:
         parts = reached.parts_of(each, leaves)
-        found[each.id] = None if parts is None else digest([sorted(part.items()) for part in parts])
+        if parts is not None:
+            functions, behind = parts
+            writes = [info.written for name in sorted(functions) if (info := reached.functions[name]) is not None]
+            found[each.id] = digest([sorted(functions.items()), sorted(behind.items()), writes])
     return {name: token for name, token in found.items() if token is not None}
 
 

@@ -203,11 +203,13 @@ class FunctionInfo:
         definition: Differs whenever what it does may differ, but for what it reads.
         queries: The SQL in it, as statements: what they read is read by the function.
         expiry: When its results stop being true by themselves, as far as the catalog says.
+        written: Differs whenever it was written, also where what it does is the same as before; nothing where the catalog does not show that.
     """
 
     definition: str
     queries: tuple[str, ...] = ()
     expiry: Expiry | None = None
+    written: str = ""
 
 
 @dataclass(frozen=True)

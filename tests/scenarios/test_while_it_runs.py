@@ -182,6 +182,17 @@ def test_what_is_not_declared_and_changes_while_it_is_read_is_unknown(world: Wor
 
 
 @beside
+def test_a_function_that_is_another_one_only_while_it_is_called_is_unknown(world: World) -> None:
+    written = "create or replace function raw.rate() returns int language sql immutable as 'select {}'"
+    world.sql("create schema if not exists raw", written.format(1)).model("total", "select raw.rate() as n")
+    run_meanwhile(world, lambda: world.sql(written.format(2)), lambda: world.sql(written.format(1)))
+    assert world.rows("select n from main.total") == [(2,)]
+    assert world.run().outcomes == {"total": "built: input_unknown"}
+    assert world.rows("select n from main.total") == [(1,)]
+    assert world.run().built == set()
+
+
+@beside
 def test_a_model_that_somebody_changes_by_hand_only_while_it_is_read_is_unknown(world: World) -> None:
     world.model("above", "select 1 as id").model("below", "select id from {{ ref('above') }}").run()
     change, back = ("update main.above set id = 2", "update main.above set id = 1")

@@ -39,7 +39,7 @@ def functions(connection: Connection[Any], names: Collection[str]) -> dict[str, 
     rows = connection.execute(
         "select lower(p.proname), l.lanname, p.prokind, p.provolatile, p.prosrc, pg_get_function_sqlbody(p.oid), p.proconfig::text, "
         "pg_get_function_arguments(p.oid) || ' returns ' || coalesce(pg_get_function_result(p.oid), ''), p.proisstrict, p.probin, "
-        f"{extension_of('pg_proc', 'p')}, "
+        f"{extension_of('pg_proc', 'p')}, p.oid::text || ' ' || p.xmin::text, "
         "a::text, array(select format('%%I.%%I', sn.nspname, s.proname) from pg_proc s join pg_namespace sn on sn.oid = s.pronamespace "
         "where s.oid in (a.aggtransfn, a.aggfinalfn, a.aggcombinefn, a.aggmtransfn, a.aggmfinalfn, a.aggminvtransfn) "
         "and sn.nspname <> 'pg_catalog') "
@@ -50,8 +50,10 @@ def functions(connection: Connection[Any], names: Collection[str]) -> dict[str, 
     ).fetchall()
     known: dict[str, list[JSON]] = {}
     queries: dict[str, list[str]] = {}
+    written: dict[str, list[str]] = {}
     opaque = set()
-    for name, language, kind, change, source, body, settings, *shape, aggregate, parts in rows:
+    for name, language, kind, change, source, body, settings, *shape, write, aggregate, parts in rows:
+        written.setdefault(name, []).append(write)
         known.setdefault(name, []).append([language, change, source, body, settings, *shape, aggregate])
         texts = queries.setdefault(name, [])
         if kind == "a":
@@ -61,6 +63,8 @@ def functions(connection: Connection[Any], names: Collection[str]) -> dict[str, 
         elif change != "i":
             opaque.add(name)
     found = {
-        name: FunctionInfo(digest(each), tuple(queries[name])) for name, each in known.items() if name not in opaque
+        name: FunctionInfo(digest(each), tuple(queries[name]), written=" ".join(written[name]))
+        for name, each in known.items()
+        if name not in opaque
     }
     return {**found, **operators_and_casts(connection, names), **named_objects(connection, names)}
