@@ -6,7 +6,7 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -34,12 +34,14 @@ from sao_dagster.cli.options import (
 )
 from sao_dagster.cli.progress import Progress
 from sao_dagster.cli.results import Failures
-from sao_dagster.cli.terminal import Terminal, escaped
+from sao_dagster.cli.terminal import Terminal, escaped, named
 from sao_dagster.core.environment import schema_of
+from sao_dagster.core.messages import Level, Message
 from sao_dagster.errors import SelectionError, StateError, UnsupportedError
 
 if TYPE_CHECKING:
-    from sao_dagster.run.branch import BranchReport, Dropped
+    from sao_dagster.run.branch import BranchReport
+    from sao_dagster.run.branch_drop import Dropped
     from sao_dagster.sql_project import SqlProject
 
 app = typer.Typer(
@@ -83,7 +85,9 @@ def ci(
 
     def action() -> int:
         """Build, compare, report, and return the exit status."""
-        from sao_dagster.run.branch import claim_schemas, compare, forget_expired
+        from sao_dagster.run.branch import compare
+        from sao_dagster.run.branch_drop import forget_expired
+        from sao_dagster.run.branch_schemas import claimed_schemas
 
         if not against:
             raise SelectionError("name the environment to compare with, for example: sao ci --against prod")
@@ -99,10 +103,10 @@ def ci(
             tell_of_project(terminal, opened, selection)
             progress.begin(LOOKING)
             runner = replace(asked.runner(opened), job="sao ci")
-            claim_schemas(runner, selection, progress.note)
             mode = mode_of(force=False, full_refresh=full_refresh)
-            result = run_selection(opened, runner, selection, mode, progress, failures)
-            found = compare(runner, result, opened.environments.changes(opened.project, against), progress.note)
+            with claimed_schemas(runner, selection, progress.note):
+                result = run_selection(opened, runner, selection, mode, progress, failures)
+                found = compare(runner, result, opened.environments.changes(opened.project, against), progress.note)
         forget_expired(opened.store, opened.project.name, opened.settings.branch_days)
         if report is not None:
             write_report(report, found)
@@ -136,7 +140,7 @@ def drop(
 
     def action() -> int:
         """Drop what there is, and return the exit status."""
-        from sao_dagster.run.branch import drop_branch, drop_expired
+        from sao_dagster.run.branch_drop import drop_branch, drop_expired
 
         asked = request if expired else replace(request, schema=schema or schema_here(project_dir))
         opened = asked.open()
@@ -147,26 +151,17 @@ def drop(
                 "after how many days without use branches expire is not said; set branch_days in sao.yml"
             )
 
-        def dropped(*, dry_run: bool) -> tuple[Dropped, ...]:
+        def dropped(*, dry_run: bool, on_message: Callable[[Message], None] | None) -> tuple[Dropped, ...]:
             if expired and days is not None:
-                return drop_expired(runner, days, dry_run=dry_run, on_message=terminal.message if dry_run else None)
-            found = drop_branch(runner, dry_run=dry_run, on_message=terminal.message)
+                return drop_expired(runner, days, dry_run=dry_run, on_message=on_message)
+            found = drop_branch(runner, dry_run=dry_run, on_message=on_message)
             return () if found is None else (found,)
 
-        found = dropped(dry_run=True)
+        found = dropped(dry_run=not yes, on_message=terminal.message)
         drops = bool(found) and (yes or _agrees(terminal, found))
-        if drops:
-            dropped(dry_run=False)
-        schemas = [name for each in found for name in each.schemas]
-        if as_json:
-            environments = [each.environment for each in found]
-            terminal.json({"environments": environments, "schemas": schemas, "dropped": drops})
-        elif not found:
-            terminal.say(
-                f"there is nothing that sao ci has made {'and has expired' if expired else f'in {escaped(str(asked.schema))}'}"
-            )
-        else:
-            terminal.say(f"dropped {escaped(', '.join(schemas))}" if drops else "nothing is dropped")
+        if drops and not yes:
+            found = dropped(dry_run=False, on_message=None)
+        _tell(terminal, found, str(asked.schema), drops=drops, expired=expired)
         return OK
 
     run_command(request, action)
@@ -180,9 +175,34 @@ def _agrees(terminal: Terminal, found: Sequence[Dropped]) -> bool:
     """
     if terminal.as_json or not sys.stdin.isatty():
         raise StateError("nothing is dropped unless somebody says so: --yes does")
-    schemas = ", ".join(name for each in found for name in each.schemas)
+    schemas = ", ".join(name for each in found for name in (*each.schemas, *each.left))
     count = sum(each.relations for each in found)
     return typer.confirm(f"Drop {schemas} and {count:,} tables and views in it?", default=False, err=True)
+
+
+def _tell(terminal: Terminal, found: Sequence[Dropped], schema: str, *, drops: bool, expired: bool) -> None:
+    """Print what was dropped of branches, and what is left of them."""
+    schemas = [name for each in found for name in each.schemas]
+    left = {name: list(relations) for each in found for name, relations in each.left.items()}
+    if terminal.as_json:
+        environments = [each.environment for each in found]
+        terminal.json({"environments": environments, "schemas": schemas, "left": left, "dropped": drops})
+    elif not found:
+        terminal.say(
+            f"there is nothing that sao ci has made {'and has expired' if expired else f'in {escaped(schema)}'}"
+        )
+    elif not drops:
+        terminal.say("nothing is dropped")
+    elif schemas:
+        terminal.say(f"dropped {escaped(', '.join(schemas))}")
+    for name, relations in left.items():
+        what = named(relations, 8)
+        terminal.message(
+            Message(
+                f"{name} is left, with {what}: nobody knows that a run of this branch has left it as it is; drop it yourself if it is to go",
+                Level.WARNING,
+            )
+        )
 
 
 def check_native(opened: SqlProject) -> None:

@@ -86,6 +86,7 @@ class Branch:
         schemas: The schemas that were not there and were made for it, each with its database (empty for the one that is connected to).
         made_at: When it was first used (UTC).
         used_at: When it was last used (UTC).
+        failures: The relations in them that keep failing rows of its data tests, as SQL writes them.
     """
 
     environment: str
@@ -93,6 +94,7 @@ class Branch:
     schemas: tuple[tuple[str, str], ...]
     made_at: datetime
     used_at: datetime
+    failures: tuple[str, ...] = ()
 
 
 def schema_of(branch: str) -> str:

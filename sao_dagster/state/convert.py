@@ -200,6 +200,9 @@ def _codec(hint: Any) -> _Codec:
         return _Codec(_as_it_is, partial(_of_type, inside or (hint,)))
     if bool in (hint, *inside):
         return _Codec(_as_it_is, _truth)
+    if origin is tuple and inside[0] is str:
+        text = partial(_of_type, (str,))
+        return _Codec(list, lambda texts: tuple(map(text, texts)), is_nested=True)
     if origin is tuple:  # of any length, since records have no others but pairs inside
         return _Codec(lambda rows: [list(row) for row in rows], lambda rows: tuple(map(tuple, rows)), is_nested=True)
     if isinstance(origin, type) and issubclass(origin, Mapping):

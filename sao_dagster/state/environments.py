@@ -20,8 +20,8 @@ _MOVED = (
     "sao_sequences",
     "sao_published",
 )
-_OF_WHAT_IS_THERE = ("sao_builds", "sao_tests", "sao_contents", "sao_versions", "sao_shown", "sao_published")
-_OF_PLACES = ("sao_environments", "sao_branches")
+_OF_WHAT_WAS_SEEN = ("sao_tests", "sao_contents", "sao_versions", "sao_shown", "sao_published")
+_OF_WHAT_IS_THERE = ("sao_environments", "sao_branches", "sao_builds")
 _LEFT = ("sao_contents", "sao_leases", "sao_waiters")  # of what is over: what is going on is under the new key
 _AT = "select environment from sao_environments where place = :place"
 
@@ -101,12 +101,12 @@ def branches(transaction: Transaction, key: str | None = None) -> list[Branch]:
 
 
 def forget(transaction: Transaction, key: str, *, is_gone: bool) -> int:
-    """Forget what is known of an environment, and where it is if `is_gone`; return how many builds and verdicts went.
+    """Forget what is known of an environment; return how many builds and verdicts went. Unless `is_gone`, what says what is there and whose it is stays.
 
     What was done in it is history, and goes with that; and what only grows stays, so that nobody who saw it takes its successor for it.
     """
     gone = 0
-    for table in (*_OF_WHAT_IS_THERE, *(_OF_PLACES if is_gone else ())):
+    for table in (*_OF_WHAT_WAS_SEEN, *(_OF_WHAT_IS_THERE if is_gone else ())):
         rows = transaction.execute(f"delete from {table} where environment = :key", {"key": key})
         gone += rows if table in ("sao_builds", "sao_tests") else 0
     return gone

@@ -18,6 +18,7 @@ MIGRATIONS = {
     "0007": "v0007_elsewhere",
     "0008": "v0008_published",
     "0009": "v0009_verdicts",
+    "0010": "v0010_failures",
 }
 """By version, the module of `migrations` that leads to it, in order."""
 HEAD = max(MIGRATIONS)

@@ -123,7 +123,8 @@ class EnvironmentStore(Protocol):
 
         Args:
             environment: Its key.
-            is_gone: Whether it is no more; else it is kept where it is, and which schemas were made for it.
+            is_gone: Whether it is no more; else it is kept where it is, what was built in it, and which schemas were made for it, without
+                which nobody could tell what of it may be dropped.
         """
 
     def publish(self, environment: str, published: Published) -> None:

@@ -111,7 +111,8 @@ class SqlStateStore:
             self._database.take_turns(transaction, f"sao branch {branch.environment}")
             known = next(iter(environments.branches(transaction, branch.environment)), branch)
             schemas = tuple(dict.fromkeys((*known.schemas, *branch.schemas)))
-            transaction.put("sao_branches", [to_row(replace(branch, schemas=schemas))])
+            failures = tuple(dict.fromkeys((*known.failures, *branch.failures)))
+            transaction.put("sao_branches", [to_row(replace(branch, schemas=schemas, failures=failures))])
 
     @ridden_out
     def forget_environment(self, environment: str, *, is_gone: bool) -> int:

@@ -343,8 +343,12 @@ class Session(Protocol):
         """Create a schema; an error where there is one of that name."""
         raise UnsupportedError(f"this warehouse makes no schemas ({schema})")
 
+    def drop_relations(self, tables: Collection[Relation], views: Collection[Relation]) -> None:
+        """Drop views, and then tables; an error where something else depends on one of them."""
+        raise UnsupportedError("this warehouse drops no tables and views")
+
     def drop_schema(self, database: str | None, schema: str) -> None:
-        """Drop a schema with all that is in it."""
+        """Drop a schema in which there is nothing but what this package keeps there for itself; an error where there is more."""
         raise UnsupportedError(f"this warehouse drops no schemas ({schema})")
 
     def row_hash(self, columns: Columns) -> str | None:
@@ -393,8 +397,13 @@ class Session(Protocol):
         """Return how many bytes relations take, with their indexes, as far as that is known without reading them."""
         return {}
 
-    def build_ids(self, relations: Collection[Relation]) -> Mapping[Relation, str | None]:
-        """Return which build made each relation, as of now; empty where the warehouse does not keep that."""
+    def build_ids(self, relations: Collection[Relation], schema: str | None = None) -> Mapping[Relation, str | None]:
+        """Return which build made each relation, as of now; empty where the warehouse does not keep that.
+
+        Args:
+            relations: Those.
+            schema: The default schema of the environment that they are of; None for that of this session.
+        """
         return {}
 
     def keep_rows(self, relation: Relation, sql: str, *, as_view: bool) -> None:

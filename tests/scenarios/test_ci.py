@@ -14,6 +14,8 @@ from typer.testing import CliRunner
 from sao_dagster.cli import app
 from sao_dagster.cli.ci import BRANCH_VARIABLES
 from sao_dagster.core.environment import schema_of
+from sao_dagster.run.branch_schemas import BUILDING, DROPPING, in_use
+from sao_dagster.run.settings import RunSettings
 from tests.world import World, four_in_a_row, on_each_warehouse
 
 pytestmark = on_each_warehouse
@@ -139,6 +141,63 @@ def test_what_it_has_made_is_dropped_and_nothing_else(shop: World) -> None:
     assert schemas(shop) == {"ci_theirs", schema_of("feature/two")}
     assert outcomes(built(shop)) == {"totals": "built", "report": "built"}
     assert shop.run(target="other").built == {"totals", "report"}, "production is found as it was"
+
+
+def test_a_schema_that_somebody_made_anew_is_neither_built_into_nor_dropped(shop: World) -> None:
+    shop.model("totals", "select count(*) as n, 1 as amount from {{ ref('orders') }}")
+    built(shop)
+    [[kind, _], [other, _]] = [(kind, name) for name, kind in shop.columns("ci_totals.totals")]
+    theirs = f"create table ci_totals.totals as select cast(7 as {kind}) as n, cast(1 as {other}) as amount"
+    shop.sql(
+        "drop schema ci_totals cascade",
+        "create schema ci_totals",
+        theirs,
+        "create table ci_totals.t as select 1 as one",
+    )
+    assert "so somebody has made it anew" in built(shop, status=2)["error"]
+    said = json.loads(sao(shop, "drop", "--yes", "--json").stdout)
+    assert [name.rpartition(".")[2] for [names] in [said["left"].values()] for name in names] == ["t", "totals"]
+    assert (said["schemas"], shop.rows("select n from ci_totals.totals")) == ([], [(7,)])
+
+
+def test_what_somebody_put_beside_what_it_has_built_is_left_and_named(shop: World) -> None:
+    shop.model("totals", "{{ config(materialized='view') }} select count(*) as n, 1 as amount from {{ ref('orders') }}")
+    tested = "{name: totals, columns: [{name: n, data_tests: [{unique: {config: {store_failures: true}}}]}]}"
+    shop.write("models/totals.yml", f"models: [{tested}]")
+    built(shop)
+    assert len(schemas(shop)) == 2, "one of them for failing rows"
+    shop.delete("models/totals.yml")
+    shop.sql(
+        "create table ci_totals.mine as select * from ci_totals.totals",
+        "create view ci_totals.over as select * from ci_totals.mine",
+    )
+    said = sao(shop, "drop", "--yes")
+    assert said.exit_code == 0, said.stderr
+    assert "ci_totals is left, with" in said.stderr and "ci_totals.mine" in said.stderr
+    tables = shop.rows(
+        "select table_name from information_schema.tables where table_schema like 'ci_%' and table_name <> 'sao_build_ids' order by 1"
+    )
+    assert tables == [("mine",), ("over",)]
+    assert "so somebody has made it anew" in built(shop, status=2)["error"]
+    shop.sql("drop view ci_totals.over", "drop table ci_totals.mine")
+    assert outcomes(built(shop)) == {"totals": "built", "report": "built"}
+    assert "dropped" in sao(shop, "drop", "--yes").stdout
+    assert sao(shop, "drop", "--yes").stdout.startswith("there is nothing that sao ci has made")
+
+
+def test_a_branch_is_not_dropped_while_it_is_built_nor_built_while_it_is_dropped(shop: World) -> None:
+    shop.model("totals", "select count(*) as n, 1 as amount from {{ ref('orders') }}")
+    built(shop)
+    store = shop.opened().store
+    [branch] = store.branches()
+    with in_use(store, branch.environment, BUILDING, RunSettings()):
+        assert f"{branch.environment} is in use by sao ci (process" in sao(shop, "drop", "--yes").stderr
+        assert set(outcomes(built(shop)).values()) == {"reused"}, "two runs of one branch queue for each model"
+        assert "is in use by sao ci (process" in sao(shop, "drop", "--yes").stderr
+    with in_use(store, branch.environment, DROPPING, RunSettings()):
+        assert "is in use by sao ci drop (process" in built(shop, status=2)["error"]
+    assert "dropped" in sao(shop, "drop", "--yes").stdout
+    assert store.leases(branch.environment) == []
 
 
 def test_a_custom_schema_is_its_own_too(shop: World) -> None:

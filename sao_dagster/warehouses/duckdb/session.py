@@ -265,9 +265,17 @@ class DuckDBSession(Session):
         """Create a schema; an error where there is one of that name."""
         self.execute(f"create schema {_schema_name(database, schema)}")
 
+    def drop_relations(self, tables: Collection[Relation], views: Collection[Relation]) -> None:
+        """Drop views, and then tables."""
+        with self._transaction() as cursor:
+            for each in views:
+                cursor.execute(f"drop view {each}")
+            for each in tables:
+                cursor.execute(f"drop table {each}")
+
     def drop_schema(self, database: str | None, schema: str) -> None:
-        """Drop a schema with all that is in it."""
-        self.execute(f"drop schema if exists {_schema_name(database, schema)} cascade")
+        """Drop a schema in which there is nothing; an error where there is something."""
+        self.execute(f"drop schema {_schema_name(database, schema)} restrict")
 
     def row_hash(self, columns: Columns) -> str | None:
         """Return an expression for the hash of a row; None where one of the types is not known."""

@@ -11,7 +11,7 @@ from sao_dagster.core.inputs import InputKind
 from sao_dagster.core.relations import RelationKey
 from sao_dagster.sql.reads import undeclared_reads
 from sao_dagster.sql.volatile import volatility
-from sao_dagster.warehouses.postgres.build_ids import BuildIds
+from sao_dagster.warehouses.postgres.build_ids import NAME, BuildIds
 from sao_dagster.warehouses.postgres.made import (
     FIRST_OF_USERS,
     MADE,
@@ -33,7 +33,7 @@ _COLUMNS = (
 
 
 def read_catalog(connection: Connection[Any], build_ids: BuildIds) -> Catalog:
-    """Return all tables and views; foreign tables, materialized views and partitioned tables count as tables.
+    """Return all tables and views but those of build ids; foreign tables, materialized views and partitioned tables count as tables.
 
     Not how views are defined, since to ask for that would lock what they read. What somebody did to a view shows in its build id.
     """
@@ -41,7 +41,7 @@ def read_catalog(connection: Connection[Any], build_ids: BuildIds) -> Catalog:
     rows = connection.execute(
         f"select {_KEY}, c.relkind = 'v', {_COLUMNS} from pg_class c join pg_namespace n on n.oid = c.relnamespace "
         f"where c.relkind in ('r', 'p', 'f', 'm', 'v') and n.nspname not in ('pg_catalog', 'information_schema') "
-        f"and n.nspname not like 'pg\\_t%'".encode()
+        f"and n.nspname not like 'pg\\_t%' and c.relname <> '{NAME}'".encode()
     )
     return {
         (database, schema, name): RelationInfo(

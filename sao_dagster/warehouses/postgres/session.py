@@ -233,9 +233,17 @@ class PostgresSession(Session):
         """Create a schema; an error where there is one of that name."""
         self.execute(f"create schema {quote(schema)}")
 
+    def drop_relations(self, tables: Collection[Relation], views: Collection[Relation]) -> None:
+        """Drop views, and then tables; an error where something else depends on one of them."""
+        dropped = [
+            f"drop {kind} {', '.join(map(str, each))}" for kind, each in (("view", views), ("table", tables)) if each
+        ]
+        self.execute("; ".join(dropped))
+
     def drop_schema(self, database: str | None, schema: str) -> None:
-        """Drop a schema with all that is in it."""
-        self.execute(f"drop schema if exists {quote(schema)} cascade")
+        """Drop a schema in which there is nothing but build ids; an error where there is more."""
+        ids = BuildIds(schema).table
+        self.execute(f"drop table if exists {ids}; drop schema {quote(schema)} restrict")
 
     def row_hash(self, columns: Columns) -> str | None:
         """Return an expression for the hash of a row."""
@@ -293,9 +301,10 @@ class PostgresSession(Session):
         found = self._attempted(lambda connection: sizes(connection, keys), changes=False)
         return {each: found[each.key] for each in relations if each.key in found}
 
-    def build_ids(self, relations: Collection[Relation]) -> dict[Relation, str | None]:
+    def build_ids(self, relations: Collection[Relation], schema: str | None = None) -> dict[Relation, str | None]:
         """Return which build made each relation, as of now."""
-        return self._attempted(lambda connection: self._build_ids.of(connection, relations), changes=False)
+        kept = self._build_ids if schema is None else BuildIds(schema)
+        return self._attempted(lambda connection: kept.of(connection, relations), changes=False)
 
     def materializer(self) -> NativeMaterializer:
         """Return what builds natively in this session."""
