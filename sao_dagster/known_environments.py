@@ -27,6 +27,7 @@ class KnownEnvironments:
     Attributes:
         project: The name of the project.
         target: The target that it is built into.
+        is_branch: Whether that is into a schema of a branch's own, and not into that of the target.
         root: Its folder.
         settings: What is set, of states of others, too.
         open_store: Opens its own state.
@@ -34,6 +35,7 @@ class KnownEnvironments:
 
     project: str
     target: str
+    is_branch: bool
     root: Path
     settings: Settings
     open_store: Callable[[], StateStore]
@@ -97,7 +99,7 @@ class KnownEnvironments:
 
     def are_reused_in(self, schema: str) -> bool:
         """Return whether the environment that is built into is one of those from which builds are taken: then it takes none."""
-        here = (self.target, f"{self.target}/{schema}")
+        here = {f"{self.target}/{schema}"} | (set() if self.is_branch else {self.target})
         return any(to.environment in here for to in self.settings.reused_from)
 
     def reusable(self) -> Reusable:

@@ -51,7 +51,7 @@ def load_project(
         formats: How the project may be written.
         profiles_dir: The folder of `profiles.yml`; None for `DBT_PROFILES_DIR`, the project's folder or `~/.dbt`, as with dbt.
         state_url: The URL of the shared state (`sqlite:///FILE` or `postgresql://...`), over what is set elsewhere.
-        schema: The schema to build into, in place of that of the target.
+        schema: The schema of a branch to build into, in place of that of the target.
 
     Raises:
         ProjectError: There is no project in the folder, or its Python fails.
@@ -60,7 +60,7 @@ def load_project(
     again = partial(_load, Path(folder).resolve(), target, variables, formats, profiles_dir, schema, state_url)
     with no_collection():
         opened = again()
-    opened.read_at, opened.again = began, again
+    opened.read_at, opened.again, opened.is_branch = began, again, schema is not None
     return opened
 
 

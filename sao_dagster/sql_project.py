@@ -82,12 +82,14 @@ class SqlProject(PythonModels):
         settings: What is set; an argument wins over an environment variable, and that over `sao.yml`.
         built_by: Who reads and builds it, and why, in words; None for this package itself.
         read_at: When its files were read, in seconds since the epoch, by the clock of this machine.
+        is_branch: Whether it is built into a schema of a branch's own, in place of that of the target.
         again: Reads it anew, for what its files say by the clock; None where it was not read from a folder.
 
     Raises:
         ProjectError: The folder is no project, or there is neither a folder nor a warehouse; or a setting means nothing.
     """
 
+    is_branch: bool = False
     again: Callable[[], SqlProject] | None = None
 
     def __init__(
@@ -184,7 +186,9 @@ class SqlProject(PythonModels):
     def environments(self) -> KnownEnvironments:
         """What the state, and those of others, know of environments and of other projects."""
         target = str(self.declared.target.get("name", self.warehouse.name))
-        return KnownEnvironments(self.declared.name, target, self.root, self.settings, lambda: self.store)
+        return KnownEnvironments(
+            self.declared.name, target, self.is_branch, self.root, self.settings, lambda: self.store
+        )
 
     def _others(self) -> OthersNow:
         """Return what is known now of the projects whose models are read here."""

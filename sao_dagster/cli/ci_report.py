@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
+from typing import NamedTuple
 
+from sao_dagster.cli.markdown import code, plain, table
 from sao_dagster.cli.results import BAD
 from sao_dagster.cli.terminal import counted, escaped, named, time_of
 from sao_dagster.core.decide_test import TestOutcome
@@ -20,43 +22,60 @@ LISTED = 60
 
 def comparison_rows(report: BranchReport) -> Iterator[tuple[str, str, str, str]]:
     """Yield a row in rich's markup for each model that is compared: its name, its columns, its rows, and whether it is the same."""
-    for name, diff in report.compared.items():
-        yield escaped(name), escaped(_columns(diff)), escaped(_rows(diff.rows)), escaped(_said(report, name, diff))
-    for name in report.new:
-        yield escaped(name), "", "", "it is new"
-    for name in report.gone:
-        yield escaped(name), "", "", "it is no longer in the project"
+    for each in _compared(report):
+        yield escaped(each.name), escaped(each.columns), escaped(each.rows), escaped(each.said)
 
 
 def markdown(report: BranchReport) -> str:
     """Return the report as Markdown, fit for a comment on a pull request."""
     result = report.result
-    lines = [MARK, f"## {'✅' if result.succeeded else '❌'} `{report.schema}` against `{report.against}`", ""]
+    lines = [MARK, f"## {'✅' if result.succeeded else '❌'} {code(report.schema)} against {code(report.against)}", ""]
     lines += [*_summary(report), ""]
     lines += _section("Failed", ("what", "", "why"), _failed(report))
-    compared = ((f"`{name}`", _changed(report, name), _columns(diff), _rows(diff.rows), _said(report, name, diff)) for name, diff in report.compared.items())  # fmt: skip
-    new = ((f"`{name}`", "new", "", "", "") for name in report.new)
-    gone = ((f"`{name}`", "gone", "", "", "no longer in the project") for name in report.gone)
-    headings = ("model", "edited", "columns", "rows", "")
-    lines += _section(f"Compared with {report.against}", headings, (*compared, *new, *gone))
+    compared = ((code(each.name), *map(plain, (each.edited, each.columns, each.rows, each.said))) for each in _compared(report))  # fmt: skip
+    lines += _section(f"Compared with {plain(report.against)}", ("model", "edited", "columns", "rows", ""), compared)
     models = [
-        (f"`{each.name}`", each.decision.outcome.value, explain(each.decision), time_of(round(each.seconds, 2)))
+        (code(each.name), each.decision.outcome.value, plain(explain(each.decision)), time_of(round(each.seconds, 2)))
         for each in result.models
     ]
     lines += _section("Models", ("model", "outcome", "why", "time"), models, folded=True)
     tests = [
-        (f"`{each.test.name}`", each.verdict.value if each.verdict else "", each.decision.outcome.value, explain_test(each.decision))
+        (code(each.test.name), each.verdict.value if each.verdict else "", each.decision.outcome.value, plain(explain_test(each.decision)))
         for each in result.tests
     ]  # fmt: skip
     lines += _section("Tests", ("test", "verdict", "outcome", "why"), tests, folded=True)
     return "\n".join(lines).rstrip() + "\n"
 
 
+class _Compared(NamedTuple):
+    """What is said of a model that is compared: in what it was edited, its columns, its rows, and whether it is the same."""
+
+    name: str
+    edited: str = ""
+    columns: str = ""
+    rows: str = ""
+    said: str = ""
+
+
+def _compared(report: BranchReport) -> Iterator[_Compared]:
+    """Yield what is said of each model that is compared, could not be, is new, or is gone."""
+    edited = {name: ", ".join(sorted(each)) for name, each in report.changes.items()}
+    for name, diff in report.compared.items():
+        said = _said(diff, is_edited=name in edited)
+        yield _Compared(name, edited.get(name, ""), _columns(diff), _rows(diff.rows), said)
+    for name, why in report.unread.items():
+        yield _Compared(name, edited.get(name, ""), said=f"it could not be compared: {why}")
+    for name in report.new:
+        yield _Compared(name, "new", said="it is new")
+    for name in report.gone:
+        yield _Compared(name, "gone", said="it is no longer in the project")
+
+
 def _summary(report: BranchReport) -> Iterator[str]:
     """Yield what happened in a few sentences."""
     result, summary = report.result, report.result.summary()
     if not result.models and not result.tests:
-        yield f"Nothing of this branch differs from what `{report.against}` was built from."
+        yield f"Nothing of this branch differs from what {code(report.against)} was built from."
         return
     models = ", ".join(f"{summary[each.value]} {each.value}" for each in Outcome if summary[each.value])
     tests = ", ".join(
@@ -65,33 +84,29 @@ def _summary(report: BranchReport) -> Iterator[str]:
         if summary[f"tests_{each.value}"]
     )
     yield f"Models: {models or 'none'}. Tests: {tests or 'none'}. It took {time_of(round(result.seconds, 1))}."
-    read = [] if result.deferral is None else [f"`{name}`" for name in result.deferral.relations]
+    read = [] if result.deferral is None else [*map(code, result.deferral.relations)]
     if read:
-        yield f"Read in `{report.against}`: {named(read, 8)}."
+        yield f"Read in {code(report.against)}: {named(read, 8)}."
 
 
 def _failed(report: BranchReport) -> Iterator[tuple[str, str, str]]:
     for source in report.result.broken_sources:
-        yield "source", "", source
+        yield "source", "", plain(source)
     for model in report.result.models:
         if model.decision.outcome in (Outcome.FAILED, Outcome.SKIPPED):
             error = model.decision.evidence.get("error")
-            yield f"`{model.name}`", model.decision.outcome.value, str(error or explain(model.decision))
+            yield code(model.name), model.decision.outcome.value, plain(str(error or explain(model.decision)))
     for test in report.result.tests:
         if test.verdict is not None and test.verdict.value in BAD:
-            yield f"`{test.test.name}`", test.verdict.value, test.error or counted(test.failures or 0, "failure")
+            why = test.error or counted(test.failures or 0, "failure")
+            yield code(test.test.name), test.verdict.value, plain(why)
 
 
-def _changed(report: BranchReport, name: str) -> str:
-    """Return in what a model was edited; nothing for one that is only below an edit."""
-    return ", ".join(sorted(report.changes.get(name, ())))
-
-
-def _said(report: BranchReport, name: str, diff: RelationDiff) -> str:
+def _said(diff: RelationDiff, *, is_edited: bool) -> str:
     """Return whether a model holds the same, and what of it was not compared."""
     said = []
     if diff.is_same:
-        said.append("the same content in spite of the edit" if name in report.changes else "the same content")
+        said.append("the same content in spite of the edit" if is_edited else "the same content")
     if diff.is_reordered:
         said.append("columns in another order")
     if diff.left_out:
@@ -126,22 +141,9 @@ def _section(title: str, headings: Sequence[str], rows: Iterable[Sequence[str]],
     listed = list(rows)
     if not listed:
         return []
-    table = [_row(headings), _row(["---"] * len(headings)), *(_row(map(_cell, each)) for each in listed[:LISTED])]
+    lines = table(headings, listed[:LISTED])
     if len(listed) > LISTED:
-        table.append(f"\n… and {len(listed) - LISTED:,} more")
+        lines.append(f"\n… and {len(listed) - LISTED:,} more")
     if folded:
-        return [f"<details><summary>{title} ({len(listed):,})</summary>", "", *table, "", "</details>", ""]
-    return [f"### {title}", "", *table, ""]
-
-
-def _row(cells: Iterable[str]) -> str:
-    return f"| {' | '.join(cells)} |"
-
-
-def _cell(text: str) -> str:
-    r"""Return a text as a cell of a table has it, on one line.
-
-    >>> _cell("a | b\nc")
-    'a \\| b<br>c'
-    """
-    return text.strip().replace("|", "\\|").replace("\n", "<br>")
+        return [f"<details><summary>{title} ({len(listed):,})</summary>", "", *lines, "", "</details>", ""]
+    return [f"### {title}", "", *lines, ""]

@@ -9,6 +9,7 @@ from sao_dagster.core.hashing import JSON
 from sao_dagster.core.messages import Message
 from sao_dagster.core.reasons import Outcome
 from sao_dagster.core.records import Verdict
+from sao_dagster.errors import WarehouseError
 from sao_dagster.run.branch_schemas import compared_with
 from sao_dagster.run.relation_diff import RelationDiff, diff_relations, keys_of
 from sao_dagster.run.report import RunResult
@@ -27,6 +28,7 @@ class BranchReport:
         result: The run.
         changes: How nodes and data tests differ from what was built there, by name.
         compared: How the relation of each model that was built, or reused here, differs from the one there.
+        unread: Why one of the two cannot be read, of those that are not compared for that.
         new: Models that are not there, or whose relation is gone there.
         gone: Models that are there, and no longer in the project.
     """
@@ -36,6 +38,7 @@ class BranchReport:
     result: RunResult
     changes: Mapping[str, Collection[str]]
     compared: Mapping[str, RelationDiff] = field(default_factory=dict)
+    unread: Mapping[str, str] = field(default_factory=dict)
     new: tuple[str, ...] = ()
     gone: tuple[str, ...] = ()
 
@@ -47,6 +50,7 @@ class BranchReport:
             "schema": self.schema,
             "changes": {name: sorted(each) for name, each in sorted(self.changes.items())},
             "compared": {name: each.to_json() for name, each in self.compared.items()},
+            "unread": dict(self.unread),
             "new": list(self.new),
             "gone": list(self.gone),
         }
@@ -70,6 +74,7 @@ def compare(
     standing = [each.name for each in result.models if each.decision.outcome in (Outcome.BUILT, Outcome.REUSED)]
     passed = [each.test for each in result.tests if each.verdict is Verdict.PASS]
     compared: dict[str, RelationDiff] = {}
+    unread: dict[str, str] = {}
     new = [name for name in standing if name not in there]
     if len(new) < len(standing):
         with ready.warehouse.session(read_only=True, on_message=on_message) as session:
@@ -80,7 +85,10 @@ def compare(
                     new = [*new, name] if name not in new else new
                     continue
                 keys = keys_of(node, passed, enforced.get(node.relation.key, ()))
-                compared[name] = diff_relations(session, node.relation, other, keys, node.volatile_columns)
+                try:
+                    compared[name] = diff_relations(session, node.relation, other, keys, node.volatile_columns)
+                except WarehouseError as error:
+                    unread[name] = error.message
     gone = sorted(name for name in there if name not in project.nodes)
     return BranchReport(
         against=elsewhere.name,
@@ -88,6 +96,7 @@ def compare(
         result=result,
         changes=changes,
         compared=compared,
+        unread=unread,
         new=tuple(name for name in standing if name in new),
         gone=tuple(gone),
     )

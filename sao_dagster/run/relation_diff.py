@@ -49,7 +49,7 @@ class RelationDiff:
         gone: Types of the columns that are there only.
         retyped: Types there and here of the columns that have another one, by name.
         is_reordered: Whether the columns that both have are in another order.
-        left_out: Columns that hold nothing but a volatile value, and were not compared.
+        left_out: Columns of both that hold nothing but a volatile value, which was not compared.
         rows: How the rows differ.
     """
 
@@ -101,33 +101,44 @@ def diff_relations(
 ) -> RelationDiff:
     """Return how two relations differ, in one or two statements that read each of them once.
 
+    Columns are the same where their names are, as the warehouse keeps them: one that is called `"X"` in place of `x` is another one.
+
     Args:
         session: The warehouse, open; it reads both.
         here: The relation here.
         there: The other one.
         keys: Sets of columns that may tell rows apart, the best first; whether one of them does is looked at on both sides.
-        left_out: Columns that do not count.
+        left_out: Columns whose values do not count.
+
+    Raises:
+        WarehouseError: One of them cannot be read.
     """
-    ours, theirs = session.columns_of(here), session.columns_of(there)
-    uncounted = {folded(name) for name in left_out}
-    types = {folded(name): kind for name, kind in ours if folded(name) not in uncounted}
-    types_there = {folded(name): kind for name, kind in theirs if folded(name) not in uncounted}
-    shared = [(name, kind) for name, kind in ours if types_there.get(folded(name), "") == types.get(folded(name))]
-    names = [folded(name) for name, _ in shared]
+    ours, theirs = dict(session.columns_of(here)), dict(session.columns_of(there))
+    uncounted = {_column(name, ours) for name in left_out}
+    shared = [name for name, kind in ours.items() if theirs.get(name) == kind]
+    counted = tuple((name, ours[name]) for name in shared if name not in uncounted)
     return RelationDiff(
         here=here,
         there=there,
-        added={name: kind for name, kind in ours if folded(name) in types and folded(name) not in types_there},
-        gone={name: kind for name, kind in theirs if folded(name) in types_there and folded(name) not in types},
-        retyped={
-            name: (types_there[folded(name)], kind)
-            for name, kind in ours
-            if folded(name) in types and types_there.get(folded(name), kind) != kind
-        },
-        is_reordered=[folded(name) for name, _ in theirs if folded(name) in names] != names,
-        left_out=tuple(name for name, _ in ours if folded(name) in uncounted),
-        rows=_rows(session, here, there, tuple(shared), keys),
+        added={name: kind for name, kind in ours.items() if name not in theirs},
+        gone={name: kind for name, kind in theirs.items() if name not in ours},
+        retyped={name: (theirs[name], kind) for name, kind in ours.items() if theirs.get(name, kind) != kind},
+        is_reordered=[name for name in ours if name in theirs] != [name for name in theirs if name in ours],
+        left_out=tuple(name for name in shared if name in uncounted),
+        rows=_rows(session, here, there, counted, keys),
     )
+
+
+def _column(name: str, columns: Collection[str]) -> str | None:
+    """Return the column that a name means which may be written in another case; None where there is none, or several.
+
+    >>> _column("ID", ["id", "n"]), _column("Id", ["id", "Id"]), _column("ID", ["id", "Id"])
+    ('id', 'Id', None)
+    """
+    if name in columns:
+        return name
+    alike = [each for each in columns if folded(each) == folded(name)]
+    return alike[0] if len(alike) == 1 else None
 
 
 def keys_of(node: Node, tests: Iterable[DataTest], enforced: Iterable[tuple[str, ...]]) -> list[tuple[str, ...]]:
@@ -157,15 +168,15 @@ def _rows(
     if row is None:
         counts = session.query(f"select (select count(*) from {here}), (select count(*) from {there})").rows[0]
         return RowDiff(here=int(counts[0]), there=int(counts[1]))
-    by_name = {folded(name): (name, kind) for name, kind in columns}
+    types = dict(columns)
     for key in keys:
-        if any(folded(name) not in by_name for name in key):
+        names = tuple(found for name in key if (found := _column(name, types)) is not None)
+        if len(names) < len(key):
             continue
-        parts = tuple(by_name[folded(name)] for name in key)
+        parts = tuple((name, types[name]) for name in names)
         said = session.query(_by_key(here, there, str(session.row_hash(parts)), row)).rows[0]
         ours, theirs, most, added, gone, changed = (int(value or 0) for value in said)
         if most <= 1:
-            names = tuple(name for name, _ in parts)
             return RowDiff(here=ours, there=theirs, key=names, added=added, gone=gone, changed=changed)
     ours, theirs, added, gone = (int(value or 0) for value in session.query(_as_multiset(here, there, row)).rows[0])
     return RowDiff(here=ours, there=theirs, added=added, gone=gone)

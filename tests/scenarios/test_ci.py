@@ -114,6 +114,45 @@ def test_an_edit_that_gives_the_same_rows_is_said_to(shop: World) -> None:
     assert "the same content in spite of the edit" in (shop.root / "report.md").read_text()
 
 
+def test_a_relation_that_cannot_be_read_is_said_and_the_rest_is_compared(shop: World) -> None:
+    shop.model("totals", "select count(*) as n, 1 as amount from {{ ref('orders') }}")
+    shop.model("report", "select cast(1 as integer) as n from {{ ref('totals') }}")
+    broken = "create view other.report as select cast('`x|' || id as integer) as n from raw.orders"
+    shop.sql("drop table other.report", broken)
+    said = built(shop, "--report", str(shop.root / "out"))
+    assert (set(said["compared"]), set(said["unread"])) == ({"totals"}, {"report"})
+    assert said["compared"]["totals"]["rows"]["here"] == 1
+    (line,) = [
+        each for each in (shop.root / "out/sao_ci.md").read_text().splitlines() if "could not be compared" in each
+    ]
+    assert line.startswith("| `report` | body |  |  | it could not be compared: ")
+    assert r"\`x\|1" in line, "what means something in Markdown is shown as it is"
+
+
+def test_columns_are_told_apart_by_their_names_as_they_are(shop: World) -> None:
+    shop.model(
+        "orders", "select id, amount as \"Amount\", 'x' as old, now() as at from {{ ref('stg') }}", unique_key="ID"
+    )
+    shop.write("models/totals.sql", "select count(*) as n, sum(\"Amount\") as amount from {{ ref('orders') }}")
+    diff = built(shop)["compared"]["orders"]
+    columns, rows = diff["columns"], diff["rows"]
+    assert (set(columns["added"]), set(columns["gone"]), columns["left_out"]) == ({"Amount", "at"}, {"amount"}, [])
+    assert (rows["key"], rows["changed"], diff["same_content"]) == (["id"], 0, False)
+    if shop.warehouse == "postgres":
+        shop.model("orders", "select id, id + 1 as \"Id\", amount, 'x' as old from {{ ref('stg') }}", unique_key="id")
+        shop.run("stg orders", target="other")
+        shop.model("orders", "select id, id + 2 as \"Id\", amount, 'x' as old from {{ ref('stg') }}", unique_key="id")
+        rows = built(shop, "--select", "orders")["compared"]["orders"]["rows"]
+        assert rows == {"here": 2, "there": 2, "key": ["id"], "added": 0, "gone": 0, "changed": 2}
+
+
+def test_what_is_taken_from_elsewhere_is_taken_in_a_branch_of_that_target_too(shop: World) -> None:
+    shop.write("sao.yml", "reuse_from: [other]\n")
+    said = built(shop, "--target", "other", "--select", "totals")
+    assert [(each["outcome"], each["reason"]) for each in said["models"]] == [("reused", "same_elsewhere")]
+    assert shop.run(target="other").built == set(), "and not in that itself"
+
+
 def test_a_failing_test_ends_with_one_and_is_in_the_report(shop: World) -> None:
     shop.model("orders", "select 1 as id, amount, 'x' as old from {{ ref('stg') }}")
     said = built(shop, "--report", str(shop.root), status=1)
