@@ -225,7 +225,7 @@ def _sources(opened: SqlProject) -> str:
 def _versions(by: VersionsBy) -> str:
     return {
         VersionsBy.CONTENT: "by content: what comes out as before builds nothing below",
-        VersionsBy.SNAPSHOT: "by the snapshots of DuckLake or Iceberg; of tables in another format, only loaded_at_field or loaded_at_query tells news",
+        VersionsBy.SNAPSHOT: "by what the warehouse keeps of changes (snapshots of DuckLake or Iceberg, Snowflake's tokens); of what has none of these, only loaded_at_field or loaded_at_query tells news",
         VersionsBy.METADATA: "by the warehouse's own times of change",
         VersionsBy.NONE: "by the build that made them; of what others fill, only loaded_at_field or loaded_at_query tells news",
     }[by]

@@ -392,7 +392,7 @@ class DbtSession(Session):
         session = self._inner
         if not isinstance(session, AdapterSession) or not node.materialized.holds_data:
             return lambda: None
-        before = session.snapshots([node.relation])
+        before = session.before_build(node.relation)
         unique_id = self._warehouse.ids[node.name]
         return lambda: None if before is None else session.built_since(before, node.relation, unique_id)
 

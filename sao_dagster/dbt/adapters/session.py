@@ -11,7 +11,7 @@ from sao_dagster.core.connection import ConnectionSettings
 from sao_dagster.core.data_version import DataVersion
 from sao_dagster.core.messages import Level, Message
 from sao_dagster.core.relations import Relation
-from sao_dagster.dbt.adapters.table import Adapter, Snapshots
+from sao_dagster.dbt.adapters.table import Adapter, SignedSnapshots, Snapshots
 from sao_dagster.dbt.process import DbtProcess
 from sao_dagster.errors import WarehouseError
 from sao_dagster.warehouses.protocol import Catalog, Columns, Constraints, QueryResult, RelationInfo, Session
@@ -45,7 +45,7 @@ class AdapterSession(Session):
     ) -> None:
         self.process = process
         self._relations, self._settings = relations, settings
-        self._read_snapshots = adapter.snapshots
+        self._read_snapshots, self._signed = adapter.snapshots, adapter.signed
         self._untold = threading.Lock()
 
     def catalog(self) -> Catalog:
@@ -100,6 +100,10 @@ class AdapterSession(Session):
                 self._read_snapshots = None
             return None
 
+    def before_build(self, relation: Relation) -> Snapshots | None:
+        """Return the exact versions before a build of a table; None where they would not say who wrote it."""
+        return self.snapshots([relation]) if self._signed else None
+
     def built_since(self, before: Snapshots, relation: Relation, unique_id: str) -> DataVersion | None:
         """Return the exact version of a table that dbt's process has built since; None where it is not known.
 
@@ -108,7 +112,9 @@ class AdapterSession(Session):
         try:
             signature = self.process.ask("signature", node=unique_id)
             after = self.snapshots([relation]) if signature is not None else None
-            return None if after is None else after.built_since(before, relation, signature, self.query)
+            if not isinstance(after, SignedSnapshots):
+                return None
+            return after.built_since(before, relation, signature, self.query)
         except WarehouseError as error:
             if not self.process.has_ended and self._untold.acquire(blocking=False):  # never given back: it is said once
                 said = "which writes are those of a build cannot be read, so that models count by their builds"

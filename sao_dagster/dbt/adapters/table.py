@@ -7,12 +7,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
-from typing import Protocol, TypeAlias
+from typing import Protocol, TypeAlias, runtime_checkable
 
 from sao_dagster.core.data_version import DataVersion
 from sao_dagster.core.relations import Relation, RelationKey
 from sao_dagster.dbt.adapters.ducklake import lakes
 from sao_dagster.dbt.adapters.iceberg import iceberg_tables
+from sao_dagster.dbt.adapters.snowflake import snowflake_tables
 from sao_dagster.warehouses.protocol import QueryResult
 
 Query: TypeAlias = Callable[[str], QueryResult]
@@ -24,6 +25,11 @@ class Snapshots(Protocol):
     @property
     def versions(self) -> Mapping[RelationKey, DataVersion | None]:
         """Versions by relation; none for what has no exact version."""
+
+
+@runtime_checkable
+class SignedSnapshots(Snapshots, Protocol):
+    """Exact versions that say who wrote them."""
 
     def built_since(self, before: Snapshots, relation: Relation, signature: str, query: Query) -> DataVersion | None:
         """Return the version of a table that was built since; None where nobody knows who has written it.
@@ -46,19 +52,22 @@ class Adapter:
         place: The keys of a profile that say where the database is, by which environments are told apart; `PLACE` if nothing is said.
         files: Whether these are files.
         snapshots: Reads the exact versions of some tables, given what asks a query; None where there are none that are known of.
+        signed: Whether these are `SignedSnapshots`; else a model counts by its build.
     """
 
     place: tuple[str, ...] = ()
     files: bool = False
     snapshots: Callable[[Query, Collection[Relation]], Snapshots] | None = None
+    signed: bool = False
 
 
 PLACE = ("account", "host", "server", "port", "project", "endpoint", "region_name", "s3_data_dir", "path", "catalog")
 """The keys by which most adapters name a server; where a profile has none of them, it is the adapter's `unique_field`."""
 
 ADAPTERS = {
-    "duckdb": Adapter(place=("path", "attach"), files=True, snapshots=lakes),
-    "spark": Adapter(snapshots=iceberg_tables),
+    "duckdb": Adapter(place=("path", "attach"), files=True, snapshots=lakes, signed=True),
+    "snowflake": Adapter(snapshots=snowflake_tables),
+    "spark": Adapter(snapshots=iceberg_tables, signed=True),
     "sqlite": Adapter(place=("schemas_and_paths",), files=True),
 }
 """By the `type` of profiles."""
