@@ -25,7 +25,7 @@ from tests.fleet.test_concurrency import MODELS, run_at_once
 from tests.machines import explore
 from tests.oracle.machine import STEPS
 from tests.oracle.machines import MACHINES
-from tests.oracle.on_postgres import PostgresHistory
+from tests.oracle.on_postgres import OnServer
 from tests.postgres import Postgres
 from tests.proofs import by_name, fuzz
 from tests.proofs.mutations import MUTATIONS, noticed
@@ -48,7 +48,7 @@ def suite(function: Suite) -> Suite:
 @suite
 def oracle(server: Postgres, seed: int) -> Iterator[str]:
     """After any history, what is reused equals a rebuild."""
-    PostgresHistory.server = server
+    OnServer.server = server
     for kind, histories in MACHINES.items():
         explore(kind, histories, STEPS, seed=seed)
         yield f"{histories} histories ({kind.__name__})"

@@ -10,6 +10,7 @@ from sao_dagster.core.nodes import Materialized, is_source
 from sao_dagster.core.project import Project
 from sao_dagster.core.records import BuildRecord
 from sao_dagster.core.selection import Selection
+from sao_dagster.run.altered import shown_elsewhere
 from sao_dagster.run.undeclared import UndeclaredVersions
 from sao_dagster.warehouses.protocol import Catalog
 from sao_dagster.warehouses.shared.files import files_version
@@ -29,9 +30,13 @@ def existence(
 
 
 def schemas(
-    project: Project, selection: Selection, catalog: Catalog, undeclared: UndeclaredVersions
+    project: Project,
+    selection: Selection,
+    catalog: Catalog,
+    undeclared: UndeclaredVersions,
+    records: Mapping[str, BuildRecord],
 ) -> dict[str, DataVersion | None]:
-    """Return the versions of the columns that the selected views were made over."""
+    """Return the versions of the columns that the selected views were made over; None for a view over what another environment has no more."""
     found: dict[str, DataVersion | None] = {}
     for name in selection.nodes:
         if project.nodes[name].materialized is not Materialized.VIEW:
@@ -45,7 +50,8 @@ def schemas(
                 key = source.relation.key
             else:
                 key = project.nodes[read].relation.key
-            info = catalog.get(key)
+            shown = shown_elsewhere(project, [read] if read in records else [], records).get(read)
+            info = catalog.get(key) if shown is None or shown.key in catalog else None
             found[read] = columns_version(info.columns) if info and info.columns is not None else None
         for each in project.nodes[name].undeclared:
             relation = undeclared.reached.relations.get(each)

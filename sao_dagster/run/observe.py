@@ -141,7 +141,7 @@ def observe(
         exists=existence(project, selection, reader.catalog, facts.records),
         altered={name: known for name, known in {**above, **nodes.altered}.items() if known is not None},
         built_elsewhere=built_elsewhere(project, facts.records, reader.catalog),
-        schemas=schemas(project, selection, reader.catalog, undeclared),
+        schemas=schemas(project, selection, reader.catalog, undeclared, facts.records),
         unsettled=unsettled_models(project, selection, facts.records),
         history=_history(project, selection, store),
     )

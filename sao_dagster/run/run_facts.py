@@ -386,9 +386,10 @@ class RunFacts:
         return all(expected[relation] == found for relation, found in self._session.build_ids(expected).items())
 
     def _kept(self, name: str) -> str | None:
-        """Return the name under which the warehouse keeps the build that the record of a model speaks of, if it does."""
-        record = self._records.get(name)
-        return None if record is None else record.build_id
+        """Return the name under which the warehouse keeps the build that the record of a model speaks of, if it does, and if that is what is read here."""
+        record, node = self._records.get(name), self._project.nodes.get(name)
+        is_elsewhere = record is None or (node is not None and record.relation != str(node.relation))
+        return None if record is None or is_elsewhere else record.build_id
 
     def _record_of(self, name: str, build_id: str | None, stopping: threading.Event) -> BuildRecord | None:
         """Return the record of one build of a model; None where nobody records it."""

@@ -6,19 +6,19 @@ read; a second run at once builds nothing.
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import Any
 
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, rule
 
-from sao_dagster import DuckDBWarehouse, SqlProject, select
+from sao_dagster import SqlProject, select
 from sao_dagster.core.deferral import Deferral
 from sao_dagster.core.reasons import Mode, Outcome
 from sao_dagster.run.report import RunResult
 from sao_dagster.state.sql_store import SqlStateStore
-from tests.oracle.oracle import Outside
-from tests.oracle.specs import SHAPES, SOURCES, Spec, read
+from tests.oracle.on_postgres import SchemasOnPostgres
+from tests.oracle.oracle import Schemas
+from tests.oracle.specs import SHAPES, SOURCES, Spec, over
 
 MINE, PRODUCTION = ("dev", "main"), ("prod", "live")
 KINDS = ("table", "table", "view", "ephemeral")
@@ -28,12 +28,12 @@ picks = st.integers(0, 99)
 DRAFTS = st.lists(st.tuples(picks, picks, picks, picks), min_size=3, max_size=6)
 
 
-class DeferralHistory(Outside, RuleBasedStateMachine):
+class DeferralHistory(Schemas, RuleBasedStateMachine):
     """One project in production, and in somebody's own schema of the same database."""
 
     @initialize(drafts=DRAFTS)
     def start(self, drafts: list[tuple[int, int, int, int]]) -> None:
-        self.warehouse: DuckDBWarehouse = DuckDBWarehouse(path=":memory:", threads=2)
+        self.begin()
         self.execute("create schema raw")
         for number, name in enumerate(SOURCES):
             rows = (
@@ -49,10 +49,6 @@ class DeferralHistory(Outside, RuleBasedStateMachine):
             self.specs[name] = Spec(name, chosen, SHAPES[chosen], parents, KINDS[kind % len(KINDS)])
         self.store = SqlStateStore("sqlite://")
         self.run_production()
-
-    def teardown(self) -> None:
-        if hasattr(self, "warehouse"):
-            self.warehouse._memory.clear()
 
     # ------------------------------------------------------------------ what happens
 
@@ -76,7 +72,7 @@ class DeferralHistory(Outside, RuleBasedStateMachine):
     def drop(self, pick: int, environment: tuple[str, str]) -> None:
         relation = f"{environment[1]}.{self._pick(pick).name}"
         if (kind := self.kind_of(relation)) is not None:
-            self.execute(f"drop {kind} {relation}")
+            self.execute(f"drop {kind} {relation} {self.drop_behaviour}")
 
     @rule(pick=picks, environment=st.sampled_from([MINE, PRODUCTION]))
     def change_by_hand(self, pick: int, environment: tuple[str, str]) -> None:
@@ -114,24 +110,21 @@ class DeferralHistory(Outside, RuleBasedStateMachine):
         for each in result.models:
             spec = self.specs[each.name]
             if each.decision.outcome in DONE:
-                expected = self.query(f"select id, k, v from ({self.sql(spec, deferral)})")
+                expected = self.query(f"select id, k, v from ({self.sql(spec, deferral)}) as expected")
                 found = self.query(f"select id, k, v from main.{spec.name}")
                 assert found == expected, f"{each.name} is wrong: {each.decision}, {deferral}"
 
     def sql(self, spec: Spec, deferral: Deferral) -> str:
         """Return the query of a model over what is read in a run."""
-        text = spec.sql()
-        for parent in spec.parents:
-            text = text.replace(read(parent), self.relation(parent, deferral))
-        return text
 
-    def relation(self, name: str, deferral: Deferral) -> str:
-        if name in SOURCES:
-            return f"raw.{name}"
-        if name in deferral.relations:
-            return str(deferral.relations[name])
-        spec = self.specs[name]
-        return f"({self.sql(spec, deferral)})" if spec.kind == "ephemeral" else f"main.{name}"
+        def place(name: str) -> str:
+            return f"raw.{name}" if name in SOURCES else str(deferral.relations.get(name, f"main.{name}"))
+
+        def inlined(name: str) -> Spec | None:
+            found = None if name in deferral.relations else self.specs.get(name)
+            return found if found is not None and found.kind == "ephemeral" else None
+
+        return over(spec, place, inlined)
 
     # ------------------------------------------------------------------ how
 
@@ -139,9 +132,7 @@ class DeferralHistory(Outside, RuleBasedStateMachine):
         return list(self.specs.values())[number % len(self.specs)]
 
     def opened(self, environment: tuple[str, str], **settings: Any) -> SqlProject:
-        known = self.warehouse._memory
-        self.warehouse = replace(self.warehouse, name=environment[0], schema=environment[1])
-        self.warehouse._memory.update(known)
+        self.go_to(*environment)
         opened = SqlProject("random", warehouse=self.warehouse, state_url="sqlite://", **settings)
         opened.__dict__["store"] = self.store
         for name in SOURCES:
@@ -154,3 +145,7 @@ class DeferralHistory(Outside, RuleBasedStateMachine):
         deferring = {} if how == "alone" else {"defer": "prod", "favor_state": how == "favor"}
         opened = self.opened(MINE, **deferring)
         return opened.runner().run(select(opened.project, selection), mode)
+
+
+class DeferralOnPostgres(SchemasOnPostgres, DeferralHistory):
+    """The same on PostgreSQL."""

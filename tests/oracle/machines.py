@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from hypothesis.stateful import RuleBasedStateMachine
 
-from tests.oracle.deferral import DeferralHistory
+from tests.oracle.deferral import DeferralHistory, DeferralOnPostgres
 from tests.oracle.environments import EnvironmentsHistory
 from tests.oracle.increments import IncrementHistory, IncrementsOnPostgres
 from tests.oracle.machine import History
 from tests.oracle.on_postgres import PostgresHistory
-from tests.oracle.projects import ProjectsHistory
-from tests.oracle.reuse import ReuseHistory
+from tests.oracle.projects import ProjectsHistory, ProjectsOnPostgres
+from tests.oracle.reuse import ReuseHistory, ReuseOnPostgres
 from tests.oracle.standing import StandingHistory, StandingOnPostgres
 from tests.oracle.undeclared import FilesHistory, UndeclaredHistory, UndeclaredOnPostgres
 from tests.oracle.volatile import VolatileHistory, VolatileOnPostgres
@@ -35,4 +35,7 @@ MACHINES: dict[type[RuleBasedStateMachine], int] = {
     StandingOnPostgres: 10,
     VolatileOnPostgres: 10,
     WritersHistory: 10,
+    DeferralOnPostgres: 10,
+    ProjectsOnPostgres: 10,
+    ReuseOnPostgres: 10,
 }

@@ -10,7 +10,7 @@ from typing import Any, ClassVar
 from sao_dagster import PostgresWarehouse
 from sao_dagster.warehouses.protocol import Session, Warehouse
 from tests.oracle.machine import History
-from tests.oracle.oracle import Content, Oracle
+from tests.oracle.oracle import Content, Oracle, Schemas
 from tests.oracle.specs import SOURCES
 from tests.postgres import Postgres, warehouse_at
 
@@ -32,21 +32,48 @@ class PostgresOracle(Oracle):
         self.session.query("select pg_stat_force_next_flush()")  # a connection that stays open counts late
 
 
-class PostgresHistory(History):
-    """One project in a database of its own, and what happens to it."""
+class OnServer:
+    """A machine whose histories have a database each, of one server."""
 
     server: ClassVar[Postgres | None] = None
-    oracle_type: ClassVar[Any] = PostgresOracle
     drop_behaviour = "cascade"  # views over it go, too
-    unknown_at_most = 1  # the server analyzes and vacuums when it likes, and a table counts as moved by that
-
-    def new_warehouse(self) -> Warehouse:
-        return warehouse_at(self.new_url())
 
     def new_url(self) -> str:
         """Return the URL of an empty database."""
         assert self.server is not None
         return self.server.database()
+
+
+class SchemasOnPostgres(OnServer, Schemas):
+    """The same as `Schemas` in a database on PostgreSQL, seen from outside over one connection."""
+
+    def begin(self) -> None:
+        self.warehouse = warehouse_at(self.new_url())
+        self.outside = PostgresOracle(self.warehouse)
+
+    def go_to(self, target: str, schema: str) -> None:
+        assert isinstance(self.warehouse, PostgresWarehouse)
+        self.warehouse = replace(self.warehouse, name=target, schema=schema)
+
+    def query(self, sql: str) -> Content:
+        return self.outside.query(sql)
+
+    def execute(self, sql: str) -> None:
+        self.outside.execute(sql)
+
+    def teardown(self) -> None:
+        if hasattr(self, "outside"):
+            self.outside.stack.close()
+
+
+class PostgresHistory(OnServer, History):
+    """One project in a database of its own, and what happens to it."""
+
+    oracle_type: ClassVar[Any] = PostgresOracle
+    unknown_at_most = 1  # the server analyzes and vacuums when it likes, and a table counts as moved by that
+
+    def new_warehouse(self) -> Warehouse:
+        return warehouse_at(self.new_url())
 
     def beside(self) -> Warehouse:
         assert isinstance(self.warehouse, PostgresWarehouse)

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any
 
+from sao_dagster import DuckDBWarehouse
 from sao_dagster.warehouses.protocol import Warehouse
 
 Content = Counter[tuple[Any, ...]]
@@ -45,6 +46,29 @@ class Outside:
             f"where table_schema = '{schema}' and table_name = '{name}'"
         )
         return next((str(row[0]) for row in found), None)
+
+
+class Schemas(Outside):
+    """A database in memory, with a schema for each environment or project that is built in it."""
+
+    warehouse: Warehouse
+    drop_behaviour = ""
+
+    def begin(self) -> None:
+        """Make an empty database."""
+        self.warehouse = DuckDBWarehouse(path=":memory:", threads=2)
+
+    def go_to(self, target: str, schema: str) -> None:
+        """Build into a schema from now on, as a target."""
+        assert isinstance(self.warehouse, DuckDBWarehouse)
+        known = self.warehouse._memory
+        self.warehouse = replace(self.warehouse, name=target, schema=schema)
+        self.warehouse._memory.update(known)
+
+    def teardown(self) -> None:
+        """Let go of the database."""
+        if isinstance(getattr(self, "warehouse", None), DuckDBWarehouse):
+            self.warehouse._memory.clear()
 
 
 @dataclass

@@ -7,18 +7,18 @@ builds nothing. What it may not read fails, and what a test of the other project
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import replace
 
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, rule
 
-from sao_dagster import DuckDBWarehouse, SqlProject, select
+from sao_dagster import SqlProject, select
 from sao_dagster.core.reasons import Mode, Outcome
 from sao_dagster.core.records import Verdict
 from sao_dagster.run.report import RunResult
 from sao_dagster.state.sql_store import SqlStateStore
-from tests.oracle.oracle import Outside
-from tests.oracle.specs import SHAPES, SOURCES, Spec, read
+from tests.oracle.on_postgres import SchemasOnPostgres
+from tests.oracle.oracle import Schemas
+from tests.oracle.specs import SHAPES, SOURCES, Spec, over, read
 
 KINDS = ("table", "table", "view", "ephemeral")
 DONE = (Outcome.BUILT, Outcome.REUSED)
@@ -28,12 +28,12 @@ picks = st.integers(0, 99)
 drafts = st.lists(st.tuples(picks, picks, picks, picks), min_size=2, max_size=4)
 
 
-class ProjectsHistory(Outside, RuleBasedStateMachine):
+class ProjectsHistory(Schemas, RuleBasedStateMachine):
     """`core` and `shop`, in one database and with one state."""
 
     @initialize(core=drafts, shop=drafts)
     def start(self, core: list[tuple[int, ...]], shop: list[tuple[int, ...]]) -> None:
-        self.warehouse: DuckDBWarehouse = DuckDBWarehouse(path=":memory:", threads=2)
+        self.begin()
         self.execute("create schema raw")
         for number, name in enumerate(SOURCES):
             rows = (
@@ -58,10 +58,6 @@ class ProjectsHistory(Outside, RuleBasedStateMachine):
             kinds = KINDS[:3] if specs is self.core else KINDS  # of its models most can be read at first
             specs[name] = Spec(name, chosen, SHAPES[chosen], parents, kinds[kind % len(kinds)])
 
-    def teardown(self) -> None:
-        if hasattr(self, "warehouse"):
-            self.warehouse._memory.clear()
-
     # ------------------------------------------------------------------ what happens
 
     @rule(source=st.sampled_from(SOURCES), key=st.integers(0, 9), value=st.sampled_from([1, 2, 3, BAD]))
@@ -85,7 +81,7 @@ class ProjectsHistory(Outside, RuleBasedStateMachine):
     def drop(self, pick: int) -> None:
         name = self._pick(self.core, pick).name
         if (kind := self.kind_of(f"core.{name}")) is not None:
-            self.execute(f"drop {kind} core.{name}")
+            self.execute(f"drop {kind} core.{name} {self.drop_behaviour}")
 
     @rule(pick=picks)
     def change_by_hand(self, pick: int) -> None:
@@ -123,7 +119,7 @@ class ProjectsHistory(Outside, RuleBasedStateMachine):
             if any(parent in self.core and parent not in self.public for parent in self.parents(spec)):
                 assert decision.outcome is Outcome.FAILED, f"{each.name} reads what it may not: {decision}"
             if decision.outcome in DONE:
-                expected = self.query(f"select id, k, v from ({self.sql(spec)})")
+                expected = self.query(f"select id, k, v from ({self.sql(spec)}) as expected")
                 found = self.query(f"select id, k, v from main.{spec.name}")
                 assert found == expected, f"{each.name} is wrong: {decision}"
                 standing = self.standing(spec) if held else set()
@@ -158,21 +154,21 @@ class ProjectsHistory(Outside, RuleBasedStateMachine):
 
     def sql(self, spec: Spec) -> str:
         """Return the query of a model of `shop` over what is there."""
-        text = spec.sql()
-        for parent in self.parents(spec):
-            inlined = parent in self.shop and self.shop[parent].kind == "ephemeral"
-            schema = "raw" if parent in SOURCES else "core" if parent in self.core else "main"
-            text = text.replace(read(parent), f"({self.sql(self.shop[parent])})" if inlined else f"{schema}.{parent}")
-        return text
+
+        def place(name: str) -> str:
+            return f"raw.{name}" if name in SOURCES else f"core.{name}" if name in self.core else f"main.{name}"
+
+        def inlined(name: str) -> Spec | None:
+            return self.shop[name] if name in self.shop and self.shop[name].kind == "ephemeral" else None
+
+        return over(spec, place, inlined)
 
     @staticmethod
     def _pick(specs: dict[str, Spec], number: int) -> Spec:
         return list(specs.values())[number % len(specs)]
 
     def opened(self, name: str) -> SqlProject:
-        known = self.warehouse._memory
-        self.warehouse = replace(self.warehouse, name="dev", schema="core" if name == "core" else "main")
-        self.warehouse._memory.update(known)
+        self.go_to("dev", "core" if name == "core" else "main")
         others = {} if name == "core" else {"core": "dev"}
         opened = SqlProject(name, warehouse=self.warehouse, state_url="sqlite://", projects=others)
         opened.__dict__["store"] = self.store
@@ -193,3 +189,7 @@ class ProjectsHistory(Outside, RuleBasedStateMachine):
     def run(self, mode: Mode = Mode.STATE_AWARE) -> RunResult:
         opened = self.opened("shop")
         return opened.runner().run(select(opened.project), mode)
+
+
+class ProjectsOnPostgres(SchemasOnPostgres, ProjectsHistory):
+    """The same on PostgreSQL."""

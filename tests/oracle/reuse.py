@@ -1,20 +1,25 @@
 """Histories of three environments of one project: production, one that takes builds from it, and one that takes them from both.
 
 After each run of one that takes builds, each relation that was selected holds what its query gives over what is there, and a second run
-at once makes nothing.
+at once makes nothing. Each verdict that was not run for is what running the test gives.
 """
 
 from __future__ import annotations
 
+from typing import Any
+
 from hypothesis import strategies as st
 from hypothesis.stateful import initialize, rule
 
-from sao_dagster import select
+from sao_dagster import SqlProject, select
+from sao_dagster.core.decide_test import TestOutcome, TestReason
 from sao_dagster.core.reasons import Mode, Outcome
+from sao_dagster.core.records import Verdict
 from sao_dagster.projects.sao_file import Clone
 from sao_dagster.run.report import RunResult
 from tests.oracle.deferral import DONE, DRAFTS, MINE, PRODUCTION, DeferralHistory, picks
-from tests.oracle.specs import SOURCES, Spec, read
+from tests.oracle.on_postgres import SchemasOnPostgres
+from tests.oracle.specs import SOURCES, Spec, over, read
 
 CI = ("ci", "branch")
 TAKES_FROM = {CI: ["prod"], MINE: ["ci", "prod"]}
@@ -27,6 +32,7 @@ class ReuseHistory(DeferralHistory):
     """One project in production, on a branch, and in somebody's own schema of the same database."""
 
     taken = 0
+    verdicts_taken = 0
 
     @rule(
         environment=ENVIRONMENTS,
@@ -41,6 +47,13 @@ class ReuseHistory(DeferralHistory):
         if not any(each.decision.outcome not in DONE for each in result.models):
             made = {each.name: each.decision for each in again.models if each.decision.makes}
             assert not made, f"made again at once: {made}"
+            # a test of an ephemeral reads what may not be there
+            ran = {
+                each.test.name: each.decision
+                for each in again.tests
+                if each.decision.outcome is TestOutcome.RAN and each.decision.reason is not TestReason.FAILED_BEFORE
+            }
+            assert not ran, f"run again at once: {ran}"
 
     @initialize(drafts=DRAFTS)
     def start(self, drafts: list[tuple[int, int, int, int]]) -> None:
@@ -54,7 +67,10 @@ class ReuseHistory(DeferralHistory):
         shown = [each for each in tables if self.kind_of(f"{environment[1]}.{each}") == "view"]
         there = [f"{PRODUCTION[1]}.{each}" for each in shown if self.kind_of(f"{PRODUCTION[1]}.{each}") == "table"]
         if there:
-            self.execute(change.format(there[pick % len(there)]))
+            self.execute(
+                change.format(there[pick % len(there)])
+                + (f" {self.drop_behaviour}" if change.startswith("drop") else "")
+            )
             self.run_in(environment, None, "view", Mode.STATE_AWARE)
 
     @rule(pick=picks, environment=EVERYWHERE, value=st.integers(1, 2))
@@ -72,23 +88,48 @@ class ReuseHistory(DeferralHistory):
         for each in result.models:
             spec = self.specs[each.name]
             if each.decision.outcome in DONE:
-                expected = self.query(f"select id, k, v from ({self.sql_here(spec)})")
+                expected = self.query(f"select id, k, v from ({self.sql_here(spec)}) as expected")
                 found = self.query(f"select id, k, v from {self.schema}.{spec.name}")
                 assert found == expected, f"{each.name} of {environment} is wrong: {each.decision}"
             if each.decision.offer is not None:
                 type(self).taken += 1
                 assert each.decision.outcome is Outcome.REUSED
+        self.check_verdicts(result)
         return result
+
+    def check_verdicts(self, result: RunResult) -> None:
+        """Run every test whose verdict was reused, here or from elsewhere, or proven."""
+        for each in result.tests:
+            if each.decision.outcome not in (TestOutcome.REUSED, TestOutcome.PROVEN):
+                continue
+            failures = sum(self.query(each.test.sql).values())
+            assert (each.verdict, each.failures) == (Verdict.WARN if failures else Verdict.PASS, failures), (
+                each.decision
+            )
+            if each.decision.offer is not None:
+                type(self).verdicts_taken += 1
+                assert each.verdict is Verdict.PASS
 
     def sql_here(self, spec: Spec) -> str:
         """Return the query of a model over what is there in the environment that was run last."""
-        text = spec.sql()
-        for parent in spec.parents:
-            text = text.replace(read(parent), self.place(parent))
-        return text
 
-    def place(self, name: str) -> str:
-        if name in SOURCES:
-            return f"raw.{name}"
-        spec = self.specs[name]
-        return f"({self.sql_here(spec)})" if spec.kind == "ephemeral" else f"{self.schema}.{name}"
+        def place(name: str) -> str:
+            return f"raw.{name}" if name in SOURCES else f"{self.schema}.{name}"
+
+        def inlined(name: str) -> Spec | None:
+            return self.specs[name] if name in self.specs and self.specs[name].kind == "ephemeral" else None
+
+        return over(spec, place, inlined)
+
+    def opened(self, environment: tuple[str, str], **settings: Any) -> SqlProject:
+        opened = super().opened(environment, **settings)
+        for name, spec in self.specs.items():
+            opened.test(f"small_{name}", f"select id from {read(name)} where v > {spec.constant + 7}", severity="warn")
+            source = read(SOURCES[spec.constant % 2])
+            both = f"select a.id from {read(name)} a join {source} b on a.id = b.id where a.v < b.v - 3"
+            opened.test(f"not_below_{name}", both, severity="warn")
+        return opened
+
+
+class ReuseOnPostgres(SchemasOnPostgres, ReuseHistory):
+    """The same on PostgreSQL."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -102,3 +102,21 @@ def read(parent: str) -> str:
 def by_name(parent: str) -> str:
     """Return how SQL reads the same without saying so."""
     return f"raw.{parent}" if parent in SOURCES else f"main.{parent}"
+
+
+def over(spec: Spec, place: Callable[[str], str], inlined: Callable[[str], Spec | None]) -> str:
+    """Return the query of a model over what is there.
+
+    Args:
+        spec: The model.
+        place: Returns the relation of what it reads.
+        inlined: Returns the model that is a part of the query of whoever reads it; None for what has a relation.
+    """
+    text, ctes = spec.sql(), dict[str, str]()
+    for parent in spec.parents:
+        within = inlined(parent) if read(parent) in text else None
+        if within is not None:
+            ctes[parent] = over(within, place, inlined)
+        text = text.replace(read(parent), place(parent) if within is None else parent)
+    head = ", ".join(f"{name} as ({sql})" for name, sql in ctes.items())
+    return f"with {head} {text}" if head else text

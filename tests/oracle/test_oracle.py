@@ -9,7 +9,7 @@ from sao_dagster.core.decide_test import TestOutcome
 from tests.machines import explore
 from tests.oracle.machine import STEPS
 from tests.oracle.machines import MACHINES
-from tests.oracle.on_postgres import PostgresHistory
+from tests.oracle.on_postgres import OnServer
 from tests.oracle.with_tests import TestedHistory
 from tests.postgres import Postgres
 
@@ -17,7 +17,7 @@ SHARE = pytest.mark.parametrize("share", [0.04, pytest.param(0.06, marks=pytest.
 
 
 @SHARE
-@pytest.mark.parametrize("machine", [each for each in MACHINES if not issubclass(each, PostgresHistory)])
+@pytest.mark.parametrize("machine", [each for each in MACHINES if not issubclass(each, OnServer)])
 def test_what_is_reused_equals_a_rebuild(machine: type[RuleBasedStateMachine], share: float) -> None:
     TestedHistory.outcomes.clear()
     explore(machine, _histories(machine, share), STEPS)
@@ -27,9 +27,9 @@ def test_what_is_reused_equals_a_rebuild(machine: type[RuleBasedStateMachine], s
 
 
 @SHARE
-@pytest.mark.parametrize("machine", [each for each in MACHINES if issubclass(each, PostgresHistory)])
+@pytest.mark.parametrize("machine", [each for each in MACHINES if issubclass(each, OnServer)])
 def test_histories_on_postgres(
-    postgres: Postgres, monkeypatch: pytest.MonkeyPatch, machine: type[PostgresHistory], share: float
+    postgres: Postgres, monkeypatch: pytest.MonkeyPatch, machine: type[OnServer], share: float
 ) -> None:
     """Fewer of them: each is a database of its own."""
     monkeypatch.setattr(machine, "server", postgres)

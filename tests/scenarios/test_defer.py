@@ -141,6 +141,26 @@ def test_a_view_here_that_is_not_made_again_shows_what_is_here(shop: World) -> N
     assert shop.rows("select seen, n from main.both") == [(80, 1)]
 
 
+def test_a_view_here_is_what_was_built_when_the_table_there_is_another_one(shop: World) -> None:
+    """PostgreSQL lets no table go that a view reads: the view is made again with it."""
+    shop.model("shown", "select id from {{ ref('orders') }}", materialized="view")
+    shop.model("counted", "select count(*) as n from {{ ref('shown') }}")
+    assert shop.run("shown counted").built == {"shown", "counted"}
+    shop.settings.clear()
+    shop.run("orders", target="other", mode=Mode.FORCE)
+    shop.settings["defer"] = "other"
+    assert set(shop.run("shown counted").outcomes.values()) == {"reused: no_new_data"}
+
+
+def test_a_view_over_what_is_favored_there_is_built_once(shop: World) -> None:
+    shop.settings.clear()
+    shop.model("shown", "select id from {{ ref('orders') }}", materialized="view")
+    shop.run("stg orders")
+    shop.settings.update(defer="other", favor_state=True)
+    assert shop.run("shown").built == {"shown"}
+    assert shop.run("shown").outcomes == {"shown": "reused: no_new_data"}
+
+
 def test_what_is_gone_in_both_is_named(shop: World) -> None:
     shop.sql("drop table other.orders")
     run = shop.run("totals")

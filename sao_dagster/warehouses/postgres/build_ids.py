@@ -48,6 +48,16 @@ class BuildIds:
         self._table = self.table.replace("%", "%%")  # in statements with parameters
         self._is_there = False
 
+    @staticmethod
+    def beside(connection: Connection[Any]) -> list[BuildIds]:
+        """Return all such tables of the database that may be written to, those of other environments and projects, too; by schema."""
+        may = "has_schema_privilege(n.oid, 'usage') and has_table_privilege(c.oid, 'select') and has_table_privilege(c.oid, 'insert')"
+        rows = connection.execute(
+            f"select n.nspname from pg_class c join pg_namespace n on n.oid = c.relnamespace where c.relname = '{NAME}' and c.relkind = 'r' "
+            f"and {may} and has_table_privilege(c.oid, 'update') order by n.nspname".encode()
+        )
+        return [BuildIds(schema) for (schema,) in rows]
+
     @property
     def is_there(self) -> bool:
         """Whether the table is known to be there."""

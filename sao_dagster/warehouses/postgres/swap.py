@@ -41,13 +41,15 @@ def put_in_place(
 ) -> tuple[RelationKey, ...]:
     """Give a new relation the name of the one it replaces; return views of ours that cannot stand over it.
 
-    Locks are taken in one order by all: build ids, which readers share until they are done; then the right to make views again;
+    Locks are taken in one order by all: build ids, our own first, which readers share until they are done; then the right to make views again;
     then relations, from the outermost view inwards.
 
     Raises:
         WarehouseError: A view of somebody else cannot; nothing has changed.
     """
-    built = build_ids.hold_for_change(connection, [target, *_over(connection, target)])
+    over = _over(connection, target)
+    built = build_ids.hold_for_change(connection, [target, *over])
+    elsewhere = _built_elsewhere(connection, build_ids, [each for each in over if built.get(each) is None])
     row = connection.execute("select relkind::text from pg_class where oid = to_regclass(%s)", [str(target)]).fetchone()
     if row is None:
         _rename(connection, made, target)
@@ -65,7 +67,22 @@ def put_in_place(
         connection.execute(f"drop view {view.relation}".encode())
     connection.execute(f"drop {_KINDS[row[0]]} {target}".encode())
     _rename(connection, made, target)
-    return _again(connection, target, views, build_ids, built)
+    gone = _again(connection, target, views, build_ids, built)
+    for relation, (others, build_id) in elsewhere.items():
+        others.keep(connection, relation, build_id)
+    return gone
+
+
+def _built_elsewhere(
+    connection: Connection[Any], build_ids: BuildIds, views: list[Relation]
+) -> dict[Relation, tuple[BuildIds, str]]:
+    """Return which of some views other environments and projects have built, with their build ids, held for change; made again, they are still that."""
+    found: dict[Relation, tuple[BuildIds, str]] = {}
+    for others in BuildIds.beside(connection) if views else ():
+        if others.schema != build_ids.schema:
+            held = others.hold_for_change(connection, views)
+            found.update({relation: (others, build_id) for relation, build_id in held.items() if build_id is not None})
+    return found
 
 
 def _rename(connection: Connection[Any], made: Relation, target: Relation) -> None:
