@@ -20,9 +20,10 @@ from functools import lru_cache
 from sao_dagster.sql.brackets import Brackets
 from sao_dagster.sql.dialects import Dialect, dialect_named
 from sao_dagster.sql.keywords import KEYWORDS, TYPES
+from sao_dagster.sql.lexing import lexed
 from sao_dagster.sql.outline import JOIN_WORDS, Block, Item, NoOutlineError, Outline, Source, outline
-from sao_dagster.sql.parsing import UnreadableSqlError, tokenize
-from sao_dagster.sql.spelling import hints, is_glued, is_word, lowered, spelled
+from sao_dagster.sql.parsing import UnreadableSqlError
+from sao_dagster.sql.spelling import is_word, lowered, spelled
 
 _PLAIN = re.compile(r'"[A-Za-z_][A-Za-z0-9_]*"')
 _PLAIN_LOWER = re.compile(r'"[a-z_][a-z0-9_]*"')
@@ -61,14 +62,13 @@ class _Form:
     """One query on its way to its form; places are those of tokens."""
 
     def __init__(self, sql: str, engine: Dialect, columns: frozenset[str] | None) -> None:
-        tokens = tokenize(sql, engine.name)
-        texts = spelled(sql, tokens, engine.name)
+        tokens = lexed(sql, engine.name)
+        texts = spelled(tokens.written, engine.name)
         while texts and texts[-1] == ";":
             texts.pop()
         self._engine = engine
         self._texts = texts
-        self._glued = {at for at in range(1, len(texts)) if is_glued(sql, tokens[at - 1], tokens[at])}
-        self._hints = {at: found for at in range(len(texts)) if (found := hints(tokens[at]))}
+        self._glued, self._hints = tokens.glued, tokens.hints
         self._outline: Outline = outline(texts)
         self._blocks = self._outline.blocks
         self._shown = self._places_of_shown_text()

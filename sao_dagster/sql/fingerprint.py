@@ -14,22 +14,25 @@ model has one code version in every environment.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from types import MappingProxyType
 from typing import TypeAlias
 
-from sqlglot.tokenizer_core import Token, TokenType
+from sqlglot.tokenizer_core import TokenType
 
 from sao_dagster.core.hashing import digest
 from sao_dagster.sql.canonical import canonical_form
 from sao_dagster.sql.dialects import dialect_named
+from sao_dagster.sql.lexing import Lexed, lexed
 from sao_dagster.sql.parsing import UnreadableSqlError, tokenize
-from sao_dagster.sql.spelling import QUOTED, hints, is_glued, spelled
+from sao_dagster.sql.spelling import QUOTED, spelled
 
 Names: TypeAlias = Mapping[str, str]
 """Ids of nodes and sources by what SQL reads them from: a relation as it is written, or a table function over files."""
 NO_NAMES: Names = MappingProxyType({})
+Nodes: TypeAlias = Mapping[int, tuple[int, str]]
+"""Where tokens stand for a node: by the place of the first, how many they are, and the id."""
 
 _RELATION = re.compile(r'"\w+"(?:\."\w+")*')
 _PART = re.compile(r'"\w+"|\.')
@@ -62,35 +65,40 @@ def sql_digest(sql: str, dialect: str, names: Names = NO_NAMES) -> str:
 @lru_cache(maxsize=16384)
 def _digest(sql: str, dialect: str, names: tuple[tuple[str, str], ...]) -> str:
     try:
-        tokens, found = _tokens(sql, dialect, names)
+        tokens, found = lexed_with_nodes(sql, dialect, names)
     except UnreadableSqlError:
         return digest(["text", sql])
     if dialect_named(dialect).counts_text:
         return digest(["text", sql])
-    texts = spelled(sql, tokens, dialect)
-    inside = {place for start, (size, _) in found.items() for place in range(start, start + size)}
-    outside = [token for place, token in enumerate(tokens) if place not in inside] if found else ()
-    others = {text.lower() for text in {token.text for token in outside if token.token_type not in _TEXTS}}
-    stream: list[str] = []
-    before = None
-    for place, token in enumerate(tokens):
-        if place not in inside:
-            if before is not None and is_glued(sql, before, token):
-                stream.append("without a gap:")
-            stream.append(texts[place])
-            if token.comments:
-                stream += hints(token)
-        elif place in found:
-            size, name = found[place]
-            last = tokens[place + size - 1]
-            stream.append(f"node:{name}")
-            if last.token_type in _NAMES and last.text.lower() in others:
-                stream.append(f"known as:{last.text}")
-            stream += [hint for each in tokens[place : place + size] for hint in hints(each)]
-        before = token
+    stream = spelled(tokens.written, dialect)
+    if found or tokens.glued or tokens.hints:
+        stream = _told(stream, tokens, found)
     while stream and stream[-1] == ";":
         stream.pop()
     return digest(stream)
+
+
+def _told(texts: Sequence[str], tokens: Lexed, found: Nodes) -> list[str]:
+    """Return texts with what else counts of them, and with what stands for nodes as their ids."""
+    kinds = tokens.kinds
+    inside = {place for start, (size, _) in found.items() for place in range(start, start + size)}
+    outside = [place for place in range(len(texts)) if place not in inside] if found else ()
+    others = {text.lower() for text in {tokens.texts[place] for place in outside if kinds[place] not in _TEXTS}}
+    stream: list[str] = []
+    for place, text in enumerate(texts):
+        if place not in inside:
+            if place in tokens.glued:
+                stream.append("without a gap:")
+            stream.append(text)
+            stream += tokens.hints.get(place, ())
+        elif place in found:
+            size, name = found[place]
+            last = place + size - 1
+            stream.append(f"node:{name}")
+            if kinds[last] in _NAMES and tokens.texts[last].lower() in others:
+                stream.append(f"known as:{tokens.texts[last]}")
+            stream += [hint for each in range(place, place + size) for hint in tokens.hints.get(each, ())]
+    return stream
 
 
 def with_ids(sql: str, dialect: str, names: Names) -> str:
@@ -102,9 +110,12 @@ def with_ids(sql: str, dialect: str, names: Names) -> str:
     'select orders.a from nf5e9e2cba6806884936ddd42."orders"'
     """
     try:
-        tokens, found = _tokens(sql, dialect, tuple(names.items()))
+        tokens = tokenize(sql, dialect)
     except UnreadableSqlError:
         return sql
+    found = _named(
+        [token.token_type for token in tokens], [token.text for token in tokens], dialect, tuple(names.items())
+    )
     written, done = [], 0
     for start, (size, name) in sorted(found.items()):
         last = tokens[start + size - 1]
@@ -115,20 +126,18 @@ def with_ids(sql: str, dialect: str, names: Names) -> str:
 
 
 @lru_cache(maxsize=4)
-def _tokens(
-    sql: str, dialect: str, names: tuple[tuple[str, str], ...]
-) -> tuple[list[Token], dict[int, tuple[int, str]]]:
-    """Return the tokens of a statement, and where they stand for a node, as `_named` does; kept for the next question about it.
+def lexed_with_nodes(sql: str, dialect: str, names: tuple[tuple[str, str], ...]) -> tuple[Lexed, Nodes]:
+    """Return the tokens of a statement, and where they stand for a node; kept for the next question about it.
 
     Raises:
         UnreadableSqlError: It cannot be split into tokens.
     """
-    tokens = tokenize(sql, dialect)
-    return tokens, _named(tokens, dialect, names)
+    tokens = lexed(sql, dialect)
+    return tokens, _named(tokens.kinds, tokens.texts, dialect, names)
 
 
-def _named(tokens: list[Token], dialect: str, names: tuple[tuple[str, str], ...]) -> dict[int, tuple[int, str]]:
-    """Return where tokens stand for a node: by the place of the first, how many they are, and the id."""
+def _named(kinds: Sequence[TokenType], texts: Sequence[str], dialect: str, names: tuple[tuple[str, str], ...]) -> Nodes:
+    """Return where tokens stand for a node."""
     patterns: dict[str, list[tuple[tuple[str, ...], str]]] = {}
     for text, name in names:
         pattern = _pattern(text, dialect)
@@ -141,20 +150,21 @@ def _named(tokens: list[Token], dialect: str, names: tuple[tuple[str, str], ...]
     found: dict[int, tuple[int, str]] = {}
     first_words = {word.upper() for first in patterns for word in (first, first.partition(":")[2])}
     done = 0
-    for place in [place for place, token in enumerate(tokens) if token.text.upper() in first_words]:
-        for pattern, name in patterns.get(_key(tokens[place]), ()) if place >= done else ():
-            keys = tuple(map(_key, tokens[place : place + len(pattern)]))
-            if keys == pattern and _is_relation(tokens, place, len(pattern)):
+    for place in [place for place, text in enumerate(texts) if text.upper() in first_words]:
+        for pattern, name in patterns.get(_key(kinds[place], texts[place]), ()) if place >= done else ():
+            end = place + len(pattern)
+            keys = tuple(map(_key, kinds[place:end], texts[place:end]))
+            if keys == pattern and _is_relation(kinds, place, len(pattern)):
                 found[place] = (len(pattern), name)
-                done = place + len(pattern)
+                done = end
                 break
     return found
 
 
-def _is_relation(tokens: list[Token], place: int, size: int) -> bool:
+def _is_relation(kinds: Sequence[TokenType], place: int, size: int) -> bool:
     """Return whether tokens that look like a relation are one: no part of a longer name, and no value."""
-    before = tokens[place - 1].token_type if place else None
-    if size == 1 and tokens[place].token_type in _TEXTS:
+    before = kinds[place - 1] if place else None
+    if size == 1 and kinds[place] in _TEXTS:
         return before in (TokenType.FROM, TokenType.JOIN)
     return before is not TokenType.DOT
 
@@ -170,17 +180,17 @@ def _pattern(text: str, dialect: str) -> tuple[str, ...]:
             part if part == "." else f"{TokenType.IDENTIFIER.name}:{part[1:-1]}" for part in _PART.findall(text)
         )
     try:
-        return tuple(_key(token) for token in tokenize(text, dialect))
+        tokens = lexed(text, dialect)
     except UnreadableSqlError:
         return ()
+    return tuple(map(_key, tokens.kinds, tokens.texts))
 
 
-def _key(token: Token) -> str:
+def _key(kind: TokenType, text: str) -> str:
     """Return what is compared of a token to find relations: their names are made by machine, and stand everywhere alike."""
-    kind = token.token_type
     if kind is TokenType.VAR:
-        return token.text
-    return f"{kind.name}:{token.text}" if kind in QUOTED else token.text.upper()
+        return text
+    return f"{kind.name}:{text}" if kind in QUOTED else text.upper()
 
 
 def equivalent(old: str, new: str, dialect: str, columns: frozenset[str] | None = frozenset()) -> bool:
@@ -211,13 +221,3 @@ def equivalent(old: str, new: str, dialect: str, columns: frozenset[str] | None 
         return True
     before = canonical_form(old, dialect, columns)
     return before is not None and before == canonical_form(new, dialect, columns)
-
-
-def tokens_with_nodes(sql: str, dialect: str, names: Names) -> tuple[list[Token], dict[int, int]]:
-    """Return the tokens of a statement, and how many of them stand for a node, by the place of the first.
-
-    Raises:
-        UnreadableSqlError: It cannot be split into tokens.
-    """
-    tokens, found = _tokens(sql, dialect, tuple(names.items()))
-    return tokens, {place: size for place, (size, _) in found.items()}

@@ -6,10 +6,12 @@ may be some that are neither nodes nor common table expressions; then the query 
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-from sqlglot.tokenizer_core import Token, TokenType
+from sqlglot.tokenizer_core import TokenType
+
+from sao_dagster.sql.fingerprint import Nodes
+from sao_dagster.sql.lexing import Lexed
 
 _ENDS_FROM = frozenset({
     TokenType.SELECT, TokenType.WHERE, TokenType.GROUP_BY, TokenType.ORDER_BY, TokenType.HAVING, TokenType.QUALIFY, TokenType.LIMIT,
@@ -20,6 +22,7 @@ _BY_PARSING = frozenset({
     TokenType.UNPIVOT, TokenType.INTO, TokenType.RECURSIVE,
 })  # fmt: skip
 _VALUES = frozenset({TokenType.STRING, TokenType.NUMBER})
+_NAMES = frozenset({TokenType.VAR, TokenType.IDENTIFIER})  # nearly all names; a keyword may be one, too
 _SAYS_NOTHING = frozenset({
     TokenType.DOT, TokenType.STAR, TokenType.EQ, TokenType.NEQ, TokenType.LT, TokenType.LTE, TokenType.GT, TokenType.GTE, TokenType.PLUS,
     TokenType.DASH, TokenType.SLASH, TokenType.DPIPE, TokenType.DCOLON,
@@ -56,7 +59,7 @@ class TokenScan:
 
     Args:
         tokens: All of them.
-        nodes: How many tokens stand for a node, by the place of the first.
+        nodes: Where they stand for a node: by the place of the first, how many they are, and its id.
 
     Attributes:
         calls: The functions that are called.
@@ -66,8 +69,8 @@ class TokenScan:
         has_tables: Whether there may be tables that are neither nodes nor common table expressions.
     """
 
-    tokens: Sequence[Token]
-    nodes: Mapping[int, int]
+    tokens: Lexed
+    nodes: Nodes
     calls: list[Call] = field(default_factory=list)
     fields: set[str] = field(default_factory=set)
     columns: set[str] = field(default_factory=set)
@@ -81,27 +84,39 @@ class TokenScan:
 
     def __post_init__(self) -> None:
         # with None two places behind the last token, which are two places before the first one, too
-        self._kinds: list[TokenType | None] = [*(token.token_type for token in self.tokens), None, None]
-        self._words = [*map(_is_word, self.tokens), False, False]
+        self._kinds: list[TokenType | None] = [*self.tokens.kinds, None, None]
+        self._said = self.tokens.texts
 
     def run(self) -> TokenScan:
         """Look at all tokens, and return itself."""
         place = 0
-        kinds, nodes, end = self._kinds, self.nodes, len(self.tokens)
+        kinds, nodes, end = self._kinds, self.nodes, len(self._said)
         while place < end:
-            size = nodes.get(place)
-            if size:
+            node = nodes.get(place)
+            if node is not None:
                 self._stack[-1].expects = False
-                place += size
+                place += node[0]
             elif kinds[place] in _SAYS_NOTHING:
                 place += 1
             else:
                 place = self._token(place)
         return self
 
+    def _is_word(self, place: int) -> bool:
+        """Return whether a token is a name or a keyword; not so where none is, up to two places beside them all."""
+        kind = self._kinds[place]
+        if kind is TokenType.IDENTIFIER:
+            return True
+        if kind is None or kind in _VALUES:
+            return False
+        first = self._said[place][:1]
+        return first.isalpha() or first == "_"
+
     def _token(self, place: int) -> int:
         """Look at one token, or at those of a name, and return the place of the next one."""
         here, kind = self._stack[-1], self._kinds[place]
+        if kind in _NAMES and self._is_word(place):
+            return self._name(place, here)
         if kind is TokenType.L_PAREN:
             self._open(place, here)
         elif kind is TokenType.R_PAREN:
@@ -124,12 +139,12 @@ class TokenScan:
         elif kind in _VALUES:
             self.has_tables = self.has_tables or here.expects
             here.expects = False
-        elif self._words[place]:
+        elif self._is_word(place):
             return self._name(place, here)
         return place + 1
 
     def _open(self, place: int, outer: _Bracket) -> None:
-        is_call = self._words[place - 1] and self._kinds[place - 1] not in (TokenType.IN, TokenType.ALIAS)
+        is_call = self._is_word(place - 1) and self._kinds[place - 1] not in (TokenType.IN, TokenType.ALIAS)
         self._stack.append(_Bracket(is_call=is_call, in_from=outer.expects, expects=outer.expects))
         outer.expects = False
 
@@ -142,7 +157,7 @@ class TokenScan:
             self._in_with = self._kinds[place + 1] is TokenType.COMMA
 
     def _with(self, place: int) -> None:
-        following = self.tokens[place + 1].text.lower() if place + 1 < len(self.tokens) else ""
+        following = self._said[place + 1].lower() if place + 1 < len(self._said) else ""
         if following == "ordinality":
             return
         if place == 0:
@@ -163,14 +178,14 @@ class TokenScan:
     def _name(self, place: int, here: _Bracket) -> int:
         """Look at a name, which may have several parts, and return the place after it."""
         last, kinds = place, self._kinds
-        while kinds[last + 1] is TokenType.DOT and self._words[last + 2]:
+        while kinds[last + 1] is TokenType.DOT and self._is_word(last + 2):
             last += 2
-        text, before = self.tokens[last].text.lower(), kinds[place - 1]
+        text, before = self._said[last].lower(), kinds[place - 1]
         if kinds[last + 1] is not TokenType.L_PAREN:
             (self.aliases if before is TokenType.ALIAS else self.columns).add(text)
             if before is TokenType.DOT or last > place:
                 after_dots = range(place if before is TokenType.DOT else place + 2, last + 1, 2)
-                self.fields.update(self.tokens[each].text.lower() for each in after_dots)
+                self.fields.update(self._said[each].lower() for each in after_dots)
         if self._in_with and len(self._stack) == 1:
             self._in_list_of_ctes(place, text)
         elif kinds[last + 1] is TokenType.L_PAREN:
@@ -205,7 +220,7 @@ class TokenScan:
         place += in_list
         found = []
         while self._kinds[place] is TokenType.STRING:
-            found.append(self.tokens[place].text)
+            found.append(self._said[place])
             place += 1
             if not in_list or self._kinds[place] is not TokenType.COMMA:
                 break
@@ -214,8 +229,3 @@ class TokenScan:
             place += 1
         ends = self._kinds[place] in (TokenType.COMMA, TokenType.R_PAREN)
         return tuple(found) if found and ends else None
-
-
-def _is_word(token: Token) -> bool:
-    kind, first = token.token_type, token.text[:1]
-    return kind is TokenType.IDENTIFIER or ((first.isalpha() or first == "_") and kind not in _VALUES)

@@ -11,7 +11,7 @@ from sao_dagster.core.hashing import digest
 from sao_dagster.core.inputs import InputKind, UndeclaredInput
 from sao_dagster.sql.builtin_functions import Reach, reach_of
 from sao_dagster.sql.dialects import Dialect, dialect_named
-from sao_dagster.sql.fingerprint import NO_NAMES, Names, tokens_with_nodes, with_ids
+from sao_dagster.sql.fingerprint import NO_NAMES, Names, lexed_with_nodes, with_ids
 from sao_dagster.sql.parsing import UnreadableSqlError, parse
 from sao_dagster.sql.read_tokens import Call, TokenScan
 
@@ -35,7 +35,7 @@ def undeclared_reads(sql: str, dialect: str, names: Names = NO_NAMES) -> tuple[U
     ()
     """
     try:
-        scan = TokenScan(*tokens_with_nodes(sql, dialect, names)).run()
+        scan = TokenScan(*lexed_with_nodes(sql, dialect, tuple(names.items()))).run()
     except UnreadableSqlError:
         return (NOT_UNDERSTOOD,)
     found = set(_of_calls(scan.calls, dialect))
@@ -56,7 +56,7 @@ def called_functions(sql: str, dialect: str) -> frozenset[str]:
     ['range', 'upper']
     """
     try:
-        return frozenset(call.name for call in TokenScan(*tokens_with_nodes(sql, dialect, NO_NAMES)).run().calls)
+        return frozenset(call.name for call in TokenScan(*lexed_with_nodes(sql, dialect, ())).run().calls)
     except UnreadableSqlError:
         return frozenset()
 
@@ -69,7 +69,7 @@ def named_fields(sql: str, dialect: str) -> frozenset[str]:
     ['id', 'name', 'total']
     """
     try:
-        return frozenset(TokenScan(*tokens_with_nodes(sql, dialect, NO_NAMES)).run().fields)
+        return frozenset(TokenScan(*lexed_with_nodes(sql, dialect, ())).run().fields)
     except UnreadableSqlError:
         return frozenset()
 

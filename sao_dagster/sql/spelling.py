@@ -33,21 +33,29 @@ _MAKES_OPERATORS = frozenset(
 )  # with one of these, an operator may end in `+` or `-` (PostgreSQL, Lexical Structure)
 
 
-def spelled(sql: str, tokens: Sequence[Token], dialect: str) -> list[str]:
-    """Return the text of each token, in lower case where the case shows in no result.
+def spelled(texts: Sequence[str], dialect: str) -> list[str]:
+    """Return tokens as they are compared: in lower case where the case shows in no result.
 
     Where names are folded and columns are shown as they are folded, that is each word without quotes. Elsewhere it is
     the words that are no names without quotes, and the names of functions.
+
+    Args:
+        texts: The tokens as they are written.
+        dialect: Sqlglot's name of their dialect.
     """
     engine = dialect_named(dialect)
     folds = engine.unquoted is not None and not engine.shows_case
-    texts = [_text(sql, token) for token in tokens]
     if folds:
         return [lowered(text) if is_word(text) else text for text in texts]
     return [
         text if text.islower() or not is_word(text) or not _is_grammar(texts, place) else lowered(text)
         for place, text in enumerate(texts)
     ]
+
+
+def written(sql: str, tokens: Sequence[Token]) -> list[str]:
+    """Return how each token of a text is written."""
+    return [_text(sql, token) for token in tokens]
 
 
 def hints(token: Token) -> list[str]:
