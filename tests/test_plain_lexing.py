@@ -34,7 +34,14 @@ def checked(sql: str, dialect: str) -> bool:
     if found is None:
         return False
     tokens = tokenize(sql, dialect)
-    assert found == ([each.token_type for each in tokens], written(sql, tokens)), (dialect, sql)
+    kinds, said, texts = found
+    assert kinds == [each.token_type for each in tokens], (dialect, sql)
+    assert texts == written(sql, tokens), (dialect, sql)
+    phrases = {place for place, text in enumerate(texts) if " " in text and text[0] not in "'\""}
+    assert said == [texts[place] if place in phrases else each.text for place, each in enumerate(tokens)], (
+        dialect,
+        sql,
+    )
     glued = [at for at in range(1, len(tokens)) if is_glued(sql, tokens[at - 1], tokens[at])]
     assert not glued, (dialect, sql)
     assert not any(map(hints, tokens)), (dialect, sql)

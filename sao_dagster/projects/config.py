@@ -467,8 +467,9 @@ def _classes(annotation: Any) -> list[type[BaseModel]]:
     return [found for part in getattr(annotation, "__args__", ()) for found in _classes(part)]
 
 
-def _names(model: type[BaseModel]) -> list[str]:
-    return [_written(name, field) for name, field in model.model_fields.items()]
+@cache
+def _names(model: type[BaseModel]) -> tuple[str, ...]:
+    return tuple(_written(name, field) for name, field in model.model_fields.items())
 
 
 def _written(name: str, field: FieldInfo) -> str:

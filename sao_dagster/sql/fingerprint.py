@@ -14,7 +14,7 @@ model has one code version in every environment.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from functools import lru_cache
 from types import MappingProxyType
 from typing import TypeAlias
@@ -38,6 +38,7 @@ _RELATION = re.compile(r'"\w+"(?:\."\w+")*')
 _PART = re.compile(r'"\w+"|\.')
 _NAMES = {TokenType.VAR, TokenType.IDENTIFIER}
 _TEXTS = QUOTED - {TokenType.IDENTIFIER}
+_QUOTED_NAME = f"{TokenType.IDENTIFIER.name}:"
 
 
 def sql_digest(sql: str, dialect: str, names: Names = NO_NAMES) -> str:
@@ -80,24 +81,36 @@ def _digest(sql: str, dialect: str, names: tuple[tuple[str, str], ...]) -> str:
 
 def _told(texts: Sequence[str], tokens: Lexed, found: Nodes) -> list[str]:
     """Return texts with what else counts of them, and with what stands for nodes as their ids."""
-    kinds = tokens.kinds
-    inside = {place for start, (size, _) in found.items() for place in range(start, start + size)}
-    outside = [place for place in range(len(texts)) if place not in inside] if found else ()
-    others = {text.lower() for text in {tokens.texts[place] for place in outside if kinds[place] not in _TEXTS}}
+    parts = [*sorted(found), len(texts)]
+    ends = [0, *(place + found[place][0] for place in parts[:-1])]
+    others = {
+        tokens.texts[place].lower()
+        for begin, end in zip(ends, parts, strict=True)
+        for place in range(begin, end)
+        if tokens.kinds[place] not in _TEXTS
+    }
     stream: list[str] = []
-    for place, text in enumerate(texts):
-        if place not in inside:
-            if place in tokens.glued:
-                stream.append("without a gap:")
-            stream.append(text)
-            stream += tokens.hints.get(place, ())
-        elif place in found:
-            size, name = found[place]
-            last = place + size - 1
+    for begin, end in zip(ends, parts, strict=True):
+        stream += _marked(texts, tokens, begin, end)
+        if end in found:
+            size, name = found[end]
+            last = end + size - 1
             stream.append(f"node:{name}")
-            if kinds[last] in _NAMES and tokens.texts[last].lower() in others:
+            if tokens.kinds[last] in _NAMES and tokens.texts[last].lower() in others:
                 stream.append(f"known as:{tokens.texts[last]}")
-            stream += [hint for each in range(place, place + size) for hint in tokens.hints.get(each, ())]
+            stream += [hint for each in range(end, end + size) for hint in tokens.hints.get(each, ())]
+    return stream
+
+
+def _marked(texts: Sequence[str], tokens: Lexed, begin: int, end: int) -> Sequence[str]:
+    """Return some of the texts, with what else counts of them."""
+    if not tokens.glued and not tokens.hints:
+        return texts[begin:end]
+    stream: list[str] = []
+    for place in range(begin, end):
+        if place in tokens.glued:
+            stream.append("without a gap:")
+        stream += (texts[place], *tokens.hints.get(place, ()))
     return stream
 
 
@@ -148,9 +161,8 @@ def _named(kinds: Sequence[TokenType], texts: Sequence[str], dialect: str, names
     for known in patterns.values():
         known.sort(key=lambda each: -len(each[0]))
     found: dict[int, tuple[int, str]] = {}
-    first_words = {word.upper() for first in patterns for word in (first, first.partition(":")[2])}
     done = 0
-    for place in [place for place, text in enumerate(texts) if text.upper() in first_words]:
+    for place in _candidates(kinds, texts, patterns.keys()):
         for pattern, name in patterns.get(_key(kinds[place], texts[place]), ()) if place >= done else ():
             end = place + len(pattern)
             keys = tuple(map(_key, kinds[place:end], texts[place:end]))
@@ -159,6 +171,15 @@ def _named(kinds: Sequence[TokenType], texts: Sequence[str], dialect: str, names
                 done = end
                 break
     return found
+
+
+def _candidates(kinds: Sequence[TokenType], texts: Sequence[str], keys: Collection[str]) -> list[int]:
+    """Return the places of the tokens that may have one of some keys."""
+    quoted = {key.removeprefix(_QUOTED_NAME) for key in keys if key.startswith(_QUOTED_NAME)}
+    if len(quoted) == len(keys):  # nearly always
+        return [place for place, text in enumerate(texts) if text in quoted and kinds[place] is TokenType.IDENTIFIER]
+    words = {word.upper() for key in keys for word in (key, key.partition(":")[2])}
+    return [place for place, text in enumerate(texts) if text.upper() in words]
 
 
 def _is_relation(kinds: Sequence[TokenType], place: int, size: int) -> bool:
@@ -176,9 +197,7 @@ def _pattern(text: str, dialect: str) -> tuple[str, ...]:
     if (
         engine.quotes == '"' and engine.compares_names and _RELATION.fullmatch(text)
     ):  # nearly all; no tokenizer is needed
-        return tuple(
-            part if part == "." else f"{TokenType.IDENTIFIER.name}:{part[1:-1]}" for part in _PART.findall(text)
-        )
+        return tuple(part if part == "." else f"{_QUOTED_NAME}{part[1:-1]}" for part in _PART.findall(text))
     try:
         tokens = lexed(text, dialect)
     except UnreadableSqlError:

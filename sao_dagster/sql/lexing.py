@@ -9,7 +9,7 @@ from sqlglot.tokenizer_core import TokenType
 
 from sao_dagster.sql.parsing import tokenize
 from sao_dagster.sql.plain_lexing import plain_tokens
-from sao_dagster.sql.spelling import QUOTED, hints, is_glued, written
+from sao_dagster.sql.spelling import hints, is_glued, written
 
 
 @dataclass(frozen=True)
@@ -42,9 +42,7 @@ def lexed(sql: str, dialect: str) -> Lexed:
     """
     plain = plain_tokens(sql, dialect)
     if plain is not None:
-        kinds, texts = plain
-        said = [_said(text) if kind in QUOTED else text for kind, text in zip(kinds, texts, strict=True)]
-        return Lexed(kinds, said, texts)
+        return Lexed(*plain)
     tokens = tokenize(sql, dialect)
     return Lexed(
         [token.token_type for token in tokens],
@@ -53,8 +51,3 @@ def lexed(sql: str, dialect: str) -> Lexed:
         frozenset(at for at in range(1, len(tokens)) if is_glued(sql, tokens[at - 1], tokens[at])),
         {at: found for at, token in enumerate(tokens) if token.comments and (found := hints(token))},
     )
-
-
-def _said(text: str) -> str:
-    """Return what a text or a name in quotes says."""
-    return text[1:-1].replace("''", "'") if text[0] == "'" else text[1:-1]

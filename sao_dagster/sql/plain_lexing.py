@@ -11,6 +11,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import lru_cache
 from itertools import pairwise
+from typing import TypeAlias
 
 from sqlglot import Tokenizer
 from sqlglot.dialects.dialect import Dialect
@@ -30,6 +31,9 @@ _BEFORE_SIGN = r"(?![*/<>=~!@#%^&|`?]|[-+][-+*/<>=~!@#%^&|`?])"
 _BEFORE_ANY = r"(?![-+*/<>=~!@#%^&|`?])"
 
 
+PlainTokens: TypeAlias = tuple[list[TokenType], list[str], list[str]]
+
+
 @dataclass(frozen=True)
 class _PlainLexer:
     """What splits the SQL of one dialect.
@@ -46,7 +50,7 @@ class _PlainLexer:
     kinds: dict[str, TokenType]
     commands: frozenset[TokenType]
 
-    def split(self, sql: str) -> tuple[list[TokenType], list[str]] | None:
+    def split(self, sql: str) -> PlainTokens | None:
         """Return what `plain_tokens` does."""
         texts: list[str] = self.pattern.findall(sql)
         while texts and not texts[-1]:
@@ -55,33 +59,35 @@ class _PlainLexer:
             return None
         kind_of = self.kinds.get
         kinds: list[TokenType] = []
+        said = list(texts)
         for place, text in enumerate(texts):
             kind = kind_of(text)
             if kind is None:
                 first = text[0]
                 if first == '"':
-                    kind = TokenType.IDENTIFIER
+                    kind, said[place] = TokenType.IDENTIFIER, text[1:-1]
                 elif first == "'":
-                    kind = TokenType.STRING
+                    kind, said[place] = TokenType.STRING, text[1:-1].replace("''", "'")
                 elif first.isdigit():
                     kind = TokenType.NUMBER
                 elif text.isidentifier():
                     kind = kind_of(text.upper()) or TokenType.VAR
                 else:
-                    texts[place] = phrase = " ".join(text.split())
+                    texts[place] = said[place] = phrase = " ".join(text.split())
                     kind = kind_of(phrase.upper())
                     if kind is None:
                         return None
             kinds.append(kind)
         if not self.commands.isdisjoint(kinds):
             return None
-        if any(one is other is TokenType.STRING for one, other in pairwise(kinds)):
+        strings = kinds.count(TokenType.STRING)
+        if strings > 1 and any(one is other is TokenType.STRING for one, other in pairwise(kinds)):
             return None  # on two lines they are one text
-        return kinds, texts
+        return kinds, said, texts
 
 
-def plain_tokens(sql: str, dialect: str) -> tuple[list[TokenType], list[str]] | None:
-    r"""Return the kinds of the tokens of a text, and how they are written, or None where that takes more than tables.
+def plain_tokens(sql: str, dialect: str) -> PlainTokens | None:
+    r"""Return the tokens of a text, or None where that takes more than tables: their kinds, what they say, and how they are written.
 
     A keyword of several words has one space between them. Comments are left out; where an engine may read one, or where it counts that
     nothing is between two tokens (`spelling.is_glued`), it takes more.
@@ -90,7 +96,7 @@ def plain_tokens(sql: str, dialect: str) -> tuple[list[TokenType], list[str]] | 
         sql: The text.
         dialect: Sqlglot's name of its dialect.
 
-    >>> plain_tokens("select x -- why\nfrom t group\nby 1", "duckdb")[1]
+    >>> plain_tokens("select x -- why\nfrom t group\nby 1", "duckdb")[2]
     ['select', 'x', 'from', 't', 'group by', '1']
     >>> plain_tokens("select e'a'", "postgres") is plain_tokens("select /*+ fast */ x", "duckdb") is None
     True

@@ -60,6 +60,7 @@ class TokenScan:
     Args:
         tokens: All of them.
         nodes: Where they stand for a node: by the place of the first, how many they are, and its id.
+        with_names: Whether names that are no calls are told, too.
 
     Attributes:
         calls: The functions that are called.
@@ -71,6 +72,7 @@ class TokenScan:
 
     tokens: Lexed
     nodes: Nodes
+    with_names: bool = True
     calls: list[Call] = field(default_factory=list)
     fields: set[str] = field(default_factory=set)
     columns: set[str] = field(default_factory=set)
@@ -181,14 +183,15 @@ class TokenScan:
         while kinds[last + 1] is TokenType.DOT and self._is_word(last + 2):
             last += 2
         text, before = self._said[last].lower(), kinds[place - 1]
-        if kinds[last + 1] is not TokenType.L_PAREN:
+        is_called = kinds[last + 1] is TokenType.L_PAREN
+        if self.with_names and not is_called:
             (self.aliases if before is TokenType.ALIAS else self.columns).add(text)
             if before is TokenType.DOT or last > place:
                 after_dots = range(place if before is TokenType.DOT else place + 2, last + 1, 2)
                 self.fields.update(self._said[each].lower() for each in after_dots)
         if self._in_with and len(self._stack) == 1:
             self._in_list_of_ctes(place, text)
-        elif kinds[last + 1] is TokenType.L_PAREN:
+        elif is_called:
             if not self._is_alias(place, here) and last not in self.nodes:
                 self.calls.append(Call(text, here.expects, self._texts(last + 2)))
             here.expects = here.expects and text in ("lateral", "only")

@@ -35,11 +35,13 @@ def undeclared_reads(sql: str, dialect: str, names: Names = NO_NAMES) -> tuple[U
     ()
     """
     try:
-        scan = TokenScan(*lexed_with_nodes(sql, dialect, tuple(names.items()))).run()
+        tokens, nodes = lexed_with_nodes(sql, dialect, tuple(names.items()))
     except UnreadableSqlError:
         return (NOT_UNDERSTOOD,)
+    hidden = dialect_named(dialect).hidden_columns.intersection(map(str.lower, tokens.texts))
+    scan = TokenScan(tokens, nodes, with_names=bool(hidden)).run()
     found = set(_of_calls(scan.calls, dialect))
-    hidden = dialect_named(dialect).hidden_columns & scan.columns - scan.aliases
+    hidden = hidden & scan.columns - scan.aliases
     found.update(UndeclaredInput(InputKind.UNKNOWN, f"where rows are stored ({each})") for each in hidden)
     if scan.has_tables:
         found.update(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from functools import lru_cache
 
 from sqlglot import exp
 
@@ -114,13 +115,19 @@ def has_signs(sql: str) -> bool:
     >>> has_signs('select "random" /* again */ () as x'), has_signs("select version, age from t"), has_signs("select current_date")
     (True, False, True)
     """
-    text = sql.lower()
-    words = set(_WORDS.findall(text))
+    text, words = _words_of(sql)
     if not words.isdisjoint(_SIGNS):
         return True
     families = {word for word in words if word.startswith(_FAMILY_STARTS)}
     called = (words & _CALLS) | {word for word in families if _FAMILY.fullmatch(word)}
     return bool(called) and not called.isdisjoint(_CALLED.findall(text))
+
+
+@lru_cache(maxsize=4)
+def _words_of(sql: str) -> tuple[str, frozenset[str]]:
+    """Return SQL in lower case, and the words in it; kept for the next question about it."""
+    text = sql.lower()
+    return text, frozenset(_WORDS.findall(text))
 
 
 def reads_session(sql: str) -> bool:
@@ -131,8 +138,7 @@ def reads_session(sql: str) -> bool:
     >>> reads_session("select version, stats from t where day = current_date")
     False
     """
-    text = sql.lower()
-    words = set(_WORDS.findall(text))
+    text, words = _words_of(sql)
     called = {word for word in words if word in _SESSION or (word.startswith(_FAMILY_STARTS) and word not in _STABLE)}
     return not words.isdisjoint(_WHO) or (bool(called) and not called.isdisjoint(_CALLED.findall(text)))
 

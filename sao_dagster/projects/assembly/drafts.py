@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
-from functools import partial
+from functools import cached_property, partial
 from typing import Any
 
 from sao_dagster.core.hashing import digest
@@ -94,7 +94,7 @@ class Draft:
     bare: Bare = field(default_factory=dict)
     access: Access = Access.PROTECTED
 
-    @property
+    @cached_property
     def id(self) -> str:
         """The name in the project."""
         return self.declared.id

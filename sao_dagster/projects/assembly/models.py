@@ -101,6 +101,8 @@ class ModelAssembly:
         draft.trace.needs_connection = draft.trace.needs_connection or trace.needs_connection
         draft.trace.macros.update(trace.macros)
         draft.trace.settings.update(trace.settings)
+        if trace.refs.keys() <= draft.trace.refs.keys() and trace.sources.keys() <= draft.trace.sources.keys():
+            return  # reading showed all of it, and it was looked for then
         template = Template(draft.declared.sql or "", draft.declared.location)
         more = self.drafts.reads(trace, template, draft.referable)
         draft.depends_on = tuple(dict.fromkeys((*draft.depends_on, *more)))

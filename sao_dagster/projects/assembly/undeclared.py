@@ -185,6 +185,9 @@ class UndeclaredReads:
 
     def _in_hooks(self, draft: Draft) -> tuple[UndeclaredInput, ...]:
         """Return what the hooks of a node read where they change its rows, and what they call, which may do so; what they do elsewhere is no part of it."""
+        asking, macros = self._asking_hooks(draft)
+        if not asking and not draft.pre_hooks and not draft.post_hooks:
+            return ()
         dialect = self.drafts.declared.dialect
         hooks = [_without_templates(each, draft) for each in (*draft.pre_hooks, *draft.post_hooks)]
         templated = replace(draft.relation, database=None, schema="", identifier=_PLACE.strip('"'))
@@ -193,7 +196,6 @@ class UndeclaredReads:
             return any(changes_rows(hook, each, dialect) for each in (draft.relation, templated))
 
         called = tuple(dict.fromkeys(each for hook in hooks for each in calls(hook, dialect)))
-        asking, macros = self._asking_hooks(draft)
         for template in asking:
             if self._may_change((template, *macros), draft):
                 words = f"what the hook {textwrap.shorten(template, 60)} does"
