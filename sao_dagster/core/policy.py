@@ -229,6 +229,9 @@ class RefreshPolicy:
         return settled[self.volatile]
 
 
+NO_POLICY = RefreshPolicy()
+"""That of a node of which nothing is said."""
+
 _UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 604800}
 
 

@@ -10,6 +10,7 @@ from typing import Annotated, Any, Literal
 from pydantic import AliasChoices, BaseModel, BeforeValidator, ConfigDict, Field, create_model, model_validator
 
 from sao_dagster.core.policy import (
+    NO_POLICY,
     POLICY_KEYS,
     AtTime,
     BuildAfter,
@@ -182,7 +183,8 @@ def policy_of(config: BaseModel, timed: Callable[[str], AtTime]) -> RefreshPolic
     renamed = {} if state is None else state.policy()
     if "volatile" in config.model_fields_set:  # this package's own key says more
         renamed.pop("volatile", None)
-    return RefreshPolicy(**{**_said(config, lambda key: key.path, timed), **renamed})
+    said = {**_said(config, lambda key: key.path, timed), **renamed}
+    return RefreshPolicy(**said) if said else NO_POLICY
 
 
 def _said(config: BaseModel, place: Callable[[PolicyKey], str], timed: Callable[[str], AtTime]) -> dict[str, Any]:

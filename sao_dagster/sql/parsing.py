@@ -23,6 +23,18 @@ class UnreadableSqlError(SqlglotError):
     """A text is not SQL that sqlglot can read."""
 
 
+def tokenizer_tables(dialect: str) -> type[Tokenizer]:
+    """Return what sqlglot knows of the tokens of a dialect, as attributes of a class.
+
+    Raises:
+        UnreadableSqlError: There is no such dialect.
+    """
+    try:
+        return Dialect.get_or_raise(dialect).tokenizer_class
+    except ValueError as error:
+        raise UnreadableSqlError(str(error)) from error
+
+
 def _tokenizer(dialect: str) -> Tokenizer:
     known = Dialect.get_or_raise(dialect)
     return known.tokenizer_class(dialect=known)

@@ -14,8 +14,9 @@ from itertools import pairwise
 from typing import TypeAlias
 
 from sqlglot import Tokenizer
-from sqlglot.dialects.dialect import Dialect
 from sqlglot.tokenizer_core import TokenType
+
+from sao_dagster.sql.parsing import UnreadableSqlError, tokenizer_tables
 
 _LONE = "()[],:;"  # signs that make no operator with another one
 _SIGNS = f"{_LONE}.+-*/<>=%!|"
@@ -109,8 +110,8 @@ def plain_tokens(sql: str, dialect: str) -> PlainTokens | None:
 def _lexer(dialect: str) -> _PlainLexer | None:
     """Return what splits the SQL of a dialect; None where its texts, names or comments are written in ways of their own."""
     try:
-        tables = Dialect.get_or_raise(dialect).tokenizer_class
-    except ValueError:
+        tables = tokenizer_tables(dialect)
+    except UnreadableSqlError:
         return None
     is_usual = (
         tables.QUOTES == ["'"]

@@ -65,6 +65,10 @@ class Volatility:
 
     def __add__(self, other: Volatility) -> Volatility:
         """Return what holds where both queries are run; a column that is bare in one of them is so."""
+        if not other.is_volatile and not other.reads:
+            return self
+        if not self.is_volatile and not self.reads:
+            return other
         expiry = soonest(self.expiry, other.expiry)
         return Volatility(expiry, {**self.columns, **other.columns}, tuple(sorted({*self.reads, *other.reads})))
 

@@ -12,7 +12,7 @@ from sao_dagster.core.hashing import digest
 from sao_dagster.core.inputs import UndeclaredInput
 from sao_dagster.core.nodes import Access, Materialized, NodeError, Source
 from sao_dagster.core.others import OtherProject, ProjectModel
-from sao_dagster.core.policy import Expiry, RefreshPolicy, soonest
+from sao_dagster.core.policy import NO_POLICY, Expiry, RefreshPolicy, soonest
 from sao_dagster.core.project import unknown
 from sao_dagster.core.relations import Relation, RelationKey, quote
 from sao_dagster.core.templates import Asking
@@ -74,7 +74,7 @@ class Draft:
     relation: Relation
     materialized: Materialized
     config: NodeConfig = field(default_factory=no_config)
-    policy: RefreshPolicy = field(default_factory=RefreshPolicy)
+    policy: RefreshPolicy = NO_POLICY
     merged: dict[str, Any] = field(default_factory=dict)
     trace: RenderTrace = field(default_factory=RenderTrace)
     error: NodeError | None = None

@@ -277,6 +277,8 @@ class ModelAssembly:
         config = draft.config
         for condition in config.incremental_predicates or config.predicates or ():
             found += volatility(f"select 1 as one where {condition}", dialect)
+        if not config.unique_key:
+            return found
         decides = {name.lower() for name in config.unique_key}
         used = {name: origin for name, origin in found.columns.items() if name.lower() in decides}
         return found + Volatility(soonest(*(origin.expiry for origin in used.values())))

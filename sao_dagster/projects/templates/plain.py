@@ -16,6 +16,8 @@ from typing import Any
 
 _VALUES = {"true": True, "false": False, "none": None}
 _FUNCTIONS = frozenset({"ref", "source", "config", "var", "env_var"})
+PLAIN_NAMES = (*sorted(_FUNCTIONS), "this")
+"""The names that templates use in which nothing is decided."""
 _BEGIN = re.compile(r"\{[{%#]")
 _COMMENT_END = re.compile(r"\+#\}|-#\}\s*|#\}")
 # names, numbers and texts without escapes, which Jinja and Python read alike; a text after a letter has a prefix to Python only

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from typing import Any
 
 from sao_dagster.core.relations import Relation, quote
@@ -48,17 +49,20 @@ class RelationValue(Mapping[str, Any]):
     Attributes:
         relation: The relation.
         type: `table`, `view`, or None where that is not known.
-        path: Its parts, without quotes.
     """
 
     def __init__(self, relation: Relation, engine: Dialect, text: str | None = None, kind: str | None = None) -> None:
         self.relation = relation
         self.type = kind
-        self.path = RelationParts(relation.database, relation.schema or None, relation.identifier or None)
         self.include_policy = _ALL
         self.quote_policy = _ALL
         self._engine = engine
         self._text = text
+
+    @cached_property
+    def path(self) -> RelationParts:
+        """Its parts, without quotes; few that are written into SQL are asked for them."""
+        return RelationParts(self.relation.database, self.relation.schema or None, self.relation.identifier or None)
 
     def __str__(self) -> str:
         if self._text is not None:

@@ -42,7 +42,7 @@ from sao_dagster.projects.templates.jinja import (
     render,
     render_native,
 )
-from sao_dagster.projects.templates.plain import plain_template
+from sao_dagster.projects.templates.plain import PLAIN_NAMES, plain_template
 from sao_dagster.projects.templates.relation_values import RelationValue
 from sao_dagster.projects.templates.template_context import RenderSubject, RenderTrace, TemplateContext
 from sao_dagster.projects.templates.template_run import PINNED, TemplateRun
@@ -92,7 +92,7 @@ class Render:
         if plain is not None and not self._replaced(self.subject.package, plain.names):
             calls = self.trace.config_calls
             try:
-                return plain.text(self._plain)
+                return plain.text({name: self._plain(name) for name in plain.names})
             except Exception:  # noqa: BLE001 - what is called may raise anything, and does so again
                 self.trace.config_calls = calls
         variables = self.variables(self.subject.package)
@@ -113,7 +113,6 @@ class Render:
             self.subject, package=package, config=self.subject.config if config is None else config
         )
         for name in (
-            "_plain",
             "_fixed",
             "_adapter",
             "_bound",
@@ -153,25 +152,28 @@ class Render:
         known = {owner: self.context.macros.names(owner) for owner in owners if owner != BUILTINS}
         return {(owner, name): macros[name] for owner, macros in known.items() for name in names & macros.keys()}
 
-    @cached_property
-    def _plain(self) -> dict[str, Any]:
-        """The names that templates use in which nothing is decided."""
+    def _plain(self, name: str) -> Any:
+        """Return what one of `PLAIN_NAMES` means."""
+        match name:
+            case "ref":
+                return self._ref
+            case "source":
+                return self._source
+            case "config":
+                return ConfigCalls(self)
+            case "var":
+                return VarCalls(self)
+            case "env_var":
+                return self._env_var
         this = self.subject.this or self.context.engine.relation(None, "unresolved", self.subject.name)
-        return {
-            "ref": self._ref,
-            "source": self._source,
-            "config": ConfigCalls(self),
-            "var": VarCalls(self),
-            "env_var": self._env_var,
-            "this": self._relation(this, self.subject.this_text),
-        }
+        return self._relation(this, self.subject.this_text)
 
     @cached_property
     def _fixed(self) -> dict[str, Any]:
         """The names that cost nothing to provide and whose use need not be trace."""
         subject = self.subject
         names = {
-            **self._plain,
+            **{name: self._plain(name) for name in PLAIN_NAMES},
             "is_incremental": self._is_incremental,
             "execute": self._execute,
             "target": Namespace("target", self.context.target),
