@@ -44,7 +44,7 @@ class Call:
     texts: tuple[str, ...] | None
 
 
-@dataclass
+@dataclass(slots=True)
 class _Bracket:
     """Where the scan is inside one pair of brackets."""
 
@@ -94,10 +94,9 @@ class TokenScan:
         place = 0
         kinds, nodes, end = self._kinds, self.nodes, len(self._said)
         while place < end:
-            node = nodes.get(place)
-            if node is not None:
+            if place in nodes:
                 self._stack[-1].expects = False
-                place += node[0]
+                place += nodes[place][0]
             elif kinds[place] in _SAYS_NOTHING:
                 place += 1
             else:
@@ -111,8 +110,8 @@ class TokenScan:
             return True
         if kind is None or kind in _VALUES:
             return False
-        first = self._said[place][:1]
-        return first.isalpha() or first == "_"
+        text = self._said[place]
+        return text[:1].isalpha() or text[:1] == "_"
 
     def _token(self, place: int) -> int:
         """Look at one token, or at those of a name, and return the place of the next one."""
@@ -182,14 +181,16 @@ class TokenScan:
         last, kinds = place, self._kinds
         while kinds[last + 1] is TokenType.DOT and self._is_word(last + 2):
             last += 2
+        is_called, in_list = kinds[last + 1] is TokenType.L_PAREN, self._in_with and len(self._stack) == 1
+        if not (is_called or in_list or here.expects or self.with_names):
+            return last + 1
         text, before = self._said[last].lower(), kinds[place - 1]
-        is_called = kinds[last + 1] is TokenType.L_PAREN
         if self.with_names and not is_called:
             (self.aliases if before is TokenType.ALIAS else self.columns).add(text)
             if before is TokenType.DOT or last > place:
                 after_dots = range(place if before is TokenType.DOT else place + 2, last + 1, 2)
                 self.fields.update(self._said[each].lower() for each in after_dots)
-        if self._in_with and len(self._stack) == 1:
+        if in_list:
             self._in_list_of_ctes(place, text)
         elif is_called:
             if not self._is_alias(place, here) and last not in self.nodes:

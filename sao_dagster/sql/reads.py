@@ -38,8 +38,8 @@ def undeclared_reads(sql: str, dialect: str, names: Names = NO_NAMES) -> tuple[U
         tokens, nodes = lexed_with_nodes(sql, dialect, tuple(names.items()))
     except UnreadableSqlError:
         return (NOT_UNDERSTOOD,)
-    hidden = dialect_named(dialect).hidden_columns.intersection(map(str.lower, tokens.texts))
-    scan = TokenScan(tokens, nodes, with_names=bool(hidden)).run()
+    text, hidden = sql.lower(), dialect_named(dialect).hidden_columns
+    scan = TokenScan(tokens, nodes, with_names=any(name in text for name in hidden)).run()
     found = set(_of_calls(scan.calls, dialect))
     hidden = hidden & scan.columns - scan.aliases
     found.update(UndeclaredInput(InputKind.UNKNOWN, f"where rows are stored ({each})") for each in hidden)

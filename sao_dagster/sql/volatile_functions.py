@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Set as AbstractSet
 from functools import lru_cache
 
 from sqlglot import exp
@@ -118,9 +119,14 @@ def has_signs(sql: str) -> bool:
     text, words = _words_of(sql)
     if not words.isdisjoint(_SIGNS):
         return True
-    families = {word for word in words if word.startswith(_FAMILY_STARTS)}
-    called = (words & _CALLS) | {word for word in families if _FAMILY.fullmatch(word)}
+    called = (words & _CALLS) | {word for word in _of_families(text, words) if _FAMILY.fullmatch(word)}
     return bool(called) and not called.isdisjoint(_CALLED.findall(text))
+
+
+def _of_families(text: str, words: AbstractSet[str]) -> set[str]:
+    """Return the words of a text that begin as functions do of which there are many."""
+    begun = any(start in text for start in _FAMILY_STARTS)
+    return {word for word in words if word.startswith(_FAMILY_STARTS)} if begun else set()
 
 
 @lru_cache(maxsize=4)
@@ -139,7 +145,7 @@ def reads_session(sql: str) -> bool:
     False
     """
     text, words = _words_of(sql)
-    called = {word for word in words if word in _SESSION or (word.startswith(_FAMILY_STARTS) and word not in _STABLE)}
+    called = (words & _SESSION) | (_of_families(text, words) - _STABLE)
     return not words.isdisjoint(_WHO) or (bool(called) and not called.isdisjoint(_CALLED.findall(text)))
 
 

@@ -157,6 +157,8 @@ class Drafts:
         self.effects: tuple[SessionEffect, ...] = ()  # what `on-run-start` leaves behind
         self.fillings: tuple[Filling, ...] = ()  # and what it puts into tables
         self.texts: dict[str, str] = {}  # what SQL reads each node and source from; ephemerals have no relation
+        self.ephemeral: set[str] = set()  # the ids of those that have none
+        self.bare: set[str] = set()  # the ids of those that have bare volatile columns
         self.read_elsewhere: dict[str, ProjectModel] = {}  # the models of other projects that are read, by id
 
     def take(self, step: Callable[[Draft], None]) -> None:
@@ -182,8 +184,10 @@ class Drafts:
 
     def bare_below(self, reads: Iterable[str]) -> dict[RelationKey, Bare]:
         """Return the bare volatile columns of the relations that are read, ephemerals looked through."""
-        drafts = (self.by_id[name] for name in self.relations_read(reads) if name in self.by_id)
-        return {draft.relation.key: draft.bare for draft in drafts if draft.bare}
+        if not self.bare:
+            return {}
+        drafts = (self.by_id[name] for name in self.relations_read(reads) if name in self.bare)
+        return {draft.relation.key: draft.bare for draft in drafts}
 
     def volatility_below(self, reads: Iterable[str]) -> Volatility:
         """Return what is volatile in a query that reads nobody knows which columns of some relations: all that is there."""
@@ -214,7 +218,9 @@ class Drafts:
                 where = draft.declared.location
                 draft.error = error_in(self.refuse_long_names, draft.relation, where, location=where)
             text = self.cte(draft.id) if ephemeral else str(draft.relation)
-            if not ephemeral:
+            if ephemeral:
+                self.ephemeral.add(draft.id)
+            else:
                 self.texts[draft.id] = text
             resolved = Resolved(draft.id, draft.relation, text)
             declaration = draft.declared
@@ -380,11 +386,13 @@ class Drafts:
 
     def ephemerals(self, reads: Iterable[str], reader: str) -> tuple[Draft, ...]:
         """Return the ephemerals that are needed to read some nodes, each after those it uses."""
+        if not self.ephemeral:
+            return ()
         found: dict[str, Draft] = {}
 
         def visit(name: str, path: tuple[str, ...]) -> None:
-            each = self.by_id.get(name)
-            if each is None or each.materialized is not Materialized.EPHEMERAL or each.error is not None:
+            each = self.by_id[name] if name in self.ephemeral else None
+            if each is None or each.error is not None:
                 return
             if name in path:
                 raise ProjectError(

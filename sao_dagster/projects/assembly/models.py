@@ -209,6 +209,8 @@ class ModelAssembly:
         if declaration.compiled is not None and declaration.compiled.macros:
             parts["macros"] = declaration.compiled.macros
         draft.bare = _bare(draft, found)
+        if draft.bare:
+            self.drafts.bare.add(draft.id)
         statements = None  # where it is rendered in each run, or is no SQL, nobody knows what it depends on
         if declaration.language == "sql" and not draft.dynamic:
             texts = (compiled.sql, compiled.incremental_sql, *compiled.pre_hooks, *compiled.post_hooks)
