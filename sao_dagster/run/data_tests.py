@@ -264,7 +264,7 @@ class TestSteps:
         readers = Selection((), tuple(each.test for each in records), ())
         read = {record.test: self._read(record.inputs) for record in records}
         # the statement of a test has no snapshot that is known of
-        unproven = run.run_facts.unproven({each for names in read.values() for each in names}, readers, inside={})
+        unproven = run.run_facts.watch.unproven({each for names in read.values() for each in names}, readers, inside={})
         kept = [
             each
             for each in records

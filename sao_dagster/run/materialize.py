@@ -74,9 +74,10 @@ class NodeBuilds:
         before = node_facts(run.project, name, facts)
         last = facts.records.get(name) if facts.altered.get(name) is not True else None
         # what is taken from elsewhere is recorded with the versions that the build there has read
-        reads_data = node.materialized.holds_data and offer is None
-        inputs = [each for each in (*before.inputs, *before.definitions) if not is_answers(each)] if reads_data else []
-        unwatched = run.run_facts.unwatched(inputs)
+        is_watched = node.materialized.holds_data and offer is None and run.store is not None
+        inputs = [each for each in (*before.inputs, *before.definitions) if not is_answers(each)] if is_watched else []
+        watch = run.run_facts.watch
+        unwatched = watch.unwatched(inputs)
         run.run_facts.start_build(node)
         observed_at = run.now()
         if run.store is not None and not run.capabilities.transactional_ddl:  # a crash may leave half a relation
@@ -84,7 +85,7 @@ class NodeBuilds:
         got: list[tuple[str, str]] = []
         built = self._materialize(node, before, unwatched, offer, got)
         inside = None if built.adopted else unwatched.versions(built.contents, observed_at)
-        unproven = run.run_facts.unproven(inputs, Selection((name,), (), ()), inside)
+        unproven = watch.unproven(inputs, Selection((name,), (), ()), inside)
         read = {each: version for each, version in before.inputs.items() if each not in unproven}
         kept = kept_sql(node.compiled if isinstance(node, Model) else CompiledSql(""), run.project.dialect)
         version = built.data_version or build_version(uuid.uuid4().hex)
@@ -139,7 +140,7 @@ class NodeBuilds:
             if run.leases is not None and lease is not None:
                 run.leases.released(lease)
         run.run_facts.add_build(node, record, built.dropped)
-        run.run_facts.look_at_build(name)
+        watch.note_build(name)
         self._built.append(name)
         if node.compiler is not None or node.hooks:
             self.side_effects = True
@@ -229,7 +230,7 @@ class NodeBuilds:
         run.hooks.finish()
         if run.store is not None and run.capabilities.build_ids and self._built:
             kept = run.store.contents(run.project.environment, STAMP)
-            kept |= run.run_facts.movements_of_builds(self._built)
+            kept |= run.run_facts.watch.of_builds(self._built)
             run.store.keep_contents(run.project.environment, STAMP, kept)
         if run.store is None or (self.side_effects and anything_done):
             return

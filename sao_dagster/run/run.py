@@ -182,7 +182,7 @@ class Run:
                 return False
             lease = granted.lease
             facts.sync(name, exact=True)
-            if facts.is_outdated(name) or granted.waited or facts.has_moved(name):
+            if facts.is_outdated(name) or granted.waited or facts.watch.has_moved(name):
                 facts.refresh(name)
             decision = self._decide(name, now)
         if decision.makes:

@@ -9,10 +9,10 @@ from dataclasses import replace
 from datetime import datetime
 from typing import TypeVar
 
-from sao_dagster.core.data_version import ANY_BUILD, DataVersion, columns_version
+from sao_dagster.core.data_version import DataVersion, columns_version
 from sao_dagster.core.facts import Existence
-from sao_dagster.core.inputs import answers_id, is_answers
-from sao_dagster.core.nodes import DataTest, Materialized, Model, Node, is_source
+from sao_dagster.core.inputs import answers_id
+from sao_dagster.core.nodes import DataTest, Materialized, Model, Node
 from sao_dagster.core.project import Project
 from sao_dagster.core.records import BuildRecord, TestRecord
 from sao_dagster.core.relations import Relation, RelationKey
@@ -20,9 +20,8 @@ from sao_dagster.core.selection import Selection
 from sao_dagster.core.templates import Answers
 from sao_dagster.run.asked import version_of_answers
 from sao_dagster.run.contents import SHOWN_BY_VIEW, content_key_of
-from sao_dagster.run.movements import may_read_files, movement_of, movements_of
 from sao_dagster.run.observe import Observation
-from sao_dagster.run.unwatched import UnwatchedInputs
+from sao_dagster.run.watch import Watch
 from sao_dagster.state.protocol import StateStore
 from sao_dagster.warehouses.protocol import RelationInfo, Session
 
@@ -61,9 +60,7 @@ class RunFacts:
         self._store = store
         self._session = session
         self._observe = observe
-        self._exclusive = exclusive
         self._catalog = dict(seen.catalog)
-        self._movements = dict(seen.movements)
         self._records = dict(seen.facts.records)
         self._exists = dict(seen.facts.exists)
         self._altered = dict(seen.facts.altered)
@@ -85,13 +82,14 @@ class RunFacts:
             history=self._history,
             equivalent=self._equivalent,
         )
+        self.watch = Watch(project, session, self.facts, self._catalog, observe, exclusive=exclusive)
+        self.watch.note(seen.movements)
         self._contents = dict(seen.contents)
         self._sequence = seen.sequence
         self._synced_at = time.monotonic()
         self._anything_built = False
-        self._stale: set[str] = (
-            set()
-        )  # what is read beside its declaration, and shows a node that was built since it was observed here
+        # what is read beside its declaration, and shows a node that was built since it was observed here
+        self._stale: set[str] = set()
         self._outdated: set[str] = set()  # what another run has built since it was observed here
         # what was built without the right to: the record of another run does not speak of it, so only a build makes it right
         self._tainted: set[str] = set()
@@ -157,7 +155,7 @@ class RunFacts:
         inputs = self._project.graph.inputs(name)
         with self._lock:
             self._catalog.update(observation.catalog)  # what was built here meanwhile is not in it
-            self._movements.update(observation.movements)
+            self.watch.note(observation.movements)
             for each in (name, *inputs.data, *inputs.views):  # what is as recorded again
                 self._versions.pop(each, None)
                 self._altered.pop(each, None)
@@ -186,7 +184,7 @@ class RunFacts:
             self._catalog.update(observation.catalog)  # what was built here meanwhile is not in it
             for each in stale:
                 self._versions[each] = observation.facts.versions.get(each)
-            self._movements.update({each: token for each, token in observation.movements.items() if each in stale})
+            self.watch.note({each: token for each, token in observation.movements.items() if each in stale})
             self._schemas.update({each: seen for each, seen in observation.facts.schemas.items() if each in stale})
             self._stale -= stale
 
@@ -287,93 +285,6 @@ class RunFacts:
             if read is not None:
                 found[name] = read
         return found
-
-    def has_moved(self, name: str) -> bool:
-        """Return whether a source or an undeclared input that a node reads may be another one than when it was looked at."""
-        if self._store is None:
-            return False
-        graph = self._project.graph
-        if not self._project.nodes[name].materialized.holds_data:
-            return any(self._schemas.get(each) is None for each in graph.relations_read(name) if is_source(each))
-        inputs = graph.inputs(name).data
-        if any(is_source(each) and self._versions.get(each) is None for each in inputs):
-            return True
-        writable = self._writable(each for each in inputs if each not in self._project.nodes and not is_answers(each))
-        writable += self._to_prove(each for each in inputs if each in self._project.nodes)
-        return self._tokens(writable) != {each: self._movements[each] for each in writable if each in self._movements}
-
-    def unwatched(self, names: Iterable[str]) -> UnwatchedInputs:
-        """Return those of some inputs of which nothing shows whether they are written to from now on."""
-        silent = [each for each in self._to_prove(names) if each not in self._movements]
-        return UnwatchedInputs.of(self._project, self._session, silent)
-
-    def unproven(
-        self, names: Iterable[str], readers: Selection, inside: Mapping[str, DataVersion | None] | None = None
-    ) -> frozenset[str]:
-        """Return which of some inputs may have been something else, while they were read, than what is known of them; the others were not.
-
-        What shows that they were written to is asked. Where nothing does, what counts is what they were in the snapshot in which they were
-        read; what a source says of its own age is asked again.
-
-        Args:
-            names: The inputs.
-            readers: What reads them.
-            inside: Versions in that snapshot; None where nothing was read, so that what is there now counts.
-        """
-        if self._store is None:
-            return frozenset()
-        wanted = self._to_prove(names)
-        now = self._tokens(wanted)
-        moved = {each for each in wanted if each in self._movements and now.get(each) != self._movements[each]}
-        silent = {each for each in wanted if each not in self._movements}
-        found = dict(inside or {})
-        asked = silent if inside is None else {each for each in silent if self._says_its_age(each)}
-        if asked:
-            versions = self._observe(readers).facts.versions
-            found.update({each: versions.get(each) for each in asked})
-        return frozenset(moved | {each for each in silent if found.get(each) != self._known(each)})
-
-    def _known(self, name: str) -> DataVersion | None:
-        """Return the version of an input; of a view that is not what was built here, that of what it shows."""
-        return self._versions[name] if name in self._versions else self.version(name)
-
-    def _to_prove(self, names: Iterable[str]) -> list[str]:
-        """Return those of some inputs that others may write to, and whose version says what they hold.
-
-        Nodes that are known by their build alone are taken to be written to by nobody else, where the warehouse does not keep its builds.
-        """
-
-        def says_what_it_holds(name: str) -> bool:
-            record, node = self._records.get(name), self._project.nodes.get(name)
-            if node is None or not node.materialized.holds_data or name in self._versions or record is None:
-                return self._versions.get(name) is not None
-            return record.build_id is not None or not record.data_version.comparable(ANY_BUILD)
-
-        return self._writable(filter(says_what_it_holds, names))
-
-    def _says_its_age(self, name: str) -> bool:
-        return is_source(name) and self._project.sources[name].says_loaded_at
-
-    def look_at_build(self, name: str) -> None:
-        """Note what shows from now on that somebody writes to a node that was just built here."""
-        self._movements.pop(name, None)
-        if not self._exclusive and self._project.nodes[name].materialized.holds_data:
-            self._movements.update(self._tokens([name]))
-
-    def movements_of_builds(self, names: Iterable[str]) -> dict[str, DataVersion]:
-        """Return what to keep of the builds of this run, for those who look for movements later."""
-        return {
-            name: movement_of(build_id, self._movements[name])
-            for name in names
-            if name in self._movements and (build_id := self._kept(name)) is not None
-        }
-
-    def _writable(self, names: Iterable[str]) -> list[str]:
-        """Return those of some inputs that others may write to while the warehouse is open."""
-        return [each for each in names if not self._exclusive or may_read_files(self._project, each)]
-
-    def _tokens(self, names: Collection[str]) -> dict[str, str]:
-        return movements_of(self._project, self._session, self._catalog, names) if names else {}
 
     def is_as_recorded(self, reads: Iterable[str]) -> bool:
         """Return whether what is in the warehouse is what the records speak of, as far as it keeps its builds."""

@@ -1,0 +1,137 @@
+"""Whether inputs were what is known of them while they were read: by what shows writes (`Session.movements`), or in the reader's own snapshot."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterable, Mapping
+
+from sao_dagster.core.data_version import ANY_BUILD, DataVersion
+from sao_dagster.core.facts import Facts
+from sao_dagster.core.inputs import is_answers
+from sao_dagster.core.nodes import is_source
+from sao_dagster.core.project import Project
+from sao_dagster.core.selection import Selection
+from sao_dagster.run.movements import may_read_files, movement_of, movements_of
+from sao_dagster.run.observe import Observation
+from sao_dagster.run.unwatched import UnwatchedInputs
+from sao_dagster.warehouses.protocol import Catalog, Session
+
+
+class Watch:
+    """Watches what a run reads, from when it was observed.
+
+    Args:
+        project: The project.
+        session: The warehouse, open.
+        facts: What the run knows, as of now whenever it is asked.
+        catalog: What is in the warehouse, likewise.
+        observe: Observes a selection anew.
+        exclusive: Whether nobody else can write in the warehouse while the run goes on.
+    """
+
+    def __init__(
+        self,
+        project: Project,
+        session: Session,
+        facts: Facts,
+        catalog: Catalog,
+        observe: Callable[[Selection], Observation],
+        *,
+        exclusive: bool,
+    ) -> None:
+        self._project = project
+        self._session = session
+        self._facts = facts
+        self._catalog = catalog
+        self._observe = observe
+        self._exclusive = exclusive
+        self._seen: dict[str, str] = {}
+
+    def note(self, movements: Mapping[str, str]) -> None:
+        """Note what showed of some inputs, before their versions were read, that they were written to."""
+        self._seen.update(movements)
+
+    def note_build(self, name: str) -> None:
+        """Note what shows from now on that somebody writes to a node that was just built here."""
+        self._seen.pop(name, None)
+        if not self._exclusive and self._project.nodes[name].materialized.holds_data:
+            self._seen.update(self._tokens([name]))
+
+    def of_builds(self, names: Iterable[str]) -> dict[str, DataVersion]:
+        """Return what to keep of the builds of this run, for those who look for movements later."""
+        records = self._facts.records
+        return {
+            name: movement_of(record.build_id, self._seen[name])
+            for name in names
+            if name in self._seen and (record := records.get(name)) is not None and record.build_id is not None
+        }
+
+    def has_moved(self, name: str) -> bool:
+        """Return whether a source or an undeclared input that a node reads may be another one than when it was looked at."""
+        facts, graph = self._facts, self._project.graph
+        if not self._project.nodes[name].materialized.holds_data:
+            return any(facts.schemas.get(each) is None for each in graph.relations_read(name) if is_source(each))
+        inputs = graph.inputs(name).data
+        if any(is_source(each) and facts.versions.get(each) is None for each in inputs):
+            return True
+        writable = self._writable(each for each in inputs if each not in self._project.nodes and not is_answers(each))
+        writable += self._to_prove(each for each in inputs if each in self._project.nodes)
+        return self._tokens(writable) != {each: self._seen[each] for each in writable if each in self._seen}
+
+    def unwatched(self, names: Iterable[str]) -> UnwatchedInputs:
+        """Return those of some inputs of which nothing shows whether they are written to from now on."""
+        silent = [each for each in self._to_prove(names) if each not in self._seen]
+        return UnwatchedInputs.of(self._project, self._session, silent)
+
+    def unproven(
+        self, names: Iterable[str], readers: Selection, inside: Mapping[str, DataVersion | None] | None = None
+    ) -> frozenset[str]:
+        """Return which of some inputs may have been something else, while they were read, than what is known of them; the others were not.
+
+        What shows that they were written to is asked. Where nothing does, what counts is what they were in the snapshot in which they were
+        read; what a source says of its own age is asked again.
+
+        Args:
+            names: The inputs.
+            readers: What reads them.
+            inside: Versions in that snapshot; None where nothing was read, so that what is there now counts.
+        """
+        wanted = self._to_prove(names)
+        now = self._tokens(wanted)
+        moved = {each for each in wanted if each in self._seen and now.get(each) != self._seen[each]}
+        silent = {each for each in wanted if each not in self._seen}
+        found = dict(inside or {})
+        asked = silent if inside is None else {each for each in silent if self._says_its_age(each)}
+        if asked:
+            versions = self._observe(readers).facts.versions
+            found.update({each: versions.get(each) for each in asked})
+        return frozenset(moved | {each for each in silent if found.get(each) != self._known(each)})
+
+    def _known(self, name: str) -> DataVersion | None:
+        """Return the version of an input; of a view that is not what was built here, that of what it shows."""
+        versions = self._facts.versions
+        return versions[name] if name in versions else self._facts.version(self._project, name)
+
+    def _to_prove(self, names: Iterable[str]) -> list[str]:
+        """Return those of some inputs that others may write to, and whose version says what they hold.
+
+        Nodes that are known by their build alone are taken to be written to by nobody else, where the warehouse does not keep its builds.
+        """
+        facts, nodes = self._facts, self._project.nodes
+
+        def says_what_it_holds(name: str) -> bool:
+            record, node = facts.records.get(name), nodes.get(name)
+            if node is None or not node.materialized.holds_data or name in facts.versions or record is None:
+                return facts.versions.get(name) is not None
+            return record.build_id is not None or not record.data_version.comparable(ANY_BUILD)
+
+        return self._writable(filter(says_what_it_holds, names))
+
+    def _says_its_age(self, name: str) -> bool:
+        return is_source(name) and self._project.sources[name].says_loaded_at
+
+    def _writable(self, names: Iterable[str]) -> list[str]:
+        """Return those of some inputs that others may write to while the warehouse is open."""
+        return [each for each in names if not self._exclusive or may_read_files(self._project, each)]
+
+    def _tokens(self, names: Collection[str]) -> dict[str, str]:
+        return movements_of(self._project, self._session, self._catalog, names) if names else {}
