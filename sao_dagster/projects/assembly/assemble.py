@@ -10,6 +10,7 @@ import re
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from dataclasses import replace
+from functools import cached_property
 from typing import Any
 
 from sao_dagster.core.nodes import Materialized, NodeError, Source
@@ -193,7 +194,7 @@ class _Assembly:
         if declaration.sql is not None and declaration.compiled is None:
             reading = Render(self.context, draft.subject, execute=False, run=real_run())
             draft.trace = reading.trace
-            found = error_in(reading.text, declaration.sql, location=declaration.location)
+            found = error_in(reading.note, declaration.sql, location=declaration.location)
         draft.merged = draft.code_config = _merged(declaration, draft.trace)
         if found is None:
             self._pin_configuration(draft)
@@ -218,7 +219,7 @@ class _Assembly:
 
         def configuration(run: TemplateRun) -> dict[str, Any]:
             reading = Render(self.context, draft.subject, execute=False, run=run)
-            reading.text(template)
+            reading.note(template)
             return _merged(declaration, reading.trace)
 
         draft.code_config = configuration(PINNED)
@@ -323,7 +324,7 @@ class _Assembly:
             named("generate_alias_name", config.alias),
         )
 
-    @property
+    @cached_property
     def _naming_is_custom(self) -> bool:
         own = self.context.macros.names(self.context.project_name)
         return any(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
-from functools import cached_property, partial
+from functools import partial
 from typing import Any
 
 from sao_dagster.core.hashing import digest
@@ -67,6 +67,7 @@ class Draft:
         named: What its SQL reads without `ref` and `source`, as far as that is known before a run; None where its configuration says it.
         bare: Its columns that hold nothing but a volatile value, as what reads it has to take them.
         access: Who may read it.
+        id: The name in the project.
     """
 
     declared: NodeDeclaration
@@ -93,11 +94,11 @@ class Draft:
     config_expiry: Expiry | None = None
     bare: Bare = field(default_factory=dict)
     access: Access = Access.PROTECTED
+    id: str = field(init=False)
 
-    @cached_property
-    def id(self) -> str:
-        """The name in the project."""
-        return self.declared.id
+    def __post_init__(self) -> None:
+        """Take over its name, which is asked for everywhere."""
+        self.id = self.declared.id
 
     @property
     def unique_id(self) -> str:

@@ -25,6 +25,8 @@ _EXPRESSION = re.compile(
     r"""((?:[ \t\n,()\[\]=]|[A-Za-z_][A-Za-z0-9_]*(?![A-Za-z0-9_'"])|[0-9]+(?![A-Za-z0-9_])|'[^'\\\n]*'|"[^"\\\n]*")*)"""
     r"""(?:-\}\}\s*|\}\})"""
 )
+_TEXT = r"""('[^'\\\n]*'|"[^"\\\n]*")"""
+_OF_TEXTS = re.compile(rf"\s*([a-z_]+)\s*\(\s*{_TEXT}\s*(?:,\s*{_TEXT}\s*)?\)\s*")
 
 
 @dataclass(frozen=True)
@@ -49,15 +51,21 @@ class PlainTemplate:
 
     def text(self, variables: Mapping[str, Any]) -> str:
         """Return it rendered with the values of its names; whatever a function raises is raised."""
-        return "".join([each if isinstance(each, str) else _written(each, variables) for each in self.pieces])
+        return "".join([each if isinstance(each, str) else str(_value_of(each, variables)) for each in self.pieces])
+
+    def call(self, variables: Mapping[str, Any]) -> None:
+        """Call all that it calls, as `text` does, for what that notes."""
+        for each in self.pieces:
+            if not isinstance(each, str):
+                _value_of(each, variables)
 
 
-def _written(call: _Call, variables: Mapping[str, Any]) -> str:
+def _value_of(call: _Call, variables: Mapping[str, Any]) -> Any:
     value = variables[call.name]
-    if call.arguments is not None:
-        args, kwargs = call.arguments
-        value = value(*_copied(args), **_copied(kwargs))
-    return str(value)
+    if call.arguments is None:
+        return value
+    args, kwargs = call.arguments
+    return value(*_copied(args), **_copied(kwargs))
 
 
 def _copied(values: Any) -> Any:
@@ -111,6 +119,9 @@ def _call(expression: str) -> _Call | None:
     """Return a call of a known function with values only, or `this`; None for anything else."""
     if expression.strip() == "this":
         return _Call("this")
+    of_texts = _OF_TEXTS.fullmatch(expression)
+    if of_texts is not None and of_texts[1] in _FUNCTIONS:  # nearly all; Python's parser is not needed
+        return _Call(of_texts[1], (tuple(each[1:-1] for each in of_texts.group(2, 3) if each is not None), {}))
     try:
         tree = ast.parse(f"({expression})", mode="eval").body
     except (SyntaxError, ValueError, RecursionError, MemoryError):

@@ -16,7 +16,7 @@ from copy import copy
 from dataclasses import replace
 from datetime import datetime
 from functools import cached_property
-from typing import Any
+from typing import Any, TypeVar
 
 from jinja2.utils import missing
 
@@ -42,12 +42,13 @@ from sao_dagster.projects.templates.jinja import (
     render,
     render_native,
 )
-from sao_dagster.projects.templates.plain import PLAIN_NAMES, plain_template
+from sao_dagster.projects.templates.plain import PLAIN_NAMES, PlainTemplate, plain_template
 from sao_dagster.projects.templates.relation_values import RelationValue
 from sao_dagster.projects.templates.template_context import RenderSubject, RenderTrace, TemplateContext
 from sao_dagster.projects.templates.template_run import PINNED, TemplateRun
 from sao_dagster.projects.templates.texts import BUILTINS, MacroFile
 
+T = TypeVar("T")
 _logger = logging.getLogger("sao_dagster.templates")
 _SECRET = "DBT_ENV_SECRET"  # noqa: S105 - the prefix by which dbt marks secrets
 
@@ -88,11 +89,19 @@ class Render:
 
     def text(self, template: str) -> str:
         """Return a template, rendered; by Jinja where it is more than calls, or where one of these fails and Jinja knows the place."""
+        return self._done(template, PlainTemplate.text)
+
+    def note(self, template: str) -> None:
+        """Note what a template asks for and configures, as `text` does; what it gives is not needed."""
+        self._done(template, PlainTemplate.call)
+
+    def _done(self, template: str, do: Callable[[PlainTemplate, Mapping[str, Any]], T]) -> T | str:
+        """Do with a template what is to be done where it is text and calls; else return it, rendered."""
         plain = plain_template(template)
         if plain is not None and not self._replaced(self.subject.package, plain.names):
             calls = self.trace.config_calls
             try:
-                return plain.text({name: self._plain(name) for name in plain.names})
+                return do(plain, {name: self._plain(name) for name in plain.names})
             except Exception:  # noqa: BLE001 - what is called may raise anything, and does so again
                 self.trace.config_calls = calls
         variables = self.variables(self.subject.package)
