@@ -80,8 +80,10 @@ class Told:
 
     def knows(self, name: str, record: BuildRecord, version: DataVersion | None) -> bool:
         """Return whether Dagster was told of a build, or of what a view shows now."""
-        told = self.noted.get(name, self._known.get(name))
-        return told == self._token(name, record, version)
+        return self._knows(name, self._token(name, record, version))
+
+    def _knows(self, name: str, token: str) -> bool:
+        return self.noted.get(name, self._known.get(name)) == token
 
     def note(self, name: str, record: BuildRecord, version: DataVersion | None) -> None:
         """Note that Dagster is told of a build, or of what a view shows now."""
@@ -106,7 +108,7 @@ class Told:
             give_up: When to leave the rest for later, on the monotonic clock.
         """
         self.keep()
-        untold = [each for each in self._untold(facts) if not self.knows(each.name, each.record, each.version)]
+        untold = [each for each in self._untold(facts) if not self._knows(each.name, each.token)]
         going = self._going({each.record.run_id for each in untold})
         untold = [each for each in untold if each.record.run_id not in going]
         if not untold:
@@ -125,7 +127,7 @@ class Told:
         logged = self.instance.get_latest_materialization_events([keys[each.name] for each in untold])
         done = 0
         for each in untold:
-            if self.knows(each.name, each.record, each.version):
+            if self._knows(each.name, each.token):
                 done += 1
                 continue
             if not _is_logged(logged.get(keys[each.name]), each):
