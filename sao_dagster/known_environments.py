@@ -12,7 +12,7 @@ from sao_dagster.core.project import Project
 from sao_dagster.errors import SelectionError
 from sao_dagster.projects.published_manifest import read_published_manifest
 from sao_dagster.projects.sao_file import DeferTo, Settings, url_from
-from sao_dagster.run.comparison import changes, results
+from sao_dagster.run.comparison import PROVEN, changes, results
 from sao_dagster.run.elsewhere import Elsewhere, Reusable, environments_called, find_environment
 from sao_dagster.run.others import OthersNow, Wanted, others_now
 from sao_dagster.run.settings import utc_now
@@ -75,7 +75,7 @@ class KnownEnvironments:
                 "state: compares with another environment; name it with --state or --defer, or as defer in sao.yml"
             )
         store, known = self.find(to)
-        return changes(project, store.builds(known.key), store.tests(known.key))
+        return changes(project, store.builds(known.key), store.tests(known.key), store.shown(known.key, PROVEN))
 
     def results(self, here: str, environment: str | None) -> dict[str, frozenset[str]]:
         """Return what became of nodes and data tests in the last run of an environment, by name, for `result:` of a selection.

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 
 from sao_dagster.core.code_version import ATTACHED, CODE_SCHEME, RELATION, SETTINGS
-from sao_dagster.core.nodes import Materialized, Node
+from sao_dagster.core.nodes import DataTest, Materialized, Node
 from sao_dagster.core.project import Project
 from sao_dagster.core.records import BuildRecord, TestRecord
 from sao_dagster.core.selection import NEW
@@ -20,7 +20,7 @@ _WORDS = {"sql": "body", "python": "body", ATTACHED: "persisted_descriptions", "
 
 
 def changes(
-    project: Project, builds: Mapping[str, BuildRecord], tests: Mapping[str, TestRecord]
+    project: Project, builds: Mapping[str, BuildRecord], tests: Mapping[str, TestRecord], proven: Mapping[str, str]
 ) -> dict[str, frozenset[str]]:
     """Return how nodes and data tests differ from what another environment has, by name; nothing for those that do not.
 
@@ -31,6 +31,7 @@ def changes(
         project: The project.
         builds: The last builds there, by model.
         tests: The last verdicts there, by test.
+        proven: What the state says there of tests that were proven last; see `proven_definition`.
     """
     found = {}
     for name, node in project.nodes.items():
@@ -42,11 +43,22 @@ def changes(
             found[name] = differences
     for name, test in project.tests.items():
         verdict = tests.get(name)
+        if proven.get(name) == proven_definition(test):
+            continue
         if verdict is None:
-            found[name] = frozenset({NEW})
+            found[name] = frozenset({"body"} if name in proven else {NEW})
         elif verdict.code_scheme != CODE_SCHEME or verdict.definition != test.version:
             found[name] = frozenset({"body"})
     return found
+
+
+PROVEN = "proven"
+"""The scope in which the state keeps how data tests were defined when they were proven: a proof leaves no verdict that would say so."""
+
+
+def proven_definition(test: DataTest) -> str:
+    """Return how a data test is defined, as that is kept of those that are proven."""
+    return f"{CODE_SCHEME} {test.version}"
 
 
 def results(decisions: Iterable[DecisionRecord]) -> dict[str, frozenset[str]]:

@@ -20,9 +20,10 @@ from sao_dagster.core.project import Project
 from sao_dagster.core.reasons import Mode, Outcome, Reason
 from sao_dagster.core.records import BuildRecord
 from sao_dagster.core.selection import Selection
+from sao_dagster.run.comparison import PROVEN, proven_definition
 from sao_dagster.run.events import ModelResult, TestResult
 from sao_dagster.run.observe import Observation
-from sao_dagster.state.protocol import DecisionRecord, HistoryStore, RunRecord
+from sao_dagster.state.protocol import DecisionRecord, HistoryStore, RunRecord, StateStore
 from sao_dagster.warehouses.protocol import NodeOutcome
 
 
@@ -268,6 +269,19 @@ def record_run(store: HistoryStore, result: RunResult) -> None:
             )
             for each in result.tests
         ],
+    )
+
+
+def note_proven(store: StateStore, result: RunResult) -> None:
+    """Let the state know how the data tests were defined that were proven in a run; written only where that is news."""
+    proven = {
+        each.test.name: proven_definition(each.test)
+        for each in result.tests
+        if each.decision.outcome is TestOutcome.PROVEN
+    }
+    known = store.shown(result.environment, PROVEN) if proven else {}
+    store.keep_shown(
+        result.environment, PROVEN, {name: said for name, said in proven.items() if known.get(name) != said}
     )
 
 

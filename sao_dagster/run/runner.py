@@ -37,7 +37,7 @@ from sao_dagster.run.others import check_reached, reaching
 from sao_dagster.run.project_hooks import ProjectHooks
 from sao_dagster.run.prove import Prover
 from sao_dagster.run.publish import published
-from sao_dagster.run.report import RunResult, broken_sources, outcomes, record_run
+from sao_dagster.run.report import RunResult, broken_sources, note_proven, outcomes, record_run
 from sao_dagster.run.run import Run
 from sao_dagster.run.run_facts import RunFacts
 from sao_dagster.run.schedule import steps_of
@@ -386,7 +386,9 @@ class Runner(RunSettings):
             finally:  # also of a run that was stopped: what it did is worth knowing
                 self.proofs.save(self.project.nodes.keys())
                 if store is not None:
-                    record_run(store, result())
+                    done = result()
+                    record_run(store, done)
+                    note_proven(store, done)
                     self.publish(store, runner.project.environment)
         return result()
 

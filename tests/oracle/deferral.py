@@ -6,7 +6,7 @@ read; a second run at once builds nothing.
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, ClassVar
 
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, rule
@@ -31,6 +31,8 @@ DRAFTS = st.lists(st.tuples(picks, picks, picks, picks), min_size=3, max_size=6)
 class DeferralHistory(Schemas, RuleBasedStateMachine):
     """One project in production, and in somebody's own schema of the same database."""
 
+    shapes: ClassVar[tuple[str, ...]] = tuple(SHAPES)
+
     @initialize(drafts=DRAFTS)
     def start(self, drafts: list[tuple[int, int, int, int]]) -> None:
         self.begin()
@@ -44,7 +46,7 @@ class DeferralHistory(Schemas, RuleBasedStateMachine):
         for number, (shape, kind, first, second) in enumerate(drafts):
             known = [*SOURCES, *self.specs]
             parents = (known[first % len(known)], known[second % len(known)])
-            chosen = list(SHAPES)[shape % len(SHAPES)]
+            chosen = self.shapes[shape % len(self.shapes)]
             name = f"m{number}"
             self.specs[name] = Spec(name, chosen, SHAPES[chosen], parents, KINDS[kind % len(KINDS)])
         self.store = SqlStateStore("sqlite://")
@@ -148,4 +150,6 @@ class DeferralHistory(Schemas, RuleBasedStateMachine):
 
 
 class DeferralOnPostgres(SchemasOnPostgres, DeferralHistory):
-    """The same on PostgreSQL."""
+    """The same on PostgreSQL, where what a view shows of another environment has no version if it follows the clock."""
+
+    shapes = tuple(each for each in SHAPES if each != "day")

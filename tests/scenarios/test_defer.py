@@ -282,6 +282,20 @@ def test_a_data_test_is_new_or_modified_by_itself(shop: World) -> None:
     assert tests("state:new") == set()
 
 
+def test_a_data_test_that_is_proven_there_is_not_modified(shop: World) -> None:
+    def tests(include: str) -> set[str]:
+        return {*shop.opened().selection(include).tests}
+
+    shop.settings.clear()
+    described = "models: [{name: totals, columns: [{name: n, data_tests: [not_null]}]}]"
+    shop.write("models/totals.yml", described)
+    assert shop.run(target="other").tests["not_null_totals_n"] == "proven: pass"
+    shop.settings["defer"] = "other"
+    assert tests("state:modified") == set()
+    shop.write("models/totals.yml", described.replace("not_null", "not_null: {config: {severity: warn}}"))
+    assert (tests("state:modified"), tests("state:new")) == ({"not_null_totals_n"}, set())
+
+
 def test_a_branch_builds_what_it_changes_and_what_is_below(shop: World) -> None:
     shop.model("totals", "select count(*) as n, sum(amount) as amount, 1 as more from {{ ref('orders') }}")
     found = CliRunner().invoke(
