@@ -194,6 +194,8 @@ def _cause(decision: Decision) -> str:
     evidence = decision.evidence
     if decision.outcome is Outcome.SKIPPED:
         return explain(decision) if evidence.get("tests") or evidence.get("standing") else "below what failed"
+    if decision.offer is not None:
+        return f"the same is in {decision.offer.environment}"
     label = TRUTH_TABLE.by_reason[decision.reason].label
     return label if isinstance(label, str) and label else decision.reason.value.replace("_", " ")
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 from enum import Enum
 from functools import cached_property
 
@@ -197,6 +197,11 @@ def _error(evidence: Evidence) -> str:
     """Return the first line of what an error says, with its place."""
     lines = evidence.get("error", "").splitlines()
     return f"{evidence['file']}: {lines[0]}" if lines and evidence.get("file") else lines[0] if lines else "failed"
+
+
+def _same_elsewhere(evidence: Evidence) -> str:
+    at = datetime.fromisoformat(evidence["built_at"])
+    return f"{evidence['environment']} has built the same at {local_time(at)}, in {evidence['relation']}"
 
 
 def _unsettled(evidence: Evidence) -> str:
@@ -417,9 +422,7 @@ ROWS = (
         kind=Kind.ELSEWHERE,
         meaning="It was to be built, and another environment (`reuse_from`) has built the same from the same: its content is taken from there.",
         holds=lambda it: False,
-        sentence=lambda evidence: (
-            f"{evidence.get('environment')} has built the same at {evidence.get('built_at')}, in {evidence.get('relation')}"
-        ),
+        sentence=_same_elsewhere,
         shown_for=_where_it_holds,
     ),
     Row(

@@ -176,7 +176,7 @@ WAYS: dict[str, Callable[[Path, str], Sao | Defer]] = {
     "dbt build --select state:modified+ --defer": Defer,
     "dbt clone; dbt build --select state:modified+": Clone,
     "sao ci": Sao,
-    "sao build, with reuse_from: [prod]": Reuse,
+    "sao build, with reuse_from": Reuse,
 }
 
 

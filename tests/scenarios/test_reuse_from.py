@@ -253,10 +253,11 @@ def test_it_is_refused_where_somebody_else_builds(shop: World) -> None:
 
 @on_duckdb
 def test_what_was_taken_is_explained(shop: World) -> None:
-    shop.settings["clone"] = "view"
-    shop.run()
-    arguments = ["explain", "totals", "--project-dir", str(shop.root)]
-    found = CliRunner().invoke(app, arguments, env={"SAO_STATE_URL": f"sqlite:///{shop.root / 'state.db'}"})
+    shop.write("sao.yml", "reuse_from: [other]")
+    at = ["--project-dir", str(shop.root), "--state-url", f"sqlite:///{shop.root / 'state.db'}"]
+    built = CliRunner().invoke(app, ["build", *at])
+    assert "the same is in other" in " ".join(built.stdout.split())
+    found = CliRunner().invoke(app, ["explain", "totals", *at])
     assert "and taken from there as a view over" in " ".join(found.stdout.split())
 
 
