@@ -125,6 +125,10 @@ class InputBuiltError(SaoError):
     """What a model reads was built anew since it was decided about, so that it is to be decided again."""
 
 
+class DisturbedBuildError(SaoError):
+    """A model was built, and somebody else may have changed what it has read, or what was built; it is to be built again."""
+
+
 class LeaseTimeoutError(SaoError, TimeoutError):
     """Another run held a model for longer than this one may wait."""
 

@@ -92,7 +92,7 @@ def restore_project(file: Path, folder: str | Path, *, target: str | None = None
     else:
         from sao_dagster.dbt.read import read_before
 
-        warehouse = read_before(opening, declared, said, settings.dbt)
+        warehouse = read_before(opening, declared, said, settings)
     if warehouse is None:
         return None
     opened = SqlProject.restored(saved, warehouse)
@@ -184,11 +184,14 @@ def _opened(
             f"declare what is read of {name} as a source",
             location=location,
         )
-    from sao_dagster.dbt.read import read_with_dbt  # loaded where dbt reads
+    from sao_dagster.dbt.read import read_with_dbt, why_selected  # loaded where dbt reads
 
-    declared, warehouse = read_with_dbt(folder, variables, settings.dbt, native=executor == "native")
+    native = executor == "native"
+    declared, warehouse = read_with_dbt(
+        folder, variables, settings.dbt, native=native, execution=settings.dbt_execution
+    )
     opened = SqlProject.of(declared, warehouse, state_url=state_url)
-    opened.built_by = f"{'read' if executor == 'native' else 'read and built'} by dbt: {why}"
+    opened.built_by = f"{'read' if native else 'read and built'} by dbt: {why}{why_selected(warehouse)}"
     return opened
 
 

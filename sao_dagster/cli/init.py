@@ -201,7 +201,7 @@ def _dbt(opened: SqlProject) -> str:
         r"\b(dbt_core|dbt_" + re.escape(opened.warehouse.type) + r")-([\d.]+\w*)\.dist", found.version
     )
     named = ", ".join(f"{name.replace('_', '-')} {version}" for name, version in versions)
-    return f"{named or 'dbt'} in {found.python}"
+    return f"{named or 'dbt'} in {found.python or found.program}"
 
 
 def _packages(root: Path) -> list[str]:

@@ -10,6 +10,7 @@ from typing import Any, Protocol, runtime_checkable
 from sao_dagster.core.deferral import Deferral
 from sao_dagster.core.hashing import digest
 from sao_dagster.core.selection import Selection
+from sao_dagster.errors import UnsupportedError
 from sao_dagster.projects.cache import kept_file, load, save
 from sao_dagster.projects.dbt_manifest import ManifestReader, PreparedManifest
 from sao_dagster.projects.declarations import Declarations, ReadByDbt
@@ -101,7 +102,12 @@ def deferring_in_dbt(
         UnsupportedError: The other environment is not seen from here.
     """
     said = declared.dbt
-    assert said is not None and isinstance(session, RendersElsewhere)  # noqa: S101 - dbt has read what it builds
+    assert said is not None  # noqa: S101 - dbt has read what it builds
+    if not isinstance(session, RendersElsewhere):
+        raise UnsupportedError(
+            f"dbt is given what is to be built here, and its `ref` gives what is in this environment alone, so nothing is read in {deferral.environment}; "
+            f"with dbt 1.8 to 1.11 it can be"
+        )
     session.check_defers(deferral.environment)
     places: dict[str, tuple[str | None, str, str]] = {
         said.ids[name]: (each.database, each.schema, each.identifier)

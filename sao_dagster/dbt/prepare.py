@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import weakref
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager
@@ -19,9 +20,10 @@ from typing import Any
 
 from sao_dagster.core.hashing import JSON, digest
 from sao_dagster.core.messages import Message
+from sao_dagster.dbt.commands import DbtCommands
 from sao_dagster.dbt.kept import place_of
 from sao_dagster.dbt.process import DbtProcess, Invocation, dbt_process
-from sao_dagster.projects.cache import MADE_BY, load, save
+from sao_dagster.projects.cache import MADE_BY, kept_file, load, save
 from sao_dagster.projects.dbt_manifest import ManifestReader, PreparedManifest
 from sao_dagster.projects.declarations import file_digest
 from sao_dagster.projects.templates.template_run import OTHER_RUNS, PINNED
@@ -93,17 +95,24 @@ class Kept:
         prepared: What dbt said.
         contents: The same with the contents of files in place of their state; empty where nobody knows which dbt has read.
         dbt: Digest of the same without the files.
+        why: Why dbt is given what is to be built, where it was found out that it cannot be otherwise.
     """
 
     key: str
     prepared: PreparedManifest
     contents: str = ""
     dbt: str = ""
+    why: str = ""
 
     @property
     def holds(self) -> bool:
         """Whether the environment variables still are what they were."""
         return are_set_as(self.prepared.environment)
+
+
+_RENDERED = (".sql", ".yml", ".yaml")
+_ENV_VAR = re.compile(r"""\benv_var\(\s*\\?['"]([^'"\\]+)\\?['"]""")
+"""A call that names its environment variable, also within quotes of YAML."""
 
 
 class WarmDbt:
@@ -154,6 +163,7 @@ class Preparation:
         profile: The file with the profile.
         paths: Where `dbt_project.yml` says that something is.
         written: Folders that dbt writes to.
+        selects: Whether dbt is given what is to be built, and says nothing but its manifest.
     """
 
     invocation: Invocation
@@ -161,6 +171,7 @@ class Preparation:
     profile: Path
     paths: tuple[str, ...] = ()
     written: tuple[str, ...] = ("target", "logs")
+    selects: bool = False
 
     @property
     def files(self) -> str:
@@ -182,8 +193,48 @@ class Preparation:
     @property
     def _dbt(self) -> str:
         """All that dbt's account follows from, but for files and environment variables."""
-        python = self.invocation.installation.python
-        return digest([MADE_BY, list(self.invocation.options), str(python), self.invocation.installation.version])
+        installation, how = self.invocation.installation, ["selection"] if self.selects else []
+        return digest([MADE_BY, list(self.invocation.options), str(installation.python), installation.version, *how])
+
+    def commands(self, tell: Callable[[Message], None] = lambda _: None) -> DbtCommands:
+        """Return what gives commands to dbt; see `DbtCommands`."""
+        return DbtCommands(self.invocation, kept_file(self.invocation.root, self.target, "parsed"), tell)
+
+    def ask_by_command(
+        self, files: str, rendered: Callable[[PreparedManifest], PreparedManifest], why: str = ""
+    ) -> Kept:
+        """Ask dbt for its manifest, keep it, and return it.
+
+        Args:
+            files: The state of the project's files; what is said is kept where they still are in it afterwards, and where it is known which
+                environment variables they read.
+            rendered: Adds to a manifest what is known of its templates.
+            why: See `Kept.why`.
+
+        Raises:
+            DbtError: dbt does not read the project; its words.
+        """
+        commands, names = self.commands(), self._variables_read()
+        try:
+            manifest = commands.manifest()
+        finally:
+            commands.close()
+        prepared = rendered(PreparedManifest(manifest, {}, environment=_values(names or ())))
+        contents = self.contents
+        found = Kept(self._key(files), prepared, contents if files == self.files else "", self._dbt, why)
+        if names is not None:
+            self._keep(files, found)
+        return found
+
+    def _variables_read(self) -> frozenset[str] | None:
+        """Return the environment variables that the files of the project name; None where one of them is not written out."""
+        found, calls = set[str](), 0
+        for file in (*_all_files(self.invocation.root, self.paths, self.written), self.profile):
+            text = file.read_text(encoding="utf-8", errors="replace") if file.name.endswith(_RENDERED) else ""
+            named = _ENV_VAR.findall(text) if "env_var" in text else []
+            found.update(named)
+            calls += text.count("env_var") - len(named)
+        return None if calls else frozenset(found)
 
     def kept(self, files: str) -> Kept | None:
         """Return what dbt said last, if it would say the same of files in this state."""

@@ -237,9 +237,14 @@ class DbtError(WarehouseError):
 
 
 class UnexpectedDbtError(UnsupportedError, WarehouseError):
-    """This version of dbt is not one whose inner names are known."""
+    """This version of dbt is not one whose inner names are known.
+
+    Attributes:
+        found: What is other about it, in words.
+    """
 
     def __init__(self, found: str) -> None:
+        self.found = found
         super().__init__(f"this version of dbt is not supported: {found}; install dbt-core 1.8 to 1.11")
 
 

@@ -9,21 +9,33 @@ from dataclasses import replace
 from functools import partial
 from typing import Any
 
+from sao_dagster.core.nodes import Materialized, Node
 from sao_dagster.dbt.adapters.warehouse import AdapterWarehouse
-from sao_dagster.dbt.installation import find_dbt
+from sao_dagster.dbt.installation import DbtInstallation, find_dbt
 from sao_dagster.dbt.prepare import Preparation, WarmDbt, are_set_as
-from sao_dagster.dbt.process import DbtProcess, Invocation
+from sao_dagster.dbt.process import DbtProcess, Invocation, UnexpectedDbtError
+from sao_dagster.dbt.selected import SelectedWarehouse, files_of
+from sao_dagster.dbt.selectors import selectors
 from sao_dagster.dbt.warehouse import DbtWarehouse
+from sao_dagster.errors import UnsupportedError
+from sao_dagster.projects.assembly.assemble import put_together
 from sao_dagster.projects.dbt_folder.folder import OpenedFolder
 from sao_dagster.projects.dbt_folder.profiles import find_profiles
-from sao_dagster.projects.dbt_manifest import ManifestReader, PreparedManifest
+from sao_dagster.projects.dbt_manifest import ManifestReader, PreparedManifest, node_id
 from sao_dagster.projects.declarations import Declarations, ReadByDbt
+from sao_dagster.projects.manifest_templates import not_rendered
+from sao_dagster.projects.sao_file import DbtExecution, Settings
 from sao_dagster.warehouses.described import DescribedWarehouse
 from sao_dagster.warehouses.protocol import Session, Warehouse
 
 
 def read_with_dbt(
-    opened: OpenedFolder, variables: Mapping[str, Any] | None, dbt: str | None = None, *, native: bool = False
+    opened: OpenedFolder,
+    variables: Mapping[str, Any] | None,
+    dbt: str | None = None,
+    *,
+    native: bool = False,
+    execution: DbtExecution = "auto",
 ) -> tuple[Declarations, Warehouse]:
     """Return what a folder declares as dbt reads it, and its warehouse, in which dbt builds.
 
@@ -32,12 +44,79 @@ def read_with_dbt(
         variables: Values over those of `vars`.
         dbt: Where dbt is; None to look for it.
         native: Whether this package builds what dbt has read.
+        execution: How dbt builds.
+
+    Raises:
+        UnsupportedError: dbt is not there, or cannot build so.
+        DbtError: dbt does not read the project; its words.
+    """
+    installation = find_dbt(dbt, opened.root)
+    inside, selected = (_preparation(opened, variables, installation, selects=each) for each in (False, True))
+    if native or execution == "inside":
+        if not installation.is_python:
+            raise UnsupportedError(
+                f"this dbt is {_NOT_PYTHON}; leave out {'reader: manifest' if native else 'dbt_execution: inside'}"
+            )
+        return _read_inside(opened, inside, native=native)
+    if execution == "selection":
+        return _read_selected(opened, selected, "sao.yml says so")
+    if not installation.is_python:
+        return _read_selected(opened, selected, f"this dbt is {_NOT_PYTHON}")
+    kept = selected.kept(selected.files)
+    if kept is not None and kept.why:
+        return _read_selected(opened, selected, kept.why)
+    try:
+        return _read_inside(opened, inside)
+    except UnexpectedDbtError as error:
+        why = f"this dbt is another one inside than those that are known ({error.found})"
+        return _read_selected(opened, selected, why)
+
+
+def read_before(opened: OpenedFolder, declared: Declarations, said: ReadByDbt, settings: Settings) -> Warehouse | None:
+    """Return where a folder that dbt has read before is built, without starting dbt; None where it might say something else now.
+
+    Args:
+        opened: The folder.
+        declared: What it declared then.
+        said: What dbt said then.
+        settings: Where dbt is, and how it builds.
 
     Raises:
         UnsupportedError: dbt is not there.
-        DbtError: dbt does not read the project; its words.
     """
-    preparation = _preparation(opened, variables, dbt)
+    installation = find_dbt(settings.dbt, opened.root)
+    for selects in (False, True):
+        preparation = _preparation(opened, None, installation, selects=selects)
+        files = preparation.files  # before their contents, so that a change in between is seen when dbt begins to build
+        if said.contents and said.contents == preparation.contents and are_set_as(said.environment):
+            break
+    else:
+        return None
+    if settings.dbt_execution not in ("auto", "selection" if selects else "inside"):
+        return None
+    if declared.native:
+        return opened.warehouse
+    if selects:
+        return _selected_warehouse(opened, preparation, files, said.manifest, said.ids, "it was before")
+    read, warm = ManifestReader(PreparedManifest(said.manifest, {}, profile=said.profile), declared), WarmDbt()
+    warehouse = _reached(opened.warehouse, preparation, read, warm)
+    return DbtWarehouse.over(warehouse, preparation, files, said.ids, warm)
+
+
+def why_selected(warehouse: Warehouse) -> str:
+    """Return in words that dbt is given what is to be built, and why; nothing where it is not."""
+    if not isinstance(warehouse, SelectedWarehouse):
+        return ""
+    return f"; it is given exactly what is to be built, by one command for each step down the graph: {warehouse.why}"
+
+
+_NOT_PYTHON = "a program without Python (dbt 2.x), so that nobody can decide inside of it"
+
+
+def _read_inside(
+    opened: OpenedFolder, preparation: Preparation, *, native: bool = False
+) -> tuple[Declarations, Warehouse]:
+    """Return the same where dbt renders, and builds node by node inside one `dbt build`."""
     files = preparation.files
     if not native:  # dbt does what the profile asks for
         opened = replace(opened, target=replace(opened.target, errors=()))
@@ -60,38 +139,125 @@ def read_with_dbt(
     return declared, warehouse if native else DbtWarehouse.over(warehouse, preparation, files, read.ids, warm)
 
 
-def read_before(opened: OpenedFolder, declared: Declarations, said: ReadByDbt, dbt: str | None) -> Warehouse | None:
-    """Return where a folder that dbt has read before is built, without starting dbt; None where it might say something else now.
+def _read_selected(opened: OpenedFolder, preparation: Preparation, why: str) -> tuple[Declarations, Warehouse]:
+    """Return the same where dbt says nothing but its manifest, and is given what is to be built.
 
     Args:
         opened: The folder.
-        declared: What it declared then.
-        said: What dbt said then.
-        dbt: Where dbt is; None to look for it.
+        preparation: The project, as dbt is asked about it.
+        why: Why that is so.
+    """
+    files = preparation.files
+    opened = replace(opened, target=replace(opened.target, errors=()))
+    kept = preparation.kept(files)
+    if kept is None:
+        _check_reached(opened.warehouse, why)  # before dbt is started
+        if not preparation.invocation.installation.is_python:
+            why = f"{preparation.invocation.installation.check_program()} is {_NOT_PYTHON}"
+        kept = preparation.ask_by_command(files, partial(_opaque, opened), why)
+    read = _reader(opened, kept.prepared)
+    declared, said = read.read(), kept.prepared
+    declared.dbt = ReadByDbt(said.manifest, read.ids, said.environment, said.profile, kept.contents)
+    return declared, _selected_warehouse(opened, preparation, files, said.manifest, read.ids, kept.why or why)
+
+
+def _reader(opened: OpenedFolder, prepared: PreparedManifest) -> ManifestReader:
+    """Return what reads a manifest whose templates are rendered here."""
+    declared = opened.declarations()
+    declared.search_order = opened.settings.search_order
+    return ManifestReader(prepared, declared, renders=True)
+
+
+def _opaque(opened: OpenedFolder, prepared: PreparedManifest) -> PreparedManifest:
+    """Return a manifest with those of its templates that cannot be rendered here.
+
+    Nobody knows what they are, so that they are built each time. So are those that read an ephemeral model which is one of them, and those
+    that read less here than dbt says.
+    """
+    read = _reader(opened, prepared)
+    project, _, _ = put_together(read.read())
+    nodes, ids = prepared.manifest["nodes"], read.ids
+    reads = {
+        name: {node_id(each) for each in nodes[ids[name]]["depends_on"].get("nodes") or ()}
+        for name in ids
+        if ids[name] in nodes
+    }
+    why: dict[str, str] = {}
+    for name, expected in reads.items():
+        found = project.nodes.get(name) or project.tests.get(name)
+        known = () if found is None else found.depends_on if isinstance(found, Node) else found.reads
+        if found is not None and found.error is not None:
+            why[name] = str(found.error)
+        elif read.lacks_text(ids[name]):
+            why[name] = "the manifest does not have its text"
+        elif found is not None and not expected <= {*known}:
+            why[name] = f"dbt says that it reads {', '.join(sorted(expected - {*known}))}"
+    ephemeral = {name for name, node in project.nodes.items() if node.materialized is Materialized.EPHEMERAL}
+    below = [name for name in reads if name not in why]
+    while more := [name for name in below if name not in why and any(each in why for each in reads[name] & ephemeral)]:
+        why |= dict.fromkeys(more, "it reads an ephemeral model that cannot be rendered here")
+    hooks, rendered = {}, {}
+    for name, text in why.items():
+        node = nodes[ids[name]]
+        if node["resource_type"] == "seed":
+            texts = {
+                key: [each["sql"] for each in node["config"].get(key.replace("_", "-")) or ()]
+                for key in ("pre_hook", "post_hook")
+            }
+            hooks[ids[name]] = {**texts, "asking": [each for key in texts for each in texts[key]]}
+        else:
+            rendered[ids[name]] = not_rendered(text)
+    return replace(prepared, rendered=rendered, hooks=hooks)
+
+
+def _check_reached(warehouse: Warehouse, why: str) -> None:
+    """Refuse a warehouse that only dbt's adapter reaches.
 
     Raises:
-        UnsupportedError: dbt is not there.
+        UnsupportedError: It is one.
     """
-    preparation = _preparation(opened, None, dbt)
-    files = preparation.files  # before their contents, so that a change in between is seen when dbt begins to build
-    if not said.contents or said.contents != preparation.contents or not are_set_as(said.environment):
-        return None
-    if declared.native:
-        return opened.warehouse
-    read, warm = ManifestReader(PreparedManifest(said.manifest, {}, profile=said.profile), declared), WarmDbt()
-    warehouse = _reached(opened.warehouse, preparation, read, warm)
-    return DbtWarehouse.over(warehouse, preparation, files, said.ids, warm)
+    if isinstance(warehouse, DescribedWarehouse) or (warehouse.capabilities.exclusive and not files_of(warehouse)):
+        raise UnsupportedError(
+            f"{why}; and what is in {warehouse.type} is seen through dbt's adapter alone, by dbt 1.8 to 1.11. Without these, dbt builds into files of "
+            f"DuckDB and into PostgreSQL: install dbt-core 1.8 to 1.11"
+        )
 
 
-def _preparation(opened: OpenedFolder, variables: Mapping[str, Any] | None, dbt: str | None) -> Preparation:
+def _selected_warehouse(
+    opened: OpenedFolder,
+    preparation: Preparation,
+    files: str,
+    manifest: Mapping[str, Any],
+    ids: Mapping[str, str],
+    why: str,
+) -> SelectedWarehouse:
+    """Return the warehouse in which dbt builds what it is given."""
+    _check_reached(opened.warehouse, why)
+    return SelectedWarehouse(
+        opened.warehouse,
+        preparation,
+        files,
+        ids,
+        selectors=selectors(manifest),
+        has_hooks=any(each["resource_type"] == "operation" for each in manifest["nodes"].values()),
+        why=why,
+    )
+
+
+def _preparation(
+    opened: OpenedFolder, variables: Mapping[str, Any] | None, installation: DbtInstallation, *, selects: bool
+) -> Preparation:
     """Return the project as dbt is asked about it."""
     profile = opened.target.file or find_profiles(opened.root)
     options = ["--project-dir", str(opened.root), "--profiles-dir", str(profile.parent), "--target", opened.target.name]
-    options += ["--no-fail-fast"]  # what fails is known, and holds back what is below
+    if installation.is_python:  # dbt 2.x knows no such option
+        options += ["--no-fail-fast"]  # what fails is known, and holds back what is below
     if variables:
         options += ["--vars", json.dumps(dict(variables))]
-    invocation = Invocation(opened.root, find_dbt(dbt, opened.root), tuple(options))
-    return Preparation(invocation, opened.target.name, profile, opened.settings.paths, opened.settings.written)
+    invocation = Invocation(opened.root, installation, tuple(options))
+    return Preparation(
+        invocation, opened.target.name, profile, opened.settings.paths, opened.settings.written, selects=selects
+    )
 
 
 def _reached(warehouse: Warehouse, preparation: Preparation, read: ManifestReader, warm: WarmDbt) -> Warehouse:

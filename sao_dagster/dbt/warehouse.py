@@ -9,7 +9,7 @@ from contextlib import AbstractContextManager, ExitStack, contextmanager, nullco
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from functools import partial
-from typing import Any, cast
+from typing import Any, Protocol, cast
 
 from sao_dagster.core.data_version import DataVersion
 from sao_dagster.core.messages import Level, Message
@@ -380,12 +380,7 @@ class DbtSession(Session):
         """Let dbt run a data test where its adapter is the only door; see `Session.run_test`."""
         if not isinstance(self._inner, AdapterSession) or not self.knows(test.name):
             return None
-        said = self.build(test.name)
-        if said["status"] not in ("pass", "warn", "fail"):
-            return TestRun(verdict=Verdict.ERROR, seconds=said["seconds"], error=str(said["message"]).strip())
-        verdict = Verdict(said["status"])
-        failures = 0 if verdict is Verdict.PASS else said["failures"] or 0
-        return TestRun(verdict=verdict, failures=failures, seconds=said["seconds"])
+        return as_test_run(self.build(test.name))
 
     def versioned(self, node: Node) -> Callable[[], DataVersion | None]:
         """Return what tells the exact version that a build gives a node, if it began after this; None where there is none, or nobody knows it."""
@@ -434,11 +429,36 @@ for _name in vars(Session):
         setattr(DbtSession, _name, _delegated(_name))
 
 
+def as_test_run(said: Mapping[str, Any]) -> TestRun:
+    """Return what a data test gave, as dbt says it."""
+    if said["status"] not in ("pass", "warn", "fail"):
+        return TestRun(verdict=Verdict.ERROR, seconds=said["seconds"], error=str(said["message"]).strip())
+    verdict = Verdict(said["status"])
+    failures = 0 if verdict is Verdict.PASS else said["failures"] or 0
+    return TestRun(verdict=verdict, failures=failures, seconds=said["seconds"])
+
+
+class BuildsByDbt(Protocol):
+    """A session in which dbt builds."""
+
+    def knows(self, name: str) -> bool:
+        """Return whether a node is one of dbt's."""
+
+    def native(self) -> Materializer:
+        """Return what builds natively beside dbt."""
+
+    def versioned(self, node: Node) -> Callable[[], DataVersion | None]:
+        """Return what tells the version that a build gives a node, if it began after this; None where nobody knows it."""
+
+    def build(self, name: str) -> Mapping[str, Any]:
+        """Let dbt build a node or run a data test, and return what it says of that: `status`, `message`, `seconds`, `failures`, `response`."""
+
+
 @dataclass(frozen=True)
 class DbtMaterializer:
-    """Builds with dbt, in the `dbt build` of a session."""
+    """Builds with dbt, in a session."""
 
-    session: DbtSession
+    session: BuildsByDbt
 
     def build(self, node: Node, request: BuildRequest) -> Built:
         """Build a node; see `Materializer.build`. What dbt does not know was declared in Python, and is built natively."""

@@ -1,6 +1,7 @@
 """dbt's own account of a project: its `manifest.json`, with the SQL that dbt has rendered for fingerprints (`sao_dagster.dbt.prepare`).
 
-Reading it needs no dbt. What it means is https://schemas.getdbt.com/dbt/manifest; versions 12 of it are what dbt 1.8 to 1.11 write.
+Reading it needs no dbt. What it means is https://schemas.getdbt.com/dbt/manifest; versions 12 of it are what dbt 1.8 to 1.11 and dbt 2.x write
+(early previews of that called it 20).
 """
 
 from __future__ import annotations
@@ -26,6 +27,14 @@ from sao_dagster.projects.declarations import (
     NodeDeclaration,
     TestDeclaration,
     file_digest,
+)
+from sao_dagster.projects.manifest_templates import (
+    called_in,
+    descriptions,
+    macro_files,
+    packages_digest,
+    text_of,
+    unwritten_config,
 )
 from sao_dagster.sql.dialects import dialect_named
 
@@ -64,23 +73,26 @@ class ManifestReader:
         prepared: The manifest.
         declared: Declarations in which nothing is declared yet.
         native: Whether this package builds what dbt has read.
+        renders: Whether its templates are rendered here, but for those for which there is a rendering: dbt has rendered nothing.
     """
 
     prepared: PreparedManifest
     declared: Declarations
     native: bool = False
+    renders: bool = False
 
     def read(self) -> Declarations:
         """Fill the declarations with all that the manifest has, and return them."""
         manifest, declared = self.prepared.manifest, self.declared
         declared.native = self.native
+        if self.renders:
+            declared.macro_files = macro_files(manifest, self._of_dbt)
+            declared.descriptions = descriptions(manifest)
         for source in manifest["sources"].values():
             declared.sources.append(self._source(source))
         for name, node in sorted(manifest["nodes"].items()):
             if node["resource_type"] == "operation" and "on-run-start" in node["tags"]:
-                declared.effects += (
-                    "\n".join([node["raw_code"], *sorted(self._macros(node["depends_on"]["macros"]))]),
-                )
+                declared.effects += ("\n".join([self._text(node) or "?", *sorted(self._reached(node))]),)
             elif node["resource_type"] in BUILT:
                 declared.nodes.append(self._node(name, node))
             elif node["resource_type"] == "test":
@@ -144,8 +156,9 @@ class ManifestReader:
             location=location,
             fqn=tuple(node["fqn"]),
             description=node["description"],
-            sql=None if is_seed else node["raw_code"],
+            sql=None if is_seed else self._text(node) or "",
             compiled=compiled,
+            built_with=self._built_with(name, node),
             relation=self._relation(node, node["alias"]),
             resource_type=node["resource_type"],
             language=node.get("language") or "sql",
@@ -158,6 +171,31 @@ class ManifestReader:
             columns=_columns(node),
             error=error,
         )
+
+    def lacks_text(self, name: str) -> bool:
+        """Return whether the template of a model, snapshot or singular test is not known, by its unique id."""
+        node = self.prepared.manifest["nodes"][name]
+        return node["resource_type"] != "seed" and not node.get("test_metadata") and self._text(node) is None
+
+    def _text(self, node: Mapping[str, Any]) -> str | None:
+        """Return the template of a node; None where it is not known."""
+        if not self.renders:
+            return str(node["raw_code"])
+        return text_of(node, self.declared.root, self.declared.name)
+
+    def _built_with(self, name: str, node: Mapping[str, Any]) -> str:
+        """Return a digest of what else decides how a node is built; empty for nothing."""
+        building = self._building[str(node["config"].get("materialized"))]
+        hooks = self.prepared.hooks.get(name, {}).get("asking", ())
+        called = self._macros_of_text(" ".join(hooks))
+        built_with: list[Any] = [sorted(building.union(called)), self._unit_tests.get(name, [])]
+        if self.renders:
+            built_with += [each for each in [self._packages] if each]
+        return digest(built_with) if any(built_with) else ""
+
+    @cached_property
+    def _packages(self) -> str:
+        return packages_digest(self.declared.root)
 
     @property
     def relations(self) -> dict[str, Relation]:
@@ -206,6 +244,8 @@ class ManifestReader:
         config = {
             key: value for key, value in node["config"].items() if key in written or key.replace("_", "-") in written
         }
+        if self.renders:
+            config |= unwritten_config(node)
         if config.get("tags"):
             config["tags"] = list(dict.fromkeys(config["tags"]))
         if (node["config"].get("contract") or {}).get("enforced"):  # then the columns decide what is built
@@ -222,24 +262,23 @@ class ManifestReader:
         self, name: str, node: Mapping[str, Any], location: Location
     ) -> tuple[CompiledDeclaration | None, NodeError | None]:
         """Return the SQL of a node or data test as dbt renders it, or what dbt said where it did not."""
+        rendered = self.prepared.rendered.get(name)
+        is_template = node["resource_type"] == "seed" or (node.get("language") or "sql") == "sql"
+        if self.renders and is_template and rendered is None and name not in self.prepared.hooks:
+            return None, None
         depends_on = tuple(map(node_id, node["depends_on"].get("nodes", ())))
-        is_built = node["resource_type"] in BUILT
-        building = self._building[str(node["config"].get("materialized"))] if is_built else frozenset[str]()
         said = self.prepared.hooks.get(name, {})
         pre_hooks, post_hooks = (tuple(said.get(key, ())) for key in ("pre_hook", "post_hook"))
         asking_hooks = tuple(said.get("asking", ()))
         called = sorted(self._macros_of_text(" ".join(asking_hooks)))
-        built_with: list[Any] = [sorted(building.union(called)), self._unit_tests.get(name, [])]
         compiled = CompiledDeclaration(
-            sql=node["raw_code"],
+            sql=self._text(node) or "",
             depends_on=depends_on,
             pre_hooks=pre_hooks,
             post_hooks=post_hooks,
-            built_with=digest(built_with) if any(built_with) else "",
             asking_hooks=asking_hooks,
             hook_macros=tuple(called),
         )
-        rendered = self.prepared.rendered.get(name)
         if rendered is None:  # a seed, or another language
             return compiled, None
         if "error" in rendered and not rendered["asked"]:
@@ -251,7 +290,7 @@ class ManifestReader:
             return None, NodeError.of(error, location)
         asking = self._asking(name, node)
         if asking is not None:
-            macros = digest([sorted(self._macros(node["depends_on"]["macros"])), _args(node)])
+            macros = digest([sorted(self._reached(node)), _args(node)])
             compiled = replace(compiled, macros=macros)
         others = tuple((self._placed(each[0]), self._placed(each[1])) for each in rendered.get("others", ()))
         return replace(  # what could not be rendered with what is there now is known when it is asked again
@@ -325,8 +364,24 @@ class ManifestReader:
                 continue
             seen.add(each)
             pending += macros[each]["depends_on"]["macros"]
+            if self.renders:  # dbt 2.x does not always say what macros call
+                pending += called_in(macros[each]["macro_sql"], self._macro_names)
             if macros[each]["package_name"] not in self._of_dbt:
                 yield macros[each]["macro_sql"]
+
+    def _reached(self, node: Mapping[str, Any]) -> Iterator[str]:
+        """Yield the texts of the macros that a node may call."""
+        more = called_in(self._text(node) or "", self._macro_names) if self.renders else ()
+        return self._macros([*node["depends_on"]["macros"], *more])
+
+    @cached_property
+    def _macro_names(self) -> dict[str, list[str]]:
+        """The unique ids of macros by name, also by that without the adapter that they are for."""
+        found: dict[str, list[str]] = {}
+        for unique_id, macro in self.prepared.manifest["macros"].items():
+            for name in {macro["name"], _plain_name(macro["name"])}:
+                found.setdefault(name, []).append(unique_id)
+        return found
 
     def _macros_of_text(self, text: str) -> Iterator[str]:
         """Yield the texts of the macros that a text may call, by their names."""
@@ -355,7 +410,7 @@ class ManifestReader:
             config={**self._config(test), "alias": test["alias"]},
             name=self._test_name(name),
             shared_name=test["name"] if self._test_names[test["name"]] > 1 else None,
-            sql=test["raw_code"],
+            sql=self._text(test) or "",
             compiled=compiled,
             description=test["description"],
             fqn=tuple(test["fqn"]),

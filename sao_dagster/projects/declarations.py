@@ -39,7 +39,6 @@ class CompiledDeclaration:
         asking: What asks the warehouse again what the template asked it; None where it asked nothing.
         in_run: For a data test, what renders it anew in each run, where it depends on the run or on the warehouse.
         macros: For a template that asks, a digest of the macros that it may reach.
-        built_with: A digest of what else decides how it is built; it counts with the configuration. Empty for nothing.
         asking_hooks: Those of the hooks that are templates, since they ask the warehouse.
         hook_macros: The texts of the macros that these may call.
     """
@@ -54,7 +53,6 @@ class CompiledDeclaration:
     asking: Compiler | None = None
     in_run: RunTemplate | None = None
     macros: str = ""
-    built_with: str = ""
     asking_hooks: tuple[str, ...] = ()
     hook_macros: tuple[str, ...] = ()
 
@@ -114,6 +112,7 @@ class NodeDeclaration:
         is_latest: Whether `ref` without a version means this one.
         layers: Configuration from the broadest to the most specific, before what `config()` says in the SQL.
         written: Where YAML files say the layers, from the most specific to the broadest.
+        built_with: A digest of what else decides how it is built; it counts with the configuration. Empty for nothing.
         is_settled: Whether the layers are all of it, because the reader has heard `config()` already.
         error: What the reader found wrong with it; what else is said is as far as it could be read.
     """
@@ -133,6 +132,7 @@ class NodeDeclaration:
     is_latest: bool = True
     layers: tuple[Mapping[str, Any], ...] = ()
     written: tuple[WrittenIn, ...] = ()
+    built_with: str = ""
     is_settled: bool = False
     description: str = ""
     columns: tuple[Column, ...] = ()

@@ -33,6 +33,8 @@ Clone: TypeAlias = Literal["view", "copy"]
 """How what another environment has built is taken from there."""
 Executor: TypeAlias = Literal["auto", "native", "dbt"]
 """Who builds: this package, or dbt."""
+DbtExecution: TypeAlias = Literal["auto", "inside", "selection"]
+"""How dbt builds: node by node inside one `dbt build`, or by commands that are given what is to be built."""
 
 
 class DeferTo(Strict):
@@ -79,6 +81,11 @@ class Settings(Strict):
         default=None,
         description="where dbt is: a Python that has it, the program `dbt`, or the folder of its virtual environment; relative paths start at "
         "the project's folder. Else it is looked for in the environment of this package, and on the path",
+    )
+    dbt_execution: DbtExecution = Field(
+        default="auto",
+        description="how dbt builds: `inside` (node by node, inside one `dbt build`), or `selection` (it is given exactly what is to be built, by "
+        "one command for each step down the graph); `auto` is inside where that is known to work (dbt 1.8 to 1.11)",
     )
     state_url: str | None = Field(
         default=None,

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import queue
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -23,7 +23,14 @@ from sao_dagster.core.reasons import Mode, Outcome
 from sao_dagster.core.records import BuildRecord, Lease
 from sao_dagster.core.selection import Selection
 from sao_dagster.core.standing import StandingFailures
-from sao_dagster.errors import InputBuiltError, LeaseLostError, LeaseTimeoutError, StalledError, words_of
+from sao_dagster.errors import (
+    DisturbedBuildError,
+    InputBuiltError,
+    LeaseLostError,
+    LeaseTimeoutError,
+    StalledError,
+    words_of,
+)
 from sao_dagster.run.context import RunContext
 from sao_dagster.run.data_tests import TestSteps
 from sao_dagster.run.events import Event, ModelResult, Started, TestResult
@@ -91,15 +98,15 @@ class Run:
                 followers.setdefault(each, []).append(step)
         pool = ThreadPoolExecutor(max_workers=max(1, threads), thread_name_prefix="sao")
         going: set[RunStep] = set()
+        self.context.session.watch_steps(lambda: len(going))
 
-        def begin(step: RunStep) -> None:
-            going.add(step)
-            pool.submit(self._take, step)
+        def begin(steps: Collection[RunStep]) -> None:
+            going.update(steps)  # all of them before the first one goes, for whoever waits for all
+            for step in steps:
+                pool.submit(self._take, step)
 
         try:
-            for step, needed in waits.items():
-                if not needed:
-                    begin(step)
+            begin([step for step, needed in waits.items() if not needed])
             queued: dict[RunStep, float] = {}  # when to look again, on the monotonic clock
             while waits:
                 if not going and not queued:  # nothing is left that could ever say anything
@@ -107,21 +114,21 @@ class Run:
                         f"the run does not go on; what is left waits for itself: {describe_steps(waits)}"
                     )
                 item = self._next(QUEUE_PAUSE if queued else None)
-                for step in [each for each, due in queued.items() if due <= time.monotonic()]:
+                due = [step for step, when in queued.items() if when <= time.monotonic()]
+                for step in due:
                     del queued[step]
-                    begin(step)
+                begin(due)
                 if isinstance(item, BaseException):
                     raise item
                 if isinstance(item, _Waits):
                     going.discard(item.step)
                     queued[item.step] = time.monotonic() + QUEUE_PAUSE
                 elif isinstance(item, _Done):
-                    going.discard(item.step)
                     del waits[item.step]
                     for follower in followers.get(item.step, ()):
                         waits[follower].discard(item.step)
-                        if not waits[follower]:
-                            begin(follower)
+                    begin([each for each in followers.get(item.step, ()) if not waits[each]])
+                    going.discard(item.step)  # after what follows has begun
                 elif item is not None:
                     yield item
         finally:
@@ -238,6 +245,12 @@ class Run:
         except LeaseLostError as error:
             run.emit(Message(f"{error}; it is decided again"))
             run.run_facts.taint(node.name)
+            return False
+        except DisturbedBuildError as error:
+            run.emit(Message(f"{error}; {node.name} is built again"))
+            run.run_facts.taint(node.name)
+            run.run_facts.outdate(node.name)
+            self._release(lease)
             return False
         except Exception as error:  # noqa: BLE001 - whoever builds may raise anything; it is this node that failed
             if decision.offer is not None and not run.stopping.is_set():

@@ -47,6 +47,7 @@ from sao_dagster.state.protocol import StateStore
 from sao_dagster.warehouses.protocol import Materializer, Session, VersionsBy, Warehouse
 
 _NOTHING = Selection((), (), ())
+TOGETHER = 500  # steps that are taken at once where they are built in one go
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -379,7 +380,7 @@ class Runner(RunSettings):
                 for check in source_ages(self.project, seen.loaded_at, runner.clock(), mode):
                     run.tests[check.test.name] = check
                     yield check
-                yield from run.events(steps_of(runner.project, selection), self.threads or self.warehouse.threads)
+                yield from run.events(steps_of(runner.project, selection), self._at_once)
                 run.builds.finish(anything_done=bool(run.models))
                 session.end_builds(outcomes(run.models.values(), run.tests.values()))
                 yield from _drain(inbox)
@@ -439,6 +440,12 @@ class Runner(RunSettings):
             standing=StandingFailures.of(self.project, selection, seen.facts, mode).without(selection.tests),
             inbox=inbox,
         )
+
+    @property
+    def _at_once(self) -> int:
+        """How many steps are taken at once."""
+        threads = self.threads or self.warehouse.threads
+        return max(threads, TOGETHER) if self.warehouse.capabilities.builds_together else threads
 
     def _prover(self, session: Session, facts: Callable[[], Facts], seen: Observation) -> Prover:
         exclusive = self.warehouse.capabilities.exclusive

@@ -65,6 +65,7 @@ class Capabilities:
         transactional_ddl: A build is seen as a whole or not at all, also by those who come after a crash. Where that is not so,
             the record of a relation is forgotten before it is built.
         views_by_name: A view finds what it reads by its name, each time it is read; so it stands in the way of nobody who makes that anew.
+        builds_together: What is ready at a time is built in one go (`Session.watch_steps`): as many steps are taken at once as there are.
         source_versions: How the versions of tables that others fill are read; with `NONE`, only `loaded_at_*` tells of news.
         model_versions: How the versions of what is built are read; with `NONE`, a build is a version of its own.
     """
@@ -75,6 +76,7 @@ class Capabilities:
     sizes: bool = False
     transactional_ddl: bool = False
     views_by_name: bool = False
+    builds_together: bool = False
     source_versions: VersionsBy = VersionsBy.NONE
     model_versions: VersionsBy = VersionsBy.NONE
 
@@ -283,6 +285,10 @@ class Session(Protocol):
             full_refresh: Whether incremental models are built from the start.
         """
         return False
+
+    def watch_steps(self, going: Callable[[], int]) -> None:
+        """Be told how many steps of a run are being taken; whoever builds several nodes in one go begins when all of these wait for it."""
+        return
 
     def end_builds(self, outcomes: Sequence[NodeOutcome]) -> None:
         """End what `begin_builds` began, given what became of all that was not built here."""

@@ -320,8 +320,8 @@ class ModelAssembly:
             key: value for key, value in draft.code_config.items() if is_code(key) and value not in (None, [], {}, ())
         }
         counted["materialized"] = draft.materialized.value
-        if draft.declared.compiled is not None and draft.declared.compiled.built_with:
-            counted["built_with"] = draft.declared.compiled.built_with
+        if draft.declared.built_with:
+            counted["built_with"] = draft.declared.built_with
         counted["pre_hook"], counted["post_hook"] = list(draft.pre_hooks), list(draft.post_hooks)
         names = self.drafts.names(draft.depends_on, draft.id) if draft.pre_hooks or draft.post_hooks else {}
         for hooks in ("pre_hook", "post_hook"):

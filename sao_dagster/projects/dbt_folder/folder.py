@@ -168,9 +168,7 @@ class _Folder:
         """Read all files of the folder into the declarations: macros, docs, properties, models, seeds, sources and data tests, in this order."""
         settings, declared = self.file, self.declared
         declared.macro_files = tuple(self._macro_files())
-        declared.search_order = {
-            str(entry["macro_namespace"]): tuple(map(str, entry.get("search_order", ()))) for entry in settings.dispatch
-        }
+        declared.search_order = settings.search_order
         declared.descriptions = dict(self._docs())
         declared.quoting = settings.quoting
         declared.on_run_start = tuple(settings.on_run_start)

@@ -87,6 +87,13 @@ class ProjectFile(BaseModel):
         return (os.environ.get("DBT_TARGET_PATH") or self.target_path, os.environ.get("DBT_LOG_PATH") or log)
 
     @property
+    def search_order(self) -> dict[str, tuple[str, ...]]:
+        """Where `dispatch` looks for the macros of a namespace."""
+        return {
+            str(entry["macro_namespace"]): tuple(map(str, entry.get("search_order", ()))) for entry in self.dispatch
+        }
+
+    @property
     def paths(self) -> tuple[str, ...]:
         """Where something of the project is, and its packages, relative to its folder."""
         given = (

@@ -86,7 +86,7 @@ class DuckDBWarehouse:
     def capabilities(self) -> Capabilities:
         """What it can do: while a session is open, nobody else can write, unless there is more to it than files."""
         in_memory = self.path == ":memory:"
-        in_files = not in_memory and self._files() is not None
+        in_files = not in_memory and self.files() is not None
         return Capabilities(
             exclusive=in_files or (in_memory and not self.attach),
             stamp=in_files,
@@ -118,13 +118,13 @@ class DuckDBWarehouse:
         limit = self.wait_seconds if wait_seconds is None else wait_seconds
         connection = self._connect(read_only=read_only, on_message=on_message, limit=limit)
         try:
-            yield self._session(connection, files=self._files())
+            yield self._session(connection, files=self.files())
         finally:
             connection.close()
 
     def session_over(self, connection: duckdb.DuckDBPyConnection) -> DuckDBSession:
         """Return a session over a connection that somebody else has opened to the file, and that nobody else can write to for as long."""
-        return self._session(connection, files=self._files())
+        return self._session(connection, files=self.files())
 
     def _session(self, connection: duckdb.DuckDBPyConnection, files: tuple[Path, ...] | None) -> DuckDBSession:
         """Return a session whose cursors, which are connections of their own, have all that was set."""
@@ -145,7 +145,7 @@ class DuckDBWarehouse:
                 if value(fresh, name) != value(connection, name)
             )
 
-    def _files(self) -> tuple[Path, ...] | None:
+    def files(self) -> tuple[Path, ...] | None:
         """Return the files that hold all that a session sees, or None if there is more to it than files."""
         databases = [(self.path, None), *((str(each["path"]), each.get("type")) for each in self.attach)]
         if not all(is_own_file(path, kind) for path, kind in databases):

@@ -1,0 +1,111 @@
+"""Builds by exact selection, with dbt itself; `test_stand_in.py` has what a dbt may do wrong."""
+
+from __future__ import annotations
+
+import re
+import sys
+from typing import Any
+
+import pytest
+
+from sao_dagster.core.records import Verdict
+from sao_dagster.dbt.commands import DbtCommands, Finished
+from sao_dagster.errors import UnsupportedError
+from tests.dbt.project import LittleProject, outcomes
+
+pytestmark = pytest.mark.slow
+
+SELECTED = "+totals rates people people_over_time"
+MODELS = {"stg_orders", "orders", "totals", "rates", "people", "people_over_time"}
+
+
+@pytest.fixture
+def calls(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, set[str]]]:
+    """The commands that dbt was given: each its name, and what was selected."""
+    found, original = list[tuple[str, set[str]]](), DbtCommands.run
+
+    def run(self: DbtCommands, command: str, *arguments: str, **more: Any) -> Finished:
+        selected = arguments[arguments.index("--select") + 1 :] if "--select" in arguments else ()
+        found.append((command, {each.rpartition(".")[2] for each in selected}))
+        return original(self, command, *arguments, **more)
+
+    monkeypatch.setattr(DbtCommands, "run", run)
+    return found
+
+
+def test_each_step_down_the_graph_is_a_command_of_dbt_and_nothing_to_do_is_none(
+    anywhere: LittleProject, calls: list[tuple[str, set[str]]]
+) -> None:
+    anywhere.write("sao.yml", f"executor: dbt\ndbt: {anywhere.python}\ndbt_execution: selection\n")
+    first = anywhere.run(SELECTED)
+    assert outcomes(first) == dict.fromkeys(MODELS, "never_built")
+    assert {each.verdict for each in first.tests} == {Verdict.PASS}
+    assert anywhere.rows("main.totals") == [(1, 1200), (2, 100)]
+    levels: list[set[str]] = [{"stg_orders", "rates", "people", "people_over_time"}, {"orders"}, {"totals"}]
+    assert calls == [("parse", set()), *(("build", each) for each in levels)]
+    assert {name for name in anywhere.run_results() if name.startswith("model.")} == {"model.little.totals"}
+    calls.clear()
+    second = anywhere.run(SELECTED)
+    assert outcomes(second) == {}
+    assert {each.decision.outcome.value for each in second.tests} <= {"reused", "proven"}
+    assert calls == []
+    anywhere.execute("update raw.orders set person = 2 where id = 1", "update raw.orders set person = 1 where id = 1")
+    assert outcomes(anywhere.run(SELECTED)) == {}
+    anywhere.execute("insert into raw.orders values (4, 2, 9)")
+    assert outcomes(anywhere.run("orders totals")) == {"orders": "new_data", "totals": "new_data"}
+    assert anywhere.rows("main.totals") == [(1, 1200), (2, 1000)]
+
+
+STANDS_IN = """
+import json, subprocess, sys
+arguments = sys.argv[1:]
+if arguments == ["--version"]:
+    print("dbt-fusion 2.0.0-preview.196")
+    sys.exit()
+if "--no-fail-fast" in arguments:
+    sys.exit("error: unexpected argument '--no-fail-fast'")
+done = subprocess.run([{dbt!r}, "-c", "import sys; from dbt.cli.main import cli; cli(sys.argv[1:])", *arguments])
+if arguments[0] == "parse":
+    file = arguments[arguments.index("--target-path") + 1] + "/manifest.json"
+    manifest = json.load(open(file))
+    for node in manifest["nodes"].values():
+        node.update(raw_code="--placeholder--", unrendered_config={{}})
+    for macro in manifest["macros"].values():
+        macro["depends_on"]["macros"] = []
+    json.dump(manifest, open(file, "w"))
+sys.exit(done.returncode)
+"""
+
+
+def test_a_program_that_is_no_python_is_given_what_is_to_be_built(
+    little: LittleProject, calls: list[tuple[str, set[str]]]
+) -> None:
+    """It stands in for dbt 2.x: fewer options, and a manifest without the texts of nodes, without what macros call, and without written configuration."""
+    program = little.folder / "bin/dbt"
+    program.parent.mkdir()
+    little.write("bin/dbt.py", STANDS_IN.format(dbt=str(little.python)))
+    little.write("bin/dbt", f'#!/bin/sh\nexec "{sys.executable}" "{program}.py" "$@"\n')
+    program.chmod(0o755)
+    little.write("sao.yml", f"executor: dbt\ndbt: {program}\n")
+    little.write("macros/half.sql", "{% macro half(column) %}{{ cents(column) }} / 2{% endmacro %}")
+    little.write("models/half.sql", "select {{ half('amount') }} as half from {{ source('raw', 'orders') }}")
+    little.write("models/sized.sql", "select {{ graph.nodes | length > 0 }} as n")  # which is not rendered here
+    little.write("tests/by_graph.sql", "select * from {{ ref('rates') }} where {{ graph.nodes | length }} = 0")
+    selected = "half rates sized people_over_time"
+    opened = little.open()
+    assert opened.built_by is not None
+    assert re.search(
+        r"given exactly what is to be built.*: dbt-fusion 2\.0\.0-preview\.196 is a program", opened.built_by
+    )
+    first = little.run(selected)
+    assert outcomes(first) == dict.fromkeys(selected.split(), "never_built")
+    assert {each.test.name: each.verdict for each in first.tests} == {"by_graph": Verdict.PASS}
+    calls.clear()
+    again = little.run(selected)
+    assert outcomes(again) == {"sized": "input_unknown", "people_over_time": "input_unknown"}
+    assert calls == [("build", {"sized", "people_over_time", "by_graph"})]
+    little.replace("macros/all.sql", "* 100", "* 1000")
+    assert outcomes(little.run("half rates")) == {"half": "code_changed"}
+    little.write("sao.yml", f"executor: dbt\ndbt: {program}\ndbt_execution: inside\n")
+    with pytest.raises(UnsupportedError, match=r"dbt 2\.x.*leave out dbt_execution: inside"):
+        little.open()
