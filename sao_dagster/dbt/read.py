@@ -59,7 +59,7 @@ def read_with_dbt(
             )
         return _read_inside(opened, inside, native=native)
     if execution == "selection":
-        return _read_selected(opened, selected, "sao.yml says so")
+        return _read_selected(opened, selected, "sao.yml says so", is_set=True)
     if not installation.is_python:
         return _read_selected(opened, selected, f"this dbt is {_NOT_PYTHON}")
     kept = selected.kept(selected.files)
@@ -139,13 +139,16 @@ def _read_inside(
     return declared, warehouse if native else DbtWarehouse.over(warehouse, preparation, files, read.ids, warm)
 
 
-def _read_selected(opened: OpenedFolder, preparation: Preparation, why: str) -> tuple[Declarations, Warehouse]:
+def _read_selected(
+    opened: OpenedFolder, preparation: Preparation, why: str, *, is_set: bool = False
+) -> tuple[Declarations, Warehouse]:
     """Return the same where dbt says nothing but its manifest, and is given what is to be built.
 
     Args:
         opened: The folder.
         preparation: The project, as dbt is asked about it.
         why: Why that is so.
+        is_set: Whether a setting says so, and nothing of this dbt.
     """
     files = preparation.files
     opened = replace(opened, target=replace(opened.target, errors=()))
@@ -154,7 +157,7 @@ def _read_selected(opened: OpenedFolder, preparation: Preparation, why: str) -> 
         _check_reached(opened.warehouse, why)  # before dbt is started
         if not preparation.invocation.installation.is_python:
             why = f"{preparation.invocation.installation.check_program()} is {_NOT_PYTHON}"
-        kept = preparation.ask_by_command(files, partial(_opaque, opened), why)
+        kept = preparation.ask_by_command(files, partial(_opaque, opened), "" if is_set else why)
     read = _reader(opened, kept.prepared)
     declared, said = read.read(), kept.prepared
     declared.dbt = ReadByDbt(said.manifest, read.ids, said.environment, said.profile, kept.contents)
@@ -201,7 +204,10 @@ def _opaque(opened: OpenedFolder, prepared: PreparedManifest) -> PreparedManifes
         node = nodes[ids[name]]
         if node["resource_type"] == "seed":
             texts = {
-                key: [each["sql"] for each in node["config"].get(key.replace("_", "-")) or ()]
+                key: [
+                    each["sql"] if isinstance(each, Mapping) else each
+                    for each in node["config"].get(key.replace("_", "-")) or ()
+                ]
                 for key in ("pre_hook", "post_hook")
             }
             hooks[ids[name]] = {**texts, "asking": [each for key in texts for each in texts[key]]}
@@ -216,7 +222,10 @@ def _check_reached(warehouse: Warehouse, why: str) -> None:
     Raises:
         UnsupportedError: It is one.
     """
-    if isinstance(warehouse, DescribedWarehouse) or (warehouse.capabilities.exclusive and not files_of(warehouse)):
+    from sao_dagster.warehouses.duckdb.warehouse import DuckDBWarehouse  # it takes its time to import
+
+    is_in_files = not isinstance(warehouse, DuckDBWarehouse) or bool(files_of(warehouse))
+    if isinstance(warehouse, DescribedWarehouse) or not is_in_files:
         raise UnsupportedError(
             f"{why}; and what is in {warehouse.type} is seen through dbt's adapter alone, by dbt 1.8 to 1.11. Without these, dbt builds into files of "
             f"DuckDB and into PostgreSQL: install dbt-core 1.8 to 1.11"

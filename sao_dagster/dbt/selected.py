@@ -406,8 +406,9 @@ def files_of(warehouse: Warehouse) -> list[str]:
     """Return the files of DuckDB that are all of a warehouse; none where there is more to it, or where it is another one."""
     from sao_dagster.warehouses.duckdb.warehouse import DuckDBWarehouse  # it takes its time to import
 
-    files = warehouse.files() if isinstance(warehouse, DuckDBWarehouse) else None
-    return [str(each) for each in files or ()]
+    if not isinstance(warehouse, DuckDBWarehouse) or warehouse.path == ":memory:":
+        return []
+    return [str(each) for each in warehouse.files() or ()]
 
 
 def _status(finished: Finished, unique_id: str) -> str:

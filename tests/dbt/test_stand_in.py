@@ -178,11 +178,17 @@ def test_where_a_hook_fails_before_anything_is_built_no_more_commands_are_given(
     shop.behave()
 
 
-def test_what_only_an_adapter_sees_is_refused_before_dbt_is_started(shop: Shop) -> None:
-    shop.profile("{type: snowflake, account: a, user: u, database: d, schema: s}")
-    with pytest.raises(
-        UnsupportedError, match=r"program without Python.*snowflake is seen through dbt's adapter alone"
-    ):
+@pytest.mark.parametrize(
+    "profile",
+    [
+        "{type: snowflake, account: a, user: u, database: d, schema: s}",
+        "{type: duckdb, path: ':memory:'}",
+        "{type: duckdb, path: shop.duckdb, attach: [{path: 'ducklake:lake.ducklake'}]}",
+    ],
+)
+def test_what_only_an_adapter_sees_is_refused_before_dbt_is_started(shop: Shop, profile: str) -> None:
+    shop.profile(profile)
+    with pytest.raises(UnsupportedError, match=r"program without Python.* is seen through dbt's adapter alone"):
         load_project(shop.folder)
     assert shop.calls() == []
 
