@@ -30,13 +30,19 @@ OTHERS: Mapping[str, tuple[Any, Any, Any]] = {  # values other than the default
     "executor": ("native", "auto", "native"),
     "reader": ("folder", "auto", "folder"),
     "dbt": ("one", "two", "three"),
+    "dbt_execution": ("selection", "inside", "selection"),
     "defer": ("one", "two", "three"),
     "favor_state": (True, False, True),
     "reuse_from": (["one"], ["two"], "three"),
     "clone": ("copy", "view", "copy"),
     "projects": ({"core": "one"}, {"core": "two"}, {"core": "three"}),
 }
-OF_LOADING = {"executor", "reader", "dbt"}  # a project that is there has been read, and is no longer asked
+OF_LOADING = {
+    "executor",
+    "reader",
+    "dbt",
+    "dbt_execution",
+}  # a project that is there has been read, and is no longer asked
 
 
 def test_every_setting_is_tried() -> None:
