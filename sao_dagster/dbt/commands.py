@@ -74,7 +74,7 @@ class DbtCommands:
         self.artifacts = Path(self._folder.name) / "target"
         self.artifacts.mkdir()
         self._going: subprocess.Popen[bytes] | None = None
-        self._is_stopping = False
+        self._stopping = threading.Event()
         with suppress(OSError):
             shutil.copy2(keeps / PARSED, self.artifacts / PARSED)
 
@@ -84,7 +84,11 @@ class DbtCommands:
 
     def interrupt(self) -> None:
         """End what is going on, and begin nothing more."""
-        self._is_stopping = True
+        self._stopping.set()
+        self._leave()
+
+    def _leave(self) -> None:
+        """Leave what is going on, which ends then."""
         if self._going is not None and self._going.stdin is not None:
             with suppress(OSError):
                 self._going.stdin.close()
@@ -118,7 +122,7 @@ class DbtCommands:
         Raises:
             WarehouseError: It cannot be started, or is not to be.
         """
-        if self._is_stopping:
+        if self._stopping.is_set():
             raise WarehouseError("the run is stopping, so that dbt is not started")
         report, results = Path(self._folder.name) / "report.json", self.artifacts / "run_results.json"
         for each in (report, results):
@@ -146,6 +150,8 @@ class DbtCommands:
         except OSError as error:
             raise WarehouseError(f"dbt cannot be started: {error}") from error
         self._going = going
+        if self._stopping.is_set():  # which was said meanwhile
+            self._leave()
         lines: deque[str] = deque(maxlen=SHOWN_LINES)
         reading = threading.Thread(target=self._hear, args=(going, lines), daemon=True)
         reading.start()
@@ -155,8 +161,7 @@ class DbtCommands:
             with suppress(OSError):
                 os.killpg(said["process"], signal.SIGKILL)
         reading.join(timeout=5)  # what somebody else still holds open is not waited for
-        with suppress(OSError):
-            going.stdin.close() if going.stdin is not None else None
+        self._leave()
         return Finished(
             status=said.get("status"),
             output="\n".join(lines) or "it printed nothing",
