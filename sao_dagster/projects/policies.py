@@ -194,6 +194,8 @@ def _said(config: BaseModel, place: Callable[[PolicyKey], str], timed: Callable[
         value: Any = config
         for part in place(key).split("."):
             value = getattr(value, part, None)
+            if value is None:
+                break
         if isinstance(value, BuildAfterConfig):
             if value.count is not None and value.period is not None:
                 found[key.name] = _build_after(value.count, value.period, timed)

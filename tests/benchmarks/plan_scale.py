@@ -3,7 +3,7 @@
     python -m tests.benchmarks.plan_scale [MODELS ...]          (default: 1000 5000 10000)
 
 Prints, for each size and as ratios to the first: reading the project for the first and the second time, the plan
-besides imports, one tick of the evaluator, and the memory of the process. The builds themselves are not run: the
+besides imports, the first tick of the evaluator in a process, as a code location has it, and the memory of the process. The builds themselves are not run: the
 relations are made directly and the state is written as a run would have written it.
 """
 
@@ -40,7 +40,7 @@ def child(folder: Path, phase: str) -> dict[str, float]:
     if phase == "tick":
         import dagster as dg
 
-        from sao_dagster.dagster import DagsterProject, ProjectWarehouse, build_assets, build_evaluator_sensor
+        from sao_dagster.dagster import ProjectWarehouse, definitions
     imported = time.perf_counter()
     project = sao_dagster.load_project(folder)
     nodes = project.project.nodes
@@ -52,13 +52,7 @@ def child(folder: Path, phase: str) -> dict[str, float]:
         assert not plan.to_build, plan.to_build[:3]
         assert len(plan.decisions) == len(nodes)
     if phase == "tick":
-        dagster_project = DagsterProject(project)
-        defs = dg.Definitions(
-            assets=[*build_assets(dagster_project)],
-            sensors=[build_evaluator_sensor(dagster_project)],
-            resources={"sao_warehouse": ProjectWarehouse()},
-        )
-        repository = defs.get_repository_def()
+        repository = definitions(project).get_repository_def()
         sensor = repository.get_sensor_def("big_evaluator")
         with dg.DagsterInstance.ephemeral() as instance:
             context = dg.build_sensor_context(

@@ -366,7 +366,7 @@ class _Assembly:
         if compiled is None:
             draft.depends_on = self.drafts.found(draft.trace)
             template = Template(declared.sql or "", declared.location)
-            error = error_in(self.drafts.reads, draft.trace, template, draft.referable, location=declared.location)
+            error = error_in(self.drafts.check, draft.trace, template, draft.referable, location=declared.location)
         else:
             draft.depends_on = self.drafts.there(compiled.depends_on)
             error = error_in(
@@ -393,7 +393,7 @@ class _Assembly:
             try:
                 with suppress(NeedsConnectionError):
                     text = rendering.text(template).strip()
-                self.drafts.reads(rendering.trace, Template(template, Location(subject.path)), reader)
+                self.drafts.check(rendering.trace, Template(template, Location(subject.path)), reader)
             except SaoError as error:
                 self.drafts.errors.append(error)
                 continue

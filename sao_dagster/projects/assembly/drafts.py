@@ -253,7 +253,12 @@ class Drafts:
         return source.relation or self.context.engine.relation(None, source.source_name, source.table_name)
 
     def reads(self, trace: RenderTrace, at: Template, reader: Referable) -> tuple[str, ...]:
-        """Return the ids that a template reads.
+        """Return the ids that a template reads, after `check`."""
+        self.check(trace, at, reader)
+        return self.found(trace)
+
+    def check(self, trace: RenderTrace, at: Template, reader: Referable) -> None:
+        """Look whether all that a template reads is there, and may be read; what it reads of other projects is noted.
 
         Raises:
             UnknownNodeError: Something that is not there.
@@ -285,7 +290,6 @@ class Drafts:
             message = f"{name} reads source({source_name!r}, {table_name!r}), which is not there"
             location = at.place_of_call("source", source_name, table_name)
             raise unknown(message, f"{source_name}.{table_name}", known, location)
-        return self.found(trace)
 
     def _read_elsewhere(
         self, other: OtherProject, wanted: str, version: str | None, at: Template, reader: Referable
