@@ -118,8 +118,8 @@ class Settings(Strict):
     )
     reuse_from: list[str | DeferTo] | str = Field(
         default=[],
-        description="environments from which is taken what they have built from the same code and the same inputs, in place of a build here; "
-        "each named as for `defer`. The first that has it is asked; nothing is taken in an environment that is named itself",
+        description="environments from which is taken what they have built from the same code and the same inputs, in place of a build here, and the verdicts "
+        "of data tests that passed there on the same content; each named as for `defer`. The first that has it is asked; nothing is taken in an environment that is named itself",
     )
     clone: Clone = Field(
         default="view",

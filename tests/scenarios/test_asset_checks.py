@@ -101,6 +101,20 @@ def test_where_a_verdict_comes_from_is_told(shop: World) -> None:
     assert reused.description == f"Passed: reused, nothing it reads changed since it was run at {at:%Y-%m-%d %H:%M} UTC"
 
 
+def test_a_verdict_of_another_environment_is_requested_and_told(shop: World) -> None:
+    result = shop.run(target="other").result
+    shop.write("sao.yml", f"state_url: sqlite:///{shop.root / 'state.db'}\nreuse_from: [other]")
+    deployed = deploy(shop)
+    (request,) = deployed.tick().run_requests
+    assert "unique_orders_id" in {key.name for key in request.asset_check_keys}
+    found = evaluations(deployed.run())["orders:unique_orders_id"]
+    assert found.description.startswith("Passed: reused, it passed in other on the same content at ")
+    assert found.metadata["sao/reason"].value == "same_elsewhere"
+    assert found.metadata["sao/from_run"].value == result.run_id
+    assert found.metadata["sao/from_environment"].value == result.environment
+    assert deployed.tick().run_requests == []
+
+
 def test_a_check_shows_what_was_asked(shop: World) -> None:
     """Its arguments as far as they are not the default, and the SQL."""
     shop.write(
