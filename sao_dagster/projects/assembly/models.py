@@ -47,14 +47,15 @@ class ModelAssembly:
     def compile(self, draft: Draft) -> None:
         """Render a model as it runs; what asks the warehouse is left for the run."""
         compiled, sql = draft.declared.compiled, draft.declared.sql
-        draft.pre_hooks, draft.post_hooks = _hook_templates(draft)  # which stay, if they ask the warehouse
-        hooks = Render(self.drafts.context, draft.subject, execute=True)
-        try:
-            draft.pre_hooks, draft.post_hooks = _statements(_hook_templates(draft), compiled, hooks.text)
-        except NeedsConnectionError:
-            draft.in_run = True
-        finally:  # what they asked for counts, also where they ask the warehouse
-            self._take(draft, hooks.trace)
+        draft.pre_hooks, draft.post_hooks = templates = _hook_templates(draft)  # which stay, if they ask the warehouse
+        if any(templates) or compiled is not None:
+            hooks = Render(self.drafts.context, draft.subject, execute=True)
+            try:
+                draft.pre_hooks, draft.post_hooks = _statements(templates, compiled, hooks.text)
+            except NeedsConnectionError:
+                draft.in_run = True
+            finally:  # what they asked for counts, also where they ask the warehouse
+                self._take(draft, hooks.trace)
         if compiled is not None:
             draft.sql, draft.incremental_sql = compiled.sql, compiled.incremental_sql
             draft.others, draft.by_time = compiled.others, compiled.asks_time
