@@ -6,17 +6,15 @@ https://docs.getdbt.com/reference/node-selection/syntax
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field, replace
-from fnmatch import fnmatchcase
 from functools import cached_property, partial
-from typing import TypeAlias
 
-from sao_dagster.core.nodes import DataTest, Materialized, Node
-from sao_dagster.core.others import ProjectModel
+from sao_dagster.core.nodes import Materialized
 from sao_dagster.core.project import Project
+from sao_dagster.core.selection_methods import METHODS, Changes, Method, Results, by_result, by_state, method_of, opaque
 from sao_dagster.core.selectors import SelectorReader
-from sao_dagster.errors import Location, SelectionError
+from sao_dagster.errors import SelectionError
 
 _TERM = re.compile(r"(?P<at>@)?(?:(?P<up>\d*)(?P<plus>\+))?(?P<core>.+?)(?:(?P<down_plus>\+)(?P<down>\d*))?$")
 
@@ -48,15 +46,6 @@ class Selection:
         )
         nodes, tests, sources = kept
         return replace(self, nodes=nodes, tests=tests, sources=sources)
-
-
-Changes: TypeAlias = Callable[[], Mapping[str, Collection[str]]]
-"""Returns how nodes and data tests differ from another environment, by name."""
-Results: TypeAlias = Callable[[], Mapping[str, Collection[str]]]
-"""Returns what became of nodes and data tests in the last run, by name, in the words of `RESULTS`."""
-_Method: TypeAlias = Callable[[Project, str, str], set[str]]
-NEW = "new"
-"""How a node or data test differs from an environment that does not have it."""
 
 
 def select(
@@ -119,13 +108,8 @@ def with_broken(project: Project, selection: Selection) -> Selection:
 def _all(project: Project) -> Iterable[str]:
     yield from project.nodes
     yield from project.sources
-    yield from _opaque(project)
+    yield from opaque(project)
     yield from (test.name for test in project.tests.values() if not test.reads)
-
-
-def _opaque(project: Project) -> set[str]:
-    """Return what is broken such that its tags, its configuration or what it reads cannot be known."""
-    return {name for name, error in project.broken.items() if error.is_opaque}
 
 
 @dataclass
@@ -183,7 +167,7 @@ def _term(asked: _Asked, text: str) -> set[str]:
         below = near | graph.descendants(near)
         tested = [set(test.reads) for test in project.tests.values() if not below.isdisjoint(test.reads)]
         below = below.union(*tested)
-        grown |= below | graph.ancestors(below) | _opaque(project)
+        grown |= below | graph.ancestors(below) | opaque(project)
     if match["plus"]:
         steps = int(match["up"]) if match["up"] else None
         grown |= graph.ancestors(near, steps)
@@ -191,205 +175,22 @@ def _term(asked: _Asked, text: str) -> set[str]:
         if steps != 0:
             grown |= read | graph.ancestors(read, None if steps is None else steps - 1)
     if match["down_plus"]:
-        grown |= graph.descendants(near, int(match["down"]) if match["down"] else None) | _opaque(project)
+        grown |= graph.descendants(near, int(match["down"]) if match["down"] else None) | opaque(project)
     return grown
 
 
 def _method(asked: _Asked, text: str) -> set[str]:
     method, colon, value = text.partition(":")
     if not colon:
-        is_path = "/" in text or text.endswith((".sql", ".csv", ".yml", ".yaml"))
-        method, value = ("path" if is_path else "fqn"), text
+        method, value = method_of(text), text
     name, _, key = method.partition(".")
-    methods: Mapping[str, _Method] = {
-        **_METHODS,
-        "result": partial(_by_result, results=asked.results),
+    methods: Mapping[str, Method] = {
+        **METHODS,
+        "result": lambda project, value, _: by_result(project, value, asked.results),
         "selector": lambda _, value, __: asked.selectors.selected_by(value),
-        "state": partial(_by_state, changes=asked.changes),
+        "state": lambda project, value, _: by_state(project, value, asked.changes),
     }
     if name not in methods:
         known = ", ".join(methods)
         raise SelectionError(f"{method!r} in {text!r} is no selection method; there are: {known}")
     return methods[name](asked.project, value, key)
-
-
-def _by_config(project: Project, value: str, key: str) -> set[str]:
-    nodes = project.nodes.values()
-    return {node.name for node in nodes if _config(node.config, key.split("."), value)} | _opaque(project)
-
-
-def _by_fqn(project: Project, value: str, key: str) -> set[str]:
-    nodes = project.nodes.values()
-    found = {node.name for node in nodes if any(_fqn(node.fqn, name, value) for name in _names(node))}
-    return found | {test.name for test in project.tests.values() if _fqn(test.fqn, test.name, value)}
-
-
-def _by_file(project: Project, value: str, key: str) -> set[str]:
-    """Return what is written in a file of a name, with its ending or without; of tests the singular ones."""
-    singular = (test for test in project.tests.values() if test.kind == "singular")
-    written: tuple[Node | DataTest, ...] = (*project.nodes.values(), *singular)
-    return {
-        each.name
-        for each in written
-        if each.location is not None
-        and (name := each.location.path.rpartition("/")[2])
-        and (fnmatchcase(name, value) or fnmatchcase(name.rpartition(".")[0], value))
-    }
-
-
-def _by_group(project: Project, value: str, key: str) -> set[str]:
-    return {node.name for node in project.nodes.values() if node.group == value}
-
-
-def _by_package(project: Project, value: str, key: str) -> set[str]:
-    wanted = project.name if value == "this" else value
-    everything: tuple[Node | DataTest, ...] = (*project.nodes.values(), *project.tests.values())
-    sources = {source.id for source in project.sources.values() if source.fqn[:1] == (wanted,)}
-    return sources | {each.name for each in everything if each.fqn[:1] == (wanted,)}
-
-
-def _by_path(project: Project, value: str, key: str) -> set[str]:
-    """Return what is written below a path; of tests the singular ones, since the others are written with what they test."""
-    nodes, sources, tests = project.nodes.values(), project.sources.values(), project.tests.values()
-    return {
-        *(node.name for node in nodes if _under(node.location, value)),
-        *(source.id for source in sources if _under(source.location, value)),
-        *(test.name for test in tests if test.kind == "singular" and _under(test.location, value)),
-    }
-
-
-def _by_resource_type(project: Project, value: str, key: str) -> set[str]:
-    if value == "source":
-        return {each.id for each in project.sources.values() if not isinstance(each, ProjectModel)}
-    if value in ("test", "data_test"):
-        return set(project.tests)
-    if value in ("model", "seed"):
-        return {node.name for node in project.nodes.values() if node.resource_type == value}
-    raise SelectionError(f"resource_type:{value} is unknown; there are model, seed, source, test")
-
-
-def _by_result(project: Project, value: str, key: str, results: Results | None) -> set[str]:
-    """Return what came out so in the last run, of what is still in the project.
-
-    Raises:
-        SelectionError: Nobody knows of a run, or the word is unknown.
-    """
-    if value not in RESULTS:
-        raise SelectionError(f"result:{value} is unknown; there are: {', '.join(RESULTS)}")
-    if results is None:
-        raise SelectionError(f"result:{value} asks for the last run, and here nobody knows of one; it is for commands")
-    known = {*project.nodes, *project.tests}
-    return {name for name, words in results().items() if value in words and name in known}
-
-
-def _by_source(project: Project, value: str, key: str) -> set[str]:
-    wanted = value if "." in value else f"{value}.*"
-    sources = [each for each in project.sources.values() if not isinstance(each, ProjectModel)]
-    return {source.id for source in sources if fnmatchcase(f"{source.source_name}.{source.table_name}", wanted)}
-
-
-def _by_state(project: Project, value: str, key: str, changes: Changes | None) -> set[str]:
-    """Return what is new or modified as compared with another environment, or what is not.
-
-    Raises:
-        SelectionError: None is compared with, or the word is unknown.
-    """
-    word, _, part = value.partition(".")
-    known = ("modified", "new", "old", "unmodified")
-    if word not in known or (part and (word != "modified" or part not in MODIFIED)):
-        words = ", ".join((*known, *(f"modified.{each}" for each in MODIFIED)))
-        raise SelectionError(f"state:{value} is unknown; there are: {words}")
-    if changes is None:
-        raise SelectionError(f"state:{value} compares with another environment; name it with --state or --defer")
-    differing = changes()
-    everything = {*project.nodes, *project.tests}
-    new = {name for name, each in differing.items() if NEW in each}
-    if word == "new":
-        return new
-    if word == "old":
-        return everything - new
-    if word == "unmodified":
-        return everything - differing.keys()
-    return {name for name, each in differing.items() if not part or part in each} | _opaque(project)
-
-
-def _by_tag(project: Project, value: str, key: str) -> set[str]:
-    nodes, sources, tests = project.nodes.values(), project.sources.values(), project.tests.values()
-    return {
-        *(node.name for node in nodes if _tagged(node.tags, value)),
-        *(source.id for source in sources if _tagged(source.tags, value)),
-        *(test.name for test in tests if _tagged(test.tags, value)),
-        *_opaque(project),
-    }
-
-
-def _by_test_name(project: Project, value: str, key: str) -> set[str]:
-    return {test.name for test in project.tests.values() if test.kind == value}
-
-
-def _by_test_type(project: Project, value: str, key: str) -> set[str]:
-    wanted = {"data": (True, False), "singular": (True,), "generic": (False,)}.get(value, ())
-    return {test.name for test in project.tests.values() if (test.kind == "singular") in wanted}
-
-
-MODIFIED = ("body", "configs", "relation", "macros", "persisted_descriptions")
-"""What may have been modified, in dbt's words."""
-
-RESULTS = ("error", "fail", "warn", "pass", "success", "skipped", "reused")
-"""What may have become of something, in dbt's words."""
-
-_METHODS: Mapping[str, _Method] = {
-    "config": _by_config,
-    "file": _by_file,
-    "fqn": _by_fqn,
-    "group": _by_group,
-    "name": _by_fqn,
-    "package": _by_package,
-    "path": _by_path,
-    "resource_type": _by_resource_type,
-    "source": _by_source,
-    "tag": _by_tag,
-    "test_name": _by_test_name,
-    "test_type": _by_test_type,
-}
-"""What stands before the colon -> what it selects, given what stands after it and, for `config.`, the key between."""
-
-
-def _tagged(tags: Iterable[str], wanted: str) -> bool:
-    return any(fnmatchcase(tag, wanted) for tag in tags)
-
-
-def _names(node: Node) -> tuple[str, ...]:
-    """Return what a node is called: one version of a model also by the name of the model, and as its file is."""
-    model, point, version = node.name.rpartition(".")
-    return (node.name, model, f"{model}_{version}") if point and node.fqn[-2:] == (model, version) else (node.name,)
-
-
-def _fqn(fqn: tuple[str, ...], name: str, wanted: str) -> bool:
-    """Return whether a name, or the start of the folder path with or without the project, is what is wanted."""
-    if fnmatchcase(name, wanted):
-        return True
-    parts = wanted.split(".")
-    for path in (fqn, fqn[1:]):
-        head = path[: len(parts)]
-        if len(head) == len(parts) and all(fnmatchcase(a, b) for a, b in zip(head, parts, strict=True)):
-            return True
-    return False
-
-
-def _under(location: Location | None, wanted: str) -> bool:
-    if location is None:
-        return False
-    path, wanted = location.path, wanted.rstrip("/")
-    return path == wanted or path.startswith(wanted + "/") or fnmatchcase(path, wanted)
-
-
-def _config(config: object, keys: list[str], wanted: str) -> bool:
-    for key in keys:
-        if not isinstance(config, dict) or key not in config:
-            return False
-        config = config[key]
-    if isinstance(config, list | tuple):
-        return any(str(value) == wanted for value in config)
-    text = str(config).lower() if isinstance(config, bool) else str(config)
-    return text == wanted

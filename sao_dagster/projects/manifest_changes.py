@@ -17,7 +17,7 @@ from typing import Any
 from sao_dagster.core.nodes import DataTest, Materialized, Model, Node
 from sao_dagster.core.policy import POLICY_KEYS
 from sao_dagster.core.project import Project
-from sao_dagster.core.selection import NEW
+from sao_dagster.core.selection_methods import NEW
 from sao_dagster.errors import SelectionError
 from sao_dagster.projects.dbt_manifest import BUILT, node_id
 

@@ -11,7 +11,7 @@ from sao_dagster.core.code_version import ATTACHED, CODE_SCHEME, RELATION, SETTI
 from sao_dagster.core.nodes import DataTest, Materialized, Node
 from sao_dagster.core.project import Project
 from sao_dagster.core.records import BuildRecord, TestRecord
-from sao_dagster.core.selection import NEW
+from sao_dagster.core.selection_methods import NEW
 from sao_dagster.sql.dialects import dialect_named
 from sao_dagster.state.protocol import DecisionRecord
 

@@ -5,14 +5,13 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
 from sao_dagster.errors import Location, NeedsDbtError, ProjectError, UnsupportedError
 from sao_dagster.projects.config import checked
-from sao_dagster.projects.templates.texts import has_jinja
 from sao_dagster.projects.yaml_files import load_yaml
+from sao_dagster.projects.yaml_jinja import rendered
 from sao_dagster.warehouses.described import DescribedWarehouse
 from sao_dagster.warehouses.protocol import Warehouse
 from sao_dagster.warehouses.registry import GROUP, WarehouseProfile, known, profile_of
@@ -71,14 +70,14 @@ def load_profile(
         known = ", ".join(str(name) for name in values if name != "config") or "none"
         raise ProjectError(f"there is no profile {profile!r}; there are: {known}", location=where)
     outputs = values[profile].get("outputs") or {}
-    default = _render(values[profile].get("target"), shown, variables)
+    default = rendered(values[profile].get("target"), shown, variables)
     name = target or os.environ.get("DBT_TARGET") or str(default or "default")
     if name not in outputs:
         raise ProjectError(
             f"the profile {profile!r} has no target {name!r}; there are: {', '.join(outputs) or 'none'}", location=where
         )
     # only the target in use: the others may need environment variables that are not set here
-    output = _render(outputs[name], shown, variables)
+    output = rendered(outputs[name], shown, variables)
     if schema is not None and isinstance(output, Mapping):
         output = {**output, "schema": schema}
     try:
@@ -104,41 +103,6 @@ def find_profiles(root: Path, folder: Path | None = None) -> Path:
         f"there is no profiles.yml in {', '.join(map(str, folders))}; write one that says where to build, for example:\n"
         "  my_profile:\n    target: dev\n    outputs:\n      dev: {type: duckdb, path: dev.duckdb}"
     )
-
-
-def _render(value: Any, path: str, variables: Mapping[str, Any]) -> Any:
-    if isinstance(value, Mapping):
-        return {key: _render(each, path, variables) for key, each in value.items()}
-    if isinstance(value, list):
-        return [_render(each, path, variables) for each in value]
-    if not isinstance(value, str) or not has_jinja(value):
-        return value
-    from sao_dagster.projects.templates.functions import FUNCTIONS, modules  # Jinja, where there is some
-    from sao_dagster.projects.templates.jinja import render_native
-
-    clock = modules(lambda: datetime.now(timezone.utc))
-    names = {**FUNCTIONS, "env_var": _env_var, "var": _Variables(variables), "modules": clock}
-    return render_native(value, path, names)
-
-
-class _Variables:
-    """`var` of a profile."""
-
-    def __init__(self, values: Mapping[str, Any]) -> None:
-        self._values = values
-
-    def __call__(self, name: str, default: Any = None) -> Any:
-        return self._values.get(name, default)
-
-    def has_var(self, name: str) -> bool:
-        return name in self._values
-
-
-def _env_var(name: str, default: str | None = None) -> str:
-    value = os.environ.get(name, default)
-    if value is None:
-        raise ProjectError(f"the environment variable {name} is not set, and env_var gives no default")
-    return value
 
 
 def _profile(name: str, output: Any, where: Location) -> WarehouseProfile:

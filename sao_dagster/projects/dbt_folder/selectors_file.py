@@ -8,8 +8,8 @@ from typing import Any
 
 from sao_dagster.core.selectors import Selector
 from sao_dagster.errors import ProjectError
-from sao_dagster.projects.templates.texts import has_jinja
-from sao_dagster.projects.yaml_files import LoadedYaml, load_yaml
+from sao_dagster.projects.yaml_files import load_yaml
+from sao_dagster.projects.yaml_jinja import rendered
 
 FILES = ("selectors.yml", "selectors.yaml")
 
@@ -19,7 +19,7 @@ def read_selectors(root: Path, target: Mapping[str, Any], variables: Mapping[str
 
     Args:
         root: The project's folder.
-        target: What Jinja shows as `target`; whether a selector is the default may depend on it.
+        target: What Jinja shows as `target`.
         variables: What `var` gives.
 
     Raises:
@@ -29,7 +29,8 @@ def read_selectors(root: Path, target: Mapping[str, Any], variables: Mapping[str
     if name is None:
         return {}
     loaded = load_yaml(root / name, name)
-    listed = loaded.values.get("selectors") if isinstance(loaded.values, Mapping) else None
+    values = rendered(loaded.values, name, variables, target=target)
+    listed = values.get("selectors") if isinstance(values, Mapping) else None
     if not isinstance(listed, list):
         raise ProjectError("it has a list called selectors", location=loaded.location())
     found: dict[str, Selector] = {}
@@ -40,15 +41,6 @@ def read_selectors(root: Path, target: Mapping[str, Any], variables: Mapping[str
         called = str(entry["name"])
         if called in found:
             raise ProjectError(f"there are two selectors called {called!r}", location=where)
-        is_default = _is_default(entry.get("default", False), loaded, target, variables)
+        is_default = str(entry.get("default", False)).strip().lower() == "true"
         found[called] = Selector(called, entry["definition"], is_default, where)
     return found
-
-
-def _is_default(value: Any, loaded: LoadedYaml, target: Mapping[str, Any], variables: Mapping[str, Any]) -> bool:
-    if isinstance(value, str) and has_jinja(value):
-        from sao_dagster.projects.templates.functions import FUNCTIONS  # Jinja, where there is some
-        from sao_dagster.projects.templates.jinja import render_native
-
-        value = render_native(value, loaded.path, {**FUNCTIONS, "target": target, "var": variables.get})
-    return value is True or str(value).strip().lower() == "true"
