@@ -12,6 +12,7 @@ from typing import Any
 
 from sao_dagster.core.deferral import Deferral
 from sao_dagster.core.environment import Environment
+from sao_dagster.core.nodes import Node
 from sao_dagster.core.project import Project
 from sao_dagster.core.selection import Selection, select
 from sao_dagster.errors import Location, ProjectError, SaoError
@@ -20,7 +21,7 @@ from sao_dagster.projects.assembly.assembled import AssembledProject, assemble
 from sao_dagster.projects.cache import MADE_BY, kept_file, load, save
 from sao_dagster.projects.config import checked
 from sao_dagster.projects.dbt_folder.folder import read_folder
-from sao_dagster.projects.declarations import Declarations, NeedsDbt
+from sao_dagster.projects.declarations import Declarations, NeedsDbt, Part
 from sao_dagster.projects.policies import POLICY_RULE, PolicyRule
 from sao_dagster.projects.python_models import PythonModels, caller
 from sao_dagster.projects.sao_file import Clone, OnStateError, Settings, read_settings
@@ -435,7 +436,8 @@ class SqlProject(PythonModels):
     def _deferring(self, deferral: Deferral, selection: Selection, session: Session) -> Project | None:
         """Return the project in which some nodes are read from another environment; see `DeferringTo.assemble`."""
         if self.declared.native:
-            declared = self._reading(self._others()).deferring(deferral.environment, deferral.relations)
+            part = _part(self.project, deferral, selection)
+            declared = self._reading(self._others()).deferring(deferral.environment, deferral.relations, part)
         else:
             from sao_dagster.dbt.deferral import deferring_in_dbt
 
@@ -446,18 +448,42 @@ class SqlProject(PythonModels):
         if not deferral.relations:
             return self.project
         project = assemble(declared).project
-        # what is broken stays so, who reads what it may not, too; and policies: what selects them may be above what is read elsewhere
-        nodes = {
-            name: node
-            if name in deferral.relations
-            else known
-            if (known := self.project.nodes[name]).error is not None
-            else replace(node, policy=known.policy)
-            for name, node in project.nodes.items()
+
+        def deferring(known: Node) -> Node:
+            """Return a node as it is then. What is broken stays so, who reads what it may not, too; and policies: what selects them may be above what is read elsewhere."""
+            made = project.nodes.get(known.name, known)
+            if known.name in deferral.relations:
+                return made
+            return known if known.error is not None else replace(made, policy=known.policy)
+
+        tests = {
+            name: replace(project.tests[name], shared_name=known.shared_name) if name in project.tests else known
+            for name, known in self.project.tests.items()
         }
-        return replace(project, nodes=nodes, proofs=self.project.proofs, failures=self._others().failures)
+        return replace(
+            project,
+            nodes={name: deferring(known) for name, known in self.project.nodes.items()},
+            sources={**self.project.sources, **project.sources},
+            tests=tests,
+            proofs=self.project.proofs,
+            failures=self._others().failures,
+        )
 
     def declaring(self) -> None:
         """Note that something is about to be declared: the project is put together anew when it is asked for."""
         self.__dict__.pop("project", None)
         self.__dict__.pop("assembled", None)
+
+
+def _part(project: Project, deferral: Deferral, selection: Selection) -> Part:
+    """Return what is put together anew where some nodes are read elsewhere: what is selected, and what is above that up to those nodes."""
+    tests = [name for name in selection.tests if name in project.tests]
+    pending = [*selection.nodes, *(read for name in tests for read in project.tests[name].reads)]
+    anew = set(deferral.relations)
+    while pending:
+        name = pending.pop()
+        if name not in anew and name in project.nodes:
+            anew.add(name)
+            pending += project.nodes[name].depends_on
+    known = {name: node.depends_on for name, node in project.nodes.items() if name not in anew}
+    return Part(known, tuple(sorted(tests)))

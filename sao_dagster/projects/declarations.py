@@ -191,6 +191,19 @@ class ReadByDbt:
     contents: str
 
 
+@dataclass(frozen=True)
+class Part:
+    """What of a project is put together, where the rest of it is known already.
+
+    Attributes:
+        known: What each node reads that is known: it has its place in names and in the graph, and is neither rendered nor made.
+        tests: The data tests that are made.
+    """
+
+    known: Mapping[str, tuple[str, ...]]
+    tests: tuple[str, ...]
+
+
 @dataclass(kw_only=True)
 class Declarations:
     """Everything that was declared, from any format.
@@ -215,6 +228,7 @@ class Declarations:
         projects: The other projects whose models it may read, with where that is said.
         others: What is known of them now, by name.
         deferred: The environment in which some nodes are read rather than here; None where none is.
+        part: What is put together of it; None for all.
         dbt: Where dbt has read the project, what it said; likewise, since all of it that counts is in the declarations.
     """
 
@@ -246,6 +260,7 @@ class Declarations:
     projects: dict[str, Location] = field(default_factory=dict)
     others: Mapping[str, OtherProject] = field(default_factory=dict)
     deferred: str | None = None
+    part: Part | None = None
     needs_dbt: list[NeedsDbt] = field(default_factory=list, repr=False, compare=False)
     dbt: ReadByDbt | None = field(default=None, repr=False, compare=False)
 
@@ -261,7 +276,7 @@ class Declarations:
             needs_dbt=[*self.needs_dbt],
         )
 
-    def deferring(self, environment: str, relations: Mapping[str, Relation]) -> Declarations:
+    def deferring(self, environment: str, relations: Mapping[str, Relation], part: Part | None = None) -> Declarations:
         """Return the same declarations, but for nodes that are not built here: they are tables of another environment.
 
         What is known of such a node is where it is. Nothing is read off its SQL, which may be other SQL there.
@@ -269,9 +284,10 @@ class Declarations:
         Args:
             environment: What people call that environment.
             relations: Where its nodes are, by id.
+            part: What is put together; None for all.
         """
         changed = self.copy()
-        changed.deferred = environment
+        changed.deferred, changed.part = environment, part
         changed.nodes = [
             replace(
                 node,

@@ -67,7 +67,10 @@ class _Assembly:
         self.templates: dict[str, RunTemplate] = {}
 
     def project(self) -> Project:
-        """Return the project: drafts, then references, then SQL, then fingerprints, then data tests; what fails on the way is broken."""
+        """Return the project: drafts, then references, then SQL, then fingerprints, then data tests; what fails on the way is broken.
+
+        Where a part of it is asked for, the nodes and tests of that are in it.
+        """
         if self.declared.native:
             self._refuse_macros_of_dbt()
         for declaration in self.declared.nodes:
@@ -92,8 +95,8 @@ class _Assembly:
         )
         undeclared = UndeclaredReads(self.drafts)
         self.drafts.take(undeclared.find)
-        made = {draft.id: models.node(draft) for draft in self.drafts.in_order()}
-        nodes = {name: made[name] for name in self.drafts.by_id}
+        made = {draft.id: models.node(draft) for draft in self.drafts.in_order() if draft.id not in self.drafts.settled}
+        nodes = {name: made[name] for name in self.drafts.by_id if name in made}
         sources = {source.id: self._source(source) for source in self.declared.sources}
         skeleton = Project(
             name=self.declared.name,
@@ -373,6 +376,7 @@ class _Assembly:
                 self.drafts.known, compiled.depends_on, declared.location, draft.id, location=declared.location
             )
         draft.error = draft.error or error
+        draft.depends_on = self.drafts.settled.get(draft.id, draft.depends_on)
         draft.subject = replace(draft.subject, this=draft.relation, config=plain_config(draft.config))
         draft.policy = draft.config.policy(lambda text: TimedExpression(self.context, draft.subject, text))
 

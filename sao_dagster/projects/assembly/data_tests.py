@@ -69,9 +69,12 @@ class TestAssembly:
         return any(name.endswith("get_where_subquery") for owner in owners for name in macros.names(owner))
 
     def tests(self) -> dict[str, DataTest]:
-        """Return the tests of all declarations by name, without those that are disabled; two of one name are an error of the project."""
+        """Return the tests of all declarations, or of a part of them, by name, without those that are disabled; two of one name are an error of the project."""
         found: dict[str, DataTest] = {}
+        part = self.drafts.declared.part
         for declared in _told_apart(self.drafts.declared.tests):
+            if part is not None and names_of(declared)[0] not in part.tests:
+                continue
             test = self._made(declared)
             if test is None:
                 continue

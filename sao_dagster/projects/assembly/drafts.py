@@ -161,11 +161,12 @@ class Drafts:
         self.ephemeral: set[str] = set()  # the ids of those that have none
         self.bare: set[str] = set()  # the ids of those that have bare volatile columns
         self.read_elsewhere: dict[str, ProjectModel] = {}  # the models of other projects that are read, by id
+        self.settled = {} if declared.part is None else declared.part.known  # what those read that are known already
 
     def take(self, step: Callable[[Draft], None]) -> None:
-        """Take a step with every draft; one that fails it is broken, and no further step is taken with it."""
+        """Take a step with every draft that is not known already; one that fails it is broken, and no further step is taken with it."""
         for draft in self.by_id.values():
-            if draft.error is None:
+            if draft.error is None and draft.id not in self.settled:
                 draft.error = error_in(step, draft, location=draft.declared.location)
 
     def in_order(self) -> list[Draft]:
