@@ -15,6 +15,7 @@ from sao_dagster.core.environment import Environment
 from sao_dagster.core.nodes import Node
 from sao_dagster.core.project import Project
 from sao_dagster.core.selection import Selection, select
+from sao_dagster.core.selection_methods import Changes
 from sao_dagster.errors import Location, ProjectError, SaoError
 from sao_dagster.known_environments import KnownEnvironments
 from sao_dagster.projects.assembly.assembled import AssembledProject, assemble
@@ -412,13 +413,21 @@ class SqlProject(PythonModels):
             )
         return environments.reusable()
 
-    def selection(self, include: str | None, exclude: str | None = None, *, state: str | None = None) -> Selection:
+    def selection(
+        self,
+        include: str | None,
+        exclude: str | None = None,
+        *,
+        state: str | None = None,
+        changes: Changes | None = None,
+    ) -> Selection:
         """Return what a selection in dbt's syntax means, also by what other environments and the last run say.
 
         Args:
             include: `--select`; None for everything.
             exclude: `--exclude`.
             state: The environment that `state:` compares with, or a folder with dbt's `manifest.json`; None for the one that is deferred to.
+            changes: Returns how nodes and data tests differ from that, where somebody has looked already.
 
         Raises:
             SelectionError: It is not understood, selects what is not there, or names an environment that is not known.
@@ -429,7 +438,7 @@ class SqlProject(PythonModels):
             self.project,
             include,
             exclude,
-            cache(lambda: environments.changes(self.project, state)),
+            changes or cache(lambda: environments.changes(self.project, state)),
             cache(lambda: environments.results(self.environment, state)),
         )
 

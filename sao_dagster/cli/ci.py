@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from sao_dagster.cli.build import LOOKING, conclude, run_selection, tell_of_end, tell_of_project
-from sao_dagster.cli.common import OK, Request, mode_of, run_command, selection_of, shown_url
+from sao_dagster.cli.common import OK, Request, mode_of, run_command, shown_url
 from sao_dagster.cli.options import (
     AsJson,
     Command,
@@ -99,14 +99,18 @@ def ci(
         with Progress(terminal) as progress:
             opened = asked.open()
             check_native(opened)
-            selection = selection_of(opened, select or [CHANGED], exclude, state=against)
+            opened.project.check()
+            changes = opened.environments.changes(opened.project, against)
+            selection = opened.selection(
+                " ".join(select or [CHANGED]), " ".join(exclude or ()), changes=lambda: changes
+            )
             tell_of_project(terminal, opened, selection)
             progress.begin(LOOKING)
-            runner = replace(asked.runner(opened), job="sao ci")
             mode = mode_of(force=False, full_refresh=full_refresh)
-            with claimed_schemas(runner, selection, progress.note):
+            ready = replace(asked.runner(opened), job="sao ci")
+            with ready.in_session(progress.note) as (runner, session), claimed_schemas(runner, session, selection):
                 result = run_selection(opened, runner, selection, mode, progress, failures)
-                found = compare(runner, result, opened.environments.changes(opened.project, against), progress.note)
+                found = compare(runner, session, result, changes)
         forget_expired(opened.store, opened.project.name, opened.settings.branch_days)
         if report is not None:
             write_report(report, found)
@@ -114,12 +118,12 @@ def ci(
             terminal.json({**found.to_json(), "state": shown_url(opened)})
         else:
             conclude(terminal, result, failures, shown_url(opened))
-            terminal.say("")
-            from sao_dagster.cli.ci_report import comparison_rows
+            if not quiet:
+                from sao_dagster.cli.ci_report import comparison_rows
 
-            terminal.table(
-                comparison_rows(found), headings=("model", "columns", "rows", f"compared with {found.against}")
-            )
+                headings = ("model", "columns", "rows", f"compared with {found.against}")
+                terminal.say("")
+                terminal.table(comparison_rows(found), headings=headings)
         return tell_of_end(terminal, result)
 
     run_command(request, action)

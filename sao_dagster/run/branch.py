@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 
 from sao_dagster.core.hashing import JSON
-from sao_dagster.core.messages import Message
 from sao_dagster.core.reasons import Outcome
 from sao_dagster.core.records import Verdict
 from sao_dagster.errors import WarehouseError
@@ -14,8 +13,7 @@ from sao_dagster.run.branch_schemas import compared_with
 from sao_dagster.run.relation_diff import RelationDiff, diff_relations, keys_of
 from sao_dagster.run.report import RunResult
 from sao_dagster.run.runner import Runner
-
-Telling = Callable[[Message], None]
+from sao_dagster.warehouses.protocol import Session
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -57,46 +55,40 @@ class BranchReport:
 
 
 def compare(
-    runner: Runner, result: RunResult, changes: Mapping[str, Collection[str]], on_message: Telling | None = None
+    runner: Runner, session: Session, result: RunResult, changes: Mapping[str, Collection[str]]
 ) -> BranchReport:
     """Return what a run of a branch did, with how each model that it built or reused compares with the environment that it defers to.
 
     Args:
         runner: That of the branch.
+        session: The warehouse that it works in.
         result: What the run did.
         changes: How nodes and data tests differ from what was built there.
-        on_message: Told at once whom it waits for.
     """
-    ready = runner.reaching()
-    elsewhere = compared_with(ready)
-    project = ready.project
+    elsewhere, project = compared_with(runner), runner.project
     there = elsewhere.relations(project.dialect)
     standing = [each.name for each in result.models if each.decision.outcome in (Outcome.BUILT, Outcome.REUSED)]
     passed = [each.test for each in result.tests if each.verdict is Verdict.PASS]
     compared: dict[str, RelationDiff] = {}
     unread: dict[str, str] = {}
-    new = [name for name in standing if name not in there]
-    if len(new) < len(standing):
-        with ready.warehouse.session(read_only=True, on_message=on_message) as session:
-            catalog, enforced = session.catalog(), session.constraints().unique
-            for name in standing:
-                node, other = project.nodes[name], there.get(name)
-                if other is None or other.key not in catalog:
-                    new = [*new, name] if name not in new else new
-                    continue
-                keys = keys_of(node, passed, enforced.get(node.relation.key, ()))
-                try:
-                    compared[name] = diff_relations(session, node.relation, other, keys, node.volatile_columns)
-                except WarehouseError as error:
-                    unread[name] = error.message
+    catalog = session.catalog() if standing else {}
+    both = {name: there[name] for name in standing if name in there and there[name].key in catalog}
+    enforced = session.constraints().unique if both else {}
+    for name, other in both.items():
+        node = project.nodes[name]
+        keys = keys_of(node, passed, enforced.get(node.relation.key, ()))
+        try:
+            compared[name] = diff_relations(session, node.relation, other, keys, node.volatile_columns)
+        except WarehouseError as error:
+            unread[name] = error.message
     gone = sorted(name for name in there if name not in project.nodes)
     return BranchReport(
         against=elsewhere.name,
-        schema=ready.warehouse.schema,
+        schema=runner.warehouse.schema,
         result=result,
         changes=changes,
         compared=compared,
         unread=unread,
-        new=tuple(name for name in standing if name in new),
+        new=tuple(name for name in standing if name not in both),
         gone=tuple(gone),
     )

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from collections.abc import Collection, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import cached_property
 
 from sao_dagster.core.data_version import ANY_BUILD, DataVersion
 from sao_dagster.core.environment import Branch
-from sao_dagster.core.messages import Message
 from sao_dagster.core.nodes import Materialized
 from sao_dagster.core.project import Project
 from sao_dagster.core.records import BuildRecord
@@ -35,30 +34,27 @@ _READ_SECONDS = 3600.0  # for what the tables of one branch hold
 
 
 @contextmanager
-def claimed_schemas(
-    runner: Runner, selection: Selection, on_message: Callable[[Message], None] | None = None
-) -> Iterator[None]:
+def claimed_schemas(runner: Runner, session: Session, selection: Selection) -> Iterator[None]:
     """Create the schemas that a selection is built into, and let nobody drop them for as long as the context lasts.
 
     The state keeps that they are this branch's own. Nothing is done where nothing is built.
 
     Args:
         runner: That of the branch, which defers to the environment that it is compared with.
+        session: The warehouse that it works in.
         selection: What is going to be built.
-        on_message: Told at once whom it waits for.
 
     Raises:
         WarehouseError: One of the schemas is there, and `sao ci` has not made it for this branch; nothing was made.
         StateError: They are being dropped.
         UnsupportedError: SQL does not reach the other environment.
     """
-    ready = runner.reaching()
-    elsewhere, here = compared_with(ready), ready.warehouse.schema
+    project, elsewhere, here = runner.project, compared_with(runner), runner.warehouse.schema
     if folded(here) == folded(elsewhere.known.schema):
         raise WarehouseError(f"the schema {here} is that of {elsewhere.name}; name another one with --schema")
-    nodes = (ready.project.nodes[name] for name in selection.nodes)
+    nodes = (project.nodes[name] for name in selection.nodes)
     built = [node.relation for node in nodes if node.materialized is not Materialized.EPHEMERAL]
-    kept = [each for name in selection.tests if (each := ready.project.tests[name].store_failures) is not None]
+    kept = [each for name in selection.tests if (each := project.tests[name].store_failures) is not None]
     wanted = list(dict.fromkeys((each.database or "", each.schema) for each in (*built, *kept)))
     shared = [each for each in wanted if folded(here) not in folded(each[1])]
     if shared:
@@ -66,24 +62,24 @@ def claimed_schemas(
             f"what is selected is built into the schema {said(shared[0])}, whatever the schema of the target is: it would not be this branch's "
             f"own. Let generate_schema_name put {here} into it"
         )
-    with ExitStack() as used:
-        if wanted:
-            with ready.warehouse.session(on_message=on_message) as session:
-                store = ready.open_store()
-                found = ready.settled(session, store)
-                elsewhere.check_is_reached(found.database)
-                used.enter_context(in_use(store, found.key, BUILDING, ready))
-                known, now = store.branch(found.key), store.now()
-                branch = known or Branch(environment=found.key, against="", schemas=(), made_at=now, used_at=now)
-                branch = replace(branch, against=elsewhere.name, used_at=now, failures=tuple(map(str, kept)))
-                _make(wanted, branch, session, store, ready.project, here)
+    if not wanted:
+        yield
+        return
+    store = runner.open_store()
+    found = runner.settled(session, store)
+    elsewhere.check_is_reached(found.database)
+    with in_use(store, found.key, BUILDING, runner):
+        known, now = store.branch(found.key), store.now()
+        branch = known or Branch(environment=found.key, against="", schemas=(), made_at=now, used_at=now)
+        branch = replace(branch, against=elsewhere.name, used_at=now, failures=tuple(map(str, kept)))
+        _make(wanted, branch, session, store, project, here)
         yield
 
 
-def compared_with(ready: Runner) -> Elsewhere:
+def compared_with(runner: Runner) -> Elsewhere:
     """Return the environment that a runner defers to, once it is found."""
-    assert ready.deferred is not None  # noqa: S101 - whoever calls has set it
-    return ready.deferred
+    assert runner.deferred is not None  # noqa: S101 - whoever calls has set it
+    return runner.deferred
 
 
 def _make(

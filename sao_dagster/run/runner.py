@@ -7,6 +7,7 @@ import threading
 import time
 import uuid
 from collections.abc import Callable, Generator, Iterator, Mapping
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Any
@@ -64,6 +65,7 @@ class Runner(RunSettings):
         deferred: That environment, once it is found.
         find_reusable: Finds the environments from which is taken what they have built; None for none.
         reusable: Those environments, once they are found.
+        session: The open warehouse that it works in; None where each plan and each run opens one.
     """
 
     project: Project
@@ -75,6 +77,18 @@ class Runner(RunSettings):
     deferred: DeferringTo | None = None
     find_reusable: Callable[[], Reusable] | None = None
     reusable: Reusable = field(default_factory=Reusable)
+    session: Session | None = None
+
+    @contextmanager
+    def in_session(self, on_message: Callable[[Message], None] | None = None) -> Iterator[tuple[Runner, Session]]:
+        """Open the warehouse, and lend the session with the runner that does all its work in it.
+
+        Args:
+            on_message: Told at once whom it waits for.
+        """
+        ready = self.reaching()
+        with ready.warehouse.session(on_message=on_message) as session:
+            yield replace(ready, session=session), session
 
     def plan(
         self,
@@ -99,13 +113,22 @@ class Runner(RunSettings):
         """
         self.project.check()
         ready = self.reaching()
-        opening = ready.warehouse.session(read_only=True, wait_seconds=wait_seconds, on_message=on_message)
+        opening = (
+            ready.warehouse.session(read_only=True, wait_seconds=wait_seconds, on_message=on_message)
+            if ready.session is None
+            else nullcontext(ready.session)
+        )
         with no_collection(), opening as session:
             store = self.open_store()
             return ready._opened(selection, session, store)._plan(selection, mode, session, store)
 
     def reaching(self) -> Runner:
-        """Return the runner whose sessions read other projects, and the other environments that it defers to, or takes builds from."""
+        """Return the runner whose sessions read other projects, and the other environments that it defers to, or takes builds from.
+
+        One that has a session is such a runner.
+        """
+        if self.session is not None:
+            return self
         others, deferred = self.project.others.values(), None
         warehouse = reaching(others, self.warehouse)
         names = {other.place: other.database for other in others if other.place}
@@ -316,7 +339,8 @@ class Runner(RunSettings):
             is_ours = threading.get_ident() == this_thread  # which is at work then, and yields nothing
             (on_message if is_ours and on_message is not None else inbox.put)(message)
 
-        with ready.warehouse.session(on_message=tell) as session:
+        opening = ready.warehouse.session(on_message=tell) if ready.session is None else nullcontext(ready.session)
+        with opening as session:
             yield from _drain(inbox)
             opened = time.perf_counter()
             store: StateStore | None = None

@@ -1,6 +1,6 @@
 """A branch that edits one model of many: `sao ci` beside what dbt does for it.
 
-    python -m tests.benchmarks.pull_request --dbt PATH_TO_DBT [--models 200] [--rounds 3]
+    python -m tests.benchmarks.pull_request --dbt PATH_TO_DBT [--models 200] [--rounds 3] [--before FOLDER]
     python -m tests.benchmarks.pull_request --dbt PATH_TO_DBT [--rounds 3] PROJECT --edit models/orders.sql
 
 Production is built once, by each tool into a DuckDB file of its own. In each round the same model is edited (of a project that is given, it gets another
@@ -8,7 +8,8 @@ column), and built with what is below it into an empty schema: by `sao ci --agai
 --defer --state DIR`; by `dbt clone --state DIR` with `dbt build --select state:modified+` after it; and, so that the schema has all as after that, by `sao build`
 of everything with `reuse_from: [prod]`. Shown are medians of seconds of wall and of CPU, what of them those of `dbt build --defer` are, how many nodes were built
 or cloned (views are made by `sao build` as ever), how many data tests ran, and what is carried from production to the branch. It is done as in CI, where nothing is
-kept beside the project but the state or the manifest; and where what each tool keeps of a parsed project is still there.
+kept beside the project but the state or the manifest; and where what each tool keeps of a parsed project is still there. With `--before`, `sao ci` of another
+working copy of this package is measured beside this one's. All modules have byte code, as they are installed.
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ import tempfile
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from statistics import median
 
@@ -67,14 +69,16 @@ def timed(folder: Path, *commands: list[str]) -> tuple[float, float]:
 def environment(folder: Path) -> dict[str, str]:
     """Return the environment of a command, whose state is beside the folder."""
     state = f"sqlite:///{folder.parent / 'state.db'}"
-    return {**os.environ, "DBT_PROFILES_DIR": str(folder), "SAO_STATE_URL": state, "PYTHONPATH": str(Path.cwd())}
+    kept = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
+    return {**kept, "DBT_PROFILES_DIR": str(folder), "SAO_STATE_URL": state, "PYTHONPATH": str(Path.cwd())}
 
 
 class Sao:
     """`sao ci`."""
 
-    def __init__(self, folder: Path, _: str) -> None:
-        self.folder, self.command = folder, [sys.executable, "-m", "sao_dagster.cli"]
+    def __init__(self, folder: Path, _: str, package: Path | None = None) -> None:
+        other = [] if package is None else ["env", f"PYTHONPATH={package}"]
+        self.folder, self.command = folder, [*other, sys.executable, "-m", "sao_dagster.cli"]
         timed(folder, [*self.command, "build", "--target", "prod", "--quiet"])
 
     def build(self) -> Measured:
@@ -190,6 +194,9 @@ def main() -> None:
         "project", type=Path, nargs="?", help="a folder with a dbt project in place of one that is made"
     )
     parser.add_argument("--edit", help="the file of a model in it, in which is nothing but a query, that is edited")
+    parser.add_argument(
+        "--before", type=Path, help="another working copy of this package, whose sao ci is measured, too"
+    )
     given = parser.parse_args()
     if (given.project is None) != (given.edit is None):
         parser.error("a project and --edit go together")
@@ -204,7 +211,8 @@ def main() -> None:
 
     with tempfile.TemporaryDirectory() as place:
         ways = {}
-        for number, (name, way) in enumerate(WAYS.items()):
+        older = {} if given.before is None else {"sao ci, before": partial(Sao, package=given.before.resolve())}
+        for number, (name, way) in enumerate({**WAYS, **older}.items()):
             folder = Path(place) / str(number) / "big"
             if given.project is None:
                 generate(folder, given.models)

@@ -13,7 +13,9 @@ from sao_dagster.cli import app
 from sao_dagster.core.reasons import Mode
 from sao_dagster.core.selection import select
 from sao_dagster.errors import SelectionError, StateError
+from sao_dagster.projects.assembly.assembled import assemble
 from sao_dagster.projects.sao_file import DeferTo
+from sao_dagster.run.defer import deferral_of
 from tests.world import Run, World, four_in_a_row, on_each_warehouse, state_in
 
 pytestmark = on_each_warehouse
@@ -323,3 +325,35 @@ def test_policies_on_top_hold_wherever_their_selection_begins(shop: World) -> No
     runner.run(chosen)
     shop.sql("insert into other.orders values (9, 9)")
     assert [str(each.decision.reason.value) for each in runner.run(chosen).models] == ["within_interval"]
+
+
+@on_duckdb
+def test_what_is_put_together_anew_is_what_putting_all_together_gives(shop: World) -> None:
+    """Also where models are read by their names, through ephemerals and views, and where data tests share a name for dbt."""
+    shop.model("through", "select id, amount from {{ ref('orders') }}", materialized="ephemeral")
+    shop.model("seen", "select amount, now() as at from {{ ref('through') }}", materialized="view")
+    shop.model("named", "select t.amount, s.at from main.totals as t, {{ ref('seen') }} as s")
+    shop.write(
+        "models/tests.yml",
+        "models: [{name: named, columns: [{name: amount, data_tests: [unique, {unique: {name: again, config: {where: amount > 1}}}]}]},"
+        " {name: seen, columns: [{name: amount, data_tests: [unique]}]}]",
+    )
+    shop.run(target="other")
+    opened = shop.opened()
+    project = opened.project
+    for text in ("named", "orders", "seen+", "totals named", "unique_seen_amount", "stg+"):
+        for favored in (False, True):
+            selection = select(project, text)
+            to = replace(opened.deferring("other").deferring_to(), favored=favored)
+            there = {each.key for each in to.relations(project.dialect).values()}
+            deferral = deferral_of(project, selection, to, {}, there)
+            anew = to.assemble(deferral, selection, None)  # type: ignore[arg-type] - the warehouse is for dbt
+            whole = assemble(opened.declared.deferring(deferral.environment, deferral.relations)).project
+            assert anew is not None
+            assert (anew.nodes.keys(), anew.tests.keys()) == (project.nodes.keys(), project.tests.keys())
+            read = {each for name in selection.tests for each in project.tests[name].reads}
+            for name in read | set(selection.nodes):
+                assert anew.nodes.get(name) == whole.nodes.get(name), (text, name)
+            assert {name: anew.tests[name] for name in selection.tests} == {
+                name: whole.tests[name] for name in selection.tests
+            }
