@@ -116,7 +116,7 @@ def test_selections_that_match_nothing_or_mean_nothing(world: World) -> None:
     project = world.model("a", "select 1 as x").runner().project
     with pytest.raises(SelectionError, match="'b' selects nothing"):
         select(project, "b")
-    with pytest.raises(SelectionError, match="there are: config, file, fqn"):
+    with pytest.raises(SelectionError, match="there are: access, config, file, fqn"):
         select(project, "tags:x")
 
 

@@ -66,6 +66,7 @@ def test_another_environment_is_cleared_by_its_name(shop: World) -> None:
 
 def test_environments_of_branches_expire(shop: World) -> None:
     shop.model("report", "select id + 1 as id from {{ ref('orders') }}")
+    shop.write("models/report.yml", "models: [{name: report, columns: [{name: id, data_tests: [unique]}]}]")
     for schema in ("ci_one", "ci_two"):
         assert sao(shop, "ci", "--against", "other", "--schema", schema).exit_code == 0
     assert "set branch_days in sao.yml" in sao(shop, "ci", "drop", "--expired", "--yes").stderr
