@@ -459,6 +459,7 @@ def test_a_file_is_read_once_whichever_process_asks(world: World, monkeypatch: p
         return world.run().built
 
     monkeypatch.setattr(files, "file_digest", counting)
+    monkeypatch.setattr(files, "_SETTLED", 3600.0)
     file = world.root / "prices.csv"
     file.write_text("price\n1\n")
     os.utime(file, (1e9, 1e9))
