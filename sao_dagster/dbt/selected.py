@@ -22,6 +22,7 @@ from sao_dagster.core.relations import Relation, RelationKey
 from sao_dagster.dbt.commands import DbtCommands, Files, Finished
 from sao_dagster.dbt.gate import Gate
 from sao_dagster.dbt.supervised import marks_of
+from sao_dagster.dbt.turns import turn_at
 from sao_dagster.dbt.warehouse import DbtMaterializer, DbtWarehouse, as_test_run
 from sao_dagster.dbt.waves import Job, Waves
 from sao_dagster.errors import DisturbedBuildError, WarehouseError
@@ -40,6 +41,7 @@ from sao_dagster.warehouses.protocol import (
 )
 
 VERSION_SECONDS = 600.0  # for reading the versions of what one call has built
+WAIT_SECONDS = 3600.0  # for another run that builds in the same file, where nothing else is said
 TRIES = 3  # calls in a row in which somebody else may have the database
 ARTIFACTS = ("manifest.json", "run_results.json")
 
@@ -76,11 +78,13 @@ class SelectedWarehouse(DbtWarehouse):
         def opened() -> AbstractContextManager[Session]:
             return self.native.session(read_only=read_only, on_message=on_message, wait_seconds=wait_seconds)
 
-        session = SelectedSession(self, opened, on_message or (lambda _: None))
-        try:
+        tell = on_message or (lambda _: None)
+        with ExitStack() as stack:
+            for file in files_of(self.native):
+                stack.enter_context(turn_at(file, WAIT_SECONDS if wait_seconds is None else wait_seconds, tell))
+            session = SelectedSession(self, opened, tell)
+            stack.callback(session.close)
             yield session
-        finally:
-            session.close()
 
 
 class SelectedSession(Session):

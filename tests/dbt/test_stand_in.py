@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import subprocess
 import sys
 from pathlib import Path
 from typing import Any
@@ -176,6 +177,17 @@ def test_where_a_hook_fails_before_anything_is_built_no_more_commands_are_given(
     assert "no hook today" in str(result.models[0].decision.evidence["error"])
     assert shop.calls() == ["parse", "build orders people"]
     shop.behave()
+
+
+def test_two_runs_at_once_take_turns_at_a_file(shop: Shop) -> None:
+    """Between two commands the file is let go; who came in then would wait for the leases of the other run, which would wait for the file."""
+    command = [sys.executable, "-m", "sao_dagster.cli", "build", "--json", "--project-dir", str(shop.folder)]
+    runs = [subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL) for _ in range(2)]
+    said = [json.loads(run.communicate(timeout=120)[0]) for run in runs]
+    assert sorted(each["name"] for one in said for each in one["models"] if each["outcome"] == "built") == sorted(
+        MODELS
+    )
+    assert [each for each in shop.calls() if each != "parse"] == ["build orders people", "build totals", "build big"]
 
 
 @pytest.mark.parametrize(
