@@ -6,7 +6,8 @@ standard input ends, it ends the program.
 
 DuckDB locks a file as POSIX has it (`fcntl`), so that the system says who has it. That nobody else has had the files is known where they
 still were as they were left when the program was first seen to have them, were never seen in other hands, and did not change while nobody
-had them. They are looked at every 10 ms: another process would have to open a file, write to it and close it between two looks.
+had them. They are looked at every 10 ms: another process would have to open a file, write to it and close it between two looks. Where the
+machine leaves more time between these than that may take, nobody knows.
 """
 
 from __future__ import annotations
@@ -29,6 +30,7 @@ except ImportError:  # Windows: nobody knows who has a file
     LOCKS_ARE_SEEN = False
 
 LOOK_SECONDS = 0.01
+LATE_SECONDS = 0.1  # after the last look; a look may come so late and still miss nobody
 STOPPING_SECONDS = 10.0  # for which the program may take to stop where nobody waits for it any more
 FLOCK = (
     "qqihh" if sys.platform == "darwin" else "hhqqi4x"
@@ -60,7 +62,7 @@ class Watched:
         self.file, self.marks = file, left
         self.is_alone = LOCKS_ARE_SEEN
         self._was_held = False
-        self._has_begun = False
+        self._looked_at = time.monotonic()
 
     def look(self, session: int) -> None:
         """Look who has it.
@@ -69,8 +71,11 @@ class Watched:
             session: The session of the program's processes.
         """
         holder, marks = holder_of(self.file), marks_of(self.file)
+        now, last = time.monotonic(), self._looked_at
+        self._looked_at = now
         if holder is None:
-            if not self._was_held and marks != self.marks:  # somebody else has had it in between
+            # somebody else has had it in between, or may have since the program let it go
+            if now - last > LATE_SECONDS if self._was_held else marks != self.marks:
                 self.is_alone = False
             self.marks, self._was_held = marks, False
         elif _session_of(holder) != session:
