@@ -35,14 +35,24 @@ def place(schema: str, name: str) -> dict[str, Any]:
     return {"database": "shop", "schema": schema, "relation_name": f'"shop"."{schema}"."{name}"'}
 
 
+def package(name: str) -> str:
+    """Return the package of a model: that of the project, but for `lib_…`."""
+    return "lib" if name.startswith("lib_") else "shop"
+
+
+def model_id(name: str) -> str:
+    return f"model.{package(name)}.{name}"
+
+
 def model(name: str, text: str) -> dict[str, Any]:
-    nodes = [f"model.shop.{each}" for each in REF.findall(text)] + [
+    nodes = [model_id(each) for each in REF.findall(text)] + [
         f"source.shop.raw.{each}" for each in SOURCE.findall(text)
     ]
     config = {"materialized": "table", "enabled": True}
-    where = {"original_file_path": f"models/{name}.sql", "fqn": ["shop", name], "alias": name, "name": name}
+    where = {"original_file_path": f"models/{name}.sql", "fqn": [package(name), name], "alias": name, "name": name}
     made = {
         "resource_type": "model",
+        "package_name": package(name),
         "raw_code": text,
         "language": "sql",
         "config": config,
@@ -81,7 +91,7 @@ def manifest() -> dict[str, Any]:
              "original_file_path": "dbt_project.yml", "depends_on": {"nodes": [], "macros": []}}} if SAID.get("hook") else {}  # fmt: skip
     return {
         "metadata": {"adapter_type": "duckdb"},
-        "nodes": {**{f"model.shop.{name}": model(name, text) for name, text in MODELS.items()}, **dict(generic_test(*each) for each in tests), **hooks},
+        "nodes": {**{model_id(name): model(name, text) for name, text in MODELS.items()}, **dict(generic_test(*each) for each in tests), **hooks},
         "sources": {
             f"source.shop.raw.{name}": {
                 **NOTHING, **place("raw", name), "identifier": name, "name": name, "source_name": "raw", "fqn": ["shop", "raw", name],
@@ -104,14 +114,14 @@ def beside(statements: list[str]) -> None:
 def build(selected: list[str], target: Path) -> int:
     import duckdb
 
-    wanted = [name for name in MODELS if f"fqn:shop.{name}" in selected or name in SAID.get("more", ())]
+    wanted = [name for name in MODELS if f"fqn:{package(name)}.{name}" in selected or name in SAID.get("more", ())]
     beside(SAID.get("before", []))
     results = []
     with duckdb.connect(str(FILE)) as connection:
         for name in wanted:
             sql = SOURCE.sub(r'"shop"."raw"."\1"', REF.sub(r'"shop"."main"."\1"', MODELS[name]))
             said = {
-                "unique_id": f"model.shop.{name}",
+                "unique_id": model_id(name),
                 "status": SAID.get("says", {}).get(name, "success"),
                 "execution_time": 0.1,
             }

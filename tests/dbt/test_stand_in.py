@@ -113,6 +113,17 @@ def test_each_step_down_the_graph_is_one_command_and_nothing_to_do_is_none(shop:
     assert built(shop.run("people", mode=Mode.FORCE)) == {"people": "forced"}
 
 
+def test_what_reads_a_model_of_a_package_is_known(shop: Shop) -> None:
+    """It is protected there, which only `restrict-access` of the package enforces: that is for dbt to say."""
+    shop.write("models/lib_days.sql", "select 1 as day")
+    shop.write("models/people.sql", "select day as id from {{ ref('lib_days') }}")
+    assert built(shop.run("+people")) == {"lib_days": "never_built", "people": "never_built"}
+    assert shop.calls() == ["parse", "build fqn:lib.lib_days", "build people"]
+    assert built(shop.run("+people")) == {}
+    shop.write("models/lib_days.sql", "select 2 as day")
+    assert built(shop.run("+people")) == {"lib_days": "code_changed", "people": "new_data"}
+
+
 def test_what_fails_is_one_failed_node_and_a_failed_test_holds_back(shop: Shop) -> None:
     shop.write("models/totals.sql", "select nothing from {{ ref('orders') }}")
     result = shop.run()
