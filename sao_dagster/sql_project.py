@@ -469,7 +469,7 @@ class SqlProject(PythonModels):
             name: replace(project.tests[name], shared_name=known.shared_name) if name in project.tests else known
             for name, known in self.project.tests.items()
         }
-        return replace(
+        whole = replace(
             project,
             nodes={name: deferring(known) for name, known in self.project.nodes.items()},
             sources={**self.project.sources, **project.sources},
@@ -477,6 +477,7 @@ class SqlProject(PythonModels):
             proofs=self.project.proofs,
             failures=self._others().failures,
         )
+        return whole.following_views()
 
     def declaring(self) -> None:
         """Note that something is about to be declared: the project is put together anew when it is asked for."""

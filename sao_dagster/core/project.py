@@ -106,6 +106,29 @@ class Project:
         moved.__dict__.update({name: value for name, value in self.__dict__.items() if name in ("graph", "tests_of")})
         return moved
 
+    def following_views(self) -> Project:
+        """Return the same project, in which what reads a view follows the process that runs it where the view does.
+
+        A view is part of the query that reads it: a cast in it has the time zone of whoever reads it, not of who made it.
+
+        Raises:
+            CycleError: Models depend on each other in a circle.
+        """
+        nodes = dict(self.nodes)
+
+        def follows(reads: Iterable[str]) -> bool:
+            through = (nodes[each] for each in reads if each in nodes)
+            return any(each.follows_process and not each.materialized.holds_data for each in through)
+
+        for name in self.graph.order:
+            if not nodes[name].follows_process and follows(self.graph.parents[name]):
+                nodes[name] = replace(nodes[name], follows_process=True)
+        tests = {
+            name: replace(test, follows_process=True) if not test.follows_process and follows(test.reads) else test
+            for name, test in self.tests.items()
+        }
+        return replace(self, nodes=nodes, tests=tests)
+
     @cached_property
     def undeclared(self) -> Mapping[str, UndeclaredInput]:
         """What nodes and data tests read without saying so, by id."""

@@ -110,18 +110,24 @@ def test_a_verdict_is_that_of_the_settings_it_was_given_under(shop: World) -> No
 @on_duckdb
 def test_the_zone_of_the_process_counts_for_what_may_depend_on_it(shop: World) -> None:
     shop.model("dates", "select cast(timestamptz '2026-01-01 00:00:00+00' as date) as day")
+    shop.model("days", "select cast(timestamptz '2026-01-01 00:00:00+00' as date) as day", materialized="view")
+    shop.model("through", "select day from {{ ref('days') }}")
+    shop.sql("create view raw.days as select cast(timestamptz '2026-01-01 00:00:00+00' as date) as day")
+    shop.source("orders", "days").model("made", "select day from {{ source('raw', 'days') }}")
+    of_zone = {"dates", "days", "through", "made"}
 
     def built(zone: str) -> set[str]:
         command = [sys.executable, "-m", "sao_dagster.cli", "build", "--json", "--project-dir", str(shop.root)]
         done = subprocess.run(command, capture_output=True, check=True, env={**os.environ, "TZ": zone})
         return {each["name"] for each in json.loads(done.stdout)["models"] if each["outcome"] == "built"}
 
-    assert built("UTC") == {"orders", "below", "dates"}
+    assert built("UTC") == {"orders", "below", *of_zone}
     assert built("Etc/UTC") == set()
-    assert built("Pacific/Honolulu") == {"dates"}
-    assert shop.rows("select day::varchar from dates") == [("2025-12-31",)]
+    assert built("Pacific/Honolulu") == of_zone
+    for table in ("dates", "through", "made"):
+        assert shop.rows(f"select day::varchar from {table}") == [("2025-12-31",)]
     profile(shop, settings={"TimeZone": "Pacific/Honolulu"})
-    assert built("UTC") == {"orders", "below"}, "the dates were built in that zone already"
+    assert built("UTC") == {"orders", "below", "made"}, "the dates were built in that zone already"
     assert built("Asia/Tokyo") == set(), "what the profile sets is the same everywhere"
 
 
@@ -183,6 +189,33 @@ def test_what_the_client_says_counts_for_what_may_depend_on_it(
     shop.run()
     monkeypatch.setenv("PGTZ", "Pacific/Honolulu")
     assert changed(shop) == {"dates": ["settings"]}
+
+
+@on_postgres
+def test_what_is_read_through_a_view_is_of_the_zone_of_who_reads_it(
+    shop: PostgresWorld, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The view is not selected, so it stays as it was made; what it shows does not."""
+    monkeypatch.setenv("PGTZ", "UTC")
+    shop.sql(
+        "create table raw.events (at timestamptz)",
+        "insert into raw.events values ('2026-01-01 23:30+00'), ('2026-01-02 00:30+00')",
+        "create view raw.days as select at::date as day from raw.events",
+    )
+    shop.source("orders", "events", "days")
+    shop.model("shown", "select at::date as day from {{ source('raw', 'events') }}", materialized="view")
+    shop.model("same", "select day from {{ ref('shown') }}", materialized="ephemeral")
+    shop.model("through", "select day from {{ ref('same') }}")
+    shop.model("made", "select day from {{ source('raw', 'days') }}")
+    shop.write("models/shown.yml", "models: [{name: shown, columns: [{name: day, data_tests: [unique]}]}]")
+    assert shop.run().tests == {"unique_shown_day": "ran: pass"}
+    again = shop.run("through made unique_shown_day")
+    assert (again.built, again.tests) == (set(), {"unique_shown_day": "reused: pass"})
+    monkeypatch.setenv("PGTZ", "Asia/Tokyo")
+    assert shop.run("through made", tests=False).built == {"through", "made"}
+    for table in ("through", "made"):
+        assert shop.rows(f"select distinct day::text from main.{table}") == [("2026-01-02",)]
+    assert shop.run("unique_shown_day").tests == {"unique_shown_day": "ran: fail"}
 
 
 @on_postgres

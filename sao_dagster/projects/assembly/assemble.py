@@ -121,7 +121,7 @@ class _Assembly:
         ]
         for name, found in wrong:
             self.declared.note_needs_dbt(name, found)
-        return replace(
+        project = replace(
             skeleton,
             sources={**sources, **self.drafts.read_elsewhere},
             tests=tests,
@@ -131,6 +131,7 @@ class _Assembly:
             notices=(*moved_variables(self.declared.variables), *self.drafts.notices, *undeclared.notices()),
             errors=tuple(self.drafts.errors),
         )
+        return project if project.errors else project.following_views()
 
     def _refuse_macros_of_dbt(self) -> None:
         """Note an error for each macro of the project that takes the place of one by which dbt builds, and which only dbt would call.

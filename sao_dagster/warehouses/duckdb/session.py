@@ -302,12 +302,13 @@ class DuckDBSession(Session):
 
     def _shown_in(self, catalog: Catalog) -> Callable[[Relation], ViewSources | None]:
         """Return what tells what a view shows."""
-        made = cache(self.made_functions)  # asked for where there is a view
+        made, settings = cache(self.made_functions), cache(self.settings)  # asked for where there is a view
 
         def shown(view: Relation) -> ViewSources | None:
             from sao_dagster.warehouses.duckdb.views import view_sources
 
-            return view_sources(view, catalog, self.functions, made())
+            sources = view_sources(view, catalog, self.functions, made())
+            return sources and sources.under(settings())
 
         return shown
 

@@ -21,6 +21,7 @@ from sao_dagster.warehouses.postgres.made import (
     REPLACED,
     of_extension,
 )
+from sao_dagster.warehouses.postgres.settings import process_settings
 from sao_dagster.warehouses.protocol import Catalog, Constraints, RelationInfo
 from sao_dagster.warehouses.shared.contents import ViewSources
 
@@ -194,8 +195,11 @@ def view_sources(connection: Connection[Any], views: Collection[RelationKey]) ->
         definitions.setdefault(key, []).append((below, definition if objects is None else f"{definition} {objects}"))
         if calls or _is_opaque(definition):
             opaque.add(key)
+    settings = process_settings(connection)
     return {
-        key: ViewSources(tuple(definition for _, definition in sorted(found)), tuple(sorted(tables.get(key, ()))))
+        key: ViewSources(
+            tuple(definition for _, definition in sorted(found)), tuple(sorted(tables.get(key, ())))
+        ).under(settings)
         for key, found in definitions.items()
         if key not in opaque
     }

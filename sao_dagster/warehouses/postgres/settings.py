@@ -18,6 +18,8 @@ _FIXED = ("lc_collate", "lc_ctype")
 _OF_THIS_CONNECTION = ("transaction_isolation",)
 _OF_CLIENTS = ("datestyle", "timezone")
 """Those that a client takes from its environment (`PGDATESTYLE`, `PGTZ`), in place of what the server has."""
+_OF_PROFILES = ("user", "database", "database user")
+"""Where a setting is from that is nobody's environment."""
 
 
 def connection_settings(connection: Connection, schema: str) -> ConnectionSettings:
@@ -65,8 +67,17 @@ def connection_settings(connection: Connection, schema: str) -> ConnectionSettin
     given: dict[str, str] = {}
     process: dict[str, str] = {}
     for name, value, source in rows:
-        if name in _OF_CLIENTS and source not in ("user", "database", "database user"):
+        if name in _OF_CLIENTS and source not in _OF_PROFILES:
             process[name] = value
         elif name not in _OF_THIS_CONNECTION and not is_harmless_setting(name):
             given[name] = value
     return ConnectionSettings(given, process)
+
+
+def process_settings(connection: Connection) -> ConnectionSettings:
+    """Return those settings of a connection alone that come from the process, or from the server's own files."""
+    rows = connection.execute(
+        "select lower(name), setting from pg_settings where lower(name) = any(%s) and setting is distinct from boot_val and source <> all(%s)",
+        [list(_OF_CLIENTS), list(_OF_PROFILES)],
+    ).fetchall()
+    return ConnectionSettings(process=dict(rows))

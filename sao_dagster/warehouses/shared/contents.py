@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
+from sao_dagster.core.connection import ConnectionSettings
 from sao_dagster.core.data_version import DataVersion, view_version
+from sao_dagster.core.hashing import digest
 from sao_dagster.core.relations import Relation, RelationKey, folded
 from sao_dagster.errors import WarehouseError
 from sao_dagster.warehouses.protocol import Catalog, Columns
@@ -33,6 +35,16 @@ class ViewSources:
 
     definitions: tuple[str, ...]
     tables: tuple[RelationKey, ...]
+
+    def under(self, settings: ConnectionSettings) -> ViewSources:
+        """Return the same with the settings of the process that reads it, such as its time zone, where they may be seen in what a view shows."""
+        if not settings.process or not self.definitions:
+            return self
+        from sao_dagster.sql.session import follows_process  # with the parser
+
+        if not follows_process(self.definitions):
+            return self
+        return replace(self, definitions=(*self.definitions, digest(dict(settings.process))))
 
 
 @dataclass(frozen=True)
