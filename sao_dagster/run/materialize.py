@@ -16,13 +16,14 @@ from typing import NoReturn
 
 from sao_dagster.core.data_version import DataVersion, build_version, columns_version
 from sao_dagster.core.elsewhere import Offer, record_of_offer
-from sao_dagster.core.facts import Facts, Observed, version_by_build
+from sao_dagster.core.facts import Existence, Facts, Observed, version_by_build
 from sao_dagster.core.hashing import digest
 from sao_dagster.core.inputs import answers_id, is_answers
 from sao_dagster.core.nodes import Model, Node, Seed
 from sao_dagster.core.plan import node_facts
 from sao_dagster.core.reasons import Mode
 from sao_dagster.core.records import BuildRecord, Lease
+from sao_dagster.core.relations import RelationKey
 from sao_dagster.core.selection import Selection
 from sao_dagster.core.templates import Answers, CompiledSql
 from sao_dagster.errors import LeaseLostError, ProjectError, StateError
@@ -139,7 +140,7 @@ class NodeBuilds:
                 raise StateError(message) from error
             if run.leases is not None and lease is not None:
                 run.leases.released(lease)
-        run.run_facts.add_build(node, record, built.dropped)
+        run.run_facts.add_build(node, record, built.dropped or ())
         watch.note_build(name)
         self._built.append(name)
         if node.compiler is not None or node.hooks:
@@ -208,7 +209,25 @@ class NodeBuilds:
             built = replace(built, columns=run.session.columns_of(node.relation))
         if built.data_version is None and (run.capabilities.exclusive or built.adopted):
             built = replace(built, data_version=self._version_now(node))
+        if built.dropped is None:
+            built = replace(built, dropped=self._dropped_with(node))
         return built
+
+    def _dropped_with(self, node: Node) -> tuple[RelationKey, ...]:
+        """Return what is gone of what was over the relation that was there before: dbt drops a table on PostgreSQL with all views over it."""
+        run = self.run
+        if run.capabilities.views_by_name:
+            return ()
+        graph, nodes, exists = run.project.graph, run.project.nodes, run.run_facts.facts.exists
+        pending, over = [*graph.children[node.name]], dict[str, None]()
+        while pending:
+            name = pending.pop()
+            kind = nodes[name].materialized
+            if name not in over and (not kind.holds_data or not kind.is_native):  # a materialized view is over it, too
+                over[name] = None
+                pending += graph.children[name]
+        there = [nodes[name].relation for name in over if exists.get(name) is Existence.YES]
+        return tuple(each.key for each in there if run.session.kind_of(each) is None)
 
     def _version_now(self, node: Node) -> DataVersion | None:
         """Return the version of what is there now; None where that cannot be told."""

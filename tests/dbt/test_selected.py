@@ -15,8 +15,8 @@ from tests.dbt.project import LittleProject, outcomes
 
 pytestmark = pytest.mark.slow
 
-SELECTED = "+totals rates people people_over_time"
-MODELS = {"stg_orders", "orders", "totals", "rates", "people", "people_over_time"}
+SELECTED = "+seen rates people people_over_time"
+MODELS = {"seen", "stg_orders", "orders", "totals", "rates", "people", "people_over_time"}
 
 
 @pytest.fixture
@@ -37,13 +37,14 @@ def test_each_step_down_the_graph_is_a_command_of_dbt_and_nothing_to_do_is_none(
     anywhere: LittleProject, calls: list[tuple[str, set[str]]]
 ) -> None:
     anywhere.write("sao.yml", f"executor: dbt\ndbt: {anywhere.python}\ndbt_execution: selection\n")
+    anywhere.write("models/seen.sql", "{{ config(materialized='view') }} select * from {{ ref('totals') }}")
     first = anywhere.run(SELECTED)
     assert outcomes(first) == dict.fromkeys(MODELS, "never_built")
     assert {each.verdict for each in first.tests} == {Verdict.PASS}
     assert anywhere.rows("main.totals") == [(1, 1200), (2, 100)]
-    levels: list[set[str]] = [{"stg_orders", "rates", "people", "people_over_time"}, {"orders"}, {"totals"}]
+    levels: list[set[str]] = [{"stg_orders", "rates", "people", "people_over_time"}, {"orders"}, {"totals"}, {"seen"}]
     assert calls == [("parse", set()), *(("build", each) for each in levels)]
-    assert {name for name in anywhere.run_results() if name.startswith("model.")} == {"model.little.totals"}
+    assert {name for name in anywhere.run_results() if name.startswith("model.")} == {"model.little.seen"}
     calls.clear()
     second = anywhere.run(SELECTED)
     assert outcomes(second) == {}
@@ -52,8 +53,9 @@ def test_each_step_down_the_graph_is_a_command_of_dbt_and_nothing_to_do_is_none(
     anywhere.execute("update raw.orders set person = 2 where id = 1", "update raw.orders set person = 1 where id = 1")
     assert outcomes(anywhere.run(SELECTED)) == {}
     anywhere.execute("insert into raw.orders values (4, 2, 9)")
-    assert outcomes(anywhere.run("orders totals")) == {"orders": "new_data", "totals": "new_data"}
-    assert anywhere.rows("main.totals") == [(1, 1200), (2, 1000)]
+    seen = {"seen": "relation_missing"} if anywhere.url else {}  # dbt has dropped it with the table
+    assert outcomes(anywhere.run("orders totals seen")) == {"orders": "new_data", "totals": "new_data"} | seen
+    assert anywhere.rows("main.seen") == anywhere.rows("main.totals") == [(1, 1200), (2, 1000)]
 
 
 STANDS_IN = """
