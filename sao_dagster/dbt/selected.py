@@ -32,13 +32,12 @@ from sao_dagster.warehouses.protocol import (
     Built,
     Capabilities,
     Catalog,
-    Columns,
     NodeOutcome,
-    QueryResult,
     Session,
     TestRun,
     Warehouse,
 )
+from sao_dagster.warehouses.shared.delegated import DelegatingSession
 
 VERSION_SECONDS = 600.0  # for reading the versions of what one call has built
 WAIT_SECONDS = 3600.0  # for another run that builds in the same file, where nothing else is said
@@ -87,7 +86,7 @@ class SelectedWarehouse(DbtWarehouse):
             yield session
 
 
-class SelectedSession(Session):
+class SelectedSession(DelegatingSession):
     """A session in which dbt builds what it is given by name; all else is answered by another one, that is opened anew after each call.
 
     Args:
@@ -332,25 +331,11 @@ class SelectedSession(Session):
 
     # ------------------------------------------------------------------ what is answered by the other session
 
-    def catalog(self) -> Catalog:
-        """Return all tables and views."""
+    @contextmanager
+    def answering(self) -> Iterator[Session]:
+        """Give the other session, while dbt does nothing."""
         with self._gate.use():
-            return self._inner.catalog()
-
-    def query(self, sql: str) -> QueryResult:
-        """Return all rows of a query."""
-        with self._gate.use():
-            return self._inner.query(sql)
-
-    def execute(self, sql: str) -> None:
-        """Run statements that return nothing."""
-        with self._gate.use():
-            self._inner.execute(sql)
-
-    def columns_of(self, read: Relation | str) -> Columns:
-        """Return names and types of the columns of what can stand after `from`."""
-        with self._gate.use():
-            return self._inner.columns_of(read)
+            yield self._inner
 
     def stamp(self) -> str | None:
         """Return the token of the database; none once dbt has had it, since others may have had it, too."""
@@ -390,20 +375,6 @@ class _Beside:
         with self._session._gate.use():
             self._session._wrote(node.relation)
             return self._session._inner.materializer().build(node, request)
-
-
-def _delegated(name: str) -> Callable[..., Any]:
-    def method(self: SelectedSession, *args: Any, **kwargs: Any) -> Any:
-        with self._gate.use():
-            return getattr(self._inner, name)(*args, **kwargs)
-
-    method.__name__, method.__doc__ = name, getattr(Session, name).__doc__
-    return method
-
-
-for _name in vars(Session):
-    if not _name.startswith("_") and _name not in vars(SelectedSession):
-        setattr(SelectedSession, _name, _delegated(_name))
 
 
 def files_of(warehouse: Warehouse) -> list[str]:

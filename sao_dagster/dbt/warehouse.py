@@ -15,7 +15,6 @@ from sao_dagster.core.data_version import DataVersion
 from sao_dagster.core.messages import Level, Message
 from sao_dagster.core.nodes import DataTest, Node
 from sao_dagster.core.records import Verdict
-from sao_dagster.core.relations import Relation
 from sao_dagster.dbt.adapters.session import AdapterSession
 from sao_dagster.dbt.adapters.warehouse import AdapterWarehouse
 from sao_dagster.dbt.deferral import KeptElsewhere, Places
@@ -29,15 +28,13 @@ from sao_dagster.warehouses.protocol import (
     BuildRequest,
     Built,
     Capabilities,
-    Catalog,
-    Columns,
     Materializer,
     NodeOutcome,
-    QueryResult,
     Session,
     TestRun,
     Warehouse,
 )
+from sao_dagster.warehouses.shared.delegated import DelegatingSession
 
 
 @dataclass(frozen=True)
@@ -157,7 +154,7 @@ class AttachingDbtWarehouse(DbtWarehouse):
         return cast("AttachingWarehouse", self.native).attached_as(place)
 
 
-class DbtSession(Session):
+class DbtSession(DelegatingSession):
     """A session in which dbt builds; what is asked of the warehouse is answered by another one, and that may be replaced.
 
     Args:
@@ -317,21 +314,9 @@ class DbtSession(Session):
         if how["error"]:
             raise WarehouseError(f"dbt: {how['error']}")
 
-    def catalog(self) -> Catalog:
-        """Return all tables and views."""
-        return self._inner.catalog()
-
-    def query(self, sql: str) -> QueryResult:
-        """Return all rows of a query."""
-        return self._inner.query(sql)
-
-    def execute(self, sql: str) -> None:
-        """Run statements that return nothing."""
-        self._inner.execute(sql)
-
-    def columns_of(self, read: Relation | str) -> Columns:
-        """Return names and types of the columns of what can stand after `from`."""
-        return self._inner.columns_of(read)
+    def answering(self) -> AbstractContextManager[Session]:
+        """Give what answers now."""
+        return nullcontext(self._inner)
 
     def materializer(self) -> DbtMaterializer:
         """Return what builds with dbt."""
@@ -414,19 +399,6 @@ class DbtSession(Session):
                 "nothing was to be built when the run was planned, so that dbt has not been started; run again"
             )
         return self._process.ask(request, **arguments)
-
-
-def _delegated(name: str) -> Callable[..., Any]:
-    def method(self: DbtSession, *args: Any, **kwargs: Any) -> Any:
-        return getattr(self._inner, name)(*args, **kwargs)
-
-    method.__name__, method.__doc__ = name, getattr(Session, name).__doc__
-    return method
-
-
-for _name in vars(Session):
-    if not _name.startswith("_") and _name not in vars(DbtSession):
-        setattr(DbtSession, _name, _delegated(_name))
 
 
 def as_test_run(said: Mapping[str, Any]) -> TestRun:

@@ -273,7 +273,8 @@ class Drafts:
                 continue
             if key in self.context.refs:
                 read = self.by_id[self.context.refs[key].id].referable
-                if read.package == reader.package:  # of other packages dbt has said it, which knows their `restrict-access`
+                # of other packages dbt has said it, which knows their `restrict-access`
+                if read.package == reader.package:
                     refuse_reference(reader, read, partial(at.place_of_call, "ref", wanted))
                 continue
             shown = wanted if version is None else f"{wanted} version {version}"
