@@ -6,8 +6,8 @@ standard input ends, it ends the program.
 
 DuckDB locks a file as POSIX has it (`fcntl`), so that the system says who has it. That nobody else has had the files is known where they
 still were as they were left when the program was first seen to have them, were never seen in other hands, and did not change while nobody
-had them. They are looked at every 10 ms: another process would have to open a file, write to it and close it between two looks. Where the
-machine leaves more time between these than that may take, nobody knows.
+had them. They are looked at every 10 ms: another process would have to open a file, write to it and close it between two looks. Where
+there is more than a second between these, nobody knows.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ except ImportError:  # Windows: nobody knows who has a file
     LOCKS_ARE_SEEN = False
 
 LOOK_SECONDS = 0.01
-LATE_SECONDS = 0.1  # after the last look; a look may come so late and still miss nobody
+LATE_SECONDS = 1.0  # after the last look; where one comes later, as after a suspension, anybody may have had a file
 STOPPING_SECONDS = 10.0  # for which the program may take to stop where nobody waits for it any more
 FLOCK = (
     "qqihh" if sys.platform == "darwin" else "hhqqi4x"
