@@ -25,7 +25,7 @@ BUILD = """
 import duckdb
 with duckdb.connect(FILE) as connection:
     connection.execute("create table t as select 1 as x")
-    import time; time.sleep(0.1)
+    import time; time.sleep(0.5)
 artifact(status="success")
 """
 OTHER = """
