@@ -114,17 +114,19 @@ class Project:
         Raises:
             CycleError: Models depend on each other in a circle.
         """
+        through = {name for name, node in self.nodes.items() if not node.materialized.holds_data}
+        following = {name for name in through if self.nodes[name].follows_process}
+        if not following:
+            return self
         nodes = dict(self.nodes)
-
-        def follows(reads: Iterable[str]) -> bool:
-            through = (nodes[each] for each in reads if each in nodes)
-            return any(each.follows_process and not each.materialized.holds_data for each in through)
-
         for name in self.graph.order:
-            if not nodes[name].follows_process and follows(self.graph.parents[name]):
+            if not nodes[name].follows_process and not following.isdisjoint(self.graph.parents[name]):
                 nodes[name] = replace(nodes[name], follows_process=True)
+                following.update({name} & through)
         tests = {
-            name: replace(test, follows_process=True) if not test.follows_process and follows(test.reads) else test
+            name: test
+            if test.follows_process or following.isdisjoint(test.reads)
+            else replace(test, follows_process=True)
             for name, test in self.tests.items()
         }
         return replace(self, nodes=nodes, tests=tests)
