@@ -16,6 +16,7 @@ from sao_dagster.dbt.prepare import Preparation, WarmDbt, are_set_as
 from sao_dagster.dbt.process import DbtProcess, Invocation, UnexpectedDbtError
 from sao_dagster.dbt.selected import SelectedWarehouse, files_of
 from sao_dagster.dbt.selectors import selectors
+from sao_dagster.dbt.supervised import LOCKS_ARE_SEEN
 from sao_dagster.dbt.warehouse import DbtWarehouse
 from sao_dagster.errors import UnsupportedError
 from sao_dagster.projects.assembly.assemble import put_together
@@ -217,7 +218,7 @@ def _opaque(opened: OpenedFolder, prepared: PreparedManifest) -> PreparedManifes
 
 
 def _check_reached(warehouse: Warehouse, why: str) -> None:
-    """Refuse a warehouse that only dbt's adapter reaches.
+    """Refuse a warehouse that only dbt's adapter reaches, or that cannot be given to dbt and taken back.
 
     Raises:
         UnsupportedError: It is one.
@@ -229,6 +230,11 @@ def _check_reached(warehouse: Warehouse, why: str) -> None:
         raise UnsupportedError(
             f"{why}; and what is in {warehouse.type} is seen through dbt's adapter alone, by dbt 1.8 to 1.11. Without these, dbt builds into files of "
             f"DuckDB and into PostgreSQL: install dbt-core 1.8 to 1.11"
+        )
+    if isinstance(warehouse, DuckDBWarehouse) and not LOCKS_ARE_SEEN:
+        raise UnsupportedError(
+            f"{why}; and this system does not say who has a file of DuckDB, which is given to dbt and taken back (it needs POSIX locks, as Linux "
+            f"and macOS have them): install dbt-core 1.8 to 1.11"
         )
 
 

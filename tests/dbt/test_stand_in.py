@@ -216,6 +216,14 @@ def test_what_only_an_adapter_sees_is_refused_before_dbt_is_started(shop: Shop, 
     assert shop.calls() == []
 
 
+def test_where_nobody_says_who_has_a_file_it_is_not_given_away(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Such as on Windows."""
+    monkeypatch.setattr("sao_dagster.dbt.read.LOCKS_ARE_SEEN", False)
+    with pytest.raises(UnsupportedError, match="does not say who has a file of DuckDB"):
+        load_project(shop.folder)
+    assert shop.calls() == []
+
+
 def test_another_program_that_is_called_dbt_is_not_given_anything(shop: Shop) -> None:
     shop.write("dbt", "#!/bin/sh\necho dbt Cloud CLI - 0.40.5\n")
     with pytest.raises(UnsupportedError, match=r"no dbt 2\.x: to --version it says 'dbt Cloud CLI"):
