@@ -239,7 +239,7 @@ class Preparation:
     def kept(self, files: str) -> Kept | None:
         """Return what dbt said last, if it would say the same of files in this state."""
         kept = load(self._place)
-        if not isinstance(kept, Kept) or not kept.holds:
+        if not isinstance(kept, Kept) or kept.dbt != self._dbt or not kept.holds:
             return None
         if kept.key != self._key(files):
             if kept.contents != self.contents:

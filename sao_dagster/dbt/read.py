@@ -12,7 +12,7 @@ from typing import Any
 from sao_dagster.core.nodes import Materialized, Node
 from sao_dagster.dbt.adapters.warehouse import AdapterWarehouse
 from sao_dagster.dbt.installation import DbtInstallation, find_dbt
-from sao_dagster.dbt.prepare import Preparation, WarmDbt, are_set_as
+from sao_dagster.dbt.prepare import Kept, Preparation, WarmDbt, are_set_as
 from sao_dagster.dbt.process import DbtProcess, Invocation, UnexpectedDbtError
 from sao_dagster.dbt.selected import SelectedWarehouse, files_of
 from sao_dagster.dbt.selectors import selectors
@@ -53,21 +53,23 @@ def read_with_dbt(
     """
     installation = find_dbt(dbt, opened.root)
     inside, selected = (_preparation(opened, variables, installation, selects=each) for each in (False, True))
+    files = inside.files
     if native or execution == "inside":
         if not installation.is_python:
             raise UnsupportedError(
                 f"this dbt is {_NOT_PYTHON}; leave out {'reader: manifest' if native else 'dbt_execution: inside'}"
             )
-        return _read_inside(opened, inside, native=native)
+        return _read_inside(opened, inside, files, inside.kept(files), native=native)
     if execution == "selection":
         return _read_selected(opened, selected, "sao.yml says so", is_set=True)
     if not installation.is_python:
         return _read_selected(opened, selected, f"this dbt is {_NOT_PYTHON}")
-    kept = selected.kept(selected.files)
-    if kept is not None and kept.why:
-        return _read_selected(opened, selected, kept.why)
+    kept = inside.kept(files)
+    before = selected.kept(files) if kept is None else None  # dbt would have to be started to find out why again
+    if before is not None and before.why:
+        return _read_selected(opened, selected, before.why)
     try:
-        return _read_inside(opened, inside)
+        return _read_inside(opened, inside, files, kept)
     except UnexpectedDbtError as error:
         why = f"this dbt is another one inside than those that are known ({error.found})"
         return _read_selected(opened, selected, why)
@@ -85,19 +87,15 @@ def read_before(opened: OpenedFolder, declared: Declarations, said: ReadByDbt, s
     Raises:
         UnsupportedError: dbt is not there.
     """
-    installation = find_dbt(settings.dbt, opened.root)
-    for selects in (False, True):
-        preparation = _preparation(opened, None, installation, selects=selects)
-        files = preparation.files  # before their contents, so that a change in between is seen when dbt begins to build
-        if said.contents and said.contents == preparation.contents and are_set_as(said.environment):
-            break
-    else:
+    preparation = _preparation(opened, None, find_dbt(settings.dbt, opened.root), selects=said.selects)
+    files = preparation.files  # before their contents, so that a change in between is seen when dbt begins to build
+    if not said.contents or said.contents != preparation.contents or not are_set_as(said.environment):
         return None
-    if settings.dbt_execution not in ("auto", "selection" if selects else "inside"):
+    if settings.dbt_execution not in ("auto", "selection" if said.selects else "inside"):
         return None
     if declared.native:
         return opened.warehouse
-    if selects:
+    if said.selects:
         return _selected_warehouse(opened, preparation, files, said.manifest, said.ids, "it was before")
     read, warm = ManifestReader(PreparedManifest(said.manifest, {}, profile=said.profile), declared), WarmDbt()
     warehouse = _reached(opened.warehouse, preparation, read, warm)
@@ -115,13 +113,20 @@ _NOT_PYTHON = "a program without Python (dbt 2.x), so that nobody can decide ins
 
 
 def _read_inside(
-    opened: OpenedFolder, preparation: Preparation, *, native: bool = False
+    opened: OpenedFolder, preparation: Preparation, files: str, kept: Kept | None, *, native: bool = False
 ) -> tuple[Declarations, Warehouse]:
-    """Return the same where dbt renders, and builds node by node inside one `dbt build`."""
-    files = preparation.files
+    """Return the same where dbt renders, and builds node by node inside one `dbt build`.
+
+    Args:
+        opened: The folder.
+        preparation: The project, as dbt is asked about it.
+        files: The state of its files.
+        kept: What dbt said last, if it would say the same of them.
+        native: Whether this package builds what dbt has read.
+    """
     if not native:  # dbt does what the profile asks for
         opened = replace(opened, target=replace(opened.target, errors=()))
-    kept, warm = preparation.kept(files), WarmDbt()
+    warm = WarmDbt()
     if kept is None:
 
         def beside(process: DbtProcess, asked: ManifestReader) -> AbstractContextManager[Session]:
@@ -161,7 +166,7 @@ def _read_selected(
         kept = preparation.ask_by_command(files, partial(_opaque, opened), "" if is_set else why)
     read = _reader(opened, kept.prepared)
     declared, said = read.read(), kept.prepared
-    declared.dbt = ReadByDbt(said.manifest, read.ids, said.environment, said.profile, kept.contents)
+    declared.dbt = ReadByDbt(said.manifest, read.ids, said.environment, said.profile, kept.contents, selects=True)
     return declared, _selected_warehouse(opened, preparation, files, said.manifest, read.ids, kept.why or why)
 
 

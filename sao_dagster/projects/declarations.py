@@ -182,6 +182,7 @@ class ReadByDbt:
         environment: The environment variables that the project reads, with digests of their values then; None where one was not set.
         profile: What the profile says of the target.
         contents: A digest of all else that it follows from, see `sao_dagster.dbt.prepare`; empty where that is not known.
+        selects: Whether dbt is given what is to be built, and said nothing but its manifest.
     """
 
     manifest: Mapping[str, Any]
@@ -189,6 +190,7 @@ class ReadByDbt:
     environment: Mapping[str, str | None]
     profile: Mapping[str, Any]
     contents: str
+    selects: bool = False
 
 
 @dataclass(frozen=True)
