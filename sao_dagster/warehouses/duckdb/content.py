@@ -18,8 +18,6 @@ from sao_dagster.warehouses.shared.names import literal
 
 _HASHING = 2  # the number of the way that rows of plain columns are hashed
 _HASHING_ALL = 3  # and of those that have others
-
-
 _HASHING_COLLATED = 4  # and of tables whose columns have collations, which belong to the version
 _COLLATION = re.compile(r'"collation":"[^"]')
 """In a plan; a name of a column with quotes in it is written with backslashes."""
@@ -57,10 +55,8 @@ def content_version(row: Sequence[Any], columns: Columns, omitted: Collection[st
 
     DuckDB does not promise one hash for all its versions, so its version is part of the scheme.
     """
-    *sums, types = row
-    if _COMPUTED.search(types) and not _is_steady(types):
-        return None
-    collated = _collated(types)
+    *sums, plan = row
+    collated = _collated(plan)
     if collated is None:
         return None
     plain = all(is_plain(kind) for _, kind in without(omitted, columns))
@@ -71,37 +67,31 @@ def content_version(row: Sequence[Any], columns: Columns, omitted: Collection[st
 
 
 def _collated(plan: str) -> list[JSON] | None:
-    """Return the types of all columns where one of them has a collation, else nothing; None where a plan does not say.
+    """Return the types of all columns where one of them has a collation, else nothing; None where a plan does not say, or a column may change by itself.
 
     Args:
         plan: As DuckDB serializes that of a query of all columns.
     """
-    if not _COLLATION.search(plan) and '"error":false' in plan:
+    if '"error":false' in plan and not _COLLATION.search(plan) and not _COMPUTED.search(plan):
         return []
     try:
         [of_query] = json.loads(plan)["plans"]
-        # not those of the table below, which knows nothing of the columns that are generated
-        types = [each["return_type"] for each in of_query["expressions"]]
-    except (KeyError, ValueError, TypeError):
+        columns = of_query["expressions"]  # the table below knows nothing of those that are generated
+        computed = [each for each in columns if each["expression_class"] != "BOUND_REF"]
+        if _ZONED.search(json.dumps(computed)) or not _is_steady(computed):
+            return None
+        types = [each["return_type"] for each in columns]
+    except (KeyError, ValueError, TypeError, IndexError):
         return None
     return [types] if _COLLATION.search(json.dumps(types, separators=(",", ":"))) else []
 
 
-def _is_steady(plan: str) -> bool:
-    """Return whether generated columns are known to show the same for as long as the rows are the same; see `_collated`."""
-    try:
-        [of_query] = json.loads(plan)["plans"]
-        computed = [each for each in of_query["expressions"] if each["expression_class"] != "BOUND_REF"]
-        return not _ZONED.search(json.dumps(computed)) and _all_steady(computed)
-    except (KeyError, ValueError, TypeError, IndexError):
-        return False
-
-
-def _all_steady(part: Any) -> bool:
+def _is_steady(part: Any) -> bool:
+    """Return whether a part of a plan is known to give the same for as long as the rows are the same."""
     if isinstance(part, list):
-        return all(map(_all_steady, part))
+        return all(map(_is_steady, part))
     if not isinstance(part, dict):
         return True
     kind = part.get("expression_class")
     is_known = part["qname"]["path"][-1] in _STEADY if kind == "BOUND_FUNCTION" else kind is None or kind in _OF_VALUES
-    return is_known and all(map(_all_steady, part.values()))
+    return is_known and all(map(_is_steady, part.values()))
