@@ -7,7 +7,7 @@ import threading
 import time
 import uuid
 from collections.abc import Callable, Generator, Iterator, Mapping
-from contextlib import contextmanager, nullcontext
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Any
@@ -113,14 +113,24 @@ class Runner(RunSettings):
         """
         self.project.check()
         ready = self.reaching()
-        opening = (
-            ready.warehouse.session(read_only=True, wait_seconds=wait_seconds, on_message=on_message)
-            if ready.session is None
-            else nullcontext(ready.session)
-        )
-        with no_collection(), opening as session:
+        with (
+            no_collection(),
+            ready._opening(read_only=True, wait_seconds=wait_seconds, on_message=on_message) as session,
+        ):
             store = self.open_store()
             return ready._opened(selection, session, store)._plan(selection, mode, session, store)
+
+    def _opening(
+        self,
+        *,
+        on_message: Callable[[Message], None] | None,
+        read_only: bool = False,
+        wait_seconds: float | None = None,
+    ) -> AbstractContextManager[Session]:
+        """Open the warehouse (see `Warehouse.session`), unless a session was lent."""
+        if self.session is not None:
+            return nullcontext(self.session)
+        return self.warehouse.session(read_only=read_only, wait_seconds=wait_seconds, on_message=on_message)
 
     def reaching(self) -> Runner:
         """Return the runner whose sessions read other projects, and the other environments that it defers to, or takes builds from.
@@ -339,8 +349,7 @@ class Runner(RunSettings):
             is_ours = threading.get_ident() == this_thread  # which is at work then, and yields nothing
             (on_message if is_ours and on_message is not None else inbox.put)(message)
 
-        opening = ready.warehouse.session(on_message=tell) if ready.session is None else nullcontext(ready.session)
-        with opening as session:
+        with ready._opening(on_message=tell) as session:
             yield from _drain(inbox)
             opened = time.perf_counter()
             store: StateStore | None = None
