@@ -274,17 +274,22 @@ def test_two_of_one_name_have_to_be_told_apart(shop: World) -> None:
     assert same(shop.run()) == {*MODELS}
 
 
-@on_duckdb
-def test_another_file_and_the_state_of_another_deployment(shop: World, tmp_path: Path) -> None:
+def as_another_deployment(shop: World, place: Path, include: str) -> None:
+    """Load a seed, and build what is selected, in `other`; then go on with the target `mine`, which has a file of DuckDB and a state of its own."""
     profiles = (shop.root / "profiles.yml").read_text()
     shop.write("profiles.yml", profiles + "    mine: {type: duckdb, path: mine.duckdb, attach: []}\n")
     shop.write("seeds/days.csv", "day\n1\n")
-    shop.model("days_twice", "select day, day * 2 as twice from {{ ref('days') }}")
     shop.settings.clear()
-    there(shop, "days+")
+    there(shop, include)
     theirs = f"sqlite:///{shop.root / 'state.db'}"
-    shop.state_url = f"sqlite:///{tmp_path / 'mine.db'}"
+    shop.state_url = f"sqlite:///{place / 'mine.db'}"
     shop.settings["reuse_from"] = [DeferTo(environment="other", state_url=theirs)]
+
+
+@on_duckdb
+def test_another_file_and_the_state_of_another_deployment(shop: World, tmp_path: Path) -> None:
+    shop.model("days_twice", "select day, day * 2 as twice from {{ ref('days') }}")
+    as_another_deployment(shop, tmp_path, "days+")
     before = state_in(shop.root / "state.db")
     run = shop.run("days+", target="mine")
     assert run.outcomes == {"days": "built: never_built", "days_twice": "reused: same_elsewhere"}

@@ -8,8 +8,7 @@ import pytest
 
 from sao_dagster.core.decide_test import TestReason
 from sao_dagster.core.reasons import Mode
-from sao_dagster.projects.sao_file import DeferTo
-from tests.scenarios.test_reuse_from import on_duckdb, there
+from tests.scenarios.test_reuse_from import as_another_deployment, on_duckdb, there
 from tests.world import Run, World, four_in_a_row, on_each_warehouse
 
 pytestmark = on_each_warehouse
@@ -184,13 +183,6 @@ def test_other_settings_there_are_other_tests(shop: World) -> None:
 
 @on_duckdb
 def test_another_file_and_the_state_of_another_deployment(shop: World, tmp_path: Path) -> None:
-    profiles = (shop.root / "profiles.yml").read_text()
-    shop.write("profiles.yml", profiles + "    mine: {type: duckdb, path: mine.duckdb, attach: []}\n")
-    shop.write("seeds/days.csv", "day\n1\n")
     shop.write("seeds/days.yml", "seeds: [{name: days, columns: [{name: day, data_tests: [unique]}]}]")
-    shop.settings.clear()
-    there(shop, "days")
-    theirs = f"sqlite:///{shop.root / 'state.db'}"
-    shop.state_url = f"sqlite:///{tmp_path / 'mine.db'}"
-    shop.settings["reuse_from"] = [DeferTo(environment="other", state_url=theirs)]
+    as_another_deployment(shop, tmp_path, "days")
     assert taken(shop.run("days", target="mine")) == {"unique_days_day"}
