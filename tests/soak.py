@@ -33,6 +33,7 @@ from tests.state import test_lease_protocol
 from tests.test_equivalent import GRAMMARS, answers_of_duckdb, answers_of_postgres, check
 from tests.warehouses.test_content_types import check_duckdb, check_postgres
 from tests.warehouses.test_duckdb_content import EXCHANGES, exchanges
+from tests.warehouses.test_type_meanings import check_collations, check_made_types
 
 Suite = Callable[[Postgres, int], Iterator[str]]
 SUITES: dict[str, Suite] = {}
@@ -82,6 +83,9 @@ def contents(server: Postgres, seed: int) -> Iterator[str]:
     """Rows that some query tells apart have versions that differ."""
     yield f"{check_duckdb(seed, 1000)} rows of 1000 tables on duckdb"
     yield f"{check_postgres(server.database(), seed, 1000)} rows of 1000 tables on postgres"
+    check_collations(seed, 500)
+    check_made_types(server.database(), seed, 500)
+    yield "500 tables on each whose types mean another thing"
     yield f"{exchanges(seed, EXCHANGES)} exchanges between rows on duckdb"
 
 
