@@ -51,7 +51,7 @@ def load_project(
         formats: How the project may be written.
         profiles_dir: The folder of `profiles.yml`; None for `DBT_PROFILES_DIR`, the project's folder or `~/.dbt`, as with dbt.
         state_url: The URL of the shared state (`sqlite:///FILE` or `postgresql://...`), over what is set elsewhere.
-        schema: The schema of a branch to build into, in place of that of the target.
+        schema: The schema of a branch to build into, in place of that of the target; dbt is told so, where it builds.
 
     Raises:
         ProjectError: There is no project in the folder, or its Python fails.
@@ -188,7 +188,7 @@ def _opened(
 
     native = executor == "native"
     declared, warehouse = read_with_dbt(
-        folder, variables, settings.dbt, native=native, execution=settings.dbt_execution
+        folder, variables, settings.dbt, native=native, execution=settings.dbt_execution, schema=schema
     )
     opened = SqlProject.of(declared, warehouse, state_url=state_url)
     opened.built_by = f"{'read' if native else 'read and built'} by dbt: {why}{why_selected(warehouse)}"

@@ -37,12 +37,11 @@ from sao_dagster.cli.results import Failures
 from sao_dagster.cli.terminal import Terminal, escaped, named
 from sao_dagster.core.environment import schema_of
 from sao_dagster.core.messages import Level, Message
-from sao_dagster.errors import SelectionError, StateError, UnsupportedError
+from sao_dagster.errors import SelectionError, StateError
 
 if TYPE_CHECKING:
     from sao_dagster.run.branch import BranchReport
     from sao_dagster.run.branch_drop import Dropped
-    from sao_dagster.sql_project import SqlProject
 
 app = typer.Typer(
     cls=Group, invoke_without_command=True, help="Build and test what a branch changes, in a schema of its own."
@@ -98,7 +97,6 @@ def ci(
         failures = Failures(terminal)
         with Progress(terminal) as progress:
             opened = asked.open()
-            check_native(opened)
             opened.project.check()
             changes = opened.environments.changes(opened.project, against)
             selection = opened.selection(
@@ -148,7 +146,6 @@ def drop(
 
         asked = request if expired else replace(request, schema=schema or schema_here(project_dir))
         opened = asked.open()
-        check_native(opened)
         runner, days = opened.runner(), opened.settings.branch_days
         if expired and days is None:
             raise SelectionError(
@@ -206,19 +203,6 @@ def _tell(terminal: Terminal, found: Sequence[Dropped], schema: str, *, drops: b
                 f"{name} is left, with {what}: nobody knows that a run of this branch has left it as it is; drop it yourself if it is to go",
                 Level.WARNING,
             )
-        )
-
-
-def check_native(opened: SqlProject) -> None:
-    """Refuse a project that dbt builds: dbt reads its profile by itself, and would build into the schema that it says there.
-
-    Raises:
-        UnsupportedError: dbt builds it.
-    """
-    if not opened.declared.native:
-        raise UnsupportedError(
-            f"sao ci is for projects that this package builds itself, and this one is {opened.built_by}; "
-            "give a target a schema of its own in profiles.yml, and run sao build --select state:modified+ --defer"
         )
 
 

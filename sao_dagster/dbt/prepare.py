@@ -194,6 +194,8 @@ class Preparation:
     def _dbt(self) -> str:
         """All that dbt's account follows from, but for files and environment variables."""
         installation, how = self.invocation.installation, ["selection"] if self.selects else []
+        if self.invocation.profiles is not None:
+            how.append(digest(self.invocation.profiles))
         return digest([MADE_BY, list(self.invocation.options), str(installation.python), installation.version, *how])
 
     def commands(self, tell: Callable[[Message], None] = lambda _: None) -> DbtCommands:

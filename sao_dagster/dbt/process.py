@@ -48,11 +48,13 @@ class Invocation:
         root: The project's folder.
         installation: dbt.
         options: Options of `dbt build`.
+        profiles: The text of a `profiles.yml` in place of the one that the options name; None where that says where to build.
     """
 
     root: Path
     installation: DbtInstallation
     options: tuple[str, ...] = ()
+    profiles: str | None = None
 
 
 @dataclass(frozen=True)
@@ -263,8 +265,12 @@ def dbt_process(
         WarehouseError: The program cannot be started.
     """
     key = secrets.token_bytes(32)
+    # nobody else may look into the folder: a profile may have a password in it
     with tempfile.TemporaryDirectory(prefix="sao-dbt-") as folder, Listener(authkey=key) as listener:
         log = Path(folder) / "output.txt"
+        if invocation.profiles is not None:
+            (Path(folder) / "profiles.yml").write_text(invocation.profiles, encoding="utf-8")
+            options = (*options, "--profiles-dir", folder)  # the last one counts
         with log.open("wb") as output:
             try:
                 process = subprocess.Popen(  # noqa: S603 - the Python that a setting names, or that is found beside dbt

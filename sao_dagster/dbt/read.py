@@ -21,7 +21,7 @@ from sao_dagster.dbt.warehouse import DbtWarehouse
 from sao_dagster.errors import UnsupportedError
 from sao_dagster.projects.assembly.assemble import put_together
 from sao_dagster.projects.dbt_folder.folder import OpenedFolder
-from sao_dagster.projects.dbt_folder.profiles import find_profiles
+from sao_dagster.projects.dbt_folder.profiles import find_profiles, profiles_with_schema
 from sao_dagster.projects.dbt_manifest import ManifestReader, PreparedManifest, node_id
 from sao_dagster.projects.declarations import Declarations, ReadByDbt
 from sao_dagster.projects.manifest_templates import not_rendered
@@ -37,6 +37,7 @@ def read_with_dbt(
     *,
     native: bool = False,
     execution: DbtExecution = "auto",
+    schema: str | None = None,
 ) -> tuple[Declarations, Warehouse]:
     """Return what a folder declares as dbt reads it, and its warehouse, in which dbt builds.
 
@@ -46,13 +47,16 @@ def read_with_dbt(
         dbt: Where dbt is; None to look for it.
         native: Whether this package builds what dbt has read.
         execution: How dbt builds.
+        schema: The schema of a branch, into which the folder was opened to be built.
 
     Raises:
         UnsupportedError: dbt is not there, or cannot build so.
         DbtError: dbt does not read the project; its words.
     """
     installation = find_dbt(dbt, opened.root)
-    inside, selected = (_preparation(opened, variables, installation, selects=each) for each in (False, True))
+    if schema is not None:
+        _check_builds_branches(opened.warehouse, installation, execution)
+    inside, selected = (_preparation(opened, variables, installation, schema, selects=each) for each in (False, True))
     files = inside.files
     if native or execution == "inside":
         if not installation.is_python:
@@ -71,6 +75,8 @@ def read_with_dbt(
     try:
         return _read_inside(opened, inside, files, kept)
     except UnexpectedDbtError as error:
+        if schema is not None:
+            raise
         why = f"this dbt is another one inside than those that are known ({error.found})"
         return _read_selected(opened, selected, why)
 
@@ -265,30 +271,60 @@ def _selected_warehouse(
 
 
 def _preparation(
-    opened: OpenedFolder, variables: Mapping[str, Any] | None, installation: DbtInstallation, *, selects: bool
+    opened: OpenedFolder,
+    variables: Mapping[str, Any] | None,
+    installation: DbtInstallation,
+    schema: str | None = None,
+    *,
+    selects: bool,
 ) -> Preparation:
-    """Return the project as dbt is asked about it."""
+    """Return the project as dbt is asked about it, in the schema of a branch where there is one."""
     profile = opened.target.file or find_profiles(opened.root)
     options = ["--project-dir", str(opened.root), "--profiles-dir", str(profile.parent), "--target", opened.target.name]
     if installation.is_python:  # dbt 2.x knows no such option
         options += ["--no-fail-fast"]  # what fails is known, and holds back what is below
     if variables:
         options += ["--vars", json.dumps(dict(variables))]
-    invocation = Invocation(opened.root, installation, tuple(options))
+    profiles = (
+        None
+        if schema is None
+        else profiles_with_schema(profile, str(opened.settings.profile), opened.target.name, schema)
+    )
+    invocation = Invocation(opened.root, installation, tuple(options), profiles)
     return Preparation(
         invocation, opened.target.name, profile, opened.settings.paths, opened.settings.written, selects=selects
     )
 
 
+def _check_builds_branches(warehouse: Warehouse, installation: DbtInstallation, execution: DbtExecution) -> None:
+    """Refuse to let dbt build into a schema of a branch's own, and read the rest elsewhere, where that cannot be done.
+
+    Raises:
+        UnsupportedError: The warehouse is seen through dbt's adapter alone, or dbt is given what is to be built.
+    """
+    if _is_by_adapter(warehouse):
+        why = f"what is in {warehouse.type} is seen through dbt's adapter alone, so nothing is read in another environment; it can be on DuckDB and PostgreSQL"
+    elif execution == "selection":
+        why = "dbt is given exactly what is to be built, as sao.yml says (dbt_execution: selection), and its `ref` gives what is in this environment alone"
+    elif not installation.is_python:
+        why = f"this dbt is {_NOT_PYTHON}; it can be built with dbt 1.8 to 1.11"
+    else:
+        return
+    raise UnsupportedError(f"a branch is not built into a schema of its own here: {why}")
+
+
 def _reached(warehouse: Warehouse, preparation: Preparation, read: ManifestReader, warm: WarmDbt) -> Warehouse:
     """Return the warehouse by a door that there is: our own, or dbt's adapter."""
-    if isinstance(warehouse, DescribedWarehouse) or _is_attached(warehouse):
-        return AdapterWarehouse.of(warehouse.name, preparation, read, warm)
-    return warehouse
+    return AdapterWarehouse.of(warehouse.name, preparation, read, warm) if _is_by_adapter(warehouse) else warehouse
 
 
-def _is_attached(warehouse: Warehouse) -> bool:
-    """Return whether a warehouse of DuckDB is what dbt's process has attached: a DuckLake, or what is beside a database in memory."""
+def _is_by_adapter(warehouse: Warehouse) -> bool:
+    """Return whether dbt's adapter alone reaches a warehouse.
+
+    That is one that no session of ours knows; and what dbt's process has attached on DuckDB: a DuckLake, or what is beside a database in memory.
+    """
+    if isinstance(warehouse, DescribedWarehouse):
+        return True
     from sao_dagster.warehouses.duckdb.warehouse import DuckDBWarehouse  # it takes its time to import
 
     if not isinstance(warehouse, DuckDBWarehouse):

@@ -180,7 +180,7 @@ class DbtSession(DelegatingSession):
         self._inner = stack.enter_context(opened())
         self._process: DbtProcess | None = None
         self._places: Places = {}
-        self._has_hooks = False
+        self._has_hooks = self._is_over = False
         self._guard = threading.Lock()
         self._anew: dict[str, tuple[AskedBefore, dict[str, Any]]] = {}
 
@@ -290,6 +290,7 @@ class DbtSession(DelegatingSession):
         if self._process is None:
             return
         if self._process.has_ended:  # each node that it should have built has failed for that
+            self._is_over = True
             self._tell(
                 Message("dbt ended before its end: its artifacts are those of an earlier invocation", Level.WARNING)
             )
@@ -308,6 +309,7 @@ class DbtSession(DelegatingSession):
         ]
         self._process.ask("finish", results=results)
         how = self._process.end()
+        self._is_over = True
         if not self._places:  # else it is not what the project gives by itself
             anew = {name: (rendered, asked.answered) for name, (asked, rendered) in self._anew.items()}
             self._warehouse.preparation.keep_anew(self._warehouse.files, anew)
@@ -315,7 +317,10 @@ class DbtSession(DelegatingSession):
             raise WarehouseError(f"dbt: {how['error']}")
 
     def answering(self) -> AbstractContextManager[Session]:
-        """Give what answers now."""
+        """Give what answers now: where dbt had the database to itself, and has ended, that is opened again."""
+        if self._is_over and self._warehouse.native.capabilities.exclusive:
+            self._stack.pop_all().close()
+            self._inner, self._is_over = self._stack.enter_context(self._opened()), False
         return nullcontext(self._inner)
 
     def materializer(self) -> DbtMaterializer:

@@ -192,7 +192,7 @@ class OwnRelations:
         omit = {
             relation: nodes[record.model].volatile_columns if record.model in nodes else ()
             for relation, record in recorded.values()
-            if _is_known_by_content(record)
+            if self._is_known_by_content(record, relation)
         }
         return self.session.versions(self.catalog, omit, _READ_SECONDS) if omit else {}
 
@@ -209,16 +209,16 @@ class OwnRelations:
         info = self.catalog[relation.key]
         if record.shows is not None:
             return info.is_view and str(info.definition_version) == record.shown_by
-        if record.rows is None:
-            return info.is_view and info.definition_version == record.data_version
-        has_columns = not info.is_view and info.columns in (None, record.columns)
-        return has_columns and (holds == record.data_version or not _is_known_by_content(record))
+        if info.is_view and not record.data_version.comparable(ANY_BUILD):
+            return info.definition_version == record.data_version
+        # the version of what dbt builds on PostgreSQL is the build, of which nothing in the warehouse says that it is the last one
+        is_as_read = record.data_version.comparable(ANY_BUILD) or holds == record.data_version
+        return info.columns in (None, record.columns) and is_as_read
 
-
-def _is_known_by_content(record: BuildRecord) -> bool:
-    """Return whether what a table holds says whether it is what was built."""
-    is_build = record.build_id is not None or record.data_version.comparable(ANY_BUILD)
-    return record.rows is not None and record.shows is None and not is_build
+    def _is_known_by_content(self, record: BuildRecord, relation: Relation) -> bool:
+        """Return whether what a table holds says whether it is what was built."""
+        is_build = record.build_id is not None or record.data_version.comparable(ANY_BUILD)
+        return not is_build and record.shows is None and not self.catalog[relation.key].is_view
 
 
 @contextmanager

@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import yaml
+
 from sao_dagster.errors import Location, NeedsDbtError, ProjectError, UnsupportedError
 from sao_dagster.projects.config import checked
 from sao_dagster.projects.yaml_files import load_yaml
@@ -103,6 +105,21 @@ def find_profiles(root: Path, folder: Path | None = None) -> Path:
         f"there is no profiles.yml in {', '.join(map(str, folders))}; write one that says where to build, for example:\n"
         "  my_profile:\n    target: dev\n    outputs:\n      dev: {type: duckdb, path: dev.duckdb}"
     )
+
+
+def profiles_with_schema(file: Path, profile: str, target: str, schema: str) -> str:
+    """Return the text of a `profiles.yml` like another one that was read, with one target, whose schema is another one.
+
+    Args:
+        file: The other one.
+        profile: The profile in it.
+        target: The target of that.
+        schema: The schema to build into.
+    """
+    values = load_yaml(file, file.name).values
+    output = {**values[profile]["outputs"][target], "schema": schema}
+    config = {"config": values["config"]} if "config" in values else {}
+    return yaml.safe_dump({**config, profile: {"target": target, "outputs": {target: output}}}, sort_keys=False)
 
 
 def _profile(name: str, output: Any, where: Location) -> WarehouseProfile:
