@@ -20,6 +20,7 @@ from typing import Any
 
 from sao_dagster.core.messages import Level, Message
 from sao_dagster.dbt import process
+from sao_dagster.dbt.batches import PrintedErrors
 from sao_dagster.dbt.process import SHOWN_LINES, DbtError, Invocation
 from sao_dagster.errors import WarehouseError
 
@@ -50,6 +51,7 @@ class Finished:
         results: By unique id, what it says of a node in `run_results.json`; empty where it has written none.
         is_alone: Whether nobody else has had the files that were watched.
         files: These files, as they were when the command had ended.
+        errors: Why batches of microbatch models failed, as far as it printed that.
     """
 
     status: int | None
@@ -57,6 +59,7 @@ class Finished:
     results: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     is_alone: bool = False
     files: tuple[tuple[str, list[list[int]]], ...] = ()
+    errors: PrintedErrors = field(default_factory=PrintedErrors, compare=False)
 
 
 class DbtCommands:
@@ -153,7 +156,8 @@ class DbtCommands:
         if self._stopping.is_set():  # which was said meanwhile
             self._leave()
         lines: deque[str] = deque(maxlen=SHOWN_LINES)
-        reading = threading.Thread(target=self._hear, args=(going, lines), daemon=True)
+        errors = PrintedErrors()
+        reading = threading.Thread(target=self._hear, args=(going, lines, errors), daemon=True)
         reading.start()
         self._wait(going, command)
         said = _last_line(report)
@@ -168,15 +172,17 @@ class DbtCommands:
             results=_results(results) if "status" in said else {},
             is_alone=said.get("is_alone", False),
             files=tuple((file, marks) for file, marks in said.get("files", ())),
+            errors=errors,
         )
 
-    def _hear(self, going: subprocess.Popen[bytes], lines: deque[str]) -> None:
+    def _hear(self, going: subprocess.Popen[bytes], lines: deque[str], errors: PrintedErrors) -> None:
         """Tell what a command prints until its end, and keep it."""
         assert going.stdout is not None  # noqa: S101 - it is a pipe
         for line in going.stdout:
             text = line.decode(errors="replace").rstrip()
             if text:
                 lines.append(text)
+                errors.hear(text)
                 self._tell(Message(text, Level.LOG))
 
     def _wait(self, going: subprocess.Popen[bytes], command: str) -> None:

@@ -307,8 +307,10 @@ class SelectedSession(DelegatingSession):
             job.version = versions.get(job.node.relation)
         for job in jobs:
             found = finished.results.get(job.unique_id)
+            place = None if job.node is None else job.node.relation
+            error = None if place is None else finished.errors.of(place.schema, place.identifier)
             job.said = (
-                _said(found)
+                _said(found, error)
                 if found is not None
                 else WarehouseError(
                     f"dbt build does not say that it was built (exit status {finished.status}): {finished.output}"
@@ -390,13 +392,19 @@ def _status(finished: Finished, unique_id: str) -> str:
     return str(finished.results.get(unique_id, {}).get("status"))
 
 
-def _said(result: Mapping[str, Any]) -> dict[str, Any]:
-    """Return what dbt says of a node, in the words of `DbtMaterializer`."""
-    response = result.get("adapter_response")
+def _said(result: Mapping[str, Any], error: str | None) -> dict[str, Any]:
+    """Return what dbt says of a node, in the words of `BuildsByDbt`.
+
+    Args:
+        result: What is in `run_results.json`.
+        error: Why the first batch of it failed, as dbt printed it.
+    """
+    response, batches = result.get("adapter_response"), result.get("batch_results")
     return {
         "status": str(result["status"]),
         "message": result.get("message") or "",
         "seconds": float(result.get("execution_time") or 0.0),
         "failures": result.get("failures"),
         "response": response if isinstance(response, Mapping) else {},
+        "batches": {**batches, "error": error} if isinstance(batches, Mapping) else None,
     }

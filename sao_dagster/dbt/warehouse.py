@@ -17,6 +17,7 @@ from sao_dagster.core.nodes import DataTest, Node
 from sao_dagster.core.records import Verdict
 from sao_dagster.dbt.adapters.session import AdapterSession
 from sao_dagster.dbt.adapters.warehouse import AdapterWarehouse
+from sao_dagster.dbt.batches import not_built
 from sao_dagster.dbt.deferral import KeptElsewhere, Places
 from sao_dagster.dbt.prepare import Preparation, WarmDbt, runs
 from sao_dagster.dbt.process import DbtError, DbtProcess, dbt_process
@@ -428,7 +429,10 @@ class BuildsByDbt(Protocol):
         """Return what tells the version that a build gives a node, if it began after this; None where nobody knows it."""
 
     def build(self, name: str) -> Mapping[str, Any]:
-        """Let dbt build a node or run a data test, and return what it says of that: `status`, `message`, `seconds`, `failures`, `response`."""
+        """Let dbt build a node or run a data test, and return what it says of that: `status`, `message`, `seconds`, `failures`, `response`, and `batches`.
+
+        See `not_built` for the last.
+        """
 
 
 @dataclass(frozen=True)
@@ -443,8 +447,9 @@ class DbtMaterializer:
             return self.session.native().build(node, request)
         version = self.session.versioned(node)
         said = self.session.build(node.name)
-        if said["status"] != "success":
-            raise WarehouseError(str(said["message"]).strip() or f"dbt says {said['status']}")
+        missing = not_built(said.get("batches"), node.config.get("batch_size"))
+        if missing or said["status"] != "success":
+            raise WarehouseError(missing or str(said["message"]).strip() or f"dbt says {said['status']}")
         rows = said["response"].get("rows_affected")
         return Built(
             data_version=version(),

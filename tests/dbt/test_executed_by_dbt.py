@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 import threading
+from datetime import datetime, timezone
 from pathlib import Path
 
 import dagster as dg
@@ -160,6 +161,30 @@ def test_a_failing_model_is_one_failed_model_with_dbts_words(little: LittleProje
     assert little.run_results()["model.little.totals"][0] == "error"
     little.write("models/totals.sql", "select person, sum(cents) as cents from {{ ref('orders') }} group by 1")
     assert outcomes(little.run()).keys() == {"totals", "big"}
+
+
+@pytest.mark.parametrize("execution", ["inside", "selection"])
+def test_batches_that_fail_are_named_with_the_first_error(little: LittleProject, execution: str) -> None:
+    version = "from importlib.metadata import version; print(version('dbt-core'))"
+    if subprocess.check_output([little.python, "-c", version], text=True).startswith("1.8."):
+        pytest.skip("dbt 1.8 has no microbatch")
+    this = datetime.now(timezone.utc).year
+    values = {this - 2: "1", this - 1: "twelve", this: "3"}
+    rows = " union all ".join(f"select timestamp '{year}-01-01' as t, '{value}' as v" for year, value in values.items())
+    little.write("sao.yml", f"executor: dbt\ndbt: {little.python}\ndbt_execution: {execution}\n")
+    little.write("models/events.sql", f"{{{{ config(event_time='t') }}}} {rows}")
+    keys = f"incremental_strategy='microbatch', event_time='t', batch_size='year', begin='{this - 2}-01-01'"
+    yearly = f"{{{{ config(materialized='incremental', {keys}) }}}} select t, v::int as v from {{{{ ref('events') }}}}"
+    little.write("models/yearly.sql", yearly)
+    (failed,) = [each for each in little.run("+yearly").models if each.decision.outcome is Outcome.FAILED]
+    error = str(failed.decision.evidence["error"])
+    assert (failed.name, error.partition(";")[0]) == ("yearly", f"1 of 3 batches was not built: {this - 1}")
+    assert "'twelve' to INT32" in error
+    little.replace("models/yearly.sql", "v::int", "no_column")  # of the year and the one before, by its lookback
+    (failed,) = [each for each in little.run("yearly").models if each.decision.outcome is Outcome.FAILED]
+    error = str(failed.decision.evidence["error"])
+    assert error.startswith(f"2 of 2 batches were not built: {this - 1}, {this}; the first error: ")
+    assert "no_column" in error
 
 
 def test_where_on_run_start_fails_nothing_is_built(little: LittleProject) -> None:

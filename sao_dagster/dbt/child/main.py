@@ -54,6 +54,7 @@ def _invoked(wire: Wire, arguments: list[str]) -> dict[str, object]:
         from dbt.cli.main import dbtRunner
 
         from . import guard
+        from .batches import Batches
         from .serving import serving_task
 
         found = guard.unexpected()
@@ -69,10 +70,10 @@ def _invoked(wire: Wire, arguments: list[str]) -> dict[str, object]:
         if info is not None and info.level in ("info", "warn", "error"):
             wire.tell("line", {"level": str(info.level), "text": str(info.msg)})
 
-    base = build_module.BuildTask
-    build_module.BuildTask = serving_task(wire)
+    base, batches = build_module.BuildTask, Batches()
+    build_module.BuildTask = serving_task(wire, batches)
     try:
-        result = dbtRunner(callbacks=[heard]).invoke(arguments)
+        result = dbtRunner(callbacks=[heard, batches.hear]).invoke(arguments)
     finally:
         build_module.BuildTask = base
     return {"success": result.success, "error": "" if result.exception is None else str(result.exception)}

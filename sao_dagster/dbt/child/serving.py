@@ -23,6 +23,7 @@ from dbt_common.context import get_invocation_context
 from dbt_common.events.contextvars import task_contextvars
 
 from .asking import RELATIONAL, AdapterQuestions
+from .batches import Batches
 from .cursors import Cursors
 from .deferring import Deferring, Places
 from .rendering import Renderer
@@ -36,8 +37,13 @@ SETTING = ("setting", "parameter", "propert", "option", "zone", "sql_mode", "sea
 AT_ONCE = 64  # requests that are answered at once; whoever asks limits those that build
 
 
-def serving_task(wire: Wire) -> type:
-    """Return a task that takes the place of `BuildTask` for one invocation."""
+def serving_task(wire: Wire, batches: Batches) -> type:
+    """Return a task that takes the place of `BuildTask` for one invocation.
+
+    Args:
+        wire: Where it is asked.
+        batches: Told what became of the batches of microbatch models.
+    """
 
     class ServingTask(build_module.BuildTask):
         def run(self) -> Any:
@@ -84,12 +90,17 @@ def serving_task(wire: Wire) -> type:
         def defer_to_manifest(self) -> None:
             """Leave it at what was said."""
 
+        def call_runner(self, runner: Any) -> Any:
+            result = super().call_runner(runner)
+            batches.ran(runner, result)
+            return result
+
         def execute_nodes(self) -> Any:
             failed = [each for each in self.node_results if each.status == RunStatus.Error]
             if failed:  # a hook; dbt 1.8 does not say so otherwise
                 wire.refuse(self._begins, RuntimeError("; ".join(str(each.message) for each in failed)))
                 return self.node_results
-            return Building(self, wire).take(self._begins)
+            return Building(self, wire, batches).take(self._begins)
 
     ServingTask.__name__ = ServingTask.__qualname__ = "BuildTask"
     return ServingTask
@@ -105,8 +116,8 @@ class CacheOfThread(threading.local, RelationsCache):
 class Building:
     """The nodes of one build, as they are asked for."""
 
-    def __init__(self, task: Any, wire: Wire) -> None:
-        self.task, self.wire = task, wire
+    def __init__(self, task: Any, wire: Wire, batches: Batches) -> None:
+        self.task, self.wire, self.batches = task, wire, batches
         self.adapter = get_adapter(task.config)
         self.adapter.cache = CacheOfThread(self.adapter.cache.log_cache_events)
         self.cursors = Cursors(self.adapter)
@@ -176,6 +187,7 @@ class Building:
             "seconds": result.execution_time,
             "failures": result.failures,
             "response": response,
+            "batches": self.batches.of(result),
         }
 
     def _call(self, node: Any) -> Any:
