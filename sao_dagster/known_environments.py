@@ -118,7 +118,7 @@ class KnownEnvironments:
             one = find_environment(store, self.project, to.environment)
             builds, tests = partial(store.builds, one.key), partial(store.tests, one.key)
             found.append(Elsewhere(name=to.environment, known=one, builds=builds, tests=tests))
-        return Reusable(tuple(found), self.settings.clone == "view", tuple(warnings))
+        return Reusable(tuple(found), self.settings.clone, tuple(warnings))
 
     def others(self, names: Iterable[str], warehouse: Warehouse) -> OthersNow:
         """Return what is known now of other projects.

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from sao_dagster.core.deferral import Deferral
+from sao_dagster.core.elsewhere import Clone
 from sao_dagster.core.environment import Environment
 from sao_dagster.core.nodes import Node
 from sao_dagster.core.project import Project
@@ -25,7 +26,7 @@ from sao_dagster.projects.dbt_folder.folder import read_folder
 from sao_dagster.projects.declarations import Declarations, NeedsDbt, Part
 from sao_dagster.projects.policies import POLICY_RULE, PolicyRule
 from sao_dagster.projects.python_models import PythonModels, caller
-from sao_dagster.projects.sao_file import Clone, OnStateError, Settings, read_settings
+from sao_dagster.projects.sao_file import OnStateError, Settings, read_settings
 from sao_dagster.run.defer import DeferringTo
 from sao_dagster.run.elsewhere import Reusable
 from sao_dagster.run.others import OthersNow
@@ -74,7 +75,7 @@ class SqlProject(PythonModels):
             or target and schema (`dev/anna`).
         favor_state: Whether that is read there also where this environment has it.
         reuse_from: The environments from which is taken what they have built from the same code and inputs, likewise.
-        clone: How: by a `view` over it, where that is possible, or as a `copy`.
+        clone: How: by a `view` over it, where that is possible, or as a `copy`; with `defer`, what is not here is read there.
         projects: Where other projects are read: by name, an environment, or a mapping as in `sao.yml`.
         prove_tests: Whether data tests that are proven to pass are not run.
         verify_proofs: One in so many proven tests is run all the same, by chance.
@@ -339,6 +340,7 @@ class SqlProject(PythonModels):
             materializer=self.materializer,
             build_without_state=self.settings.on_state_error == "build",
             proofs=self._proofs,
+            assemble=self._deferring,
             find_deferred=None if self.settings.defer is None else self.deferring_to,
             find_reusable=self.reusable if self.settings.reused_from else None,
         )
@@ -379,17 +381,13 @@ class SqlProject(PythonModels):
         to = self.settings.deferred_to
         if to is None:
             raise ProjectError("no environment is deferred to; see `defer`")
-        if self.declared.native and self.declared.dbt is not None:
-            raise ProjectError(
-                f"deferring to {to.environment} is not done where dbt reads the project and this package builds it; let one do both"
-            )
+        self._check_defers(f"deferring to {to.environment}")
         store, known = self.environments.find(to)
         return DeferringTo(
             name=to.environment,
             known=known,
             builds=lambda: store.builds(known.key),
             tests=lambda: store.tests(known.key),
-            assemble=self._deferring,
             favored=self.settings.favor_state,
         )
 
@@ -411,7 +409,15 @@ class SqlProject(PythonModels):
                 "reuse_from is set, and builds are taken from other environments only where this package itself builds; remove it for this "
                 "target, or set executor: native"
             )
+        if self.settings.clone == "defer":
+            self._check_defers("clone: defer")
         return environments.reusable()
+
+    def _check_defers(self, what: str) -> None:
+        if self.declared.native and self.declared.dbt is not None:
+            raise ProjectError(
+                f"{what} is not done where dbt reads the project and this package builds it; let one do both"
+            )
 
     def selection(
         self,
@@ -443,7 +449,7 @@ class SqlProject(PythonModels):
         )
 
     def _deferring(self, deferral: Deferral, selection: Selection, session: Session) -> Project | None:
-        """Return the project in which some nodes are read from another environment; see `DeferringTo.assemble`."""
+        """Return the project in which some nodes are read from another environment; see `Runner.assemble`."""
         if self.declared.native:
             part = _part(self.project, deferral, selection)
             declared = self._reading(self._others()).deferring(deferral.environment, deferral.relations, part)

@@ -14,7 +14,7 @@ from sao_dagster.core.deferral import Deferral
 from sao_dagster.core.explain import explain, explain_test
 from sao_dagster.core.plan import Plan
 from sao_dagster.core.project import Project
-from sao_dagster.core.reasons import Outcome
+from sao_dagster.core.reasons import Outcome, Reason
 from sao_dagster.core.truth_table import TRUTH_TABLE
 from sao_dagster.run.events import Event, ModelResult, TestResult
 from sao_dagster.run.report import RunResult
@@ -194,8 +194,8 @@ def _cause(decision: Decision) -> str:
     evidence = decision.evidence
     if decision.outcome is Outcome.SKIPPED:
         return explain(decision) if evidence.get("tests") or evidence.get("standing") else "below what failed"
-    if decision.offer is not None:
-        return f"the same is in {decision.offer.environment}"
+    if decision.reason is Reason.SAME_ELSEWHERE:
+        return f"the same is {'read ' if evidence.get('in_place') else ''}in {evidence['environment']}"
     label = TRUTH_TABLE.by_reason[decision.reason].label
     return label if isinstance(label, str) and label else decision.reason.value.replace("_", " ")
 

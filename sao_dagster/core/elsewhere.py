@@ -10,15 +10,19 @@ from collections.abc import Callable, Iterable, Mapping
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, replace
 from datetime import datetime
+from typing import Literal, TypeAlias
 
 from sao_dagster.core.code_version import ATTACHED, RELATION, CodeVersion
 from sao_dagster.core.facts import Facts, Observed
 from sao_dagster.core.inputs import InputKind
-from sao_dagster.core.nodes import Materialized, Model, Node
+from sao_dagster.core.nodes import Materialized, Model, Node, Seed
 from sao_dagster.core.policy import Expiry
 from sao_dagster.core.project import Project
 from sao_dagster.core.records import BuildRecord
 from sao_dagster.core.relations import Relation
+
+Clone: TypeAlias = Literal["view", "defer", "copy"]
+"""How what another environment has built is taken from there: shown, read in its place, or copied."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -50,16 +54,18 @@ def may_be_elsewhere(node: Node) -> bool:
     """Return whether a build of a node elsewhere may take the place of one here: whether a full build is all that it ever is.
 
     An incremental model holds its history, and so does one that reads itself; hooks do more than to build; what a template gets from the
-    run is another thing in each; and a view is made faster than it is compared.
+    run is another thing in each; and a view is made faster than it is compared. A seed is what its file says.
     """
+    if node.hooks or node.error is not None:
+        return False
+    if isinstance(node, Seed):
+        return True
     return (
         isinstance(node, Model)
         and node.materialized is Materialized.TABLE
         and node.language == "sql"
-        and not node.hooks
         and _means_the_same(node)
         and str(node.relation) not in node.compiled.sql
-        and node.error is None
     )
 
 

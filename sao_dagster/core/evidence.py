@@ -124,6 +124,7 @@ class Evidence(TypedDict, total=False):
         ),
     ]
     environment: Annotated[str, Key("The environment that has built, or tested, the same.")]
+    in_place: Annotated[bool, Key("It is read there, and nothing is made of it here.")]
     refuted: Annotated[bool, Key("The test failed although it was proven to pass.")]
 
 

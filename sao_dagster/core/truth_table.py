@@ -201,7 +201,8 @@ def _error(evidence: Evidence) -> str:
 
 def _same_elsewhere(evidence: Evidence) -> str:
     at = datetime.fromisoformat(evidence["built_at"])
-    return f"{evidence['environment']} has built the same at {local_time(at)}, in {evidence['relation']}"
+    same = f"{evidence['environment']} has built the same at {local_time(at)}, in {evidence['relation']}"
+    return f"{same}, which is read in its place" if evidence.get("in_place") else same
 
 
 def _unsettled(evidence: Evidence) -> str:
@@ -420,7 +421,7 @@ ROWS = (
     Row(
         reason=Reason.SAME_ELSEWHERE,
         kind=Kind.ELSEWHERE,
-        meaning="It was to be built, and another environment (`reuse_from`) has built the same from the same: its content is taken from there.",
+        meaning="It was to be built, and another environment (`reuse_from`) has built the same from the same: its content is taken from there, or read there.",
         holds=lambda it: False,
         sentence=_same_elsewhere,
         shown_for=_where_it_holds,

@@ -45,9 +45,10 @@ def model_metadata(dagster_project: DagsterProject, result: ModelResult, columns
         metadata["sao/seconds_saved"] = round(result.seconds_saved, 3)
     if record is not None and decision.makes:
         metadata |= record_metadata(dagster_project, result.name, record, columns)
+    if not decision.evidence.get("in_place"):  # else the decision says where it is
+        metadata["dagster/table_name"] = dagster_project.project.nodes[result.name].relation.plain
     return {
         **metadata,
-        "dagster/table_name": dagster_project.project.nodes[result.name].relation.plain,
         "sao/outcome": decision.outcome.value,
         "sao/reason": decision.reason.value,
         "sao/evidence": dg.MetadataValue.json(plain(decision.evidence)),

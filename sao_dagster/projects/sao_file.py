@@ -15,6 +15,7 @@ from typing import Any, Literal, TypeAlias
 import yaml
 from pydantic import Field, ValidationError, field_validator
 
+from sao_dagster.core.elsewhere import Clone
 from sao_dagster.core.project import Notice
 from sao_dagster.core.proofs import ProofSettings
 from sao_dagster.errors import ProjectError
@@ -29,8 +30,6 @@ OnStateError: TypeAlias = Literal["fail", "build"]
 
 Reader: TypeAlias = Literal["auto", "folder", "manifest"]
 """Who reads the project: this package, or dbt."""
-Clone: TypeAlias = Literal["view", "copy"]
-"""How what another environment has built is taken from there."""
 Executor: TypeAlias = Literal["auto", "native", "dbt"]
 """Who builds: this package, or dbt."""
 DbtExecution: TypeAlias = Literal["auto", "inside", "selection"]
@@ -124,7 +123,7 @@ class Settings(Strict):
     clone: Clone = Field(
         default="view",
         description="how that is taken: by a `view` over it where the warehouse finds what views read by name (DuckDB, within one file), else and "
-        "with `copy` as a table of its own",
+        "with `copy` as a table of its own; with `defer` what is not here is read there, and nothing is made of it",
     )
     projects: dict[str, str | ReadFrom] = Field(
         default={},

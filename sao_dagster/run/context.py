@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 
+from sao_dagster.core.data_version import DataVersion
 from sao_dagster.core.facts import HeldBack
 from sao_dagster.core.nodes import DataTest
 from sao_dagster.core.project import Project
@@ -91,6 +92,7 @@ class RunContext:
         hooks: The project's own statements before the first build and after the last.
         run_facts: What it knows.
         offers: What other environments have of what is to be built.
+        in_place: What is read there and nothing was made of, by model: what it held when that was decided.
         failures: What failed in it.
         emit: Takes what is to be told to whoever watches; from any thread.
         stopping: Set when it ends, so that nothing is waited for any more.
@@ -109,6 +111,7 @@ class RunContext:
     run_facts: RunFacts
     offers: Offers
     emit: Callable[[Event], None]
+    in_place: Mapping[str, DataVersion] = field(default_factory=dict)
     failures: Failures = field(default_factory=Failures)
     stopping: threading.Event = field(default_factory=threading.Event)
 

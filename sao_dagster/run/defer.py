@@ -1,21 +1,29 @@
-"""Deferral: what a selection reads and this environment does not have is read from another environment.
+"""What is read from another environment, since this one does not have it.
 
-As dbt's `--defer` (https://docs.getdbt.com/reference/node-selection/defer), with the shared state in place of a manifest.
+Deferral reads there what a selection reads and does not select, as dbt's `--defer` does
+(https://docs.getdbt.com/reference/node-selection/defer), with the shared state in place of a manifest. With `clone: defer` what is
+built there from the same code and inputs is read there, too, selected or not.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping
-from dataclasses import dataclass
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, replace
+from datetime import datetime
 
+from sao_dagster.core.data_version import DataVersion
+from sao_dagster.core.decide import Decision
 from sao_dagster.core.deferral import Deferral
+from sao_dagster.core.elsewhere import Offer
 from sao_dagster.core.nodes import Materialized
+from sao_dagster.core.plan import Plan
 from sao_dagster.core.project import Project
+from sao_dagster.core.reasons import Mode, Reason
 from sao_dagster.core.records import BuildRecord
 from sao_dagster.core.relations import Relation, RelationKey
 from sao_dagster.core.selection import Selection
 from sao_dagster.run.elsewhere import Elsewhere
-from sao_dagster.warehouses.protocol import Session
+from sao_dagster.run.events import ModelResult
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -23,12 +31,9 @@ class DeferringTo(Elsewhere):
     """Another environment of the project, to read from what this one does not have.
 
     Attributes:
-        assemble: Puts the project together so that nodes are read where a deferral says, for a selection and in a session; None where the
-            session has let go of its database for that, so that what is there has to be looked at again.
         favored: Whether it is read even where this environment has a relation of its own.
     """
 
-    assemble: Callable[[Deferral, Selection, Session], Project | None]
     favored: bool = False
 
 
@@ -52,11 +57,11 @@ def deferral_of(
         there: All tables and views that SQL here sees.
     """
     known = elsewhere.relations(project.dialect)
+    here = _here(project, records, there)
     found: dict[str, Relation] = {}
     missing: list[str] = []
     for name in sorted(_read(project, selection) - frozenset(selection.nodes)):
-        node, record, relation = project.nodes[name], records.get(name), known.get(name)
-        is_here = record is not None and record.relation == str(node.relation) and node.relation.key in there
+        node, relation, is_here = project.nodes[name], known.get(name), name in here
         if (is_here and not elsewhere.favored) or relation is None or relation == node.relation:
             continue
         if relation.key in there:
@@ -64,6 +69,113 @@ def deferral_of(
         elif not is_here:
             missing.append(name)
     return Deferral(environment=elsewhere.name, relations=found, missing=tuple(missing))
+
+
+@dataclass(frozen=True)
+class InPlace:
+    """Models of which another environment has the same, and this one nothing: they are read there (`clone: defer`).
+
+    Attributes:
+        offers: What is there, by model.
+        decisions: About those of them that are selected: they are reused, and nothing is made of them.
+    """
+
+    offers: Mapping[str, Offer]
+    decisions: Mapping[str, Decision]
+
+    @classmethod
+    def of(
+        cls, plan: Plan, selection: Selection, mode: Mode, there: Collection[RelationKey], project: Project
+    ) -> InPlace:
+        """Return what of a plan is read in place.
+
+        A model that was built here once is none of it: whoever reads its relation would read what is out of date.
+
+        Args:
+            plan: Of a selection, and of what is above it and not here.
+            selection: That selection.
+            mode: How a run decides about that; what is above it is decided by the state in any.
+            there: All tables and views that SQL here sees.
+            project: The project, in this environment.
+        """
+        offers = {
+            name: decision.offer
+            for name, decision in plan.decisions.items()
+            if decision.offer is not None
+            and (mode is Mode.STATE_AWARE or name not in selection.nodes)
+            and decision.evidence["instead_of"] in (Reason.NEVER_BUILT.value, Reason.RELATION_MISSING.value)
+            and project.nodes[name].relation.key not in there
+        }
+        decisions = {
+            name: replace(decision, offer=None, evidence={**decision.evidence, "in_place": True})
+            for name, decision in plan.decisions.items()
+            if name in offers and name in selection.nodes
+        }
+        return cls(offers, decisions)
+
+    @property
+    def environments(self) -> tuple[str, ...]:
+        """What people call the environments that have them."""
+        return tuple(sorted({offer.environment for offer in self.offers.values()}))
+
+    @property
+    def relations(self) -> dict[str, Relation]:
+        """Where they are read."""
+        return {name: offer.relation for name, offer in self.offers.items()}
+
+    @property
+    def versions(self) -> dict[str, DataVersion]:
+        """What they held when that was decided."""
+        return {name: offer.record.data_version for name, offer in self.offers.items()}
+
+    def results(self, at: datetime) -> list[ModelResult]:
+        """Return what became of those that are selected, decided at a time (UTC)."""
+        return [
+            ModelResult(
+                decision=decision,
+                relation=str(self.offers[name].relation),
+                record=self.offers[name].record,
+                data_version=self.offers[name].record.data_version,
+                seconds=0.0,
+                decided_at=at,
+            )
+            for name, decision in self.decisions.items()
+        ]
+
+    def added_to(self, plan: Plan) -> Plan:
+        """Return the plan of all else with these decisions, in the order of the graph as far as they depend on one another."""
+        return replace(plan, decisions={**self.decisions, **plan.decisions})
+
+
+def with_missing(
+    project: Project, selection: Selection, records: Mapping[str, BuildRecord], there: Collection[RelationKey]
+) -> Selection:
+    """Return a selection with what it reads and this environment does not have, and what that reads, and so on."""
+    here = _here(project, records, there)
+    wanted = {*selection.nodes}
+    tests = (project.tests[name] for name in selection.tests)
+    pending = [*selection.nodes, *(read for test in tests for read in test.reads)]
+    seen: set[str] = set()
+    while pending:
+        name = pending.pop()
+        if name in seen or name not in project.nodes or (name in here and name not in wanted):
+            continue
+        seen.add(name)
+        pending += project.nodes[name].depends_on
+    wanted |= {name for name in seen if project.nodes[name].materialized is not Materialized.EPHEMERAL}
+    nodes = tuple(name for name in project.graph.order if name in wanted and name not in project.broken)
+    return replace(selection, nodes=nodes)
+
+
+def _here(project: Project, records: Mapping[str, BuildRecord], there: Collection[RelationKey]) -> frozenset[str]:
+    """Return the nodes that are in this environment: those that it has built, and whose relation is still there."""
+    return frozenset(
+        name
+        for name, node in project.nodes.items()
+        if (record := records.get(name)) is not None
+        and record.relation == str(node.relation)
+        and node.relation.key in there
+    )
 
 
 def _read(project: Project, selection: Selection) -> set[str]:

@@ -9,10 +9,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
 from sao_dagster.core.data_version import DataVersion
-from sao_dagster.core.elsewhere import Offer, may_be_elsewhere
+from sao_dagster.core.elsewhere import Clone, Offer, may_be_elsewhere
 from sao_dagster.core.environment import Environment, KnownEnvironment
 from sao_dagster.core.hashing import digest
-from sao_dagster.core.nodes import DataTest, Materialized, Model, Node
+from sao_dagster.core.nodes import DataTest, Materialized, Model, Node, Seed
 from sao_dagster.core.project import Project
 from sao_dagster.core.records import BuildRecord, TestRecord
 from sao_dagster.core.relations import Relation
@@ -124,12 +124,12 @@ class Reusable:
 
     Attributes:
         environments: Those.
-        by_view: Whether views are made over what is taken, where that is possible; else it is copied.
+        clone: How they are taken; see `Settings.clone`.
         warnings: What the user should know of those that cannot be asked.
     """
 
     environments: tuple[Elsewhere, ...] = ()
-    by_view: bool = True
+    clone: Clone = "view"
     warnings: tuple[str, ...] = ()
 
     def reached_by(self, warehouse: Warehouse, names: dict[str, str]) -> tuple[Warehouse, Reusable]:
@@ -175,6 +175,7 @@ class Offers:
         known: What is known to be still in it; see `content_key`.
         seconds: The time for reading what one table holds.
         by_view: Whether views are made over what is taken, where that is possible.
+        in_place: Whether nothing is made of what is taken, since it is read there.
         warnings: What the user should know of those that cannot be asked.
     """
 
@@ -185,13 +186,14 @@ class Offers:
     known: Mapping[str, DataVersion]
     seconds: float
     by_view: bool = False
+    in_place: bool = False
     warnings: list[str] = field(default_factory=list)
     _builds: dict[str, Mapping[str, BuildRecord]] = field(default_factory=dict, init=False)
     _tests: dict[str, Mapping[str, TestRecord]] = field(default_factory=dict, init=False)
 
     def of(self, node: Node) -> Iterator[Offer]:
         """Yield what they have of a node."""
-        if not may_be_elsewhere(node):
+        if not may_be_elsewhere(node) or not self._is_asked(node):
             return
         for each in self.environments:
             builds = self._builds_of(each)
@@ -199,7 +201,7 @@ class Offers:
             relation = None if record is None else each.relation(record, self.project.dialect)
             if record is not None and relation is not None and not self._says_where(node, record):
                 # what is another column in each build is no part of a version, so that nobody would notice it in a view
-                by_view = self.by_view and each.database is None and not node.volatile_columns
+                by_view = self.by_view and not self.in_place and each.database is None and not node.volatile_columns
                 holds = partial(self._holds, record, relation, node.volatile_columns)
                 yield Offer(
                     environment=each.name,
@@ -208,9 +210,13 @@ class Offers:
                     views={name: builds[name] for name in record.definitions if name in builds},
                     relation=relation,
                     same_database=each.database is None,
-                    is_there=holds if by_view else partial(self._is_there, record, relation),
+                    is_there=holds if by_view or self.in_place else partial(self._is_there, record, relation),
                     by_view=by_view,
                 )
+
+    def _is_asked(self, node: Node) -> bool:
+        """Return whether it pays to ask for a node, and what is found can be compared: seeds are loaded in less time than they are taken in."""
+        return not node.volatile_columns if self.in_place else not isinstance(node, Seed)
 
     def verdicts_of(self, test: DataTest) -> Iterator[VerdictOffer]:
         """Yield what they have said of a data test."""

@@ -26,7 +26,7 @@ from sao_dagster.core.records import BuildRecord, Lease
 from sao_dagster.core.relations import RelationKey
 from sao_dagster.core.selection import Selection
 from sao_dagster.core.templates import Answers, CompiledSql
-from sao_dagster.errors import LeaseLostError, ProjectError, StateError
+from sao_dagster.errors import LeaseLostError, ProjectError, StateError, WarehouseError
 from sao_dagster.run.context import RunContext
 from sao_dagster.run.elsewhere import Taker
 from sao_dagster.run.movements import STAMP
@@ -128,6 +128,8 @@ class NodeBuilds:
             else last is None or last.relation != str(node.relation) or last.data_version != version,
             adopted=built.adopted,
         )
+        if node.materialized.holds_data:
+            self._check_in_place(record)
         if offer is not None:
             record = _taken(record, record_of_offer(node, facts, offer), last)
         if run.store is not None:
@@ -146,6 +148,20 @@ class NodeBuilds:
         if node.compiler is not None or node.hooks:
             self.side_effects = True
         return record
+
+    def _check_in_place(self, record: BuildRecord) -> None:
+        """Refuse a build that has read something else, in place of what is the same elsewhere, than was decided about.
+
+        Raises:
+            WarehouseError: Another environment has built that again meanwhile.
+        """
+        for name, version in self.run.in_place.items():
+            read = record.inputs.get(name)
+            if read is not None and read != version:
+                where = self.run.project.nodes[name].relation
+                raise WarehouseError(
+                    f"{where}, which is read in place of {name}, was the same when the run began, and is another one now; run it again"
+                )
 
     def _answers(self, node: Node, before: Answers, got: Iterable[tuple[str, str]]) -> dict[str, DataVersion | None]:
         """Return the version of what the template of a model asked for its build, and got then; None where somebody may have changed that meanwhile.

@@ -13,13 +13,13 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from sao_dagster.core.data_version import DataVersion
+from sao_dagster.core.deferral import Deferral
 from sao_dagster.core.environment import Environment
 from sao_dagster.core.facts import Facts
 from sao_dagster.core.messages import Message
 from sao_dagster.core.plan import Plan, make_plan
 from sao_dagster.core.project import Project
 from sao_dagster.core.reasons import Mode, Outcome
-from sao_dagster.core.records import BuildRecord
 from sao_dagster.core.selection import Selection
 from sao_dagster.core.standing import StandingFailures
 from sao_dagster.errors import StateError
@@ -28,7 +28,7 @@ from sao_dagster.run.adopt import Adoption, adoptable, record_adopted
 from sao_dagster.run.catalog_inputs import with_catalog, with_first
 from sao_dagster.run.context import RunContext
 from sao_dagster.run.data_tests import TestSteps, source_ages
-from sao_dagster.run.defer import DeferringTo, deferral_of
+from sao_dagster.run.defer import DeferringTo, InPlace, deferral_of, with_missing
 from sao_dagster.run.elsewhere import Offers, Reusable
 from sao_dagster.run.events import Event, Planned
 from sao_dagster.run.lease_queue import LeaseQueue
@@ -48,6 +48,7 @@ from sao_dagster.state.protocol import StateStore
 from sao_dagster.warehouses.protocol import Materializer, Session, VersionsBy, Warehouse
 
 _NOTHING = Selection((), (), ())
+_NOTHING_THERE = InPlace({}, {})
 TOGETHER = 500  # steps that are taken at once where they are built in one go
 
 
@@ -61,6 +62,8 @@ class Runner(RunSettings):
         open_store: Opens the shared state.
         materializer: Who builds; None for the warehouse's own way.
         proofs: What was proven before.
+        assemble: Puts the project together so that nodes are read where a deferral says, for a selection and in a session; None where the
+            session has let go of its database for that, so that what is there has to be looked at again.
         find_deferred: Finds another environment, from which is read what this one does not have; None for none.
         deferred: That environment, once it is found.
         find_reusable: Finds the environments from which is taken what they have built; None for none.
@@ -71,6 +74,7 @@ class Runner(RunSettings):
     project: Project
     warehouse: Warehouse
     open_store: Callable[[], StateStore]
+    assemble: Callable[[Deferral, Selection, Session], Project | None]
     materializer: Materializer | None = None
     proofs: KeptProofs = field(default_factory=KeptProofs)
     find_deferred: Callable[[], DeferringTo] | None = None
@@ -118,7 +122,8 @@ class Runner(RunSettings):
             ready._opening(read_only=True, wait_seconds=wait_seconds, on_message=on_message) as session,
         ):
             store = self.open_store()
-            return ready._opened(selection, session, store)._plan(selection, mode, session, store)
+            prepared = ready._prepared(selection, _NOTHING, mode, session, store)
+            return prepared.plan, prepared.seen
 
     def _opening(
         self,
@@ -194,20 +199,25 @@ class Runner(RunSettings):
         store.settle(found, where, {name: str(node.relation) for name, node in self.project.nodes.items()})
         return found
 
-    def _opened(self, selection: Selection, session: Session, store: StateStore) -> Runner:
+    def _opened(
+        self, selection: Selection, session: Session, store: StateStore, in_place: InPlace = _NOTHING_THERE
+    ) -> Runner:
         """Return the runner for an open warehouse: in the environment that it turns out to be, by the store's time.
 
         What its catalog says of functions and views is part of the project then. All machines agree on that time; a runner that was given a time of its own keeps it.
+
+        Args:
+            selection: What it is about.
+            session: The warehouse, open.
+            store: The shared state.
+            in_place: What is read from other environments that have the same.
         """
         ahead = store.now() - utc_now()
         clock = self.clock if self.clock is not utc_now else lambda: utc_now() + ahead
         found = self.settled(session, store)
         check_reached(self.project.others.values(), found.database)
         selection = selection.without(self.project.broken)
-        project = self.project
-        if self.deferred is not None and self.deferred.known.key != found.key:
-            self.deferred.check_is_reached(found.database)
-            project = self._deferring(self.deferred, selection, session, lambda: store.builds(found.key))
+        project = self._reading_elsewhere(selection, session, store, found, in_place)
         project = with_catalog(project, selection, session, clock()).in_environment(found.key)
         return replace(self, project=project, clock=clock, reusable=self.reusable.seen_from(found))
 
@@ -224,19 +234,54 @@ class Runner(RunSettings):
             runner = self._opened(selection, session, store)
         return runner, selection
 
-    def _deferring(
-        self,
-        elsewhere: DeferringTo,
-        selection: Selection,
-        session: Session,
-        records: Callable[[], Mapping[str, BuildRecord]],
+    def _reading_elsewhere(
+        self, selection: Selection, session: Session, store: StateStore, here: Environment, in_place: InPlace
     ) -> Project:
-        """Return the project in which a selection reads from another environment what this one does not have."""
+        """Return the project in which a selection reads from other environments what this one does not have."""
+        elsewhere = None if self.deferred is None or self.deferred.known.key == here.key else self.deferred
+        if elsewhere is not None:
+            elsewhere.check_is_reached(here.database)
+        elif not in_place.offers:
+            return self.project
         project = None
         while project is None:
-            deferral = deferral_of(self.project, selection, elsewhere, records(), session.catalog().keys())
-            project = elsewhere.assemble(deferral, selection, session)
+            deferral = Deferral(environment="")
+            if elsewhere is not None:
+                there = session.catalog().keys()
+                deferral = deferral_of(self.project, selection, elsewhere, store.builds(here.key), there)
+            deferral = deferral.also(in_place.environments, in_place.relations)
+            project = self.assemble(deferral, selection, session)
         return replace(project, deferral=deferral)
+
+    def _prepared(
+        self, selection: Selection, within: Selection, mode: Mode, session: Session, store: StateStore
+    ) -> _Prepared:
+        """Return all that a run starts from; what is read from other environments that have the same is decided then, and is no part of it."""
+        runner, selection = self._opened_for(selection, within, session, store)
+        while True:
+            in_place = self._in_place(runner, selection, mode, session, store)
+            if not in_place.offers:
+                return _Prepared(runner, selection, *runner._plan(selection, mode, session, store), in_place)
+            rest = selection.without(in_place.decisions)
+            reading = self._opened(rest, session, store, in_place)
+            plan, seen = reading._plan(rest, mode, session, store)
+            if all(seen.facts.versions.get(name, held) == held for name, held in in_place.versions.items()):
+                return _Prepared(reading, rest, in_place.added_to(plan), seen, in_place)
+
+    def _in_place(
+        self, runner: Runner, selection: Selection, mode: Mode, session: Session, store: StateStore
+    ) -> InPlace:
+        """Return what other environments have of a selection, and of what it reads and this one does not have (`clone: defer`)."""
+        reusable, project = runner.reusable, runner.project
+        if reusable.clone != "defer" or not reusable.environments:
+            return _NOTHING_THERE
+        wider = with_missing(project, selection, store.builds(project.environment), session.catalog().keys())
+        asking = runner if wider == selection else self._opened(wider, session, store)
+        now = asking.clock()
+        seen = asking.observe(wider, Mode.STATE_AWARE, session, store, now)
+        offers = replace(asking._offers(seen, session, seen.contents), in_place=True)
+        plan = make_plan(asking.project, wider, seen.facts, now, offers=offers.of)
+        return InPlace.of(plan, selection, mode, seen.catalog, project)
 
     def publish(self, store: StateStore, environment: str) -> None:
         """Let other projects know which models of an environment they may read, and where; written only where that is news."""
@@ -270,7 +315,7 @@ class Runner(RunSettings):
             seen.catalog,
             known=contents,
             seconds=self.observe_seconds,
-            by_view=self.reusable.by_view and can.exclusive and can.views_by_name,
+            by_view=self.reusable.clone != "copy" and can.exclusive and can.views_by_name,
         )
 
     def observe(
@@ -356,30 +401,31 @@ class Runner(RunSettings):
             runner = ready
             try:
                 store = self.open_store()
-                runner, selection = ready._opened_for(selection, within, session, store)
-                plan, seen = runner._plan(selection, mode, session, store)
+                prepared = ready._prepared(selection, within, mode, session, store)
             except StateError as error:
                 if not self.build_without_state:
                     raise
                 yield Message(f"{error}; everything is built, and nothing is recorded")
                 mode, store, seen = Mode.WITHOUT_STATE, None, Observation(facts=Facts())
                 plan = make_plan(ready.project, selection, seen.facts, self.clock(), mode)
+                prepared = _Prepared(ready, selection, plan, seen, _NOTHING_THERE)
             hooks = ProjectHooks(self.project, session, run_id, utc_now())
             again = False
+            asked, plan = selection, prepared.plan
             if plan.to_make:  # before anything else: if they fail, nothing is tested or recorded either
                 hooks.start()
                 again = bool(self.project.on_run_start)
             if plan.to_make or any(self.project.tests[name].template is not None for name in plan.to_test):
-                names = (*selection.nodes, *selection.tests)
+                names = (*prepared.selection.nodes, *prepared.selection.tests)
                 again = session.begin_builds(names, full_refresh=mode is Mode.FULL_REFRESH) or again
                 yield from _drain(inbox)
             if again and store is not None:  # what was prepared, functions too, is what is going to be read
-                runner, selection = ready._opened_for(selection, within, session, store)
-                plan, seen = runner._plan(selection, mode, session, store)
+                prepared = ready._prepared(asked, within, mode, session, store)
+            runner, selection, plan, seen = prepared.runner, prepared.selection, prepared.plan, prepared.seen
             deciding = time.perf_counter() - opened
             started_at = runner.clock() - timedelta(seconds=time.perf_counter() - started)
             yield Planned(plan, seen)
-            run = runner._start(selection, mode, run_id, session, store, seen, hooks, inbox)
+            run = runner._start(selection, mode, run_id, session, store, seen, hooks, inbox, prepared.in_place.versions)
 
             def result() -> RunResult:
                 return RunResult(
@@ -413,6 +459,9 @@ class Runner(RunSettings):
                 for check in source_ages(self.project, seen.loaded_at, runner.clock(), mode):
                     run.tests[check.test.name] = check
                     yield check
+                for each in prepared.in_place.results(runner.clock()):
+                    run.models[each.name] = each
+                    yield each
                 yield from run.events(steps_of(runner.project, selection), self._at_once)
                 run.builds.finish(anything_done=bool(run.models))
                 session.end_builds(outcomes(run.models.values(), run.tests.values()))
@@ -436,6 +485,7 @@ class Runner(RunSettings):
         seen: Observation,
         hooks: ProjectHooks,
         inbox: queue.SimpleQueue[Any],
+        in_place: Mapping[str, DataVersion] | None = None,
     ) -> Run:
         """Return a run that is about to go: its facts are what was observed, and all its parts share one context."""
 
@@ -464,6 +514,7 @@ class Runner(RunSettings):
             run_facts=run_facts,
             offers=self._offers(seen, session, {}),
             emit=inbox.put,
+            in_place=in_place or {},
         )
         return Run(
             context=context,
@@ -483,6 +534,25 @@ class Runner(RunSettings):
     def _prover(self, session: Session, facts: Callable[[], Facts], seen: Observation) -> Prover:
         exclusive = self.warehouse.capabilities.exclusive
         return Prover(self.project, session, facts, seen.catalog, exclusive=exclusive, kept=self.proofs)
+
+
+@dataclass(frozen=True)
+class _Prepared:
+    """All that a run starts from.
+
+    Attributes:
+        runner: Its runner, for the open warehouse.
+        selection: What it builds and tests.
+        plan: What it is going to do, with what is read in place.
+        seen: What that was decided from.
+        in_place: What is read in other environments that have the same.
+    """
+
+    runner: Runner
+    selection: Selection
+    plan: Plan
+    seen: Observation
+    in_place: InPlace
 
 
 def _drain(inbox: queue.SimpleQueue[Any]) -> Iterator[Event]:

@@ -13,9 +13,9 @@ from hypothesis.stateful import initialize, rule
 
 from sao_dagster import SqlProject, select
 from sao_dagster.core.decide_test import TestOutcome, TestReason
+from sao_dagster.core.elsewhere import Clone
 from sao_dagster.core.reasons import Mode, Outcome
 from sao_dagster.core.records import Verdict
-from sao_dagster.projects.sao_file import Clone
 from sao_dagster.run.report import RunResult
 from tests.oracle.deferral import DONE, DRAFTS, MINE, PRODUCTION, DeferralHistory, picks
 from tests.oracle.on_postgres import SchemasOnPostgres
@@ -32,12 +32,13 @@ class ReuseHistory(DeferralHistory):
     """One project in production, on a branch, and in somebody's own schema of the same database."""
 
     taken = 0
+    in_place = 0
     verdicts_taken = 0
 
     @rule(
         environment=ENVIRONMENTS,
         chosen=st.sets(picks, max_size=3),
-        clone=st.sampled_from(["view", "view", "copy"]),
+        clone=st.sampled_from(["view", "view", "defer", "defer", "copy"]),
         mode=st.sampled_from([*[Mode.STATE_AWARE] * 5, Mode.FORCE]),
     )
     def run_mine(self, environment: tuple[str, str], chosen: set[int], clone: Clone, mode: Mode) -> None:
@@ -85,11 +86,15 @@ class ReuseHistory(DeferralHistory):
         opened = self.opened(environment, reuse_from=TAKES_FROM[environment], clone=clone)
         result = opened.runner().run(select(opened.project, selection), mode)
         self.schema = environment[1]
+        self.read_there = {} if result.deferral is None else result.deferral.relations
         for each in result.models:
             spec = self.specs[each.name]
             if each.decision.outcome in DONE:
                 expected = self.query(f"select id, k, v from ({self.sql_here(spec)}) as expected")
-                found = self.query(f"select id, k, v from {self.schema}.{spec.name}")
+                found = self.query(f"select id, k, v from {each.relation}")
+                is_here = each.relation.split(".")[-2].strip('"') == self.schema
+                assert is_here is not bool(each.decision.evidence.get("in_place")), each
+                type(self).in_place += not is_here
                 assert found == expected, f"{each.name} of {environment} is wrong: {each.decision}"
             if each.decision.offer is not None:
                 type(self).taken += 1
@@ -111,13 +116,15 @@ class ReuseHistory(DeferralHistory):
                 assert each.verdict is Verdict.PASS
 
     def sql_here(self, spec: Spec) -> str:
-        """Return the query of a model over what is there in the environment that was run last."""
+        """Return the query of a model over what is read in the environment that was run last; of a view that is nowhere, its query is."""
 
         def place(name: str) -> str:
-            return f"raw.{name}" if name in SOURCES else f"{self.schema}.{name}"
+            return f"raw.{name}" if name in SOURCES else str(self.read_there.get(name, f"{self.schema}.{name}"))
 
         def inlined(name: str) -> Spec | None:
-            return self.specs[name] if name in self.specs and self.specs[name].kind == "ephemeral" else None
+            found = self.specs.get(name)
+            is_nowhere = found is not None and found.kind == "view" and self.kind_of(place(name)) is None
+            return found if found is not None and (found.kind == "ephemeral" or is_nowhere) else None
 
         return over(spec, place, inlined)
 

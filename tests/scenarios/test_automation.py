@@ -173,6 +173,26 @@ def test_what_is_taken_from_another_environment_is_requested_and_materialized(sh
     assert "all 3 models are reused" in deployed.tick().skip_message
 
 
+def test_what_is_read_in_another_environment_is_neither_requested_nor_materialized(shop: World) -> None:
+    assert shop.run(target="other").result.succeeded
+    shop.write("sao.yml", f"state_url: sqlite:///{shop.root / 'state.db'}\nreuse_from: [other]\nclone: defer")
+    deployed = deploy(shop)
+    tick = deployed.tick()
+    (request,) = tick.run_requests
+    assert {key.to_user_string() for key in request.asset_selection} == {"customers"}, "which is a view"
+    root = evaluations(tick)["report"]
+    assert root.condition_snapshot.label == "reused: same elsewhere"
+    assert root.child_evaluations[0].condition_snapshot.name.endswith("which is read in its place")
+    assert names(deployed.run(), "ASSET_MATERIALIZATION") == {"customers"}
+    assert "all 3 models are reused" in deployed.tick().skip_message
+    shop.write("models/reports/report.sql", "select amount + 1 as amount from {{ ref('orders') }}")
+    edited = deploy(shop)
+    (request,) = edited.tick().run_requests
+    assert {key.to_user_string() for key in request.asset_selection} == {"report"}
+    assert names(edited.run(), "ASSET_MATERIALIZATION") == {"report"}
+    assert shop.rows("select amount from main.report") == [(6,)]
+
+
 def test_many_trees_are_spread_over_ticks(shop: World, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(evaluator, "TREES_A_TICK", 2)
     deployed = deploy(shop)

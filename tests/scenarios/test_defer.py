@@ -347,7 +347,7 @@ def test_what_is_put_together_anew_is_what_putting_all_together_gives(shop: Worl
             to = replace(opened.deferring("other").deferring_to(), favored=favored)
             there = {each.key for each in to.relations(project.dialect).values()}
             deferral = deferral_of(project, selection, to, {}, there)
-            anew = to.assemble(deferral, selection, None)  # type: ignore[arg-type] - the warehouse is for dbt
+            anew = opened.runner().assemble(deferral, selection, None)  # type: ignore[arg-type] - the warehouse is for dbt
             whole = assemble(opened.declared.deferring(deferral.environment, deferral.relations)).project
             assert anew is not None
             assert (anew.nodes.keys(), anew.tests.keys()) == (project.nodes.keys(), project.tests.keys())
