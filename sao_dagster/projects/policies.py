@@ -130,7 +130,7 @@ class StateBlock(Strict):
 
 _WITHOUT_MEANING = {
     "compare_unrendered_code": "code counts by what its SQL means, and values that differ at each rendering do not count",
-    "pre_clone": "nothing is cloned",
+    "pre_clone": "no clones are made",
     "execute_hooks_on_any_reuse": "hooks run when their model is built, and not when it is reused",
     "compare_selected_columns": "all columns of what is read count",
     "ignore_external_modifications": "a relation that somebody else has changed is built again",

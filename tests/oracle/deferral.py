@@ -13,7 +13,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, rule
 
 from sao_dagster import SqlProject, select
 from sao_dagster.core.deferral import Deferral
-from sao_dagster.core.reasons import Mode, Outcome
+from sao_dagster.core.reasons import Mode, Outcome, Reason
 from sao_dagster.run.report import RunResult
 from sao_dagster.state.sql_store import SqlStateStore
 from tests.oracle.on_postgres import SchemasOnPostgres
@@ -102,7 +102,14 @@ class DeferralHistory(Schemas, RuleBasedStateMachine):
         self.check(again)
         failed = {each.name for each in result.models if each.decision.outcome not in DONE}
         if not failed:
-            built = {each.name for each in again.models if each.decision.outcome is Outcome.BUILT}
+            # a view of another environment that follows the clock has no version here
+            timed = any(spec.shape == "day" and spec.kind != "table" for spec in self.specs.values())
+            built = {
+                each.name
+                for each in again.models
+                if each.decision.outcome is Outcome.BUILT
+                and not (timed and each.decision.reason is Reason.INPUT_UNKNOWN)
+            }
             assert not built, f"built again at once: {[(each.name, each.decision) for each in again.models]}"
 
     # ------------------------------------------------------------------ what is held
