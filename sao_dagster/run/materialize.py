@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import time
 import uuid
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -129,7 +129,7 @@ class NodeBuilds:
             adopted=built.adopted,
         )
         if node.materialized.holds_data:
-            self._check_in_place(record)
+            self._check_in_place({each: record.inputs.get(each) for each in before.inputs})
         if offer is not None:
             record = _taken(record, record_of_offer(node, facts, offer), last)
         if run.store is not None:
@@ -149,18 +149,20 @@ class NodeBuilds:
             self.side_effects = True
         return record
 
-    def _check_in_place(self, record: BuildRecord) -> None:
-        """Refuse a build that has read something else, in place of what is the same elsewhere, than was decided about.
+    def _check_in_place(self, read: Mapping[str, DataVersion | None]) -> None:
+        """Refuse a build that may have read something else, in place of what is the same elsewhere, than was decided about.
+
+        Args:
+            read: What was read, by node or source, with its version; None where it may have changed meanwhile.
 
         Raises:
-            WarehouseError: Another environment has built that again meanwhile.
+            WarehouseError: Another environment has built that again meanwhile, or somebody has written to it.
         """
         for name, version in self.run.in_place.items():
-            read = record.inputs.get(name)
-            if read is not None and read != version:
+            if name in read and read[name] != version:
                 where = self.run.project.nodes[name].relation
                 raise WarehouseError(
-                    f"{where}, which is read in place of {name}, was the same when the run began, and is another one now; run it again"
+                    f"{where}, which is read in place of {name}, was the same when the run began, and may be another one now; run it again"
                 )
 
     def _answers(self, node: Node, before: Answers, got: Iterable[tuple[str, str]]) -> dict[str, DataVersion | None]:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from sao_dagster.core.reasons import Mode
+from sao_dagster.core.reasons import Mode, Outcome
+from sao_dagster.core.selection import select
 from sao_dagster.projects.sao_file import DeferTo
+from tests.meanwhile import Meanwhile
 from tests.world import Run, World, four_in_a_row, on_each_warehouse, state_in
 
 pytestmark = on_each_warehouse
@@ -150,6 +153,27 @@ def test_force_builds_what_is_selected_and_reads_the_rest_there(shop: World) -> 
     run = shop.run("report", mode=Mode.FORCE)
     assert (run.built, here(shop)) == ({"report"}, {"report"})
     assert shop.run(mode=Mode.FORCE).built == {"stg", *MODELS}
+
+
+@pytest.mark.warehouse("postgres")
+def test_what_is_built_again_there_while_it_is_read_ends_what_reads_it(shop: World) -> None:
+    shop.model("report", "select amount + 1 as amount from {{ ref('totals') }}")
+
+    def built_there() -> None:
+        shop.sql("insert into raw.orders values (2, 20)")
+        there(shop, "stg orders totals")
+
+    runner = shop.runner()
+    meanwhile = Meanwhile(built_there, lambda: None, frozenset(["report"]))
+    result = replace(runner, materializer=meanwhile).run(select(runner.project))
+    (failed,) = [each.decision for each in result.models if each.decision.outcome is Outcome.FAILED]
+    assert failed.model == "report"
+    assert (
+        "which is read in place of totals, was the same when the run began, and may be another one now"
+        in failed.evidence["error"]
+    )
+    assert shop.run().outcomes["report"] == "built: never_built"
+    assert shop.rows("select amount from main.report") == [(31,)]
 
 
 @on_duckdb
