@@ -51,7 +51,10 @@ class CodeVersion:
         dict_keys(['sql', 'settings'])
         """
         part = settings.part(self.parts.get(SETTINGS, ""), follows_process=follows_process)
-        return CodeVersion({**self.parts, SETTINGS: part}, self.scheme)
+        last: CodeVersion | None = self.__dict__.get("_under")  # connections of one profile set the same
+        if last is None or last.parts[SETTINGS] != part:
+            last = self.__dict__["_under"] = CodeVersion({**self.parts, SETTINGS: part}, self.scheme)
+        return last
 
     def has_changed(self, part: str, scheme: int, recorded: Mapping[str, str]) -> bool:
         """Return whether a part is one of the `changed_parts`.

@@ -111,7 +111,50 @@ def decide(
     >>> decision.trace.said
     (False, False, False, False, True)
     """
-    situation = Situation(now, policy, record, seen, mode, table.signs)
+    return _decided(model, Situation(now, policy, record, seen, mode, table.signs), table)
+
+
+class KeptDecisions:
+    """Decisions of one project that hold at any time, each with all that it was taken from: the last one of each model.
+
+    `decide` follows from nothing but what it is given. So where all of that is equal, so is the decision; one that has asked for the time is
+    taken anew whenever it is asked for.
+    """
+
+    def __init__(self) -> None:
+        self._known: dict[str, tuple[tuple[object, ...], Decision]] = {}
+
+    def decide(
+        self,
+        model: str,
+        *,
+        now: datetime,
+        policy: ResolvedPolicy,
+        record: BuildRecord | None,
+        seen: Observed,
+        mode: Mode = Mode.STATE_AWARE,
+    ) -> Decision:
+        """Return what `decide` does.
+
+        >>> from datetime import timezone
+        >>> kept, noon = KeptDecisions(), datetime(2026, 1, 1, 12, tzinfo=timezone.utc)
+        >>> first, again = (kept.decide("a", now=noon, policy=ResolvedPolicy(), record=None, seen=Observed(code={})) for _ in "12")
+        >>> first is again
+        True
+        """
+        taken_from = (policy, record, seen, mode)
+        known = self._known.get(model)
+        if known is not None and known[0] == taken_from:
+            return known[1]
+        situation = Situation(now, *taken_from, TRUTH_TABLE.signs)
+        decision = _decided(model, situation, TRUTH_TABLE)
+        if situation.holds_at_any_time:
+            self._known[model] = (taken_from, decision)
+        return decision
+
+
+def _decided(model: str, situation: Situation, table: TruthTable) -> Decision:
+    """Return the decision of the first row that holds."""
     said: list[bool | None] = []
     for row in table.rows:
         holds = row.holds(situation)

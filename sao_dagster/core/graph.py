@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import heapq
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from datetime import datetime
-from functools import cached_property
+from functools import cached_property, wraps
+from typing import TypeVar
 
 from sao_dagster.core.nodes import DataTest, Materialized, Model, Node, Source, is_source
 from sao_dagster.core.policy import BuildAfter, Expiry, Volatile, soonest
@@ -25,6 +26,25 @@ class Inputs:
 
     data: tuple[str, ...]
     views: tuple[str, ...]
+
+
+T = TypeVar("T")
+
+
+def _worked_out_once(answer: Callable[[Graph, str], T]) -> Callable[[Graph, str], T]:
+    """Return a method of a graph that works out what it says of a node once: a graph never changes."""
+    place = f"{answer.__name__} by node"
+
+    @wraps(answer)
+    def known(self: Graph, name: str) -> T:
+        answers: dict[str, T] | None = self.__dict__.get(place)
+        if answers is None:
+            answers = self.__dict__[place] = {}
+        if name not in answers:
+            answers[name] = answer(self, name)
+        return answers[name]
+
+    return known
 
 
 class Graph:
@@ -46,7 +66,6 @@ class Graph:
             for parent in parents:
                 children.setdefault(parent, []).append(name)
         self.children: dict[str, tuple[str, ...]] = {name: tuple(kids) for name, kids in children.items()}
-        self._inputs: dict[str, Inputs] = {}
 
     @cached_property
     def order(self) -> tuple[str, ...]:
@@ -81,28 +100,26 @@ class Graph:
             + (f" ({files})" if files else "")
         )
 
+    @_worked_out_once
     def inputs(self, name: str) -> Inputs:
         """Return what the result of a node depends on, looking through views and ephemerals.
 
         A view is treated like any other model here: these are the relations that its rows come from.
         """
-        known = self._inputs.get(name)
-        if known is None:
-            data: dict[str, None] = {}
-            views: dict[str, None] = {}
-            for parent in self.parents[name]:
-                node = self._nodes.get(parent)
-                if node is None or node.materialized.holds_data:
-                    data[parent] = None
-                    continue
-                if node.materialized is Materialized.VIEW:
-                    views[parent] = None
-                deeper = self.inputs(parent)
-                data.update(dict.fromkeys(deeper.data))
-                views.update(dict.fromkeys(deeper.views))
-            data.update(dict.fromkeys(each.id for each in self._nodes[name].undeclared))
-            known = self._inputs[name] = Inputs(tuple(data), tuple(views))
-        return known
+        data: dict[str, None] = {}
+        views: dict[str, None] = {}
+        for parent in self.parents[name]:
+            node = self._nodes.get(parent)
+            if node is None or node.materialized.holds_data:
+                data[parent] = None
+                continue
+            if node.materialized is Materialized.VIEW:
+                views[parent] = None
+            deeper = self.inputs(parent)
+            data.update(dict.fromkeys(deeper.data))
+            views.update(dict.fromkeys(deeper.views))
+        data.update(dict.fromkeys(each.id for each in self._nodes[name].undeclared))
+        return Inputs(tuple(data), tuple(views))
 
     def read(self, name: str) -> tuple[str, ...]:
         """Return all that a node reads: what its SQL names, and what it looks through to."""
@@ -126,6 +143,7 @@ class Graph:
         inputs = self.inputs(name)
         return not others.isdisjoint((name, *inputs.data, *inputs.views))
 
+    @_worked_out_once
     def relations_read(self, name: str) -> tuple[str, ...]:
         """Return the relations that a node's SQL names, with ephemerals replaced by what they name."""
         found: dict[str, None] = {}
@@ -181,6 +199,7 @@ class Graph:
         above = set(names) | self.ancestors(names)
         return {name for name in above if is_source(name)}
 
+    @_worked_out_once
     def expiry(self, name: str) -> Expiry | None:
         """Return when the result of a node stops being true by itself.
 
@@ -203,6 +222,7 @@ class Graph:
         nodes = (self._nodes[name] for name in names if name in self._nodes)
         return soonest(*(self.expiry(node.name) for node in nodes if not node.materialized.holds_data))
 
+    @_worked_out_once
     def read_by_build(self, name: str) -> frozenset[str]:
         """Return the models whose version is the id of their build for what reads them through a node.
 

@@ -9,7 +9,7 @@ from datetime import datetime, timedelta
 from functools import partial
 
 from sao_dagster.core.data_version import DataVersion
-from sao_dagster.core.decide import Decision, decide
+from sao_dagster.core.decide import Decision, KeptDecisions, decide
 from sao_dagster.core.decide_test import TEST_ROWS_BY_REASON, TestDecision, TestOutcome, decide_test
 from sao_dagster.core.deferral import Deferral
 from sao_dagster.core.elsewhere import Offer, record_of_offer, same_elsewhere
@@ -82,6 +82,7 @@ def make_plan(
     patience: timedelta = timedelta(0),
     offers: Callable[[Node], Iterable[Offer]] = lambda node: (),
     verdicts: Callable[[DataTest], Iterable[VerdictOffer]] = lambda test: (),
+    kept: KeptDecisions | None = None,
 ) -> Plan:
     """Return what a run over `selection` would do at `now`.
 
@@ -98,12 +99,14 @@ def make_plan(
         patience: How long a model whose use of itself is not understood is left alone after a build that changed it.
         offers: Returns what other environments have of a node that is to be built.
         verdicts: Returns what other environments have said of a data test that is to be run.
+        kept: Decisions of earlier plans of this project.
     """
     pending: set[str] = set()
     decisions: dict[str, Decision] = {}
     intervals = project.graph.intervals(now)
     standing = StandingFailures.of(project, selection, facts, mode)
     selected = frozenset(selection.nodes)
+    decide_one = decide if kept is None else kept.decide
     for name in (each for each in project.graph.order if each in selected):
         decision = decide_node(
             project,
@@ -113,11 +116,10 @@ def make_plan(
             mode=mode,
             intervals=intervals,
             pending=pending,
-            held=_foreseen(selection, standing.above(name, facts, now, pending)).and_elsewhere(
-                standing.elsewhere_above(name)
-            ),
+            held=_foreseen(selection, standing, name, facts, now, pending),
             patience=patience,
             offers=offers,
+            decide_one=decide_one,
         )
         decisions[name] = decision
         if decision.offer is not None:  # what it will hold is known
@@ -156,15 +158,23 @@ def make_plan(
 _NOTHING = HeldBack()
 
 
-def _foreseen(selection: Selection, failing: tuple[DataTest, ...]) -> HeldBack:
+def _foreseen(
+    selection: Selection,
+    standing: StandingFailures,
+    name: str,
+    facts: Facts,
+    now: datetime,
+    pending: AbstractSet[str],
+) -> HeldBack:
     """Return what failing tests hold back a node by: those that are asked in the run will fail in it, the others have."""
-    if not failing:
+    if not standing:
         return _NOTHING
+    failing = standing.above(name, facts, now, pending)
     return HeldBack(
         tested=tuple(dict.fromkeys(test.tested for test in failing)),
         tests=tuple(test.name for test in failing if test.name in selection.tests),
         standing=tuple(test.name for test in failing if test.name not in selection.tests),
-    )
+    ).and_elsewhere(standing.elsewhere_above(name))
 
 
 def decide_node(
@@ -179,6 +189,7 @@ def decide_node(
     held: HeldBack = HeldBack(),  # noqa: B008 - frozen
     patience: timedelta = timedelta(0),
     offers: Callable[[Node], Iterable[Offer]] = lambda node: (),
+    decide_one: Callable[..., Decision] = decide,
 ) -> Decision:
     """Return the decision about one node; the same step for a plan and for the model's turn in a run.
 
@@ -191,7 +202,7 @@ def decide_node(
         held = replace(held, failed=tuple(dict.fromkeys((*held.failed, *broken))))
     policy = resolve_policy(project, node, intervals, patience)
     seen = node_facts(project, name, facts, pending, held)
-    decision = decide(name, now=now, policy=policy, record=facts.records.get(name), seen=seen, mode=mode)
+    decision = decide_one(name, now=now, policy=policy, record=facts.records.get(name), seen=seen, mode=mode)
     if decision.outcome is Outcome.BUILT and TRUTH_TABLE.by_reason[decision.reason].elsewhere:
         offer = same_elsewhere(project, node, facts, seen, offers(node), now=now, expiry=policy.expiry)
         if offer is not None:

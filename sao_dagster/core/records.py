@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from enum import Enum
+from functools import cached_property
 
 from sao_dagster.core.data_version import DataVersion
 
@@ -75,6 +76,11 @@ class BuildRecord:
     def code(self) -> tuple[int, Mapping[str, str]]:
         """What `CodeVersion.changed_parts` compares."""
         return self.code_scheme, self.code_parts
+
+    @cached_property
+    def build(self) -> str:
+        """The run and the time of the build: what tells it from every other build of the model."""
+        return f"{self.run_id} {self.built_at.isoformat()}"
 
 
 class Verdict(str, Enum):

@@ -38,7 +38,7 @@ class Situation:
     """One model at the time of a decision.
 
     Attributes:
-        now: The time of the decision (UTC).
+        time: The time of the decision (UTC); rows ask for `now`.
         policy: What holds for the model.
         record: Its last successful build in this environment.
         seen: What is there now.
@@ -46,12 +46,23 @@ class Situation:
         signs: What may be new, by the reason to build for it; each returns its evidence, or None if there is none.
     """
 
-    now: datetime
+    time: datetime
     policy: ResolvedPolicy
     record: BuildRecord | None
     seen: Observed
     mode: Mode
     signs: Mapping[Reason, Callable[[Situation], Evidence | None]]
+
+    @property
+    def now(self) -> datetime:
+        """The time of the decision (UTC); what is decided after it was asked for is decided for that time alone."""
+        self.__dict__["_asked_for_time"] = True  # as `cached_property` writes down what it has found
+        return self.time
+
+    @property
+    def holds_at_any_time(self) -> bool:
+        """Whether nothing has asked for the time yet: then it has no part in what was found."""
+        return "_asked_for_time" not in self.__dict__
 
     @property
     def built(self) -> BuildRecord:

@@ -53,6 +53,10 @@ class StandingFailures:
         tests = tuple(test for test in failed if any(below(node, test.reads) for node in selection.nodes))
         return cls(project, tests, project.failures)
 
+    def __bool__(self) -> bool:
+        """Return whether there are any."""
+        return bool(self.tests or self.elsewhere)
+
     def without(self, tests: Collection[str]) -> StandingFailures:
         """Return them without those of some names: tests that are asked in the run, so that it knows itself."""
         return replace(self, tests=tuple(test for test in self.tests if test.name not in tests))

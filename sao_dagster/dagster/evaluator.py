@@ -17,7 +17,7 @@ from typing import Any
 import dagster as dg
 
 from sao_dagster.core.conditions import Condition, conditions_of
-from sao_dagster.core.decide import Decision
+from sao_dagster.core.decide import Decision, KeptDecisions
 from sao_dagster.core.decide_test import TestOutcome
 from sao_dagster.core.evidence import describe_names, timeless
 from sao_dagster.core.explain import explain
@@ -108,6 +108,7 @@ class _Evaluator:
     max_attempts: int
     tick_seconds: float
     published: dict[str, Project] = field(default_factory=dict, compare=False)  # what others were told, by environment
+    decisions: KeptDecisions = field(default_factory=KeptDecisions, compare=False)  # of earlier ticks
 
     def tick(self, context: dg.SensorEvaluationContext) -> dg.SensorResult | dg.SkipReason:
         """Observe, decide, and request what has something to do."""
@@ -120,7 +121,10 @@ class _Evaluator:
         started = datetime.now(timezone.utc)
         try:
             runner = replace(
-                self.dagster_project.runner(resource), observe_seconds=self.tick_seconds, patience=PATIENCE
+                self.dagster_project.runner(resource),
+                observe_seconds=self.tick_seconds,
+                patience=PATIENCE,
+                decisions=self.decisions,
             )
             plan, seen = runner.plan(self.selection, wait_seconds=0)
             if (
@@ -222,7 +226,7 @@ class _Evaluator:
         today = now.date().isoformat()
         again = (now - SHOWN_AGAIN).date().isoformat()
         told = {}
-        for name in sorted(plan.decisions, key=lambda each: not plan.decisions[each].makes):
+        for name in dict.fromkeys((*plan.to_make, *plan.decisions)):  # what is due first
             decision = plan.decisions[name]
             said = _digest(decision, left_out.get(name))
             was, _, day = known.get(name, "").partition(" ")

@@ -13,21 +13,18 @@ from sao_dagster.dagster.project_view import DagsterProject
 
 def outdated(dagster_project: DagsterProject, names: Iterable[str]) -> str | None:
     """Return what to say where models among some nodes were edited since the code location was loaded; None where none was."""
-    root = dagster_project.project.root
     read_at = dagster_project.opened.read_at
     files = []
     for name in names:
-        node = dagster_project.project.nodes[name]
-        if not isinstance(node, Model) or node.location is None or not node.location.path.endswith(".sql"):
-            continue
+        file = dagster_project.sql_files.get(name)
         try:
-            file = os.path.join(root, node.location.path)  # noqa: PTH118 - of all models in each tick, where paths take longer than the files
-            if os.stat(file).st_mtime <= read_at:  # noqa: PTH116
+            if file is None or os.stat(file).st_mtime <= read_at:  # noqa: PTH116 - of all models in each tick, where paths take longer than the files
                 continue
-            is_same = Path(file).read_text(encoding="utf-8").strip() == node.raw_sql.strip()
+            written = Path(file).read_text(encoding="utf-8")
         except (OSError, UnicodeDecodeError):
             continue
-        if not is_same:
+        node = dagster_project.project.nodes[name]
+        if isinstance(node, Model) and node.location is not None and written.strip() != node.raw_sql.strip():
             files.append(node.location.path)
     if not files:
         return None

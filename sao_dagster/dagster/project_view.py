@@ -9,13 +9,14 @@ from datetime import datetime, timezone
 from enum import Enum
 from fnmatch import fnmatchcase
 from functools import cached_property
+from pathlib import Path
 from typing import Any
 
 import dagster as dg
 
 from sao_dagster.core.explain import describe_policy
 from sao_dagster.core.hashing import digest
-from sao_dagster.core.nodes import Materialized, Source, is_source
+from sao_dagster.core.nodes import Materialized, Model, Source, is_source
 from sao_dagster.core.others import ProjectModel
 from sao_dagster.core.plan import Plan
 from sao_dagster.core.project import Project
@@ -111,6 +112,15 @@ class DagsterProject:
         return tuple(
             name for name in self.project.graph.order if nodes[name].materialized is not Materialized.EPHEMERAL
         )
+
+    @cached_property
+    def sql_files(self) -> Mapping[str, str]:
+        """The files of the models that are written in SQL, by name."""
+        return {
+            name: str(Path(self.project.root, node.location.path))
+            for name, node in self.project.nodes.items()
+            if isinstance(node, Model) and node.location is not None and node.location.path.endswith(".sql")
+        }
 
     @cached_property
     def own_sources(self) -> tuple[str, ...]:

@@ -167,6 +167,8 @@ class Told:
         project = self.dagster_project.project
         for name in self.dagster_project.asset_names:
             node, record = project.nodes[name], facts.records.get(name)
+            if record is not None and node.materialized.holds_data and self._knows(name, record.build):
+                continue  # nearly always, and told at once
             if record is None or record.relation != str(node.relation) or facts.exists.get(name) is Existence.NO:
                 continue
             version = record.data_version if node.materialized.holds_data else facts.version(project, name)
@@ -180,7 +182,7 @@ class Told:
     def _token(self, name: str, record: BuildRecord, version: DataVersion | None) -> str:
         """Return what tells one build from another; for a view, what it shows."""
         is_view = self.dagster_project.project.nodes[name].materialized is Materialized.VIEW
-        return str(version) if is_view and version is not None else f"{record.run_id} {record.built_at.isoformat()}"
+        return str(version) if is_view and version is not None else record.build
 
     def _going(self, run_ids: set[str]) -> frozenset[str]:
         """Return the runs among these that are not over."""

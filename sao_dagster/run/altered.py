@@ -101,8 +101,8 @@ def known_above(
 def shown_elsewhere(project: Project, names: Iterable[str], records: Mapping[str, BuildRecord]) -> dict[str, Relation]:
     """Return the relations of other environments that some nodes are views over, by name."""
     engine = dialect_named(project.dialect)
-    shown = {name: records[name].shows for name in names}
-    parsed = {name: engine.parsed_relation(text) for name, text in shown.items() if text is not None}
+    shown = ((name, records[name].shows) for name in names)
+    parsed = {name: engine.parsed_relation(text) for name, text in shown if text is not None}
     return {name: relation for name, relation in parsed.items() if relation is not None}
 
 

@@ -21,11 +21,11 @@ def existence(
 ) -> dict[str, Existence]:
     """Return whether what was built is there; a relation that has a new name is a change of the code."""
     found = {}
+    yes, no, nodes = Existence.YES, Existence.NO, project.nodes  # members of enumerations take time to look up
     for name in selection.nodes:
-        relation = project.nodes[name].relation
-        if name in records and records[name].relation != str(relation):
-            continue
-        found[name] = Existence.YES if relation.key in catalog else Existence.NO
+        relation, record = nodes[name].relation, records.get(name)
+        if record is None or record.relation == str(relation):
+            found[name] = yes if relation.key in catalog else no
     return found
 
 

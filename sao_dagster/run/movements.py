@@ -42,8 +42,9 @@ def movements_of(
     relations = {name: relation for name in declared if (relation := project.relation(name)) is not None}
     reached = reached or Reached(session, project.dialect)
     below = reached.all_of(undeclared) if undeclared else []
-    there = {each for each in (*relations.values(), *reached.relations.values()) if each.key in catalog}
-    tokens = session.movements(catalog, sorted(there, key=str)) if there else {}
+    every = dict.fromkeys((*relations.values(), *reached.relations.values()))
+    there = [each for each in every if each.key in catalog]
+    tokens = session.movements(catalog, there) if there else {}
     found = {name: tokens.get(relation) for name, relation in relations.items()}
     for name in declared:
         if is_source(name) and (source := project.sources[name]).files:

@@ -13,6 +13,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from sao_dagster.core.data_version import DataVersion
+from sao_dagster.core.decide import KeptDecisions
 from sao_dagster.core.deferral import Deferral
 from sao_dagster.core.environment import Environment
 from sao_dagster.core.facts import Facts
@@ -62,6 +63,7 @@ class Runner(RunSettings):
         open_store: Opens the shared state.
         materializer: Who builds; None for the warehouse's own way.
         proofs: What was proven before.
+        decisions: What its plans have decided before; None where there is only one.
         assemble: Puts the project together so that nodes are read where a deferral says, for a selection and in a session; None where the
             session has let go of its database for that, so that what is there has to be looked at again.
         find_deferred: Finds another environment, from which is read what this one does not have; None for none.
@@ -77,6 +79,7 @@ class Runner(RunSettings):
     assemble: Callable[[Deferral, Selection, Session], Project | None]
     materializer: Materializer | None = None
     proofs: KeptProofs = field(default_factory=KeptProofs)
+    decisions: KeptDecisions | None = None
     find_deferred: Callable[[], DeferringTo] | None = None
     deferred: DeferringTo | None = None
     find_reusable: Callable[[], Reusable] | None = None
@@ -293,7 +296,16 @@ class Runner(RunSettings):
         prover = self._prover(session, lambda: seen.facts, seen)
         offers = self._offers(seen, session, seen.contents)
         plan = make_plan(
-            self.project, selection, seen.facts, now, mode, prover.prove, self.patience, offers.of, offers.verdicts_of
+            self.project,
+            selection,
+            seen.facts,
+            now,
+            mode,
+            prover.prove,
+            self.patience,
+            offers.of,
+            offers.verdicts_of,
+            self.decisions,
         )
         self.proofs.save(self.project.nodes.keys())
         return replace(plan, warnings=(*plan.warnings, *self.reusable.warnings, *offers.warnings)), seen

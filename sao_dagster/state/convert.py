@@ -12,7 +12,7 @@ from dataclasses import MISSING, dataclass, fields
 from datetime import datetime, timezone
 from functools import lru_cache, partial
 from types import UnionType
-from typing import Any, TypeAlias, TypeVar, get_args, get_origin, get_type_hints
+from typing import Any, Generic, TypeAlias, TypeVar, get_args, get_origin, get_type_hints
 
 from sao_dagster.core.data_version import DataVersion
 from sao_dagster.core.records import Verdict
@@ -20,6 +20,7 @@ from sao_dagster.state.connection import DAMAGED
 
 R = TypeVar("R")
 V = TypeVar("V")
+ENVIRONMENTS_HELD = 4  # of which records are held with their rows
 _logger = logging.getLogger("sao_dagster.state")
 
 
@@ -105,15 +106,46 @@ def readable(kind: type[R], rows: Iterable[Any]) -> Iterator[R]:
 
     A damaged one counts as none, which is safe: what it was about is built, or run, as if for the first time. The log says so.
     """
+    return (record for _, record in _read(kind, rows, {}))
+
+
+class RowsRead(Generic[R]):
+    """Records of one kind, with the rows that they were read from: a row that is the same in all its columns stands for the same record.
+
+    What a row says follows from nothing but the row, so who has written it, and when, does not matter. What was read last is held, of a
+    few environments, and nothing else.
+
+    Args:
+        kind: What the rows stand for.
+    """
+
+    def __init__(self, kind: type[R]) -> None:
+        self._kind = kind
+        self._known: dict[str, dict[str, tuple[Any, R]]] = {}
+
+    def read(self, environment: str, rows: Iterable[Any]) -> dict[str, R]:
+        """Return the records that all rows of an environment stand for, by what they are about; see `readable`."""
+        found = {row[1]: (row, record) for row, record in _read(self._kind, rows, self._known.get(environment, {}))}
+        others = [each for each in self._known.items() if each[0] != environment]
+        self._known = {**dict(others[1 - ENVIRONMENTS_HELD :]), environment: found}
+        return {name: record for name, (_, record) in found.items()}
+
+
+def _read(kind: type[R], rows: Iterable[Any], known: Mapping[str, tuple[Any, R]]) -> Iterator[tuple[Any, R]]:
+    """Yield the rows that can be read with what they stand for, some of which is known by what it is about."""
     readers: tuple[_Reader, ...] = ()
     for row in rows:
+        same = known.get(row[1])
+        if same is not None and same[0] == row:
+            yield same
+            continue
         readers = readers or _readers(kind, row._fields)
         try:
             record = _from_row(kind, readers, row)
         except DAMAGED as error:
             _tell_damage(f"the record of {row[1]!r} ({kind.__name__})", error)
         else:
-            yield record
+            yield row, record
 
 
 def understood(what: str, read: Callable[..., V], *args: Any) -> V | None:

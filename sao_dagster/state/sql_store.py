@@ -18,7 +18,15 @@ from sao_dagster.core.published import Published
 from sao_dagster.core.records import BuildRecord, Lease, QueuePosition, TestRecord
 from sao_dagster.state import environments, leases
 from sao_dagster.state.connection import StateConnection, ridden_out
-from sao_dagster.state.convert import dump, readable, to_row, understood, versions_from_plain, versions_to_plain
+from sao_dagster.state.convert import (
+    RowsRead,
+    dump,
+    readable,
+    to_row,
+    understood,
+    versions_from_plain,
+    versions_to_plain,
+)
 from sao_dagster.state.migrate import check_version, migrate
 from sao_dagster.state.protocol import DecisionRecord, DecisionTotals, RunRecord
 from sao_dagster.state.statements import Transaction, chunks
@@ -48,6 +56,8 @@ class SqlStateStore:
     def __init__(self, url: str, retention: timedelta = RETENTION, *, read_only: bool = False) -> None:
         self._retention = retention
         self._database = StateConnection(url, read_only=read_only)
+        self._builds_read = RowsRead(BuildRecord)
+        self._tests_read = RowsRead(TestRecord)
         self._prepare(read_only=read_only)
 
     @ridden_out
@@ -151,7 +161,10 @@ class SqlStateStore:
         query = "select * from sao_builds where environment = :environment and sequence > :since"
         with self._database.transaction() as transaction:
             rows = transaction.rows(query, {"environment": environment, "since": since})
-        records = {record.model: record for record in readable(BuildRecord, rows)}
+        if since == 0:
+            records = self._builds_read.read(environment, rows)
+        else:
+            records = {record.model: record for record in readable(BuildRecord, rows)}
         return records, max((row.sequence for row in rows if isinstance(row.sequence, int)), default=since)
 
     @ridden_out
@@ -159,7 +172,7 @@ class SqlStateStore:
         """Return the last verdicts by test."""
         with self._database.transaction() as transaction:
             rows = transaction.rows("select * from sao_tests where environment = :key", {"key": environment})
-        return {record.test: record for record in readable(TestRecord, rows)}
+        return self._tests_read.read(environment, rows)
 
     @ridden_out
     def history(
@@ -251,7 +264,7 @@ class SqlStateStore:
         """Return what was last told about each name in a scope, such as the decisions that an evaluator has shown."""
         query = "select name, told from sao_shown where environment = :environment and scope = :scope"
         with self._database.transaction() as transaction:
-            return {row.name: row.told for row in transaction.rows(query, {"environment": environment, "scope": scope})}
+            return dict(transaction.rows(query, {"environment": environment, "scope": scope}))
 
     @ridden_out
     def keep_shown(self, environment: str, scope: str, shown: Mapping[str, str]) -> None:

@@ -317,17 +317,22 @@ class DuckDBSession(Session):
         tokens = tokens_of(self.query(DATABASES).rows)
         shown = self._shown_in(catalog)
 
-        def token(relation: Relation) -> str | None:
-            if not catalog[relation.key].is_view or self._files is not None:
-                return tokens.get(relation.key[0])
-            sources = shown(relation)
+        def of_view(view: Relation) -> str | None:
+            sources = shown(view)
             if sources is None:
                 return None
-            read = [tokens.get(key[0]) for key in (relation.key, *sources.tables)]
+            read = [tokens.get(key[0]) for key in (view.key, *sources.tables)]
             return None if None in read else digest(read)
 
-        found = {each: token(each) for each in relations if each.key in catalog}
-        return {each: known for each, known in found.items() if known is not None}
+        found = {}
+        for each in relations:
+            info = catalog.get(each.key)
+            if info is not None:
+                is_one = not info.is_view or self._files is not None
+                token = tokens.get(each.key[0]) if is_one else of_view(each)
+                if token is not None:
+                    found[each] = token
+        return found
 
     def keep_rows(self, relation: Relation, sql: str, *, as_view: bool) -> None:
         """Put the rows of a query into a table or view, in place of what is there."""
@@ -445,8 +450,9 @@ def _catalog(cursor: duckdb.DuckDBPyConnection) -> dict[RelationKey, RelationInf
             "select database_name, schema_name, view_name, sql from duckdb_views() where not internal"
         ).fetchall()
     }
+    fold = cache(folded)  # of databases and schemas there are few
     return {
-        (folded(place[0]), folded(place[1]), folded(place[2])): RelationInfo(
+        (fold(place[0]), fold(place[1]), folded(place[2])): RelationInfo(
             is_view=place in views, columns=tuple(columns.get(place, ())), definition=views.get(place)
         )
         for place in dict.fromkeys((*columns, *views))
