@@ -19,6 +19,7 @@ MIGRATIONS = {
     "0008": "v0008_published",
     "0009": "v0009_verdicts",
     "0010": "v0010_failures",
+    "0011": "v0011_large_counts",
 }
 """By version, the module of `migrations` that leads to it, in order."""
 HEAD = max(MIGRATIONS)

@@ -34,6 +34,8 @@ from sao_dagster.state.statements import Transaction, chunks
 RETENTION = timedelta(days=90)
 _BUILD = "select * from sao_builds where environment = :environment and model = :model"
 _PUBLISHED = "select content from sao_published where environment = :environment"
+_DECIDED = """select id from sao_decisions where run_id = :run_id and model = :model and outcome = :outcome and reason = :reason
+    and decided_at = :decided_at"""
 _SUPERSEDED = """seen_at < :oldest and exists (select 1 from sao_versions as newer where newer.environment = sao_versions.environment
     and newer.relation = sao_versions.relation and newer.id > sao_versions.id)"""
 """The condition for versions that were seen before a time and are not the latest of their relation."""
@@ -278,11 +280,16 @@ class SqlStateStore:
 
     @ridden_out
     def record_run(self, run: RunRecord, decisions: Sequence[DecisionRecord]) -> None:
-        """Keep a run and its decisions, and forget what is older than the retention."""
+        """Keep a run and its decisions, and forget what is older than the retention.
+
+        What a run tells twice under the same decisions was told once, and the answer was lost.
+        """
         values = to_row(run)
         rows = [{"run_id": run.run_id, "environment": run.environment, **to_row(each)} for each in decisions]
         with self._database.transaction(write=True) as transaction:
             self._database.take_turns(transaction, f"sao run {run.run_id}")  # its steps may end at the same moment
+            if rows and transaction.row(_DECIDED, rows[0]) is not None:
+                return
             before = transaction.row("select * from sao_runs where run_id = :run_id", {"run_id": run.run_id})
             if before is not None:  # a run of several steps, each of which tells what it did
                 values["started_at"] = min(before.started_at, values["started_at"])

@@ -64,6 +64,10 @@ def test_records_come_back_as_they_went(state_url: str) -> None:
     store = SqlStateStore(state_url)
     store.record_build("shop.dev", replace(RECORD, changed=False, adopted=True), "select 1")
     assert repr(store.builds("shop.dev")["orders"]) == repr(replace(RECORD, changed=False, adopted=True))
+    large = 2**31 + 5
+    store.record_build("shop.dev", replace(RECORD, rows=large), "select 1")
+    store.record_tests("shop.dev", [replace(TEST, failures=large)])
+    assert (store.builds("shop.dev")["orders"].rows, store.tests("shop.dev")["t"].failures) == (large, large)
     store.record_build("shop.dev", RECORD, "select 1")
     store.record_tests("shop.dev", [TEST])
     assert store.builds("shop.dev") == {"orders": RECORD}
@@ -88,8 +92,13 @@ def test_records_come_back_as_they_went(state_url: str) -> None:
     decision = DecisionRecord(model="orders", outcome="built", reason="forced", decided_at=AT)
     store.record_run(run, [decision])
     store.record_run(run, [])
-    assert [each.summary for each in store.runs("shop.dev")] == [{"built": 2, "seconds": 1.0}]
-    assert store.decisions("shop.dev", "orders", 5) == [decision]
+    assert [each.summary for each in store.runs("shop.dev")] == [{"built": 2, "seconds": 1.0}], "of two steps"
+    store.record_run(run, [decision])
+    assert [each.summary for each in store.runs("shop.dev")] == [{"built": 2, "seconds": 1.0}], "one that is told again"
+    later = replace(decision, decided_at=AT + timedelta(seconds=1))
+    store.record_run(run, [later])
+    assert [each.summary for each in store.runs("shop.dev")] == [{"built": 3, "seconds": 1.5}], "one that was tried again"
+    assert store.decisions("shop.dev", "orders", 5) == [later, decision]
     assert store.clear("shop.dev", ["orders"], []) == 1
     assert store.builds("shop.dev") == {}
     assert abs(store.now() - datetime.now(timezone.utc)) < timedelta(minutes=1)
