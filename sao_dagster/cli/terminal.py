@@ -138,7 +138,7 @@ def grouped(notices: Iterable[Notice], verbose: bool = False) -> list[str]:
     """
     kinds: dict[str, list[Notice]] = {}
     for each in dict.fromkeys(notices):
-        kinds.setdefault(_QUOTED.sub("…", each.message), []).append(each)
+        kinds.setdefault(each.kind or _QUOTED.sub("…", each.message), []).append(each)
     lines: list[str] = []
     for alike in kinds.values():
         if verbose or len(alike) == 1:

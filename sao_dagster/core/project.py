@@ -26,11 +26,13 @@ class Notice:
         message: What it is.
         location: Where.
         name: The node or data test that it is about, where the message is the same for others.
+        kind: What it is a case of, where the messages of its kind differ in their words.
     """
 
     message: str
     location: Location | None = None
     name: str | None = None
+    kind: str | None = None
 
     def __str__(self) -> str:
         """Return the place, the name and the message.

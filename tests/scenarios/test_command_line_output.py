@@ -153,6 +153,16 @@ def test_notices_of_one_kind_are_one_line(world: World) -> None:
     assert len(lines_with(sao(world, "plan", "--verbose").stderr, "event_time")) == 10
 
 
+def test_what_is_read_without_being_declared_is_one_line_for_each_way(world: World) -> None:
+    world.sql("create table raw.one as select 1 as a", "create table raw.other as select 1 as a")
+    for number in range(5):
+        world.model(f"m{number}", f"select a from raw.{'other' if number else 'one'} limit {number}")
+    world.model("f", "select * from 'there.csv'")
+    noted = lines_with(sao(world, "plan").stderr, "note")
+    assert len(noted) == 2, noted
+    assert any("m0 reads the table raw.one by its name" in line and "and the like (2 times: " in line for line in noted)
+
+
 def test_quiet_shows_what_went_wrong_and_nothing_else(world: World) -> None:
     world.model("good", "select 1 as x", event_time="t")
     result = sao(world, "build", "--quiet")

@@ -30,10 +30,11 @@ _MAKES_SQL = re.compile(r"\b(insert|update|delete|merge|truncate|copy|create|dro
 
 @dataclass
 class _Told:
-    """Who reads an undeclared input: the first by its name and place, and how many more."""
+    """Who reads an undeclared input: the first by its name and place, what kind of notice it is, and how many more do."""
 
     reader: str
     location: Location | None
+    kind: str
     more: int = 0
 
 
@@ -87,18 +88,19 @@ class UndeclaredReads:
                 continue
             node = self._node_of(each)
             if node is None:
-                self._tell(_described(each), reader, location)
+                self._tell(_described(each), reader, location, f"undeclared {each.kind.value}")
                 others.append(each)
             elif not is_source(node) and self._is_above(reader, node):
                 self._tell(
                     f"reads {node} by its name, which is itself or below it: it reads what was there before, and is decided again in the next run",
                     reader,
                     location,
+                    "undeclared circle",
                 )
                 others.append(each)
             else:
                 way = "source()" if is_source(node) else f"ref('{node}')"
-                self._tell(f"reads {each.written} by its name; read it with {way}", reader, location)
+                self._tell(f"reads {each.written} by its name; read it with {way}", reader, location, "undeclared edge")
                 edges[node] = None
                 if len(each.parts) == 1 and not self.drafts.context.engine.default_schema:
                     others.append(each)  # what the name means is for the search path to say
@@ -108,13 +110,13 @@ class UndeclaredReads:
         """Yield one notice for each undeclared input."""
         for text, told in self._told.items():
             more = f" (and so do {told.more} more)" if told.more else ""
-            yield Notice(f"{told.reader} {text}{more}", told.location)
+            yield Notice(f"{told.reader} {text}{more}", told.location, kind=told.kind)
 
-    def _tell(self, text: str, reader: str, location: Location | None) -> None:
+    def _tell(self, text: str, reader: str, location: Location | None, kind: str) -> None:
         if text in self._told:
             self._told[text].more += 1
         else:
-            self._told[text] = _Told(reader, location)
+            self._told[text] = _Told(reader, location, kind)
 
     def _in_sql(self, draft: Draft) -> tuple[UndeclaredInput, ...]:
         """Return what the SQL of a model names, in all the ways in which it may run.
