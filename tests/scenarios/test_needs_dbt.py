@@ -33,6 +33,31 @@ def test_what_needs_dbt_is_listed_with_its_node_and_its_place(world: World) -> N
     assert set(with_error.decisions) == {"plain"}
 
 
+def test_hooks_that_must_be_rendered_when_something_is_there_are_for_dbt(world: World) -> None:
+    """Here all hooks are rendered before the build: what follows from that alone is refused, also where only the run shows it."""
+    world.sql("create table raw.log as select 1 as id")
+    asked = "{% set n = run_query('select max(id) from raw.log')[0][0] %}"
+    for name, hook in {
+        "drops": "{% do adapter.drop_relation(this.incorporate(type='table')) %}",
+        "writes": "{% do run_query('insert into raw.log values (9)') %}",
+        "counts": "insert into raw.log select {{ run_query('select count(*) from ' ~ this)[0][0] }}",
+        "looks": "{% if adapter.get_columns_in_relation(this) %}select 1{% endif %}",
+        "asks": asked + "insert into raw.log select {{ n }} + 1",
+        "asks_first": asked + "{% do adapter.drop_relation(this) %}",
+    }.items():
+        world.model(name, "select 1 as id", post_hook=hook)
+    world.model("before", "select 1 as id", pre_hook="{% do run_query('insert into raw.log values (5)') %}")
+    world.model("second", "select 1 as id", pre_hook=["select 1", "{% do run_query('delete from raw.log') %}"])
+    does = "a hook that does something while it is rendered, after other statements of the build"
+    about = "a hook that asks about its own model while it is rendered"
+    said = {name: uses for name, uses, _ in listed(world)}
+    assert said == {"drops": does, "writes": does, "counts": about, "looks": about, "second": does}
+    run = world.run()
+    assert run.built == {"asks", "before"}
+    assert about in run.decision("asks_first").evidence["error"]
+    assert sorted(world.rows("select id from raw.log")) in ([(1,), (2,), (5,)], [(1,), (5,), (6,)])
+
+
 def test_what_is_wrong_for_dbt_too_is_not_listed(world: World) -> None:
     world.model("bad", "select * from {{ ref('nowhere') }}").model("worse", "select {{ 1 + }}")
     assert listed(world) == []

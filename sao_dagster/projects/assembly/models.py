@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any, TypeAlias
@@ -19,7 +19,7 @@ from sao_dagster.errors import NeedsConnectionError, ProjectError, RenderError, 
 from sao_dagster.projects.assembly.drafts import Draft, Drafts, Template, TemplateCte
 from sao_dagster.projects.config import NodeConfig, is_code
 from sao_dagster.projects.declarations import CompiledDeclaration
-from sao_dagster.projects.templates.answers import NotedAnswers, hour_of
+from sao_dagster.projects.templates.answers import BeforeBuild, NotedAnswers, hour_of
 from sao_dagster.projects.templates.render import Render
 from sao_dagster.projects.templates.template_context import RenderSubject, RenderTrace, TemplateContext
 from sao_dagster.projects.templates.template_run import OTHER_RUNS, PINNED, TemplateRun
@@ -51,7 +51,7 @@ class ModelAssembly:
         if any(templates) or compiled is not None:
             hooks = Render(self.drafts.context, draft.subject, execute=True)
             try:
-                draft.pre_hooks, draft.post_hooks = _statements(templates, compiled, hooks.text)
+                draft.pre_hooks, draft.post_hooks = _statements(templates, compiled, hooks, self._later(draft))
             except NeedsConnectionError:
                 draft.in_run = True
             finally:  # what they asked for counts, also where they ask the warehouse
@@ -69,6 +69,11 @@ class ModelAssembly:
                 draft.sql, draft.incremental_sql, draft.others = "", None, ()
         if not draft.dynamic and not draft.sql.strip() and draft.declared.csv is None:
             raise ProjectError(f"{draft.id} has no SQL", location=draft.declared.location)
+
+    def _later(self, draft: Draft) -> Asking | None:
+        """Return what hooks may ask that dbt renders later than they are here; None where dbt builds, and anything may be asked in its run."""
+        declared = self.drafts.declared
+        return BeforeBuild(None, draft.relation, declared.dialect) if declared.native else None
 
     def defer(self, draft: Draft) -> None:
         """Leave a model for the run that reads an ephemeral model which is left for it."""
@@ -408,7 +413,7 @@ class TemplateCompiler:
         else:
             sql, again = compiled.sql, compiled.incremental_sql
         hooks = Render(self.context, self.subject, execute=True, asking=asking, run=run)
-        before, after = _statements(self.hooks, compiled, hooks.text)
+        before, after = _statements(self.hooks, compiled, hooks, BeforeBuild(asking, self.subject.this, self.dialect))
         return CompiledSql(sql=sql, incremental_sql=again, pre_hooks=before, post_hooks=after, got=got)
 
     def _noting(self, asking: Asking, hour: datetime, *, plain_alone: bool = True) -> NotedAnswers:
@@ -473,17 +478,22 @@ def _hook_templates(draft: Draft) -> Hooks:
     return ((), ()) if all_given else draft.config.hooks
 
 
-def _statements(templates: Hooks, compiled: CompiledDeclaration | None, rendered: Callable[[str], str]) -> Hooks:
-    """Return hooks as they were compiled, or else rendered, without those that render to nothing."""
+def _statements(templates: Hooks, compiled: CompiledDeclaration | None, hooks: Render, later: Asking | None) -> Hooks:
+    """Return hooks as they were compiled, or else rendered, without those that render to nothing.
+
+    Args:
+        templates: The hooks.
+        compiled: What the reader has compiled.
+        hooks: Renders the first hook, which nothing precedes.
+        later: What the others may ask, before which dbt executes something; None for the same as the first.
+    """
     given = (None, None) if compiled is None else (compiled.pre_hooks, compiled.post_hooks)
-
-    def statements(texts: tuple[str, ...]) -> tuple[str, ...]:
-        return tuple(text for each in texts if (text := rendered(each).strip()))
-
-    before, after = (
-        statements(texts) if known is None else known for texts, known in zip(templates, given, strict=True)
-    )
-    return before, after
+    others = hooks if later is None else hooks.asking(later)
+    found: list[tuple[str, ...]] = []
+    for is_after, (texts, known) in enumerate(zip(templates, given, strict=True)):
+        rendered = ((others if is_after or position else hooks).text(each) for position, each in enumerate(texts))
+        found.append(tuple(text for each in rendered if (text := each.strip())) if known is None else known)
+    return found[0], found[1]
 
 
 def _bare(draft: Draft, found: Volatility) -> dict[str, Origin]:

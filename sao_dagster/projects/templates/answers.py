@@ -11,7 +11,7 @@ from sao_dagster.core.inputs import InputKind, UndeclaredInput
 from sao_dagster.core.policy import Expiry, Volatile
 from sao_dagster.core.relations import Relation
 from sao_dagster.core.templates import Answer, Asking
-from sao_dagster.errors import UnsupportedError
+from sao_dagster.errors import NeedsConnectionError, NeedsDbtError, UnsupportedError
 from sao_dagster.sql.fingerprint import Names
 from sao_dagster.sql.questions import is_plain_query, names_relation
 from sao_dagster.sql.reads import undeclared_reads
@@ -104,6 +104,58 @@ class NotedAnswers(Asking):
     def _is_of_this(self, is_of_this: bool) -> None:
         if is_of_this and self.independent is None:
             self.independent = len(self.noted)
+
+
+@dataclass(frozen=True)
+class BeforeBuild(Asking):
+    """A warehouse as a hook may ask it that is rendered before its model is built, where dbt renders it afterwards.
+
+    What it asks has the same answer then, unless it is about the model itself; and what it does would happen too early. Such a hook is for dbt.
+
+    Attributes:
+        asking: The warehouse; None while the project is read, when whatever may be asked is left for the run.
+        this: The relation of the model.
+        dialect: sqlglot's name of the dialect.
+    """
+
+    asking: Asking | None
+    this: Relation | None
+    dialect: str
+
+    def query(self, sql: str) -> Answer:
+        """Return all rows of a query.
+
+        Raises:
+            NeedsDbtError: It is more than a query, or reads the model itself.
+            NeedsConnectionError: There is no warehouse yet.
+        """
+        if not is_plain_query(sql, self.dialect):
+            raise NeedsDbtError("a hook that does something while it is rendered, after other statements of the build")
+        return self._of(self.this is not None and names_relation(sql, self.this, self.dialect)).query(sql)
+
+    def columns_of(self, read: Relation | str) -> tuple[tuple[str, str], ...]:
+        """Return names and types of the columns of something that can be read; raises as `query` does."""
+        return self._of(self._is_this(read)).columns_of(read)
+
+    def kind_of(self, relation: Relation) -> str | None:
+        """Return whether a relation is a `table` or a `view`, None where it is not there; raises as `query` does."""
+        return self._of(self._is_this(relation)).kind_of(relation)
+
+    def has_schema(self, database: str | None, schema: str) -> bool:
+        """Return whether a schema is there."""
+        return self._of(about_this=False).has_schema(database, schema)
+
+    def _is_this(self, about: Relation | str) -> bool:
+        if isinstance(about, Relation):
+            return self.this is not None and about.key == self.this.key
+        return self.this is not None and names_relation(f"select * from {about}", self.this, self.dialect)
+
+    def _of(self, about_this: bool) -> Asking:
+        if about_this:
+            raise NeedsDbtError("a hook that asks about its own model while it is rendered")
+        if self.asking is None:
+            raise NeedsConnectionError("this hook asks the warehouse while it is rendered")
+        return self.asking
 
 
 def hour_of(time: datetime) -> datetime:

@@ -117,17 +117,23 @@ class Render:
 
     def within(self, package: str, config: Mapping[str, Any] | None = None) -> Render:
         """Return the same pass for a template of another package, or with another configuration; what that asks for is noted here too."""
-        inside = copy(self)
+        inside = self._copy()
         inside.subject = replace(
             self.subject, package=package, config=self.subject.config if config is None else config
         )
-        for name in (
-            "_fixed",
-            "_adapter",
-            "_bound",
-        ):  # their functions are those of the render that they were made for
-            inside.__dict__.pop(name, None)
         return inside
+
+    def asking(self, asking: Asking) -> Render:
+        """Return the same pass with another warehouse to ask; what is asked for is noted here too."""
+        found = self._copy()
+        found._asking = asking
+        return found
+
+    def _copy(self) -> Render:
+        copied = copy(self)
+        for name in ("_fixed", "_adapter", "_bound"):  # their functions are those of the render that they were made for
+            copied.__dict__.pop(name, None)
+        return copied
 
     def call_macro(self, name: str, *args: Any, **kwargs: Any) -> Any:
         """Call a macro as if a template of the subject did; the package's own come first, then dbt's.
