@@ -2,7 +2,7 @@
 
     python -m tests.benchmarks.side_by_side --dbt PATH_TO_DBT [--dagster-dbt PYTHON] [--orc PATH_TO_ORC] [--executor native|dbt] [--rounds N] PROJECT
 
-Each tool has a copy of the project of its own, with the raw data in it (`tests.real_projects`). In each step all copies are changed in the
+Each tool has a copy of the project of its own, with the raw data in it (`tests.project_copies`). In each step all copies are changed in the
 same way, and each tool builds its copy: what is shown are seconds of wall and of CPU (with all processes that it started and waited for), their
 share of those of `dbt build`, and how many models, seeds and snapshots it built. The median of several rounds is taken of the step in which
 nothing has changed; the others happen once.
@@ -28,7 +28,7 @@ from statistics import median
 from rich.console import Console
 from rich.table import Table
 
-from tests.real_projects import Copy, Edits
+from tests.project_copies import Copy, Edits
 
 STEPS = ("first run", "nothing changed", "one source", "one comment", "one macro")
 DAGSTER_DBT = """
