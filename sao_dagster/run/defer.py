@@ -8,7 +8,7 @@ built there from the same code and inputs is read there, too, selected or not.
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 
 from sao_dagster.core.data_version import DataVersion
@@ -80,8 +80,8 @@ class InPlace:
         decisions: About those of them that are selected: they are reused, and nothing is made of them.
     """
 
-    offers: Mapping[str, Offer]
-    decisions: Mapping[str, Decision]
+    offers: Mapping[str, Offer] = field(default_factory=dict)
+    decisions: Mapping[str, Decision] = field(default_factory=dict)
 
     @classmethod
     def of(

@@ -97,7 +97,9 @@ def test_records_come_back_as_they_went(state_url: str) -> None:
     assert [each.summary for each in store.runs("shop.dev")] == [{"built": 2, "seconds": 1.0}], "one that is told again"
     later = replace(decision, decided_at=AT + timedelta(seconds=1))
     store.record_run(run, [later])
-    assert [each.summary for each in store.runs("shop.dev")] == [{"built": 3, "seconds": 1.5}], "one that was tried again"
+    assert [each.summary for each in store.runs("shop.dev")] == [{"built": 3, "seconds": 1.5}], (
+        "one that was tried again"
+    )
     assert store.decisions("shop.dev", "orders", 5) == [later, decision]
     assert store.clear("shop.dev", ["orders"], []) == 1
     assert store.builds("shop.dev") == {}
