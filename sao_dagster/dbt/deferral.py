@@ -64,13 +64,6 @@ class RendersElsewhere(Protocol):
     def made_of(self, environment: Mapping[str, str | None]) -> str:
         """Return a digest of all that dbt's account of the project follows from."""
 
-    def check_defers(self, environment: str) -> None:
-        """Refuse to read another environment.
-
-        Raises:
-            UnsupportedError: It is not seen from here.
-        """
-
     def read_elsewhere(self, places: Places) -> None:
         """Let dbt read nodes elsewhere in what it builds; nothing has been built yet."""
 
@@ -99,7 +92,7 @@ def deferring_in_dbt(
 
     Raises:
         WarehouseError: dbt cannot render it; its words.
-        UnsupportedError: The other environment is not seen from here.
+        UnsupportedError: dbt is given what is to be built.
     """
     said = declared.dbt
     assert said is not None  # noqa: S101 - dbt has read what it builds
@@ -108,7 +101,6 @@ def deferring_in_dbt(
             f"dbt is given what is to be built here, and its `ref` gives what is in this environment alone, so nothing is read in {deferral.environment}; "
             f"with dbt 1.8 to 1.11 it can be"
         )
-    session.check_defers(deferral.environment)
     places: dict[str, tuple[str | None, str, str]] = {
         said.ids[name]: (each.database, each.schema, each.identifier)
         for name, each in deferral.relations.items()

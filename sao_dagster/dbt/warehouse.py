@@ -15,6 +15,7 @@ from sao_dagster.core.data_version import DataVersion
 from sao_dagster.core.messages import Level, Message
 from sao_dagster.core.nodes import DataTest, Node
 from sao_dagster.core.records import Verdict
+from sao_dagster.core.relations import Relation
 from sao_dagster.dbt.adapters.session import AdapterSession
 from sao_dagster.dbt.adapters.warehouse import AdapterWarehouse
 from sao_dagster.dbt.batches import not_built
@@ -63,7 +64,11 @@ class DbtWarehouse:
         cls, native: Warehouse, preparation: Preparation, files: str, ids: Mapping[str, str], warm: WarmDbt
     ) -> DbtWarehouse:
         """Return the warehouse in which dbt builds; what is read of another database, too, where it can be."""
-        kind = AttachingDbtWarehouse if isinstance(native, AttachingWarehouse) else cls
+        kind = cls
+        if isinstance(native, AttachingWarehouse):
+            kind = AttachingDbtWarehouse
+        elif isinstance(native, AdapterWarehouse):
+            kind = DbtWarehouseByAdapter
         return kind(native, preparation, files, ids, warm)
 
     @property
@@ -155,6 +160,16 @@ class AttachingDbtWarehouse(DbtWarehouse):
         return cast("AttachingWarehouse", self.native).attached_as(place)
 
 
+@dataclass(frozen=True)
+class DbtWarehouseByAdapter(DbtWarehouse):
+    """The same where dbt's adapter is the only door."""
+
+    def told_of(self, relations: Mapping[str, Relation]) -> DbtWarehouseByAdapter:
+        """Return the same warehouse, whose catalog has relations of another environment, too; see `ToldWarehouse`."""
+        known = {self.ids[name]: each for name, each in relations.items() if name in self.ids}
+        return replace(self, native=cast("AdapterWarehouse", self.native).told_of(known))
+
+
 class DbtSession(DelegatingSession):
     """A session in which dbt builds; what is asked of the warehouse is answered by another one, and that may be replaced.
 
@@ -230,13 +245,6 @@ class DbtSession(DelegatingSession):
     def made_of(self, environment: Mapping[str, str | None]) -> str:
         """Return a digest of all that dbt's account of the project follows from; see `RendersElsewhere`."""
         return self._warehouse.preparation.made_of(self._warehouse.files, environment)
-
-    def check_defers(self, environment: str) -> None:
-        """Refuse to read another environment that is not seen; see `RendersElsewhere`."""
-        if isinstance(self._inner, AdapterSession):
-            raise UnsupportedError(
-                f"what {environment} has is not seen through dbt's adapter, so nothing is read there; DuckDB and PostgreSQL can"
-            )
 
     def read_elsewhere(self, places: Places) -> None:
         """Let dbt read nodes elsewhere in what it builds; see `RendersElsewhere`."""

@@ -11,7 +11,7 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 
-from sao_dagster.core.data_version import DataVersion
+from sao_dagster.core.data_version import ANY_BUILD, DataVersion
 from sao_dagster.core.decide import Decision
 from sao_dagster.core.deferral import Deferral
 from sao_dagster.core.elsewhere import Offer
@@ -24,6 +24,7 @@ from sao_dagster.core.relations import Relation, RelationKey
 from sao_dagster.core.selection import Selection
 from sao_dagster.run.elsewhere import Elsewhere
 from sao_dagster.run.events import ModelResult
+from sao_dagster.run.observe import Observation
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -69,6 +70,28 @@ def deferral_of(
         elif not is_here:
             missing.append(name)
     return Deferral(environment=elsewhere.name, relations=found, missing=tuple(missing))
+
+
+def known_by_builds(seen: Observation, project: Project, elsewhere: DeferringTo) -> Observation:
+    """Return an observation in which tables that are read elsewhere have the version that their build has in the records there.
+
+    That is so where the warehouse tells no version of them, and they count by their builds there, too. Such a record is forgotten before its
+    table is built anew, and written when it is; so what is read has that version, or one that will be news.
+    """
+    deferral, versions = project.deferral, seen.facts.versions
+    if deferral is None:
+        return seen
+    unknown = [name for name in deferral.relations if name in versions and versions[name] is None]
+    builds = elsewhere.builds() if unknown else {}
+    found: dict[str, DataVersion] = {}
+    for name in unknown:
+        record, relation = builds.get(name), deferral.relations[name]
+        info = seen.catalog.get(relation.key)
+        if record is None or info is None or info.is_view or elsewhere.relation(record, project.dialect) != relation:
+            continue
+        if record.build_id is None and record.data_version.comparable(ANY_BUILD):
+            found[name] = record.data_version
+    return replace(seen, facts=replace(seen.facts, versions={**versions, **found})) if found else seen
 
 
 @dataclass(frozen=True)

@@ -29,6 +29,7 @@ from sao_dagster.warehouses.protocol import (
     Catalog,
     Materializer,
     Session,
+    ToldWarehouse,
     Warehouse,
 )
 
@@ -67,6 +68,8 @@ class Elsewhere:
             WarehouseError: It is in a file that is not there.
         """
         places = self.known.places
+        if isinstance(warehouse, ToldWarehouse):
+            return warehouse.told_of(self.relations(warehouse.dialect)), self
         if not isinstance(warehouse, AttachingWarehouse) or warehouse.place in places or not places:
             return warehouse, self
         place = current_place(places)

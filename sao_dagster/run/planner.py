@@ -21,7 +21,7 @@ from sao_dagster.core.selection import Selection
 from sao_dagster.errors import StateError
 from sao_dagster.gc_pause import no_collection
 from sao_dagster.run.catalog_inputs import with_catalog, with_first
-from sao_dagster.run.defer import DeferringTo, InPlace, deferral_of, with_missing
+from sao_dagster.run.defer import DeferringTo, InPlace, deferral_of, known_by_builds, with_missing
 from sao_dagster.run.elsewhere import Offers, Reusable
 from sao_dagster.run.observe import Observation, observe
 from sao_dagster.run.others import check_reached, reaching
@@ -143,7 +143,7 @@ class Planner(RunSettings):
 
         Nothing is looked up of what is broken as it is written.
         """
-        return observe(
+        seen = observe(
             self.project,
             selection.without(self.project.broken),
             store=store,
@@ -153,6 +153,7 @@ class Planner(RunSettings):
             budget_seconds=self.observe_seconds,
             verify=self.verify and mode is Mode.STATE_AWARE,
         )
+        return seen if self.deferred is None else known_by_builds(seen, self.project, self.deferred)
 
     def _opening(
         self,

@@ -114,14 +114,16 @@ class Watch:
     def _to_prove(self, names: Iterable[str]) -> list[str]:
         """Return those of some inputs that others may write to, and whose version says what they hold.
 
-        Nodes that are known by their build alone are taken to be written to by nobody else, where the warehouse does not keep its builds.
+        Nodes that are known by their build alone are taken to be written to by nobody else, where the warehouse does not keep its builds; so
+        are those of another environment, of which another build has another version, which is news then.
         """
         facts, nodes = self._facts, self._project.nodes
 
         def says_what_it_holds(name: str) -> bool:
             record, node = facts.records.get(name), nodes.get(name)
             if node is None or not node.materialized.holds_data or name in facts.versions or record is None:
-                return facts.versions.get(name) is not None
+                version = facts.versions.get(name)
+                return version is not None and not version.comparable(ANY_BUILD)
             return record.build_id is not None or not record.data_version.comparable(ANY_BUILD)
 
         return self._writable(filter(says_what_it_holds, names))

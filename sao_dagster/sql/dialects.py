@@ -180,21 +180,28 @@ class Dialect:
         return Relation(database, schema, identifier, self.quotes, folds=self.quoted is not Case.KEPT)
 
     def parsed_relation(self, written: str) -> Relation | None:
-        """Return the table or view that SQL names by its parts in quotes, as `str(relation)` does; None where it is named otherwise.
+        """Return the table or view that SQL names by two or three parts, in quotes or plain; None where it is named otherwise.
 
         >>> dialect_named("duckdb").parsed_relation('"shop"."main"."5"" pipes"')
         Relation(database='shop', schema='main', identifier='5" pipes')
+        >>> dialect_named("snowflake").parsed_relation('shop."main".orders')
+        Relation(database='SHOP', schema='main', identifier='ORDERS')
         >>> dialect_named("duckdb").parsed_relation("read_csv('a.csv')")
         """
         opening, closing = re.escape(self.quotes[0]), re.escape(self.quotes[-1])
-        part = f"{opening}((?:[^{closing}]|{closing}{closing})*){closing}"
+        part = rf"(?:{opening}((?:[^{closing}]|{closing}{closing})*){closing}|([^\W\d]\w*))"
         found = re.fullmatch(rf"(?:{part}\.)?{part}\.{part}", written)
         if found is None:
             return None
+        names = ("database", "schema", "identifier")
+        quoted = dict(zip(names, found.groups()[0::2], strict=True))
+        plain = dict(zip(names, found.groups()[1::2], strict=True))
         database, schema, identifier = (
-            each and each.replace(self.quotes[-1] * 2, self.quotes[-1]) for each in found.groups()
+            plain[name] or ((each := quoted[name]) and each.replace(self.quotes[-1] * 2, self.quotes[-1]))
+            for name in names
         )
-        return self.relation(database, schema, identifier)
+        relation = self.relation(database, schema or "", identifier or "")
+        return self.without_quotes(relation, {name: plain[name] is None for name in names})
 
     def without_quotes(self, relation: Relation, quoting: Mapping[str, Any]) -> Relation:
         """Return the relation that is meant where some parts of its name are written without quotes.

@@ -495,6 +495,18 @@ class AttachingWarehouse(Protocol):
         """Return under which name another database can be read already; None where it cannot."""
 
 
+@runtime_checkable
+class ToldWarehouse(Protocol):
+    """A warehouse whose catalog has the relations that it is told of, and no others."""
+
+    def told_of(self, relations: Mapping[str, Relation]) -> Warehouse:
+        """Return the same warehouse, whose catalog has relations of another environment, too; what is no table there counts as a view.
+
+        Args:
+            relations: By the names of their nodes.
+        """
+
+
 def shown_target(warehouse: Warehouse, **more: Any) -> dict[str, Any]:
     """Return what Jinja's `target` shows of any warehouse, as dbt names it, and what is one warehouse's own."""
     return {

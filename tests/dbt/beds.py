@@ -69,6 +69,7 @@ class Bakery(LittleProject):
         increments_of_none_are_news: Whether an increment of no rows makes another version of its table.
         upkeep: Statements after which `prices` has the version that it had.
         at: What stands before names of tables where nothing says in which schema they are.
+        branch: The schema of the target `branch`, which is another environment of the same database.
     """
 
     versions: ClassVar[str] = ""
@@ -80,11 +81,15 @@ class Bakery(LittleProject):
         "insert into prices select * from prices where false",
     )
 
+    branch: ClassVar[str] = "branch"
+
     def create(self) -> Bakery:
         """Write the project and its raw data."""
         for name, text in FILES.items():
             self.write(name, text)
-        output = {"target": "dev", "outputs": {"dev": self._output()}}
+        dev = self._output()
+        self.replace("models/schema.yml", "{{ target.schema }}", dev["schema"])
+        output = {"target": "dev", "outputs": {"dev": dev, "branch": {**dev, "schema": self.branch}}}
         self.write("profiles.yml", yaml.safe_dump({"bakery": output}))
         self.write("sao.yml", f"executor: dbt\ndbt: {self.python}\n")
         self.execute(*RAW)
@@ -115,20 +120,25 @@ class OnSQLite(Bakery):
             "threads": 1,
             "database": "database",
             "schema": "main",
-            "schemas_and_paths": {"main": str(place / "main.db")},
+            "schemas_and_paths": {each: str(place / f"{each}.db") for each in ("main", self.branch)},
             "schema_directory": str(place),
         }
 
     def execute(self, *statements: str) -> None:
         """Run statements in the warehouse."""
-        with closing(sqlite3.connect(self.folder / "db/main.db")) as connection, connection:
+        with closing(self._connected()) as connection, connection:
             for each in statements:
                 connection.execute(each)
 
     def rows(self, table: str) -> list[tuple[Any, ...]]:
         """Return the rows of a table, sorted."""
-        with closing(sqlite3.connect(self.folder / "db/main.db")) as connection:
+        with closing(self._connected()) as connection:
             return sorted(connection.execute(f"select * from {table}").fetchall(), key=str)
+
+    def _connected(self) -> sqlite3.Connection:
+        connection = sqlite3.connect(self.folder / "db/main.db")
+        connection.execute(f"attach '{self.folder}/db/{self.branch}.db' as {self.branch}")
+        return connection
 
 
 _LAKE = """

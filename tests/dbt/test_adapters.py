@@ -14,11 +14,12 @@ from pathlib import Path
 
 import pytest
 
-from sao_dagster import select
+from sao_dagster import load_project, select
 from sao_dagster.core.reasons import Mode, Outcome
 from sao_dagster.core.records import Verdict
 from sao_dagster.dbt.process import DbtProcess
 from sao_dagster.errors import SaoError
+from sao_dagster.run.report import RunResult
 from sao_dagster.sql.dialects import GENERIC
 from tests.dbt.beds import BEDS, MODELS, Bakery
 from tests.dbt.project import outcomes
@@ -121,6 +122,30 @@ def test_what_plain_dbt_has_built_before_can_be_adopted(bakery: Bakery) -> None:
     assert outcomes(bakery.run()) == {}
     bakery.execute(NEWS)
     assert outcomes(bakery.run()) == dict.fromkeys(OF_SALES, "new_data")
+
+
+@pytest.mark.parametrize("bakery", ["sqlite", "fakesnow"], indirect=True)
+def test_a_branch_reads_what_it_does_not_build_in_another_environment(bakery: Bakery) -> None:
+    bakery.write("models/seen.sql", "select count(*) as n from {{ ref('stg_sales') }}")
+
+    def branch(*selected: str) -> RunResult:
+        opened = load_project(bakery.folder, target="branch").deferring("dev")
+        return opened.runner().run(select(opened.project, " ".join(selected)))
+
+    bakery.run()
+    first = branch("dark", "seen")
+    assert outcomes(first) == {"dark": "never_built", "seen": "never_built"}
+    assert first.deferral is not None and set(first.deferral.relations) == {"loaves", "kinds", "stg_sales"}
+    assert bakery.rows(f"{bakery.branch}.dark") == [("rye",)]
+    bakery.write("models/loaves.sql", "select distinct 'oat' as loaf, 1 as pieces from {{ ref('stg_sales') }}")
+    assert outcomes(branch("dark", "seen")) == {"seen": "input_unknown"}, "only what a view shows there is not known"
+    bakery.run("loaves")
+    assert outcomes(branch("dark")) == {"dark": "new_data"}
+    assert bakery.rows(f"{bakery.branch}.dark") == []
+    bakery.execute("drop table loaves")
+    gone = branch("dark")
+    assert outcomes(gone) == {"dark": "build_error"}
+    assert gone.deferral is not None and gone.deferral.missing == ("loaves",)
 
 
 @ON_ONE

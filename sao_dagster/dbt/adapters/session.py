@@ -24,10 +24,12 @@ class ProjectRelations:
     Attributes:
         by_id: By what dbt calls them.
         read_by_views: Unique ids of those whose columns are looked at.
+        elsewhere: Those of another environment that may be read in place of nodes, by unique id.
     """
 
     by_id: Mapping[str, Relation] = field(default_factory=dict)
     read_by_views: tuple[str, ...] = ()
+    elsewhere: Mapping[str, Relation] = field(default_factory=dict)
 
 
 class AdapterSession(Session):
@@ -49,12 +51,21 @@ class AdapterSession(Session):
         self._untold = threading.Lock()
 
     def catalog(self) -> Catalog:
-        """Return the tables and views of the project that are there, sources too."""
+        """Return the tables and views of the project that are there, sources too, and those that may be read of another environment.
+
+        Of these, all that is not known to be a table counts as a view, which may show something else without a build.
+        """
         said = self._ask("relations", columns=list(self._relations.read_by_views))
-        return {
+        found = {
             self._relations.by_id[name].key: RelationInfo(kind == "view", None if columns is None else _pairs(columns))
             for name, (kind, columns) in said.items()
         }
+        elsewhere = self._relations.elsewhere
+        if elsewhere:
+            kinds = self._ask("elsewhere", relations={name: _named(each) for name, each in elsewhere.items()})
+            there = {elsewhere[name].key: RelationInfo(kind != "table", None) for name, kind in kinds.items()}
+            found = {**there, **found}
+        return found
 
     def query(self, sql: str) -> QueryResult:
         """Return all rows of a query."""

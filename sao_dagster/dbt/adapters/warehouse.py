@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from sao_dagster.core.connection import NO_SETTINGS, ConnectionSettings
 from sao_dagster.core.messages import Message
+from sao_dagster.core.relations import Relation
 from sao_dagster.dbt.adapters.session import AdapterSession, ProjectRelations
 from sao_dagster.dbt.adapters.table import PLACE, adapter_of
 from sao_dagster.dbt.prepare import Preparation, WarmDbt
@@ -61,6 +62,10 @@ class AdapterWarehouse(DescribedWarehouse):
             settings=ConnectionSettings(profile["settings"]),
             warm=warm,
         )
+
+    def told_of(self, relations: Mapping[str, Relation]) -> AdapterWarehouse:
+        """Return the same warehouse, whose catalog has relations of another environment, too, by the unique ids of their nodes."""
+        return replace(self, relations=replace(self.relations, elsewhere=relations))
 
     @contextmanager
     def session(

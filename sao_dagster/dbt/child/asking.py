@@ -27,6 +27,7 @@ class AdapterQuestions:
         """Answer a question; its name is that of a method."""
         answers: dict[str, Callable[..., Any]] = {
             "relations": self.relations,
+            "elsewhere": self.elsewhere,
             "kind": self.kind,
             "columns": self.columns,
             "described": self.described,
@@ -60,6 +61,22 @@ class AdapterQuestions:
         wanted = [name for name in columns if name in there]
         shown = self._each(lambda name: self._columns_of(there[name]), wanted)
         return {name: (_kind(relation), shown.get(name)) for name, relation in there.items()}
+
+    def elsewhere(self, relations: dict[str, dict[str, Any]]) -> dict[str, str | None]:
+        """Return which relations of another environment are there: by unique id, what kind each is.
+
+        Args:
+            relations: Database, schema and identifier, by unique id; the database is that of the node where its name has none.
+        """
+        nodes = self._task.manifest.nodes
+        named = {
+            name: (each["database"] or nodes[name].database, each["schema"], each["identifier"])
+            for name, each in relations.items()
+        }
+        places = [*{(database, schema): None for database, schema, _ in named.values()}]
+        listed = self._each(lambda place: self._listed(place, required=True), places)
+        found = {name: self._meant(listed[each[:2]], *each) for name, each in named.items()}
+        return {name: _kind(relation) for name, relation in found.items() if relation is not None}
 
     def kind(self, database: str | None, schema: str, identifier: str) -> str | None:
         """Return what kind of relation is there under a name; None where there is none."""

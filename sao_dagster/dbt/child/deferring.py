@@ -54,6 +54,7 @@ class Deferring:
         credentials.attach = attached
 
     def _placed(self, node: Any, database: str | None, schema: str, identifier: str) -> Any:
-        placed = replace(node, database=database, schema=schema, alias=identifier)
+        # an adapter whose names have two parts has a database of its own that it does not write
+        placed = replace(node, database=database or node.database, schema=schema, alias=identifier)
         relation = self._adapter.Relation.create_from(self._task.config, placed)
         return replace(placed, relation_name=str(relation))
