@@ -23,6 +23,7 @@ from sao_dagster.core.evidence import KEYS
 from sao_dagster.core.policy import POLICY_KEYS, PolicyKey
 from sao_dagster.core.reasons import Mode, Outcome
 from sao_dagster.core.truth_table import TRUTH_TABLE, Kind, TruthTable
+from sao_dagster.dbt.adapters.meanings import TOLD
 from sao_dagster.projects.config import KEYS_BY_USE, NODE_CONFIG, ConfigUse, SourceFreshness, TestConfig
 from sao_dagster.projects.policies import BuildAfterConfig
 from sao_dagster.projects.sao_file import SaoFile, Settings, variable_of
@@ -158,7 +159,18 @@ def kinds_table(table: TruthTable = TRUTH_TABLE) -> str:
     return "\n".join(lines)
 
 
+def told_of_changes() -> str:
+    """Return the table of what adapters tell of changes; those who count first."""
+    rows = [
+        f"| `{each.adapter}` | {each.tables} | {each.what} | {each.meaning.value} | {'yes' if each.meaning.counts else 'no'} | {each.why} | {each.run} |"
+        for each in sorted(TOLD, key=lambda each: not each.meaning.counts)
+    ]
+    head = ["| adapter | tables | what is told | meaning | a version | why | tried against |"]
+    return "\n".join([*head, "|---|---|---|---|---|---|---|", *rows])
+
+
 MADE = {  # what is made from the code, by page and marker
+    ("docs/warehouses.md", "told of changes"): told_of_changes,
     ("docs/concepts.md", "truth table"): truth_table,
     ("docs/concepts.md", "kinds of rows"): kinds_table,
     ("docs/configuration.md", "settings"): settings,

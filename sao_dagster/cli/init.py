@@ -225,8 +225,8 @@ def _sources(opened: SqlProject) -> str:
 def _versions(by: VersionsBy) -> str:
     return {
         VersionsBy.CONTENT: "by content: what comes out as before builds nothing below",
-        VersionsBy.SNAPSHOT: "by what the warehouse keeps of changes (snapshots of DuckLake or Iceberg, Snowflake's tokens); of what has none of these, only loaded_at_field or loaded_at_query tells news",
-        VersionsBy.METADATA: "by the warehouse's own times of change",
+        VersionsBy.SNAPSHOT: "by what the warehouse keeps of changes (snapshots of DuckLake or Iceberg, commits of Delta, Snowflake's tokens); of what has none of these, only loaded_at_field or loaded_at_query tells news",
+        VersionsBy.METADATA: "by the warehouse's own times of change; of what has none that counts, only loaded_at_field or loaded_at_query tells news",
         VersionsBy.NONE: "by the build that made them; of what others fill, only loaded_at_field or loaded_at_query tells news",
     }[by]
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import shutil
 import socket
@@ -253,6 +254,72 @@ class OnFakeSnowflake(Bakery):
             self._server.wait()
 
 
+_BIGQUERY = """
+import json, sys
+from google.auth.credentials import AnonymousCredentials
+from google.cloud import bigquery
+port, *statements = sys.argv[1:]
+client = bigquery.Client("shop", AnonymousCredentials(), client_options={"api_endpoint": f"http://127.0.0.1:{port}"})
+config = bigquery.QueryJobConfig(default_dataset="shop.bakery")
+for each in statements:
+    found = [list(row.values()) for row in client.query(each, job_config=config).result()]
+print(json.dumps(found, default=str))
+"""
+
+
+@dataclass
+class OnFakeBigQuery(Bakery):
+    """On a server that answers as BigQuery does, but for the times of tables, which stay when rows come."""
+
+    versions: ClassVar[str] = "times"
+    _port: int = 0
+    _server: subprocess.Popen[bytes] | None = None
+
+    def _output(self) -> dict[str, Any]:
+        [extension] = self.python.parents[1].glob("lib/*/site-packages/duckdb_extension_spatial/extensions/*/*")
+        place = self.folder / "home/.duckdb/extensions" / extension.parent.name / "linux_amd64"
+        place.mkdir(parents=True)
+        shutil.copy(extension, place)
+        with socket.socket() as free:
+            free.bind(("localhost", 0))
+            self._port = free.getsockname()[1]
+        ports = ("--rest-port", str(self._port), "--grpc-port", "0")
+        command = [self.python.parent / "bqemulator", "start", "--project", "shop", *ports]
+        with (self.folder / "server.log").open("wb") as log:
+            home = {**os.environ, "HOME": str(self.folder / "home")}
+            self._server = subprocess.Popen(command, stdout=log, stderr=log, env=home)
+        until("the server", lambda: _answers(self._port))
+        self.execute("create schema bakery")
+        at = {"method": "oauth-secrets", "token": "none", "api_endpoint": f"http://127.0.0.1:{self._port}"}
+        return {"type": "bigquery", **at, "project": "shop", "schema": "bakery", "threads": 2}
+
+    def execute(self, *statements: str) -> list[list[Any]]:
+        """Run statements in the warehouse; return the rows of the last one."""
+        done = subprocess.run(
+            [self.python, "-c", _BIGQUERY, str(self._port), *map(_for_bigquery, statements)],
+            check=True,
+            capture_output=True,
+            text=True,
+        )
+        found: list[list[Any]] = json.loads(done.stdout)
+        return found
+
+    def rows(self, table: str) -> list[tuple[Any, ...]]:
+        """Return the rows of a table, sorted."""
+        return sorted(map(tuple, self.execute(f"select * from {table}")), key=str)
+
+    def close(self) -> None:
+        """Stop the server."""
+        if self._server is not None:
+            self._server.kill()
+            self._server.wait()
+
+
+def _for_bigquery(statement: str) -> str:
+    """Return a statement as BigQuery wants it."""
+    return re.sub(r"'(\d{4}-\d\d-\d\d \d\d:\d\d:\d\d)'", r"timestamp '\1'", statement).replace("varchar", "string")
+
+
 def _answers(port: int) -> bool:
     with socket.socket() as asking:
         return asking.connect_ex(("localhost", port)) == 0
@@ -381,6 +448,7 @@ def _for_spark(statement: str) -> str:
 BEDS: dict[str, tuple[str, type[Bakery]]] = {
     "sqlite": ("SAO_TEST_DBT_SQLITE", OnSQLite),
     "fakesnow": ("SAO_TEST_DBT_SNOWFLAKE", OnFakeSnowflake),
+    "bigquery": ("SAO_TEST_DBT_BIGQUERY", OnFakeBigQuery),
     "ducklake": ("SAO_TEST_DBT_DUCKLAKE", OnDuckLake),
     "spark": ("SAO_TEST_DBT_SPARK", OnSpark),
 }

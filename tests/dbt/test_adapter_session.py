@@ -9,7 +9,7 @@ from sao_dagster.core.messages import Message
 from sao_dagster.core.relations import Relation
 from sao_dagster.dbt.adapters.ducklake import Lakes
 from sao_dagster.dbt.adapters.session import AdapterSession, ProjectRelations
-from sao_dagster.dbt.adapters.table import Adapter, Query, Snapshots
+from sao_dagster.dbt.adapters.table import Adapter, Asks, Snapshots
 from sao_dagster.dbt.process import DbtProcess
 from sao_dagster.errors import WarehouseError
 
@@ -31,8 +31,8 @@ class Refusing:
 
 
 def session_over(process: Refusing) -> AdapterSession:
-    def snapshots(query: Query, relations: object) -> Snapshots:
-        query("show tables")
+    def snapshots(asks: Asks, relations: object) -> Snapshots:
+        asks.query("show tables")
         return Lakes({}, {})
 
     return AdapterSession(cast(DbtProcess, process), ProjectRelations(), NO_SETTINGS, Adapter(snapshots=snapshots))

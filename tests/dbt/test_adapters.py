@@ -17,7 +17,9 @@ import pytest
 from sao_dagster import load_project, select
 from sao_dagster.core.reasons import Mode, Outcome
 from sao_dagster.core.records import Verdict
+from sao_dagster.dbt.adapters.session import AdapterSession
 from sao_dagster.dbt.process import DbtProcess
+from sao_dagster.dbt.warehouse import DbtSession
 from sao_dagster.errors import SaoError
 from sao_dagster.run.report import RunResult
 from sao_dagster.sql.dialects import GENERIC
@@ -277,6 +279,16 @@ def test_a_view_is_made_anew_where_the_columns_below_it_have_changed(bakery: Bak
     assert outcomes(bakery.run()) == {}
     bakery.execute("alter table prices add column since int")
     assert outcomes(bakery.run()) == {"all_prices": "new_data"}
+
+
+@ON_ONE
+def test_of_many_statements_those_that_are_refused_are_told_from_the_others(bakery: Bakery) -> None:
+    with bakery.open().warehouse.session() as session:
+        assert isinstance(session, DbtSession)
+        with session.answering() as asked:
+            assert isinstance(asked, AdapterSession)
+            sales = "select id, loaf, pieces from sales order by id"
+            assert asked.rows([sales, "select nothing"], ["pieces", "loaf"]) == [[("3", "rye"), ("4", "oat")], None]
 
 
 def test_a_full_refresh_builds_increments_from_the_start(bakery: Bakery) -> None:

@@ -8,7 +8,8 @@ import pytest
 
 from sao_dagster.core.data_version import DataVersion
 from sao_dagster.core.relations import Relation
-from sao_dagster.dbt.adapters.iceberg import SCHEME, IcebergTables, iceberg_tables
+from sao_dagster.dbt.adapters.iceberg import SCHEME, IcebergTables
+from sao_dagster.dbt.adapters.spark import SparkTables, spark_tables
 from sao_dagster.errors import WarehouseError
 from sao_dagster.warehouses.protocol import QueryResult
 
@@ -57,15 +58,19 @@ class Spark:
         return QueryResult((), rows)
 
 
+def tables_of(spark: Spark, *relations: Relation) -> SparkTables:
+    return spark_tables(spark.query, lambda *_: pytest.fail("there is no Delta table"), relations or [LOAVES])
+
+
 def shown(now: str = FILES[1], before: str = FILES[0], kind: str = "ICEBERG") -> str:
     return PROPERTIES.format(now=now, before=before, kind=kind)
 
 
 def test_the_version_is_the_metadata_file_and_one_statement_asks_for_all_tables_of_a_schema() -> None:
     spark = Spark({"loaves": shown(), "sales": "owner=me, transient_lastDdlTime=1795764901"})
-    found = iceberg_tables(spark.query, [LOAVES, Relation(None, "bakery", "sales"), Relation(None, "bakery", "none")])
+    found = tables_of(spark, LOAVES, Relation(None, "bakery", "sales"), Relation(None, "bakery", "none"))
     assert found.versions == {LOAVES.key: DataVersion(SCHEME, FILES[1])}
-    assert spark.asked[1:] == ["show table extended in `bakery` like 'loaves|none|sales'"]
+    assert spark.asked[:-1] == ["show table extended in `bakery` like 'loaves|none|sales'"]
 
 
 @pytest.mark.parametrize(
@@ -79,17 +84,17 @@ def test_the_version_is_the_metadata_file_and_one_statement_asks_for_all_tables_
     ],
 )
 def test_what_spark_does_not_show_beyond_doubt_is_not_known(said: str) -> None:
-    assert not iceberg_tables(Spark({"loaves": said}).query, [LOAVES]).versions
+    assert not tables_of(Spark({"loaves": said})).versions
 
 
 @pytest.mark.parametrize("caches", ["true", "<undefined>"])
 def test_nothing_is_known_where_tables_may_be_read_as_they_were(caches: str) -> None:
-    assert not iceberg_tables(Spark({"loaves": shown()}, caches=caches).query, [LOAVES]).versions
+    assert not tables_of(Spark({"loaves": shown()}, caches=caches)).versions
 
 
 def test_a_schema_that_is_not_there_is_an_error_only_if_all_are_not() -> None:
     with pytest.raises(WarehouseError):
-        iceberg_tables(Spark(None).query, [LOAVES])
+        tables_of(Spark(None))
 
 
 ALSO_BY_OTHERS = DataVersion(SCHEME, f"also written by others {FILES[2]}")

@@ -7,14 +7,12 @@ Each commit to a table, of rows, columns or properties, writes a metadata file o
 from __future__ import annotations
 
 import re
-from collections import defaultdict
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from itertools import pairwise
 
 from sao_dagster.core.data_version import DataVersion
-from sao_dagster.core.relations import Relation, RelationKey, folded, quote
-from sao_dagster.errors import WarehouseError
+from sao_dagster.core.relations import Relation, RelationKey
 from sao_dagster.warehouses.protocol import QueryResult
 
 SCHEME = "iceberg/1"
@@ -23,7 +21,6 @@ _FILE = r"/(\d+-[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}(?:\.gz)?\.metadata\.
 _LOCATION = re.compile(rf"[\[ ]metadata_location=[^\n,]*?{_FILE}[,\]]")
 _IS_ICEBERG = re.compile(r"[\[ ]table_type=ICEBERG[,\]]", re.IGNORECASE)
 _MAY_READ_A_BRANCH = "write.wap.enabled=true"
-_NAMED = 40  # tables that a statement names; of more in a schema, all are asked for
 _COMMITS = "select file, cast(latest_snapshot_id as string) from {table}.metadata_log_entries"
 _AUTHORS = "select cast(snapshot_id as string), summary['spark.app.id'] from {table}.snapshots"
 
@@ -74,37 +71,18 @@ class IcebergTables:
         return DataVersion(SCHEME, f"also written by others {now}") if True in by_build else None
 
 
-def iceberg_tables(query: Callable[[str], QueryResult], relations: Collection[Relation]) -> IcebergTables:
-    """Return those of some relations that are tables of Iceberg, given what asks a query; one statement for each schema.
+def iceberg_tables(query: Callable[[str], QueryResult], shown: Mapping[RelationKey, str]) -> IcebergTables:
+    """Return which of some relations are tables of Iceberg.
 
     There are none as long as Spark may read a table as it was some time ago:
     https://iceberg.apache.org/docs/latest/spark-configuration/#catalog-configuration.
 
-    Raises:
-        WarehouseError: No schema could be asked.
+    Args:
+        query: Asks a query.
+        shown: What `show table extended` tells of relations.
     """
-    named: dict[str, dict[str, RelationKey]] = defaultdict(dict)
-    for each in relations:
-        named[each.schema][folded(each.identifier)] = each.key
-    if not named or str(query(_CACHES).rows[0][1]).lower() != "false":
-        return IcebergTables({})
-    files: dict[RelationKey, str] = {}
-    refused: list[WarehouseError] = []
-    for schema, keys in named.items():
-        is_short = len(keys) <= _NAMED and all(re.fullmatch(r"\w+", each) for each in keys)
-        pattern = "|".join(sorted(keys)) if is_short else "*"
-        try:
-            rows = query(f"show table extended in {quote(schema, '`')} like '{pattern}'").rows
-        except WarehouseError as error:  # it is not there
-            refused.append(error)
-            continue
-        for _, name, _, shown in rows:
-            file = _file(str(shown))
-            if file is not None and folded(str(name)) in keys:
-                files[keys[folded(str(name))]] = file
-    if len(refused) == len(named):
-        raise refused[0]
-    return IcebergTables(files)
+    files = {key: file for key, text in shown.items() if (file := _file(text)) is not None}
+    return IcebergTables(files if files and str(query(_CACHES).rows[0][1]).lower() == "false" else {})
 
 
 def _file(shown: str) -> str | None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -11,6 +11,8 @@ from sao_dagster.core.connection import ConnectionSettings
 from sao_dagster.core.data_version import DataVersion
 from sao_dagster.core.messages import Level, Message
 from sao_dagster.core.relations import Relation
+from sao_dagster.dbt.adapters.bigquery import Resources
+from sao_dagster.dbt.adapters.delta import Rows
 from sao_dagster.dbt.adapters.table import Adapter, SignedSnapshots, Snapshots
 from sao_dagster.dbt.process import DbtProcess
 from sao_dagster.errors import WarehouseError
@@ -49,6 +51,7 @@ class AdapterSession(Session):
         self._relations, self._settings = relations, settings
         self._read_snapshots, self._signed = adapter.snapshots, adapter.signed
         self._untold = threading.Lock()
+        self._refused: set[str] = set()
 
     def catalog(self) -> Catalog:
         """Return the tables and views of the project that are there, sources too, and those that may be read of another environment.
@@ -71,6 +74,23 @@ class AdapterSession(Session):
         """Return all rows of a query."""
         names, rows = self._ask("query", sql=sql)
         return QueryResult(tuple(names), rows)
+
+    def rows(self, statements: Sequence[str], columns: Sequence[str]) -> list[Rows | None]:
+        """Return some columns of the rows of each of many statements; see `Asks.rows`."""
+        asked = [each for each in statements if each not in self._refused]
+        answers = self._ask("rows", statements=asked, columns=[*columns]) if asked else {}
+        self._refused.update(each for each in asked if answers[each] is None)
+        return [answers.get(each) for each in statements]
+
+    def resources(self, relations: Sequence[Relation]) -> Resources:
+        """Return what BigQuery says of tables; see `Asks.resources`. What it has refused is not asked for again."""
+        asked = [each for each in relations if str(each) not in self._refused]
+        if not asked:
+            return Resources(found=[(None, None)] * len(relations))
+        said = self._ask("resources", relations=[_named(each) for each in asked])
+        found = dict(zip(asked, said["found"], strict=True))
+        self._refused.update(str(each) for each, resources in found.items() if None in resources)
+        return Resources(said["endpoint"], said["location"], [found.get(each, (None, None)) for each in relations])
 
     def execute(self, sql: str) -> None:
         """Run a statement that returns nothing."""
@@ -105,7 +125,7 @@ class AdapterSession(Session):
         if self._read_snapshots is None:
             return None
         try:
-            return self._read_snapshots(self.query, relations)
+            return self._read_snapshots(self, relations)
         except WarehouseError:
             if not self.process.has_ended:
                 self._read_snapshots = None

@@ -5,18 +5,34 @@ Most of this is read from the adapters' code and the vendors' manuals; `docs/war
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol, TypeAlias, runtime_checkable
 
 from sao_dagster.core.data_version import DataVersion
 from sao_dagster.core.relations import Relation, RelationKey
+from sao_dagster.dbt.adapters.bigquery import Resources, bigquery_tables
+from sao_dagster.dbt.adapters.delta import Rows, delta_tables
 from sao_dagster.dbt.adapters.ducklake import lakes
-from sao_dagster.dbt.adapters.iceberg import iceberg_tables
 from sao_dagster.dbt.adapters.snowflake import snowflake_tables
+from sao_dagster.dbt.adapters.spark import spark_tables
+from sao_dagster.run.settings import utc_now
 from sao_dagster.warehouses.protocol import QueryResult
 
 Query: TypeAlias = Callable[[str], QueryResult]
+
+
+class Asks(Protocol):
+    """What versions are asked through."""
+
+    def query(self, sql: str) -> QueryResult:
+        """Return all rows of a query."""
+
+    def rows(self, statements: Sequence[str], columns: Sequence[str]) -> Sequence[Rows | None]:
+        """Return some columns of the rows of each of many statements, as text; None for what was refused, which is not asked again."""
+
+    def resources(self, relations: Sequence[Relation]) -> Resources:
+        """Return what BigQuery says of tables."""
 
 
 class Snapshots(Protocol):
@@ -51,13 +67,13 @@ class Adapter:
     Attributes:
         place: The keys of a profile that say where the database is, by which environments are told apart; `PLACE` if nothing is said.
         files: Whether these are files.
-        snapshots: Reads the exact versions of some tables, given what asks a query; None where there are none that are known of.
+        snapshots: Reads the exact versions of some tables; None where there are none that are known of.
         signed: Whether these are `SignedSnapshots`; else a model counts by its build.
     """
 
     place: tuple[str, ...] = ()
     files: bool = False
-    snapshots: Callable[[Query, Collection[Relation]], Snapshots] | None = None
+    snapshots: Callable[[Asks, Collection[Relation]], Snapshots] | None = None
     signed: bool = False
 
 
@@ -65,9 +81,19 @@ PLACE = ("account", "host", "server", "port", "project", "endpoint", "region_nam
 """The keys by which most adapters name a server; where a profile has none of them, it is the adapter's `unique_field`."""
 
 ADAPTERS = {
-    "duckdb": Adapter(place=("path", "attach"), files=True, snapshots=lakes, signed=True),
-    "snowflake": Adapter(snapshots=snowflake_tables),
-    "spark": Adapter(snapshots=iceberg_tables, signed=True),
+    "bigquery": Adapter(snapshots=lambda asks, relations: bigquery_tables(asks.resources, relations, utc_now)),
+    "databricks": Adapter(snapshots=lambda asks, relations: delta_tables(asks.query, asks.rows, relations)),
+    "duckdb": Adapter(
+        place=("path", "attach"),
+        files=True,
+        snapshots=lambda asks, relations: lakes(asks.query, relations),
+        signed=True,
+    ),
+    "snowflake": Adapter(snapshots=lambda asks, relations: snowflake_tables(asks.query, relations)),
+    "spark": Adapter(
+        snapshots=lambda asks, relations: spark_tables(asks.query, asks.rows, relations),
+        signed=True,
+    ),
     "sqlite": Adapter(place=("schemas_and_paths",), files=True),
 }
 """By the `type` of profiles."""

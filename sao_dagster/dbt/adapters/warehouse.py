@@ -11,13 +11,14 @@ from typing import Any
 from sao_dagster.core.connection import NO_SETTINGS, ConnectionSettings
 from sao_dagster.core.messages import Message
 from sao_dagster.core.relations import Relation
+from sao_dagster.dbt.adapters.meanings import versions_by
 from sao_dagster.dbt.adapters.session import AdapterSession, ProjectRelations
 from sao_dagster.dbt.adapters.table import PLACE, adapter_of
 from sao_dagster.dbt.prepare import Preparation, WarmDbt
 from sao_dagster.dbt.process import DbtError, DbtProcess, dbt_process
 from sao_dagster.projects.dbt_manifest import ManifestReader
 from sao_dagster.warehouses.described import DescribedWarehouse
-from sao_dagster.warehouses.protocol import Capabilities, VersionsBy
+from sao_dagster.warehouses.protocol import Capabilities
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,7 +48,7 @@ class AdapterWarehouse(DescribedWarehouse):
             warm: The process of dbt that has read it.
         """
         profile = read.prepared.profile
-        exact = VersionsBy.NONE if adapter_of(profile["type"]).snapshots is None else VersionsBy.SNAPSHOT
+        versions = versions_by(profile["type"])
         return cls(
             type=profile["type"],
             name=name,
@@ -55,7 +56,7 @@ class AdapterWarehouse(DescribedWarehouse):
             schema=profile["schema"],
             place=_place(profile, preparation.invocation.root),
             threads=profile["threads"],
-            capabilities=Capabilities(source_versions=exact, model_versions=exact),
+            capabilities=Capabilities(source_versions=versions, model_versions=versions),
             target=profile["target"],
             preparation=preparation,
             relations=ProjectRelations(read.relations, tuple(read.read_by_views)),

@@ -32,6 +32,8 @@ class AdapterQuestions:
             "columns": self.columns,
             "described": self.described,
             "query": self.query,
+            "rows": self.rows,
+            "resources": self.resources,
             "execute": self.execute,
         }
         with self._adapter.connection_named(f"sao_{about}"):
@@ -97,6 +99,50 @@ class AdapterQuestions:
         """Return names and rows, with the values that a template of dbt would see."""
         _, table = self._adapter.execute(sql, auto_begin=False, fetch=True)
         return tuple(table.column_names), [tuple(row.values()) for row in table.rows]
+
+    def rows(self, statements: list[str], columns: list[str]) -> dict[str, list[tuple[str | None, ...]] | None]:
+        """Return some columns of the rows of each statement, as text; None for one that was refused."""
+
+        def asked(sql: str) -> list[tuple[str | None, ...]] | None:
+            try:
+                with self._adapter.connection_named(f"sao_rows_{statements.index(sql)}"):
+                    _, cursor = self._adapter.connections.add_query(sql, auto_begin=False)
+                    names = [str(each[0]).lower() for each in cursor.description]
+                    found = [[row[names.index(name)] for name in columns] for row in cursor.fetchall()]
+                    cursor.close()
+            except Exception:  # noqa: BLE001 - it may be no table of the format that is asked about
+                return None
+            return [tuple(None if value is None else str(value) for value in row) for row in found]
+
+        return self._each(asked, statements)
+
+    def resources(self, relations: list[dict[str, Any]]) -> dict[str, Any]:
+        """Return what BigQuery's API says of tables: `endpoint` and `location`, and as `found` the dataset and the table of each; None for what it refuses."""
+        connections = self._adapter.connections
+
+        def asked(place: tuple[str | None, ...]) -> dict[str, Any] | None:
+            database, schema, identifier = place
+            client = connections.get_thread_connection().handle
+            try:
+                if identifier is None:
+                    properties = client.get_dataset(f"{database}.{schema}")._properties
+                else:
+                    properties = client.get_table(connections.table_ref(database, schema, identifier))._properties
+            except Exception:  # noqa: BLE001 - it is not there, or may not be looked at
+                return None
+            return {name: value for name, value in properties.items() if name not in ("schema", "access")}
+
+        tables = [(each["database"], each["schema"], each["identifier"]) for each in relations]
+        datasets: list[tuple[str | None, ...]] = [*{(database, schema, None): None for database, schema, _ in tables}]
+        found = self._each(asked, [*datasets, *tables])
+        credentials = self._adapter.config.credentials
+        return {
+            "endpoint": connections.get_thread_connection().handle._connection.API_BASE_URL,
+            "location": getattr(credentials, "location", None),
+            "found": [
+                (found[database, schema, None], found[database, schema, name]) for database, schema, name in tables
+            ],
+        }
 
     def execute(self, sql: str) -> None:
         """Run a statement, and commit it."""
