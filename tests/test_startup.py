@@ -15,12 +15,13 @@ OTHERS = {"dagster", "psycopg", "sqlalchemy", "pandas", "numpy", "sao_dagster.db
 EVERYTHING = PARSER | TEMPLATES | MIGRATIONS | OTHERS | {"duckdb", "pydantic", "rich.live", "sqlite3", "yaml"}
 
 SCRIPT = """
-import sys
+import gc, sys
 from sao_dagster.cli import main
 try:
     main()
 except SystemExit as end:
     assert not end.code, end.code
+assert gc.get_freeze_count(), "what is forgotten at the end is not looked at again"
 print("imported", *sys.modules)
 """
 
@@ -65,7 +66,11 @@ def test_what_speaks_of_the_program_loads_nothing_of_it(tmp_path: Path, words: t
     assert not imported_by(tmp_path, *words) & (EVERYTHING | {"sao_dagster.run.runner"})
 
 
-@pytest.mark.parametrize("words", [("plan",), ("build",), ("build", "--json"), ("test",)], ids=" ".join)
+@pytest.mark.parametrize(
+    "words",
+    [("plan",), ("build", "--target", "dev"), ("build", "--json"), ("test", "--project-dir", ".")],
+    ids=" ".join,
+)
 def test_where_nothing_has_changed_nothing_is_parsed_or_rendered(shop: Path, words: tuple[str, ...]) -> None:
     found = imported_by(shop, *words)
     assert "sao_dagster.run.runner" in found

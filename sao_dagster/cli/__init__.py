@@ -12,7 +12,7 @@ import typer
 
 from sao_dagster.cli import build, ci, explain, init, savings, state, ui
 from sao_dagster.cli.options import Group
-from sao_dagster.gc_pause import collect_rarely
+from sao_dagster.gc_pause import collect_rarely, keep_all
 from sao_dagster.version import __version__
 
 app = typer.Typer(
@@ -52,4 +52,7 @@ def main() -> None:
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(errors="replace")
-    app()
+    try:
+        app()
+    finally:
+        keep_all()

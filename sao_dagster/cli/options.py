@@ -81,7 +81,7 @@ Verbose = Annotated[bool, typer.Option("--verbose", "-v", help="List everything,
 
 
 class _Options:
-    """What commands and groups do with options: they leave values as they are that nobody has given (typer loads pydantic to convert them).
+    """What commands and groups do with options: they leave values as they are that need no converting (typer loads pydantic for it).
 
     They take several values in a row where an option may be repeated, as dbt's do: `--select a b`.
     """
@@ -112,9 +112,16 @@ class Command(_Options, TyperCommand):
 
 
 def _processed(option: Any, convert: Callable[[Any, Any], Any], ctx: Any, value: Any) -> Any:
-    """Return the value of an option: as it is where that is the default, else as typer converts it."""
-    is_default = ctx.get_parameter_source(option.name).name == "DEFAULT"
-    return value if is_default and not option.required else convert(ctx, value)
+    """Return the value of an option: as it is where that is the default, made of its text where that is all, else as typer converts it."""
+    if ctx.get_parameter_source(option.name).name == "DEFAULT":
+        return convert(ctx, value) if option.required else value
+    kind = getattr(getattr(option, "type_descriptor", None), "annotation", None)
+    make = _OF_TEXT.get(kind) if option.callback is None else None
+    return convert(ctx, value) if make is None else make(value)
+
+
+_OF_TEXT: dict[Any, Callable[[Any], Any]] = {str: str, Path: Path, list[str]: list}
+"""What of the options is made of its text as it is, by its type."""
 
 
 def one_by_one(arguments: Sequence[str], repeated: Collection[str]) -> Iterator[str]:
