@@ -13,6 +13,7 @@ from typing import Any
 from sao_dagster.core.deferral import Deferral
 from sao_dagster.core.elsewhere import Clone
 from sao_dagster.core.environment import Environment
+from sao_dagster.core.indirect_selection import Indirect
 from sao_dagster.core.nodes import Node
 from sao_dagster.core.project import Project
 from sao_dagster.core.selection import Selection, select
@@ -426,6 +427,7 @@ class SqlProject(PythonModels):
         *,
         state: str | None = None,
         changes: Changes | None = None,
+        indirect: Indirect = Indirect.EAGER,
     ) -> Selection:
         """Return what a selection in dbt's syntax means, also by what other environments and the last run say.
 
@@ -434,6 +436,7 @@ class SqlProject(PythonModels):
             exclude: `--exclude`.
             state: The environment that `state:` compares with, or a folder with dbt's `manifest.json`; None for the one that is deferred to.
             changes: Returns how nodes and data tests differ from that, where somebody has looked already.
+            indirect: Which data tests come with what is selected: dbt's `--indirect-selection`.
 
         Raises:
             SelectionError: It is not understood, selects what is not there, or names an environment that is not known.
@@ -446,6 +449,7 @@ class SqlProject(PythonModels):
             exclude,
             changes or cache(lambda: environments.changes(self.project, state)),
             cache(lambda: environments.results(self.environment, state)),
+            indirect,
         )
 
     def _deferring(self, deferral: Deferral, selection: Selection, session: Session) -> Project | None:

@@ -18,6 +18,7 @@ from sao_dagster.cli.options import (
     FavorState,
     Force,
     FullRefresh,
+    IndirectSelection,
     NoTests,
     Now,
     ProfilesDir,
@@ -35,6 +36,7 @@ from sao_dagster.cli.options import (
 from sao_dagster.cli.progress import Progress
 from sao_dagster.cli.results import Failures, plan_summary, rows_of, rows_of_tests, summary_of, tree_of
 from sao_dagster.cli.terminal import Terminal
+from sao_dagster.core.indirect_selection import Indirect
 from sao_dagster.core.project import Notice
 from sao_dagster.core.reasons import Mode, Outcome
 from sao_dagster.core.selection import Selection
@@ -57,6 +59,7 @@ def plan(
     now: Now = None, as_json: AsJson = False, variables: Vars = None,
     profiles_dir: ProfilesDir = None, state_url: StateUrl = None, quiet: Quiet = False, verbose: Verbose = False,
     defer: Defer = None, favor_state: FavorState = False, state: State = None,
+    indirect_selection: IndirectSelection = Indirect.EAGER,
     tree: Annotated[bool, typer.Option("--tree", help="Show each model below what it reads, not by what becomes of it.")] = False,
 ) -> None:  # fmt: skip
     """Show what a build would do, and why, without building anything."""
@@ -70,7 +73,12 @@ def plan(
         with Progress(terminal) as progress:
             opened = request.open()
             selection = selection_of(
-                opened, or_default(opened, select, exclude), exclude, tests=not no_tests, state=state
+                opened,
+                or_default(opened, select, exclude),
+                exclude,
+                tests=not no_tests,
+                state=state,
+                indirect=indirect_selection,
             )
             tell_of_project(terminal, opened, selection)
             progress.begin(LOOKING)
@@ -114,6 +122,7 @@ def build(
     profiles_dir: ProfilesDir = None, state_url: StateUrl = None, verify_proofs: VerifyProofs = False,
     quiet: Quiet = False, verbose: Verbose = False,
     defer: Defer = None, favor_state: FavorState = False, state: State = None,
+    indirect_selection: IndirectSelection = Indirect.EAGER,
 ) -> None:  # fmt: skip
     """Build the models whose result would change, and run the data tests whose verdict could."""
     terminal = Terminal(as_json, quiet, verbose)
@@ -122,7 +131,8 @@ def build(
     )
 
     def selected(opened: SqlProject) -> Selection:
-        return selection_of(opened, or_default(opened, select, exclude), exclude, tests=not no_tests, state=state)
+        include = or_default(opened, select, exclude)
+        return selection_of(opened, include, exclude, tests=not no_tests, state=state, indirect=indirect_selection)
 
     mode = mode_of(force=force, full_refresh=full_refresh)
     run_command(request, lambda: _run(request, selected, mode, "sao build", verify_proofs=verify_proofs))
@@ -135,6 +145,7 @@ def test_command(
     profiles_dir: ProfilesDir = None, state_url: StateUrl = None,
     verify_proofs: VerifyProofs = False, quiet: Quiet = False, verbose: Verbose = False,
     defer: Defer = None, favor_state: FavorState = False, state: State = None,
+    indirect_selection: IndirectSelection = Indirect.EAGER,
 ) -> None:  # fmt: skip
     """Run the data tests whose verdict could have changed, without building anything."""
     terminal = Terminal(as_json, quiet, verbose)
@@ -143,7 +154,8 @@ def test_command(
     )
 
     def selected(opened: SqlProject) -> Selection:
-        selection = selection_of(opened, or_default(opened, select, exclude), exclude, state=state)
+        include = or_default(opened, select, exclude)
+        selection = selection_of(opened, include, exclude, state=state, indirect=indirect_selection)
         broken = tuple(name for name in selection.nodes if name in opened.project.broken)
         return replace(selection, nodes=broken)  # which say why their tests are skipped
 

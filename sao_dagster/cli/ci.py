@@ -21,6 +21,7 @@ from sao_dagster.cli.options import (
     Exclude,
     FullRefresh,
     Group,
+    IndirectSelection,
     Now,
     ProfilesDir,
     ProjectDir,
@@ -36,6 +37,7 @@ from sao_dagster.cli.progress import Progress
 from sao_dagster.cli.results import Failures
 from sao_dagster.cli.terminal import Terminal, escaped, named
 from sao_dagster.core.environment import schema_of
+from sao_dagster.core.indirect_selection import Indirect
 from sao_dagster.core.messages import Level, Message
 from sao_dagster.errors import SelectionError, StateError
 
@@ -70,6 +72,7 @@ def ci(
         str | None, typer.Option("--against", help="The environment to compare with and to read from: a target, or target/schema.")
     ] = None,
     schema: Schema = None, select: Select = None, exclude: Exclude = None, full_refresh: FullRefresh = False,
+    indirect_selection: IndirectSelection = Indirect.EAGER,
     report: Annotated[
         Path | None, typer.Option("--report", help="Where to write the report: a folder, or a file that ends in .md or .json.")
     ] = None,
@@ -100,7 +103,10 @@ def ci(
             opened.project.check()
             changes = opened.environments.changes(opened.project, against)
             selection = opened.selection(
-                " ".join(select or [CHANGED]), " ".join(exclude or ()), changes=lambda: changes
+                " ".join(select or [CHANGED]),
+                " ".join(exclude or ()),
+                changes=lambda: changes,
+                indirect=indirect_selection,
             )
             tell_of_project(terminal, opened, selection)
             progress.begin(LOOKING)
@@ -184,8 +190,8 @@ def _agrees(terminal: Terminal, found: Sequence[Dropped]) -> bool:
 def _tell(terminal: Terminal, found: Sequence[Dropped], schema: str, *, drops: bool, expired: bool) -> None:
     """Print what was dropped of branches, and what is left of them."""
     schemas = [name for each in found for name in each.schemas]
-    left = {name: list(relations) for each in found for name, relations in each.left.items()}
     if terminal.as_json:
+        left = {name: list(relations) for each in found for name, relations in each.left.items()}
         environments = [each.environment for each in found]
         terminal.json({"environments": environments, "schemas": schemas, "left": left, "dropped": drops})
     elif not found:
@@ -196,14 +202,16 @@ def _tell(terminal: Terminal, found: Sequence[Dropped], schema: str, *, drops: b
         terminal.say("nothing is dropped")
     elif schemas:
         terminal.say(f"dropped {escaped(', '.join(schemas))}")
-    for name, relations in left.items():
-        what = named(relations, 8)
-        terminal.message(
-            Message(
-                f"{name} is left, with {what}: nobody knows that a run of this branch has left it as it is; drop it yourself if it is to go",
-                Level.WARNING,
-            )
+    for each in found:
+        why = (
+            "nobody knows that a run of this branch has left it as it is"
+            if each.is_known
+            else "the state knows of no build of this branch any more (sao state clear forgets them), and so not what is its own"
         )
+        for name, relations in each.left.items():
+            what = f"{name} is left, with {named(relations, 8)}: {why}"
+            how = f"if it is to go, drop it yourself: drop schema {name} cascade"
+            terminal.message(Message(f"{what}; {how}", Level.WARNING))
 
 
 def schema_here(folder: Path) -> str:

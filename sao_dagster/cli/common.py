@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import typer
 
 from sao_dagster.cli.terminal import Terminal, escaped
+from sao_dagster.core.indirect_selection import Indirect
 from sao_dagster.core.reasons import Mode
 from sao_dagster.core.selection import Selection
 from sao_dagster.core.selectors import default_of
@@ -161,6 +162,7 @@ def selection_of(
     *,
     tests: bool = True,
     state: str | None = None,
+    indirect: Indirect = Indirect.EAGER,
 ) -> Selection:
     """Return what the options select.
 
@@ -170,12 +172,15 @@ def selection_of(
         exclude: `--exclude`.
         tests: Whether data tests are selected with what they test.
         state: The environment that `state:` compares with, or a folder with a manifest; None for the one that is deferred to.
+        indirect: Which data tests come with what is selected.
 
     Raises:
         ProjectErrors: The project as a whole has errors, so that nothing can be selected.
     """
     opened.project.check()
-    chosen = opened.selection(" ".join(include or ()) or None, " ".join(exclude or ()) or None, state=state)
+    chosen = opened.selection(
+        " ".join(include or ()) or None, " ".join(exclude or ()) or None, state=state, indirect=indirect
+    )
     return chosen if tests else chosen.without_tests()
 
 

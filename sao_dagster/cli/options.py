@@ -10,6 +10,8 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperCommand, TyperGroup
 
+from sao_dagster.core.indirect_selection import Indirect
+
 
 def names_in_files(ctx: typer.Context, incomplete: str) -> list[str]:
     """Return the names of models and seeds that begin like a word, for the completion of a shell: by their files, since those are found at once."""
@@ -74,6 +76,13 @@ State = Annotated[
         "--state",
         help="What state: compares with: a target, target/schema, or a folder with dbt's manifest.json; that of --defer if it is left out. "
         "result: asks for its last run, else for that of this one.",
+    ),
+]
+IndirectSelection = Annotated[
+    Indirect,
+    typer.Option(
+        "--indirect-selection",
+        help="Which data tests come with what is selected: those that read any of it, nothing else, nothing but it and what is above it; or none.",
     ),
 ]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Show only what went wrong.")]

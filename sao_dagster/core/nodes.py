@@ -155,6 +155,7 @@ class Node:
         policy: When it is built.
         fqn: The folder path and the name, as dbt's selection syntax uses them.
         location: The file it is written in.
+        patch_path: The YAML file whose properties speak of it; empty where none does.
         config: All of its configuration, as given, for `config.` selection and for display.
         group: Whose it is.
         access: Who may read it.
@@ -178,6 +179,7 @@ class Node:
     policy: RefreshPolicy = field(default_factory=RefreshPolicy)
     fqn: tuple[str, ...] = ()
     location: Location | None = None
+    patch_path: str = ""
     description: str = ""
     columns: tuple[Column, ...] = ()
     tags: tuple[str, ...] = ()

@@ -7,9 +7,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection, Iterable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from functools import cached_property, partial
 
+from sao_dagster.core.indirect_selection import Chosen, Indirect, IndirectTests, combined
 from sao_dagster.core.nodes import Materialized
 from sao_dagster.core.project import Project
 from sao_dagster.core.selection_methods import METHODS, Changes, Method, Results, by_result, by_state, method_of, opaque
@@ -54,12 +55,12 @@ def select(
     exclude: str | None = None,
     changes: Changes | None = None,
     results: Results | None = None,
+    indirect: Indirect = Indirect.EAGER,
 ) -> Selection:
     """Return what a selection means in a project.
 
-    A data test is selected and excluded with any of the things it reads (dbt's `eager` way), or by itself. What is broken and above what is
-    selected is selected too, since it fails what is below it; and what is broken such that its tags, its configuration or what it
-    reads cannot be known, by whatever asks for that.
+    What is broken and above what is selected is selected too, since it fails what is below it; and what is broken such that its tags, its
+    configuration or what it reads cannot be known, by whatever asks for that.
 
     Args:
         project: The project.
@@ -67,28 +68,22 @@ def select(
         exclude: dbt's `--exclude`.
         changes: Returns how nodes and data tests differ from another environment, by name, for `state:`: `new`, or what was modified.
         results: Returns what became of nodes and data tests in the last run, by name, for `result:`.
+        indirect: Which data tests are selected, and excluded, with what they read.
 
     Raises:
         SelectionError: The text is not understood, or a part of `include` matches nothing.
     """
-    asked = _Asked(project, changes, results)
-    chosen = _union(asked, include, strict=True) if include and include.strip() else set(_all(project))
-    removed = _union(_Asked(project, changes, results), exclude, strict=False) if exclude else set()
-    kept = chosen - removed
-    tests = [
-        test.name
-        for test in project.tests.values()
-        if removed.isdisjoint((test.name, *test.reads))
-        and not kept.isdisjoint((test.name, *test.reads))
-        and (test.name in kept or test.name not in asked.left_out)
-    ]
+    asked = _Asked(project, changes, results, IndirectTests(project.tests, project.sources, project.graph, indirect))
+    chosen = _union(asked, include, strict=True) if include and include.strip() else Chosen(set(_all(project)))
+    kept = (chosen.without(_union(asked, exclude, strict=False)) if exclude else chosen).names
     nodes = [
         name
         for name in project.graph.order
         if name in kept and (project.nodes[name].materialized is not Materialized.EPHEMERAL or name in project.broken)
     ]
+    tests = tuple(name for name in project.tests if name in kept)
     sources = tuple(name for name in project.sources if name in kept)
-    return with_broken(project, Selection(tuple(nodes), tuple(tests), sources))
+    return with_broken(project, Selection(tuple(nodes), tests, sources))
 
 
 def with_broken(project: Project, selection: Selection) -> Selection:
@@ -108,8 +103,7 @@ def with_broken(project: Project, selection: Selection) -> Selection:
 def _all(project: Project) -> Iterable[str]:
     yield from project.nodes
     yield from project.sources
-    yield from opaque(project)
-    yield from (test.name for test in project.tests.values() if not test.reads)
+    yield from project.tests
 
 
 @dataclass
@@ -120,54 +114,59 @@ class _Asked:
         project: The project.
         changes: How things differ from another environment.
         results: What became of things in the last run.
-        left_out: Tests that selectors leave out with what they read.
+        tests: Adds data tests to what is selected.
     """
 
     project: Project
     changes: Changes | None
     results: Results | None
-    left_out: set[str] = field(default_factory=set)
+    tests: IndirectTests
 
     @cached_property
     def selectors(self) -> SelectorReader:
         """What finds the selections that have a name."""
-
-        def tests_of(read: set[str]) -> set[str]:
-            return {test.name for test in self.project.tests.values() if not read.isdisjoint((test.name, *test.reads))}
-
-        return SelectorReader(
-            self.project.selectors, partial(_term, self), partial(_union, self, strict=False), tests_of, self.left_out
-        )
+        return SelectorReader(self.project.selectors, partial(_term, self), partial(_union, self, strict=False))
 
 
-_MAY_BE_NOTHING = ("state:", "result:", "selector:")
+_NAMED = "selector:"
+_MAY_BE_NOTHING = ("state:", "result:", _NAMED)
 
 
-def _union(asked: _Asked, text: str, *, strict: bool) -> set[str]:
-    found: set[str] = set()
+def _union(asked: _Asked, text: str, *, strict: bool) -> Chosen:
+    found = [Chosen()]
     for part in text.split():
-        matched = set.intersection(*(_term(asked, term) for term in part.split(",")))
-        if strict and not matched and not any(each in part for each in _MAY_BE_NOTHING):
+        matched = combined([_term(asked, term) for term in part.split(",")], set.intersection)
+        matched = asked.tests.joined(matched)
+        if strict and not matched.names and not any(each in part for each in _MAY_BE_NOTHING):
             raise SelectionError(f"{part!r} selects nothing in project {asked.project.name!r}")
-        found |= matched
-    return found
+        found.append(matched)
+    return asked.tests.joined(combined(found, set.union))
 
 
-def _term(asked: _Asked, text: str) -> set[str]:
+def _term(asked: _Asked, text: str, indirect: Indirect | None = None) -> Chosen:
+    """Return what one term selects, with its tests.
+
+    Args:
+        asked: What it is asked of.
+        text: A method and a value, perhaps with what is above and below that.
+        indirect: Which tests come with it; None for what the command says.
+    """
     match = _TERM.match(text)
     if match is None or not match["core"]:
         raise SelectionError(f"{text!r} is not a selection; write for example 'orders', 'tag:daily' or '+orders+1'")
-    project = asked.project
-    found = _method(asked, match["core"])
+    project, reading = asked.project, asked.tests.reading
+    core = match["core"]
+    named = asked.selectors.selected_by(core.removeprefix(_NAMED)) if core.startswith(_NAMED) else None
+    found = _method(asked, core) if named is None else named.names
     graph = project.graph
     tests = {name for name in found if name in project.tests}
     near = found - tests
     grown = set(found)
     if match["at"]:
         below = near | graph.descendants(near)
-        tested = [set(test.reads) for test in project.tests.values() if not below.isdisjoint(test.reads)]
-        below = below.union(*tested)
-        grown |= below | graph.ancestors(below) | opaque(project)
+        tested = {*reading(below)}
+        below = below.union(*(project.tests[name].reads for name in tested))
+        grown |= below | tested | graph.ancestors(below) | opaque(project)
     if match["plus"]:
         steps = int(match["up"]) if match["up"] else None
         grown |= graph.ancestors(near, steps)
@@ -175,8 +174,13 @@ def _term(asked: _Asked, text: str) -> set[str]:
         if steps != 0:
             grown |= read | graph.ancestors(read, None if steps is None else steps - 1)
     if match["down_plus"]:
-        grown |= graph.descendants(near, int(match["down"]) if match["down"] else None) | opaque(project)
-    return grown
+        steps = int(match["down"]) if match["down"] else None
+        grown |= graph.descendants(near, steps) | opaque(project)
+        if steps != 0:  # tests are nodes of dbt's graph
+            grown.update(reading(near | graph.descendants(near, None if steps is None else steps - 1)))
+    if named is not None:  # what it selects has its tests, or goes without them
+        return combined([named, asked.tests.expanded(grown - found, indirect)], set.union)
+    return asked.tests.expanded(grown, indirect)
 
 
 def _method(asked: _Asked, text: str) -> set[str]:
@@ -187,10 +191,9 @@ def _method(asked: _Asked, text: str) -> set[str]:
     methods: Mapping[str, Method] = {
         **METHODS,
         "result": lambda project, value, _: by_result(project, value, asked.results),
-        "selector": lambda _, value, __: asked.selectors.selected_by(value),
         "state": lambda project, value, _: by_state(project, value, asked.changes),
     }
     if name not in methods:
-        known = ", ".join(methods)
+        known = ", ".join((*methods, _NAMED.rstrip(":")))
         raise SelectionError(f"{method!r} in {text!r} is no selection method; there are: {known}")
     return methods[name](asked.project, value, key)

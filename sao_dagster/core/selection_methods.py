@@ -125,9 +125,11 @@ def _by_package(project: Project, value: str, key: str) -> set[str]:
 
 
 def _by_path(project: Project, value: str, key: str) -> set[str]:
-    """Return what is written in a file or below a folder of a path, which may be a pattern."""
+    """Return what is written in a file or below a folder of a path, which may be a pattern; and of what a YAML file of that path speaks."""
     wanted = _parts(value)
-    return {name for name, location in _written(project) if _globs(_parts(location.path), wanted)}
+    written = {name for name, location in _written(project) if _globs(_parts(location.path), wanted)}
+    spoken_of = [node for node in project.nodes.values() if node.patch_path]
+    return written | {node.name for node in spoken_of if _globs(_parts(node.patch_path), wanted, whole=True)}
 
 
 def _by_resource_type(project: Project, value: str, key: str) -> set[str]:
@@ -174,6 +176,37 @@ def _by_test_type(project: Project, value: str, key: str) -> set[str]:
     return {test.name for test in project.tests.values() if (test.kind == "singular") in kinds[value]}
 
 
+def _by_version(project: Project, value: str, key: str) -> set[str]:
+    """Return the models whose version is the latest one, one after that, or one before; or that have none."""
+    models = [node for node in project.nodes.values() if isinstance(node, Model)]
+    if value == "none":
+        return {model.name for model in models if model.version is None}
+    versioned = [(model, model.version) for model in models if model.version is not None]
+    latest = {model.fqn[:-1]: version for model, version in versioned if model.is_latest}
+    if value == "latest":
+        return {model.name for model, _ in versioned if model.is_latest}
+    if value not in ("prerelease", "old"):
+        raise SelectionError(f"version:{value} is unknown; there are latest, prerelease, old, none")
+    return {
+        model.name
+        for model, version in versioned
+        if (last := latest.get(model.fqn[:-1], version)) != version
+        and _is_before(last, version) == (value == "prerelease")
+    }
+
+
+def _is_before(version: str, other: str) -> bool:
+    """Return whether a version of a model comes before another one: by their numbers, where both are, else as text.
+
+    >>> _is_before("9", "10"), _is_before("1.5", "1a"), _is_before("b", "a")
+    (True, True, False)
+    """
+    try:
+        return float(version) < float(other)
+    except ValueError:
+        return version < other
+
+
 METHODS: Mapping[str, Method] = {
     "access": _by_access,
     "config": _by_config,
@@ -188,6 +221,7 @@ METHODS: Mapping[str, Method] = {
     "tag": _by_tag,
     "test_name": _by_test_name,
     "test_type": _by_test_type,
+    "version": _by_version,
 }
 """Those that ask nothing but the project, by what stands before the colon."""
 
@@ -211,17 +245,17 @@ def _parts(path: str) -> tuple[str, ...]:
     return tuple(part for part in path.split("/") if part not in ("", "."))
 
 
-def _globs(path: tuple[str, ...], pattern: tuple[str, ...]) -> bool:
-    """Return whether a pattern means a path or a folder above it, as `glob` of Python's `pathlib` does: `*` is within one name, `**` any folders.
+def _globs(path: tuple[str, ...], pattern: tuple[str, ...], *, whole: bool = False) -> bool:
+    """Return whether a pattern means a path or, unless it is to be the whole of it, a folder above it, as `glob` of Python's `pathlib` does: `*` is within one name, `**` any folders.
 
     >>> [_globs(("models", "a", "b.sql"), tuple(each.split("/"))) for each in ("models/*.sql", "models/**/*.sql", "models/?", "**")]
     [False, True, True, True]
     """
     if not pattern:
-        return True
+        return not (path and whole)
     if pattern[0] == "**":
-        return any(_globs(path[number:], pattern[1:]) for number in range(len(path) + 1))
-    return bool(path) and fnmatchcase(path[0], pattern[0]) and _globs(path[1:], pattern[1:])
+        return any(_globs(path[number:], pattern[1:], whole=whole) for number in range(len(path) + 1))
+    return bool(path) and fnmatchcase(path[0], pattern[0]) and _globs(path[1:], pattern[1:], whole=whole)
 
 
 def _versioned(node: Node) -> bool:

@@ -6,9 +6,10 @@ https://docs.getdbt.com/reference/node-selection/yaml-selectors
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
+from sao_dagster.core.indirect_selection import Chosen, Indirect, combined
 from sao_dagster.errors import Location, SelectionError
 
 
@@ -35,20 +36,16 @@ class SelectorReader:
 
     Attributes:
         selectors: All there are, by name.
-        term: Returns what one term selects, as it is written on the command line: `2+tag:nightly`.
+        term: Returns what one term selects, as it is written on the command line (`2+tag:nightly`), with the tests that are said to come with it.
         text: Returns what a whole text selects: terms, with spaces and commas between them.
-        tests_of: Returns the data tests that read one of some things.
-        left_out: The tests that were left out with what they read.
     """
 
     selectors: Mapping[str, Selector]
-    term: Callable[[str], set[str]]
-    text: Callable[[str], set[str]]
-    tests_of: Callable[[set[str]], set[str]]
-    left_out: set[str] = field(default_factory=set)
+    term: Callable[[str, Indirect | None], Chosen]
+    text: Callable[[str], Chosen]
     _open: tuple[str, ...] = ()
 
-    def selected_by(self, name: str) -> set[str]:
+    def selected_by(self, name: str) -> Chosen:
         """Return what a selector selects.
 
         Raises:
@@ -70,7 +67,7 @@ class SelectorReader:
         finally:
             self._open = self._open[:-1]
 
-    def _defined(self, definition: Any) -> set[str]:
+    def _defined(self, definition: Any) -> Chosen:
         if isinstance(definition, str):
             return self.text(definition)
         if not isinstance(definition, Mapping) or not definition:
@@ -90,7 +87,7 @@ class SelectorReader:
             f"a definition has union, intersection, method, or one method with its value; got {', '.join(map(str, definition))}"
         )
 
-    def _combined(self, parts: Any, combine: Callable[..., set[str]]) -> set[str]:
+    def _combined(self, parts: Any, combine: Callable[..., set[str]]) -> Chosen:
         """Return the union or intersection of a list, without what `exclude` in it names."""
         included, excluded = [], []
         for part in _listed(parts):
@@ -100,18 +97,18 @@ class SelectorReader:
                 included.append(self._defined(part))
         if not included:
             raise SelectionError("a union or an intersection has something beside exclude")
-        return self._without(combine(*included), set().union(*excluded))
+        return combined(included, combine).without(combined([Chosen(), *excluded], set.union))
 
-    def _full(self, definition: Mapping[str, Any]) -> set[str]:
+    def _full(self, definition: Mapping[str, Any]) -> Chosen:
         """Return what a method and a value select, with what is above and below that."""
         unknown = [str(key) for key in definition if key not in _KEYS]
         if unknown or "value" not in definition:
             wrong = f"unknown: {', '.join(unknown)}" if unknown else "value is missing"
             raise SelectionError(f"a method has the keys {', '.join(_KEYS)}; {wrong}")
-        if definition.get("indirect_selection", "eager") != "eager":
-            raise SelectionError(
-                "indirect_selection is eager here: a test is selected with any of the things that it reads"
-            )
+        said = definition.get("indirect_selection")
+        if said is not None and said not in list(Indirect):
+            known = ", ".join(each.value for each in Indirect)
+            raise SelectionError(f"indirect_selection: {said} is unknown; there are: {known}")
         around = "{}"
         if definition.get("childrens_parents"):
             around = "@{}"
@@ -119,17 +116,13 @@ class SelectorReader:
             around = f"{definition.get('parents_depth') or ''}+{around}"
         if definition.get("children"):
             around = f"{around}+{definition.get('children_depth') or ''}"
-        found = self._named(str(definition["method"]), str(definition["value"]), around)
+        indirect = None if said is None else Indirect(said)
+        found = self._named(str(definition["method"]), str(definition["value"]), around, indirect)
         excluded = [self._defined(each) for each in _listed(definition.get("exclude", []))]
-        return self._without(found, set().union(*excluded))
+        return found.without(combined([Chosen(), *excluded], set.union))
 
-    def _named(self, method: str, value: str, around: str) -> set[str]:
-        return self.term(around.format(f"{method}:{value}"))
-
-    def _without(self, included: set[str], excluded: set[str]) -> set[str]:
-        tests = self.tests_of(excluded) if excluded else set()
-        self.left_out |= tests
-        return included - excluded - tests
+    def _named(self, method: str, value: str, around: str, indirect: Indirect | None = None) -> Chosen:
+        return self.term(around.format(f"{method}:{value}"), indirect)
 
 
 _KEYS = ("method", "value", "children", "parents", "childrens_parents", "children_depth", "parents_depth", "indirect_selection", "exclude")  # fmt: skip

@@ -166,6 +166,7 @@ class ManifestReader:
             csv_digest=file_digest(csv) if is_seed else "",
             version=None if version is None else str(version),
             is_latest=version == node.get("latest_version"),
+            patch_path=(node.get("patch_path") or "").rpartition("://")[2],
             layers=(self._config(node),),
             is_settled=True,
             columns=_columns(node),

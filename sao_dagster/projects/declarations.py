@@ -111,6 +111,7 @@ class NodeDeclaration:
         version: The version, for a versioned model.
         is_latest: Whether `ref` without a version means this one.
         layers: Configuration from the broadest to the most specific, before what `config()` says in the SQL.
+        patch_path: The YAML file whose properties speak of it; empty where none does.
         written: Where YAML files say the layers, from the most specific to the broadest.
         built_with: A digest of what else decides how it is built; it counts with the configuration. Empty for nothing.
         is_settled: Whether the layers are all of it, because the reader has heard `config()` already.
@@ -131,6 +132,7 @@ class NodeDeclaration:
     version: str | None = None
     is_latest: bool = True
     layers: tuple[Mapping[str, Any], ...] = ()
+    patch_path: str = ""
     written: tuple[WrittenIn, ...] = ()
     built_with: str = ""
     is_settled: bool = False

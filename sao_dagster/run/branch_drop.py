@@ -28,12 +28,14 @@ class Dropped:
         schemas: The schemas that go, as people name them.
         relations: How many tables and views go.
         left: What stays, by the schema that stays with it: what no run of the branch has built, or is not known to be what was built.
+        is_known: Whether the state knows of builds of the branch; they may have been forgotten.
     """
 
     environment: str
     schemas: tuple[str, ...]
     relations: int
     left: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    is_known: bool = True
 
 
 def drop_branch(runner: Runner, *, dry_run: bool, on_message: Telling | None = None) -> Dropped | None:
@@ -56,7 +58,8 @@ def drop_branch(runner: Runner, *, dry_run: bool, on_message: Telling | None = N
             schema = runner.warehouse.schema
             if session.has_schema(runner.warehouse.database, schema):
                 raise WarehouseError(
-                    f"sao ci has not made the schema {schema}, as far as the state knows, and does not drop it"
+                    f"sao ci has not made the schema {schema}, as far as the state knows, and does not drop it; if it is to go, drop it yourself: "
+                    f"drop schema {schema} cascade"
                 )
             return None
         return _Drop(runner, session, store, here.database).of(branch, here.schema, dry_run=dry_run)
@@ -177,6 +180,7 @@ class _Drop:
             tuple(said(each) for each in branch.schemas if not left[each]),
             len(own),
             {said(each): tuple(names) for each, names in left.items() if names},
+            is_known=bool(builds),
         )
 
     def _built_by_others(self, branch: Branch) -> Iterator[Relation]:

@@ -98,7 +98,11 @@ def _make(
             if each not in branch.schemas:
                 why = "sao ci has not made it for this branch, as far as the state knows"
             elif own.within([each]) and not own.stand_in(each):
-                why = "nothing in it is what runs of this branch have built, so somebody has made it anew"
+                why = (
+                    "nothing in it is what runs of this branch have built, so somebody has made it anew"
+                    if builds
+                    else "the state knows of no build of this branch any more (sao state clear forgets them), and so not what is its own"
+                )
             else:
                 continue
             raise WarehouseError(

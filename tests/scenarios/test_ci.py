@@ -220,6 +220,15 @@ def test_what_somebody_put_beside_what_it_has_built_is_left_and_named(shop: Worl
     assert tables == [("mine",), ("over",)]
     assert "so somebody has made it anew" in built(shop, status=2)["error"]
     shop.sql("drop view ci_totals.over", "drop table ci_totals.mine")
+    said_of_build = built(shop)
+    assert outcomes(said_of_build) == {"totals": "built", "report": "built"}
+    clear = ["state", "clear", "--environment", said_of_build["environment"], "--project-dir", str(shop.root)]
+    CliRunner().invoke(app, clear, env={"SAO_STATE_URL": f"sqlite:///{shop.root / 'state.db'}"})
+    said = sao(shop, "drop", "--yes")
+    assert "knows of no build of this branch any more" in said.stderr, said.stderr
+    assert "ci_totals cascade" in said.stderr
+    assert "knows of no build of this branch any more" in built(shop, status=2)["error"]
+    shop.sql("drop schema ci_totals cascade")
     assert outcomes(built(shop)) == {"totals": "built", "report": "built"}
     assert "dropped" in sao(shop, "drop", "--yes").stdout
     assert sao(shop, "drop", "--yes").stdout.startswith("there is nothing that sao ci has made")

@@ -101,6 +101,7 @@ def test_several_values_in_a_row_are_a_union(shop: World) -> None:
     assert named("--select", "orders", "third") == ["orders", "third"]
     assert named("-s", "orders", "-s", "third") == ["orders", "third"]
     assert named("--select=orders", "third", "--exclude", "orders", "report") == ["third"]
+    assert answer(shop, "plan", "--select", "orders", "--indirect-selection", "empty")["tests"] == []
     assert sao(shop, "plan", "orders").exit_code == 2, "a name that belongs to no option"
     answer(shop, "build")
     assert answer(shop, "state", "clear", "--select", "orders", "third")["cleared"] == 4, "two tests are with orders"

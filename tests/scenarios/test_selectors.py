@@ -80,7 +80,10 @@ def test_selectors_may_use_one_another_and_stand_in_a_selection(shop: World) -> 
         ("{union: [a], method: tag}", "beside union stands nothing else; got method"),
         ("{method: tag}", "value is missing"),
         ("{method: tag, value: a, depth: 1}", "unknown: depth"),
-        ("{method: tag, value: a, indirect_selection: cautious}", "indirect_selection is eager here"),
+        (
+            "{method: tag, value: a, indirect_selection: shy}",
+            "shy is unknown; there are: eager, cautious, buildable, empty",
+        ),
         ("{method: exposure, value: a}", "no selection method"),
         ("union: a", "are lists; got 'a'"),
         ("union: [{exclude: [a]}]", "something beside exclude"),

@@ -149,6 +149,7 @@ class ModelAssembly:
             "access": draft.access,
             "version": declaration.version,
             "is_latest": declaration.is_latest,
+            "patch_path": declaration.patch_path,
             "meta": config.meta,
             "config": plain_config(config),
             "resource_type": declaration.resource_type,

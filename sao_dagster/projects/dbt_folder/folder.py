@@ -422,6 +422,7 @@ class _Folder:
                 version=None if version is None else str(version.v),
                 is_latest=version is None or patch is None or str(version.v) == str(_latest(patch)),
                 layers=tuple(layers),
+                patch_path="" if loaded is None else loaded.path,
                 written=(*properties, self.settings.written(kind, fqn)),
                 description="".join(described),
                 columns=tuple(columns),
