@@ -147,7 +147,7 @@ class Node:
     """What models and seeds have in common.
 
     Attributes:
-        name: Unique in the project; what `ref` takes.
+        name: Unique in the project; what `ref` takes, after the package and a dot where a node of another package has that name, too.
         relation: Where it is in the warehouse.
         materialized: How it is kept there.
         code: The fingerprint of its definition.
@@ -169,6 +169,7 @@ class Node:
         compiler: Renders it anew in each run, where its SQL or a hook depends on the run or on the warehouse.
         volatile_reads: Models of which it reads such a column, so that their version is for it the id of their build.
         attached: What hangs on its relation beside its content.
+        qualifier: The package that its name begins with; empty for a plain name.
     """
 
     name: str
@@ -198,6 +199,12 @@ class Node:
     volatile_reads: tuple[str, ...] = ()
     compiler: Compiler | None = None
     attached: Attached = NOTHING
+    qualifier: str = ""
+
+    @property
+    def plain_name(self) -> str:
+        """Its name in its package."""
+        return self.name.removeprefix(f"{self.qualifier}.") if self.qualifier else self.name
 
     @property
     def hooks(self) -> tuple[str, ...]:
@@ -284,6 +291,7 @@ class Source:
             after that where their text depends on the time.
         warn_after: Age (of the greatest `loaded_at` value) from which the source is reported as late.
         error_after: Age from which it fails its check.
+        qualifier: What its id begins with where another package has a source of this name: its package; else empty.
         error: What is wrong with it as it is written; what reads it is not built.
     """
 
@@ -303,16 +311,17 @@ class Source:
     columns: tuple[Column, ...] = ()
     tags: tuple[str, ...] = ()
     meta: Mapping[str, JSON] = field(default_factory=dict)
+    qualifier: str = ""
     error: NodeError | None = None
 
     @property
     def id(self) -> str:
         """The name by which decisions, records and selections call it.
 
-        >>> source_id("raw", "orders")
-        'source:raw.orders'
+        >>> source_id("raw", "orders"), source_id("raw", "orders", "lib")
+        ('source:raw.orders', 'source:lib.raw.orders')
         """
-        return source_id(self.source_name, self.table_name)
+        return source_id(self.source_name, self.table_name, self.qualifier)
 
     def loaded_at_sql(self, now: datetime) -> str:
         """Return the query for its newest `loaded_at` value at a time (UTC)."""
@@ -337,9 +346,9 @@ class Source:
         return self.says_loaded_at and (self.warn_after is not None or self.error_after is not None)
 
 
-def source_id(source_name: str, table_name: str) -> str:
-    """Return the id of a source table."""
-    return f"source:{source_name}.{table_name}"
+def source_id(source_name: str, table_name: str, qualifier: str = "") -> str:
+    """Return the id of a source table, after its package where a source of another package has its name, too."""
+    return f"source:{qualifier}{'.' * bool(qualifier)}{source_name}.{table_name}"
 
 
 def project_model_id(project: str, model: str) -> str:

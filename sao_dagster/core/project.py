@@ -9,7 +9,7 @@ from functools import cached_property
 from sao_dagster.core.deferral import Deferral
 from sao_dagster.core.graph import Graph
 from sao_dagster.core.inputs import UndeclaredInput
-from sao_dagster.core.nodes import DataTest, Materialized, Node, NodeError, Source, is_source
+from sao_dagster.core.nodes import DataTest, Materialized, Node, NodeError, Source, is_source, source_id
 from sao_dagster.core.others import FailureElsewhere, OtherProject
 from sao_dagster.core.proofs import ProofSettings
 from sao_dagster.core.relations import Relation
@@ -201,15 +201,36 @@ class Project:
             raise unknown(f"no model or seed is called {name!r}", name, self.nodes)
         return self.nodes[name]
 
+    def namesakes(self, name: str) -> tuple[str, ...]:
+        """Return the other nodes or sources that have the plain name of one in their packages, in the order of the project."""
+        return tuple(each for each in self._namesakes.get(self._plain_name(name), ()) if each != name)
+
+    @cached_property
+    def _namesakes(self) -> Mapping[str, tuple[str, ...]]:
+        """Nodes and sources by a plain name that several have."""
+        qualified = [name for name, node in self.nodes.items() if node.qualifier]
+        qualified += [name for name, source in self.sources.items() if source.qualifier]
+        grouped: dict[str, list[str]] = {self._plain_name(name): [] for name in qualified}
+        for name in (*self.nodes, *self.sources) if grouped else ():
+            if (plain := self._plain_name(name)) in grouped:
+                grouped[plain].append(name)
+        return {plain: tuple(names) for plain, names in grouped.items()}
+
+    def _plain_name(self, name: str) -> str:
+        if is_source(name):
+            return source_id(self.sources[name].source_name, self.sources[name].table_name)
+        return self.nodes[name].plain_name
+
     def relation(self, read: str) -> Relation | None:
         """Return where a node, or the source of an id, is; None for a source that is read from files."""
         return self.sources[read].relation if is_source(read) else self.nodes[read].relation
 
 
 def unknown(message: str, name: str, known: Mapping[str, object], location: Location | None = None) -> UnknownNodeError:
-    """Return an error that suggests the names that are close to `name`."""
+    """Return an error that suggests the names that are close to `name`, those that begin with a package first."""
     from difflib import get_close_matches
 
-    close = get_close_matches(name, known, n=3)
+    of_packages = [each for each in known if each.endswith(f".{name}")]
+    close = of_packages[:3] or get_close_matches(name, known, n=3)
     hint = f"; did you mean {' or '.join(repr(each) for each in close)}?" if close else ""
     return UnknownNodeError(message + hint, location=location)

@@ -108,7 +108,9 @@ def _by_file(project: Project, value: str, key: str) -> set[str]:
 
 
 def _by_fqn(project: Project, value: str, key: str) -> set[str]:
+    named = {value} & project.nodes.keys()  # which begins with a package where several have it
     nodes = {node.name for node in project.nodes.values() if _is_called(node.fqn, value, is_versioned=_versioned(node))}
+    nodes |= {name for name in named if project.nodes[name].qualifier}
     return nodes | {test.name for test in project.tests.values() if _is_called(test.fqn, value)}
 
 

@@ -15,7 +15,7 @@ from dagster.components import DefsStateConfig, DefsStateConfigArgs, ResolvedDef
 from dagster.components.utils.translation import TranslationFn, TranslationFnResolver
 from pydantic import Field, create_model
 
-from sao_dagster.core.nodes import DataTest, Materialized, Node, Source
+from sao_dagster.core.nodes import DataTest, Materialized, Node, Source, is_source
 from sao_dagster.core.policy import BuildAfter
 from sao_dagster.core.project import Project
 from sao_dagster.core.reasons import Mode
@@ -190,9 +190,10 @@ class SaoProjectComponent(dg.StateBackedComponent, dg.Resolvable):
         parts += [partial(_schedule, spec=each) for each in self.schedules]
         parts += [partial(_job, spec=each) for each in self.jobs]
         translator = _ComponentTranslator(self, opened)
-        nodes = [node for node in opened.project.nodes.values() if node.materialized is not Materialized.EPHEMERAL]
-        own = {translator.get_asset_key(node) for node in nodes}
-        sources = {translator.get_asset_key(source) for source in opened.project.sources.values()}
+        project = opened.project
+        nodes = [node for node in project.nodes.values() if node.materialized is not Materialized.EPHEMERAL]
+        own = {translator.key_of(project, node.name) for node in nodes}
+        sources = {translator.key_of(project, name) for name in project.sources}
         beside = keys_of_neighbours(context, self, read, own, SaoProjectComponent)
         if beside is None:
             return dg.Definitions()
@@ -254,8 +255,12 @@ class _ComponentTranslator(SaoTranslator):
     def get_asset_key(self, node: Node | Source) -> dg.AssetKey:
         name = node.id if isinstance(node, Source) else node.name
         if name not in self._keys:
-            self._keys[name] = self._translated(dg.AssetSpec(self._base.get_asset_key(node)), node).key
+            key = self._base.key_of(self._opened.project, name)
+            self._keys[name] = self._translated(dg.AssetSpec(key), node).key
         return self._keys[name]
+
+    def key_of(self, project: Project, name: str) -> dg.AssetKey:
+        return self.get_asset_key(project.sources[name] if is_source(name) else project.nodes[name])
 
     def get_asset_spec(self, project: Project, node: Node | Source) -> dg.AssetSpec:
         base = self._base.get_asset_spec(project, node)

@@ -58,6 +58,10 @@ class DagsterDbtAdapter(SaoTranslator):
         spec = self._spec(node)
         return super().get_asset_key(node) if spec is None else spec.key
 
+    def key_of(self, project: Project, name: str) -> dg.AssetKey:
+        """Return the key that the translator gives; two of one name are for it to tell apart."""
+        return self.get_asset_key(project.sources[name] if is_source(name) else project.nodes[name])
+
     def get_asset_spec(self, project: Project, node: Node | Source) -> dg.AssetSpec:
         """Return the spec that the translator gives, with the code version, parents and metadata that this package knows.
 
@@ -154,13 +158,12 @@ def dbt_properties(declared: Declarations, project: Project, node: Node | Source
             "identifier": relation.identifier if relation else node.table_name,
             "config": {"meta": dict(node.meta), "tags": list(node.tags)},
         }
-    bare, _, version = node.name.partition(".v")
     return {
         **common,
         "resource_type": node.resource_type,
-        "unique_id": f"{node.resource_type}.{package}.{node.name}",
-        "name": bare,
-        "version": version or None,
+        "unique_id": f"{node.resource_type}.{package}.{node.plain_name}",
+        "name": node.plain_name if node.version is None else node.plain_name.removesuffix(f".v{node.version}"),
+        "version": node.version,
         "alias": node.relation.identifier,
         "group": node.group,
         "raw_code": node.raw_sql if isinstance(node, Model) else "",

@@ -59,14 +59,14 @@ class SaoTranslator:
             return _key_of_model(node.table_name, node.alias, node.schema)
         if isinstance(node, Source):
             return dg.AssetKey([key_part(node.source_name), key_part(node.table_name)])
-        return _key_of_model(node.name, node.relation.identifier, node.config.get("schema"))
+        return _key_of_model(node.plain_name, node.relation.identifier, node.config.get("schema"))
 
     def get_asset_spec(self, project: Project, node: Node | Source) -> dg.AssetSpec:
         """Return the spec of a model, a seed or a source."""
         if isinstance(node, Source):
             return self._source_spec(project, node)
         return dg.AssetSpec(
-            self.get_asset_key(node),
+            self.key_of(project, node.name),
             deps=self._deps(project, node),
             skippable=True,
             description=_description(node),
@@ -127,13 +127,23 @@ class SaoTranslator:
         )
 
     def key_of(self, project: Project, name: str) -> dg.AssetKey:
-        """Return the key of a node or source by its name in the project."""
-        return self.get_asset_key(project.sources[name] if is_source(name) else project.nodes[name])
+        """Return the key of a node or source by its name in the project: the one of `get_asset_key`.
+
+        Where that of another package has the same, it is below its package, if that is not the project itself: for dagster-dbt such a project
+        is an error.
+        """
+        node: Node | Source = project.sources[name] if is_source(name) else project.nodes[name]
+        key = self.get_asset_key(node)
+        if not node.qualifier or _dagster_meta(node).get("asset_key"):
+            return key
+        others = (project.sources[each] if is_source(each) else project.nodes[each] for each in project.namesakes(name))
+        is_taken = any(self.get_asset_key(each) == key for each in others)
+        return dg.AssetKey([key_part(node.qualifier), *key.path]) if is_taken else key
 
     def _source_spec(self, project: Project, source: Source) -> dg.AssetSpec:
         name = source.relation.plain if source.relation is not None else source.expression
         return dg.AssetSpec(
-            self.get_asset_key(source),
+            self.key_of(project, source.id),
             description=_with_error(source) or None,
             metadata={
                 "dagster/table_name": name,

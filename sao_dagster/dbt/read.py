@@ -22,7 +22,7 @@ from sao_dagster.errors import UnsupportedError
 from sao_dagster.projects.assembly.assemble import put_together
 from sao_dagster.projects.dbt_folder.folder import OpenedFolder
 from sao_dagster.projects.dbt_folder.profiles import find_profiles, profiles_with_schema
-from sao_dagster.projects.dbt_manifest import ManifestReader, PreparedManifest, node_id
+from sao_dagster.projects.dbt_manifest import ManifestReader, PreparedManifest
 from sao_dagster.projects.declarations import Declarations, ReadByDbt
 from sao_dagster.projects.manifest_templates import not_rendered
 from sao_dagster.projects.sao_file import DbtExecution, Settings
@@ -180,6 +180,7 @@ def _reader(opened: OpenedFolder, prepared: PreparedManifest) -> ManifestReader:
     """Return what reads a manifest whose templates are rendered here."""
     declared = opened.declarations()
     declared.search_order = opened.settings.search_order
+    declared.own_package_first = opened.settings.own_package_first
     return ManifestReader(prepared, declared, renders=True)
 
 
@@ -193,7 +194,7 @@ def _opaque(opened: OpenedFolder, prepared: PreparedManifest) -> PreparedManifes
     project, _, _ = put_together(read.read())
     nodes, ids = prepared.manifest["nodes"], read.ids
     reads = {
-        name: {node_id(each) for each in nodes[ids[name]]["depends_on"].get("nodes") or ()}
+        name: {read.names.node(each) for each in nodes[ids[name]]["depends_on"].get("nodes") or ()}
         for name in ids
         if ids[name] in nodes
     }

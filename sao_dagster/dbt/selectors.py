@@ -10,7 +10,8 @@ from typing import Any
 def selectors(manifest: Mapping[str, Any]) -> dict[str, tuple[str, ...]]:
     """Return by unique id how dbt is given exactly a node or data test, with the unit tests of a model.
 
-    `fqn:` also selects all whose names begin with the same parts, with or without the package; where there are such, the file tells them apart.
+    `fqn:` also selects all whose names begin with the same parts, with or without the package; where there are such, the file tells them apart,
+    and where a folder is called as a package, the package.
 
     >>> nodes = {
     ...     "model.shop.orders": {"fqn": ["shop", "orders"], "original_file_path": "models/orders.sql"},
@@ -29,9 +30,16 @@ def selectors(manifest: Mapping[str, Any]) -> dict[str, tuple[str, ...]]:
                 begins.setdefault(".".join(parts[:end]), set()).add(unique_id)
 
     def selector(unique_id: str) -> str:
-        fqn = ".".join(named[unique_id]["fqn"])
-        file = Path(str(named[unique_id]["original_file_path"])).name
-        return f"fqn:{fqn}" if begins[fqn] == {unique_id} else f"fqn:{fqn},file:{file}"
+        fqn, file = ".".join(named[unique_id]["fqn"]), file_of(unique_id)
+        if begins[fqn] == {unique_id}:
+            return f"fqn:{fqn}"
+        package = named[unique_id]["fqn"][0]
+        others = (each for each in begins[fqn] - {unique_id} if file_of(each) == file)
+        by_package = any(named[each]["fqn"][0] != package for each in others)
+        return f"fqn:{fqn},file:{file}" + f",package:{package}" * by_package
+
+    def file_of(unique_id: str) -> str:
+        return Path(str(named[unique_id]["original_file_path"])).name
 
     found = {unique_id: [selector(unique_id)] for unique_id in manifest["nodes"]}
     for unique_id, test in tests.items():

@@ -7,7 +7,6 @@ Reading it needs no dbt. What it means is https://schemas.getdbt.com/dbt/manifes
 from __future__ import annotations
 
 import re
-from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -21,6 +20,7 @@ from sao_dagster.errors import Location, NeedsDbtError
 from sao_dagster.projects.asked_before import AskedBefore, RenderedInRun
 from sao_dagster.projects.config import SourceFreshness, checked
 from sao_dagster.projects.dbt_folder.sources import external_location
+from sao_dagster.projects.dbt_names import BUILT, ManifestNames, node_id
 from sao_dagster.projects.declarations import (
     CompiledDeclaration,
     Declarations,
@@ -37,8 +37,6 @@ from sao_dagster.projects.manifest_templates import (
     unwritten_config,
 )
 from sao_dagster.sql.dialects import dialect_named
-
-BUILT = ("model", "seed", "snapshot")
 
 
 @dataclass(frozen=True)
@@ -88,8 +86,8 @@ class ManifestReader:
         if self.renders:
             declared.macro_files = macro_files(manifest, self._of_dbt)
             declared.descriptions = descriptions(manifest)
-        for source in manifest["sources"].values():
-            declared.sources.append(self._source(source))
+        for name, source in manifest["sources"].items():
+            declared.sources.append(self._source(name, source))
         for name, node in sorted(manifest["nodes"].items()):
             if node["resource_type"] == "operation" and "on-run-start" in node["tags"]:
                 declared.effects += ("\n".join([self._text(node) or "?", *sorted(self._reached(node))]),)
@@ -110,29 +108,22 @@ class ManifestReader:
             names: Their unique ids.
         """
         nodes = {name: self.prepared.manifest["nodes"][name] for name in sorted(names)}
-        built = {
-            node_id(name): self._node(name, node) for name, node in nodes.items() if node["resource_type"] in BUILT
-        }
+        built = [self._node(name, node) for name, node in nodes.items() if node["resource_type"] in BUILT]
         tests = {name: node for name, node in nodes.items() if node["resource_type"] == "test"}
-        return built, {self._test_name(name): self._test(name, test) for name, test in tests.items()}
+        return (
+            {each.id: each for each in built},
+            {self.names.tests[name]: self._test(name, test) for name, test in tests.items()},
+        )
 
     @property
     def ids(self) -> dict[str, str]:
         """What dbt calls nodes, sources and data tests, by their names here."""
-        nodes = self.prepared.manifest["nodes"].items()
-        built = {node_id(unique_id): unique_id for unique_id, node in nodes if node["resource_type"] in BUILT}
-        built |= {node_id(unique_id): unique_id for unique_id in self.prepared.manifest["sources"]}
-        return built | {self._test_name(each): each for each, node in nodes if node["resource_type"] == "test"}
-
-    def _test_name(self, unique_id: str) -> str:
-        """Return what a data test is called here: by its name, and where several have that, by what tells them apart for dbt."""
-        name = self.prepared.manifest["nodes"][unique_id]["name"]
-        return str(name) if self._test_names[name] == 1 else f"{name}.{unique_id.rpartition('.')[2]}"
+        return {name: unique_id for unique_id, name in (*self.names.nodes.items(), *self.names.tests.items())}
 
     @cached_property
-    def _test_names(self) -> Counter[str]:
-        nodes = self.prepared.manifest["nodes"].values()
-        return Counter(node["name"] for node in nodes if node["resource_type"] == "test")
+    def names(self) -> ManifestNames:
+        """What all of it is called here."""
+        return ManifestNames.of(self.prepared.manifest, self.declared.name)
 
     @cached_property
     def _files(self) -> dict[str, str]:
@@ -153,6 +144,7 @@ class ManifestReader:
         return NodeDeclaration(
             name=node["name"],
             package=node["package_name"],
+            qualifier=self.names.package(name),
             location=location,
             fqn=tuple(node["fqn"]),
             description=node["description"],
@@ -267,7 +259,7 @@ class ManifestReader:
         is_template = node["resource_type"] == "seed" or (node.get("language") or "sql") == "sql"
         if self.renders and is_template and rendered is None and name not in self.prepared.hooks:
             return None, None
-        depends_on = tuple(map(node_id, node["depends_on"].get("nodes", ())))
+        depends_on = tuple(map(self.names.node, node["depends_on"].get("nodes", ())))
         said = self.prepared.hooks.get(name, {})
         pre_hooks, post_hooks = (tuple(said.get(key, ())) for key in ("pre_hook", "post_hook"))
         asking_hooks = tuple(said.get("asking", ()))
@@ -397,20 +389,19 @@ class ManifestReader:
     def _test(self, name: str, test: Mapping[str, Any]) -> TestDeclaration:
         """Return a data test."""
         about = test.get("test_metadata") or {"name": "singular", "kwargs": {}}
-        args, attached = dict(about["kwargs"]), test.get("attached_node")
-        source = re.search(r"source\(['\"](.+?)['\"], ['\"](.+?)['\"]\)", str(args.pop("model", "")))
+        args = dict(about["kwargs"])
         location = Location(test["original_file_path"])
         compiled, error = self._compiled(name, test, location)
         return TestDeclaration(
             kind=".".join(filter(None, (about.get("namespace"), about["name"]))),
             location=location,
             package=test["package_name"],
-            tested=f"source:{source[1]}.{source[2]}" if source else attached and node_id(attached),
+            tested=self._tested(test, str(args.pop("model", ""))),
             column=args.pop("column_name", None),
             args=args,
             config={**self._config(test), "alias": test["alias"]},
-            name=self._test_name(name),
-            shared_name=test["name"] if self._test_names[test["name"]] > 1 else None,
+            name=self.names.tests[name],
+            shared_name=test["name"] if test["name"] in self.names.shared else None,
             sql=self._text(test) or "",
             compiled=compiled,
             description=test["description"],
@@ -418,7 +409,25 @@ class ManifestReader:
             error=error,
         )
 
-    def _source(self, source: Mapping[str, Any]) -> Source:
+    def _tested(self, test: Mapping[str, Any], model: str) -> str | None:
+        """Return what a data test belongs to; None for a singular one.
+
+        dbt may say that it is about a model of a package, and resolve `ref` to the project's own of that name: what it reads counts.
+
+        Args:
+            test: The test.
+            model: Its argument `model`, as dbt writes it.
+        """
+        source = re.search(r"source\(['\"](.+?)['\"], ['\"](.+?)['\"]\)", model)
+        attached, reads = test.get("attached_node"), test["depends_on"].get("nodes", ())
+        plain = f"source:{source[1]}.{source[2]}" if source else attached and node_id(attached)
+        if not plain:
+            return None
+        named = [each for each in reads if node_id(each) == plain] or [attached]
+        tested = attached if attached in named else named[0]
+        return self.names.node(tested) if tested else plain
+
+    def _source(self, name: str, source: Mapping[str, Any]) -> Source:
         """Return a source; of two ways to tell what is new dbt takes the query."""
         relation = self._relation(source, source["identifier"])
         files: tuple[str, ...] = ()
@@ -434,6 +443,7 @@ class ManifestReader:
         return Source(
             source_name=source["source_name"],
             table_name=source["name"],
+            qualifier=self.names.package(name),
             relation=None if files else relation,
             expression=self._files.get(source["relation_name"], str(relation)),
             files=files,
@@ -449,16 +459,6 @@ class ManifestReader:
             tags=tuple(source["tags"]),
             meta=source["meta"],
         )
-
-
-def node_id(unique_id: str) -> str:
-    """Return what this package calls a node: without its package, and a source by its group.
-
-    >>> node_id("model.shop.orders"), node_id("source.shop.raw.items"), node_id("model.shop.orders.v2")
-    ('orders', 'source:raw.items', 'orders.v2')
-    """
-    kind, _, name = unique_id.split(".", 2)
-    return f"source:{name}" if kind == "source" else name
 
 
 _NAMING = {"generate_schema_name", "generate_alias_name", "generate_database_name"}

@@ -110,6 +110,7 @@ class NodeDeclaration:
         csv_digest: Fingerprint of that file, as `file_digest` gives it: it is compared when the file is loaded.
         version: The version, for a versioned model.
         is_latest: Whether `ref` without a version means this one.
+        qualifier: What its id begins with where another package has a node of this name: its package; else empty.
         layers: Configuration from the broadest to the most specific, before what `config()` says in the SQL.
         patch_path: The YAML file whose properties speak of it; empty where none does.
         written: Where YAML files say the layers, from the most specific to the broadest.
@@ -131,6 +132,7 @@ class NodeDeclaration:
     csv_digest: str = ""
     version: str | None = None
     is_latest: bool = True
+    qualifier: str = ""
     layers: tuple[Mapping[str, Any], ...] = ()
     patch_path: str = ""
     written: tuple[WrittenIn, ...] = ()
@@ -142,11 +144,16 @@ class NodeDeclaration:
 
     @property
     def id(self) -> str:
-        """The name in the project: versions of a model are told apart.
+        """The name in the project: versions of a model are told apart, and so are nodes of several packages.
 
-        >>> NodeDeclaration(name="orders", package="p", location=Location("x"), fqn=(), version="2").id
-        'orders.v2'
+        >>> NodeDeclaration(name="orders", package="lib", location=Location("x"), fqn=(), version="2", qualifier="lib").id
+        'lib.orders.v2'
         """
+        return f"{self.qualifier}.{self.plain_id}" if self.qualifier else self.plain_id
+
+    @property
+    def plain_id(self) -> str:
+        """The name in its package."""
         return self.name if self.version is None else f"{self.name}.v{self.version}"
 
 
@@ -222,6 +229,7 @@ class Declarations:
         target: What templates see as `target`.
         native: Whether models are built by this package itself; else any materialization is taken as it is.
         effects: Statements that somebody else runs before a run builds anything: what they set or make counts as with `on_run_start`.
+        own_package_first: Whether `ref` and `source` in a package mean what is in that rather than what the project itself has.
         quoting: Which parts of names are in quotes; all, where nothing is said.
         group_owners: Owners by group.
         selectors: Selections that have a name, by it.
@@ -248,6 +256,7 @@ class Declarations:
     variables: Mapping[str, Any] = field(default_factory=dict)
     macro_files: tuple[MacroFile, ...] = ()
     search_order: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    own_package_first: bool = False
     quoting: Mapping[str, Any] = field(default_factory=dict)
     descriptions: Mapping[str, str] = field(default_factory=dict)
     nodes: list[NodeDeclaration] = field(default_factory=list)

@@ -19,7 +19,7 @@ from sao_dagster.core.policy import POLICY_KEYS
 from sao_dagster.core.project import Project
 from sao_dagster.core.selection_methods import NEW
 from sao_dagster.errors import SelectionError
-from sao_dagster.projects.dbt_manifest import BUILT, node_id
+from sao_dagster.projects.dbt_names import ManifestNames
 
 MANIFEST = "manifest.json"
 _NOT_COMPARED = {
@@ -44,7 +44,7 @@ def manifest_changes(project: Project, folder: Path) -> dict[str, frozenset[str]
         SelectionError: It is no manifest.
     """
     manifest = _read(folder / MANIFEST)
-    nodes, tests = _by_name(manifest)
+    nodes, tests = _by_name(manifest, project.name)
     macros = _changed_macros(manifest, Path(project.root))
     found: dict[str, frozenset[str]] = {}
     for name, node in project.nodes.items():
@@ -66,15 +66,13 @@ def _read(file: Path) -> Mapping[str, Any]:
     return manifest
 
 
-def _by_name(manifest: Mapping[str, Any]) -> tuple[dict[str, Mapping[str, Any]], dict[str, Mapping[str, Any]]]:
+def _by_name(
+    manifest: Mapping[str, Any], project: str
+) -> tuple[dict[str, Mapping[str, Any]], dict[str, Mapping[str, Any]]]:
     """Return the nodes that are built, and the data tests, by their names here."""
-    nodes, tests = {}, {}
-    for unique_id, node in manifest["nodes"].items():
-        if node["resource_type"] in BUILT:
-            nodes[node_id(unique_id)] = node
-        elif node["resource_type"] == "test":
-            tests[str(node["name"])] = node
-    return nodes, tests
+    names, there = ManifestNames.of(manifest, project), manifest["nodes"]
+    nodes = {name: there[unique_id] for unique_id, name in names.nodes.items() if unique_id in there}
+    return nodes, {name: there[unique_id] for unique_id, name in names.tests.items()}
 
 
 def _of_node(

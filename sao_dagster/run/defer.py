@@ -62,7 +62,8 @@ def deferral_of(
     found: dict[str, Relation] = {}
     missing: list[str] = []
     for name in sorted(_read(project, selection) - frozenset(selection.nodes)):
-        node, relation, is_here = project.nodes[name], known.get(name), name in here
+        node, is_here = project.nodes[name], name in here
+        relation = known.get(_name_there(project, name, known))
         if (is_here and not elsewhere.favored) or relation is None or relation == node.relation:
             continue
         if relation.key in there:
@@ -199,6 +200,22 @@ def _here(project: Project, records: Mapping[str, BuildRecord], there: Collectio
         and record.relation == str(node.relation)
         and node.relation.key in there
     )
+
+
+def _name_there(project: Project, name: str, known: Collection[str]) -> str:
+    """Return what another environment calls a node: there, another one of its name may have come or gone, and is not taken for it.
+
+    Args:
+        project: The project, in this environment.
+        name: The name of the node here.
+        known: The names of what was built there.
+    """
+    node = project.nodes[name]
+    package = node.fqn[0] if node.fqn else project.name
+    if package != project.name:
+        by_both = f"{package}.{node.plain_name}"
+        return by_both if by_both in known else name
+    return name if all(each in known for each in project.namesakes(name)) else ""
 
 
 def _read(project: Project, selection: Selection) -> set[str]:

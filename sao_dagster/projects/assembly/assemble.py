@@ -60,6 +60,7 @@ class _Assembly:
             database=declared.database,
             dialect=declared.dialect,
             search_order=declared.search_order,
+            own_package_first=declared.own_package_first,
             descriptions=declared.descriptions,
             others=declared.others,
         )
@@ -368,7 +369,7 @@ class _Assembly:
         compiled, declared = draft.declared.compiled, draft.declared
         error = None
         if compiled is None:
-            draft.depends_on = self.drafts.found(draft.trace)
+            draft.depends_on = self.drafts.found(draft.trace, declared.package)
             template = Template(declared.sql or "", declared.location)
             error = error_in(self.drafts.check, draft.trace, template, draft.referable, location=declared.location)
         else:

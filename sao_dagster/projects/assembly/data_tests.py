@@ -83,9 +83,13 @@ class TestAssembly:
                 message = f"there are two data tests called {test.name!r}; the other one is in {other}; give one a name"
                 self.drafts.errors.append(ProjectError(message, location=declared.location))
             found[test.name] = replace(test, shared_name=declared.shared_name)
+        own = {name for name, each in found.items() if each.fqn[:1] in ((), (self.drafts.declared.name,))}
         shared = Counter((each.tested, each.shared_name) for each in found.values())
-        return {  # two of one relation are told apart by their own names
-            name: each if shared[each.tested, each.shared_name] == 1 else replace(each, shared_name=None)
+        by_own = Counter((found[name].tested, found[name].shared_name) for name in own)
+        return {  # two of one relation are told apart by their own names, but for that of the project itself beside those of packages
+            name: each
+            if shared[key := (each.tested, each.shared_name)] == 1 or (name in own and by_own[key] == 1)
+            else replace(each, shared_name=None)
             for name, each in found.items()
         }
 
@@ -260,8 +264,9 @@ class TestAssembly:
         if isinstance(ref, Mapping):
             version = ref.get("version")
             named = str(ref.get("name")) if version is None else f"{ref.get('name')}.v{version}"
-            if named in reads:
-                return named
+            for each in (f"{ref.get('package')}.{named}", named):
+                if each in reads:
+                    return each
         return max(reads, key=lambda read: self.position.get(read, -1), default=None)
 
     def _read_by_conditions(self, config: TestConfig) -> tuple[UndeclaredInput, ...]:

@@ -103,7 +103,7 @@ class Draft:
     @property
     def unique_id(self) -> str:
         """What dbt calls it."""
-        return f"{self.declared.resource_type}.{self.declared.package}.{self.id}"
+        return f"{self.declared.resource_type}.{self.declared.package}.{self.declared.plain_id}"
 
     @property
     def referable(self) -> Referable:
@@ -226,14 +226,17 @@ class Drafts:
                 self.texts[draft.id] = text
             resolved = Resolved(draft.id, draft.relation, text)
             declaration = draft.declared
-            for package in (None, declaration.package):
-                self.context.refs[package, declaration.name, declaration.version] = resolved
-                if declaration.is_latest:
-                    self.context.refs[package, declaration.name, None] = resolved
+            for version in dict.fromkeys((declaration.version, *([None] if declaration.is_latest else []))):
+                self.context.add_ref(declaration.package, declaration.name, version, resolved)
         for source in self.declared.sources:
-            place = self.place_of(source)
+            if source.id in self.texts:
+                first = next(each for each in self.declared.sources if each.id == source.id)
+                message = f"there are two sources called {source.id.removeprefix('source:')!r}; the other one is in {first.location}"
+                self.errors.append(ProjectError(message, location=source.location))
+            leads_to = Resolved(source.id, self.place_of(source), source.expression)
             self.texts[source.id] = source.expression
-            self.context.sources[source.source_name, source.table_name] = Resolved(source.id, place, source.expression)
+            package = source.fqn[0] if source.fqn else self.declared.name
+            self.context.add_source(package, source.source_name, source.table_name, leads_to)
 
     def refuse_long_names(self, relation: Relation, location: Location) -> None:
         """Refuse a relation whose name the engine would cut off, and take for that of another one.
@@ -256,7 +259,7 @@ class Drafts:
     def reads(self, trace: RenderTrace, at: Template, reader: Referable) -> tuple[str, ...]:
         """Return the ids that a template reads, after `check`."""
         self.check(trace, at, reader)
-        return self.found(trace)
+        return self.found(trace, reader.package)
 
     def check(self, trace: RenderTrace, at: Template, reader: Referable) -> None:
         """Look whether all that a template reads is there, and may be read; what it reads of other projects is noted.
@@ -271,8 +274,9 @@ class Drafts:
             if package is not None and package in self.declared.others:
                 self._read_elsewhere(self.declared.others[package], wanted, version, at, reader)
                 continue
-            if key in self.context.refs:
-                read = self.by_id[self.context.refs[key].id].referable
+            found = self.context.resolve_ref(*key, reader.package)
+            if found is not None:
+                read = self.by_id[found.id].referable
                 # of other packages dbt has said it, which knows their `restrict-access`
                 if read.package == reader.package:
                     refuse_reference(reader, read, partial(at.place_of_call, "ref", wanted))
@@ -281,13 +285,17 @@ class Drafts:
             location = at.place_of_call("ref", wanted)
             if wanted in self.disabled:
                 raise ProjectError(f"{name} reads {shown!r}, which is disabled", location=location)
+            several = self.context.packages.get((wanted, version), ()) if package is None else ()
+            if several:
+                message = f"{name} reads ref({shown!r}), which several packages have ({', '.join(several)}); name one: ref({several[0]!r}, {wanted!r})"
+                raise ProjectError(message, location=location)
             where = f" in package {package!r}" if package else ""
             message = f"{name} reads ref({shown!r}){where}, which is not there"
             if package and package != self.declared.name:
                 message += f"; if {package} is another project, name it under `projects` in dependencies.yml"
             raise unknown(message, wanted, {} if package else self.by_id, location)
         for source_name, table_name in trace.sources:
-            if (source_name, table_name) in self.context.sources:
+            if self.context.resolve_source(source_name, table_name, reader.package):
                 continue
             known = {f"{source.source_name}.{source.table_name}": source for source in self.declared.sources}
             message = f"{name} reads source({source_name!r}, {table_name!r}), which is not there"
@@ -323,10 +331,10 @@ class Drafts:
         message = f"where {found.unique_id} is, as {other.environment} says it, is no name of a relation"
         raise ProjectError(message, location=place())
 
-    def found(self, trace: RenderTrace) -> tuple[str, ...]:
-        """Return the ids that a template reads, without what is not there."""
-        refs = [self.context.resolve_ref(*key) for key in trace.refs]
-        sources = [self.context.sources.get(key) for key in trace.sources]
+    def found(self, trace: RenderTrace, reader: str) -> tuple[str, ...]:
+        """Return the ids that a template of a package reads, without what is not there."""
+        refs = [self.context.resolve_ref(*key, reader) for key in trace.refs]
+        sources = [self.context.resolve_source(*key, reader) for key in trace.sources]
         return tuple(dict.fromkeys(each.id for each in (*refs, *sources) if each is not None))
 
     def known(self, ids: Iterable[str], location: Location, name: str) -> tuple[str, ...]:

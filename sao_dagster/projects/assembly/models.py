@@ -155,6 +155,7 @@ class ModelAssembly:
             "resource_type": declaration.resource_type,
             "undeclared": draft.undeclared,
             "attached": config.attached(declaration.description, declaration.columns),
+            "qualifier": declaration.qualifier,
         }
 
     def _node(self, draft: Draft) -> Node:

@@ -94,6 +94,12 @@ class ProjectFile(BaseModel):
         }
 
     @property
+    def own_package_first(self) -> bool:
+        """Whether `ref` and `source` in a package mean what is in that rather than what the project itself has."""
+        flags = self.flags if isinstance(self.flags, Mapping) else {}
+        return flags.get("require_ref_searches_node_package_before_root") is True
+
+    @property
     def paths(self) -> tuple[str, ...]:
         """Where something of the project is, and its packages, relative to its folder."""
         given = (

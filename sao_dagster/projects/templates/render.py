@@ -301,7 +301,7 @@ class Render:
         package, name = (None, args[0]) if len(args) == 1 else args
         key = (package, str(name), None if version is None else str(version))
         self.trace.refs[key] = None
-        found = self.context.resolve_ref(*key)
+        found = self.context.resolve_ref(*key, self.subject.package)
         if found is None:
             if self._execute:
                 raise RenderError(f"ref({', '.join(map(repr, args))}) leads nowhere")
@@ -310,7 +310,7 @@ class Render:
 
     def _source(self, source_name: str, table_name: str) -> RelationValue:
         self.trace.sources[source_name, table_name] = None
-        found = self.context.sources.get((source_name, table_name))
+        found = self.context.resolve_source(source_name, table_name, self.subject.package)
         if found is None:
             if self._execute:
                 raise RenderError(f"source({source_name!r}, {table_name!r}) leads nowhere")

@@ -100,8 +100,11 @@ class TemplateContext:
         database: The database of relations that name none.
         dialect: sqlglot's name of the SQL dialect, which says how names are quoted.
         search_order: `dispatch` of the project: where macros of a namespace are looked for.
-        refs: What `ref` leads to, by package (None: any), name and version (None: the latest).
-        sources: What `source` leads to.
+        own_package_first: Whether a package looks for what it reads in itself, and then in the project; dbt's
+            `require_ref_searches_node_package_before_root`.
+        refs: What `ref` leads to, by package, name and version (None: the latest); by None the one of any package, where one alone has it.
+        sources: What `source` leads to, by package, source and table; by None that of any package.
+        packages: The packages that have a node, by its name and version.
         others: Other projects, whose models `ref` with two arguments leads to.
         descriptions: `docs` blocks by name.
         environment_read: Environment variables that templates asked for, with what they found.
@@ -115,8 +118,10 @@ class TemplateContext:
     database: str | None = None
     dialect: str = ""
     search_order: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    own_package_first: bool = False
     refs: dict[tuple[str | None, str, str | None], Resolved] = field(default_factory=dict)
-    sources: dict[tuple[str, str], Resolved] = field(default_factory=dict)
+    sources: dict[tuple[str | None, str, str], Resolved] = field(default_factory=dict)
+    packages: dict[tuple[str, str | None], list[str]] = field(default_factory=dict)
     others: Mapping[str, OtherProject] = field(default_factory=dict)
     descriptions: Mapping[str, str] = field(default_factory=dict)
     environment_read: dict[str, str | None] = field(default_factory=dict)
@@ -137,9 +142,41 @@ class TemplateContext:
         """What is known of the engine that the SQL is for."""
         return dialect_named(self.dialect)
 
-    def resolve_ref(self, package: str | None, name: str, version: str | None) -> Resolved | None:
-        """Return what a `ref` leads to, or None."""
+    def add_ref(self, package: str, name: str, version: str | None, leads_to: Resolved) -> None:
+        """Note what a `ref` to a package leads to."""
+        packages = self.packages.setdefault((name, version), [])
+        packages += [package] if package not in packages else []
+        self.refs[package, name, version] = leads_to
+        if len(packages) == 1:
+            self.refs[None, name, version] = leads_to
+        else:
+            self.refs.pop((None, name, version), None)
+
+    def add_source(self, package: str, source_name: str, table_name: str, leads_to: Resolved) -> None:
+        """Note what a `source` of a package leads to."""
+        self.sources[package, source_name, table_name] = leads_to
+        self.sources.setdefault((None, source_name, table_name), leads_to)
+
+    def resolve_ref(self, package: str | None, name: str, version: str | None, reader: str) -> Resolved | None:
+        """Return what a `ref` leads to, or None.
+
+        Args:
+            package: The package or project that it names.
+            name: The name of the node.
+            version: The version that it names.
+            reader: The package of what reads it.
+        """
         if package is not None and package in self.others:
             read = self.others[package].input(name, version)
             return None if read is None or read.relation is None else Resolved(read.id, read.relation, read.expression)
-        return self.refs.get((package, name, version))
+        looked_in = self._looked_in(reader) if package is None else (package,)
+        return next((found for each in looked_in if (found := self.refs.get((each, name, version)))), None)
+
+    def resolve_source(self, source_name: str, table_name: str, reader: str) -> Resolved | None:
+        """Return what a `source` leads to, or None; `reader` is the package of what reads it."""
+        looked_in = self._looked_in(reader)
+        return next((found for each in looked_in if (found := self.sources.get((each, source_name, table_name)))), None)
+
+    def _looked_in(self, reader: str) -> tuple[str | None, ...]:
+        """Return where names are looked for, as `_packages_to_search` of dbt-core has it: in the project itself, in the reader's package, in any."""
+        return (reader, self.project_name, None) if self.own_package_first else (self.project_name, reader, None)
