@@ -137,6 +137,7 @@ def _explain_test(opened: SqlProject, runner: Runner, name: str, terminal: Termi
             "evidence": as_json(decision.evidence),
         },
         "error": str(project.broken[name]) if name in project.broken else None,
+        "unrendered": test.unrendered or None,
         "proof": [] if decision is None else _proof(decision.evidence),
         "kind": test.kind,
         "model": test.tested,

@@ -45,6 +45,9 @@ def sentences(shown: Mapping[str, Any]) -> Iterator[str]:
     now = shown.get("now")
     if now is not None:
         yield f"A run now would {VERBS[now['outcome']]} it ({now['reason']}): {now['because']}."
+        if shown.get("unrendered") and "unrendered" not in now["evidence"]:
+            each_time = "built" if "last_build" in shown else "run"
+            yield f"Its template cannot be rendered here, so that it is {each_time} each time: {' '.join(shown['unrendered'].split())}."
     elif shown.get("materialized") == "ephemeral":
         yield "It is ephemeral: it is a part of what reads it, and nothing is decided about it."
     if "last_build" in shown:

@@ -11,7 +11,7 @@ from functools import cached_property
 from sao_dagster.core.code_version import CODE_SCHEME
 from sao_dagster.core.data_version import DataVersion
 from sao_dagster.core.evidence import OTHER_SCHEME, Evidence, InputSchemes, describe_names, describe_unknown
-from sao_dagster.core.inputs import is_function
+from sao_dagster.core.inputs import is_function, is_made_here
 from sao_dagster.core.nodes import DataTest, Severity
 from sao_dagster.core.policy import Expiry
 from sao_dagster.core.proofs import Proof
@@ -146,6 +146,8 @@ class TestSituation:
                 names.append(name)
                 schemes.append({"input": name, "old": recorded.scheme, "new": now.scheme})
         found: Evidence = {"unknown": names}
+        if self.test.unrendered and any(is_made_here(name) for name in names):
+            found["unrendered"] = self.test.unrendered
         return ({**found, "schemes": schemes} if schemes else found) if names else None
 
     @cached_property

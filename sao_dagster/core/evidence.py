@@ -81,6 +81,9 @@ class Evidence(TypedDict, total=False):
     tentative: Annotated[bool, Key("Foreseen: what is above it is going to be built, and may give nothing new.")]
     news: Annotated[Sequence[InputNews], Key("The inputs with news.")]
     unknown: Annotated[Sequence[str], Key("The inputs whose version cannot be read, or not be compared.")]
+    unrendered: Annotated[
+        str, Key("Why its template, or that of a hook, cannot be rendered here, so that nobody knows what it is.")
+    ]
     altered: Annotated[
         Sequence[str], Key("The inputs that cannot be read, or views, that someone else changed or removed.")
     ]
@@ -206,7 +209,12 @@ def describe_unknown(evidence: Evidence) -> str:
     'the version of a cannot be read, that of b cannot be compared (files/1, now files/2)'
     >>> describe_unknown({"unknown": ["a"], "unrecorded": ["a"]})
     'the version of a that the last build read is not known'
+    >>> describe_unknown({"unknown": ["answer:a"], "unrendered": "m.sql:1: it uses graph"})
+    'its template cannot be rendered here (m.sql:1: it uses graph), so that nobody knows what it is'
     """
+    if "unrendered" in evidence:
+        words = " ".join(evidence["unrendered"].split())
+        return f"its template cannot be rendered here ({words}), so that nobody knows what it is"
     other = {each["input"]: f"{each['old']}, now {each['new']}" for each in evidence.get("schemes", ())}
     before = evidence.get("unrecorded", ())
     unread = [

@@ -73,4 +73,5 @@ def describe_node(project: Project, node: Node, now: datetime) -> dict[str, Any]
         "looks_through": list(inputs.views),
         "expires": expiry
         and ("at once" if expiry is Expiry.ALWAYS else f"each {'hour' if expiry is Expiry.HOUR else 'day'}"),
+        "unrendered": node.unrendered or None,
     }

@@ -261,6 +261,7 @@ class Observed:
         held: What failed above it.
         unsettled: Why one build may not be enough; None where it is.
         test_failed: Whether the last verdict of one of its `error` tests is a failure.
+        unrendered: Why its template cannot be rendered here; see `Node`.
     """
 
     code: Mapping[str, str]
@@ -279,3 +280,4 @@ class Observed:
     held: HeldBack = HeldBack()
     unsettled: Unsettled | None = None
     test_failed: bool = False
+    unrendered: str = ""

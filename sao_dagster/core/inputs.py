@@ -72,6 +72,15 @@ def answers_id(name: str) -> str:
     return f"{InputKind.ANSWER.value}:{name}"
 
 
+def is_made_here(input_id: str) -> bool:
+    """Return whether an id names what nobody makes but what reads it: what its template gets, or what its statements do.
+
+    >>> is_made_here("answer:orders"), is_made_here("unknown:what call refresh() does"), is_made_here("orders")
+    (True, True, False)
+    """
+    return input_id.startswith((answers_id(""), f"{InputKind.UNKNOWN.value}:"))
+
+
 def is_answers(input_id: str) -> bool:
     """Return whether an id names what a template gets."""
     return input_id.startswith(answers_id(""))

@@ -170,6 +170,7 @@ class Node:
         volatile_reads: Models of which it reads such a column, so that their version is for it the id of their build.
         attached: What hangs on its relation beside its content.
         qualifier: The package that its name begins with; empty for a plain name.
+        unrendered: Why its template, or that of a hook, cannot be rendered here, so that nobody knows what it is; empty where it can be.
     """
 
     name: str
@@ -200,6 +201,7 @@ class Node:
     compiler: Compiler | None = None
     attached: Attached = NOTHING
     qualifier: str = ""
+    unrendered: str = ""
 
     @property
     def plain_name(self) -> str:
@@ -387,6 +389,7 @@ class DataTest:
         undeclared: What its SQL reads without saying so.
         reads_session: Whether its SQL may ask who runs it, where, or what is set; then its verdict may be another one in another environment.
         shared_name: Its name for dbt, where data tests of other relations have that, too; None where that is `name`.
+        unrendered: Why its template cannot be rendered here; empty where it can be.
         error: What is wrong with it as it is written: its verdict is an error, without a look at the warehouse.
     """
 
@@ -419,6 +422,7 @@ class DataTest:
     undeclared: tuple[UndeclaredInput, ...] = ()
     reads_session: bool = True
     shared_name: str | None = None
+    unrendered: str = ""
     error: NodeError | None = None
 
     @property

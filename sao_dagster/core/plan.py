@@ -320,6 +320,7 @@ def node_facts(
         held=held,
         unsettled=facts.unsettled.get(node.name),
         test_failed=_test_failed(project, node.name, facts),
+        unrendered=node.unrendered,
     )
 
 

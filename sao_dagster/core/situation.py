@@ -10,7 +10,7 @@ from functools import cached_property
 from sao_dagster.core.code_version import CodeVersion
 from sao_dagster.core.evidence import Evidence, InputNews, InputSchemes
 from sao_dagster.core.facts import Observed, Unsettled
-from sao_dagster.core.inputs import is_answers
+from sao_dagster.core.inputs import is_answers, is_made_here
 from sao_dagster.core.policy import BuildAfter, Expiry, RefreshPolicy, UpdatesOn, age_of, describe_duration
 from sao_dagster.core.reasons import Mode, Reason
 from sao_dagster.core.records import BuildRecord
@@ -165,6 +165,8 @@ class Situation:
         unread = [name for name in self.unknown if inputs.get(name) is not None and name not in known]
         if unread:
             found["unrecorded"] = unread
+        if self.seen.unrendered and any(is_made_here(name) for name in self.unknown):
+            found["unrendered"] = self.seen.unrendered
         schemes = [each for each in self.schemes if each["input"] in self.unknown]
         return {**found, "schemes": schemes} if schemes else found
 

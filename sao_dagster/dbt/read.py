@@ -9,7 +9,7 @@ from dataclasses import replace
 from functools import partial
 from typing import Any
 
-from sao_dagster.core.nodes import Materialized, Node
+from sao_dagster.core.nodes import Materialized, Node, NodeError
 from sao_dagster.dbt.adapters.warehouse import AdapterWarehouse
 from sao_dagster.dbt.installation import DbtInstallation, find_dbt
 from sao_dagster.dbt.prepare import Kept, Preparation, WarmDbt, are_set_as
@@ -203,7 +203,7 @@ def _opaque(opened: OpenedFolder, prepared: PreparedManifest) -> PreparedManifes
         found = project.nodes.get(name) or project.tests.get(name)
         known = () if found is None else found.depends_on if isinstance(found, Node) else found.reads
         if found is not None and found.error is not None:
-            why[name] = str(found.error)
+            why[name] = _words(found.error)
         elif read.lacks_text(ids[name]):
             why[name] = "the manifest does not have its text"
         elif found is not None and not expected <= {*known}:
@@ -223,10 +223,15 @@ def _opaque(opened: OpenedFolder, prepared: PreparedManifest) -> PreparedManifes
                 ]
                 for key in ("pre_hook", "post_hook")
             }
-            hooks[ids[name]] = {**texts, "asking": [each for key in texts for each in texts[key]]}
+            hooks[ids[name]] = {**texts, "asking": [each for key in texts for each in texts[key]], "error": text}
         else:
             rendered[ids[name]] = not_rendered(text)
     return replace(prepared, rendered=rendered, hooks=hooks)
+
+
+def _words(error: NodeError) -> str:
+    """Return why a template cannot be rendered here; where dbt has to do that, it does, and needs not be asked for."""
+    return str(replace(error, message=f"{error.needs_dbt}, which dbt alone has") if error.needs_dbt else error)
 
 
 def _check_reached(warehouse: Warehouse, why: str) -> None:

@@ -271,6 +271,7 @@ class ManifestReader:
             post_hooks=post_hooks,
             asking_hooks=asking_hooks,
             hook_macros=tuple(called),
+            unrendered=said.get("error", ""),
         )
         if rendered is None:  # a seed, or another language
             return compiled, None
@@ -294,6 +295,7 @@ class ManifestReader:
             asks_time=rendered.get("asks_time", False),
             asking=asking,
             in_run=RenderedInRun(name) if others or asking else None,
+            unrendered=rendered.get("error", ""),
         ), None
 
     def asking(self) -> Iterator[tuple[str, AskedBefore]]:

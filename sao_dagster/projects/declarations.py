@@ -41,6 +41,7 @@ class CompiledDeclaration:
         macros: For a template that asks, a digest of the macros that it may reach.
         asking_hooks: Those of the hooks that are templates, since they ask the warehouse.
         hook_macros: The texts of the macros that these may call.
+        unrendered: Why the template, or that of a hook, could not be rendered, so that nobody knows what it is; empty where it could be.
     """
 
     sql: str
@@ -55,6 +56,7 @@ class CompiledDeclaration:
     macros: str = ""
     asking_hooks: tuple[str, ...] = ()
     hook_macros: tuple[str, ...] = ()
+    unrendered: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)

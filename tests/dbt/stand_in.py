@@ -30,6 +30,7 @@ NOTHING: dict[str, Any] = {
     "package_name": "shop",
     "unrendered_config": {},
 }
+GRAPH = "{{ graph.nodes | length }}"  # which dbt alone can say
 HELD_SECONDS = 0.5  # for which it has the file, so that it is seen to have it where the machine is busy, as dbt is
 
 
@@ -122,7 +123,7 @@ def build(selected: list[str], target: Path) -> int:
     with duckdb.connect(str(FILE)) as connection:
         time.sleep(HELD_SECONDS)
         for name in wanted:
-            sql = SOURCE.sub(r'"shop"."raw"."\1"', REF.sub(r'"shop"."main"."\1"', MODELS[name]))
+            sql = SOURCE.sub(r'"shop"."raw"."\1"', REF.sub(r'"shop"."main"."\1"', MODELS[name].replace(GRAPH, "1")))
             said = {
                 "unique_id": model_id(name),
                 "status": SAID.get("says", {}).get(name, "success"),

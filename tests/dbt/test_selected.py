@@ -106,6 +106,13 @@ def test_a_program_that_is_no_python_is_given_what_is_to_be_built(
     again = little.run(selected)
     assert outcomes(again) == {"sized": "input_unknown", "people_over_time": "input_unknown"}
     assert calls == [("build", {"sized", "people_over_time", "by_graph"})]
+    evidence = [
+        *(each.decision.evidence for each in again.tests),
+        *(each.decision.evidence for each in again.models if each.name == "sized"),
+    ]
+    assert [each["unrendered"] for each in evidence] == [
+        f"{file}:1: `graph` in a template, which dbt alone has" for file in ("tests/by_graph.sql", "models/sized.sql")
+    ]
     little.replace("macros/all.sql", "* 100", "* 1000")
     assert outcomes(little.run("half rates")) == {"half": "code_changed"}
     little.write("sao.yml", f"executor: dbt\ndbt: {program}\ndbt_execution: inside\n")

@@ -10,8 +10,11 @@ from typing import Any
 
 import duckdb
 import pytest
+from typer.testing import CliRunner
 
 from sao_dagster import load_project, select
+from sao_dagster.cli import app
+from sao_dagster.core.explain import explain
 from sao_dagster.core.messages import Message
 from sao_dagster.core.reasons import Mode, Outcome
 from sao_dagster.errors import UnsupportedError
@@ -122,6 +125,21 @@ def test_what_reads_a_model_of_a_package_is_known(shop: Shop) -> None:
     assert built(shop.run("+people")) == {}
     shop.write("models/lib_days.sql", "select 2 as day")
     assert built(shop.run("+people")) == {"lib_days": "code_changed", "people": "new_data"}
+
+
+def test_why_a_template_is_built_each_time_is_said(shop: Shop) -> None:
+    shop.write("models/people.sql", f"select 1 as id,\n  {stand_in.GRAPH} as n")
+    assert built(shop.run("people")) == {"people": "never_built"}
+    (again,) = shop.run("people").models
+    assert again.decision.reason.value == "input_unknown"
+    assert again.decision.evidence["unknown"] == ["answer:people"]
+    words = "models/people.sql:2: `graph` in a template, which dbt alone has"
+    assert again.decision.evidence["unrendered"] == words
+    assert explain(again.decision) == f"its template cannot be rendered here ({words}), so that nobody knows what it is"
+    shop.write("models/people.sql", f"select 2 as id,\n  {stand_in.GRAPH} as n")
+    said = " ".join(CliRunner().invoke(app, ["explain", "people", "--project-dir", str(shop.folder)]).output.split())
+    assert "build it (code_changed): its definition changed (sql). " in said
+    assert f"Its template cannot be rendered here, so that it is built each time: {words}." in said
 
 
 def test_what_fails_is_one_failed_node_and_a_failed_test_holds_back(shop: Shop) -> None:

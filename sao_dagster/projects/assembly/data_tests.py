@@ -254,6 +254,7 @@ class TestAssembly:
             tags=tuple(config.tags),
             fqn=declared.fqn,
             undeclared=others,
+            unrendered="" if compiled is None else compiled.unrendered,
             reads_session=asks is not None or any(map(reads_session, (sql, _conditions(executed) or ""))),
         )
 

@@ -156,6 +156,7 @@ class ModelAssembly:
             "undeclared": draft.undeclared,
             "attached": config.attached(declaration.description, declaration.columns),
             "qualifier": declaration.qualifier,
+            "unrendered": "" if declaration.compiled is None else declaration.compiled.unrendered,
         }
 
     def _node(self, draft: Draft) -> Node:
