@@ -7,6 +7,7 @@ from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timezone, tzinfo
 from enum import Enum
+from functools import cached_property
 
 from sao_dagster.core.code_version import CODE_SCHEME, RELATION, CodeVersion
 from sao_dagster.core.connection import NO_SETTINGS, ConnectionSettings
@@ -58,6 +59,11 @@ class Facts:
     zone: tzinfo | None = timezone.utc
     history: Mapping[str, tuple[tuple[DataVersion, datetime], ...]] = field(default_factory=dict)
     settings: ConnectionSettings = NO_SETTINGS
+
+    @cached_property
+    def altered_by_others(self) -> frozenset[str]:
+        """The models that are known to have been changed by someone else since our build."""
+        return frozenset(name for name, is_altered in self.altered.items() if is_altered)
 
     def with_record(self, record: BuildRecord) -> Facts:
         """Return what will be known once a model has another record, and its relation is as that says."""

@@ -244,6 +244,12 @@ class Graph:
         """Return when a verdict stops standing by itself: its own SQL is volatile, or that of a view it reads."""
         return soonest(test.expiry, self.expiry_of_read(test.reads))
 
+    @cached_property
+    def _with_interval(self) -> tuple[str, ...]:
+        """What may have an interval, each after what is below it."""
+        policies = ((name, self._nodes[name].policy) for name in reversed(self.order))
+        return tuple(name for name, each in policies if each.build_after is not None or each.inherit_from_children)
+
     def intervals(self, now: datetime) -> dict[str, BuildAfter]:
         """Return the interval of each model that has one, its own or inherited from its children.
 
@@ -251,7 +257,7 @@ class Graph:
         its children have one.
         """
         found: dict[str, BuildAfter] = {}
-        for name in reversed(self.order):
+        for name in self._with_interval:
             policy = self._nodes[name].policy
             if policy.build_after is not None:
                 found[name] = policy.build_after

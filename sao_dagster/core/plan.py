@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Mapping
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
-from functools import partial
+from functools import cached_property, partial
 
 from sao_dagster.core.data_version import DataVersion
 from sao_dagster.core.decide import Decision, KeptDecisions, decide
@@ -56,7 +56,7 @@ class Plan:
         """The models and seeds that the plan foresees as built."""
         return tuple(name for name, each in self.decisions.items() if each.outcome is Outcome.BUILT)
 
-    @property
+    @cached_property
     def to_make(self) -> tuple[str, ...]:
         """Those, and the models that the plan foresees as taken from another environment: all for which a run has something to do."""
         return tuple(name for name, each in self.decisions.items() if each.makes)
@@ -156,6 +156,7 @@ def make_plan(
 
 
 _NOTHING = HeldBack()
+_NO_NAMES: frozenset[str] = frozenset()
 
 
 def _foreseen(
@@ -314,8 +315,8 @@ def node_facts(
         shows_other=record is not None and record.shows is not None and name in facts.versions,
         inputs=inputs,
         definitions=definitions,
-        altered_inputs=frozenset([each for each in above if facts.altered.get(each)]),
-        pending=frozenset([each for each in above if each in pending]),
+        altered_inputs=facts.altered_by_others.intersection(above),
+        pending=frozenset(above).intersection(pending) if pending else _NO_NAMES,
         changed_since=_changed_since(facts, record, tuple(inputs)) if record and facts.history else {},
         held=held,
         unsettled=facts.unsettled.get(node.name),
@@ -348,6 +349,8 @@ def _throttled(
     project: Project, selection: Selection, intervals: Mapping[str, BuildAfter], now: datetime
 ) -> tuple[str, ...]:
     """Return a warning for each model that holds news back longer than a model below it asks for."""
+    if not intervals:
+        return ()
     shortest: dict[str, tuple[timedelta, str]] = {}  # of all that is below a node
     selected = set(selection.nodes)
     warnings = []

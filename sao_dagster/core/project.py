@@ -12,7 +12,7 @@ from sao_dagster.core.inputs import UndeclaredInput
 from sao_dagster.core.nodes import DataTest, Materialized, Node, NodeError, Source, is_source, source_id
 from sao_dagster.core.others import FailureElsewhere, OtherProject
 from sao_dagster.core.proofs import ProofSettings
-from sao_dagster.core.relations import Relation
+from sao_dagster.core.relations import Relation, RelationKey
 from sao_dagster.core.selectors import Selector
 from sao_dagster.core.templates import RunTemplate
 from sao_dagster.errors import Location, ProjectErrors, SaoError, UnknownNodeError
@@ -166,6 +166,15 @@ class Project:
     def broken_above(self, names: Iterable[str]) -> tuple[str, ...]:
         """Return the broken nodes and sources above what is named: the nearest ones, since nothing is known beyond them."""
         return tuple(dict.fromkeys(each for name in names for each in self._broken_above.get(name, ())))
+
+    @cached_property
+    def by_relation(self) -> Mapping[RelationKey, str]:
+        """The nodes that have a relation, by what that is compared by."""
+        return {
+            node.relation.key: name
+            for name, node in self.nodes.items()
+            if node.materialized is not Materialized.EPHEMERAL
+        }
 
     def is_ephemeral(self, name: str) -> bool:
         """Return whether a node or source is an ephemeral model, which is nowhere but in the queries that read it."""

@@ -7,7 +7,7 @@ from dataclasses import replace
 from datetime import datetime
 
 from sao_dagster.core.inputs import InputKind, UndeclaredInput, answers_id
-from sao_dagster.core.nodes import DataTest, Materialized, Model, Node, is_source
+from sao_dagster.core.nodes import DataTest, Model, Node, is_source
 from sao_dagster.core.project import Project
 from sao_dagster.core.relations import Relation, RelationKey
 from sao_dagster.core.selection import Selection
@@ -130,11 +130,7 @@ def _nodes_shown(asked: AskedTables, session: Session) -> dict[str, tuple[str, .
         relations[name] = {reached.relations[one] for one in below if one in reached.relations}
     wanted = {relation for found in relations.values() for relation in found}
     behind = session.behind_views(wanted) if wanted else {}
-    places = {
-        node.relation.key: name
-        for name, node in project.nodes.items()
-        if node.materialized is not Materialized.EPHEMERAL
-    }
+    places = project.by_relation
     shown: dict[str, tuple[str, ...]] = {}
     for read, found in relations.items():
         keys: set[RelationKey] = {key for relation in found for key in (relation.key, *behind.get(relation, ()))}
