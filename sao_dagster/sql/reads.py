@@ -9,7 +9,7 @@ from sqlglot import exp
 
 from sao_dagster.core.hashing import digest
 from sao_dagster.core.inputs import InputKind, UndeclaredInput
-from sao_dagster.sql.builtin_functions import Reach, reach_of
+from sao_dagster.sql.builtin_functions import Reach, files_read, reach_of
 from sao_dagster.sql.dialects import Dialect, dialect_named
 from sao_dagster.sql.fingerprint import NO_NAMES, Names, lexed_with_nodes, with_ids
 from sao_dagster.sql.parsing import UnreadableSqlError, parse
@@ -84,7 +84,7 @@ def _of_calls(calls: Iterable[Call], dialect: str) -> Iterator[UndeclaredInput]:
         elif reach is Reach.CATALOG or (reach is Reach.FILES and call.texts is None):
             yield UndeclaredInput(InputKind.UNKNOWN, f"what {call.name}() reads")
         elif reach is Reach.FILES:
-            yield from (UndeclaredInput(InputKind.FILE, text) for text in call.texts or ())
+            yield from (UndeclaredInput(InputKind.FILE, files_read(call.name, text)) for text in call.texts or ())
 
 
 @lru_cache(maxsize=1024)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 
 import pytest
 
@@ -13,7 +14,9 @@ from sao_dagster.dbt.adapters.delta import DeltaTables, Rows, delta_tables
 from sao_dagster.dbt.adapters.iceberg import IcebergTables
 from sao_dagster.dbt.adapters.spark import SparkTables, spark_tables
 from sao_dagster.errors import WarehouseError
+from sao_dagster.sql.reads import undeclared_reads
 from sao_dagster.warehouses.protocol import QueryResult
+from sao_dagster.warehouses.shared.files import version_of_files
 
 LOAVES = Relation("lake", "bakery", "loaves", quotes="`")
 SALES = replace(LOAVES, identifier="sales")
@@ -120,3 +123,23 @@ def test_on_spark_only_tables_of_delta_are_asked_and_models_count_by_their_build
     assert f"describe history {SALES} limit 20" not in databricks.asked
     before = SparkTables(IcebergTables({}), DeltaTables({}))
     assert found.built_since(before, LOAVES, "ours", databricks.query) is None
+
+
+def test_on_duckdb_a_delta_table_counts_by_the_commits_in_its_log(tmp_path: Path) -> None:
+    [read] = undeclared_reads("select * from delta_scan('lake/loaves')", "duckdb")
+    log = tmp_path / "lake/loaves/_delta_log"
+
+    def version() -> DataVersion | None:
+        return version_of_files([str(tmp_path / read.name)], str(tmp_path))
+
+    assert version() is None, "there is no such table"
+    log.mkdir(parents=True)
+    (log / "00000000000000000000.json").write_text('{"add": {"path": "a.parquet"}}')
+    first = version()
+    (log / "00000000000000000000.checkpoint.parquet").write_text("all of it")
+    (log.parent / "b.parquet").write_text("rows of a commit that is not there yet")
+    assert version() == first is not None
+    (log / "00000000000000000001.json").write_text('{"add": {"path": "b.parquet"}}')
+    assert version() != first
+    [elsewhere] = undeclared_reads("select * from delta_scan('s3://lake/loaves')", "duckdb")
+    assert version_of_files([elsewhere.name], str(tmp_path)) is None

@@ -14,6 +14,7 @@ from sao_dagster.errors import Location, NeedsDbtError, ProjectError
 from sao_dagster.projects.config import SourceFreshness, checked, listed
 from sao_dagster.projects.dbt_folder.project_file import Settings
 from sao_dagster.projects.dbt_folder.properties_files import SourceProperties, TableProperties
+from sao_dagster.sql.builtin_functions import files_read
 from sao_dagster.sql.dialects import Dialect
 
 _LITERAL = r"'((?:[^']|'')*)'"
@@ -167,18 +168,22 @@ def external_location(text: str, root: Path) -> tuple[tuple[str, ...], str]:
 
     >>> external_location("read_csv(['a.csv', 'in/*.csv'], header=true)", Path("/shop"))
     (('a.csv', 'in/*.csv'), "read_csv(['/shop/a.csv', '/shop/in/*.csv'], header=true)")
+    >>> external_location("delta_scan('lake/orders')", Path("/shop"))
+    (('lake/orders/_delta_log/*.json',), "delta_scan('/shop/lake/orders')")
     >>> external_location("in/a.csv", Path("/shop")), external_location("f(x)", Path("/shop"))
     ((('in/a.csv',), "'/shop/in/a.csv'"), ((), 'f(x)'))
     """
     found: list[str] = []
+    function = re.match(r"\s*([\w.]+)\s*\(", text)
+    name = function[1].lower() if function else ""
 
     def absolute(literal: re.Match[str]) -> str:
         pattern = literal[1].replace("''", "'")
-        found.append(pattern)
+        found.append(files_read(name, pattern))
         is_whole = "://" in pattern or pattern.startswith("~") or os.path.isabs(pattern)  # noqa: PTH117 - a glob is no path
         return "'" + (pattern if is_whole else str(root / pattern)).replace("'", "''") + "'"
 
-    written = text if re.match(r"\s*[\w.]+\s*\(", text) else "'" + text.strip().strip("'").replace("'", "''") + "'"
+    written = text if function else "'" + text.strip().strip("'").replace("'", "''") + "'"
     argument = re.match(rf"\s*(?:[\w.]+\s*\(\s*)?(\[\s*(?:{_LITERAL}[\s,]*)+\]|{_LITERAL})", written)
     if argument is None:
         return (), written

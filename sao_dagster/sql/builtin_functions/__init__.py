@@ -22,7 +22,7 @@ class Reach(Enum):
 
 
 _FILES = frozenset({
-    "glob", "parquet_bloom_probe", "parquet_file_metadata", "parquet_full_metadata", "parquet_kv_metadata", "parquet_metadata",
+    "delta_scan", "glob", "parquet_bloom_probe", "parquet_file_metadata", "parquet_full_metadata", "parquet_kv_metadata", "parquet_metadata",
     "parquet_page_index", "parquet_scan", "parquet_schema", "read_avro", "read_blob", "read_csv", "read_csv_auto", "read_duckdb",
     "read_json", "read_json_auto", "read_json_objects", "read_json_objects_auto", "read_ndjson", "read_ndjson_auto",
     "read_ndjson_objects", "read_parquet", "read_single_csv_file", "read_single_json_file", "read_single_parquet_file", "read_text",
@@ -103,3 +103,18 @@ def reach_of(name: str, dialect: str, *, makes_rows: bool) -> Reach | None:
         return Reach.NOTHING
     only_rows = "t" in known[name] and "read_csv" in known  # in an engine in which a function either makes rows or not
     return Reach.CATALOG if _CATALOG.fullmatch(name) or (makes_rows and only_rows) else Reach.NOTHING
+
+
+def files_read(name: str, text: str) -> str:
+    """Return the files that tell what a table function reads, given a text of its first argument: of a Delta table, the commits in its log.
+
+    Data files are never written again, and each commit is a file of its own: https://github.com/delta-io/delta/blob/master/PROTOCOL.md.
+
+    Args:
+        name: In lower case.
+        text: A path or glob, from where the engine is.
+
+    >>> files_read("read_csv", "in/*.csv"), files_read("delta_scan", "lake/orders/")
+    ('in/*.csv', 'lake/orders/_delta_log/*.json')
+    """
+    return f"{text.rstrip('/')}/_delta_log/*.json" if name == "delta_scan" else text
