@@ -445,6 +445,12 @@ def test_sources_need_no_more_than_the_right_to_read(shop: PostgresWorld) -> Non
     shop.sql("insert into raw.orders values (2, 7)")
     assert shop.run().built == {"orders"}
     assert shop.rows("select distinct tableowner from pg_tables where schemaname = 'main'") == [(role,)]
+    shop.sql(
+        "create schema bi", "create view bi.ids as select id from main.orders", "insert into raw.orders values (3, 7)"
+    )
+    said = str(shop.run().decision("orders").evidence["error"])
+    assert "the view bi.ids over it would have to be made again, and belongs to tests" in said
+    assert len(shop.rows("select id from bi.ids")) == 2, "nothing has changed"
 
 
 def test_the_password_is_shown_nowhere(shop: PostgresWorld) -> None:

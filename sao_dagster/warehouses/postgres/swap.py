@@ -45,9 +45,11 @@ def put_in_place(
     then relations, from the outermost view inwards.
 
     Raises:
-        WarehouseError: A view of somebody else cannot; nothing has changed.
+        WarehouseError: A view of somebody else cannot, or may not be made again; nothing has changed.
     """
     over = _over(connection, target)
+    if over:
+        _check_may_drop(connection, target)
     built = build_ids.hold_for_change(connection, [target, *over])
     elsewhere = _built_elsewhere(connection, build_ids, [each for each in over if built.get(each) is None])
     row = connection.execute("select relkind::text from pg_class where oid = to_regclass(%s)", [str(target)]).fetchone()
@@ -146,6 +148,29 @@ def _refuse(target: Relation, views: list[_View]) -> None:
         raise WarehouseError(
             f"{target} cannot be replaced while this reads it: {listed}; only plain views are made again. Drop it in a pre_hook of the "
             f"model and make it again in a post_hook, or point it at a view"
+        )
+
+
+def _check_may_drop(connection: Connection[Any], target: Relation) -> None:
+    """Refuse to replace a relation under views that somebody else alone may drop, and so make again.
+
+    Raises:
+        WarehouseError: There is one.
+    """
+    row = connection.execute(
+        f"""
+        {_OVER}
+        select format('%%I.%%I', n.nspname, c.relname), c.relowner::regrole::text
+        from views join pg_class c on c.oid = views.oid join pg_namespace n on n.oid = c.relnamespace
+        where not (pg_has_role(c.relowner, 'usage') and has_schema_privilege(n.oid, 'usage')) order by 1
+        """.encode(),
+        [str(target)],
+    ).fetchone()
+    if row is not None:
+        view, owner = row
+        raise WarehouseError(
+            f"{target} cannot be replaced, because the view {view} over it would have to be made again, and belongs to {owner}: drop that view "
+            f"first, or make who builds here a member of {owner} who may use its schema"
         )
 
 
