@@ -169,6 +169,10 @@ class DbtWarehouseByAdapter(DbtWarehouse):
         known = {self.ids[name]: each for name, each in relations.items() if name in self.ids}
         return replace(self, native=cast("AdapterWarehouse", self.native).told_of(known))
 
+    def reaches(self, place: str) -> bool:
+        """Return whether SQL here names what is in another database; see `ToldWarehouse`."""
+        return cast("AdapterWarehouse", self.native).reaches(place)
+
 
 class DbtSession(DelegatingSession):
     """A session in which dbt builds; what is asked of the warehouse is answered by another one, and that may be replaced.

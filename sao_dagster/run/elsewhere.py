@@ -48,7 +48,8 @@ class Elsewhere:
         known: What the state knows of it.
         builds: Reads its last builds, by model.
         tests: Reads its last verdicts, by data test.
-        database: What SQL calls its database; None where that is the one that is built into.
+        database: What SQL calls its database; None where that is the one that is built into, or its relations are named with theirs.
+        is_reached: Whether it may be in another database, since SQL names what is there.
     """
 
     name: str
@@ -56,6 +57,7 @@ class Elsewhere:
     builds: Callable[[], Mapping[str, BuildRecord]]
     tests: Callable[[], Mapping[str, TestRecord]]
     database: str | None = None
+    is_reached: bool = False
 
     def reached_by(self, warehouse: Warehouse, names: dict[str, str]) -> tuple[Warehouse, Self]:
         """Return a warehouse whose sessions read this environment, too, and the environment as they name it.
@@ -69,7 +71,8 @@ class Elsewhere:
         """
         places = self.known.places
         if isinstance(warehouse, ToldWarehouse):
-            return warehouse.told_of(self.relations(warehouse.dialect)), self
+            is_reached = any(map(warehouse.reaches, self.known.places))
+            return warehouse.told_of(self.relations(warehouse.dialect)), replace(self, is_reached=is_reached)
         if not isinstance(warehouse, AttachingWarehouse) or warehouse.place in places or not places:
             return warehouse, self
         place = current_place(places)
@@ -92,7 +95,7 @@ class Elsewhere:
         Raises:
             UnsupportedError: It is in another database.
         """
-        if self.database is None and not self.known.is_in(database):
+        if self.database is None and not self.is_reached and not self.known.is_in(database):
             places = " or ".join(self.known.places) or "another database"
             raise UnsupportedError(
                 f"{self.name} is in {places}, and SQL cannot read that from here; only an environment in the same database can be read"

@@ -506,6 +506,9 @@ class ToldWarehouse(Protocol):
             relations: By the names of their nodes.
         """
 
+    def reaches(self, place: str) -> bool:
+        """Return whether SQL here names what is in another database, given where that is: one of the same server."""
+
 
 def shown_target(warehouse: Warehouse, **more: Any) -> dict[str, Any]:
     """Return what Jinja's `target` shows of any warehouse, as dbt names it, and what is one warehouse's own."""

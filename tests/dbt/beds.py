@@ -70,7 +70,8 @@ class Bakery(LittleProject):
         increments_of_none_are_news: Whether an increment of no rows makes another version of its table.
         upkeep: Statements after which `prices` has the version that it had.
         at: What stands before names of tables where nothing says in which schema they are.
-        branch: The schema of the target `branch`, which is another environment of the same database.
+        branch: The schema of the target `branch`, which is another environment.
+        branch_database: Its database, where that is another one.
     """
 
     versions: ClassVar[str] = ""
@@ -83,14 +84,20 @@ class Bakery(LittleProject):
     )
 
     branch: ClassVar[str] = "branch"
+    branch_database: ClassVar[str] = ""
 
     def create(self) -> Bakery:
         """Write the project and its raw data."""
         for name, text in FILES.items():
             self.write(name, text)
         dev = self._output()
-        self.replace("models/schema.yml", "{{ target.schema }}", dev["schema"])
-        output = {"target": "dev", "outputs": {"dev": dev, "branch": {**dev, "schema": self.branch}}}
+        branch = {**dev, "schema": self.branch}
+        place = dev["schema"]
+        if self.branch_database:
+            branch["database"] = self.branch_database
+            place += f'"\n    database: "{dev["database"]}'
+        self.replace("models/schema.yml", "{{ target.schema }}", place)
+        output = {"target": "dev", "outputs": {"dev": dev, "branch": branch}}
         self.write("profiles.yml", yaml.safe_dump({"bakery": output}))
         self.write("sao.yml", f"executor: dbt\ndbt: {self.python}\n")
         self.execute(*RAW)
@@ -219,6 +226,8 @@ class OnFakeSnowflake(Bakery):
     """
 
     versions: ClassVar[str] = "times"
+    branch: ClassVar[str] = "BRANCH"
+    branch_database: ClassVar[str] = "LAB"
     _port: int = 0  # of the server
     _server: subprocess.Popen[bytes] | None = None
 

@@ -10,8 +10,11 @@ from sao_dagster.core.relations import Relation
 from sao_dagster.dbt.adapters.ducklake import Lakes
 from sao_dagster.dbt.adapters.session import AdapterSession, ProjectRelations
 from sao_dagster.dbt.adapters.table import Adapter, Asks, Snapshots
+from sao_dagster.dbt.adapters.warehouse import AdapterWarehouse
+from sao_dagster.dbt.prepare import Preparation
 from sao_dagster.dbt.process import DbtProcess
 from sao_dagster.errors import WarehouseError
+from sao_dagster.warehouses.protocol import Capabilities
 
 LOAVES = Relation(None, "bakery", "loaves")
 
@@ -59,3 +62,23 @@ def test_a_statement_that_was_refused_is_not_sent_again_for_each_node() -> None:
     session = session_over(process)
     assert [session.snapshots([LOAVES]) for _ in range(3)] == [None, None, None]
     assert process.asked == ["adapter"]
+
+
+def test_another_database_is_reached_on_the_same_server_alone_and_where_names_have_three_parts() -> None:
+    def reaches(kind: str, here: str, there: str) -> bool:
+        warehouse = AdapterWarehouse(
+            type=kind,
+            name="dev",
+            database="SHOP",
+            schema="bakery",
+            place=here,
+            threads=1,
+            capabilities=Capabilities(),
+            target={},
+            preparation=cast(Preparation, None),
+        )
+        return warehouse.reaches(there)
+
+    assert reaches("snowflake", "snowflake mine SHOP", "snowflake mine LAB")
+    assert not reaches("snowflake", "snowflake mine SHOP", "snowflake yours SHOP")
+    assert not reaches("redshift", "redshift mine SHOP", "redshift mine LAB")

@@ -138,12 +138,13 @@ def test_a_branch_reads_what_it_does_not_build_in_another_environment(bakery: Ba
     first = branch("dark", "seen")
     assert outcomes(first) == {"dark": "never_built", "seen": "never_built"}
     assert first.deferral is not None and set(first.deferral.relations) == {"loaves", "kinds", "stg_sales"}
-    assert bakery.rows(f"{bakery.branch}.dark") == [("rye",)]
+    place = ".".join(each for each in (bakery.branch_database, bakery.branch, "dark") if each)
+    assert bakery.rows(place) == [("rye",)]
     bakery.write("models/loaves.sql", "select distinct 'oat' as loaf, 1 as pieces from {{ ref('stg_sales') }}")
     assert outcomes(branch("dark", "seen")) == {"seen": "input_unknown"}, "only what a view shows there is not known"
     bakery.run("loaves")
     assert outcomes(branch("dark")) == {"dark": "new_data"}
-    assert bakery.rows(f"{bakery.branch}.dark") == []
+    assert bakery.rows(place) == []
     bakery.execute("drop table loaves")
     gone = branch("dark")
     assert outcomes(gone) == {"dark": "build_error"}

@@ -69,10 +69,12 @@ class Adapter:
         files: Whether these are files.
         snapshots: Reads the exact versions of some tables; None where there are none that are known of.
         signed: Whether these are `SignedSnapshots`; else a model counts by its build.
+        across: Whether a statement may read several databases of a server, each by its name, where `place` and `PLACE` name the server alone.
     """
 
     place: tuple[str, ...] = ()
     files: bool = False
+    across: bool = False
     snapshots: Callable[[Asks, Collection[Relation]], Snapshots] | None = None
     signed: bool = False
 
@@ -89,7 +91,7 @@ ADAPTERS = {
         snapshots=lambda asks, relations: lakes(asks.query, relations),
         signed=True,
     ),
-    "snowflake": Adapter(snapshots=lambda asks, relations: snowflake_tables(asks.query, relations)),
+    "snowflake": Adapter(across=True, snapshots=lambda asks, relations: snowflake_tables(asks.query, relations)),
     "spark": Adapter(
         snapshots=lambda asks, relations: spark_tables(asks.query, asks.rows, relations),
         signed=True,

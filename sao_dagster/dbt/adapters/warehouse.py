@@ -68,6 +68,11 @@ class AdapterWarehouse(DescribedWarehouse):
         """Return the same warehouse, whose catalog has relations of another environment, too, by the unique ids of their nodes."""
         return replace(self, relations=replace(self.relations, elsewhere=relations))
 
+    def reaches(self, place: str) -> bool:
+        """Return whether SQL here names what is in another database: one of the same server, where names have three parts."""
+        has_three = adapter_of(self.type).across and self.database is not None
+        return has_three and place.rpartition(" ")[0] == self.place.removesuffix(f" {self.database}")
+
     @contextmanager
     def session(
         self,
