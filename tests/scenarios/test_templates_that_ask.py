@@ -76,12 +76,13 @@ def test_the_text_of_the_template_counts(shop: World, before: str, after: str) -
     assert shop.model("m", ASKS + after).run().outcomes["m"] == "built: code_changed"
 
 
-def test_comments_before_a_template_do_not_count(shop: World) -> None:
+def test_comments_around_a_template_do_not_count(shop: World) -> None:
     shop.model("m", ASKS + "select 1 as x").run()
     assert (
         shop.model("m", f"-- about it\n/* and it's more */ {ASKS}select 1 as x").run().outcomes["m"]
         == "reused: no_new_data"
     )
+    assert not shop.model("m", f"{ASKS}select 1 as x\n-- about it\n\n  -- and more\n").run().built
     assert (
         shop.model("m", f"-- {{{{ run_query('select 2') }}}}\n{ASKS}select 1 as x").run().outcomes["m"]
         == "built: code_changed"

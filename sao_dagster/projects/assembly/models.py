@@ -523,21 +523,30 @@ LEADING_COMMENTS = re.compile(
 """Comments of SQL before anything else, which no text can contain, and no hint; without templates in them."""
 
 
+_LAST_LINE = re.compile(r"\s*(?:--[^'\"`\]$*{}]*)?")
+"""A line that is empty or a comment, without a sign that ends a text, a name in quotes, another comment or a tag of Jinja."""
+
+
 def _code_lines(text: str) -> str:
-    r"""Return a template without Jinja comments, comments of SQL at its head, and white space at the ends of its lines.
+    r"""Return a template without Jinja comments, comments of SQL at its head and on lines at its end, and white space at the ends of its lines.
 
     A comment or white space further down may be part of a text, which what a template gives may have begun; so may be that at the ends of
-    lines, where a quotation mark is open at one.
+    lines, where a quotation mark is open at one. A comment at the end that closes nothing is one in all that can be executed.
 
     >>> _code_lines("-- of\n/* them */ {# and #}\n select  /* x */ 1")
     'select  /* x */ 1'
     >>> _code_lines("-- {{ f() }}\n/*+ hint */ select 1")
     '-- {{ f() }}\n/*+ hint */ select 1'
+    >>> _code_lines("{{ f() }}\n-- of them\n\n-- and others"), _code_lines("{{ f() }}\n-- it's open")
+    ('{{ f() }}', "{{ f() }}\n-- it's open")
     >>> _code_lines("select 'a \n b'")
     "select 'a \n b'"
     """
     found = LEADING_COMMENTS.sub("", re.sub(r"\{#.*?#\}", "", text, flags=re.DOTALL))
     lines = found.split("\n")
+    while len(lines) > 1 and _LAST_LINE.fullmatch(lines[-1]):
+        lines.pop()
+    found = "\n".join(lines)
     if "$" in found or any(line.count(mark) % 2 for line in lines for mark in "'\"`"):
         return found
     return "\n".join(stripped for line in lines if (stripped := line.strip()))
