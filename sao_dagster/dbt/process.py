@@ -281,6 +281,7 @@ def dbt_process(
                         "SAO_DBT_KEY": key.hex(),
                         "DBT_SEND_ANONYMOUS_USAGE_STATS": "false",
                         "DBT_USE_COLORS": "false",
+                        "PYTHONHASHSEED": "0",  # a template that goes over a set gives the same text in each process
                     },
                     stdin=subprocess.DEVNULL,
                     stdout=output,

@@ -35,6 +35,7 @@ vars:
     "models/dynamic.sql": "select {{ called('cents') }} as a from {{ source('raw', 'orders') }}",
     "models/shown.sql": "{{ config(post_hook='{{ noted(this) }}') }} select '{{ var(\"shown\") }}' as shown",
     "models/counts.sql": "select {{ graph.nodes.values() | list | length }} as n",
+    "models/in_a_set.sql": "select {% for each in set('abcdefgh') %}'{{ each }}', {% endfor %}{{ graph.nodes | length > 0 }}",
     "models/behind_ref.sql": "select {{ ref.manifest.nodes | length }} as n",
     "models/behind_var.sql": "select {{ var.packages_for_node() | list | length }} as n",
     "models/text_of_a_macro.sql": "select '{{ cents.macro.macro_sql | length }}' as n",
@@ -58,10 +59,12 @@ class Rendered:
     Attributes:
         last: The names of what was rendered last.
         all: The names of all that there is to render.
+        in_a_set: What a template that goes over a set gave, in each process.
     """
 
     last: set[str] = field(default_factory=set)
     all: set[str] = field(default_factory=set)
+    in_a_set: set[str] = field(default_factory=set)
 
     def take(self, part: dict[str, Any], whole: dict[str, Any], before: dict[str, Any]) -> None:
         """Take what was rendered in part, with what was there before, and compare it with all."""
@@ -72,6 +75,7 @@ class Rendered:
                 assert without_trace(found[name]) == without_trace(each), name
         self.last = {name.split(".")[2] for name in (*part["rendered"], *part["hooks"])}
         self.all = {name.split(".")[2] for name in (*whole["rendered"], *whole["hooks"])}
+        self.in_a_set |= {each["sql"] for name, each in whole["rendered"].items() if name.endswith(".in_a_set")}
 
 
 def without_trace(each: dict[str, Any]) -> dict[str, Any]:
@@ -105,7 +109,7 @@ def more(little: LittleProject) -> LittleProject:
     return little
 
 
-ALWAYS = {"counts", "behind_ref", "behind_var", "text_of_a_macro"}
+ALWAYS = {"counts", "in_a_set", "behind_ref", "behind_var", "text_of_a_macro"}
 """What looks at more than it is known to."""
 
 EDITS: dict[str, tuple[Callable[[LittleProject], object], set[str]]] = {
@@ -160,3 +164,4 @@ def test_edits_render_what_they_may_change(more: LittleProject, rendered: Render
     more.write("macros/another.sql", "{% macro duckdb__fraction(column) %}1{% endmacro %}")
     more.open()
     assert rendered.last == rendered.all
+    assert len(rendered.in_a_set) == 1

@@ -24,6 +24,7 @@ def rendered(world: World, template: str) -> str:
         ("a{{ nothing }}b", "ab"),
         ("{{ nothing is defined }}", "False"),
         ("{{ ['a'][3] }}b", "b"),
+        ("{{ set('cab') | join(',') }}{{ set([3, 2]) | first }}{{ set('b') }}", "a,b,c2{'b'}"),
         ("{{ set_strict([1, 1]) | list }}{{ zip_strict([1], [2]) | list }}", "[1][(1, 2)]"),
         ("{{ set(4, 'none') }}{{ zip([1], [2, 3]) | list }}", "none[(1, 2)]"),
         ("{{ local_md5('a') }}", "0cc175b9c0f1b6a831c399e269772661"),

@@ -7,7 +7,7 @@ import hashlib
 import itertools
 import json
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from datetime import date, datetime, timezone
 from importlib import import_module
 from typing import Any
@@ -19,6 +19,48 @@ from sao_dagster.projects.templates.context_objects import Namespace
 
 DBT_VERSION = "1.11.0"
 """The version of dbt whose behaviour templates see here."""
+
+
+class SteadySet(set[Any]):
+    """A set whose elements, and those of what is made of it, come in the same order in each process: by their types and texts.
+
+    Python's own have an order by chance, and so would have the SQL that a template makes of one.
+
+    >>> [*SteadySet("cab") | SteadySet([3, 10])], str(SteadySet("ba")), [*SteadySet("abc").difference("b")]
+    ([10, 3, 'a', 'b', 'c'], "{'a', 'b'}", ['a', 'c'])
+    """
+
+    def __iter__(self) -> Iterator[Any]:
+        return iter(sorted(super().__iter__(), key=lambda each: (type(each).__name__, str(each))))
+
+    def __repr__(self) -> str:
+        return f"{{{', '.join(map(repr, self))}}}" if self else "set()"
+
+    def pop(self) -> Any:
+        """Remove the first element, and return it."""
+        if not self:
+            raise KeyError("pop from an empty set")
+        first = next(iter(self))
+        self.remove(first)
+        return first
+
+
+def _steadily(name: str) -> Callable[..., Any]:
+    """Return a method of sets whose result is a set with an order."""
+    method = getattr(set, name)
+
+    def act(self: SteadySet, *others: Any) -> Any:
+        found = method(self, *others)
+        return SteadySet(found) if isinstance(found, set) else found
+
+    return act
+
+
+for _name in ("copy", "union", "intersection", "difference", "symmetric_difference"):
+    setattr(SteadySet, _name, _steadily(_name))
+for _name in ("and", "or", "sub", "xor"):
+    setattr(SteadySet, f"__{_name}__", _steadily(f"__{_name}__"))
+    setattr(SteadySet, f"__r{_name}__", _steadily(f"__r{_name}__"))
 
 
 def _or_default(action: Callable[..., Any], *errors: type[Exception]) -> Callable[..., Any]:
@@ -86,8 +128,8 @@ FUNCTIONS: Mapping[str, Any] = {
     "tojson": _or_default(_json, ValueError),
     "fromyaml": _or_default(yaml.safe_load, AttributeError, ValueError, yaml.YAMLError),
     "toyaml": _or_default(_yaml, ValueError, yaml.YAMLError),
-    "set": _or_default(set, TypeError),
-    "set_strict": _strictly(set, "set_strict"),
+    "set": _or_default(SteadySet, TypeError),
+    "set_strict": _strictly(SteadySet, "set_strict"),
     "zip": _zip,
     "zip_strict": _strictly(lambda *values: zip(*values, strict=False), "zip_strict"),
     "local_md5": _md5,
