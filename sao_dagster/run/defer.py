@@ -76,8 +76,8 @@ def deferral_of(
 def known_by_builds(seen: Observation, project: Project, elsewhere: DeferringTo) -> Observation:
     """Return an observation in which tables that are read elsewhere have the version that their build has in the records there.
 
-    That is so where the warehouse tells no version of them, and they count by their builds there, too. Such a record is forgotten before its
-    table is built anew, and written when it is; so what is read has that version, or one that will be news.
+    That is for a warehouse that dbt's adapter alone reaches: where that tells no version of them, and they count by their builds there, too.
+    Such a record is forgotten before its table is built anew, and written when it is; so what is read has that version, or one that will be news.
     """
     deferral, versions = project.deferral, seen.facts.versions
     if deferral is None:

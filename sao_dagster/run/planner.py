@@ -29,7 +29,7 @@ from sao_dagster.run.prove import Prover
 from sao_dagster.run.settings import RunSettings, utc_now
 from sao_dagster.sql.inference.kept import KeptProofs
 from sao_dagster.state.protocol import StateStore
-from sao_dagster.warehouses.protocol import Materializer, Session, VersionsBy, Warehouse
+from sao_dagster.warehouses.protocol import Materializer, Session, ToldWarehouse, VersionsBy, Warehouse
 
 if TYPE_CHECKING:
     from typing_extensions import Self
@@ -153,7 +153,9 @@ class Planner(RunSettings):
             budget_seconds=self.observe_seconds,
             verify=self.verify and mode is Mode.STATE_AWARE,
         )
-        return seen if self.deferred is None else known_by_builds(seen, self.project, self.deferred)
+        if self.deferred is None or not isinstance(self.warehouse, ToldWarehouse):
+            return seen
+        return known_by_builds(seen, self.project, self.deferred)
 
     def _opening(
         self,
