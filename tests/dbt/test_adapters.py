@@ -23,7 +23,8 @@ from sao_dagster.dbt.warehouse import DbtSession
 from sao_dagster.errors import SaoError
 from sao_dagster.run.report import RunResult
 from sao_dagster.sql.dialects import GENERIC
-from tests.dbt.beds import BEDS, MODELS, Bakery
+from tests.dbt.bakery import MODELS, Bakery
+from tests.dbt.beds import BEDS
 from tests.dbt.project import outcomes
 
 pytestmark = pytest.mark.slow
@@ -97,6 +98,8 @@ def test_what_is_missing_is_built_and_what_failed_is_not_taken_for_built(bakery:
 
 
 def test_a_view_that_took_the_place_of_a_table_is_somebody_elses(bakery: Bakery) -> None:
+    if not bakery.drops_views:
+        pytest.skip("dbt cannot build a table there")
     bakery.run()
     bakery.execute("drop table dark", "create view dark as select 'spelt' as loaf")
     assert outcomes(bakery.run()) == {"dark": "relation_altered"}
@@ -126,7 +129,7 @@ def test_what_plain_dbt_has_built_before_can_be_adopted(bakery: Bakery) -> None:
     assert outcomes(bakery.run()) == dict.fromkeys(OF_SALES, "new_data")
 
 
-@pytest.mark.parametrize("bakery", ["sqlite", "fakesnow"], indirect=True)
+@pytest.mark.parametrize("bakery", ["sqlite", "fakesnow", "bigquery"], indirect=True)
 def test_a_branch_reads_what_it_does_not_build_in_another_environment(bakery: Bakery) -> None:
     bakery.write("models/seen.sql", "select count(*) as n from {{ ref('stg_sales') }}")
 
