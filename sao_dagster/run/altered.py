@@ -61,7 +61,11 @@ def nodes_seen(
     recorded = (*to_read.own, *names)
     has_versions = capabilities.model_versions is not VersionsBy.NONE
     by_content = {name: None for name in recorded if _is_known_by_content(project, name, records)}
-    shown = shown_elsewhere(project, recorded, records)
+    shown = {
+        name: relation
+        for name, relation in shown_elsewhere(project, recorded, records).items()
+        if _is_altered(project, name, records[name], {}, catalog) is False  # else it shows that no more
+    }
     found = contents_of(project, [*foreign, *by_content] if has_versions else [], reader, shown)
     altered = {name: _is_altered(project, name, records[name], found, catalog) for name in recorded}
     built = [name for name in to_read.holding if altered.get(name) is False] if capabilities.build_ids else []

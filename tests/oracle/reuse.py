@@ -74,6 +74,16 @@ class ReuseHistory(DeferralHistory):
             )
             self.run_in(environment, None, "view", Mode.STATE_AWARE)
 
+    @rule(pick=picks, environment=ENVIRONMENTS, value=st.integers(0, 1))
+    def replace_what_shows_another(self, pick: int, environment: tuple[str, str], value: int) -> None:
+        """Put a table in the place of a view over what another environment has, with the same rows or others."""
+        spec, relation = self._pick(pick), f"{environment[1]}.{self._pick(pick).name}"
+        if spec.kind == "table" and self.kind_of(relation) == "view":
+            self.execute(f"create table raw.kept as select id, k, v + {value} as v from {relation}")
+            self.execute(f"drop view {relation} {self.drop_behaviour}")
+            self.execute(f"create table {relation} as select id, k, v from raw.kept")
+            self.execute("drop table raw.kept")
+
     @rule(pick=picks, environment=EVERYWHERE, value=st.integers(1, 2))
     def change_and_change_back(self, pick: int, environment: tuple[str, str], value: int) -> None:
         relation = f"{environment[1]}.{self._pick(pick).name}"

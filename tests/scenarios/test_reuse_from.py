@@ -326,6 +326,22 @@ def test_what_moves_on_there_is_noticed_and_taken_again_where_it_is_the_same(see
 
 
 @on_duckdb
+def test_what_somebody_puts_in_the_place_of_a_view_counts_for_what_reads_it(seen_there: World) -> None:
+    seen_there.sql(
+        "drop view main.totals", "create table main.totals as select n, amount + 67 as amount from other.totals"
+    )
+    assert seen_there.run("report").outcomes == {"report": "built: new_data"}
+    assert seen_there.rows("select amount from main.report") == [(77,)]
+    seen_there.sql(
+        "drop table main.totals", "create view main.totals as select n, amount + 1 as amount from other.totals"
+    )
+    assert seen_there.run("report").built == {"report"}
+    seen_there.sql("drop view main.totals")
+    assert seen_there.run("report").outcomes == {"report": "failed: build_error"}, "it is not here"
+    assert seen_there.run().outcomes["totals"] == "reused: same_elsewhere"
+
+
+@on_duckdb
 def test_other_code_there_is_no_result_here_whatever_the_interval(seen_there: World) -> None:
     every = {"build_after": {"count": 2, "period": "hour"}}
     seen_there.model(
