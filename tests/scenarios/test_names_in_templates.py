@@ -272,3 +272,11 @@ def test_values_with_a_quote_may_be_written_as_sql_writes_them(world: World, wri
     world.write("models/t.yml", json.dumps({"models": [{"name": "m", "columns": columns}]}))
     [result] = world.run().tests.values()
     assert result.endswith(": pass")
+
+
+def test_a_warning_of_a_template_is_told_once(world: World, caplog: pytest.LogCaptureFixture) -> None:
+    """However often it is rendered: for both ways of an incremental model, and where another model calls the macro again."""
+    world.write("macros/odd.sql", "{% macro odd() %}{% do exceptions.warn('\\n  it is odd') %}1{% endmacro %}")
+    world.model("often", "select {{ odd() }} as a, '{{ invocation_id }}' as run", materialized="incremental")
+    world.model("other", "select {{ odd() }} + {{ odd() }} as a").run()
+    assert sorted(each.getMessage() for each in caplog.records) == ["often: it is odd", "other: it is odd"]

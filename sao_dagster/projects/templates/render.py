@@ -339,8 +339,10 @@ class Render:
         return ""
 
     def _warn(self, message: Any, *_: Any) -> str:
-        if self._execute:
-            _logger.warning("%s: %s", self.subject.name, message)
+        text = f"{self.subject.name}: {str(message).strip()}"
+        if self._execute and text not in self.context.warned:
+            self.context.warned.add(text)
+            _logger.warning("%s", text)
         return ""
 
     def _doc(self, *args: str) -> str:

@@ -134,8 +134,13 @@ class TemplateContext:
 
         return MacroRegistry(self.macro_files)
 
+    @cached_property
+    def warned(self) -> set[str]:
+        """What templates have warned of: a template is rendered several times, and each warning is told once."""
+        return set()
+
     def __getstate__(self) -> dict[str, Any]:
-        return {name: value for name, value in self.__dict__.items() if name != "macros"}
+        return {name: value for name, value in self.__dict__.items() if name not in ("macros", "warned")}
 
     @property
     def engine(self) -> Dialect:
