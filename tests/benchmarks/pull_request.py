@@ -5,7 +5,7 @@
 
 Production is built once, by each tool into a DuckDB file of its own. In each round the same model is edited (of a project that is given, it gets another
 column), and built with what is below it into an empty schema: by `sao ci --against prod`, with its comparison of rows; by `dbt build --select state:modified+
---defer --state DIR`; by `dbt clone --state DIR` with `dbt build --select state:modified+` after it; and, so that the schema has all as after that, by `sao build`
+--defer --state DIR`; by `sao ci` where dbt builds; by `dbt clone --state DIR` with `dbt build --select state:modified+` after it; and, so that the schema has all as after that, by `sao build`
 of everything with `reuse_from: [prod]`. Shown are medians of seconds of wall and of CPU, what of them those of `dbt build --defer` are, how many nodes were built
 or cloned (views are made by `sao build` as ever), how many data tests ran, and what is carried from production to the branch. It is done as in CI, where nothing is
 kept beside the project but the state or the manifest; and where what each tool keeps of a parsed project is still there. With `--before`, `sao ci` of another
@@ -105,6 +105,14 @@ class Sao:
         timed(self.folder, [*self.command, "ci", "drop", "--schema", "ci_branch", "--yes"])
 
 
+class ByDbt(Sao):
+    """`sao ci` where dbt builds."""
+
+    def __init__(self, folder: Path, dbt: str) -> None:
+        (folder / "sao.yml").write_text(f"executor: dbt\ndbt: {Path(shutil.which(dbt) or dbt).absolute()}\n")
+        super().__init__(folder, dbt)
+
+
 class Reuse(Sao):
     """`sao build` of everything, with what production has."""
 
@@ -180,6 +188,7 @@ WAYS: dict[str, Callable[[Path, str], Sao | Defer]] = {
     "dbt build --select state:modified+ --defer": Defer,
     "dbt clone; dbt build --select state:modified+": Clone,
     "sao ci": Sao,
+    "sao ci, where dbt builds": ByDbt,
     "sao build, with reuse_from": Reuse,
 }
 
