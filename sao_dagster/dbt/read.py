@@ -309,7 +309,10 @@ def _check_builds_branches(warehouse: Warehouse, installation: DbtInstallation, 
         UnsupportedError: The warehouse is seen through dbt's adapter alone, or dbt is given what is to be built.
     """
     if _is_by_adapter(warehouse):
-        why = f"what is in {warehouse.type} is seen through dbt's adapter alone, so nothing is read in another environment; it can be on DuckDB and PostgreSQL"
+        why = (
+            f"what is in {warehouse.type} is seen through dbt's adapter alone, and schemas are made, compared and dropped on DuckDB and PostgreSQL; "
+            f"give a target a schema of its own in profiles.yml, and run sao build --select state:modified+ --defer"
+        )
     elif execution == "selection":
         why = "dbt is given exactly what is to be built, as sao.yml says (dbt_execution: selection), and its `ref` gives what is in this environment alone"
     elif not installation.is_python:
