@@ -64,9 +64,11 @@ class ReuseHistory(DeferralHistory):
     @rule(pick=picks, environment=ENVIRONMENTS, change=st.sampled_from(CHANGES))
     def change_what_is_shown(self, pick: int, environment: tuple[str, str], change: str) -> None:
         """Change a table of production that somebody shows in place of one, who looks at once."""
-        tables = [spec.name for spec in self.specs.values() if spec.kind == "table"]
-        shown = [each for each in tables if self.kind_of(f"{environment[1]}.{each}") == "view"]
-        there = [f"{PRODUCTION[1]}.{each}" for each in shown if self.kind_of(f"{PRODUCTION[1]}.{each}") == "table"]
+        there = [
+            f"{PRODUCTION[1]}.{each}"
+            for each in self.shown(environment)
+            if self.kind_of(f"{PRODUCTION[1]}.{each}") == "table"
+        ]
         if there:
             self.execute(
                 change.format(there[pick % len(there)])
@@ -76,13 +78,18 @@ class ReuseHistory(DeferralHistory):
 
     @rule(pick=picks, environment=ENVIRONMENTS, value=st.integers(0, 1))
     def replace_what_shows_another(self, pick: int, environment: tuple[str, str], value: int) -> None:
-        """Put a table in the place of a view over what another environment has, with the same rows or others."""
-        spec, relation = self._pick(pick), f"{environment[1]}.{self._pick(pick).name}"
-        if spec.kind == "table" and self.kind_of(relation) == "view":
-            self.execute(f"create table raw.kept as select id, k, v + {value} as v from {relation}")
+        """Put a table in the place of a view over what another environment has, with the same rows or others; what reads it is run at once."""
+        production = {name: f"{PRODUCTION[1]}.{name}" for name in self.shown(environment)}
+        if there := [name for name, relation in production.items() if self.kind_of(relation) == "table"]:
+            name = there[pick % len(there)]
+            relation = f"{environment[1]}.{name}"
+            self.execute(f"create table raw.kept as select id, k, v + {value} as v from {production[name]}")
             self.execute(f"drop view {relation} {self.drop_behaviour}")
             self.execute(f"create table {relation} as select id, k, v from raw.kept")
             self.execute("drop table raw.kept")
+            below = [each.name for each in self.specs.values() if name in each.parents and each.kind == "table"]
+            if below:
+                self.run_in(environment, " ".join(below), "view", Mode.STATE_AWARE)
 
     @rule(pick=picks, environment=EVERYWHERE, value=st.integers(1, 2))
     def change_and_change_back(self, pick: int, environment: tuple[str, str], value: int) -> None:
@@ -91,6 +98,11 @@ class ReuseHistory(DeferralHistory):
             self.execute(f"update {relation} set v = v + {value}")
             if value == 1:
                 self.execute(f"update {relation} set v = v - {value}")
+
+    def shown(self, environment: tuple[str, str]) -> list[str]:
+        """Return the tables that are views in an environment, over what another one has."""
+        tables = [spec.name for spec in self.specs.values() if spec.kind == "table"]
+        return [each for each in tables if self.kind_of(f"{environment[1]}.{each}") == "view"]
 
     def run_in(self, environment: tuple[str, str], selection: str | None, clone: Clone, mode: Mode) -> RunResult:
         opened = self.opened(environment, reuse_from=TAKES_FROM[environment], clone=clone)
