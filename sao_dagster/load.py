@@ -18,7 +18,7 @@ from sao_dagster.projects.cache import MADE_BY, load
 from sao_dagster.projects.dbt_folder.dependencies import project_dependencies
 from sao_dagster.projects.dbt_folder.folder import DBT_FOLDER, OpenedFolder, open_folder
 from sao_dagster.projects.declarations import Format, NeedsDbt
-from sao_dagster.projects.sao_file import FILE, read_settings
+from sao_dagster.projects.sao_file import FILE, Settings, read_settings
 from sao_dagster.sql_project import SavedProject, SqlProject
 from sao_dagster.warehouses.protocol import Warehouse
 
@@ -176,6 +176,7 @@ def _opened(
         opened = SqlProject.of(*folder.read(), state_url=state_url)
         needed = opened.needs_dbt if executor == "auto" and reader == "auto" else ()
         if not needed or not is_installed(settings.dbt, folder.root):
+            opened.built_by = f"read and built by this package: {_why_native(settings, needed)}"
             return opened
         why = str(needed[0])
     for name, location in project_dependencies(folder.root).items():
@@ -193,6 +194,13 @@ def _opened(
     opened = SqlProject.of(declared, warehouse, state_url=state_url)
     opened.built_by = f"{'read' if native else 'read and built'} by dbt: {why}{why_selected(warehouse)}"
     return opened
+
+
+def _why_native(settings: Settings, needed: Sequence[NeedsDbt]) -> str:
+    """Return why dbt neither reads nor builds a project."""
+    if settings.executor == "native" or settings.reader == "folder":
+        return "sao.yml says so"
+    return "some of it needs dbt, which is not there" if needed else "nothing is used that only dbt does"
 
 
 def _stays_with_dbt(folder: OpenedFolder, dbt: str | None) -> bool:

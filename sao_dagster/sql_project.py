@@ -84,7 +84,7 @@ class SqlProject(PythonModels):
 
     Attributes:
         settings: What is set; an argument wins over an environment variable, and that over `sao.yml`.
-        built_by: Who reads and builds it, and why, in words; None for this package itself.
+        built_by: Who reads and builds it, and why, in words; None where nobody else could.
         read_at: When its files were read, in seconds since the epoch, by the clock of this machine.
         is_branch: Whether it is built into a schema of a branch's own, in place of that of the target.
         again: Reads it anew, for what its files say by the clock; None where it was not read from a folder.

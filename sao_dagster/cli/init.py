@@ -150,7 +150,7 @@ def survey(opened: SqlProject) -> Survey:
         ("project", f"{project.name}: {', '.join(counted)}"),
         ("warehouse", f"{warehouse.type}, schema {warehouse.schema} in {warehouse.place}{reached}"),
         ("dbt", _dbt(opened)),
-        ("executor", opened.built_by or "native: built by this package, since nothing is used that only dbt does"),
+        ("executor", opened.built_by or "this package"),
         ("packages", ", ".join(_packages(Path(project.root))) or "none"),
         ("sources", _sources(opened)),
         ("models", _versions(warehouse.capabilities.model_versions)),

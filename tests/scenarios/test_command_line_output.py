@@ -40,7 +40,9 @@ def test_results_are_on_standard_output_and_progress_on_standard_error(world: Wo
     assert "3 built, 0 reused" in result.stdout
     assert f"sqlite:///{world.root}/.sao/state.db" in result.stdout
     assert "shop.dev.main." in result.stdout
-    assert "built" not in result.stderr
+    assert "read and built by this package: nothing is used that only dbt does" in result.stderr
+    assert "m000" not in result.stderr
+    assert "never built" not in result.stderr
     assert "3/3" in result.stderr.splitlines()
     assert "\x1b" not in result.output
     assert "\r" not in result.output
