@@ -11,24 +11,17 @@ from sao_dagster.core.reasons import Mode, Outcome
 from sao_dagster.core.selection import select
 from sao_dagster.projects.sao_file import DeferTo
 from tests.meanwhile import Meanwhile
-from tests.world import Run, World, four_in_a_row, on_each_warehouse, state_in
+from tests.scenarios.test_reuse_from import MODELS, built_there, on_duckdb, there
+from tests.world import Run, World, on_each_warehouse, state_in
 
 pytestmark = on_each_warehouse
-on_duckdb = pytest.mark.warehouse("duckdb")
-MODELS = ("orders", "totals", "report")
 
 
 @pytest.fixture
 def shop(world: World) -> World:
     """Four models in a row, of which `other` has built all; `dev` is fresh, and reads there what is the same."""
-    four_in_a_row(world)
-    assert there(world).built == {"stg", *MODELS}
-    world.settings |= {"reuse_from": ["other"], "clone": "defer"}
+    built_there(world).settings["clone"] = "defer"
     return world
-
-
-def there(world: World, include: str | None = None, **options: Mode) -> Run:
-    return world.run(include, target="other", **options)
 
 
 def in_place(run: Run) -> set[str]:
@@ -159,12 +152,12 @@ def test_force_builds_what_is_selected_and_reads_the_rest_there(shop: World) -> 
 def test_what_is_built_again_there_while_it_is_read_ends_what_reads_it(shop: World) -> None:
     shop.model("report", "select amount + 1 as amount from {{ ref('totals') }}")
 
-    def built_there() -> None:
+    def built_again() -> None:
         shop.sql("insert into raw.orders values (2, 20)")
         there(shop, "stg orders totals")
 
     runner = shop.runner()
-    meanwhile = Meanwhile(built_there, lambda: None, frozenset(["report"]))
+    meanwhile = Meanwhile(built_again, lambda: None, frozenset(["report"]))
     result = replace(runner, materializer=meanwhile).run(select(runner.project))
     (failed,) = [each.decision for each in result.models if each.decision.outcome is Outcome.FAILED]
     assert failed.model == "report"

@@ -24,9 +24,7 @@ MODELS = ("orders", "totals", "report")
 @pytest.fixture
 def shop(world: World) -> World:
     """Four models in a row, of which `other` has built all; there, `other` is production, and `dev` is fresh."""
-    four_in_a_row(world)
-    assert there(world).built == {"stg", *MODELS}
-    world.settings |= {"reuse_from": ["other"], "clone": "copy"}
+    built_there(world).settings["clone"] = "copy"
     return world
 
 
@@ -37,6 +35,14 @@ def seen_there(shop: World) -> World:
     assert same(shop.run()) == {*MODELS}
     assert {kind_of(shop, f"main.{name}") for name in MODELS} == {"VIEW"}
     return shop
+
+
+def built_there(world: World) -> World:
+    """Make four models in a row, which `other` builds, and from which the default target takes what is the same."""
+    four_in_a_row(world)
+    assert there(world).built == {"stg", *MODELS}
+    world.settings["reuse_from"] = ["other"]
+    return world
 
 
 def kind_of(world: World, relation: str) -> str:
