@@ -9,8 +9,10 @@ import shutil
 import socket
 import sqlite3
 import subprocess
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, ClassVar
 
 from tests.dbt.bakery import Bakery
@@ -50,6 +52,56 @@ class OnSQLite(Bakery):
         return connection
 
 
+@dataclass
+class Asked(Bakery):
+    """A warehouse that a program asks, which prints the rows of the last statement as JSON."""
+
+    asking: ClassVar[str]
+
+    def _arguments(self) -> tuple[str, ...]:
+        """Return what the program gets before the statements."""
+        return ()
+
+    def execute(self, *statements: str) -> list[list[Any]]:
+        """Run statements in the warehouse; return the rows of the last one."""
+        command = [self.python, "-c", self.asking, *self._arguments(), *statements]
+        done = subprocess.run(command, check=True, capture_output=True, text=True)
+        found: list[list[Any]] = json.loads(done.stdout)
+        return found
+
+    def rows(self, table: str) -> list[tuple[Any, ...]]:
+        """Return the rows of a table, sorted."""
+        return sorted(map(tuple, self.execute(f"select * from {table}")), key=str)
+
+
+@dataclass
+class OnServer(Asked):
+    """On a server that the test starts."""
+
+    _port: int = 0
+    _server: subprocess.Popen[bytes] | None = None
+
+    def _serve(
+        self, arguments: Callable[[int], Sequence[str | Path]], environment: Mapping[str, str] | None = None
+    ) -> None:
+        """Start the server, whose command depends on its port, and wait until it answers."""
+        with socket.socket() as free:
+            free.bind(("localhost", 0))
+            self._port = free.getsockname()[1]
+        with (self.folder / "server.log").open("wb") as log:
+            self._server = subprocess.Popen(arguments(self._port), stdout=log, stderr=log, env=environment)
+        until("the server", lambda: _answers(self._port))
+
+    def _arguments(self) -> tuple[str, ...]:
+        return (str(self._port),)
+
+    def close(self) -> None:
+        """Stop the server."""
+        if self._server is not None:
+            self._server.kill()
+            self._server.wait()
+
+
 _LAKE = """
 import json, sys, duckdb
 folder, *statements = sys.argv[1:]
@@ -62,12 +114,13 @@ print(json.dumps(found, default=str))
 
 
 @dataclass
-class OnDuckLake(Bakery):
+class OnDuckLake(Asked):
     """On a DuckLake whose catalog is a file of DuckDB: exact versions. The packages of its extension have the version of duckdb."""
 
     versions: ClassVar[str] = "exact"
     takes_two: ClassVar[bool] = False
     at: ClassVar[str] = "lake.main."
+    asking: ClassVar[str] = _LAKE
 
     def _output(self) -> dict[str, Any]:
         [extension] = self.python.parents[1].glob("lib/*/site-packages/duckdb_extension_ducklake/extensions/*/*")
@@ -95,17 +148,8 @@ class OnDuckLake(Bakery):
         program = f"import duckdb; print(duckdb.execute({sql!r}).fetchone()[0])"
         return subprocess.run([self.python, "-c", program], check=True, capture_output=True, text=True).stdout.strip()
 
-    def execute(self, *statements: str) -> list[list[Any]]:
-        """Run statements in the warehouse; return the rows of the last one."""
-        done = subprocess.run(
-            [self.python, "-c", _LAKE, str(self.folder), *statements], check=True, capture_output=True, text=True
-        )
-        found: list[list[Any]] = json.loads(done.stdout)
-        return found
-
-    def rows(self, table: str) -> list[tuple[Any, ...]]:
-        """Return the rows of a table, sorted."""
-        return sorted(map(tuple, self.execute(f"select * from {table}")), key=str)
+    def _arguments(self) -> tuple[str, ...]:
+        return (str(self.folder),)
 
 
 _SNOWFLAKE = """
@@ -120,7 +164,7 @@ print(json.dumps(found, default=str))
 
 
 @dataclass
-class OnFakeSnowflake(Bakery):
+class OnFakeSnowflake(OnServer):
     """On a server that answers as Snowflake does: names in upper case, and times of change that never move.
 
     It cannot make the temporary relations of increments, so there is none.
@@ -129,39 +173,15 @@ class OnFakeSnowflake(Bakery):
     versions: ClassVar[str] = "times"
     branch: ClassVar[str] = "BRANCH"
     branch_database: ClassVar[str] = "LAB"
-    _port: int = 0  # of the server
-    _server: subprocess.Popen[bytes] | None = None
+    asking: ClassVar[str] = _SNOWFLAKE
 
     def _output(self) -> dict[str, Any]:
-        with socket.socket() as free:
-            free.bind(("localhost", 0))
-            self._port = free.getsockname()[1]
         program = self.python.parent / "fakesnow"
-        with (self.folder / "server.log").open("wb") as log:
-            self._server = subprocess.Popen([program, "-s", "-p", str(self._port)], stdout=log, stderr=log)
-        until("the server", lambda: _answers(self._port))
+        self._serve(lambda port: [program, "-s", "-p", str(port)])
         self.write("models/log.sql", "select id, pieces from {{ ref('stg_sales') }}")
         at = {"account": "fakesnow", "host": "localhost", "port": self._port, "protocol": "http"}
         place = {"user": "u", "password": "p", "database": "SHOP", "schema": "BAKERY", "warehouse": "W"}
         return {"type": "snowflake", **at, **place, "threads": 2}
-
-    def execute(self, *statements: str) -> list[list[Any]]:
-        """Run statements in the warehouse; return the rows of the last one."""
-        done = subprocess.run(
-            [self.python, "-c", _SNOWFLAKE, str(self._port), *statements], check=True, capture_output=True, text=True
-        )
-        found: list[list[Any]] = json.loads(done.stdout)
-        return found
-
-    def rows(self, table: str) -> list[tuple[Any, ...]]:
-        """Return the rows of a table, sorted."""
-        return sorted(map(tuple, self.execute(f"select * from {table}")), key=str)
-
-    def close(self) -> None:
-        """Stop the server."""
-        if self._server is not None:
-            self._server.kill()
-            self._server.wait()
 
 
 _BIGQUERY = """
@@ -178,52 +198,30 @@ print(json.dumps(found, default=str))
 
 
 @dataclass
-class OnFakeBigQuery(Bakery):
+class OnFakeBigQuery(OnServer):
     """On a server that answers as BigQuery does, but for the times of tables, which stay when rows come, and for views that are dropped by its API."""
 
     versions: ClassVar[str] = "times"
     drops_views: ClassVar[bool] = False
-    _port: int = 0
-    _server: subprocess.Popen[bytes] | None = None
+    asking: ClassVar[str] = _BIGQUERY
 
     def _output(self) -> dict[str, Any]:
         [extension] = self.python.parents[1].glob("lib/*/site-packages/duckdb_extension_spatial/extensions/*/*")
         place = self.folder / "home/.duckdb/extensions" / extension.parent.name / "linux_amd64"
         place.mkdir(parents=True)
         shutil.copy(extension, place)
-        with socket.socket() as free:
-            free.bind(("localhost", 0))
-            self._port = free.getsockname()[1]
-        ports = ("--rest-port", str(self._port), "--grpc-port", "0")
-        command = [self.python.parent / "bqemulator", "start", "--project", "shop", *ports]
-        with (self.folder / "server.log").open("wb") as log:
-            home = {**os.environ, "HOME": str(self.folder / "home")}
-            self._server = subprocess.Popen(command, stdout=log, stderr=log, env=home)
-        until("the server", lambda: _answers(self._port))
+        program = self.python.parent / "bqemulator"
+        self._serve(
+            lambda port: [program, "start", "--project", "shop", "--rest-port", str(port), "--grpc-port", "0"],
+            {**os.environ, "HOME": str(self.folder / "home")},
+        )
         self.execute("create schema bakery")
         at = {"method": "oauth-secrets", "token": "none", "api_endpoint": f"http://127.0.0.1:{self._port}"}
         return {"type": "bigquery", **at, "project": "shop", "schema": "bakery", "threads": 2}
 
     def execute(self, *statements: str) -> list[list[Any]]:
         """Run statements in the warehouse; return the rows of the last one."""
-        done = subprocess.run(
-            [self.python, "-c", _BIGQUERY, str(self._port), *map(_for_bigquery, statements)],
-            check=True,
-            capture_output=True,
-            text=True,
-        )
-        found: list[list[Any]] = json.loads(done.stdout)
-        return found
-
-    def rows(self, table: str) -> list[tuple[Any, ...]]:
-        """Return the rows of a table, sorted."""
-        return sorted(map(tuple, self.execute(f"select * from {table}")), key=str)
-
-    def close(self) -> None:
-        """Stop the server."""
-        if self._server is not None:
-            self._server.kill()
-            self._server.wait()
+        return super().execute(*map(_for_bigquery, statements))
 
 
 def _for_bigquery(statement: str) -> str:
