@@ -13,7 +13,18 @@ import typer
 
 from sao_dagster.cli.common import OK, Request, run_command
 from sao_dagster.cli.explanation import print_explanation
-from sao_dagster.cli.options import AsJson, Now, ProfilesDir, ProjectDir, StateUrl, Target, Vars, names_in_files
+from sao_dagster.cli.options import (
+    AsJson,
+    Defer,
+    FavorState,
+    Now,
+    ProfilesDir,
+    ProjectDir,
+    StateUrl,
+    Target,
+    Vars,
+    names_in_files,
+)
 from sao_dagster.cli.terminal import Terminal
 from sao_dagster.core.evidence import Evidence, as_json
 from sao_dagster.core.explain import describe_node, explain, explain_test
@@ -29,6 +40,7 @@ if TYPE_CHECKING:
     from sao_dagster.core.facts import Facts
     from sao_dagster.core.project import Project
     from sao_dagster.core.records import BuildRecord
+    from sao_dagster.core.selection import Selection
     from sao_dagster.run.runner import Runner
     from sao_dagster.sql_project import SqlProject
     from sao_dagster.state.protocol import StateStore
@@ -47,10 +59,11 @@ def explain_command(
     variables: Vars = None,
     profiles_dir: ProfilesDir = None, state_url: StateUrl = None,
     diff: Annotated[bool, typer.Option("--diff", help="Show what changed in its SQL since its last build.")] = False,
+    defer: Defer = None, favor_state: FavorState = False,
 ) -> None:  # fmt: skip
     """Say what would become of a model, data test or source now, what it rests on, and what was decided before."""
     terminal = Terminal(as_json)
-    request = Request(project_dir, target, variables, now, None, terminal, profiles_dir, state_url)
+    request = Request(project_dir, target, variables, now, None, terminal, profiles_dir, state_url, defer, favor_state)
 
     def action() -> int:
         opened = request.open()
@@ -61,7 +74,9 @@ def explain_command(
         if name in project.tests:
             shown = _explain_test(opened, runner, name, terminal)
         elif name in project.nodes:
-            shown = _explain_model(opened, runner, name, terminal, diff=diff)
+            # with --defer, what is above it is not selected, as in `sao build --select NAME --defer ENV`
+            selection = select(project, name if defer else f"+{name}")
+            shown = _explain_model(opened, runner, name, selection, terminal, diff=diff)
         elif source in project.sources:
             shown = _explain_source(opened, runner, source, terminal)
         else:
@@ -77,11 +92,13 @@ def explain_command(
     run_command(request, action)
 
 
-def _explain_model(opened: SqlProject, runner: Runner, name: str, terminal: Terminal, *, diff: bool) -> dict[str, Any]:
+def _explain_model(
+    opened: SqlProject, runner: Runner, name: str, selection: Selection, terminal: Terminal, *, diff: bool
+) -> dict[str, Any]:
     """Return what is known of a model and its last decisions, as plain data in the order in which it is printed."""
     project = opened.project
     node = project.nodes[name]
-    planned, seen = runner.plan(select(project, f"+{name}"), on_message=terminal.message)
+    planned, seen = runner.plan(selection, on_message=terminal.message)
     decision = planned.decisions.get(name)
     record = seen.facts.records.get(name)
     shown = {

@@ -71,7 +71,10 @@ def _sentences_of_a_model(shown: Mapping[str, Any]) -> Iterator[str]:
         yield "There is no record of a build here."
     through = f", through {named(shown['looks_through'])}" if shown["looks_through"] else ""
     reads = f"; it reads {named(shown['inputs'], 5)}{through}" if shown["inputs"] else "; it reads nothing"
-    yield f"It is a {shown['materialized']}, {shown['relation']}{reads}."
+    where, now = shown["relation"], shown.get("now")
+    if now is not None and now["evidence"].get("in_place"):
+        where = f"which is not here: what reads it reads {now['evidence']['relation']}"
+    yield f"It is a {shown['materialized']}, {where}{reads}."
     expires = f"; its result expires {shown['expires']}" if shown["expires"] else ""
     yield f"Its policy: {shown['policy']}{expires}."
 

@@ -192,7 +192,7 @@ class _Evaluator:
         asked += [
             name for name in plan.to_record if idle.isdisjoint((name, *self.dagster_project.project.tests[name].reads))
         ]
-        tags = {MODE_TAG: "state-aware", EVALUATOR_TAG: self.name, PLAN_TAG: attempts.mark(asked), **_reasons(plan)}
+        tags = {MODE_TAG: "state-aware", EVALUATOR_TAG: self.name, PLAN_TAG: attempts.mark(asked), **reason_tags(plan)}
         here = self.dagster_project.in_process and _has_default_executor(context)
         config: dict[str, Any] = {"execution": {"config": {"in_process": {}}}} if here else {}
         request = self.dagster_project.request(plan, tags, idle, config)
@@ -293,7 +293,7 @@ def _causes(name: str, plan: Plan) -> Iterator[Condition]:
             seen += [above for above in decision.evidence.get("inputs", ()) if above not in seen]
 
 
-def _reasons(plan: Plan) -> dict[str, str]:
+def reason_tags(plan: Plan) -> dict[str, str]:
     """Return the reasons of a plan as run tags, counted."""
     counts: dict[str, int] = {}
     for decision in plan.decisions.values():

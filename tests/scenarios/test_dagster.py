@@ -209,8 +209,13 @@ def test_schedules_decide_before_they_launch(shop: World) -> None:
 
     (request,) = tick("hourly").run_requests
     assert {key.to_user_string() for key in request.asset_selection} == {"orders", "report"}
+    assert request.tags["sao/never_built"] == "2"
     deployed.run()
     assert "all 2 models are reused" in tick("hourly").skip_message
+    shop.write("models/reports/report.sql", "select 1 as amount")
+    said = tick("hourly").skip_message
+    assert said.startswith("this code location was read before models/reports/report.sql was edited")
+    assert "all 2 models are reused" in said
     (forced,) = tick("weekly").run_requests
     assert forced.tags["sao/mode"] == "full-refresh"
     job = deployed.repository.get_job("daily_job")

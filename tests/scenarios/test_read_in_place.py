@@ -6,7 +6,9 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from typer.testing import CliRunner
 
+from sao_dagster.cli import app
 from sao_dagster.core.reasons import Mode, Outcome
 from sao_dagster.core.selection import select
 from sao_dagster.projects.sao_file import DeferTo
@@ -167,6 +169,20 @@ def test_what_is_built_again_there_while_it_is_read_ends_what_reads_it(shop: Wor
     )
     assert shop.run().outcomes["report"] == "built: never_built"
     assert shop.rows("select amount from main.report") == [(31,)]
+
+
+@on_duckdb
+def test_it_is_explained_as_what_it_is(shop: World) -> None:
+    shop.write("sao.yml", "reuse_from: [other]\nclone: defer")
+    at = ["--project-dir", str(shop.root), "--state-url", f"sqlite:///{shop.root / 'state.db'}"]
+    said = " ".join(CliRunner().invoke(app, ["explain", "totals", *at]).stdout.split())
+    assert "which is read in its place" in said
+    assert 'It is a table, which is not here: what reads it reads "shop"."other"."totals"' in said
+    shop.write("sao.yml", "")
+    shop.model("report", "select amount + 1 as amount from {{ ref('totals') }}")
+    assert CliRunner().invoke(app, ["build", "--select", "report", "--defer", "other", *at]).exit_code == 0
+    said = " ".join(CliRunner().invoke(app, ["explain", "report", "--defer", "other", *at]).stdout.split())
+    assert "A run now would reuse it (no_new_data)" in said
 
 
 @on_duckdb
