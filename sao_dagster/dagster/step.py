@@ -188,14 +188,18 @@ class Step:
             self._begin_to_tell(event)
 
     def _begin_to_tell(self, planned: Planned) -> None:
-        """Read what Dagster knows, so that the state is not asked for it while models are built, and tell of new sources."""
+        """Read what Dagster knows, so that the state is not asked for it while models are built, and tell of new sources and of builds outside of it.
+
+        That is told before the verdicts of this run: a check whose asset is materialized after it counts as not evaluated.
+        """
         instance = self._context.instance
         try:
             self._told = Told(self._edge, instance, planned.plan.environment)
             for event in news_of_sources(self._edge, instance, planned.plan, planned.seen):
                 self._context.op_execution_context.log_event(event)
+            self._catch_up(self._told, self._facts)
         except Exception as error:  # noqa: BLE001 - the storage of an instance may raise anything; models are built all the same
-            self._context.log.warning(f"Dagster is not told of sources now: {words_of(error)}")
+            self._context.log.warning(f"Dagster is not told of sources and builds now: {words_of(error)}")
 
     def _model(self, result: ModelResult) -> Iterator[Any]:
         outcome = result.decision.outcome
@@ -254,11 +258,11 @@ class Step:
                 unseen = [each for each in reads if is_source(each) and each not in versions]
                 history = store.history(environment, unseen) if unseen else {}
                 versions.update({each: seen[-1][0] for each, seen in history.items() if seen})
-        self._told.catch_up(
-            replace(self._facts, records=records, versions=versions),
-            {**self._columns, **{name: record.columns for name, record in records.items()}},
-            time.monotonic() + SECONDS,
-        )
+        self._catch_up(self._told, replace(self._facts, records=records, versions=versions))
+
+    def _catch_up(self, told: Told, facts: Facts) -> None:
+        columns = {**self._columns, **{name: record.columns for name, record in facts.records.items()}}
+        told.catch_up(facts, columns, time.monotonic() + SECONDS)
 
     def _is_needed_below(self, key: dg.AssetKey) -> bool:
         """Return whether another step of this run waits for the asset."""

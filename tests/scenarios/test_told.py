@@ -54,6 +54,20 @@ def unsynced(deployed: Deployment) -> set[str]:
     return {key.to_user_string() for key in keys if statuses.get_status(key).value != "FRESH"}
 
 
+def test_what_was_built_outside_is_told_before_the_verdicts_of_a_run(shop: World) -> None:
+    """Dagster takes a check for not evaluated whose asset was materialized after it."""
+    build(shop)
+    deployed = deploy(shop)
+    deployed.run()
+    assert counts(deployed) == {"orders": 1, "customers": 1, "report": 1}
+    key = dg.AssetCheckKey(dg.AssetKey("orders"), "unique_orders_id")
+    (verdict,) = deployed.instance.event_log_storage.get_asset_check_execution_history(key, limit=1)
+    evaluation = verdict.event.dagster_event.event_specific_data
+    assert evaluation.passed
+    (told_as,) = deployed.instance.fetch_materializations(dg.AssetKey("orders"), limit=20).records
+    assert evaluation.target_materialization_data.storage_id == told_as.storage_id
+
+
 def test_a_tick_tells_of_what_the_command_line_built_once(shop: World) -> None:
     build(shop)
     deployed = deploy(shop)
