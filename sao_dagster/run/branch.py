@@ -67,7 +67,11 @@ def compare(
     """
     elsewhere, project = compared_with(runner), runner.project
     there = elsewhere.relations(project.dialect)
-    standing = [each.name for each in result.models if each.decision.outcome in (Outcome.BUILT, Outcome.REUSED)]
+    standing = [
+        each.name
+        for each in result.models
+        if each.decision.outcome in (Outcome.BUILT, Outcome.REUSED) and not each.decision.evidence.get("in_place")
+    ]
     passed = [each.test for each in result.tests if each.verdict is Verdict.PASS]
     compared: dict[str, RelationDiff] = {}
     unread: dict[str, str] = {}

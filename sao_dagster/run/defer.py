@@ -175,7 +175,8 @@ def with_missing(
     project: Project, selection: Selection, records: Mapping[str, BuildRecord], there: Collection[RelationKey]
 ) -> Selection:
     """Return a selection with what it reads and this environment does not have, and what that reads, and so on."""
-    here = _here(project, records, there)
+    deferred = () if project.deferral is None else project.deferral.relations
+    here = _here(project, records, there).union(deferred)
     wanted = {*selection.nodes}
     tests = (project.tests[name] for name in selection.tests)
     pending = [*selection.nodes, *(read for test in tests for read in test.reads)]

@@ -154,6 +154,15 @@ def test_what_is_taken_from_elsewhere_is_taken_in_a_branch_of_that_target_too(sh
     assert shop.run(target="other").built == set(), "and not in that itself"
 
 
+def test_what_is_read_in_place_is_not_compared(shop: World) -> None:
+    shop.write("sao.yml", "reuse_from: [other]\nclone: defer\n")
+    shop.model("report", "select n + 1 as n from {{ ref('totals') }}")
+    said = built(shop, "--select", "totals report")
+    assert [(each["name"], each["outcome"]) for each in said["models"]] == [("totals", "reused"), ("report", "built")]
+    assert set(said["compared"]) == {"report"}
+    assert said["unread"] == {}
+
+
 def test_a_failing_test_ends_with_one_and_is_in_the_report(shop: World) -> None:
     shop.model("orders", "select 1 as id, amount, 'x' as old from {{ ref('stg') }}")
     said = built(shop, "--report", str(shop.root), status=1)
