@@ -70,7 +70,7 @@ def deferral_of(
             found[name] = relation
         elif not is_here:
             missing.append(name)
-    return Deferral(environment=elsewhere.name, relations=found, missing=tuple(missing))
+    return Deferral(environments=(elsewhere.name,), relations=found, missing=tuple(missing))
 
 
 def known_by_builds(seen: Observation, project: Project, elsewhere: DeferringTo) -> Observation:

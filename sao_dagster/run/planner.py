@@ -242,7 +242,7 @@ class Planner(RunSettings):
             return self.project
         project = None
         while project is None:
-            deferral = Deferral(environment="")
+            deferral = Deferral()
             if elsewhere is not None:
                 there = session.catalog().keys()
                 deferral = deferral_of(self.project, selection, elsewhere, store.builds(here.key), there)

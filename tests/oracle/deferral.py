@@ -115,7 +115,7 @@ class DeferralHistory(Schemas, RuleBasedStateMachine):
     # ------------------------------------------------------------------ what is held
 
     def check(self, result: RunResult) -> None:
-        deferral = result.deferral or Deferral(environment="")
+        deferral = result.deferral or Deferral()
         for each in result.models:
             spec = self.specs[each.name]
             if each.decision.outcome in DONE:
