@@ -203,13 +203,8 @@ def _tell(terminal: Terminal, found: Sequence[Dropped], schema: str, *, drops: b
     elif schemas:
         terminal.say(f"dropped {escaped(', '.join(schemas))}")
     for each in found:
-        why = (
-            "nobody knows that a run of this branch has left it as it is"
-            if each.is_known
-            else "the state knows of no build of this branch any more (sao state clear forgets them), and so not what is its own"
-        )
         for name, relations in each.left.items():
-            what = f"{name} is left, with {named(relations, 8)}: {why}"
+            what = f"{name} is left, with {named(relations, 8)}: {each.why_left}"
             how = f"if it is to go, drop it yourself: drop schema {name} cascade"
             terminal.message(Message(f"{what}; {how}", Level.WARNING))
 

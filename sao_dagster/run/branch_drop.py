@@ -10,7 +10,7 @@ from sao_dagster.core.environment import Branch
 from sao_dagster.core.messages import Message
 from sao_dagster.core.relations import Relation
 from sao_dagster.errors import StateError, WarehouseError
-from sao_dagster.run.branch_schemas import DROPPING, IN_USE, OwnRelations, in_use, said
+from sao_dagster.run.branch_schemas import DROPPING, FORGOTTEN, IN_USE, OwnRelations, in_use, said
 from sao_dagster.run.environments import built_in
 from sao_dagster.run.runner import Runner
 from sao_dagster.state.protocol import StateStore
@@ -36,6 +36,11 @@ class Dropped:
     relations: int
     left: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     is_known: bool = True
+
+    @property
+    def why_left(self) -> str:
+        """Why something stays."""
+        return "nobody knows that a run of this branch has left it as it is" if self.is_known else FORGOTTEN
 
 
 def drop_branch(runner: Runner, *, dry_run: bool, on_message: Telling | None = None) -> Dropped | None:

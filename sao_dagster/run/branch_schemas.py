@@ -30,6 +30,10 @@ IN_USE = "/sao ci"
 """What stands for a whole branch among leases; no model is called so."""
 BUILDING, DROPPING = "sao ci", "sao ci drop"
 """On whose behalf it is leased."""
+FORGOTTEN = (
+    "the state knows of no build of this branch any more (sao state clear forgets them), and so not what is its own"
+)
+"""Why a schema is left alone although the state knows that it is the branch's."""
 _READ_SECONDS = 3600.0  # for what the tables of one branch hold
 
 
@@ -101,7 +105,7 @@ def _make(
                 why = (
                     "nothing in it is what runs of this branch have built, so somebody has made it anew"
                     if builds
-                    else "the state knows of no build of this branch any more (sao state clear forgets them), and so not what is its own"
+                    else FORGOTTEN
                 )
             else:
                 continue
