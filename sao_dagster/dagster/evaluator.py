@@ -28,7 +28,7 @@ from sao_dagster.core.reasons import Outcome, Reason
 from sao_dagster.core.selection import Selection
 from sao_dagster.dagster.attempts import Attempts, causes_of, waiting_for_sources
 from sao_dagster.dagster.automation import as_evaluator, purge_evaluations, sensor_result, trees_of
-from sao_dagster.dagster.outdated import outdated
+from sao_dagster.dagster.outdated import with_outdated
 from sao_dagster.dagster.project_view import (
     EVALUATOR_TAG,
     MODE_TAG,
@@ -156,10 +156,7 @@ class _Evaluator:
             return dg.SkipReason(f"another process holds the warehouse: {error}")
         except SaoError as error:
             return dg.SkipReason(f"cannot decide: {error}")
-        older = outdated(self.dagster_project, plan.decisions)
-        if older is not None:
-            context.log.warning(older)
-            why_not = f"{older}; {why_not}"
+        why_not = with_outdated(self.dagster_project, plan.decisions, why_not, context.log)
         if request is not None:
             for model in plan.to_make[:LOGGED]:
                 context.log.info(f"{model}: {explain(plan.decisions[model])}")

@@ -10,7 +10,7 @@ import dagster as dg
 
 from sao_dagster.core.reasons import Mode
 from sao_dagster.dagster.evaluator import nothing_to_do, reason_tags
-from sao_dagster.dagster.outdated import outdated
+from sao_dagster.dagster.outdated import with_outdated
 from sao_dagster.dagster.project_view import MODE_TAG, DagsterProject
 from sao_dagster.dagster.resources import WarehouseResource
 from sao_dagster.dagster.selections import Select, selection_from
@@ -92,10 +92,7 @@ def build_schedule(
         except SaoError as error:
             context.log.warning(f"decides in the run, because it cannot now: {error}")
             return dg.RunRequest(tags={MODE_TAG: mode.value})
-        older = outdated(dagster_project, plan.decisions)
-        if older is not None:
-            context.log.warning(older)
-        why_not = nothing_to_do(plan) if older is None else f"{older}; {nothing_to_do(plan)}"
+        why_not = with_outdated(dagster_project, plan.decisions, nothing_to_do(plan), context.log)
         return dagster_project.request(plan, {MODE_TAG: mode.value, **reason_tags(plan)}) or dg.SkipReason(why_not)
 
     return _schedule

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import Iterable
 from pathlib import Path
@@ -9,6 +10,15 @@ from pathlib import Path
 from sao_dagster.core.evidence import describe_names
 from sao_dagster.core.nodes import Model
 from sao_dagster.dagster.project_view import DagsterProject
+
+
+def with_outdated(dagster_project: DagsterProject, names: Iterable[str], why_not: str, log: logging.Logger) -> str:
+    """Return why a tick requests nothing, after what is to be said where models were edited since; that is a warning in its log, too."""
+    older = outdated(dagster_project, names)
+    if older is None:
+        return why_not
+    log.warning(older)
+    return f"{older}; {why_not}"
 
 
 def outdated(dagster_project: DagsterProject, names: Iterable[str]) -> str | None:
