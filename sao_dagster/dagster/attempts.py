@@ -3,21 +3,21 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 
 import dagster as dg
 
 from sao_dagster.core.data_version import DataVersion
-from sao_dagster.core.evidence import timeless
+from sao_dagster.core.evidence import describe_names, timeless
 from sao_dagster.core.facts import Facts
 from sao_dagster.core.hashing import JSON, digest
 from sao_dagster.core.nodes import is_source
 from sao_dagster.core.plan import Plan
 from sao_dagster.core.project import Project
 from sao_dagster.core.records import BuildRecord, TestRecord
-from sao_dagster.dagster.project_view import PLAN_TAG
+from sao_dagster.dagster.project_view import CODE_TAG, PLAN_TAG
 from sao_dagster.state.protocol import StateStore
 from sao_dagster.warehouses.protocol import Catalog
 
@@ -74,6 +74,36 @@ def waiting_for_sources(project: Project, plan: Plan, facts: Facts, catalog: Cat
 
 
 @dataclass(frozen=True)
+class GivenUp:
+    """What is not requested any more until something changes.
+
+    Attributes:
+        tried: The nodes and tests that were requested as often as may be.
+        by_other_code: Those for which a run went by other code than the evaluator's process has read.
+    """
+
+    tried: frozenset[str] = frozenset()
+    by_other_code: frozenset[str] = frozenset()
+
+    def sentences(self, most: int) -> Iterator[str]:
+        """Yield why these are not requested.
+
+        Args:
+            most: How often the same work is requested.
+        """
+        if self.by_other_code:
+            yield (
+                f"nothing came of the run for {describe_names(sorted(self.by_other_code))}, which went by other code than this code location has "
+                f"read; reload the one of the two that is older, the location or what executes its runs"
+            )
+        if self.tried:
+            yield (
+                f"nothing came of {most} runs for {describe_names(sorted(self.tried))}, which are requested again when their code or what they "
+                f"read changes"
+            )
+
+
+@dataclass(frozen=True)
 class Attempts:
     """The runs that were requested for the same causes as are due now.
 
@@ -86,6 +116,8 @@ class Attempts:
         evaluator: The name of the evaluator.
         most: How often the same work is requested.
         causes: Why each node and test is due now.
+        code: What the evaluator's process has read of the project, as `DagsterProject.code` has it.
+        read_at: When it has read that, in seconds since the epoch.
     """
 
     store: StateStore
@@ -93,20 +125,35 @@ class Attempts:
     evaluator: str
     most: int
     causes: Mapping[str, str]
+    code: str
+    read_at: float
 
     @property
     def _scope(self) -> str:
         return f"asked by {self.evaluator}"
 
-    def given_up(self, instance: dg.DagsterInstance) -> frozenset[str]:
-        """Return the nodes and tests that were requested as often as may be, and for which nothing has changed since."""
+    def given_up(self, instance: dg.DagsterInstance) -> GivenUp:
+        """Return the nodes and tests that are not requested any more, and for which nothing has changed since.
+
+        One run that went by other code than this process has read is enough: the next one would do the same. What such a run did before
+        this process read the project says nothing of what a run would do now.
+        """
         requests = self._requests
         wanted = {mark for marks in requests.values() for mark in marks}
         if not wanted:
-            return frozenset()
+            return GivenUp()
         over = dg.RunsFilter(tags={PLAN_TAG: sorted(wanted)}, statuses=list(OVER))
-        runs = Counter(run.tags[PLAN_TAG] for run in instance.get_runs(over, limit=self.most * len(wanted)))
-        return frozenset(name for name, marks in requests.items() if sum(runs[mark] for mark in marks) >= self.most)
+        runs: Counter[str] = Counter()
+        elsewhere: set[str] = set()
+        for record in instance.get_run_records(over, limit=self.most * len(wanted)):
+            tags = record.dagster_run.tags
+            if tags.get(CODE_TAG, self.code) == self.code:
+                runs[tags[PLAN_TAG]] += 1
+            elif record.create_timestamp.timestamp() > self.read_at:
+                elsewhere.add(tags[PLAN_TAG])
+        tried = {name for name, marks in requests.items() if sum(runs[mark] for mark in marks) >= self.most}
+        other = {name for name, marks in requests.items() if not elsewhere.isdisjoint(marks)}
+        return GivenUp(frozenset(tried - other), frozenset(other))
 
     def mark(self, requested: Collection[str]) -> str:
         """Return the tag of a request for some nodes and tests."""

@@ -142,7 +142,15 @@ class _Evaluator:
             building = {each.model: each.run_id for each in leases}
             missing = waiting_for_sources(project, plan, seen.facts, seen.catalog)
             causes = causes_of(project, plan, seen.facts)
-            attempts = Attempts(self.dagster_project.opened.store, environment, self.name, self.max_attempts, causes)
+            attempts = Attempts(
+                self.dagster_project.opened.store,
+                environment,
+                self.name,
+                self.max_attempts,
+                causes,
+                self.dagster_project.code,
+                self.dagster_project.opened.read_at,
+            )
             left_out = {
                 **{
                     name: f"waits for {describe_names(sources)}, which is not there"
@@ -184,7 +192,7 @@ class _Evaluator:
             left_out: What is not requested now, and why, in words.
         """
         given_up = attempts.given_up(context.instance)
-        idle = {*left_out, *given_up}
+        idle = {*left_out, *given_up.tried, *given_up.by_other_code}
         asked = [name for name in plan.to_make if name not in idle]
         asked += [
             name for name in plan.to_record if idle.isdisjoint((name, *self.dagster_project.project.tests[name].reads))
@@ -197,11 +205,7 @@ class _Evaluator:
             attempts.note(asked)
             return request, ""
         why = [f"{name} {words}" for name, words in left_out.items() if name in attempts.causes]
-        if given_up:
-            why.append(
-                f"nothing came of {self.max_attempts} runs for {describe_names(sorted(given_up))}, which are requested again when their "
-                f"code or what they read changes"
-            )
+        why += given_up.sentences(self.max_attempts)
         return None, "; ".join(why) or nothing_to_do(plan)
 
     def _to_show(

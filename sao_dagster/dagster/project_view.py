@@ -15,7 +15,7 @@ from typing import Any
 import dagster as dg
 
 from sao_dagster.core.explain import describe_policy
-from sao_dagster.core.hashing import digest
+from sao_dagster.core.hashing import JSON, digest
 from sao_dagster.core.nodes import Materialized, Model, Source, is_source
 from sao_dagster.core.others import ProjectModel
 from sao_dagster.core.plan import Plan
@@ -35,6 +35,7 @@ MODE_TAG = "sao/mode"
 DEFER_TAG = "sao/defer"  # the environment from which is read what is neither selected nor here
 TESTS_TAG = "sao/tests"  # `false` for a run that asks no data test and is held back by none
 PLAN_TAG = ".dagster/sao_plan"  # which the UI hides: it is a digest
+CODE_TAG = ".dagster/sao_code"  # another one: of the code that a run went by
 EVALUATOR_TAG = "sao/evaluator"
 WAREHOUSE_KEY = "sao_warehouse"
 DRY_RUN = "dry-run"
@@ -112,6 +113,15 @@ class DagsterProject:
         return tuple(
             name for name in self.project.graph.order if nodes[name].materialized is not Materialized.EPHEMERAL
         )
+
+    @cached_property
+    def code(self) -> str:
+        """A digest of what this process has read of the project: two that have read the same have the same one, whatever the time."""
+        then, project = datetime.fromtimestamp(0, timezone.utc), self.project
+        nodes: JSON = {
+            name: [each.code.version, describe_policy(each.policy, then)] for name, each in project.nodes.items()
+        }
+        return digest([nodes, {name: each.version for name, each in project.tests.items()}])
 
     @cached_property
     def sql_files(self) -> Mapping[str, str]:

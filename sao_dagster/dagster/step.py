@@ -22,9 +22,11 @@ from sao_dagster.dagster.check_results import CheckReports, repeat
 from sao_dagster.dagster.metadata import model_metadata, plan_table, run_table, savings_metadata
 from sao_dagster.dagster.outdated import outdated
 from sao_dagster.dagster.project_view import (
+    CODE_TAG,
     DEFER_TAG,
     DRY_RUN,
     MODE_TAG,
+    PLAN_TAG,
     DagsterProject,
     Granularity,
     ReuseEvent,
@@ -277,6 +279,8 @@ class Step:
         if result.models:
             self._edge.opened.note_state(result.environment)
         self._context.log.info(_counted(result))
+        if PLAN_TAG in self._context.run.tags:
+            self._tag({CODE_TAG: self._edge.code})
         if result.models:
             shown = ("built", "reused", "skipped", "failed", "seconds_saved")
             whole = self._summary_of_run(result.environment) or result.summary()
