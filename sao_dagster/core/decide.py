@@ -7,11 +7,12 @@ is unknown builds.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import NamedTuple
 
-from sao_dagster.core.elsewhere import Offer
+from sao_dagster.core.elsewhere import Offer, Refusal
 from sao_dagster.core.evidence import Evidence
 from sao_dagster.core.facts import Observed
 from sao_dagster.core.reasons import Mode, Outcome, Reason
@@ -77,6 +78,12 @@ class Decision:
             trace=self.trace,
             offer=offer,
         )
+
+    def not_taken(self, refusals: Sequence[Refusal]) -> Decision:
+        """Return the decision to build, with why what is to be built is not taken from other environments; as it is where none was asked."""
+        if not refusals:
+            return self
+        return replace(self, evidence={**self.evidence, "not_taken": [each.evidence() for each in refusals]})
 
 
 _BELOW_ALL_THAT_MUST = (Kind.NOTHING, Kind.HELD, Kind.NEW)  # whose rows are asked only after what is new

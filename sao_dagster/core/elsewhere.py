@@ -1,18 +1,20 @@
 """What another environment has built that a build here would give again: then nothing is built, and its content is taken from there.
 
 This is asked where a model is to be built by a row of the truth table that is marked for it (`Row.elsewhere`). What is not known to be the
-same is built, as ever.
+same is built, as ever, and what differs is said.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, replace
 from datetime import datetime
+from enum import Enum
 from typing import Literal, TypeAlias
 
 from sao_dagster.core.code_version import ATTACHED, RELATION, CodeVersion
+from sao_dagster.core.evidence import NotTaken, describe_names
 from sao_dagster.core.facts import Facts, Observed
 from sao_dagster.core.inputs import InputKind
 from sao_dagster.core.nodes import Materialized, Model, Node, Seed
@@ -50,32 +52,113 @@ class Offer:
     by_view: bool
 
 
-def may_be_elsewhere(node: Node) -> bool:
-    """Return whether a build of a node elsewhere may take the place of one here: whether a full build is all that it ever is.
+class Difference(str, Enum):
+    """Why what another environment may have of a model is not taken in place of a build here. The values are stored; they are never renamed."""
+
+    KIND = "kind"
+    HOOKS = "hooks"
+    TEMPLATE = "template"
+    SESSION = "session"
+    FUNCTION = "function"
+    COLUMN_NAMES = "column_names"
+    BUILD_COLUMNS = "build_columns"
+    UNKNOWN = "unknown"
+    NOT_BUILT = "not_built"
+    ADOPTED = "adopted"
+    SAME_RELATION = "same_relation"
+    CODE = "code"
+    INPUTS = "inputs"
+    TIMES = "times"
+    VIEWS = "views"
+    EXPIRED = "expired"
+    NO_CONTENT = "no_content"
+    ALTERED = "altered"
+
+
+_IN_WORDS: Mapping[Difference, str] = {
+    Difference.KIND: "only tables that SQL builds as a whole, each time, are taken",
+    Difference.HOOKS: "it has hooks, which do more than to build it",
+    Difference.TEMPLATE: "its template depends on the run, or asks the warehouse",
+    Difference.SESSION: "its SQL asks who runs it, or what is set",
+    Difference.FUNCTION: "it calls functions of your own",
+    Difference.COLUMN_NAMES: "the name of a column may say where it reads",
+    Difference.BUILD_COLUMNS: "it has columns that each build makes anew ({names})",
+    Difference.UNKNOWN: "the version of {names} is not known",
+    Difference.NOT_BUILT: "nothing has built it there",
+    Difference.ADOPTED: "it was adopted there, and not built",
+    Difference.SAME_RELATION: "it is in the same relation there",
+    Difference.CODE: "its definition is another one there ({names})",
+    Difference.INPUTS: "it was built there from something else ({names})",
+    Difference.TIMES: "that is another database, and {names} is known by a time alone",
+    Difference.VIEWS: "views that it reads are not known to mean the same there ({names})",
+    Difference.EXPIRED: "its result there has expired",
+    Difference.NO_CONTENT: "what it holds there is not known by its content",
+    Difference.ALTERED: "its table there is gone, or was changed by someone else",
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Refusal:
+    """What is not taken from another environment.
+
+    Attributes:
+        environment: What people call that one.
+        difference: Why.
+        names: The parts of the definition, inputs, views or columns that are meant.
+    """
+
+    environment: str
+    difference: Difference
+    names: tuple[str, ...] = ()
+
+    def evidence(self) -> NotTaken:
+        """Return it as plain data."""
+        found: NotTaken = {"environment": self.environment, "difference": self.difference.value}
+        return {**found, "names": list(self.names)} if self.names else found
+
+
+def describe_not_taken(refusals: Iterable[NotTaken]) -> str:
+    """Return why a model was not taken from other environments, in words.
+
+    >>> describe_not_taken([{"environment": "prod", "difference": "inputs", "names": ["source:raw.orders"]}])
+    'not taken from prod: it was built there from something else (raw.orders)'
+    """
+    environments: dict[str, list[str]] = {}
+    for each in refusals:
+        words = _IN_WORDS[Difference(each["difference"])].format(names=describe_names(each.get("names", ())))
+        environments.setdefault(words, []).append(each["environment"])
+    return "; ".join(f"not taken from {' and '.join(names)}: {words}" for words, names in environments.items())
+
+
+def never_elsewhere(node: Node) -> Difference | None:
+    """Return why a build of a node elsewhere never takes the place of one here; None where a full build is all that it ever is.
 
     An incremental model holds its history, and so does one that reads itself; hooks do more than to build; what a template gets from the
     run is another thing in each; and a view is made faster than it is compared. A seed is what its file says.
     """
-    if node.hooks or node.error is not None:
-        return False
+    if node.hooks:
+        return Difference.HOOKS
     if isinstance(node, Seed):
-        return True
-    return (
-        isinstance(node, Model)
-        and node.materialized is Materialized.TABLE
-        and node.language == "sql"
-        and _means_the_same(node)
-        and str(node.relation) not in node.compiled.sql
-    )
+        return None
+    if not isinstance(node, Model) or node.materialized is not Materialized.TABLE or node.language != "sql":
+        return Difference.KIND
+    if (difference := _never_the_same(node)) is not None:
+        return difference
+    return Difference.KIND if str(node.relation) in node.compiled.sql else None
 
 
-def _means_the_same(node: Model) -> bool:
-    """Return whether the SQL of a node is known, and gives the same from the same inputs in any environment, whoever asks.
+def _never_the_same(node: Model) -> Difference | None:
+    """Return why the SQL of a node is not known to give the same from the same inputs in any environment, whoever asks; None where it is.
 
     What a function of the user's own asks is not known.
     """
-    is_known = node.compiler is None and not node.asks and not node.reads_session
-    return is_known and all(each.kind is not InputKind.FUNCTION for each in node.undeclared)
+    if node.compiler is not None or node.asks:
+        return Difference.TEMPLATE
+    if node.reads_session:
+        return Difference.SESSION
+    if any(each.kind is InputKind.FUNCTION for each in node.undeclared):
+        return Difference.FUNCTION
+    return None
 
 
 def same_elsewhere(
@@ -83,39 +166,69 @@ def same_elsewhere(
     node: Node,
     facts: Facts,
     seen: Observed,
-    offers: Iterable[Offer],
+    offers: Iterable[Offer | Refusal],
     *,
     now: datetime,
     expiry: Expiry | None,
-) -> Offer | None:
-    """Return the first of some offers that is what a build here and now would give; None where none is known to be.
+) -> Offer | tuple[Refusal, ...]:
+    """Return the first of some offers that is what a build here and now would give; where none is known to be, why not.
+
+    Nothing is said of a model below one that is going to be built first: what that gives is not known yet.
 
     Args:
         project: The project.
         node: A model that is to be built.
         facts: All that is known here.
         seen: What is seen of the node.
-        offers: What other environments have of it, in the order in which they are asked.
+        offers: What other environments have of it, or why they have nothing, in the order in which they are asked.
         now: The time (UTC).
         expiry: When its result stops being true by itself.
     """
-    if not may_be_elsewhere(node) or not _are_known(seen):
-        return None
+    if not seen.pending.isdisjoint(seen.inputs):
+        return ()
+    refusals = []
     for offer in offers:
-        record = offer.record
-        if (
-            not record.adopted
-            and offer.relation.key != node.relation.key
-            and _is_same_code(facts.code(node), record, RELATION)
-            and seen.inputs == record.inputs
-            and all(offer.same_database or version.is_content for version in record.inputs.values())
-            and _are_same_views(project, facts, seen, offer)
-            and (expiry is None or expiry.expired_at(record.built_at, now, seen.zone) is None)
-            and record.data_version.is_content
-            and offer.is_there()
-        ):
+        if isinstance(offer, Refusal):
+            refusals.append(offer)
+            continue
+        found = next(_differences(project, node, facts, seen, offer, now, expiry), None)
+        if found is None:
             return offer
-    return None
+        difference, names = found
+        refusals.append(Refusal(environment=offer.environment, difference=difference, names=tuple(names)))
+    return tuple(refusals)
+
+
+def _differences(
+    project: Project, node: Node, facts: Facts, seen: Observed, offer: Offer, now: datetime, expiry: Expiry | None
+) -> Iterator[tuple[Difference, Iterable[str]]]:
+    """Yield each difference between an offer and what a build here and now would give, with the names that it is about.
+
+    Nothing is the same unless all of them were asked for. What takes longest, whether the table is there as it was, comes last.
+    """
+    record, inputs = offer.record, offer.record.inputs
+    if (never := never_elsewhere(node)) is not None:
+        yield never, ()
+    if unknown := [name for name, known in (*seen.inputs.items(), *seen.definitions.items()) if not known]:
+        yield Difference.UNKNOWN, unknown
+    if record.adopted:
+        yield Difference.ADOPTED, ()
+    if offer.relation.key == node.relation.key:
+        yield Difference.SAME_RELATION, ()
+    if parts := _other_parts(facts.code(node), record, RELATION):
+        yield Difference.CODE, parts
+    if others := [name for name in {**seen.inputs, **inputs} if seen.inputs.get(name) != inputs.get(name)]:
+        yield Difference.INPUTS, others
+    if times := [name for name, version in inputs.items() if not (offer.same_database or version.is_content)]:
+        yield Difference.TIMES, times
+    if views := _other_views(project, facts, seen, offer):
+        yield Difference.VIEWS, views
+    if expiry is not None and expiry.expired_at(record.built_at, now, seen.zone) is not None:
+        yield Difference.EXPIRED, ()
+    if not record.data_version.is_content:
+        yield Difference.NO_CONTENT, ()
+    if not offer.is_there():
+        yield Difference.ALTERED, ()
 
 
 def record_of_offer(node: Node, facts: Facts, offer: Offer) -> BuildRecord:
@@ -142,43 +255,40 @@ def record_of_offer(node: Node, facts: Facts, offer: Offer) -> BuildRecord:
     )
 
 
-def _are_known(seen: Observed) -> bool:
-    """Return whether all that a build would read is known now, and is not going to be another thing first."""
-    known = all(seen.inputs.values()) and None not in seen.definitions.values()
-    return known and seen.pending.isdisjoint(seen.inputs)
+def _other_parts(code: CodeVersion, record: BuildRecord, *apart: str) -> tuple[str, ...]:
+    """Return the parts of a definition that are not those which were built there, apart from some; `scheme` where they cannot be compared."""
+    if code.scheme != record.code_scheme:
+        return ("scheme",)
+    parts, there = code.parts, record.code_parts
+    return tuple(
+        sorted(name for name in {**parts, **there} if name not in apart and parts.get(name) != there.get(name))
+    )
 
 
-def _is_same_code(code: CodeVersion, record: BuildRecord, *apart: str) -> bool:
-    """Return whether a definition is the one that was built there, apart from some of its parts."""
-
-    def counted(parts: Mapping[str, str]) -> dict[str, str]:
-        return {name: part for name, part in parts.items() if name not in apart}
-
-    return code.scheme == record.code_scheme and counted(code.parts) == counted(record.code_parts)
-
-
-def _are_same_views(project: Project, facts: Facts, seen: Observed, offer: Offer) -> bool:
-    """Return whether the views that a build here reads through mean what those meant that the build there has read.
+def _other_views(project: Project, facts: Facts, seen: Observed, offer: Offer) -> tuple[str, ...]:
+    """Return the views that a build here reads through, and that are not known to mean what those meant that the build there has read.
 
     The definition of a view says where everything is that it reads, so it is another one there. What it means is compared by its code, as
     it is in the warehouse, or is going to be.
     """
-    views, read_there = offer.views, offer.record.definitions
-    return (
-        seen.definitions.keys() == read_there.keys()
-        and all(name in views and views[name].definition == read_there[name] for name in read_there)
-        and are_same_views(project, facts, seen.definitions, views, seen.pending)
-    )
+    views, here, there = offer.views, seen.definitions, offer.record.definitions
+    others = {
+        name
+        for name in {**here, **there}
+        if name not in here or name not in there or name not in views or views[name].definition != there[name]
+    }
+    rest = [name for name in here if name not in others]
+    return (*sorted(others), *other_views(project, facts, rest, views, seen.pending))
 
 
-def are_same_views(
+def other_views(
     project: Project,
     facts: Facts,
     names: Iterable[str],
     views: Mapping[str, BuildRecord],
     pending: AbstractSet[str] = frozenset(),
-) -> bool:
-    """Return whether views mean here what they mean in another environment, by their code and apart from where they read.
+) -> tuple[str, ...]:
+    """Return those of some views that are not known to mean here what they mean in another environment, by their code and apart from where they read.
 
     Args:
         project: The project.
@@ -187,16 +297,17 @@ def are_same_views(
         views: Their last builds there, by name.
         pending: Those that are going to be built here before they are read.
     """
-    for name in names:
-        view, there, here = project.nodes[name], views.get(name), facts.records.get(name)
-        if not isinstance(view, Model) or not _means_the_same(view) or name in facts.versions or there is None:
-            return False
-        if name in pending:
-            code = facts.code(view)
-        elif here is not None:
-            code = CodeVersion(here.code_parts, here.code_scheme)
-        else:
-            return False
-        if not _is_same_code(code, there, RELATION, ATTACHED):
-            return False
-    return True
+    return tuple(name for name in names if not _is_same_view(project, facts, name, views.get(name), name in pending))
+
+
+def _is_same_view(project: Project, facts: Facts, name: str, there: BuildRecord | None, is_pending: bool) -> bool:
+    view, here = project.nodes[name], facts.records.get(name)
+    if not isinstance(view, Model) or _never_the_same(view) is not None or name in facts.versions or there is None:
+        return False
+    if is_pending:
+        code = facts.code(view)
+    elif here is not None:
+        code = CodeVersion(here.code_parts, here.code_scheme)
+    else:
+        return False
+    return not _other_parts(code, there, RELATION, ATTACHED)

@@ -53,6 +53,14 @@ class ProvenFact(TypedDict):
     version: Annotated[str | None, Key("The data version that it was found for.")]
 
 
+class NotTaken(TypedDict, total=False):
+    """Another environment whose build was not taken in place of one here."""
+
+    environment: Annotated[str, Key("The environment that was asked.")]
+    difference: Annotated[str, Key("Why: what differs there, or why nothing of this kind is taken.")]
+    names: Annotated[Sequence[str], Key("The parts of the definition, inputs, views or columns that are meant.")]
+
+
 class Evidence(TypedDict, total=False):
     """The facts behind a decision about a model or a data test, as plain data."""
 
@@ -128,6 +136,10 @@ class Evidence(TypedDict, total=False):
     ]
     environment: Annotated[str, Key("The environment that has built, or tested, the same.")]
     in_place: Annotated[bool, Key("It is read there, and nothing is made of it here.")]
+    not_taken: Annotated[
+        Sequence[NotTaken],
+        Key("Why it was not taken from the environments of `reuse_from`.", moves_with_the_clock=True),
+    ]
     refuted: Annotated[bool, Key("The test failed although it was proven to pass.")]
 
 
@@ -141,6 +153,7 @@ KEYS: Mapping[str, Key] = {
     **_keys_of(InputNews, "news."),
     **_keys_of(InputSchemes, "schemes."),
     **_keys_of(ProvenFact, "facts."),
+    **_keys_of(NotTaken, "not_taken."),
 }
 """All keys, in order; those of what stands in a list are named with the list's key (`news.since`)."""
 _MOVING = frozenset(name for name, key in KEYS.items() if key.moves_with_the_clock)

@@ -7,6 +7,7 @@ from typing import Any
 
 from sao_dagster.core.decide import Decision
 from sao_dagster.core.decide_test import TEST_ROWS_BY_REASON, TestDecision
+from sao_dagster.core.elsewhere import describe_not_taken
 from sao_dagster.core.evidence import Evidence
 from sao_dagster.core.nodes import DataTest, Node
 from sao_dagster.core.policy import POLICY_KEYS, Expiry, RefreshPolicy
@@ -22,7 +23,8 @@ def explain(decision: Decision, table: TruthTable = TRUTH_TABLE) -> str:
     'its definition changed (sql)'
     """
     sentence = table.by_reason[decision.reason].sentence_for(decision.evidence)
-    return sentence + _foreseen(decision.evidence)
+    not_taken = describe_not_taken(decision.evidence.get("not_taken", ()))
+    return sentence + _foreseen(decision.evidence) + (f"; {not_taken}" if not_taken else "")
 
 
 def explain_test(decision: TestDecision) -> str:

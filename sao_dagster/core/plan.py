@@ -12,7 +12,7 @@ from sao_dagster.core.data_version import DataVersion
 from sao_dagster.core.decide import Decision, KeptDecisions, decide
 from sao_dagster.core.decide_test import TEST_ROWS_BY_REASON, TestDecision, TestOutcome, decide_test
 from sao_dagster.core.deferral import Deferral
-from sao_dagster.core.elsewhere import Offer, record_of_offer, same_elsewhere
+from sao_dagster.core.elsewhere import Offer, Refusal, record_of_offer, same_elsewhere
 from sao_dagster.core.evidence import Evidence
 from sao_dagster.core.facts import Existence, Facts, HeldBack, Observed
 from sao_dagster.core.inputs import answers_id, is_function
@@ -80,7 +80,7 @@ def make_plan(
     mode: Mode = Mode.STATE_AWARE,
     prove: Callable[[DataTest], Proof | None] = lambda test: None,
     patience: timedelta = timedelta(0),
-    offers: Callable[[Node], Iterable[Offer]] = lambda node: (),
+    offers: Callable[[Node], Iterable[Offer | Refusal]] = lambda node: (),
     verdicts: Callable[[DataTest], Iterable[VerdictOffer]] = lambda test: (),
     kept: KeptDecisions | None = None,
 ) -> Plan:
@@ -97,7 +97,7 @@ def make_plan(
         mode: Whether to go by the state at all.
         prove: Returns why a data test must pass, if that can be proven.
         patience: How long a model whose use of itself is not understood is left alone after a build that changed it.
-        offers: Returns what other environments have of a node that is to be built.
+        offers: Returns what other environments have of a node that is to be built, or why they have nothing.
         verdicts: Returns what other environments have said of a data test that is to be run.
         kept: Decisions of earlier plans of this project.
     """
@@ -189,7 +189,7 @@ def decide_node(
     pending: AbstractSet[str] = frozenset(),
     held: HeldBack = HeldBack(),  # noqa: B008 - frozen
     patience: timedelta = timedelta(0),
-    offers: Callable[[Node], Iterable[Offer]] = lambda node: (),
+    offers: Callable[[Node], Iterable[Offer | Refusal]] = lambda node: (),
     decide_one: Callable[..., Decision] = decide,
 ) -> Decision:
     """Return the decision about one node; the same step for a plan and for the model's turn in a run.
@@ -205,9 +205,8 @@ def decide_node(
     seen = node_facts(project, name, facts, pending, held)
     decision = decide_one(name, now=now, policy=policy, record=facts.records.get(name), seen=seen, mode=mode)
     if decision.outcome is Outcome.BUILT and TRUTH_TABLE.by_reason[decision.reason].elsewhere:
-        offer = same_elsewhere(project, node, facts, seen, offers(node), now=now, expiry=policy.expiry)
-        if offer is not None:
-            return decision.taken_from(offer)
+        same = same_elsewhere(project, node, facts, seen, offers(node), now=now, expiry=policy.expiry)
+        return decision.taken_from(same) if isinstance(same, Offer) else decision.not_taken(same)
     return decision
 
 

@@ -12,7 +12,7 @@ from datetime import datetime
 
 from sao_dagster.core.code_version import CODE_SCHEME
 from sao_dagster.core.data_version import DataVersion
-from sao_dagster.core.elsewhere import are_same_views
+from sao_dagster.core.elsewhere import other_views
 from sao_dagster.core.facts import Facts
 from sao_dagster.core.inputs import InputKind
 from sao_dagster.core.nodes import DataTest, Materialized
@@ -136,6 +136,6 @@ def _is_same(project: Project, name: str, facts: Facts, version: DataVersion | N
     return (
         version is not None
         and all(each is not None and each.is_content for each in below)
-        and are_same_views(project, facts, views, offer.views)
+        and not other_views(project, facts, views, offer.views)
         and facts.version_of_view(project, node, {each: offer.views[each].definition for each in views}) == recorded
     )

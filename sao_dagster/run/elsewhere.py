@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
 from sao_dagster.core.data_version import DataVersion
-from sao_dagster.core.elsewhere import Clone, Offer, may_be_elsewhere
+from sao_dagster.core.elsewhere import Clone, Difference, Offer, Refusal, never_elsewhere
 from sao_dagster.core.environment import Environment, KnownEnvironment
 from sao_dagster.core.hashing import digest
 from sao_dagster.core.nodes import DataTest, Materialized, Model, Node, Seed
@@ -197,32 +197,41 @@ class Offers:
     _builds: dict[str, Mapping[str, BuildRecord]] = field(default_factory=dict, init=False)
     _tests: dict[str, Mapping[str, TestRecord]] = field(default_factory=dict, init=False)
 
-    def of(self, node: Node) -> Iterator[Offer]:
-        """Yield what they have of a node."""
-        if not may_be_elsewhere(node) or not self._is_asked(node):
-            return
+    def of(self, node: Node) -> Iterator[Offer | Refusal]:
+        """Yield what they have of a node, or why nothing of them is taken; nothing for what nobody expects to be."""
+        if not node.materialized.holds_data or (isinstance(node, Seed) and not self.in_place):
+            return  # made, or loaded, in less time than it is taken in
+        never = never_elsewhere(node)
+        if never is None and self.in_place and node.volatile_columns:
+            never = Difference.BUILD_COLUMNS
         for each in self.environments:
-            builds = self._builds_of(each)
-            record = builds.get(node.name)
-            relation = None if record is None else each.relation(record, self.project.dialect)
-            if record is not None and relation is not None and not self._says_where(node, record):
-                # what is another column in each build is no part of a version, so that nobody would notice it in a view
-                by_view = self.by_view and not self.in_place and each.database is None and not node.volatile_columns
-                holds = partial(self._holds, record, relation, node.volatile_columns)
-                yield Offer(
-                    environment=each.name,
-                    key=each.known.key,
-                    record=record,
-                    views={name: builds[name] for name in record.definitions if name in builds},
-                    relation=relation,
-                    same_database=each.database is None,
-                    is_there=holds if by_view or self.in_place else partial(self._is_there, record, relation),
-                    by_view=by_view,
-                )
+            if never is not None:
+                names = node.volatile_columns if never is Difference.BUILD_COLUMNS else ()
+                yield Refusal(environment=each.name, difference=never, names=names)
+            else:
+                yield self._offer(node, each)
 
-    def _is_asked(self, node: Node) -> bool:
-        """Return whether it pays to ask for a node, and what is found can be compared: seeds are loaded in less time than they are taken in."""
-        return not node.volatile_columns if self.in_place else not isinstance(node, Seed)
+    def _offer(self, node: Node, elsewhere: Elsewhere) -> Offer | Refusal:
+        builds = self._builds_of(elsewhere)
+        record = builds.get(node.name)
+        relation = None if record is None else elsewhere.relation(record, self.project.dialect)
+        if record is None or relation is None:
+            return Refusal(environment=elsewhere.name, difference=Difference.NOT_BUILT)
+        if self._says_where(node, record):
+            return Refusal(environment=elsewhere.name, difference=Difference.COLUMN_NAMES)
+        # what is another column in each build is no part of a version, so that nobody would notice it in a view
+        by_view = self.by_view and not self.in_place and elsewhere.database is None and not node.volatile_columns
+        holds = partial(self._holds, record, relation, node.volatile_columns)
+        return Offer(
+            environment=elsewhere.name,
+            key=elsewhere.known.key,
+            record=record,
+            views={name: builds[name] for name in record.definitions if name in builds},
+            relation=relation,
+            same_database=elsewhere.database is None,
+            is_there=holds if by_view or self.in_place else partial(self._is_there, record, relation),
+            by_view=by_view,
+        )
 
     def verdicts_of(self, test: DataTest) -> Iterator[VerdictOffer]:
         """Yield what they have said of a data test."""

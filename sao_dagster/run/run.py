@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 
 from sao_dagster.core.decide import Decision
+from sao_dagster.core.elsewhere import Difference, Refusal
 from sao_dagster.core.messages import Message
 from sao_dagster.core.nodes import Node, NodeError
 from sao_dagster.core.plan import decide_node, failed
@@ -256,7 +257,8 @@ class Run:
             if decision.offer is not None and not run.stopping.is_set():
                 where = f"{decision.offer.relation} of {decision.offer.environment}"
                 run.emit(Message(f"{node.name} is built here, since {where} cannot be taken: {words_of(error)}"))
-                return self._build(node, self._decide(node.name, now, alone=True), lease, now)
+                refusal = Refusal(environment=decision.offer.environment, difference=Difference.ALTERED)
+                return self._build(node, self._decide(node.name, now, alone=True).not_taken([refusal]), lease, now)
             if not run.stopping.is_set():
                 self._conclude(node, failed(node, NodeError.of(error, node.location), decision), now)
                 self._release(lease)

@@ -9,6 +9,7 @@ import pytest
 from typer.testing import CliRunner
 
 from sao_dagster.cli import app
+from sao_dagster.core.explain import explain
 from sao_dagster.core.reasons import Mode
 from sao_dagster.core.selection import select
 from sao_dagster.errors import ProjectError, SelectionError
@@ -60,6 +61,13 @@ def same(run: Run) -> set[str]:
     return {name for name, outcome in run.outcomes.items() if outcome == "reused: same_elsewhere"}
 
 
+def why_not(run: Run, model: str) -> list[tuple[str, list[str]]]:
+    """Return why something was not taken from `other`, with the names that are meant."""
+    not_taken = run.decision(model).evidence["not_taken"]
+    assert {each["environment"] for each in not_taken} == {"other"}
+    return [(each["difference"], list(each.get("names", ()))) for each in not_taken]
+
+
 def test_a_fresh_schema_takes_what_is_the_same(shop: World) -> None:
     planned = shop.plan()
     assert {name: each.reason.value for name, each in planned.items()} == {
@@ -81,6 +89,9 @@ def test_an_edit_builds_what_differs(shop: World) -> None:
     shop.model("totals", "select count(*) as n, sum(amount) + 1 as amount from {{ ref('orders') }}")
     run = shop.run()
     assert (run.built, same(run)) == ({"stg", "totals", "report"}, {"orders"})
+    assert why_not(run, "totals") == [("code", ["sql"])]
+    assert why_not(run, "report") == [("inputs", ["totals"])]
+    assert "not_taken" not in run.decision("stg").evidence, "a view is made as ever"
     shop.model("totals", "select count(id) as n, sum(amount) as amount from {{ ref('orders') }}")
     run = shop.run()
     assert (run.built, same(run)) == ({"totals"}, {"report"}), "the rows are those that it has there"
@@ -106,6 +117,7 @@ def test_other_inputs_are_built(shop: World) -> None:
     shop.sql("insert into raw.orders values (2, 20)")
     run = shop.run()
     assert (run.built, same(run)) == ({"stg", *MODELS}, set())
+    assert why_not(run, "orders") == [("inputs", ["source:raw.orders"])]
 
 
 @pytest.mark.parametrize("asks", ["current_user", "current_setting('search_path')", "(select current_schema())"])
@@ -114,6 +126,7 @@ def test_what_depends_on_who_asks_is_built(shop: World, asks: str) -> None:
     there(shop)
     run = shop.run()
     assert "mine" in run.built
+    assert why_not(run, "mine") == [("session", [])]
     assert same(run) == {*MODELS}
 
 
@@ -124,6 +137,7 @@ def test_what_is_called_by_where_it_reads_is_built(shop: World) -> None:
     there(shop)
     run = shop.run()
     assert "most" in run.built
+    assert why_not(run, "most") == [("column_names", [])]
     assert same(run) == {*MODELS, "seen"}
 
 
@@ -131,13 +145,16 @@ def test_what_was_changed_there_by_hand_is_built_here(shop: World) -> None:
     shop.sql("update other.totals set amount = 11")
     run = shop.run()
     assert (run.built, same(run)) == ({"stg", "totals"}, {"orders", "report"})
+    assert why_not(run, "totals") == [("altered", [])]
     assert shop.rows("select amount from main.totals") == [(10,)]
     assert shop.rows("select amount from other.totals") == [(11,)]
 
 
 def test_what_was_dropped_there_is_built_here(shop: World) -> None:
     shop.sql("drop table other.totals")
-    assert shop.run().built == {"stg", "totals"}
+    run = shop.run()
+    assert run.built == {"stg", "totals"}
+    assert why_not(run, "totals") == [("altered", [])]
 
 
 def test_a_copy_is_a_table_of_its_own(shop: World) -> None:
@@ -155,6 +172,7 @@ def test_a_view_between_counts_by_what_it_shows(shop: World) -> None:
     shop.model("stg", "select id, amount * 2 as amount from {{ source('raw', 'orders') }}", materialized="view")
     run = shop.run()
     assert (run.built, same(run)) == ({"stg", *MODELS}, set())
+    assert why_not(run, "orders") == [("views", ["stg"])]
     shop.model("stg", "select id, amount from {{ source('raw', 'orders') }}", materialized="view")
     assert same(shop.run()) == {*MODELS}
     shop.sql("create or replace view other.stg as select id, amount + 1 as amount from raw.orders")
@@ -169,6 +187,7 @@ def test_what_holds_more_than_one_build_is_built(shop: World) -> None:
     shop.settings["reuse_from"] = ["other"]
     run = shop.run()
     assert (run.built, same(run)) == ({"stg", "orders", "totals"}, {"report"})
+    assert (why_not(run, "orders"), why_not(run, "totals")) == ([("kind", [])], [("hooks", [])])
 
 
 def test_what_reads_itself_is_built(shop: World) -> None:
@@ -176,7 +195,9 @@ def test_what_reads_itself_is_built(shop: World) -> None:
     shop.sql("create schema if not exists main")
     shop.sql("create table other.again as select 1 as id", "create table main.again as select 7 as id")
     there(shop, "again")
-    assert shop.run("again").built == {"again"}
+    run = shop.run("again")
+    assert run.built == {"again"}
+    assert why_not(run, "again") == [("kind", [])]
     assert shop.rows("select id from main.again") == [(8,)]
 
 
@@ -193,7 +214,9 @@ def test_a_result_that_has_expired_is_built_and_a_copy_expires_when_the_original
     shop.wait(minutes=10)
     assert same(shop.run("stg orders totals report")) == {*MODELS}
     shop.wait(minutes=55)
-    assert shop.run().outcomes["report"] == "built: volatile_expired"
+    run = shop.run()
+    assert run.outcomes["report"] == "built: volatile_expired"
+    assert why_not(run, "report") == [("expired", [])]
 
 
 def test_an_interval_counts_from_the_build_there(shop: World) -> None:
@@ -228,6 +251,15 @@ def test_the_first_that_has_it_is_asked_and_what_is_not_known_is_said(shop: Worl
     run = shop.run()
     assert same(run) == {*MODELS}
     assert "nothing is reused from prod, which the state does not know" in run.result.warnings
+
+
+def test_what_nobody_has_built_there_is_said_and_what_is_foreseen_is_not(shop: World) -> None:
+    shop.model("early", "select id from {{ ref('orders') }}")
+    shop.model("late", "select id from {{ ref('early') }}")
+    planned = shop.plan()
+    assert explain(planned["early"]) == "never built here before; not taken from other: nothing has built it there"
+    assert "not_taken" not in planned["late"].evidence
+    assert why_not(shop.run(), "late") == [("not_built", [])]
 
 
 def test_tests_run_on_what_was_taken(shop: World) -> None:
