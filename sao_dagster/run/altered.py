@@ -68,6 +68,8 @@ def nodes_seen(
     }
     found = contents_of(project, [*foreign, *by_content] if has_versions else [], reader, shown)
     altered = {name: _is_altered(project, name, records[name], found, catalog) for name in recorded}
+    others = [name for name in by_content if altered[name] and name not in shown]
+    altered.update(dict.fromkeys(_as_recorded_in_whole(project, others, records, reader), False))
     built = [name for name in to_read.holding if altered.get(name) is False] if capabilities.build_ids else []
     moved = Moved.since(records, moved_before, {name: tokens.get(name) for name in built})
     found.update(contents_of(project, moved.to_read, reader))
@@ -95,7 +97,7 @@ def known_above(
         if node is None or record is None:
             continue
         shown = shown_elsewhere(project, [name], records).get(name, node.relation)
-        known = {name: reader.known.get(content_key(shown, node.volatile_columns))}
+        known = {name: _known_version(node, shown, record, reader)}
         found[name] = _is_altered(project, name, record, known, reader.catalog)
         if record.shows is not None and known[name] != record.data_version:
             found[name] = found[name] or None
@@ -139,6 +141,28 @@ def _is_known_by_content(project: Project, name: str, records: Mapping[str, Buil
     record = records[name]
     is_build = record.build_id is not None or record.data_version.comparable(ANY_BUILD)
     return project.nodes[name].materialized.holds_data and not is_build
+
+
+def _as_recorded_in_whole(
+    project: Project, names: Iterable[str], records: Mapping[str, BuildRecord], reader: CachedContents
+) -> list[str]:
+    """Return the nodes among some that hold all that their record says, with the columns that are no part of their content now.
+
+    They were built when nobody knew yet that these columns are volatile: a template that asks about tables which are not there is no query
+    until they are, where dbt renders it.
+    """
+    relations = {name: node.relation for name in names if (node := project.nodes[name]).volatile_columns}
+    found = reader.read(dict.fromkeys(relations.values(), ()))
+    return [name for name, relation in relations.items() if found[relation] == records[name].data_version]
+
+
+def _known_version(node: Node, shown: Relation, record: BuildRecord, reader: CachedContents) -> DataVersion | None:
+    """Return what is known, without reading, of the content of a node; None where that does not say whether it is as its record says."""
+    now = reader.known.get(content_key(shown, node.volatile_columns))
+    if not node.volatile_columns or now == record.data_version:
+        return now
+    whole = reader.known.get(content_key(shown, ()))
+    return whole if whole in (None, record.data_version) else now
 
 
 def _is_altered(

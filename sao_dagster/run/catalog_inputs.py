@@ -89,7 +89,8 @@ def _with_redefined(project: Project, session: Session) -> Project:
 def _with_edges(asked: AskedTables, session: Session) -> Project:
     """Return a project in which a node comes first that others read as a source, by a view of somebody's, or in a function, or ask.
 
-    Where that would close a circle there is no edge: the child reads what was there before.
+    Where that would close a circle there is no edge: the child reads what was there before. Nor is there one to what is above another node that
+    is seen in the same way: it comes first anyway, and through a view of the project it is seen only once that is there.
     """
     project = asked.project
     shown = _nodes_shown(asked, session)
@@ -99,16 +100,17 @@ def _with_edges(asked: AskedTables, session: Session) -> Project:
     for read, names in shown.items():
         for name in names:
             seen_through.setdefault(name, []).append(read)
+    first = {read: _last_of(names, project) for read, names in shown.items()}
     nodes = dict(project.nodes)
     for name, node in project.nodes.items():
         read_there = (*node.depends_on, *(each.id for each in (*node.undeclared, *asked.by.get(answers_id(name), ()))))
-        for above in dict.fromkeys(each for one in read_there for each in shown.get(one, ())):
+        for above in dict.fromkeys(each for one in read_there for each in first.get(one, ())):
             if above not in nodes[name].depends_on and not _is_above(nodes, name, above):
                 nodes[name] = replace(nodes[name], depends_on=(*nodes[name].depends_on, above))
 
     def of_test(test: DataTest) -> DataTest:
         read_there = (*test.inputs, *(each.id for each in asked.by.get(test.answers_id, ())))
-        reads = tuple(dict.fromkeys((*test.reads, *(each for read in read_there for each in shown.get(read, ())))))
+        reads = tuple(dict.fromkeys((*test.reads, *(each for read in read_there for each in first.get(read, ())))))
         return test if reads == test.reads else replace(test, reads=reads)
 
     tests = {name: of_test(test) for name, test in project.tests.items()}
@@ -140,6 +142,14 @@ def _nodes_shown(asked: AskedTables, session: Session) -> dict[str, tuple[str, .
         if names:
             shown[read] = tuple(name for name in project.nodes if name in names)
     return shown
+
+
+def _last_of(names: tuple[str, ...], project: Project) -> tuple[str, ...]:
+    """Return the nodes among some that are above none of the others."""
+    if len(names) < 2:
+        return names
+    above = set[str]().union(*(project.graph.ancestors([name]) for name in names))
+    return tuple(name for name in names if name not in above)
 
 
 def _is_above(nodes: Mapping[str, Node], name: str, other: str) -> bool:

@@ -132,7 +132,13 @@ def test_a_comment_builds_nothing_and_a_macro_what_uses_it(little: LittleProject
 
 
 def test_the_answer_to_a_template_is_an_input(little: LittleProject) -> None:
+    """Before the first run nothing is there, so that what asks for columns is no query yet, and nobody knows which of them are times of the run."""
+    little.write("models/stamped.sql", "select 1 as id, '{{ run_started_at }}' as made_at")
+    little.write("models/passed_on.sql", "select {{ columns_of(ref('stamped')) }} from {{ ref('stamped') }}")
     little.run()
+    assert outcomes(little.run()) == {}
+    little.execute("update main.passed_on set id = 2")
+    assert outcomes(little.run()) == {"passed_on": "relation_altered"}
     little.execute("alter table raw.people add column born int")
     assert outcomes(little.run()).keys() == {"people", "people_over_time"}
     assert little.rows("main.people") == [(1, "Ada", None), (2, "Bob", None)]

@@ -291,6 +291,23 @@ def test_a_model_that_is_asked_by_its_name_only_later_is_not_taken_for_known(sho
     assert not shop.run().built
 
 
+@pytest.mark.parametrize("kind", ["table", "view"])
+def test_what_asks_about_a_view_has_no_new_input_once_the_view_is_there(shop: World, kind: str) -> None:
+    shop.model("a", "select id from {{ source('raw', 'orders') }}")
+    shop.model("v", "select id from {{ ref('a') }}", materialized="view")
+    asks = (
+        "{% set found = adapter.get_columns_in_relation(api.Relation.create(schema=target.schema, identifier='v')) %}"
+    )
+    shop.model("m", asks + "select id, {{ found | length }} as columns from {{ ref('v') }}", materialized=kind)
+    shop.model("below", "select * from {{ ref('m') }}")
+    assert shop.run().built == {"a", "v", "m", "below"}
+    assert not shop.run().built
+    shop.sql("insert into raw.orders values (7, 'fr')")
+    assert shop.run().built == {"a", "below", *(["m"] if kind == "table" else [])}
+    assert shop.rows("select max(id), max(columns) from main.below") == [(7, 1)]
+    assert not shop.run().built
+
+
 def test_what_a_test_asks_of_a_model_by_its_name_is_asked_after_it(shop: World) -> None:
     shop.model("z", "select max(id) as id from {{ source('raw', 'orders') }}")
     shop.model("m", "select 1 as id")
