@@ -41,6 +41,7 @@ from sao_dagster.core.project import Notice
 from sao_dagster.core.reasons import Mode, Outcome
 from sao_dagster.core.selection import Selection
 from sao_dagster.run.events import Event, Planned
+from sao_dagster.run.missing import with_missing_sources
 from sao_dagster.run.report import RunResult, plan_to_json
 
 if TYPE_CHECKING:
@@ -84,6 +85,7 @@ def plan(
             progress.begin(LOOKING)
             mode = mode_of(force=force, full_refresh=full_refresh)
             planned, seen = request.runner(opened).plan(selection, mode, on_message=progress.note)
+            planned = with_missing_sources(planned, opened.project, seen)
         broken = opened.project.broken
         wrong = [f"{name}: {broken[name]}" for name in (*selection.sources, *selection.tests) if name in broken]
         if as_json:
@@ -99,7 +101,7 @@ def plan(
             if verbose:
                 rows += rows_of_tests(planned.tests.values(), {})
             terminal.table(rows)
-            if any(each.evidence.get("tentative") for each in planned.decisions.values()):
+            if any(each.makes and each.evidence.get("tentative") for each in planned.decisions.values()):
                 terminal.say("[dim]built?  is foreseen: what is above it is built first, and may come out as it was[/]")
             terminal.say("")
             terminal.table(plan_summary(planned, shown_url(opened)))

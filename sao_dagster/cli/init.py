@@ -14,11 +14,12 @@ import typer
 
 from sao_dagster.cli.common import OK, Request, run_command
 from sao_dagster.cli.options import AsJson, ProfilesDir, ProjectDir, StateUrl, Target, Vars
-from sao_dagster.cli.terminal import Terminal, escaped, named
+from sao_dagster.cli.terminal import Terminal, counted, escaped, named
 from sao_dagster.core.inputs import InputKind
 from sao_dagster.core.nodes import Materialized
 from sao_dagster.core.policy import Expiry
 from sao_dagster.errors import ProjectError, SaoError
+from sao_dagster.run.missing import missing_sources
 from sao_dagster.warehouses.protocol import VersionsBy
 
 if TYPE_CHECKING:
@@ -49,11 +50,13 @@ class Survey:
     Attributes:
         lines: Title and text of each thing that is known, in the order in which they are shown.
         always: What is built in each run, with the reason.
+        missing: Sources that are not in the warehouse.
         present: What is in the warehouse already.
     """
 
     lines: tuple[tuple[str, str], ...]
     always: tuple[tuple[str, str], ...]
+    missing: tuple[str, ...]
     present: tuple[str, ...]
 
 
@@ -80,7 +83,12 @@ def init(
         found = survey(request.open())
         file = root / "sao.yml"
         if as_json:
-            shown = {"always": dict(found.always), "present": list(found.present), "has_sao_yml": file.exists()}
+            shown = {
+                "always": dict(found.always),
+                "missing": list(found.missing),
+                "present": list(found.present),
+                "has_sao_yml": file.exists(),
+            }
             terminal.json({**dict(found.lines), **shown})
         else:
             _print(terminal, found)
@@ -130,24 +138,20 @@ def survey(opened: SqlProject) -> Survey:
         reached = ""
     except SaoError as error:
         catalog, reached = {}, f", which cannot be opened now: {error}"
-    kinds = Counter(f"{each.resource_type}s" for each in project.nodes.values())
+    kinds = Counter(each.resource_type for each in project.nodes.values())
     kept = Counter(each.materialized.value for each in project.nodes.values() if each.resource_type == "model")
-    counted = [f"{count} {kind}" for kind, count in kinds.items()]
+    numbers = [counted(count, kind) for kind, count in kinds.items()]
     if kept:
-        counted[0] += f" ({', '.join(f'{count} {kind}' for kind, count in kept.most_common())})"
-    counted += [f"{len(project.sources)} sources", f"{len(project.tests)} data tests"]
+        numbers[0] += f" ({', '.join(f'{count} {kind}' for kind, count in kept.most_common())})"
+    numbers += [counted(len(project.sources), "source"), counted(len(project.tests), "data test")]
     present = tuple(
         name
         for name, node in project.nodes.items()
         if node.relation.key in catalog and node.materialized not in (Materialized.VIEW, Materialized.EPHEMERAL)
     )
-    absent = {
-        name
-        for name, each in project.sources.items()
-        if not reached and not each.files and each.relation is not None and each.relation.key not in catalog
-    }
+    missing = () if reached else tuple(sorted(missing_sources(project, catalog)))
     lines = [
-        ("project", f"{project.name}: {', '.join(counted)}"),
+        ("project", f"{project.name}: {', '.join(numbers)}"),
         ("warehouse", f"{warehouse.type}, schema {warehouse.schema} in {warehouse.place}{reached}"),
         ("dbt", _dbt(opened)),
         ("executor", opened.built_by or "this package"),
@@ -157,20 +161,25 @@ def survey(opened: SqlProject) -> Survey:
         ("volatile", _expiring(project) or "nothing is built again by the clock"),
     ]
     always = tuple(
-        (name, reason) for name, node in project.nodes.items() if (reason := _always(opened, node, absent)) is not None
+        (name, reason) for name, node in project.nodes.items() if (reason := _always(opened, node)) is not None
     )
-    return Survey(tuple(lines), always, present)
+    return Survey(tuple(lines), always, missing, present)
 
 
 def _print(terminal: Terminal, found: Survey) -> None:
     always = _counted(found.always, "built in each run", "nothing is built in each run")
     rows = [*found.lines, ("always", always)]
     rows += [("", f"{name}: {reason}") for name, reason in found.always[:SHOWN]]
+    if found.missing:
+        names = named([each.removeprefix("source:") for each in found.missing], SHOWN)
+        rows.append(
+            ("missing", f"{counted(len(found.missing), 'source')} not in the warehouse ({names}): what reads one fails")
+        )
     if found.present:
         rows.append(
             (
                 "present",
-                f"{len(found.present)} tables are there already ({named(found.present, SHOWN)}), and are built once unless a build is recorded; `sao state adopt` records them as they are",
+                f"{counted(len(found.present), 'table')} there already ({named(found.present, SHOWN)}), built once unless a build is recorded; `sao state adopt` records them as they are",
             )
         )
     terminal.table((f"[bold]{title}[/]", escaped(text)) for title, text in rows)
@@ -236,10 +245,10 @@ def _expiring(project: Project) -> str:
     words = {Expiry.HOUR: "each hour", Expiry.DAY: "each day", Expiry.UTC_DAY: "each day"}
     expiries = (project.graph.expiry(name) for name, node in project.nodes.items() if node.materialized.holds_data)
     ways = Counter(words[each] for each in expiries if each in words)
-    return ", ".join(f"{count} models again {way}" for way, count in sorted(ways.items()))
+    return ", ".join(f"{counted(count, 'model')} again {way}" for way, count in sorted(ways.items()))
 
 
-def _always(opened: SqlProject, node: Node, absent: set[str]) -> str | None:
+def _always(opened: SqlProject, node: Node) -> str | None:
     """Return why a node is built in each run, as far as that is known from what is written; None where it is not."""
     if node.error is not None:
         return f"it is not built: {node.error}"
@@ -250,8 +259,6 @@ def _always(opened: SqlProject, node: Node, absent: set[str]) -> str | None:
         return "its SQL gives something else each time; `volatile: ignore`, or daily, says that this is no news"
     for name in node.depends_on:
         source = opened.project.sources.get(name)
-        if name in absent:
-            return f"{name} is not in the warehouse"
         if (
             source is not None
             and not source.files

@@ -266,7 +266,7 @@ def _counts(counts: Mapping[Outcome, int], *, foreseen: bool = False) -> str:
         Outcome.BUILT: "to build",
         Outcome.REUSED: "to reuse",
         Outcome.SKIPPED: "to skip",
-        Outcome.FAILED: "failed",
+        Outcome.FAILED: "to fail",
     }
     return ", ".join(
         coloured(f"{counts.get(each, 0)} {words[each] if foreseen else each.value}", each.value)

@@ -18,6 +18,7 @@ from sao_dagster.core.plan import Plan
 from sao_dagster.core.project import Project
 from sao_dagster.core.records import BuildRecord, TestRecord
 from sao_dagster.dagster.project_view import CODE_TAG, PLAN_TAG
+from sao_dagster.run.missing import missing_sources
 from sao_dagster.state.protocol import StateStore
 from sao_dagster.warehouses.protocol import Catalog
 
@@ -54,13 +55,7 @@ def causes_of(project: Project, plan: Plan, facts: Facts) -> dict[str, str]:
 
 def waiting_for_sources(project: Project, plan: Plan, facts: Facts, catalog: Catalog) -> dict[str, tuple[str, ...]]:
     """Return by node to build the sources that it cannot be built without and that are not there, its own or those of what it reads."""
-    # of another database of the server the catalog says nothing
-    databases = {key[0] for key in catalog} | {node.relation.key[0] for node in project.nodes.values()}
-    missing = {
-        name
-        for name, source in project.sources.items()
-        if source.relation is not None and source.relation.key not in catalog and source.relation.key[0] in databases
-    }
+    missing = missing_sources(project, catalog)
     found: dict[str, tuple[str, ...]] = {}
     for name in plan.to_make if missing else ():
         reads = project.graph.inputs(name)

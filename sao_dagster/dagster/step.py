@@ -39,6 +39,7 @@ from sao_dagster.dagster.sources import news_of_sources
 from sao_dagster.dagster.told import SECONDS, Told
 from sao_dagster.errors import SaoError, StateError, words_of
 from sao_dagster.run.events import Event, ModelResult, Planned, Started
+from sao_dagster.run.missing import with_missing_sources
 from sao_dagster.run.report import RunResult
 from sao_dagster.run.runner import Runner
 from sao_dagster.run.savings import PERIODS, over_periods
@@ -125,6 +126,9 @@ class Step:
     def _dry_run(self, runner: Runner) -> Iterator[Any]:
         """Show the plan: as run tags, as a table on the savings asset, and in the log."""
         plan, seen = runner.plan(self.selection, Mode.STATE_AWARE, on_message=self._say)
+        plan = with_missing_sources(plan, self._edge.project, seen)
+        for warning in plan.warnings:
+            self._context.log.warning(warning)
         for name in plan.to_build:
             self._context.log.info(f"{name} would be built: {explain(plan.decisions[name])}")
         counts = {

@@ -18,7 +18,7 @@ from sao_dagster import load_project
 from sao_dagster.cli import app
 from sao_dagster.state.protocol import DecisionRecord
 from sao_dagster.version import __version__
-from tests.world import World
+from tests.world import PROJECT, World
 
 
 @pytest.fixture
@@ -137,6 +137,33 @@ def test_explain(shop: World) -> None:
     assert "It was built at 20" in shown
     assert 'It is a table, "shop"."main"."report"; it reads orders. Its policy: on any news.' in shown
     assert "evidence news input orders, old" in shown
+
+
+def test_a_plan_names_sources_that_are_not_there_and_foresees_what_fails_for_that(shop: World) -> None:
+    shop.write("models/lake.yml", "sources:\n- name: lake\n  tables:\n  - name: away\n")
+    shop.model("lost", "select * from {{ source('lake', 'away') }}", materialized="view")
+    shop.model("below", "select 1 as id from {{ ref('lost') }}")
+    shop.write("models/b.yml", "models: [{name: below, columns: [{name: id, data_tests: [unique]}]}]")
+    planned = sao(shop, "plan", "--json")
+    answered = json.loads(planned.stdout)
+    foreseen = {each["name"]: (each["outcome"], each["reason"]) for each in answered["models"]}
+    assert foreseen["lost"] == ("failed", "build_error")
+    assert foreseen["below"] == ("skipped", "upstream_failed")
+    assert foreseen["orders"] == ("built", "never_built")
+    assert [each["outcome"] for each in answered["tests"] if each["model"] == "below"] == ["skipped"]
+    (warning,) = answered["warnings"]
+    assert warning.startswith('models/lake.yml:4: the source lake.away ("shop"."lake"."away") is not in the warehouse')
+    assert planned.exit_code == 1
+    shown = sao(shop, "plan")
+    assert "failed?" in shown.stdout
+    assert "2 to build, 0 to reuse, 1 to skip, 1 to fail" in shown.stdout
+    assert sao(shop, "build").exit_code == 1
+    shop.write("dbt_project.yml", f"{PROJECT}\non-run-start: create schema if not exists lake\n")
+    planned = sao(shop, "plan", "--json")
+    assert "unless on-run-start makes it" in json.loads(planned.stdout)["warnings"][0]
+    assert planned.exit_code == 0, "what a hook makes is not known before"
+    shop.sql("create schema lake", "create table lake.away as select 1 as id")
+    assert json.loads(sao(shop, "plan", "--json").stdout)["warnings"] == []
 
 
 def test_explain_a_source(shop: World) -> None:

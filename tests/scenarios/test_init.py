@@ -35,7 +35,7 @@ def shop(world: World) -> World:
 
 def test_it_says_what_there_is(shop: World) -> None:
     answer = found(shop)
-    assert answer["project"] == "shop: 2 models (1 table, 1 view), 1 sources, 0 data tests"
+    assert answer["project"] == "shop: 2 models (1 table, 1 view), 1 source, 0 data tests"
     assert answer["executor"] == "read and built by this package: nothing is used that only dbt does"
     assert answer["sources"] == "1 by content: what comes out as before builds nothing below"
     assert (answer["always"], answer["present"]) == ({}, [])
@@ -53,10 +53,10 @@ def test_it_says_what_would_be_built_always_and_why(shop: World) -> None:
         "{% macro fill() %}insert into {{ this }} select {{ run_query('select 1')[0][0] }}{% endmacro %}",
     )
     answer = found(shop)
-    assert answer["volatile"] == "1 models again each day"
+    assert answer["missing"] == ["source:raw.away"]
+    assert answer["volatile"] == "1 model again each day"
     assert answer["always"] == {
         "random": "its SQL gives something else each time; `volatile: ignore`, or daily, says that this is no news",
-        "lost": "source:raw.away is not in the warehouse",
         "asking": "what the hook {{ fill() }} does is not known before",
     }
 

@@ -1,0 +1,98 @@
+"""Sources that are not there, as far as the catalog knows: what cannot be built for that, and what is foreseen of it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+from sao_dagster.core.decide import Decision
+from sao_dagster.core.decide_test import TestDecision
+from sao_dagster.core.evidence import describe_names
+from sao_dagster.core.facts import HeldBack
+from sao_dagster.core.nodes import NodeError
+from sao_dagster.core.plan import Plan, decide_data_test, decide_node, failed
+from sao_dagster.core.project import Project
+from sao_dagster.core.reasons import Outcome
+from sao_dagster.run.observe import Observation
+from sao_dagster.warehouses.protocol import Catalog
+
+UNLISTED = frozenset({"information_schema", "pg_catalog"})
+"""Schemas whose relations are in no `Catalog`."""
+
+
+def missing_sources(project: Project, catalog: Catalog) -> frozenset[str]:
+    """Return the ids of the sources whose relation is not there; of another database of the server the catalog says nothing."""
+    databases = {key[0] for key in catalog} | {node.relation.key[0] for node in project.nodes.values()}
+    return frozenset(
+        name
+        for name, source in project.sources.items()
+        if (relation := source.relation) is not None
+        and not source.files
+        and relation.key not in catalog
+        and relation.key[0] in databases
+        and relation.schema.lower() not in UNLISTED
+    )
+
+
+def with_missing_sources(plan: Plan, project: Project, seen: Observation) -> Plan:
+    """Return a plan, to be shown, in which what reads a source that is not there is foreseen as failed, and what is below it as skipped.
+
+    A run tries it all the same. Where `on-run-start` may make the source, nothing but a warning is added.
+    """
+    missing = missing_sources(project, seen.catalog)
+    decisions, read = dict(plan.decisions), dict[str, list[str]]()
+    stopped: set[str] = set()
+    for name, decision in plan.decisions.items():
+        above = project.graph.relations_read(name)
+        absent = [each for each in above if each in missing] if decision.outcome is Outcome.BUILT else []
+        for each in absent:
+            read.setdefault(each, []).append(name)
+        if project.on_run_start or decision.outcome in (Outcome.FAILED, Outcome.SKIPPED):
+            continue
+        if held := tuple(each for each in above if each in stopped):
+            foreseen = _below(plan, project, seen, name, held)
+        elif absent:
+            words = f"it reads {describe_names(absent)}, which is not in the warehouse"
+            foreseen = failed(project.nodes[name], NodeError(words, project.sources[absent[0]].location), decision)
+        else:
+            continue
+        decisions[name] = replace(foreseen, evidence={**foreseen.evidence, "tentative": True})
+        stopped.add(name)
+    tests = {
+        name: _test_below(plan, project, seen, name, held)
+        if (held := tuple(each for each in project.tests[name].reads if each in stopped))
+        else decision
+        for name, decision in plan.tests.items()
+    }
+    warnings = [_warning(project, source, names) for source, names in read.items()]
+    return replace(plan, decisions=decisions, tests=tests, warnings=(*plan.warnings, *warnings))
+
+
+def _below(plan: Plan, project: Project, seen: Observation, name: str, held: tuple[str, ...]) -> Decision:
+    """Return the decision about a node below others that fail or are skipped."""
+    back = HeldBack(failed=held)
+    return decide_node(project, name, seen.facts, now=plan.taken_at, mode=plan.mode, intervals={}, held=back)
+
+
+def _test_below(plan: Plan, project: Project, seen: Observation, name: str, held: tuple[str, ...]) -> TestDecision:
+    """Return the decision about a data test of what fails or is skipped."""
+    return decide_data_test(
+        project,
+        project.tests[name],
+        seen.facts,
+        now=plan.taken_at,
+        mode=plan.mode,
+        versions={},
+        blocked_by=held,
+        prove=lambda: None,
+    )
+
+
+def _warning(project: Project, name: str, read_by: Sequence[str]) -> str:
+    source = project.sources[name]
+    place = "" if source.location is None else f"{source.location}: "
+    hooks = ", unless on-run-start makes it" if project.on_run_start else ""
+    return (
+        f"{place}the source {describe_names([name])} ({source.relation}) is not in the warehouse, and {describe_names(read_by)} cannot be built "
+        f"without it{hooks}; load it, or correct its name, schema or database"
+    )
