@@ -13,6 +13,7 @@ from sao_dagster.dagster.evaluator import nothing_to_do, reason_tags
 from sao_dagster.dagster.outdated import with_outdated
 from sao_dagster.dagster.project_view import MODE_TAG, DagsterProject
 from sao_dagster.dagster.resources import WarehouseResource
+from sao_dagster.dagster.reuses import try_to_tell_of_reuse
 from sao_dagster.dagster.selections import Select, selection_from
 from sao_dagster.dagster.told import try_to_tell
 from sao_dagster.errors import SaoError
@@ -82,13 +83,13 @@ def build_schedule(
             instance = context.instance
         try:
             plan, seen = dagster_project.runner(resource).plan(selection, wait_seconds=0)
+            tick = f"{name}@{context.scheduled_execution_time.isoformat(timespec='seconds')}"
+            deciding = time.perf_counter() - started
+            reused = foreseen_reuse(dagster_project.project, plan, seen, tick, deciding, name)
             if instance is not None:
                 try_to_tell(dagster_project, instance, plan, seen, context.log)
-            tick = f"{name}@{context.scheduled_execution_time.isoformat(timespec='seconds')}"
-            _record_reuse(
-                dagster_project,
-                foreseen_reuse(dagster_project.project, plan, seen, tick, time.perf_counter() - started, name),
-            )
+                try_to_tell_of_reuse(dagster_project, instance, reused, context.log)
+            _record_reuse(dagster_project, reused)
         except SaoError as error:
             context.log.warning(f"decides in the run, because it cannot now: {error}")
             return dg.RunRequest(tags={MODE_TAG: mode.value})

@@ -223,6 +223,32 @@ def test_schedules_decide_before_they_launch(shop: World) -> None:
     assert names(job.execute_in_process(instance=deployed.instance), "ASSET_OBSERVATION") == {"customers"}
 
 
+def test_a_schedule_says_that_a_model_is_reused_where_that_is_another_decision(
+    shop: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def told(deployed: Deployment) -> list[tuple[str | None, str]]:
+        monkeypatch.setattr(dg.ScheduleEvaluationContext, "instance", deployed.instance)  # which it could not name
+        context = dg.build_schedule_context(
+            scheduled_execution_time=datetime(2026, 3, 2, 10, tzinfo=timezone.utc),
+            instance=deployed.instance,
+            repository_def=deployed.repository,
+            resources={"sao_warehouse": ProjectWarehouse()},
+        )
+        deployed.repository.get_schedule_def("hourly").evaluate_tick(context)
+        found = deployed.instance.fetch_observations(dg.AssetKey("orders"), limit=9).records
+        events = [each.asset_observation for each in found if each.asset_observation]
+        return [(each.description, str(each.metadata["sao/built_by_run"].value)) for each in events]
+
+    hourly = [lambda project: build_schedule(project, "hourly", "0 * * * *")]
+    deployed = deploy(shop, parts=hourly)
+    first = deployed.run().run_id
+    assert told(deployed) == [("Reused: nothing changed.", first)]
+    assert told(deployed) == [("Reused: nothing changed.", first)], "that is said already"
+    second = deployed.run(**{"sao/mode": "force"}).run_id
+    assert told(deployed) == [("Reused: nothing changed.", second), ("Reused: nothing changed.", first)]
+    assert told(deploy(shop, parts=hourly, reuse_event=ReuseEvent.NONE)) == []
+
+
 def test_one_override_point_renames_assets_everywhere(shop: World) -> None:
     class Prefixed(SaoTranslator):
         def get_asset_key(self, node: Any) -> dg.AssetKey:
