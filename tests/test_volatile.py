@@ -173,3 +173,22 @@ def test_values_that_a_template_gives_at_another_time() -> None:
     bare = volatility("select id, 'a' as run from t", "duckdb", variants=[("select id, 'b' as run from t", HOUR)])
     assert (bare.expiry, list(bare.columns)) == (None, ["run"])
     assert volatility("select 1 as x", "duckdb", variants=[("select 1 as x, 2 as y", DAY)]).expiry is DAY
+
+
+@pytest.mark.parametrize(
+    ("sql", "bare"),
+    [
+        ("select distinct id, cast('{}' as timestamp) as at from t", True),
+        ("select distinct *, '{}' as at from t where day < '2000-01-01'", True),
+        ("with a as (select distinct id, '{}' as at from t) select id, at from a", True),
+        ("select distinct id, '{}' || 'Z' as at from t", False),
+        ("select distinct on (at) id, '{}' as at from t", False),
+        ("select distinct id, '{}' as at from t order by 2 limit 3", False),
+        ("select distinct * from (select id, '{}' as at from t) as x", False),
+        ("select id, '{}' as at from t union select id, '2000-01-01' from u", False),
+    ],
+)
+def test_the_time_of_the_run_is_the_same_in_all_rows(sql: str, *, bare: bool) -> None:
+    """So that `distinct` takes the same rows at any time."""
+    found = volatility(sql.format("2000-01-02"), "duckdb", variants=[(sql.format("2001-01-01"), HOUR)])
+    assert (found.expiry, list(found.columns)) == ((None, ["at"]) if bare else (HOUR, []))

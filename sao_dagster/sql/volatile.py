@@ -280,6 +280,9 @@ class _Query:
         around = [sources, *outer]
         columns: list[tuple[str, Origin | None]] = []
         places: list[int] = []  # of each thing that is selected, where it begins
+        written: set[int] = (
+            set()
+        )  # the places of volatile values that stand in the query: they are the same in all rows
         is_open = False
         for selected in select.expressions:
             places.append(len(columns))
@@ -299,6 +302,8 @@ class _Query:
                 and value.find(exp.Column, exp.Star) in (None, value)
             ):
                 origin = Origin(self.own[id(value)])
+                if isinstance(value, exp.Literal):
+                    written.add(len(columns))
             elif isinstance(value, exp.Column) and id(value) not in self.own and not _is_whole(value, around):
                 origin = _resolve(value, [sources])
                 if origin is None:
@@ -309,7 +314,7 @@ class _Query:
         output = _Output(tuple(columns), is_open)
         for each in (rest := _rest(select, _READ)):
             self._expression(each, sources, ctes, outer)
-        if everything_used or (places_used := _decided_by_place(select, places, output)) is None:
+        if everything_used or (places_used := _decided_by_place(select, places, output, written)) is None:
             return self._use(output)
         values = (each.unalias() for each in select.expressions if not isinstance(each, exp.Star))
         named = {name for each in (*rest, *values) if not isinstance(each, exp.Column) for name in _names(each)}
@@ -463,15 +468,25 @@ def _both(one: Origin | None, two: Origin | None) -> Origin | None:
     return two if one is None else one if two is None else one + two
 
 
-def _decided_by_place(select: exp.Select, places: Sequence[int], output: _Output) -> set[int] | None:
-    """Return the places of columns that a query groups, sorts or picks rows by without their names; None for all of them."""
+def _decided_by_place(
+    select: exp.Select, places: Sequence[int], output: _Output, written: Collection[int]
+) -> set[int] | None:
+    """Return the places of columns that a query groups, sorts or picks rows by without their names; None for all of them.
+
+    Args:
+        select: The query.
+        places: Of each thing that it selects, where its columns begin.
+        output: Its columns.
+        written: The places of values that are the same in all rows, so that `distinct` takes the same rows whatever they are.
+    """
     group, order = select.args.get("group"), select.args.get("order")
     by_sets = group is not None and any(group.args.get(key) for key in ("all", "cube", "rollup", "grouping_sets"))
-    if by_sets or select.args.get("distinct") is not None:
+    distinct = select.args.get("distinct")
+    if by_sets or (distinct is not None and distinct.args.get("on") is not None):
         return None
     terms = [] if group is None else list(group.expressions)
     terms += [] if order is None else [each.this for each in order.expressions]
-    found: set[int] = set()
+    found = set[int]() if distinct is None else set(range(len(output.columns))).difference(written)
     for term in terms:
         if isinstance(term, exp.Var):  # `order by all`
             return None

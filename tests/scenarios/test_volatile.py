@@ -110,6 +110,7 @@ def test_a_volatile_value_that_is_the_key_of_an_incremental_model_decides(shop: 
             99,
             False,
         ),
+        ("select distinct id, '{{ run_started_at }}' as at_ from {{ source('raw', 'orders') }}", 99, False),
         ("{% if run_started_at.hour == 5 %}select 1 as id{% else %}select 2 as id{% endif %}", 1, True),
         ("{% do log(invocation_id) %}select id from {{ source('raw', 'orders') }}", 99, False),
     ],
