@@ -128,6 +128,8 @@ def ci(
                 headings = ("model", "columns", "rows", f"compared with {found.against}")
                 terminal.say("")
                 terminal.table(comparison_rows(found), headings=headings)
+                if found.is_empty:
+                    terminal.say(f"nothing of this branch differs from what {escaped(found.against)} was built from")
         return tell_of_end(terminal, result)
 
     run_command(request, action)

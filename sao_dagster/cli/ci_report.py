@@ -7,9 +7,10 @@ from typing import NamedTuple
 
 from sao_dagster.cli.markdown import code, plain, table
 from sao_dagster.cli.results import BAD
-from sao_dagster.cli.terminal import counted, escaped, named, time_of
+from sao_dagster.cli.terminal import escaped, named, time_of
 from sao_dagster.core.decide_test import TestOutcome
 from sao_dagster.core.explain import explain, explain_test
+from sao_dagster.core.messages import counted
 from sao_dagster.core.reasons import Outcome
 from sao_dagster.run.branch import BranchReport
 from sao_dagster.run.relation_diff import RelationDiff, RowDiff
@@ -74,7 +75,7 @@ def _compared(report: BranchReport) -> Iterator[_Compared]:
 def _summary(report: BranchReport) -> Iterator[str]:
     """Yield what happened in a few sentences."""
     result, summary = report.result, report.result.summary()
-    if not result.models and not result.tests:
+    if report.is_empty:
         yield f"Nothing of this branch differs from what {code(report.against)} was built from."
         return
     models = ", ".join(f"{summary[each.value]} {each.value}" for each in Outcome if summary[each.value])
@@ -126,13 +127,14 @@ def _rows(rows: RowDiff) -> str:
     """Return how rows differ.
 
     >>> _rows(RowDiff(here=12, there=10, key=("id",), added=2, gone=0, changed=3))
-    '10 → 12: 2 added, 3 changed by id'
+    '10 → 12 rows: 2 added, 3 changed (told apart by id)'
     >>> _rows(RowDiff(here=10, there=10, added=1, gone=1)), _rows(RowDiff(here=10, there=10, added=0, gone=0))
-    ('10: 1 added, 1 gone', '10')
+    ('10 rows: 1 added, 1 gone', '10 rows')
     """
-    counts = f"{rows.here:,}" if rows.here == rows.there else f"{rows.there:,} → {rows.here:,}"
+    now = counted(rows.here, "row")
+    counts = now if rows.here == rows.there else f"{rows.there:,} → {now}"
     said = [f"{count:,} {word}" for count, word in ((rows.added, "added"), (rows.gone, "gone"), (rows.changed, "changed")) if count]  # fmt: skip
-    by = f" by {', '.join(rows.key)}" if rows.key and said else ""
+    by = f" (told apart by {', '.join(rows.key)})" if rows.key and said else ""
     return f"{counts}: {', '.join(said)}{by}" if said else counts
 
 

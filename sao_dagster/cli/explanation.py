@@ -6,8 +6,8 @@ from collections.abc import Iterator, Mapping
 from datetime import datetime, timedelta
 from typing import Any
 
-from sao_dagster.cli.terminal import Terminal, coloured, counted, escaped, named
-from sao_dagster.core.messages import local_time
+from sao_dagster.cli.terminal import Terminal, coloured, escaped, named
+from sao_dagster.core.messages import counted, local_time
 from sao_dagster.core.policy import describe_duration
 
 VERBS = {"built": "build", "reused": "reuse", "skipped": "skip", "failed": "fail on", "ran": "run", "proven": "prove"}

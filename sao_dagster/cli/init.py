@@ -14,8 +14,9 @@ import typer
 
 from sao_dagster.cli.common import OK, Request, run_command
 from sao_dagster.cli.options import AsJson, ProfilesDir, ProjectDir, StateUrl, Target, Vars
-from sao_dagster.cli.terminal import Terminal, counted, escaped, named
+from sao_dagster.cli.terminal import Terminal, escaped, named
 from sao_dagster.core.inputs import InputKind
+from sao_dagster.core.messages import counted
 from sao_dagster.core.nodes import Materialized
 from sao_dagster.core.policy import Expiry
 from sao_dagster.errors import ProjectError, SaoError
@@ -36,7 +37,7 @@ SAO_YML = """\
 # Settings of sao_dagster that belong to no model; dbt does not read this file.
 executor: auto  # who builds: native, dbt, or whoever can
 {dbt}
-# state_url: postgresql+psycopg://user@host/database  # for all who build into this target; without it a file in .sao, for this machine alone
+# state_url: postgresql://user@host/database  # for all who build into this target; without it a file in .sao, for this machine alone
 # targets:  # settings for single targets of the profile
 #   prod:
 #     state_url: ...

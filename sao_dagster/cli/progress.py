@@ -99,7 +99,7 @@ class Progress:
     def line(self, *, with_seconds: bool = True) -> str:
         """Return how far the run is: `12/300`, and what is being built, the longest first."""
         with self._lock:
-            if self._planned is None:
+            if not self._planned:
                 return self._doing
             now = time.monotonic()
             going = [

@@ -7,11 +7,12 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 
-from sao_dagster.cli.terminal import Terminal, coloured, counted, escaped, named
+from sao_dagster.cli.terminal import Terminal, coloured, escaped, named
 from sao_dagster.core.decide import Decision
 from sao_dagster.core.decide_test import TestDecision, TestOutcome
 from sao_dagster.core.deferral import Deferral
 from sao_dagster.core.explain import explain, explain_test
+from sao_dagster.core.messages import counted
 from sao_dagster.core.plan import Plan
 from sao_dagster.core.project import Project
 from sao_dagster.core.reasons import Outcome, Reason

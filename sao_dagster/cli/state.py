@@ -12,8 +12,8 @@ import typer
 
 from sao_dagster.cli.common import OK, Request, run_command, selection_of, shown_url
 from sao_dagster.cli.options import AsJson, Command, Exclude, ProfilesDir, ProjectDir, Select, StateUrl, Target, Vars
-from sao_dagster.cli.terminal import Terminal, counted, escaped
-from sao_dagster.core.messages import Level, Message, local_time
+from sao_dagster.cli.terminal import Terminal, escaped
+from sao_dagster.core.messages import Level, Message, counted, local_time
 from sao_dagster.core.policy import describe_duration
 from sao_dagster.core.selection import Selection
 from sao_dagster.errors import StateError

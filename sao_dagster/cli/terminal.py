@@ -163,15 +163,6 @@ def named(names: Sequence[str], limit: int = NAMED) -> str:
     return ", ".join(names[:limit]) + (f" and {more} more" if more > 0 else "")
 
 
-def counted(number: int, word: str) -> str:
-    """Return a number of things.
-
-    >>> counted(1, "failure"), counted(2, "failure")
-    ('1 failure', '2 failures')
-    """
-    return f"{number:,} {word}" + ("" if number == 1 else "s")
-
-
 def escaped(text: str) -> str:
     """Return a text as rich's markup shows it as it is."""
     from rich.markup import escape

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 import subprocess
 import sys
 from collections.abc import Mapping
@@ -18,6 +19,7 @@ from sao_dagster.core.messages import Level, Message
 
 app = typer.Typer()
 
+SERVED = "sao_dagster.dagster.served"
 OWN_DEFINITIONS = ("workspace.yaml", "definitions.py")
 """What says what Dagster shows of a project, the first that is there; without one it is the project alone."""
 
@@ -41,7 +43,7 @@ def ui(
         environment = served_environment(root, opened.state_url, os.environ, target, profiles_dir)
         Path(environment["DAGSTER_HOME"]).mkdir(parents=True, exist_ok=True)
         command = served_command(root, port, host)
-        said = f"{' '.join(command[1:])}; Dagster keeps its runs in {environment['DAGSTER_HOME']}"
+        said = f"{typed(command, root)}; Dagster keeps its runs in {environment['DAGSTER_HOME']}"
         terminal.message(Message(said, Level.INFO))
         os.chdir(root)
         if os.name == "posix":  # it takes the place of this process, and with it what stops it
@@ -54,11 +56,21 @@ def ui(
 def served_command(root: Path, port: int | None = None, host: str | None = None) -> list[str]:
     """Return the command that shows a project: by its own definitions where it has some."""
     own = next((each for each in OWN_DEFINITIONS if (root / each).is_file()), None)
-    shown = ["-m", "sao_dagster.dagster.served"]
+    shown = ["-m", SERVED]
     if own is not None:
         shown = ["-w" if own.endswith(".yaml") else "-f", own]
     options = [*(["--port", str(port)] if port else []), *(["--host", host] if host else [])]
     return [sys.executable, "-m", "dagster", "dev", *shown, *options]
+
+
+def typed(command: list[str], root: Path) -> str:
+    """Return the command as somebody would type it in the project's folder.
+
+    >>> typed(served_command(Path("/nowhere")), Path("/nowhere"))
+    'SAO_PROJECT_DIR=/nowhere dagster dev -m sao_dagster.dagster.served'
+    """
+    told = shlex.join(command[2:])
+    return f"SAO_PROJECT_DIR={shlex.quote(str(root))} {told}" if SERVED in command else told
 
 
 def served_environment(

@@ -32,3 +32,12 @@ def local_time(moment: datetime) -> str:
     '2026-03-'
     """
     return moment.astimezone().strftime("%Y-%m-%d %H:%M:%S %Z").rstrip()
+
+
+def counted(number: int, word: str) -> str:
+    """Return a number of things.
+
+    >>> counted(1, "failure"), counted(2, "failure")
+    ('1 failure', '2 failures')
+    """
+    return f"{number:,} {word}" + ("" if number == 1 else "s")

@@ -22,6 +22,7 @@ from sao_dagster.core.decide_test import TestOutcome
 from sao_dagster.core.evidence import describe_names, timeless
 from sao_dagster.core.explain import explain
 from sao_dagster.core.hashing import JSON, digest
+from sao_dagster.core.messages import counted
 from sao_dagster.core.plan import Plan, resolve_policy
 from sao_dagster.core.project import Project
 from sao_dagster.core.reasons import Outcome, Reason
@@ -82,7 +83,7 @@ def build_evaluator_sensor(
 
     @dg.sensor(
         name=evaluator.name,
-        description=f"Builds what would change among {len(selection.nodes)} models and seeds, and nothing else.",
+        description=f"Builds what would change among {counted(len(selection.nodes), 'node')}, and nothing else.",
         asset_selection=dagster_project.asset_selection(selection),
         minimum_interval_seconds=minimum_interval_seconds,
         default_status=default_status,
@@ -274,13 +275,15 @@ def _digest_of_reason(outcome: Outcome, reason: Reason) -> str:
 def nothing_to_do(plan: Plan) -> str:
     """Return one sentence that says why a plan builds nothing."""
     reasons = Counter(each.reason.value.replace("_", " ") for each in plan.decisions.values())
-    counted = ", ".join(f"{count} {reason}" for reason, count in sorted(reasons.items()))
+    by_reason = ", ".join(f"{count} {reason}" for reason, count in sorted(reasons.items()))
     reused = sum(each.outcome in (TestOutcome.REUSED, TestOutcome.PROVEN) for each in plan.tests.values())
     failed = [name for name, each in plan.decisions.items() if each.outcome is Outcome.FAILED]
     if failed:
         words = explain(plan.decisions[failed[0]])
-        return f"nothing can be built ({counted}): {failed[0]} has an error, {words}"
-    return f"all {len(plan.decisions)} models are reused ({counted}), and {reused} data tests stand"
+        return f"nothing can be built ({by_reason}): {failed[0]} has an error, {words}"
+    models = "the one model is" if len(plan.decisions) == 1 else f"all {len(plan.decisions):,} models are"
+    stand = f"{counted(reused, 'data test')} {'stands' if reused == 1 else 'stand'}"
+    return f"{models} reused ({by_reason}), and {stand}"
 
 
 def _causes(name: str, plan: Plan) -> Iterator[Condition]:

@@ -17,6 +17,7 @@ import dagster as dg
 
 from sao_dagster.core.explain import describe_policy
 from sao_dagster.core.hashing import digest
+from sao_dagster.core.messages import counted
 from sao_dagster.core.nodes import DataTest, Model, Node, Seed, Severity, Source, is_source
 from sao_dagster.core.others import ProjectModel
 from sao_dagster.core.policy import describe_duration
@@ -110,7 +111,7 @@ class SaoTranslator:
         return dg.AssetCheckSpec(
             name=name,
             asset=self.key_of(project, tested),
-            description=f"{len(tests)} data tests of {tested}",
+            description=f"{counted(len(tests), 'data test')} of {tested}",
             blocking=severe and not is_source(tested),
             metadata={"sao/tests": dg.MetadataValue.json([test.name for test in tests])},
         )

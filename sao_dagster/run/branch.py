@@ -40,6 +40,11 @@ class BranchReport:
     new: tuple[str, ...] = ()
     gone: tuple[str, ...] = ()
 
+    @property
+    def is_empty(self) -> bool:
+        """Whether there was nothing to build and nothing to test."""
+        return not self.result.models and not self.result.tests
+
     def to_json(self) -> dict[str, JSON]:
         """Return the run as the command line prints it, with what is compared."""
         return {

@@ -10,7 +10,7 @@ from sao_dagster.core.environment import Branch
 from sao_dagster.core.messages import Message
 from sao_dagster.core.relations import Relation
 from sao_dagster.errors import StateError, WarehouseError
-from sao_dagster.run.branch_schemas import DROPPING, FORGOTTEN, IN_USE, OwnRelations, in_use, said
+from sao_dagster.run.branch_schemas import DROPPING, FORGOTTEN, IN_USE, OwnRelations, forget_unused, in_use, said
 from sao_dagster.run.environments import built_in
 from sao_dagster.run.runner import Runner
 from sao_dagster.state.protocol import StateStore
@@ -66,6 +66,7 @@ def drop_branch(runner: Runner, *, dry_run: bool, on_message: Telling | None = N
                     f"sao ci has not made the schema {schema}, as far as the state knows, and does not drop it; if it is to go, drop it yourself: "
                     f"drop schema {schema} cascade"
                 )
+            forget_unused(store, here.key)
             return None
         return _Drop(runner, session, store, here.database).of(branch, here.schema, dry_run=dry_run)
 

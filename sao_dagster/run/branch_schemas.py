@@ -66,11 +66,12 @@ def claimed_schemas(runner: Runner, session: Session, selection: Selection) -> I
             f"what is selected is built into the schema {said(shared[0])}, whatever the schema of the target is: it would not be this branch's "
             f"own. Let generate_schema_name put {here} into it"
         )
-    if not wanted:
-        yield
-        return
     store = runner.open_store()
     found = runner.settled(session, store)
+    if not wanted:
+        yield
+        forget_unused(store, found.key)
+        return
     elsewhere.check_is_reached(found.database)
     with in_use(store, found.key, BUILDING, runner):
         known, now = store.branch(found.key), store.now()
@@ -78,6 +79,12 @@ def claimed_schemas(runner: Runner, session: Session, selection: Selection) -> I
         branch = replace(branch, against=elsewhere.name, used_at=now, failures=tuple(map(str, kept)))
         _make(wanted, branch, session, store, project, here)
         yield
+
+
+def forget_unused(store: StateStore, environment: str) -> None:
+    """Forget an environment in which nothing was ever built, and that is no branch's: that somebody looked at the place is all there is."""
+    if store.branch(environment) is None and not store.builds(environment):
+        store.forget_environment(environment, is_gone=True)
 
 
 def compared_with(runner: Runner) -> Elsewhere:

@@ -11,6 +11,7 @@ import pytest
 from click.testing import Result
 from typer.testing import CliRunner
 
+from sao_dagster import load_project
 from sao_dagster.cli import app
 from sao_dagster.cli.ci import BRANCH_VARIABLES
 from sao_dagster.core.environment import schema_of
@@ -65,7 +66,12 @@ def test_nothing_is_built_for_a_branch_that_changes_nothing(shop: World) -> None
     said = built(shop, "--report", str(shop.root / "out"))
     assert (said["models"], said["compared"], schemas(shop)) == ([], {}, set())
     assert "Nothing of this branch differs" in (shop.root / "out/sao_ci.md").read_text()
+    assert "nothing of this branch differs from what other was built from" in sao(shop, "--against", "other").stdout
+    opened = load_project(shop.root, state_url=f"sqlite:///{shop.root / 'state.db'}")
+    kept = {each.schema for each in opened.store.environments()}
+    assert "ci_totals" not in kept, "there is nothing in it"
     assert "nothing that sao ci has made" in sao(shop, "drop", "--yes").stdout
+    assert {each.schema for each in opened.store.environments()} == kept
 
 
 def test_a_branch_is_built_beside_production_and_compared_with_it(shop: World) -> None:
@@ -88,7 +94,7 @@ def test_a_branch_is_built_beside_production_and_compared_with_it(shop: World) -
     assert said["changes"] == {"orders": ["body"], "fresh": ["new"]}
     text = (shop.root / "out/sao_ci.md").read_text()
     assert text.startswith("<!-- sao ci -->\n## ✅ `ci_totals` against `other`\n")
-    assert "2 → 3: 1 added, 1 changed by id" in text
+    assert "2 → 3 rows: 1 added, 1 changed (told apart by id)" in text
     assert "Read in `other`: `stg`." in text
     assert json.loads((shop.root / "out/sao_ci.json").read_text())["compared"] == said["compared"]
     assert shop.rows("select id, amount, old from other.orders order by id") == before, "nothing there was written"

@@ -83,7 +83,7 @@ def test_a_pull_request_is_built_and_dropped(
     (built,) = ran(jobs("build"))
     assert built.exit_code == 0, built.output
     assert schemas(shop) == ["ci_plus_one"]
-    assert "| `report` | body |  | 1: 1 added, 1 gone |" in (shop.root / "report/sao_ci.md").read_text()
+    assert "| `report` | body |  | 1 row: 1 added, 1 gone |" in (shop.root / "report/sao_ci.md").read_text()
     (dropped,) = ran(jobs("drop"))
     assert (dropped.exit_code, schemas(shop)) == (0, [])
 
