@@ -174,6 +174,7 @@ def state_clear(
     environment: Annotated[
         str | None, typer.Option("--environment", help="Another environment than this one: a target, target/schema, or as sao state environments lists it.")
     ] = None,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Forget everything without asking.")] = False,
 ) -> None:  # fmt: skip
     """Forget builds and verdicts, of everything or of a selection; what is forgotten is built again."""
     terminal = Terminal(as_json)
@@ -185,8 +186,10 @@ def state_clear(
         if select:
             chosen = selection_of(opened, select, None)
             gone = opened.store.clear(where, chosen.nodes, chosen.tests)
-        else:
+        elif yes or environment is not None or _agrees_to_forget(terminal, opened, where):
             gone = opened.store.clear(where, None, None)
+        else:
+            gone = 0
         if as_json:
             terminal.json({"environment": where, "cleared": gone})
         else:
@@ -194,6 +197,22 @@ def state_clear(
         return OK
 
     run_command(request, action)
+
+
+def _agrees_to_forget(terminal: Terminal, opened: SqlProject, environment: str) -> bool:
+    """Return whether somebody says that everything of the environment that is built into is to be forgotten.
+
+    Raises:
+        StateError: Nobody can be asked.
+    """
+    count = len(opened.store.builds(environment)) + len(opened.store.tests(environment))
+    if terminal.as_json or not sys.stdin.isatty():
+        raise StateError(
+            f"all of {environment} would be forgotten ({counted(count, 'record')}), and built again: --yes does so; "
+            f"--select forgets a part, --environment names another one"
+        )
+    asked = f"Forget all {counted(count, 'record')} of {environment} in {shown_url(opened)}? Everything is built again then."
+    return typer.confirm(asked, default=False, err=True)
 
 
 def _called(opened: SqlProject, name: str) -> str:

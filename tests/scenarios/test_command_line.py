@@ -226,6 +226,8 @@ def test_state_can_be_shown_moved_and_cleared(shop: World, tmp_path: Path, monke
     assert (missing.exit_code, "cannot be read" in json.loads(missing.stdout)["error"]) == (2, True)
     assert sao(shop, "state", "export", str(file)).exit_code == 0
     assert answer(shop, "state", "clear", "--select", "report")["cleared"] == 1
+    refused = sao(shop, "state", "clear")
+    assert (refused.exit_code, "--yes does so" in refused.stderr) == (2, True)
     assert answer(shop, "plan")["models"][1]["reason"] == "never_built"
     assert sao(shop, "state", "import", str(file)).exit_code == 0
     assert answer(shop, "plan")["models"][1]["reason"] == "no_new_data"
@@ -233,6 +235,7 @@ def test_state_can_be_shown_moved_and_cleared(shop: World, tmp_path: Path, monke
     assert answer(shop, "plan")["models"][1]["reason"] == "never_built"
     assert sao(shop, "state", "import", str(file)).exit_code == 0
     assert answer(shop, "plan")["models"][1]["reason"] == "no_new_data"
+    assert answer(shop, "state", "clear", "--yes")["cleared"] == 4
     file.write_text("{}")
     assert sao(shop, "state", "import", str(file)).exit_code == 2
 
