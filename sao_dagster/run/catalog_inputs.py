@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import replace
 from datetime import datetime
+from functools import cache, partial
 
 from sao_dagster.core.inputs import InputKind, UndeclaredInput, answers_id
 from sao_dagster.core.nodes import DataTest, Model, Node, is_source
@@ -100,17 +101,20 @@ def _with_edges(asked: AskedTables, session: Session) -> Project:
     for read, names in shown.items():
         for name in names:
             seen_through.setdefault(name, []).append(read)
-    first = {read: _last_of(names, project) for read, names in shown.items()}
+    last_of = cache(partial(_last_of, project))
     nodes = dict(project.nodes)
     for name, node in project.nodes.items():
         read_there = (*node.depends_on, *(each.id for each in (*node.undeclared, *asked.by.get(answers_id(name), ()))))
-        for above in dict.fromkeys(each for one in read_there for each in first.get(one, ())):
-            if above not in nodes[name].depends_on and not _is_above(nodes, name, above):
-                nodes[name] = replace(nodes[name], depends_on=(*nodes[name].depends_on, above))
+        for one in read_there:
+            before = tuple(each for each in shown.get(one, ()) if not _is_above(nodes, name, each))
+            for above in last_of(before):
+                if above not in nodes[name].depends_on:
+                    nodes[name] = replace(nodes[name], depends_on=(*nodes[name].depends_on, above))
 
     def of_test(test: DataTest) -> DataTest:
         read_there = (*test.inputs, *(each.id for each in asked.by.get(test.answers_id, ())))
-        reads = tuple(dict.fromkeys((*test.reads, *(each for read in read_there for each in first.get(read, ())))))
+        first = (each for read in read_there for each in last_of(shown.get(read, ())))
+        reads = tuple(dict.fromkeys((*test.reads, *first)))
         return test if reads == test.reads else replace(test, reads=reads)
 
     tests = {name: of_test(test) for name, test in project.tests.items()}
@@ -144,7 +148,7 @@ def _nodes_shown(asked: AskedTables, session: Session) -> dict[str, tuple[str, .
     return shown
 
 
-def _last_of(names: tuple[str, ...], project: Project) -> tuple[str, ...]:
+def _last_of(project: Project, names: tuple[str, ...]) -> tuple[str, ...]:
     """Return the nodes among some that are above none of the others."""
     if len(names) < 2:
         return names

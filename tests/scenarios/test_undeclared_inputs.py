@@ -246,6 +246,21 @@ def test_a_model_that_is_seen_through_what_somebody_else_made_comes_first(window
     assert window.run().built == set(), "what it has read is recorded"
 
 
+def test_what_comes_first_is_built_first_although_the_same_view_shows_what_is_below(shelf: World) -> None:
+    shelf.model("z_parent", "select id from raw.shelf")
+    shelf.model("b_below", "select 0 * count(*) as id from {{ ref('a_child') }}, {{ ref('z_parent') }}")
+    shelf.sql(
+        "create schema if not exists main",
+        "create table main.z_parent as select 1 as id",
+        "create table main.b_below as select 0 as id",
+    )
+    shelf.sql("create view raw.both as select id from main.z_parent union all select id from main.b_below")
+    shelf.model("a_child", "select max(id) as id from raw.both").run()
+    shelf.sql("insert into raw.shelf values (2)")
+    assert shelf.run().built == {"z_parent", "a_child", "b_below"}
+    assert shelf.rows("select id from main.a_child") == [(2,)]
+
+
 def test_what_a_view_showed_is_not_kept_when_what_it_reads_is_built(shelf: World) -> None:
     shelf.source("v").model("a", "select max(id) as id from raw.shelf").run()
     shelf.sql("create view raw.v as select id from main.a")
