@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib.util
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -38,6 +38,7 @@ def load_project(
     profiles_dir: Path | None = None,
     state_url: str | None = None,
     schema: str | None = None,
+    doing: Callable[[str], None] = lambda _: None,
 ) -> SqlProject:
     """Return the project of a folder, in the first of the formats that is in it.
 
@@ -52,6 +53,7 @@ def load_project(
         profiles_dir: The folder of `profiles.yml`; None for `DBT_PROFILES_DIR`, the project's folder or `~/.dbt`, as with dbt.
         state_url: The URL of the shared state (`sqlite:///FILE` or `postgresql://...`), over what is set elsewhere.
         schema: The schema of a branch to build into, in place of that of the target; dbt is told so, where it builds.
+        doing: Told what dbt is doing where it reads the project and that takes its time, in words.
 
     Raises:
         ProjectError: There is no project in the folder, or its Python fails.
@@ -59,7 +61,7 @@ def load_project(
     began = time.time()  # what is edited while it is read is newer
     again = partial(_load, Path(folder).resolve(), target, variables, formats, profiles_dir, schema, state_url)
     with no_collection():
-        opened = again()
+        opened = again(doing=doing)
     opened.read_at, opened.again, opened.is_branch = began, again, schema is not None
     return opened
 
@@ -108,6 +110,7 @@ def _load(
     profiles_dir: Path | None,
     schema: str | None,
     state_url: str | None,
+    doing: Callable[[str], None] = lambda _: None,
 ) -> SqlProject:
     """Return the project of the first format that is in a folder, with what its `sao_project.py` declares on top."""
     file = root / PYTHON_FILE
@@ -132,7 +135,7 @@ def _load(
         looked_for = ", ".join(each.name for each in formats)
         raise ProjectError(f"there is no {looked_for} in {root}; name the project's folder with --project-dir")
     opened = (
-        _opened(root, target, variables, profiles_dir, schema, state_url)
+        _opened(root, target, variables, profiles_dir, schema, state_url, doing)
         if found is DBT_FOLDER
         else SqlProject.of(*found.read(root, target, variables), state_url=state_url)
     )
@@ -151,6 +154,7 @@ def _opened(
     profiles_dir: Path | None,
     schema: str | None,
     state_url: str | None,
+    doing: Callable[[str], None],
 ) -> SqlProject:
     """Return the project of a folder in dbt's layout, read and built by whom `sao.yml` says.
 
@@ -189,7 +193,7 @@ def _opened(
 
     native = executor == "native"
     declared, warehouse = read_with_dbt(
-        folder, variables, settings.dbt, native=native, execution=settings.dbt_execution, schema=schema
+        folder, variables, settings.dbt, native=native, execution=settings.dbt_execution, schema=schema, doing=doing
     )
     opened = SqlProject.of(declared, warehouse, state_url=state_url)
     opened.built_by = f"{'read' if native else 'read and built'} by dbt: {why}{why_selected(warehouse)}"

@@ -72,7 +72,7 @@ def plan(
     def action() -> int:
         """Print the plan, and return the exit status."""
         with Progress(terminal) as progress:
-            opened = request.open()
+            opened = request.open(progress.read)
             selection = selection_of(
                 opened,
                 or_default(opened, select, exclude),
@@ -172,7 +172,7 @@ def _run(
     terminal = request.terminal
     failures = Failures(terminal)
     with Progress(terminal) as progress:
-        opened = request.open()
+        opened = request.open(progress.read)
         selection = selected(opened)
         tell_of_project(terminal, opened, selection)
         progress.begin(LOOKING)

@@ -99,7 +99,7 @@ def ci(
         )
         failures = Failures(terminal)
         with Progress(terminal) as progress:
-            opened = asked.open()
+            opened = asked.open(progress.read)
             opened.project.check()
             changes = opened.environments.changes(opened.project, against)
             selection = opened.selection(

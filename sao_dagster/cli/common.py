@@ -52,8 +52,12 @@ class Request:
     state: str | None = None
     schema: str | None = None
 
-    def open(self) -> SqlProject:
-        """Return the project of the folder; a `sao_project.py` in it may declare more models."""
+    def open(self, doing: Callable[[str], None] = lambda _: None) -> SqlProject:
+        """Return the project of the folder; a `sao_project.py` in it may declare more models.
+
+        Args:
+            doing: Told what dbt is doing where it reads the project and that takes its time, in words.
+        """
         if not self.project_dir.is_dir():
             what = "is a file" if self.project_dir.exists() else "does not exist"
             raise ProjectError(
@@ -69,6 +73,7 @@ class Request:
             profiles_dir=self.profiles_dir,
             state_url=self.state_url and url_from(Path.cwd(), self.state_url),
             schema=self.schema,
+            doing=doing,
         )
         opened = opened.deferring(self.defer, favor=self.favor_state)
         if opened.built_by is not None:

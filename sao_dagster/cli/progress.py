@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 PLAIN_SECONDS = 5.0
 """How long at least lies between two lines where there is no terminal."""
+READING = "reading the project"
 NAMED_RUNNING = 5
 """How many of the models that are being built are named."""
 
@@ -33,7 +34,7 @@ class Progress:
     def __init__(self, terminal: Terminal) -> None:
         self._terminal = terminal
         self._lock = threading.Lock()
-        self._doing = "reading the project"
+        self._doing = READING
         self._planned: frozenset[str] | None = None
         self._done: set[str] = set()
         self._running: dict[str, float] = {}  # since when, on the monotonic clock
@@ -86,6 +87,10 @@ class Progress:
         """Say what is done before there is a plan."""
         with self._lock:
             self._doing = doing
+
+    def read(self, doing: str) -> None:
+        """Say what is done while the project is read; nothing for the reading itself."""
+        self.begin(f"{READING}: {doing}" if doing else READING)
 
     def aside(self, show: Callable[[], None]) -> None:
         """Show something on standard output without mixing it with a line that is drawn anew."""

@@ -13,7 +13,7 @@ import re
 import weakref
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
@@ -110,6 +110,7 @@ class Kept:
         return are_set_as(self.prepared.environment)
 
 
+PARSING = "dbt is parsing it"
 _RENDERED = (".sql", ".yml", ".yaml")
 _ENV_VAR = re.compile(r"""\benv_var\(\s*\\?['"]([^'"\\]+)\\?['"]""")
 """A call that names its environment variable, also within quotes of YAML."""
@@ -164,6 +165,7 @@ class Preparation:
         paths: Where `dbt_project.yml` says that something is.
         written: Folders that dbt writes to.
         selects: Whether dbt is given what is to be built, and says nothing but its manifest.
+        doing: Told what dbt is doing where that takes its time, in words; nothing where it does no more.
     """
 
     invocation: Invocation
@@ -172,6 +174,7 @@ class Preparation:
     paths: tuple[str, ...] = ()
     written: tuple[str, ...] = ("target", "logs")
     selects: bool = False
+    doing: Callable[[str], None] = field(default=lambda _: None, compare=False)
 
     @property
     def files(self) -> str:
@@ -217,10 +220,12 @@ class Preparation:
             DbtError: dbt does not read the project; its words.
         """
         commands, names = self.commands(), self._variables_read()
+        self.doing(PARSING)
         try:
             manifest = commands.manifest()
         finally:
             commands.close()
+        self.doing("")
         prepared = rendered(PreparedManifest(manifest, {}, environment=_values(names or ())))
         contents = self.contents
         found = Kept(self._key(files), prepared, contents if files == self.files else "", self._dbt, why)
@@ -276,6 +281,8 @@ class Preparation:
         warm = WarmDbt()
         process = warm.stack.enter_context(dbt_process(self.invocation))
         with warm.closed_on_error():
+            self.doing(PARSING)
+            process.on_doing = lambda what: self.doing(f"dbt is {what}")
             process.wait_until_parsed()
             before = self._before()
             made_of = {
@@ -296,6 +303,7 @@ class Preparation:
             answered = _answered(process, read, said["rendered"], lambda: session(process, read))
             prepared = replace(prepared, answered={**prepared.answered, **answered})
             process.ask("release")
+        self.doing("")
         warm.process = process
         contents = self.contents
         found = Kept(self._key(files), prepared, contents if files == self.files else "", self._dbt)

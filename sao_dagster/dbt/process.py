@@ -93,6 +93,7 @@ class DbtProcess:
     ) -> None:
         self._process, self._connection, self._log = process, connection, log
         self.on_message = on_message
+        self.on_doing: Callable[[str], None] = lambda _: None  # told how far it is with what it does for long, in words
         self._lock = threading.Lock()
         self._asked: dict[int, Request] = {}
         self._still = time.monotonic()
@@ -155,6 +156,8 @@ class DbtProcess:
                     self._tell_still()
                 elif kind == "line":
                     self._tell(value["level"], value["text"])
+                elif kind == "doing":
+                    self.on_doing(value)
                 elif kind == "parsed":
                     self._parsed.set_result(None)
                 elif kind == "ended":

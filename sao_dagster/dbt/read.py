@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import replace
 from functools import partial
@@ -38,6 +38,7 @@ def read_with_dbt(
     native: bool = False,
     execution: DbtExecution = "auto",
     schema: str | None = None,
+    doing: Callable[[str], None] = lambda _: None,
 ) -> tuple[Declarations, Warehouse]:
     """Return what a folder declares as dbt reads it, and its warehouse, in which dbt builds.
 
@@ -48,6 +49,7 @@ def read_with_dbt(
         native: Whether this package builds what dbt has read.
         execution: How dbt builds.
         schema: The schema of a branch, into which the folder was opened to be built.
+        doing: Told what dbt is doing where that takes its time, in words.
 
     Raises:
         UnsupportedError: dbt is not there, or cannot build so.
@@ -56,7 +58,10 @@ def read_with_dbt(
     installation = find_dbt(dbt, opened.root)
     if schema is not None:
         _check_builds_branches(opened.warehouse, installation, execution)
-    inside, selected = (_preparation(opened, variables, installation, schema, selects=each) for each in (False, True))
+    inside, selected = (
+        replace(_preparation(opened, variables, installation, schema, selects=each), doing=doing)
+        for each in (False, True)
+    )
     files = inside.files
     if native or execution == "inside":
         if not installation.is_python:

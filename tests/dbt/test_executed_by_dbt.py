@@ -332,18 +332,24 @@ def test_what_dbt_said_is_kept_as_long_as_it_would_say_the_same(
     )
     little.write("models/env/logs/more.sql", "select {{ var('more', 1) }} as n")
 
+    told: list[str] = []
+
     def said() -> tuple[str, tuple[str, ...]]:
-        more = little.open().project.nodes["more"]
+        more = little.open(doing=told.append).project.nodes["more"]
         assert isinstance(more, Model)
         return more.compiled.sql, more.tags
 
     assert said() == ("select 1 as n", ("none",))
+    assert (told[0], told[-1]) == ("dbt is parsing it", "")
+    assert "dbt is rendering models and data tests, 1/12" in told
     monkeypatch.setenv("TAG", "new")
     assert said() == ("select 1 as n", ("new",))
     little.write("models/env/logs/more.sql", "select 2 as n")
     assert said() == ("select 2 as n", ("new",))
     monkeypatch.setattr("sao_dagster.dbt.prepare.dbt_process", lambda *_, **__: pytest.fail("dbt was started"))
+    told.clear()
     assert said() == ("select 2 as n", ("new",))
+    assert not told
 
 
 MATERIALIZATION = """

@@ -10,9 +10,11 @@ import datetime as dt
 import hashlib
 import json
 import threading
+import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
+from functools import partial
 from typing import Any
 
 import dbt.task.build as build_module
@@ -34,6 +36,7 @@ REUSED = getattr(RunStatus, "Reused", None) or getattr(RunStatus, "NoOp", None) 
 IDLE_SECONDS = 60.0  # for which a process that has read the project waits for more
 SETTING = ("setting", "parameter", "propert", "option", "zone", "sql_mode", "search_path", "role", "init_")
 """Parts of the names of keys of a profile that set something in each session, and so may change what a query gives."""
+TOLD_SECONDS = 1.0  # between what is told of how far something is
 AT_ONCE = 64  # requests that are answered at once; whoever asks limits those that build
 
 
@@ -52,7 +55,7 @@ def serving_task(wire: Wire, batches: Batches) -> type:
                 self._runtime_initialize()
             wire.tell("parsed", None)
             self.deferring = Deferring(self, get_adapter(self.config))
-            preparing = Preparing(self)
+            preparing = Preparing(self, partial(wire.tell, "doing"))
             while True:
                 if not wire.wait(IDLE_SECONDS if preparing.is_released else None):
                     return self.get_result([], 0.0, _now())
@@ -252,10 +255,15 @@ class Building:
 
 
 class Preparing:
-    """What is asked of a project before anything of it is built."""
+    """What is asked of a project before anything of it is built.
 
-    def __init__(self, task: Any) -> None:
-        self.task = task
+    Args:
+        task: dbt's task.
+        tell: Told now and then how far it is, in words.
+    """
+
+    def __init__(self, task: Any, tell: Callable[[str], None]) -> None:
+        self.task, self.tell = task, tell
         self.adapter = get_adapter(task.config)
         self.cursors = Cursors(self.adapter)
         self.questions = AdapterQuestions(task, self.adapter)
@@ -385,8 +393,14 @@ class Preparing:
 
     def _rendered(self, names: list[str]) -> dict[str, Any]:
         self.adapter.cache.clear()
+        found, told = {}, float("-inf")
         with self.adapter.connection_named("sao_render"):
-            return {name: dict(self.renderer.rendered(name)) for name in names}
+            for name in names:
+                found[name] = dict(self.renderer.rendered(name))
+                if time.monotonic() - told >= TOLD_SECONDS:
+                    self.tell(f"rendering models and data tests, {len(found)}/{len(names)}")
+                    told = time.monotonic()
+        return found
 
 
 def _flattened(task: Any) -> list[Any]:
