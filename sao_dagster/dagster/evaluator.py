@@ -44,6 +44,7 @@ from sao_dagster.dagster.translator import identifier
 from sao_dagster.errors import SaoError, WarehouseBusyError
 from sao_dagster.gc_pause import no_collection
 from sao_dagster.state.url import without_password
+from sao_dagster.warehouses.shared.kept_answers import KeptAnswers
 
 TREES_A_TICK = 500  # trees that one tick hands over; the others follow with the next ticks
 LOGGED = 100  # models that the log of a tick names
@@ -110,6 +111,7 @@ class _Evaluator:
     tick_seconds: float
     published: dict[str, Project] = field(default_factory=dict, compare=False)  # what others were told, by environment
     decisions: KeptDecisions = field(default_factory=KeptDecisions, compare=False)  # of earlier ticks
+    answers: KeptAnswers = field(default_factory=KeptAnswers, compare=False)  # of the warehouse to these
 
     def tick(self, context: dg.SensorEvaluationContext) -> dg.SensorResult | dg.SkipReason:
         """Observe, decide, and request what has something to do."""
@@ -126,6 +128,7 @@ class _Evaluator:
                 observe_seconds=self.tick_seconds,
                 patience=PATIENCE,
                 decisions=self.decisions,
+                answers=self.answers,
             )
             plan, seen = runner.plan(self.selection, wait_seconds=0)
             if (

@@ -18,7 +18,7 @@ from sao_dagster.core.plan import Plan, make_plan
 from sao_dagster.core.project import Project
 from sao_dagster.core.reasons import Mode
 from sao_dagster.core.selection import Selection
-from sao_dagster.errors import StateError
+from sao_dagster.errors import SaoError, StateError
 from sao_dagster.gc_pause import no_collection
 from sao_dagster.run.catalog_inputs import with_catalog, with_first
 from sao_dagster.run.defer import DeferringTo, InPlace, deferral_of, known_by_builds, with_missing
@@ -30,6 +30,7 @@ from sao_dagster.run.settings import RunSettings, utc_now
 from sao_dagster.sql.inference.kept import KeptProofs
 from sao_dagster.state.protocol import StateStore
 from sao_dagster.warehouses.protocol import Materializer, Session, ToldWarehouse, VersionsBy, Warehouse
+from sao_dagster.warehouses.shared.kept_answers import KeptAnswers, NotKeptError
 
 if TYPE_CHECKING:
     from typing_extensions import Self
@@ -49,6 +50,7 @@ class Planner(RunSettings):
         materializer: Who builds; None for the warehouse's own way.
         proofs: What was proven before.
         decisions: What its plans have decided before; None where there is only one.
+        answers: What the warehouse has told its plans before; likewise.
         assemble: Puts the project together so that nodes are read where a deferral says, for a selection and in a session; None where the
             session has let go of its database for that, so that what is there has to be looked at again.
         find_deferred: Finds another environment, from which is read what this one does not have; None for none.
@@ -65,6 +67,7 @@ class Planner(RunSettings):
     materializer: Materializer | None = None
     proofs: KeptProofs = field(default_factory=KeptProofs)
     decisions: KeptDecisions | None = None
+    answers: KeptAnswers | None = None
     find_deferred: Callable[[], DeferringTo] | None = None
     deferred: DeferringTo | None = None
     find_reusable: Callable[[], Reusable] | None = None
@@ -104,13 +107,14 @@ class Planner(RunSettings):
             WarehouseBusyError: The warehouse is held by another process for longer than `wait_seconds`.
         """
         self.project.check()
-        ready = self.reaching()
-        with (
-            no_collection(),
-            ready._opening(read_only=True, wait_seconds=wait_seconds, on_message=on_message) as session,
-        ):
-            store = self.open_store()
-            prepared = ready._prepared(selection, NOTHING, mode, session, store)
+        ready, store = self.reaching(), self.open_store()
+        with no_collection():
+            prepared = ready._prepared_unopened(selection, mode, store)
+            if prepared is None:
+                opening = ready._opening(read_only=True, wait_seconds=wait_seconds, on_message=on_message)
+                with opening as opened:
+                    session = opened if self.answers is None else self.answers.keeping(ready.warehouse, opened)
+                    prepared = ready._prepared(selection, NOTHING, mode, session, store)
             return prepared.plan, prepared.seen
 
     def reaching(self) -> Self:
@@ -168,6 +172,19 @@ class Planner(RunSettings):
         if self.session is not None:
             return nullcontext(self.session)
         return self.warehouse.session(read_only=read_only, wait_seconds=wait_seconds, on_message=on_message)
+
+    def _prepared_unopened(self, selection: Selection, mode: Mode, store: StateStore) -> Prepared[Self] | None:
+        """Return what a plan starts from where the warehouse has said all of it before, and shows that it would say it again; else None."""
+        session = None if self.answers is None or self.session is not None else self.answers.unopened(self.warehouse)
+        if session is None:
+            return None
+        try:
+            prepared = self._prepared(selection, NOTHING, mode, session, store)
+        except (NotKeptError, SaoError):
+            if not session.has_refused:
+                raise
+            return None
+        return None if session.has_refused else prepared  # a template may have made something of the error
 
     def _find(self, find: Callable[[], Reusable]) -> Reusable:
         try:

@@ -496,6 +496,14 @@ class AttachingWarehouse(Protocol):
 
 
 @runtime_checkable
+class StampedWarehouse(Protocol):
+    """A warehouse that shows, without being opened, whether anything in it has changed."""
+
+    def stamp(self) -> str | None:
+        """Return what `Session.stamp` would; None where that, and what the profile sets, is not all that its answers follow from."""
+
+
+@runtime_checkable
 class ToldWarehouse(Protocol):
     """A warehouse whose catalog has the relations that it is told of, and no others."""
 

@@ -20,7 +20,7 @@ import duckdb
 
 from sao_dagster.core.connection import ConnectionSettings
 from sao_dagster.core.data_version import DataVersion
-from sao_dagster.core.hashing import JSON, digest
+from sao_dagster.core.hashing import digest
 from sao_dagster.core.inputs import UndeclaredInput
 from sao_dagster.core.nodes import Materialized, Model, Seed
 from sao_dagster.core.relations import Relation, RelationKey, folded, quote
@@ -33,6 +33,7 @@ from sao_dagster.warehouses.duckdb.content import content_sql, content_version
 from sao_dagster.warehouses.duckdb.header import header_of
 from sao_dagster.warehouses.duckdb.names import functions, resolve
 from sao_dagster.warehouses.duckdb.row_hash import UnknownTypeError, row_hash
+from sao_dagster.warehouses.duckdb.stamp import stamp_of
 from sao_dagster.warehouses.protocol import (
     Built,
     Catalog,
@@ -45,7 +46,6 @@ from sao_dagster.warehouses.protocol import (
 )
 from sao_dagster.warehouses.shared.attachments import attach_statements
 from sao_dagster.warehouses.shared.contents import ContentReader, CountedTable, ViewSources
-from sao_dagster.warehouses.shared.files import file_stamp
 from sao_dagster.warehouses.shared.incremental import Statements, add_increment, by_name
 from sao_dagster.warehouses.shared.names import literal
 from sao_dagster.warehouses.shared.native import NativeMaterializer, check_expected
@@ -124,19 +124,12 @@ class DuckDBSession(Session):
                 cursor.interrupt()
 
     def stamp(self) -> str | None:
-        """Return sizes, times and numbers of the database files, which nobody else can write for now; see `file_stamp`."""
+        """Return sizes, times and numbers of the database files, which nobody else can write for now; see `stamp_of`."""
         if self._files is None or self._sees_more():
             return None
         with suppress(WarehouseError):  # open for reading only: there is nothing of ours to write
             self.execute("force checkpoint")
-        parts: list[JSON] = []
-        for path in self._files:
-            for file in (path, path.with_name(path.name + ".wal")):
-                found = file_stamp(file)
-                if found is None:
-                    return None
-                parts.append([file.name, *found])
-        return digest(parts)
+        return stamp_of(self._files)
 
     def _sees_more(self) -> bool:
         """Return whether a database was attached, by a hook perhaps, that is none of the files."""

@@ -19,6 +19,7 @@ from sao_dagster.sql.harmless_settings import is_harmless_setting
 from sao_dagster.warehouses.duckdb.attached import alias_of, attach_sql, database_name, is_file, is_own_file
 from sao_dagster.warehouses.duckdb.secrets import secret_sql
 from sao_dagster.warehouses.duckdb.session import DuckDBSession, SessionSettings, words
+from sao_dagster.warehouses.duckdb.stamp import stamp_of
 from sao_dagster.warehouses.protocol import Capabilities, VersionsBy, shown_target
 from sao_dagster.warehouses.shared.names import literal
 from sao_dagster.warehouses.shared.processes import describe_process
@@ -151,6 +152,14 @@ class DuckDBWarehouse:
         if not all(is_own_file(path, kind) for path, kind in databases):
             return None
         return tuple(Path(path) for path, _ in databases)
+
+    def stamp(self) -> str | None:
+        """Return what the files show without being opened, which nobody may have written to since if it is the same.
+
+        None where extensions are loaded: which version of them is installed is not seen in these files.
+        """
+        files = self.files() if self.capabilities.stamp and not self.extensions else None
+        return None if files is None else stamp_of(files)
 
     def _connect(
         self, *, read_only: bool, on_message: Callable[[Message], None] | None, limit: float
