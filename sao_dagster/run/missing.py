@@ -21,7 +21,10 @@ UNLISTED = frozenset({"information_schema", "pg_catalog"})
 
 
 def missing_sources(project: Project, catalog: Catalog) -> frozenset[str]:
-    """Return the ids of the sources whose relation is not there; of another database of the server the catalog says nothing."""
+    """Return the ids of the sources whose relation is not there, and is none that the project makes.
+
+    Of another database of the server the catalog says nothing.
+    """
     databases = {key[0] for key in catalog} | {node.relation.key[0] for node in project.nodes.values()}
     return frozenset(
         name
@@ -29,6 +32,7 @@ def missing_sources(project: Project, catalog: Catalog) -> frozenset[str]:
         if (relation := source.relation) is not None
         and not source.files
         and relation.key not in catalog
+        and relation.key not in project.by_relation
         and relation.key[0] in databases
         and relation.schema.lower() not in UNLISTED
     )
@@ -37,9 +41,10 @@ def missing_sources(project: Project, catalog: Catalog) -> frozenset[str]:
 def with_missing_sources(plan: Plan, project: Project, seen: Observation) -> Plan:
     """Return a plan, to be shown, in which what reads a source that is not there is foreseen as failed, and what is below it as skipped.
 
-    A run tries it all the same. Where `on-run-start` may make the source, nothing but a warning is added.
+    A run tries it all the same. Where a hook of the run may make the source, nothing but a warning is added.
     """
     missing = missing_sources(project, seen.catalog)
+    may_be_made = bool(project.on_run_start) or any(project.nodes[name].hooks for name in plan.to_make)
     decisions, read = dict(plan.decisions), dict[str, list[str]]()
     stopped: set[str] = set()
     for name, decision in plan.decisions.items():
@@ -47,7 +52,7 @@ def with_missing_sources(plan: Plan, project: Project, seen: Observation) -> Pla
         absent = [each for each in above if each in missing] if decision.outcome is Outcome.BUILT else []
         for each in absent:
             read.setdefault(each, []).append(name)
-        if project.on_run_start or decision.outcome in (Outcome.FAILED, Outcome.SKIPPED):
+        if may_be_made or decision.outcome in (Outcome.FAILED, Outcome.SKIPPED):
             continue
         if held := tuple(each for each in above if each in stopped):
             foreseen = _below(plan, project, seen, name, held)
@@ -64,7 +69,7 @@ def with_missing_sources(plan: Plan, project: Project, seen: Observation) -> Pla
         else decision
         for name, decision in plan.tests.items()
     }
-    warnings = [_warning(project, source, names) for source, names in read.items()]
+    warnings = [_warning(project, source, names, may_be_made=may_be_made) for source, names in read.items()]
     return replace(plan, decisions=decisions, tests=tests, warnings=(*plan.warnings, *warnings))
 
 
@@ -88,10 +93,10 @@ def _test_below(plan: Plan, project: Project, seen: Observation, name: str, held
     )
 
 
-def _warning(project: Project, name: str, read_by: Sequence[str]) -> str:
+def _warning(project: Project, name: str, read_by: Sequence[str], *, may_be_made: bool) -> str:
     source = project.sources[name]
     place = "" if source.location is None else f"{source.location}: "
-    hooks = ", unless on-run-start makes it" if project.on_run_start else ""
+    hooks = ", unless a hook makes it" if may_be_made else ""
     return (
         f"{place}the source {describe_names([name])} ({source.relation}) is not in the warehouse, and {describe_names(read_by)} cannot be built "
         f"without it{hooks}; load it, or correct its name, schema or database"

@@ -160,10 +160,20 @@ def test_a_plan_names_sources_that_are_not_there_and_foresees_what_fails_for_tha
     assert sao(shop, "build").exit_code == 1
     shop.write("dbt_project.yml", f"{PROJECT}\non-run-start: create schema if not exists lake\n")
     planned = sao(shop, "plan", "--json")
-    assert "unless on-run-start makes it" in json.loads(planned.stdout)["warnings"][0]
+    assert "unless a hook makes it" in json.loads(planned.stdout)["warnings"][0]
     assert planned.exit_code == 0, "what a hook makes is not known before"
+    shop.write("dbt_project.yml", PROJECT)
+    shop.model("orders", "select 1 as id", post_hook="create schema if not exists lake")
+    assert sao(shop, "plan").exit_code == 0
     shop.sql("create schema lake", "create table lake.away as select 1 as id")
     assert json.loads(sao(shop, "plan", "--json").stdout)["warnings"] == []
+
+
+def test_a_source_that_the_project_makes_itself_is_not_missing(shop: World) -> None:
+    shop.write("models/own.yml", "sources: [{name: own, schema: main, tables: [{name: orders}]}]")
+    shop.model("again", "select * from {{ source('own', 'orders') }}")
+    assert answer(shop, "plan")["warnings"] == []
+    assert answer(shop, "build", "--select", "orders again")["summary"]["built"] == 2
 
 
 def test_explain_a_source(shop: World) -> None:
