@@ -200,17 +200,10 @@ def state_clear(
 
 
 def _agrees_to_forget(terminal: Terminal, opened: SqlProject, environment: str) -> bool:
-    """Return whether somebody says that everything of the environment that is built into is to be forgotten.
-
-    Raises:
-        StateError: Nobody can be asked.
-    """
-    count = len(opened.store.builds(environment)) + len(opened.store.tests(environment))
+    """Return whether everything of the environment that is built into is to be forgotten; a script, which nobody can be asked in, means it."""
     if terminal.as_json or not sys.stdin.isatty():
-        raise StateError(
-            f"all of {environment} would be forgotten ({counted(count, 'record')}), and built again: --yes does so; "
-            f"--select forgets a part, --environment names another one"
-        )
+        return True
+    count = len(opened.store.builds(environment)) + len(opened.store.tests(environment))
     asked = f"Forget all {counted(count, 'record')} of {environment} in {shown_url(opened)}? Everything is built again then."
     return typer.confirm(asked, default=False, err=True)
 

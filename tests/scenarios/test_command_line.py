@@ -7,6 +7,7 @@ import re
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 from unittest.mock import ANY
 
@@ -30,8 +31,8 @@ def shop(world: World) -> World:
     return world
 
 
-def sao(world: World, *arguments: str) -> Any:
-    return CliRunner().invoke(app, [*arguments, "--project-dir", str(world.root)])
+def sao(world: World, *arguments: str, said: str | None = None) -> Any:
+    return CliRunner().invoke(app, [*arguments, "--project-dir", str(world.root)], input=said)
 
 
 def answer(world: World, *arguments: str) -> dict[str, Any]:
@@ -236,8 +237,11 @@ def test_state_can_be_shown_moved_and_cleared(shop: World, tmp_path: Path, monke
     assert (missing.exit_code, "cannot be read" in json.loads(missing.stdout)["error"]) == (2, True)
     assert sao(shop, "state", "export", str(file)).exit_code == 0
     assert answer(shop, "state", "clear", "--select", "report")["cleared"] == 1
-    refused = sao(shop, "state", "clear")
-    assert (refused.exit_code, "--yes does so" in refused.stderr) == (2, True)
+    with monkeypatch.context() as somebody:
+        somebody.setattr("sao_dagster.cli.state.sys", SimpleNamespace(stdin=SimpleNamespace(isatty=lambda: True)))
+        asked = sao(shop, "state", "clear", said="n\n")
+    assert (asked.exit_code, "Forget all 3 records" in asked.stderr) == (0, True)
+    assert asked.stdout.startswith("0 records")
     assert answer(shop, "plan")["models"][1]["reason"] == "never_built"
     assert sao(shop, "state", "import", str(file)).exit_code == 0
     assert answer(shop, "plan")["models"][1]["reason"] == "no_new_data"
@@ -245,7 +249,7 @@ def test_state_can_be_shown_moved_and_cleared(shop: World, tmp_path: Path, monke
     assert answer(shop, "plan")["models"][1]["reason"] == "never_built"
     assert sao(shop, "state", "import", str(file)).exit_code == 0
     assert answer(shop, "plan")["models"][1]["reason"] == "no_new_data"
-    assert answer(shop, "state", "clear", "--yes")["cleared"] == 4
+    assert answer(shop, "state", "clear")["cleared"] == 4, "a script means it"
     file.write_text("{}")
     assert sao(shop, "state", "import", str(file)).exit_code == 2
 
