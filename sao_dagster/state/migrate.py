@@ -20,6 +20,7 @@ MIGRATIONS = {
     "0009": "v0009_verdicts",
     "0010": "v0010_failures",
     "0011": "v0011_large_counts",
+    "0012": "v0012_large_ids",
 }
 """By version, the module of `migrations` that leads to it, in order."""
 HEAD = max(MIGRATIONS)

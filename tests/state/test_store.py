@@ -16,7 +16,7 @@ import pytest
 
 from sao_dagster.core.data_version import DataVersion
 from sao_dagster.core.environment import Branch
-from sao_dagster.core.records import BuildRecord, Lease, TestRecord, Verdict
+from sao_dagster.core.records import BuildRecord, Lease, QueuePosition, TestRecord, Verdict
 from sao_dagster.errors import LeaseLostError, StateError
 from sao_dagster.state import leases
 from sao_dagster.state.connection import StateConnection, StateLostError
@@ -58,6 +58,25 @@ TEST = TestRecord(
     seconds=0.1,
     run_id="r",
 )
+
+
+def test_rows_are_numbered_beyond_two_billion(state_url: str) -> None:
+    store = SqlStateStore(state_url)
+    run = RunRecord(run_id="r", environment="e", mode="force", started_at=AT, finished_at=AT, summary={})
+    decision = DecisionRecord(model="a", outcome="built", reason="forced", decided_at=AT)
+    store.record_run(run, [decision])
+    if not state_url.startswith("sqlite"):
+        with StateConnection(state_url).transaction(write=True) as transaction:
+            for table in ("sao_decisions", "sao_versions", "sao_waiters"):
+                transaction.value(
+                    "select setval(pg_get_serial_sequence(:name, 'id'), :last)", {"name": table, "last": 2**31 - 1}
+                )
+    store.record_run(run, [replace(decision, model="b")])
+    store.note_versions("e", {"s": DataVersion("content", "1")}, AT)
+    assert isinstance(store.take_lease("e", "a", "one", "r", 60), Lease)
+    assert isinstance(store.take_lease("e", "a", "other", "r", 60), QueuePosition)
+    assert [each.model for each in store.run_decisions("r")] == ["a", "b"]
+    assert list(store.history("e", ["s"])) == ["s"]
 
 
 def test_records_come_back_as_they_went(state_url: str) -> None:
