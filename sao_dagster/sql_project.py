@@ -306,10 +306,13 @@ class SqlProject(PythonModels):
         Raises:
             StateError: The state cannot be reached or read.
         """
+        return self.store.environment_at(self.place)
+
+    @property
+    def place(self) -> Environment:
+        """The environment as it is told by where its database is, which has the last word once it is there."""
         warehouse = self.warehouse
-        return self.store.environment_at(
-            Environment(name=self.declared.environment, schema=warehouse.schema, database=warehouse.place)
-        )
+        return Environment(name=self.declared.environment, schema=warehouse.schema, database=warehouse.place)
 
     def _project_now(self) -> Project:
         """Return the project as it is now, as long as it has the same nodes and tests, and reads nothing else.

@@ -9,7 +9,17 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from sao_dagster.cli.common import FAILED, OK, Request, mode_of, or_default, run_command, selection_of, shown_url
+from sao_dagster.cli.common import (
+    FAILED,
+    OK,
+    Request,
+    mode_of,
+    or_default,
+    run_command,
+    selection_of,
+    shown_environment,
+    shown_url,
+)
 from sao_dagster.cli.options import (
     AsJson,
     Command,
@@ -104,7 +114,8 @@ def plan(
             if any(each.makes and each.evidence.get("tentative") for each in planned.decisions.values()):
                 terminal.say("[dim]built?  is foreseen: what is above it is built first, and may come out as it was[/]")
             terminal.say("")
-            terminal.table(plan_summary(planned, shown_url(opened)))
+            where = shown_environment(opened, planned.environment)
+            terminal.table(plan_summary(planned, shown_url(opened), where))
         _tell_other_state(terminal, opened, planned.environment)
         decided = (text for each in planned.decisions.values() for text in each.warnings)
         terminal.notices(map(Notice, dict.fromkeys((*planned.warnings, *decided))))

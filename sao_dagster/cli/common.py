@@ -189,6 +189,14 @@ def selection_of(
     return chosen if tests else chosen.without_tests()
 
 
+def shown_environment(opened: SqlProject, environment: str) -> str:
+    """Return an environment as people see it: without its id as long as nothing was built there, since the database may have another one once it is made."""
+    place = opened.place
+    if environment != place.key or environment in opened.store.uses():
+        return environment
+    return f"{place.name}.{place.schema} (nothing is built there yet)"
+
+
 def shown_url(opened: SqlProject) -> str:
     """Return where the state is, without a password."""
     from sao_dagster.state.url import without_password

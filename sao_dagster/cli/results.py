@@ -237,8 +237,8 @@ def summary_of(result: RunResult, state: str) -> Iterator[tuple[str, str]]:
     yield "environment", f"{escaped(result.environment)}  [dim]run {result.run_id}[/]"
 
 
-def plan_summary(plan: Plan, state: str) -> Iterator[tuple[str, str]]:
-    """Yield the last lines of a plan, each with its heading."""
+def plan_summary(plan: Plan, state: str, environment: str) -> Iterator[tuple[str, str]]:
+    """Yield the last lines of a plan, each with its heading, with the names of its state and its environment."""
     yield "models", _counts(Counter(each.outcome for each in plan.decisions.values()), foreseen=True)
     counts = Counter(each.outcome for each in plan.tests.values())
     yield (
@@ -250,7 +250,7 @@ def plan_summary(plan: Plan, state: str) -> Iterator[tuple[str, str]]:
     )
     yield from _deferred(plan.deferral)
     yield "state", escaped(state)
-    yield "environment", escaped(plan.environment)
+    yield "environment", escaped(environment)
 
 
 def _deferred(deferral: Deferral | None) -> Iterator[tuple[str, str]]:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from sao_dagster.cli.common import OK, Request, run_command, selection_of, shown_url
+from sao_dagster.cli.common import OK, Request, run_command, selection_of, shown_environment, shown_url
 from sao_dagster.cli.options import AsJson, Command, Exclude, ProfilesDir, ProjectDir, Select, StateUrl, Target, Vars
 from sao_dagster.cli.terminal import Terminal, escaped
 from sao_dagster.core.messages import Level, Message, counted, local_time
@@ -98,7 +98,7 @@ def state_show(
                 f"{lease.model} is being built by run {lease.run_id}{describe_holder(lease.holder)} "
                 f"[dim](its lease lasts until {local_time(lease.expires_at)})[/]"
             )
-        terminal.message(Message(f"{opened.environment} in {shown_url(opened)}", Level.INFO))
+        terminal.message(Message(f"{shown_environment(opened, opened.environment)} in {shown_url(opened)}", Level.INFO))
         return OK
 
     run_command(request, action)
@@ -144,7 +144,7 @@ def state_environments(
             ),
             headings=("", "environment", "schema", "database", "models built", "size", "last build", "last sao ci"),
         )
-        terminal.message(Message(f"{here} in {shown_url(opened)}", Level.INFO))
+        terminal.message(Message(f"{shown_environment(opened, here)} in {shown_url(opened)}", Level.INFO))
         return OK
 
     run_command(request, action)

@@ -48,6 +48,17 @@ def test_results_are_on_standard_output_and_progress_on_standard_error(world: Wo
     assert "\r" not in result.output
 
 
+def test_an_environment_is_shown_with_its_id_once_it_has_one_that_stays(world: World) -> None:
+    many(world, 1).delete("shop.duckdb")
+    unbuilt = "shop.dev.main (nothing is built there yet)"
+    assert lines_with(sao(world, "plan").stdout, "environment  ") == [f"environment  {unbuilt}"]
+    assert unbuilt in sao(world, "state", "show").stderr
+    (built,) = lines_with(sao(world, "build").stdout, "environment  ")
+    (planned,) = lines_with(sao(world, "plan").stdout, "environment  ")
+    assert re.fullmatch(r"environment  shop\.dev\.main\.\w{8}", planned)
+    assert built.startswith(f"{planned}  run ")
+
+
 def test_what_is_reused_is_counted_by_reason_unless_everything_is_asked_for(world: World) -> None:
     many(world, 60)
     first = sao(world, "build").stdout

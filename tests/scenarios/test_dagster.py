@@ -228,13 +228,13 @@ def test_a_schedule_says_that_a_model_is_reused_where_that_is_another_decision(
 ) -> None:
     def told(deployed: Deployment) -> list[tuple[str | None, str]]:
         monkeypatch.setattr(dg.ScheduleEvaluationContext, "instance", deployed.instance)  # which it could not name
-        context = dg.build_schedule_context(
+        with dg.build_schedule_context(
             scheduled_execution_time=datetime(2026, 3, 2, 10, tzinfo=timezone.utc),
             instance=deployed.instance,
             repository_def=deployed.repository,
             resources={"sao_warehouse": ProjectWarehouse()},
-        )
-        deployed.repository.get_schedule_def("hourly").evaluate_tick(context)
+        ) as context:
+            deployed.repository.get_schedule_def("hourly").evaluate_tick(context)
         found = deployed.instance.fetch_observations(dg.AssetKey("orders"), limit=9).records
         events = [each.asset_observation for each in found if each.asset_observation]
         return [(each.description, str(each.metadata["sao/built_by_run"].value)) for each in events]
