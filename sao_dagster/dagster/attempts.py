@@ -130,7 +130,7 @@ class Attempts:
     def given_up(self, instance: dg.DagsterInstance) -> GivenUp:
         """Return the nodes and tests that are not requested any more, and for which nothing has changed since.
 
-        One run that went by other code than this process has read is enough: the next one would do the same. What such a run did before
+        One run that succeeded by other code than this process has read is enough: the next one would do the same. What such a run did before
         this process read the project says nothing of what a run would do now.
         """
         requests = self._requests
@@ -141,8 +141,8 @@ class Attempts:
         runs: Counter[str] = Counter()
         elsewhere: set[str] = set()
         for record in instance.get_run_records(over, limit=self.most * len(wanted)):
-            tags = record.dagster_run.tags
-            if tags.get(CODE_TAG, self.code) == self.code:
+            run, tags = record.dagster_run, record.dagster_run.tags
+            if not run.is_success or tags.get(CODE_TAG, self.code) == self.code:
                 runs[tags[PLAN_TAG]] += 1
             elif record.create_timestamp.timestamp() > self.read_at:
                 elsewhere.add(tags[PLAN_TAG])

@@ -116,7 +116,9 @@ class DagsterProject:
 
     @cached_property
     def code(self) -> str:
-        """A digest of what this process has read of the project: two that have read the same have the same one, whatever the time."""
+        """A digest of what this process has read of the project, the same in each that has read the same; empty where that says something else at another time."""
+        if self.opened.declared.follows_clock or not self.opened.assembled.is_lasting:
+            return ""
         then, project = datetime.fromtimestamp(0, timezone.utc), self.project
         nodes: JSON = {
             name: [each.code.version, describe_policy(each.policy, then)] for name, each in project.nodes.items()

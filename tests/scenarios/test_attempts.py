@@ -8,7 +8,7 @@ import dagster as dg
 import pytest
 
 from sao_dagster import load_project
-from sao_dagster.dagster import definitions
+from sao_dagster.dagster import DagsterProject, definitions
 from tests.deployment import Deployment, deploy, names
 from tests.world import World
 
@@ -34,6 +34,10 @@ def again(world: World, deployed: Deployment) -> Deployment:
     newer = deploy(world)
     newer.instance = deployed.instance
     return newer
+
+
+def deploy_project(world: World) -> DagsterProject:
+    return DagsterProject(load_project(world.root))
 
 
 @pytest.fixture
@@ -110,6 +114,13 @@ def test_runs_that_are_older_than_the_definitions_are_asked_once_until_these_are
     assert "reload the one of the two that is older" in tick.skip_message
     reloaded = again(world, old)
     assert run(reloaded, reloaded.tick()) == {"m"}
+
+
+def test_what_is_configured_by_the_clock_is_no_other_code_at_another_time(world: World) -> None:
+    world.model("m", "select 1 as id")
+    assert deploy_project(world).code == deploy_project(world).code != ""
+    world.model("m", "{{ config(tags=[modules.datetime.datetime.now().isoformat()]) }} select 1 as id")
+    assert deploy_project(world).code == ""
 
 
 def test_what_reads_a_source_that_is_not_there_waits_for_it(world: World) -> None:
