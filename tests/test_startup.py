@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from sao_dagster.cli import MODULES
+
 PARSER = {"sqlglot"}
 TEMPLATES = {"jinja2", "sao_dagster.projects.assembly.assemble", "sao_dagster.projects.templates.render"}
 MIGRATIONS = {"sao_dagster.state.migrations"}
@@ -74,4 +76,5 @@ def test_what_speaks_of_the_program_loads_nothing_of_it(tmp_path: Path, words: t
 def test_where_nothing_has_changed_nothing_is_parsed_or_rendered(shop: Path, words: tuple[str, ...]) -> None:
     found = imported_by(shop, *words)
     assert "sao_dagster.run.runner" in found
+    assert {each for each in MODULES if f"sao_dagster.cli.{each}" in found} == {"build"}
     assert not found & (PARSER | TEMPLATES | MIGRATIONS | OTHERS)
