@@ -5,8 +5,10 @@ from __future__ import annotations
 import time
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 
 from sao_dagster.core.data_version import DataVersion
+from sao_dagster.core.hashing import digest
 from sao_dagster.core.nodes import Node
 from sao_dagster.core.project import Project
 from sao_dagster.core.relations import Relation
@@ -50,8 +52,18 @@ class CachedContents:
     def key(self, relation: Relation, omitted: Collection[str]) -> str:
         """Return under which key the version of a relation is known."""
         info = self.catalog.get(relation.key)
-        shown = SHOWN_BY_VIEW if info is not None and info.is_view else ""
-        return shown + content_key(relation, omitted)
+        is_view = info is not None and info.is_view
+        return (
+            f"{SHOWN_BY_VIEW}{self._process}{content_key(relation, omitted)}"
+            if is_view
+            else content_key(relation, omitted)
+        )
+
+    @cached_property
+    def _process(self) -> str:
+        """What tells apart processes in which a view may show something else, as in another time zone, although nothing was written."""
+        process = self.session.settings().process
+        return f"{digest(dict(process))} " if process else ""
 
 
 def content_key_of(node: Node) -> str:

@@ -11,6 +11,8 @@ from typing import Any
 
 import pytest
 
+from sao_dagster.core.connection import ConnectionSettings
+from sao_dagster.warehouses.duckdb.session import DuckDBSession
 from tests.world import PROJECT, PostgresWorld, World
 
 on_duckdb = pytest.mark.warehouse("duckdb")
@@ -129,6 +131,23 @@ def test_the_zone_of_the_process_counts_for_what_may_depend_on_it(shop: World) -
     profile(shop, settings={"TimeZone": "Pacific/Honolulu"})
     assert built("UTC") == {"orders", "below", "made"}, "the dates were built in that zone already"
     assert built("Asia/Tokyo") == set(), "what the profile sets is the same everywhere"
+
+
+@on_duckdb
+@pytest.mark.parametrize("reads", ["day from {{ source('raw', 'days') }}", "1 as n from raw.days"])
+def test_a_view_shows_something_else_in_another_zone_though_nobody_wrote(
+    world: World, reads: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    zone = ["UTC"]
+    monkeypatch.setattr(DuckDBSession, "settings", lambda self: ConnectionSettings({}, {"timezone": zone[0]}))
+    world.sql("create table raw.seen as select timestamptz '2026-01-01 23:30:00+00' as at_")
+    world.sql("create view raw.days as select at_::date as day from raw.seen")
+    world.source("days").model("made", f"select {reads}")
+    assert world.run().built == {"made"}
+    assert world.run().built == set()
+    zone[0] = "Europe/Vienna"
+    assert world.run().built == {"made"}
+    assert world.run().built == set()
 
 
 @on_duckdb
