@@ -24,6 +24,16 @@ HOLDS_DATA = ("table", "incremental", "seed", "snapshot")
 
 MACRO_EDITS = {
     "jaffle_shop": ("macros/cents_to_dollars.sql", "/ 100)::numeric(16, 2)", "/ 50)::numeric(16, 2)"),
+    "dbt_date_integration_tests": (
+        "dbt_packages/dbt_date/macros/calendar_date/day_name.sql",
+        "substr(dayname({{ date }}), 1, 3)",
+        "substr(dayname({{ date }}), 1, 2)",
+    ),
+    "dbt_expectations_integration_tests": (
+        "dbt_packages/dbt_date/macros/get_base_dates.sql",
+        "-1 * n_dateparts",
+        "-2 * n_dateparts",
+    ),
     "synthea_omop_etl": ("macros/safe_hash.sql", ", '')", ", '-')"),
     "stripe_integration_tests": (
         "dbt_packages/stripe/macros/date_timezone.sql",
