@@ -60,7 +60,7 @@ class Difference(str, Enum):
     TEMPLATE = "template"
     SESSION = "session"
     FUNCTION = "function"
-    COLUMN_NAMES = "column_names"
+    PLACE = "place"
     BUILD_COLUMNS = "build_columns"
     UNKNOWN = "unknown"
     NOT_BUILT = "not_built"
@@ -81,7 +81,7 @@ _IN_WORDS: Mapping[Difference, str] = {
     Difference.TEMPLATE: "its template depends on the run, or asks the warehouse",
     Difference.SESSION: "its SQL asks who runs it, or what is set",
     Difference.FUNCTION: "it calls functions of your own",
-    Difference.COLUMN_NAMES: "the name of a column may say where it reads",
+    Difference.PLACE: "the name of a column, or the type of a row, may say where it reads",
     Difference.BUILD_COLUMNS: "it has columns that each build makes anew ({names})",
     Difference.UNKNOWN: "the version of {names} is not known",
     Difference.NOT_BUILT: "nothing has built it there",

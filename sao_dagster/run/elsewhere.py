@@ -218,7 +218,7 @@ class Offers:
         if record is None or relation is None:
             return Refusal(environment=elsewhere.name, difference=Difference.NOT_BUILT)
         if self._says_where(node, record):
-            return Refusal(environment=elsewhere.name, difference=Difference.COLUMN_NAMES)
+            return Refusal(environment=elsewhere.name, difference=Difference.PLACE)
         # what is another column in each build is no part of a version, so that nobody would notice it in a view
         by_view = self.by_view and not self.in_place and elsewhere.database is None and not node.volatile_columns
         holds = partial(self._holds, record, relation, node.volatile_columns)
@@ -246,7 +246,7 @@ class Offers:
                 yield VerdictOffer(environment=each.name, key=each.known.key, record=record, views=there)
 
     def _says_where(self, node: Node, record: BuildRecord) -> bool:
-        """Return whether the names of its columns, or of views that it reads through, may say where something is, which is elsewhere there."""
+        """Return whether its rows or columns, or those of views that it reads through, may say where something is, which is elsewhere there."""
         return self._may_say_where(*self._sql_of((node.name, *record.definitions)))
 
     def _may_say_where(self, *queries: str) -> bool:

@@ -1,4 +1,4 @@
-"""Names that an engine makes up for columns, and that say where something is."""
+"""What says where something is in the rows or the columns of a query: names that an engine makes up, and types of rows."""
 
 from __future__ import annotations
 
@@ -11,19 +11,52 @@ from sao_dagster.sql.parsing import UnreadableSqlError, parse_one
 
 @lru_cache(maxsize=1024)
 def may_name_relations(sql: str, dialect: str) -> bool:
-    """Return whether a column of a query, or of one in it, may be called by the text of a subquery, in which the names of relations stand.
+    """Return whether a column of a query, or of one in it, may be called by names of relations, or its values may be of a type that is called so.
 
-    DuckDB calls a column without an alias by its expression; such a name may come into rows, too (`to_json(t)`, `unpivot`).
+    DuckDB calls a column without an alias by its expression, in which a subquery and a column with its schema say where they read; such a
+    name may come into rows, too (`to_json(t)`, `unpivot`). On PostgreSQL a whole row has a type of the name of its table, schema included.
 
     >>> may_name_relations("select id, (select max(id) from prod.e) from t", "duckdb")
     True
+    >>> may_name_relations("select max(prod.e.id) from prod.e", "duckdb")
+    True
     >>> may_name_relations("select id, (select max(id) from prod.e) as most from t where exists (select 1 from prod.e)", "duckdb")
     False
+    >>> [may_name_relations(f"select {each} as x from prod.e", "postgres") for each in ("e", "array_agg(e.*)", "pg_typeof(id)", "e.id")]
+    [True, True, True, False]
     """
     try:
         tree = parse_one(sql, dialect)
     except (UnreadableSqlError, RecursionError):
         return True
-    named = (exp.Alias, exp.Column, exp.Star)
     columns = (each for select in tree.find_all(exp.Select) for each in select.expressions)
-    return any(not isinstance(each, named) and each.find(exp.Query) is not None for each in columns)
+    return any(map(_is_called_by_place, columns)) or _has_types_of_rows(tree)
+
+
+def _is_called_by_place(column: exp.Expr) -> bool:
+    """Return whether a column has no name of its own, and its text says where something is."""
+    if isinstance(column, exp.Alias | exp.Column | exp.Star):
+        return False
+    return column.find(exp.Query) is not None or any(each.args.get("db") for each in column.find_all(exp.Column))
+
+
+def _has_types_of_rows(tree: exp.Expr) -> bool:
+    """Return whether a query may take a row of a table as a value, or asks for a type."""
+    sources = {each.alias_or_name.lower() for each in tree.find_all(exp.Table, exp.Subquery, exp.CTE)}
+    if any(isinstance(each, exp.Typeof) or _name(each) in _TYPES for each in tree.find_all(exp.Func)):
+        return True
+    for column in tree.find_all(exp.Column):
+        is_projected = isinstance(column.parent, exp.Select) and column.arg_key == "expressions"
+        if isinstance(column.this, exp.Star):
+            if not is_projected:
+                return True
+        elif not column.table and column.name.lower() in sources:
+            return True
+    return False
+
+
+_TYPES = frozenset({"pg_typeof", "format_type"})
+
+
+def _name(function: exp.Func) -> str:
+    return function.name.lower() if isinstance(function, exp.Anonymous) else ""

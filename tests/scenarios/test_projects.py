@@ -120,6 +120,11 @@ def test_what_is_not_public_or_not_there_is_refused_in_dbts_words(core: World, s
         "Node model.shop.reads_none depends on a node named 'ordres' in package or project 'core' which was not found; did you mean 'orders'?"
     )
     assert run.decision("reads_none").evidence["file"] == "models/reads_none.sql:2"
+    shop.model(
+        "reads_both", "select 1 as id from {{ ref('core', 'costs') }}, {{ ref('core', 'orders') }}", materialized="view"
+    )
+    shop.model("below", "select id from {{ ref('reads_both') }}")
+    assert shop.run().outcomes["below"].startswith("skipped")
     core.model("orders", "select 1 as id, 2 as amount", access="public")
     core.run()  # in which nothing is built
     assert shop.run().built == {"totals"}

@@ -130,15 +130,32 @@ def test_what_depends_on_who_asks_is_built(shop: World, asks: str) -> None:
     assert same(run) == {*MODELS}
 
 
-def test_what_is_called_by_where_it_reads_is_built(shop: World) -> None:
+@on_duckdb
+@pytest.mark.parametrize(
+    "column", ["(select max(id) from {{ ref('orders') }})", "max({{ ref('orders') }}.id)", "{{ ref('orders') }}.id + 1"]
+)
+def test_what_is_called_by_where_it_reads_is_built(shop: World, column: str) -> None:
     """DuckDB calls such a column by its text, with the schema in it."""
-    shop.model("most", "select 1 as one, (select max(id) from {{ ref('orders') }})")
-    shop.model("seen", "select id, (select max(id) from {{ ref('orders') }}) as most from {{ ref('orders') }}")
+    shop.model("most", f"select {column} from {{{{ ref('orders') }}}}")
+    shop.model("seen", f"select {column} as most from {{{{ ref('orders') }}}}")
     there(shop)
     run = shop.run()
     assert "most" in run.built
-    assert why_not(run, "most") == [("column_names", [])]
+    assert why_not(run, "most") == [("place", [])]
     assert same(run) == {*MODELS, "seen"}
+
+
+@pytest.mark.warehouse("postgres")
+@pytest.mark.parametrize("column", ["pg_typeof(o)::text", "o", "array_agg(o.*)"])
+def test_what_has_the_type_of_a_row_is_built(shop: World, column: str) -> None:
+    """On PostgreSQL that type is called by the table, with the schema in it."""
+    shop.model("typed", f"select {column} as t from {{{{ ref('orders') }}}} as o")
+    test = "select 1 as x from {{ ref('orders') }} as o where pg_typeof(o)::text like 'main.%'"
+    shop.write("tests/rows.sql", f"{{{{ config(severity='warn') }}}} {test}")
+    there(shop)
+    run = shop.run()
+    assert why_not(run, "typed") == [("place", [])]
+    assert run.tests["rows"] == "ran: warn"
 
 
 def test_what_was_changed_there_by_hand_is_built_here(shop: World) -> None:

@@ -269,10 +269,10 @@ class Drafts:
             ProjectError: Something that is disabled, or that it may not read.
         """
         name = reader.name
+        self._all_read_elsewhere(trace, at, reader)
         for key in trace.refs:
             package, wanted, version = key
             if package is not None and package in self.declared.others:
-                self._read_elsewhere(self.declared.others[package], wanted, version, at, reader)
                 continue
             found = self.context.resolve_ref(*key, reader.package)
             if found is not None:
@@ -301,6 +301,22 @@ class Drafts:
             message = f"{name} reads source({source_name!r}, {table_name!r}), which is not there"
             location = at.place_of_call("source", source_name, table_name)
             raise unknown(message, f"{source_name}.{table_name}", known, location)
+
+    def _all_read_elsewhere(self, trace: RenderTrace, at: Template, reader: Referable) -> None:
+        """Note all models of other projects that a template reads, also where it may not read one of them: it is below the others all the same.
+
+        Raises:
+            ProjectError: The first that is not there, or that it may not read.
+        """
+        errors = []
+        for package, wanted, version in trace.refs:
+            if package is not None and package in self.declared.others:
+                try:
+                    self._read_elsewhere(self.declared.others[package], wanted, version, at, reader)
+                except ProjectError as error:
+                    errors.append(error)
+        if errors:
+            raise errors[0]
 
     def _read_elsewhere(
         self, other: OtherProject, wanted: str, version: str | None, at: Template, reader: Referable
