@@ -50,6 +50,7 @@ class Elsewhere:
         tests: Reads its last verdicts, by data test.
         database: What SQL calls its database; None where that is the one that is built into, or its relations are named with theirs.
         is_reached: Whether it may be in another database, since SQL names what is there.
+        not_attached: Why the file that it was found in cannot be read; then it may be in the one that is built into, which was moved.
     """
 
     name: str
@@ -58,6 +59,7 @@ class Elsewhere:
     tests: Callable[[], Mapping[str, TestRecord]]
     database: str | None = None
     is_reached: bool = False
+    not_attached: str = ""
 
     def reached_by(self, warehouse: Warehouse, names: dict[str, str]) -> tuple[Warehouse, Self]:
         """Return a warehouse whose sessions read this environment, too, and the environment as they name it.
@@ -65,9 +67,6 @@ class Elsewhere:
         Args:
             warehouse: What is built into.
             names: What other databases are called in its sessions already, by their places; another one is added.
-
-        Raises:
-            WarehouseError: It is in a file that is not there.
         """
         places = self.known.places
         if isinstance(warehouse, ToldWarehouse):
@@ -82,7 +81,10 @@ class Elsewhere:
         if place not in names:
             name = f"sao_{self.known.name.rpartition('.')[2]}"
             name = f"{name}_{digest(place)[:6]}" if name in names.values() else name
-            warehouse = warehouse.attaching(place, name)
+            try:
+                warehouse = warehouse.attaching(place, name)
+            except WarehouseError as error:
+                return warehouse, replace(self, not_attached=str(error))
             names[place] = name
         return warehouse, replace(self, database=names[place])
 
@@ -97,6 +99,8 @@ class Elsewhere:
         """
         if self.database is None and not self.is_reached and not self.known.is_in(database):
             places = " or ".join(self.known.places) or "another database"
+            if self.not_attached:
+                raise UnsupportedError(f"{self.name} is in {places}: {self.not_attached}")
             raise UnsupportedError(
                 f"{self.name} is in {places}, and SQL cannot read that from here; only an environment in the same database can be read"
             )
@@ -140,15 +144,11 @@ class Reusable:
 
     def reached_by(self, warehouse: Warehouse, names: dict[str, str]) -> tuple[Warehouse, Reusable]:
         """Return a warehouse whose sessions read them, too, and those that they read; see `Elsewhere.reached_by`."""
-        reached = replace(self, environments=())
+        reached = []
         for each in self.environments:
-            try:
-                warehouse, one = each.reached_by(warehouse, names)
-            except WarehouseError as error:
-                reached = reached._without(each, error)
-            else:
-                reached = replace(reached, environments=(*reached.environments, one))
-        return warehouse, reached
+            warehouse, one = each.reached_by(warehouse, names)
+            reached.append(one)
+        return warehouse, replace(self, environments=tuple(reached))
 
     def seen_from(self, here: Environment) -> Reusable:
         """Return those that SQL reaches from an environment, without that one itself."""

@@ -12,7 +12,7 @@ from typer.testing import CliRunner
 from sao_dagster.cli import app
 from sao_dagster.core.reasons import Mode
 from sao_dagster.core.selection import select
-from sao_dagster.errors import SelectionError, StateError
+from sao_dagster.errors import SelectionError, StateError, UnsupportedError
 from sao_dagster.projects.assembly.assembled import assemble
 from sao_dagster.projects.sao_file import DeferTo
 from sao_dagster.run.defer import deferral_of
@@ -243,6 +243,22 @@ def test_a_file_that_was_moved_is_read_where_it_is(shop: World) -> None:
     assert shop.run("orders", target="other").built == set()
     shop.settings["defer"] = "other"
     assert shop.run("totals", target="mine").outcomes == {"totals": "built: never_built"}
+
+
+@on_duckdb
+def test_what_is_in_the_file_that_is_built_into_is_read_there_when_that_was_moved(shop: World) -> None:
+    profiles = shop.root / "profiles.yml"
+    before = profiles.read_text()
+    (shop.root / "z").mkdir()
+    (shop.root / "shop.duckdb").rename(shop.root / "z/shop.duckdb")
+    profiles.write_text(before.replace("path: shop.duckdb", "path: z/shop.duckdb"))
+    run = shop.run("totals")
+    assert run.outcomes == {"totals": "built: never_built"}
+    assert run.result.deferral is not None
+    assert '"other"."orders"' in str(run.result.deferral.relations["orders"])
+    profiles.write_text(before.replace("path: shop.duckdb", "path: new.duckdb"))
+    with pytest.raises(UnsupportedError, match=r"other is in .*shop.duckdb.*: .*is no file that is there"):
+        shop.run("totals")
 
 
 def compared(world: World, include: str, environment: str | None = None) -> set[str]:
