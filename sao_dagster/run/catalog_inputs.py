@@ -106,10 +106,11 @@ def _with_edges(asked: AskedTables, session: Session) -> Project:
     for name, node in project.nodes.items():
         read_there = (*node.depends_on, *(each.id for each in (*node.undeclared, *asked.by.get(answers_id(name), ()))))
         for one in read_there:
-            before = tuple(each for each in shown.get(one, ()) if not _is_above(nodes, name, each))
-            for above in last_of(before):
-                if above not in nodes[name].depends_on:
-                    nodes[name] = replace(nodes[name], depends_on=(*nodes[name].depends_on, above))
+            before = nodes[name].depends_on
+            may_be = (each for each in shown.get(one, ()) if each in before or not _is_above(nodes, name, each))
+            added = tuple(each for each in last_of(tuple(may_be)) if each not in before)
+            if added:
+                nodes[name] = replace(nodes[name], depends_on=(*before, *added))
 
     def of_test(test: DataTest) -> DataTest:
         read_there = (*test.inputs, *(each.id for each in asked.by.get(test.answers_id, ())))

@@ -52,12 +52,8 @@ class CachedContents:
     def key(self, relation: Relation, omitted: Collection[str]) -> str:
         """Return under which key the version of a relation is known."""
         info = self.catalog.get(relation.key)
-        is_view = info is not None and info.is_view
-        return (
-            f"{SHOWN_BY_VIEW}{self._process}{content_key(relation, omitted)}"
-            if is_view
-            else content_key(relation, omitted)
-        )
+        shown = SHOWN_BY_VIEW + self._process if info is not None and info.is_view else ""
+        return shown + content_key(relation, omitted)
 
     @cached_property
     def _process(self) -> str:

@@ -201,15 +201,14 @@ class Offers:
         """Yield what they have of a node, or why nothing of them is taken; nothing for what nobody expects to be."""
         if not node.materialized.holds_data or (isinstance(node, Seed) and not self.in_place):
             return  # made, or loaded, in less time than it is taken in
-        never = never_elsewhere(node)
+        never, names = never_elsewhere(node), tuple[str, ...]()
         if never is None and self.in_place and node.volatile_columns:
-            never = Difference.BUILD_COLUMNS
+            never, names = Difference.BUILD_COLUMNS, node.volatile_columns
         for each in self.environments:
-            if never is not None:
-                names = node.volatile_columns if never is Difference.BUILD_COLUMNS else ()
-                yield Refusal(environment=each.name, difference=never, names=names)
-            else:
+            if never is None:
                 yield self._offer(node, each)
+            else:
+                yield Refusal(environment=each.name, difference=never, names=names)
 
     def _offer(self, node: Node, elsewhere: Elsewhere) -> Offer | Refusal:
         builds = self._builds_of(elsewhere)

@@ -44,6 +44,8 @@ def with_missing_sources(plan: Plan, project: Project, seen: Observation) -> Pla
     A run tries it all the same. Where a hook of the run may make the source, nothing but a warning is added.
     """
     missing = missing_sources(project, seen.catalog)
+    if not missing:
+        return plan
     may_be_made = bool(project.on_run_start) or any(project.nodes[name].hooks for name in plan.to_make)
     decisions, read = dict(plan.decisions), dict[str, list[str]]()
     stopped: set[str] = set()

@@ -8,6 +8,9 @@ from sqlglot import exp
 
 from sao_dagster.sql.parsing import UnreadableSqlError, parse_one
 
+_TYPES = frozenset({"pg_typeof", "format_type"})
+"""Functions that say how a type is called."""
+
 
 @lru_cache(maxsize=1024)
 def may_name_relations(sql: str, dialect: str) -> bool:
@@ -42,9 +45,11 @@ def _is_called_by_place(column: exp.Expr) -> bool:
 
 def _has_types_of_rows(tree: exp.Expr) -> bool:
     """Return whether a query may take a row of a table as a value, or asks for a type."""
-    sources = {each.alias_or_name.lower() for each in tree.find_all(exp.Table, exp.Subquery, exp.CTE)}
-    if any(isinstance(each, exp.Typeof) or _name(each) in _TYPES for each in tree.find_all(exp.Func)):
+    if any(
+        isinstance(each, exp.Typeof) or each.name.lower() in _TYPES for each in tree.find_all(exp.Typeof, exp.Anonymous)
+    ):
         return True
+    sources = {each.alias_or_name.lower() for each in tree.find_all(exp.Table, exp.Subquery, exp.CTE)}
     for column in tree.find_all(exp.Column):
         is_projected = isinstance(column.parent, exp.Select) and column.arg_key == "expressions"
         if isinstance(column.this, exp.Star):
@@ -53,10 +58,3 @@ def _has_types_of_rows(tree: exp.Expr) -> bool:
         elif not column.table and column.name.lower() in sources:
             return True
     return False
-
-
-_TYPES = frozenset({"pg_typeof", "format_type"})
-
-
-def _name(function: exp.Func) -> str:
-    return function.name.lower() if isinstance(function, exp.Anonymous) else ""

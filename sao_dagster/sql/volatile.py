@@ -280,9 +280,7 @@ class _Query:
         around = [sources, *outer]
         columns: list[tuple[str, Origin | None]] = []
         places: list[int] = []  # of each thing that is selected, where it begins
-        written: set[int] = (
-            set()
-        )  # the places of volatile values that stand in the query: they are the same in all rows
+        written = set[int]()  # the places of volatile values that stand in the query: they are the same in all rows
         is_open = False
         for selected in select.expressions:
             places.append(len(columns))
