@@ -6,10 +6,14 @@ import ast
 import subprocess
 import sys
 from collections.abc import Iterator
+from functools import cache
 from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
+from typing import cast
 
 import pytest
+
+from sao_dagster.projects.templates.python_syntax import parsed
 
 PACKAGE = Path(__file__).parents[1] / "sao_dagster"
 LEVELS = (  # what stands beside each other does not know each other
@@ -51,9 +55,14 @@ def level(name: str) -> int:
     return next(index for index, names in enumerate(LEVELS) if name in names)
 
 
+@cache
+def tree(path: Path) -> ast.Module:
+    return cast(ast.Module, parsed(path.read_text(), "exec"))
+
+
 def imports(path: Path) -> Iterator[str]:
     """Yield the modules that a file imports, wherever it does; names that are imported from a package may be modules."""
-    for node in ast.walk(ast.parse(path.read_text())):
+    for node in ast.walk(tree(path)):
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom):
@@ -131,7 +140,7 @@ def asks_for_an_engine(node: ast.AST) -> bool:
 def test_what_an_engine_does_is_data(path: Path) -> None:
     """Whatever differs between engines is a field of `sql/dialects.py`, whose defaults are the humblest."""
     if not str(path.relative_to(PACKAGE)).startswith(ENGINES):
-        lines = [node.lineno for node in ast.walk(ast.parse(path.read_text())) if asks_for_an_engine(node)]  # type: ignore[attr-defined]
+        lines = [node.lineno for node in ast.walk(tree(path)) if asks_for_an_engine(node)]  # type: ignore[attr-defined]
         assert not lines, f"{path} asks for an engine by name in the lines {lines}; make it a field of `Dialect`"
 
 
@@ -159,7 +168,7 @@ def test_sql_is_read_in_one_place(path: Path) -> None:
     """`sql/parsing.py` alone calls sqlglot's parser and tokenizer, since only it knows all that they may raise."""
     if path.relative_to(PACKAGE) == Path("sql/parsing.py"):
         return
-    nodes = list(ast.walk(ast.parse(path.read_text())))
+    nodes = list(ast.walk(tree(path)))
     imported = {(each.module, name.name) for each in nodes if isinstance(each, ast.ImportFrom) for name in each.names}
     called = {ast.unparse(each.func) for each in nodes if isinstance(each, ast.Call)}
     read = {("sqlglot", name) for name in ("parse", "parse_one", "tokenize")} | {
@@ -177,7 +186,7 @@ def test_there_is_one_way_to_reused() -> None:
     makers = {
         (path.name, keyword and ast.unparse(keyword.value))
         for path in FILES
-        for call in ast.walk(ast.parse(path.read_text()))
+        for call in ast.walk(tree(path))
         if isinstance(call, ast.Call) and isinstance(call.func, ast.Name) and call.func.id in ("Decision", "replace")
         for keyword in ([each for each in call.keywords if each.arg == "outcome"] or [None])
         if keyword or call.func.id == "Decision"
@@ -232,7 +241,7 @@ def test_every_public_name_is_there() -> None:
 
 def test_what_runs_in_dbt_knows_nothing_of_this_package() -> None:
     for path in sorted(IN_DBT.glob("*.py")):
-        for node in ast.walk(ast.parse(path.read_text())):
+        for node in ast.walk(tree(path)):
             if isinstance(node, ast.Import):
                 assert not any(alias.name.startswith("sao_dagster") for alias in node.names), path
             elif isinstance(node, ast.ImportFrom):

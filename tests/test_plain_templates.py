@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import random
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ from sao_dagster.errors import RenderError
 from sao_dagster.projects.templates import render
 from sao_dagster.projects.templates.jinja import render as by_jinja
 from sao_dagster.projects.templates.plain import plain_template
+from sao_dagster.projects.templates.python_syntax import parsed
 from sao_dagster.projects.templates.render import Render
 from sao_dagster.projects.templates.template_context import RenderSubject, TemplateContext
 from tests.world import World
@@ -146,3 +148,17 @@ def test_a_project_means_the_same_without_jinja(monkeypatch: pytest.MonkeyPatch,
     found = read("here")
     monkeypatch.setattr(render, "plain_template", lambda text: None)
     assert read("there") == found
+
+
+def test_a_parser_that_another_thread_disturbs_is_asked_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As in Python 3.11.0 to 3.11.7: the depth of a tree is counted for all threads together."""
+    parse, disturbed = ast.parse, iter([True, True, False])
+
+    def sometimes(source: str, mode: str = "exec") -> ast.AST:
+        if next(disturbed):
+            raise SystemError("AST constructor recursion depth mismatch (before=141, after=220)")
+        return parse(source, mode=mode)
+
+    monkeypatch.setattr(ast, "parse", sometimes)
+    assert ast.literal_eval(parsed("['a', 4.5]")) == ["a", 4.5]
+    assert next(disturbed, None) is None

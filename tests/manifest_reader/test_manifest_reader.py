@@ -19,6 +19,7 @@ from sao_dagster.core.nodes import Node, Seed
 from sao_dagster.core.project import Project
 from sao_dagster.core.records import Verdict
 from sao_dagster.errors import ProjectError
+from sao_dagster.projects.templates.python_syntax import parsed
 from sao_dagster.run.report import RunResult
 from tests.manifest_reader.make import NOT_COPIED, PROJECTS
 from tests.manifest_reader.reader import FILE, MANIFEST, read
@@ -132,10 +133,9 @@ def code(project: Project) -> dict[str, dict[str, str]]:
 def test_it_is_short_and_touches_nothing_private() -> None:
     text = (HERE / "reader.py").read_text()
     assert len(text.splitlines()) <= 150
-    names = {each.attr for each in ast.walk(ast.parse(text)) if isinstance(each, ast.Attribute)}
-    names |= {
-        each.name for part in ast.walk(ast.parse(text)) if isinstance(part, ast.ImportFrom) for each in part.names
-    }
+    nodes = list(ast.walk(parsed(text, "exec")))
+    names = {each.attr for each in nodes if isinstance(each, ast.Attribute)}
+    names |= {each.name for part in nodes if isinstance(part, ast.ImportFrom) for each in part.names}
     assert not [name for name in names if name.startswith("_")]
     assert all((HERE / f"{name}.json").stat().st_size < 100_000 for name in PROJECTS)
 

@@ -25,6 +25,7 @@ from jinja2.utils import missing
 from sao_dagster.errors import Location, RenderError, SaoError, words_of
 from sao_dagster.projects.cache import TemplateCodes
 from sao_dagster.projects.templates.blocks import blocks, macros_only
+from sao_dagster.projects.templates.python_syntax import parsed
 from sao_dagster.projects.templates.texts import MacroFile
 
 T = TypeVar("T")
@@ -387,7 +388,7 @@ def _native(value: Any) -> Any:
     if not isinstance(value, _Literal):
         return value
     try:
-        found: Any = literal_eval(value)
+        found: Any = literal_eval(parsed(value.lstrip(" \t")))
     except (ValueError, SyntaxError, MemoryError):
         found = str(value)
     if not isinstance(found, value.types) or (isinstance(found, bool) and isinstance(value, _Number)):

@@ -14,6 +14,8 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
+from sao_dagster.projects.templates.python_syntax import parsed
+
 _VALUES = {"true": True, "false": False, "none": None}
 _FUNCTIONS = frozenset({"ref", "source", "config", "var", "env_var"})
 PLAIN_NAMES = (*sorted(_FUNCTIONS), "this")
@@ -123,7 +125,7 @@ def _call(expression: str) -> _Call | None:
     if of_texts is not None and of_texts[1] in _FUNCTIONS:  # nearly all; Python's parser is not needed
         return _Call(of_texts[1], (tuple(each[1:-1] for each in of_texts.group(2, 3) if each is not None), {}))
     try:
-        tree = ast.parse(f"({expression})", mode="eval").body
+        tree = parsed(f"({expression})").body
     except (SyntaxError, ValueError, RecursionError, MemoryError):
         return None
     if not isinstance(tree, ast.Call) or not isinstance(tree.func, ast.Name) or tree.func.id not in _FUNCTIONS:
