@@ -22,7 +22,7 @@ from sao_dagster.core.standing import StandingFailures
 from sao_dagster.core.templates import AskingTemplate
 from sao_dagster.run.altered import built_elsewhere, known_above, nodes_seen
 from sao_dagster.run.asked import version_of_answers
-from sao_dagster.run.catalog_facts import columns, existence, schemas
+from sao_dagster.run.catalog_facts import columns, existence
 from sao_dagster.run.contents import CachedContents
 from sao_dagster.run.movements import STAMP, KeptSources, movements_of
 from sao_dagster.run.reached import Reached
@@ -31,6 +31,7 @@ from sao_dagster.run.stored_facts import stored_facts
 from sao_dagster.run.to_read import ToRead
 from sao_dagster.run.undeclared import UndeclaredVersions
 from sao_dagster.run.unsettled import unsettled_models
+from sao_dagster.run.view_columns import ColumnsRead, schemas
 from sao_dagster.state.protocol import StateStore
 from sao_dagster.warehouses.protocol import Capabilities, Catalog, Session
 from sao_dagster.warehouses.shared.files import DIGESTS
@@ -141,7 +142,7 @@ def observe(
         exists=existence(project, selection, reader.catalog, facts.records),
         altered={name: known for name, known in {**above, **nodes.altered}.items() if known is not None},
         built_elsewhere=built_elsewhere(project, facts.records, reader.catalog),
-        schemas=schemas(project, selection, reader.catalog, undeclared, facts.records),
+        schemas=schemas(project, selection, ColumnsRead(project, reader.catalog, facts.records, undeclared, session)),
         unsettled=unsettled_models(project, selection, facts.records),
         history=_history(project, selection, store),
     )

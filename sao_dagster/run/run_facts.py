@@ -88,7 +88,7 @@ class RunFacts:
         self._sequence = seen.sequence
         self._synced_at = time.monotonic()
         self._anything_built = False
-        # what is read beside its declaration, and shows a node that was built since it was observed here
+        # what was built since it was observed here, or has other columns since, is shown by these: what is read beside its declaration, and views
         self._stale: set[str] = set()
         self._outdated: set[str] = set()  # what another run has built since it was observed here
         # what was built without the right to: the record of another run does not speak of it, so only a build makes it right
@@ -169,12 +169,15 @@ class RunFacts:
             self._outdated.discard(name)
 
     def refresh_stale(self, readers: Selection) -> None:
-        """Observe anew where nodes and data tests read what was built meanwhile, but by another name."""
+        """Observe anew where nodes and data tests read what was built meanwhile by another name, or through a view that may show other columns now."""
         if not self._stale:
             return
-        graph, tests = self._project.graph, (self._project.tests[each] for each in readers.tests)
+        graph, nodes = self._project.graph, self._project.nodes
+        tests = (self._project.tests[each] for each in readers.tests)
         named = {*readers.nodes, *(read for test in tests for read in test.inputs)}
-        reads = named.union(*(graph.read(each) for each in named if each in self._project.nodes))
+        reads = named.union(*(graph.read(each) for each in named if each in nodes)).difference(nodes)
+        for name in readers.nodes:  # the columns of a view count for views alone
+            reads.update(graph.relations_read(name) if nodes[name].materialized is Materialized.VIEW else ())
         with self._lock:
             stale = self._stale & reads
         if not stale:
@@ -182,7 +185,7 @@ class RunFacts:
         observation = self._observe(readers)
         with self._lock:
             self._catalog.update(observation.catalog)  # what was built here meanwhile is not in it
-            for each in stale:
+            for each in stale.difference(nodes):
                 self._versions[each] = observation.facts.versions.get(each)
             self.watch.note({each: token for each, token in observation.movements.items() if each in stale})
             self._schemas.update({each: seen for each, seen in observation.facts.schemas.items() if each in stale})
@@ -242,7 +245,10 @@ class RunFacts:
 
     def _is_built(self, name: str, record: BuildRecord) -> None:
         """Note that a model was built, here or by another run; what was seen of its relation before is past. Under the lock."""
-        self._records[name] = record
+        before, self._records[name] = self._records.get(name), record
+        if before is None or before.columns != record.columns:
+            self._stale.update(view for view in self._views_over(name) if view in self._records)
+        self._stale.discard(name)
         if (node := self._project.nodes.get(name)) is not None:
             is_view = node.materialized is Materialized.VIEW or record.shows is not None
             self._catalog[node.relation.key] = RelationInfo(is_view, record.columns, build_id=record.build_id)
@@ -253,6 +259,17 @@ class RunFacts:
         self._equivalent.discard(name)
         self._stale.update(self._project.seen_through.get(name, ()))
         self._anything_built = True
+
+    def _views_over(self, name: str) -> set[str]:
+        """Return the views that show a node, directly or through other views and ephemerals."""
+        project, found = self._project, set[str]()
+        pending = [name]
+        while pending:
+            below = project.graph.children.get(pending.pop(), ())
+            new = {each for each in below if not project.nodes[each].materialized.holds_data} - found
+            found |= new
+            pending += new
+        return {each for each in found if project.nodes[each].materialized is Materialized.VIEW}
 
     # ------------------------------------------------------------------ what was read
 

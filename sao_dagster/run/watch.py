@@ -66,10 +66,10 @@ class Watch:
         }
 
     def has_moved(self, name: str) -> bool:
-        """Return whether a source or an undeclared input that a node reads may be another one than when it was looked at."""
+        """Return whether what a node reads may be another one than when it was looked at: a source, what is not declared, what a view could not read."""
         facts, graph = self._facts, self._project.graph
         if not self._project.nodes[name].materialized.holds_data:
-            return any(facts.schemas.get(each) is None for each in graph.relations_read(name) if is_source(each))
+            return any(facts.schemas.get(each) is None for each in graph.relations_read(name))
         inputs = graph.inputs(name).data
         if any(is_source(each) and facts.versions.get(each) is None for each in inputs):
             return True

@@ -334,6 +334,13 @@ class Session(Protocol):
         """Return what the views among some relations read, at any depth: tables and views. By default nobody knows."""
         return {}
 
+    def columns_shown(self, view: Relation, columns: Columns) -> Columns | None:
+        """Return the columns that a view has when it is read now, given those that the catalog has of it; None where it cannot be read.
+
+        By default the catalog is right, as where a view that reads a table holds on to it.
+        """
+        return columns
+
     def functions(self, names: Collection[str]) -> Mapping[str, FunctionInfo]:
         """Return the functions that somebody made, by their names in lower case; none for those that are not there or not understood.
 

@@ -94,6 +94,15 @@ def test_a_view_there_is_read_as_what_it_shows(shop: World) -> None:
     assert run.tests["unique_orders_id"] == "ran: fail"
 
 
+@on_duckdb
+def test_a_view_over_a_view_there_whose_table_is_gone_cannot_be_made_again(shop: World) -> None:
+    shop.model("seen", "select id from {{ ref('stg') }}", materialized="view")
+    assert shop.run("seen").built == {"seen"}
+    assert shop.run("seen").built == set()
+    shop.sql("alter table raw.orders rename to gone")
+    assert shop.run("seen").outcomes == {"seen": "failed: build_error"}
+
+
 def test_a_view_here_shows_what_is_there_and_is_made_again_once_that_is_built_here(shop: World) -> None:
     shop.model("totals", "select sum(amount) as amount from {{ ref('orders') }}", materialized="view")
     assert shop.run("totals").outcomes == {"totals": "built: never_built"}

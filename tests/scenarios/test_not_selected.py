@@ -9,6 +9,7 @@ from sao_dagster.core.reasons import Mode
 from tests.world import World, on_each_warehouse
 
 pytestmark = on_each_warehouse
+on_duckdb = pytest.mark.warehouse("duckdb")
 DROP = "drop view main.v", "drop table main.stg"
 
 
@@ -115,3 +116,39 @@ def test_a_view_that_was_made_before_what_it_reads_moved_shows_what_is_there_sti
     assert world.rows("select id from main.below") == [(7,)]
     assert world.run("v below").built == {"v", "below"}
     assert world.rows("select id from main.below") == [(1,)]
+
+
+@on_duckdb
+def test_a_view_over_a_view_whose_table_is_gone_cannot_be_made_again(shop: World) -> None:
+    """DuckDB keeps such a view, with its columns."""
+    shop.model("over", "select id from {{ ref('v') }}", materialized="view")
+    shop.sql("create view raw.seen as select id from raw.orders").source("orders", "seen")
+    shop.model("over_source", "select id from {{ source('raw', 'seen') }}", materialized="view")
+    shop.model("undeclared", "select id from raw.seen", materialized="view")
+    shop.run()
+    assert shop.run("over over_source undeclared").built == set()
+    shop.sql("drop table main.stg")
+    assert shop.plan("over")["over"].reason.value == "input_unknown"
+    run = shop.run("over")
+    assert run.outcomes == {"over": "failed: build_error"}
+    assert "Table with name stg does not exist" in run.decision("over").evidence["error"]
+    assert shop.run().built == {"stg"}, "all else is as it was once that is there again"
+    shop.sql("alter table raw.orders rename to gone")
+    assert set(shop.run("over_source undeclared").outcomes.values()) == {"failed: build_error"}
+    shop.sql("alter table raw.gone rename to orders")
+    assert set(shop.run("over_source undeclared").outcomes.values()) == {"reused: no_new_data"}
+
+
+@on_duckdb
+def test_a_view_over_a_view_that_loses_a_column_in_the_run_cannot_be_made_again(shop: World) -> None:
+    shop.model("v", "select * from {{ ref('stg') }}", materialized="view")
+    shop.model("over", "select id from {{ ref('v') }}", materialized="view")
+    shop.run()
+    shop.model("stg", "select id as other from {{ source('raw', 'orders') }}")
+    assert shop.run("stg over").outcomes == {"stg": "built: code_changed", "over": "failed: build_error"}
+    shop.model("stg", "select id, 1 as more from {{ source('raw', 'orders') }}")
+    assert shop.run("stg over").built == {"stg", "over"}
+    assert shop.run("stg over").built == set()
+    shop.model("stg", "select id from {{ source('raw', 'orders') }}")
+    assert shop.run().built == {"stg", "over"}, "v reads what it read when it was made"
+    assert shop.run().built == set()

@@ -101,6 +101,21 @@ def test_a_view_there_is_looked_through(core: World, shop: World) -> None:
     assert shop.run().outcomes == {"totals": "built: new_data"}
 
 
+@on_duckdb
+def test_a_view_over_a_view_there_whose_table_is_gone_cannot_be_made_again(core: World, shop: World) -> None:
+    core.model("shown", "select id, amount from {{ ref('orders') }}", materialized="view", access="public").run()
+    shop.model("totals", "select amount from {{ ref('core', 'shown') }}", materialized="view")
+    assert shop.run().built == {"totals"}
+    assert shop.run().built == set()
+    core.sql("drop table core.orders")
+    assert shop.plan()["totals"].reason.value == "input_unknown"
+    run = shop.run()
+    assert run.outcomes == {"totals": "failed: build_error"}
+    assert "orders" in run.decision("totals").evidence["error"]
+    core.run()
+    assert shop.run().built == set()
+
+
 def test_what_is_not_public_or_not_there_is_refused_in_dbts_words(core: World, shop: World) -> None:
     core.model("orders", "select 1 as id, 2 as amount").run()
     shop.model("reads_costs", "select * from {{ ref('core', 'costs') }}")

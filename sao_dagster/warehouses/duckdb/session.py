@@ -212,6 +212,13 @@ class DuckDBSession(Session):
         catalog = self.catalog()
         return {each: behind_view(each, catalog, self.functions) for each in views}
 
+    def columns_shown(self, view: Relation, columns: Columns) -> Columns | None:
+        """Return the columns that a view has when it is read now: DuckDB drops a table that views read, and looks at a view again when that is read."""
+        try:
+            return self.columns_of(str(view))
+        except WarehouseError:
+            return None
+
     def functions(self, names: Collection[str]) -> dict[str, FunctionInfo]:
         """Return the macros of those names, and functions of extensions."""
         with self._cursor() as cursor:

@@ -17,6 +17,7 @@ from sao_dagster.core.relations import Relation, RelationKey
 from sao_dagster.sql.made_functions import MadeFunctions
 from sao_dagster.warehouses.protocol import (
     Catalog,
+    Columns,
     Constraints,
     ContentTokens,
     FunctionInfo,
@@ -151,6 +152,10 @@ class KeptSession(DelegatingSession):
     def behind_views(self, relations: Collection[Relation]) -> Mapping[Relation, frozenset[RelationKey]]:
         """Return what the views among some relations read."""
         return self._once(("behind_views", frozenset(relations)), lambda session: session.behind_views(relations))
+
+    def columns_shown(self, view: Relation, columns: Columns) -> Columns | None:
+        """Return the columns that a view has when it is read now."""
+        return self._once(("columns_shown", view), lambda session: session.columns_shown(view, columns))
 
     def movements(self, catalog: Catalog, relations: Collection[Relation]) -> Mapping[Relation, str]:
         """Return a token by relation that differs whenever it may hold something else than before."""
