@@ -28,6 +28,7 @@ from sao_dagster.projects.dbt_manifest import ManifestReader, PreparedManifest
 from sao_dagster.projects.declarations import file_digest
 from sao_dagster.projects.templates.template_run import OTHER_RUNS, PINNED
 from sao_dagster.warehouses.protocol import Session
+from sao_dagster.warehouses.shared.asked_at_once import AskedAtOnce
 
 READ = (".sql", ".yml", ".yaml", ".md", ".csv", ".py", ".json", ".toml", ".env", ".dbtignore")
 AT_THE_ROOT = {
@@ -382,8 +383,8 @@ def _answered(
     if not asking:
         return {}
     with session() as opened:
-        now = datetime.now(timezone.utc)
-        answered = {name: each.answered_now(opened, now) for name, each in asking.items()}
+        asking_now, now = AskedAtOnce(opened), datetime.now(timezone.utc)
+        answered = {name: each.answered_now(asking_now, now) for name, each in asking.items()}
     again = json.loads(process.ask("again", nodes=[*asking]))
     return {name: each for name, each in answered.items() if again[name] == rendered[name]}
 

@@ -36,6 +36,7 @@ from sao_dagster.warehouses.protocol import (
     TestRun,
     Warehouse,
 )
+from sao_dagster.warehouses.shared.asked_at_once import AskedAtOnce
 from sao_dagster.warehouses.shared.delegated import DelegatingSession
 
 
@@ -369,7 +370,7 @@ class DbtSession(DelegatingSession):
             return template
         first = self._again(template.unique_id)
         found = template.rendered(first)
-        found = replace(found, answered=found.answered_now(self._inner, now))
+        found = replace(found, answered=found.answered_now(AskedAtOnce(self._inner), now))
         if not self._warehouse.native.capabilities.exclusive and self._again(template.unique_id) != first:
             found = replace(found, answered=None)
         self._anew[template.unique_id] = found, first

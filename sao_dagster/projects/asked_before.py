@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any, Protocol, runtime_checkable
 
@@ -16,6 +16,7 @@ from sao_dagster.core.templates import Answers, Asking, CompiledSql
 from sao_dagster.errors import NeedsDbtError, SaoError, UnsupportedError
 from sao_dagster.projects.templates.answers import NotedAnswers
 from sao_dagster.sql.dialects import dialect_named
+from sao_dagster.warehouses.shared.asked_at_once import AskedAtOnce
 
 SCHEME = "asked/1"
 
@@ -68,8 +69,6 @@ class AskedBefore:
         questions: The questions, in order.
         this: The relation of the model itself; None for a data test.
         dialect: sqlglot's name of the dialect.
-        volatile: What to do about questions that are volatile.
-        names: Ids of the nodes and sources that it is known to read, by how SQL names them.
         answered: What `answered_now` was when it was rendered. Where it is something else now, nobody knows what would be asked besides.
         gave: A digest of the SQL that it was rendered to: that follows from the answers, and from all else that dbt reads.
     """
@@ -78,8 +77,6 @@ class AskedBefore:
     questions: tuple[Question, ...]
     this: Relation | None
     dialect: str
-    volatile: Volatile = Volatile.AUTO
-    names: Mapping[str, str] = field(default_factory=dict)
     answered: str | None = None
     gave: str = ""
 
@@ -88,10 +85,11 @@ class AskedBefore:
 
         Where the answers are no longer those of the rendering, dbt renders again, if it goes.
         """
-        if not isinstance(asking, RendersByDbt):
+        session = asking.session if isinstance(asking, AskedAtOnce) else asking
+        if not isinstance(session, RendersByDbt):
             return self._answers(asking, now)
-        found = asking.asked_last(self)._answers(asking, now)
-        return found if found.version is not None else asking.asked_anew(self, now)._answers(asking, now)
+        found = session.asked_last(self)._answers(asking, now)
+        return found if found.version is not None else session.asked_anew(self, now)._answers(asking, now)
 
     def _answers(self, asking: Asking, now: datetime) -> Answers:
         noted, is_known = self._asked(asking, now)
@@ -107,7 +105,7 @@ class AskedBefore:
 
     def _asked(self, asking: Asking, now: datetime) -> tuple[NotedAnswers, bool]:
         hour = now.replace(minute=0, second=0, microsecond=0)
-        noted = NotedAnswers(asking, self.this, self.dialect, self.volatile, hour, names=self.names)
+        noted = NotedAnswers(asking, self.this, self.dialect, Volatile.AUTO, hour)
         try:
             for each in self.questions:
                 _ask(noted, each)

@@ -18,6 +18,7 @@ from sao_dagster.core.selection import Selection
 from sao_dagster.core.templates import Answers, AskingTemplate
 from sao_dagster.sql.dialects import dialect_named
 from sao_dagster.warehouses.protocol import Session
+from sao_dagster.warehouses.shared.asked_at_once import AskedAtOnce
 
 
 @dataclass(frozen=True)
@@ -37,9 +38,10 @@ class AskedTables:
         """Return what the templates of a selection ask at a time (UTC); those whose configuration says what they read are not looked at."""
         nodes, tests = dict(project.nodes), dict(project.tests)
         by: dict[str, tuple[UndeclaredInput, ...]] = {}
+        asking = AskedAtOnce(session)
 
         def ask(answers: str, template: AskingTemplate) -> list[UndeclaredInput]:
-            found = template.answers(session, now)
+            found = template.answers(asking, now)
             by[answers] = found.asked
             return [each for each in found.reads if each.kind is not InputKind.UNKNOWN]
 

@@ -34,6 +34,7 @@ from sao_dagster.run.unsettled import unsettled_models
 from sao_dagster.run.view_columns import ColumnsRead, schemas
 from sao_dagster.state.protocol import StateStore
 from sao_dagster.warehouses.protocol import Capabilities, Catalog, Session
+from sao_dagster.warehouses.shared.asked_at_once import AskedAtOnce
 from sao_dagster.warehouses.shared.files import DIGESTS
 
 FILES = "files"  # the scope under which digests of files are kept
@@ -191,8 +192,9 @@ def _answers(
     for test in (*(project.tests[name] for name in selection.tests), *standing):
         if test.asks is not None and test.name in facts.test_records:
             asking[test.answers_id] = (test, test.asks)
+    at_once = AskedAtOnce(session)
     return {
-        answers: version_of_answers(project, each, template.answers(session, now))
+        answers: version_of_answers(project, each, template.answers(at_once, now))
         if time.monotonic() < give_up
         else None
         for answers, (each, template) in asking.items()

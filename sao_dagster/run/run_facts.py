@@ -24,6 +24,7 @@ from sao_dagster.run.observe import Observation
 from sao_dagster.run.watch import Watch
 from sao_dagster.state.protocol import StateStore
 from sao_dagster.warehouses.protocol import RelationInfo, Session
+from sao_dagster.warehouses.shared.asked_at_once import AskedAtOnce
 
 V = TypeVar("V")
 
@@ -197,7 +198,7 @@ class RunFacts:
         """Return what the template of a model gets when it asks the warehouse now (UTC), and know it for decisions."""
         if not isinstance(node, Model) or not node.asks or node.compiler is None:
             return Answers()
-        found = node.compiler.answers(self._session, now)
+        found = node.compiler.answers(AskedAtOnce(self._session), now)
         found = replace(found, version=version_of_answers(self._project, node, found))
         self._versions[answers_id(node.name)] = found.version
         return found
@@ -206,7 +207,7 @@ class RunFacts:
         """Return what the template of a data test gets when it asks the warehouse now (UTC), and know it for decisions."""
         if test.asks is None:
             return Answers()
-        found = test.asks.answers(self._session, now)
+        found = test.asks.answers(AskedAtOnce(self._session), now)
         self._versions[test.answers_id] = version_of_answers(self._project, test, found)
         return found
 

@@ -39,6 +39,11 @@ class RelationInfo:
     build_id: str | None = None
 
     @property
+    def kind(self) -> str:
+        """What it is, in dbt's words."""
+        return "view" if self.is_view else "table"
+
+    @property
     def definition_version(self) -> DataVersion:
         """The version by which a view that someone else replaced is recognised."""
         return definition_version(None if self.definition is None else without_quotes(self.definition))
@@ -320,7 +325,11 @@ class Session(Protocol):
     def kind_of(self, relation: Relation) -> str | None:
         """Return whether a relation is a `table` or a `view`; None where it is not there."""
         info = self.catalog().get(relation.key)
-        return None if info is None else "view" if info.is_view else "table"
+        return None if info is None else info.kind
+
+    def relations_at_once(self) -> Catalog | None:
+        """Return all that `kind_of` would find, with what `columns_of` would say of it, for whoever asks of many; by default None, so that each is asked."""
+        return None
 
     def time_zone(self) -> str | None:
         """Return the IANA name of the time zone in which SQL knows the date here, as `current_date`; None where that is not known."""

@@ -121,6 +121,10 @@ class KeptSession(DelegatingSession):
         """Return all tables and views."""
         return self._once(("catalog",), lambda session: session.catalog())
 
+    def relations_at_once(self) -> Catalog | None:
+        """Return what tells at once of all relations what they are."""
+        return self._once(("relations_at_once",), lambda session: session.relations_at_once())
+
     def constraints(self) -> Constraints:
         """Return the constraints that the warehouse enforces."""
         return self._once(("constraints",), lambda session: session.constraints())
