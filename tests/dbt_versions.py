@@ -14,7 +14,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-VERSIONS = ("1.8", "1.9", "1.10", "1.11")
+VERSIONS = ("1.8", "1.9", "1.10", "1.11", "1.12")
 
 
 def environment(place: Path, version: str) -> Path:

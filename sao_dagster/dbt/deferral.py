@@ -99,7 +99,7 @@ def deferring_in_dbt(
     if not isinstance(session, RendersElsewhere):
         raise UnsupportedError(
             f"dbt is given what is to be built here, and its `ref` gives what is in this environment alone, so nothing is read in {deferral.environment}; "
-            f"with dbt 1.8 to 1.11 it can be"
+            f"with dbt 1.8 to 1.12 it can be"
         )
     places: dict[str, tuple[str | None, str, str]] = {
         said.ids[name]: (each.database, each.schema, each.identifier)

@@ -250,7 +250,7 @@ class UnexpectedDbtError(UnsupportedError, WarehouseError):
 
     def __init__(self, found: str) -> None:
         self.found = found
-        super().__init__(f"this version of dbt is not supported: {found}; install dbt-core 1.8 to 1.11")
+        super().__init__(f"this version of dbt is not supported: {found}; install dbt-core 1.8 to 1.12")
 
 
 @contextmanager

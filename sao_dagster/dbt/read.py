@@ -250,13 +250,13 @@ def _check_reached(warehouse: Warehouse, why: str) -> None:
     is_in_files = not isinstance(warehouse, DuckDBWarehouse) or bool(files_of(warehouse))
     if isinstance(warehouse, DescribedWarehouse) or not is_in_files:
         raise UnsupportedError(
-            f"{why}; and what is in {warehouse.type} is seen through dbt's adapter alone, by dbt 1.8 to 1.11. Without these, dbt builds into files of "
-            f"DuckDB and into PostgreSQL: install dbt-core 1.8 to 1.11"
+            f"{why}; and what is in {warehouse.type} is seen through dbt's adapter alone, by dbt 1.8 to 1.12. Without these, dbt builds into files of "
+            f"DuckDB and into PostgreSQL: install dbt-core 1.8 to 1.12"
         )
     if isinstance(warehouse, DuckDBWarehouse) and not LOCKS_ARE_SEEN:
         raise UnsupportedError(
             f"{why}; and this system does not say who has a file of DuckDB, which is given to dbt and taken back (it needs POSIX locks, as Linux "
-            f"and macOS have them): install dbt-core 1.8 to 1.11"
+            f"and macOS have them): install dbt-core 1.8 to 1.12"
         )
 
 
@@ -321,7 +321,7 @@ def _check_builds_branches(warehouse: Warehouse, installation: DbtInstallation, 
     elif execution == "selection":
         why = "dbt is given exactly what is to be built, as sao.yml says (dbt_execution: selection), and its `ref` gives what is in this environment alone"
     elif not installation.is_python:
-        why = f"this dbt is {_NOT_PYTHON}; it can be built with dbt 1.8 to 1.11"
+        why = f"this dbt is {_NOT_PYTHON}; it can be built with dbt 1.8 to 1.12"
     else:
         return
     raise UnsupportedError(f"a branch is not built into a schema of its own here: {why}")

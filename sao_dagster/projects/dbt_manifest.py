@@ -1,6 +1,6 @@
 """dbt's own account of a project: its `manifest.json`, with the SQL that dbt has rendered for fingerprints (`sao_dagster.dbt.prepare`).
 
-Reading it needs no dbt. What it means is https://schemas.getdbt.com/dbt/manifest; versions 12 of it are what dbt 1.8 to 1.11 and dbt 2.x write
+Reading it needs no dbt. What it means is https://schemas.getdbt.com/dbt/manifest; versions 12 of it are what dbt 1.8 to 1.12 and dbt 2.x write
 (early previews of that called it 20).
 """
 

@@ -84,7 +84,7 @@ class Settings(Strict):
     dbt_execution: DbtExecution = Field(
         default="auto",
         description="how dbt builds: `inside` (node by node, inside one `dbt build`), or `selection` (it is given exactly what is to be built, by "
-        "one command for each step down the graph); `auto` is inside where that is known to work (dbt 1.8 to 1.11)",
+        "one command for each step down the graph); `auto` is inside where that is known to work (dbt 1.8 to 1.12)",
     )
     state_url: str | None = Field(
         default=None,
