@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache, partial
 from pathlib import Path
 
@@ -17,7 +17,7 @@ from sao_dagster.run.elsewhere import Elsewhere, Reusable, environments_called, 
 from sao_dagster.run.others import OthersNow, Wanted, others_now
 from sao_dagster.run.settings import utc_now
 from sao_dagster.state.protocol import StateStore
-from sao_dagster.warehouses.protocol import Warehouse
+from sao_dagster.warehouses.protocol import AttachingWarehouse, Warehouse
 
 
 @dataclass(frozen=True)
@@ -31,6 +31,7 @@ class KnownEnvironments:
         root: Its folder.
         settings: What is set, of states of others, too.
         open_store: Opens its own state.
+        target_at: Returns what another target of its profile builds into; None where it has none of that name, or nobody can tell.
     """
 
     project: str
@@ -39,6 +40,7 @@ class KnownEnvironments:
     root: Path
     settings: Settings
     open_store: Callable[[], StateStore]
+    target_at: Callable[[str], Warehouse | None] = lambda target: None
 
     def find(self, to: DeferTo) -> tuple[StateStore, KnownEnvironment]:
         """Return an environment of the project, and the state that knows it.
@@ -48,7 +50,7 @@ class KnownEnvironments:
             StateError: The state cannot be reached or read.
         """
         store = self._store(to.state_url)
-        return store, find_environment(store, self.project, to.environment)
+        return store, self._placed(find_environment(store, self.project, to.environment), to.environment)
 
     def called(self, name: str) -> KnownEnvironment:
         """Return the environment of a name in the project's own state; errors as those of `find`."""
@@ -115,7 +117,7 @@ class KnownEnvironments:
             if not environments_called(store, self.project, to.environment):
                 warnings.append(f"nothing is reused from {to.environment}, which the state does not know")
                 continue
-            one = find_environment(store, self.project, to.environment)
+            one = self._placed(find_environment(store, self.project, to.environment), to.environment)
             builds, tests = partial(store.builds, one.key), partial(store.tests, one.key)
             found.append(Elsewhere(name=to.environment, known=one, builds=builds, tests=tests))
         return Reusable(tuple(found), self.settings.clone, tuple(warnings))
@@ -137,6 +139,22 @@ class KnownEnvironments:
                 read = partial(read_published_manifest, self.root / where.manifest, name)
                 wanted.append(Wanted(name, where.manifest, read_manifest=read))
         return others_now(wanted, warehouse, utc_now())
+
+    def _placed(self, known: KnownEnvironment, name: str) -> KnownEnvironment:
+        """Return an environment as it is in the file that the profile of the project says, if that is the same database.
+
+        It may have been found elsewhere: in what a folder was copied from, with its file and its state.
+        """
+        warehouse = self.target_at(name.partition("/")[0])
+        if (
+            warehouse is None
+            or known.places in ((), (warehouse.place,))
+            or not isinstance(warehouse, AttachingWarehouse)
+        ):
+            return known
+        database = warehouse.database_id_at(warehouse.place)
+        is_there = database is not None and known.is_in(database)
+        return replace(known, places=(warehouse.place,)) if is_there else known
 
     def _deferred_to(self, environment: str | None) -> DeferTo | None:
         return self.settings.deferring(environment, favor=False).deferred_to

@@ -6,7 +6,7 @@ import importlib.util
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -98,7 +98,7 @@ def restore_project(file: Path, folder: str | Path, *, target: str | None = None
     if warehouse is None:
         return None
     opened = SqlProject.restored(saved, warehouse)
-    opened.read_at = file.stat().st_mtime
+    opened.read_at, opened.target_at = file.stat().st_mtime, cache(opening.target_at)
     return opened
 
 
@@ -178,6 +178,7 @@ def _opened(
         by_dbt, why = _stays_with_dbt(folder, settings.dbt), "it was before"
     if not by_dbt:
         opened = SqlProject.of(*folder.read(), state_url=state_url)
+        opened.target_at = cache(folder.target_at)
         needed = opened.needs_dbt if executor == "auto" and reader == "auto" else ()
         if not needed or not is_installed(settings.dbt, folder.root):
             opened.built_by = f"read and built by this package: {_why_native(settings, needed)}"
@@ -196,6 +197,7 @@ def _opened(
         folder, variables, settings.dbt, native=native, execution=settings.dbt_execution, schema=schema, doing=doing
     )
     opened = SqlProject.of(declared, warehouse, state_url=state_url)
+    opened.target_at = cache(folder.target_at)
     opened.built_by = f"{'read' if native else 'read and built'} by dbt: {why}{why_selected(warehouse)}"
     return opened
 

@@ -87,6 +87,7 @@ class SqlProject(PythonModels):
         built_by: Who reads and builds it, and why, in words; None where nobody else could.
         read_at: When its files were read, in seconds since the epoch, by the clock of this machine.
         is_branch: Whether it is built into a schema of a branch's own, in place of that of the target.
+        target_at: Returns what another target of its profile builds into; None where it has none of that name, or was not read from a folder.
         again: Reads it anew, for what its files say by the clock; None where it was not read from a folder.
 
     Raises:
@@ -156,6 +157,7 @@ class SqlProject(PythonModels):
     ) -> None:
         super().__init__(declared)
         self.built_by: str | None = None
+        self.target_at: Callable[[str], Warehouse | None] = lambda target: None
         self.read_at = time.time()
         self._policies: tuple[PolicyRule, ...] = ()
         self.warehouse = warehouse
@@ -191,7 +193,7 @@ class SqlProject(PythonModels):
         """What the state, and those of others, know of environments and of other projects."""
         target = str(self.declared.target.get("name", self.warehouse.name))
         return KnownEnvironments(
-            self.declared.name, target, self.is_branch, self.root, self.settings, lambda: self.store
+            self.declared.name, target, self.is_branch, self.root, self.settings, lambda: self.store, self.target_at
         )
 
     def _others(self) -> OthersNow:

@@ -160,6 +160,10 @@ class AttachingDbtWarehouse(DbtWarehouse):
         """Return under which name another database can be read already; None where it cannot."""
         return cast("AttachingWarehouse", self.native).attached_as(place)
 
+    def database_id_at(self, place: str) -> str | None:
+        """Return what tells a database from all others, without opening it; None where that is not known."""
+        return cast("AttachingWarehouse", self.native).database_id_at(place)
+
 
 @dataclass(frozen=True)
 class DbtWarehouseByAdapter(DbtWarehouse):

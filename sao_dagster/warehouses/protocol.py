@@ -510,6 +510,9 @@ class AttachingWarehouse(Protocol):
     def attached_as(self, place: str) -> str | None:
         """Return under which name another database can be read already; None where it cannot."""
 
+    def database_id_at(self, place: str) -> str | None:
+        """Return what `Session.database_id` would say of a database, without opening it; None where that is not known."""
+
 
 @runtime_checkable
 class StampedWarehouse(Protocol):

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
+import duckdb
 import pytest
 from typer.testing import CliRunner
 
@@ -252,6 +254,27 @@ def test_a_file_that_was_moved_is_read_where_it_is(shop: World) -> None:
     assert shop.run("orders", target="other").built == set()
     shop.settings["defer"] = "other"
     assert shop.run("totals", target="mine").outcomes == {"totals": "built: never_built"}
+
+
+@on_duckdb
+def test_a_copied_folder_reads_its_own_copy(shop: World) -> None:
+    """With its file and its state: what is built and changed in the original is nothing to the copy, whoever is written to last."""
+    profiles = (shop.root / "profiles.yml").read_text()
+    shop.write("profiles.yml", profiles + "    mine: {type: duckdb, path: mine.duckdb}\n")
+    shutil.copytree(shop.root, shop.root.parent / "copied")
+    copied = World(shop.root.parent / "copied", settings={"defer": "other"})
+    copied.write("profiles.yml", (shop.root / "profiles.yml").read_text())
+    copied.model("totals", "select sum(amount) as amount from {{ ref('orders') }}")
+    shop.sql("update other.orders set amount = 11")
+    assert copied.run("totals", target="mine").built == {"totals"}
+    found = f"attach '{copied.root / 'mine.duckdb'}' as mine"
+    with duckdb.connect() as connection:
+        assert connection.execute(f"{found}; select amount from mine.main.totals").fetchall() == [(10,)]
+    copied.settings.clear()
+    copied.run("orders", target="other")  # from now on the state knows both
+    copied.settings["defer"] = "other"
+    shop.sql("update other.orders set amount = 12")
+    assert copied.run("totals", target="mine").outcomes == {"totals": "reused: no_new_data"}
 
 
 @on_duckdb

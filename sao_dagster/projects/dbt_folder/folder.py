@@ -81,6 +81,7 @@ class OpenedFolder:
         loaded: The same, with its lines.
         target: The target in use.
         variables: Values of `var`.
+        profiles_dir: The folder of `profiles.yml`; None to look for it.
     """
 
     root: Path
@@ -88,11 +89,21 @@ class OpenedFolder:
     loaded: LoadedYaml
     target: Target
     variables: dict[str, Any]
+    profiles_dir: Path | None = None
 
     @property
     def warehouse(self) -> Warehouse:
         """Where to build."""
         return self.target.warehouse
+
+    def target_at(self, target: str) -> Warehouse | None:
+        """Return what another target of the profile builds into; None where there is none of that name, or it cannot be read here."""
+        if self.settings.profile is None:
+            return None
+        try:
+            return load_profile(self.root, self.settings.profile, target, self.variables, self.profiles_dir).warehouse
+        except SaoError:  # as where it needs an environment variable that is not set here
+            return None
 
     def declarations(self) -> Declarations:
         """Return declarations in which nothing is declared yet, for a reader to fill."""
@@ -148,7 +159,7 @@ def open_folder(
         found = load_profile(root, settings.profile, target, given, profiles_dir, schema)
     else:
         found = Target(target or warehouse.name, warehouse)
-    return OpenedFolder(root, settings, loaded, found, given)
+    return OpenedFolder(root, settings, loaded, found, given, profiles_dir)
 
 
 @dataclass

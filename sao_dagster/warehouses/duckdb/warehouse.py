@@ -17,6 +17,7 @@ from sao_dagster.core.relations import quote
 from sao_dagster.errors import WarehouseBusyError, WarehouseError
 from sao_dagster.sql.harmless_settings import is_harmless_setting
 from sao_dagster.warehouses.duckdb.attached import alias_of, attach_sql, database_name, is_file, is_own_file
+from sao_dagster.warehouses.duckdb.header import header_of
 from sao_dagster.warehouses.duckdb.secrets import secret_sql
 from sao_dagster.warehouses.duckdb.session import DuckDBSession, SessionSettings, words
 from sao_dagster.warehouses.duckdb.stamp import stamp_of
@@ -82,6 +83,10 @@ class DuckDBWarehouse:
         """Return under which name a file is attached already; None where it is not. One file is attached once."""
         paths = ((str(each["path"]), alias_of(each)) for each in self.attach)
         return next((alias for path, alias in paths if is_file(path) and str(Path(path).resolve()) == place), None)
+
+    def database_id_at(self, place: str) -> str | None:
+        """Return the id that DuckDB gave a file; see `Header`."""
+        return header_of(place).database_id
 
     @property
     def capabilities(self) -> Capabilities:
