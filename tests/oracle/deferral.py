@@ -6,6 +6,7 @@ read; a second run at once builds nothing.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any, ClassVar
 
 from hypothesis import strategies as st
@@ -31,7 +32,7 @@ DRAFTS = st.lists(st.tuples(picks, picks, picks, picks), min_size=3, max_size=6)
 class DeferralHistory(Schemas, RuleBasedStateMachine):
     """One project in production, and in somebody's own schema of the same database."""
 
-    shapes: ClassVar[tuple[str, ...]] = tuple(SHAPES)
+    shapes: ClassVar[Mapping[str, str]] = SHAPES
 
     @initialize(drafts=DRAFTS)
     def start(self, drafts: list[tuple[int, int, int, int]]) -> None:
@@ -46,9 +47,9 @@ class DeferralHistory(Schemas, RuleBasedStateMachine):
         for number, (shape, kind, first, second) in enumerate(drafts):
             known = [*SOURCES, *self.specs]
             parents = (known[first % len(known)], known[second % len(known)])
-            chosen = self.shapes[shape % len(self.shapes)]
+            chosen, body = [*self.shapes.items()][shape % len(self.shapes)]
             name = f"m{number}"
-            self.specs[name] = Spec(name, chosen, SHAPES[chosen], parents, KINDS[kind % len(KINDS)])
+            self.specs[name] = Spec(name, chosen, body, parents, KINDS[kind % len(KINDS)])
         self.store = SqlStateStore("sqlite://")
         self.run_production()
 
@@ -159,4 +160,4 @@ class DeferralHistory(Schemas, RuleBasedStateMachine):
 class DeferralOnPostgres(SchemasOnPostgres, DeferralHistory):
     """The same on PostgreSQL, where what a view shows of another environment has no version if it follows the clock."""
 
-    shapes = tuple(each for each in SHAPES if each != "day")
+    shapes: ClassVar[Mapping[str, str]] = {name: body for name, body in SHAPES.items() if name != "day"}

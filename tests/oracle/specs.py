@@ -20,6 +20,12 @@ SHAPES: Mapping[str, str] = {
 """Queries by name, with gaps: two parents, a number, what is broken on purpose, and what is only for the look. What stands between `<<` and
 `>>` is for an incremental build."""
 
+CALLED = (
+    "select id, k, {column} + case when to_json(q)::text like '%live%' then 100 else 0 end as v "
+    "from (select id, k, {column}, (select max(id) from {second}) from {first}) q"
+)
+"""A query whose rows follow how a column is called: DuckDB does that by where it reads, such as production's schema `live`."""
+
 MERGED = "select id, max(k) as k, max({column}) as v from {first} as {alias} group by id"
 """What an incremental model selects: one row for each key."""
 
