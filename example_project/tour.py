@@ -1,6 +1,6 @@
 """`python -m example_project.tour`: docs/tutorial.md, told step by step, with its commands run.
 
-Press Enter to go on, or give `--all` to run through.
+It begins anew: what the example has built before is removed. Press Enter to go on, or give `--all` to run through.
 """
 
 from __future__ import annotations
@@ -12,6 +12,8 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+
+from example_project.shop_data import FILE
 
 ROOT = Path(__file__).parents[1]
 TUTORIAL = ROOT / "docs/tutorial.md"
@@ -44,14 +46,18 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m example_project.tour", description=__doc__)
     parser.add_argument("--all", action="store_true", help="run through, without waiting for Enter")
     runs_through = parser.parse_args().all
+    FILE.unlink(missing_ok=True)  # a file that is made anew is another database, of which the state knows nothing
     for told, commands in steps(TUTORIAL.read_text()):
-        print(f"\n{told}\n")
+        print("\n" + re.sub(r"```\w*\n", "", told) + "\n")
         for command, _ in commands:
             print(f"$ {command}", flush=True)
             if not runs_through:
                 try:
                     input("(Enter) ")
-                except (EOFError, KeyboardInterrupt):
+                except EOFError:
+                    print("\nnobody is there to press Enter; --all runs through", file=sys.stderr)
+                    return 2
+                except KeyboardInterrupt:
                     return 0
             if subprocess.run(arguments(command), check=False, cwd=ROOT).returncode not in (0, 1):  # noqa: S603 - of the tutorial
                 return 1

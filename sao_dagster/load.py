@@ -132,8 +132,10 @@ def _load(
             project.settings = project.settings.model_copy(update={"state_url": state_url})
         return project
     if found is None:
+        if not root.is_dir():
+            raise ProjectError(f"the folder {root} does not exist; a relative path starts where the process does")
         looked_for = ", ".join(each.name for each in formats)
-        raise ProjectError(f"there is no {looked_for} in {root}; name the project's folder with --project-dir")
+        raise ProjectError(f"there is no {looked_for} in {root}; name the project's folder (--project-dir)")
     opened = (
         _opened(root, target, variables, profiles_dir, schema, state_url, doing)
         if found is DBT_FOLDER

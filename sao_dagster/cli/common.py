@@ -127,7 +127,7 @@ def run_command(request: Request, action: Callable[[], int]) -> None:
     except Exception as error:
         if os.environ.get("SAO_TRACEBACK"):
             raise
-        said = f"{words_of(error)} (not foreseen: please report it, with what SAO_TRACEBACK=1 in the environment shows)"
+        said = _in_words(error)
         status = _failed(request.terminal, said, [said])
     except KeyboardInterrupt:
         said = "stopped; what was built so far is recorded"
@@ -136,6 +136,13 @@ def run_command(request: Request, action: Callable[[], int]) -> None:
         request.terminal.aside.print(f"[yellow]{said}[/]")
         status = STOPPED
     raise typer.Exit(status)
+
+
+def _in_words(error: Exception) -> str:
+    """Return what an error of Python or of a library says: one about somebody's file names it, any other is to be reported."""
+    if isinstance(error, OSError) and isinstance(error.filename, str):
+        return f"{error.filename} cannot be read or written: {error.strerror}"
+    return f"{words_of(error)} (not foreseen: please report it, with what SAO_TRACEBACK=1 in the environment shows)"
 
 
 def _failed(terminal: Terminal, said: str, errors: list[str]) -> int:

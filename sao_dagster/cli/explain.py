@@ -44,7 +44,7 @@ if TYPE_CHECKING:
     from sao_dagster.core.selection import Selection
     from sao_dagster.run.runner import Runner
     from sao_dagster.sql_project import SqlProject
-    from sao_dagster.state.protocol import StateStore
+    from sao_dagster.state.protocol import DecisionRecord, StateStore
 
 app = typer.Typer()
 
@@ -250,8 +250,14 @@ def _input_versions(
 
 
 def _history(opened: SqlProject, name: str) -> list[dict[str, str]]:
+    """Return the last decisions, newest first; of what failed with the first line of its error."""
+
+    def error_of(record: DecisionRecord) -> dict[str, str]:
+        said = str(record.evidence.get("error") or "").strip()
+        return {"error": said.splitlines()[0]} if said else {}
+
     return [
-        {"at": each.decided_at.isoformat(), "outcome": each.outcome, "reason": each.reason}
+        {"at": each.decided_at.isoformat(), "outcome": each.outcome, "reason": each.reason, **error_of(each)}
         for each in opened.store.decisions(opened.environment, name, HISTORY)
     ]
 

@@ -33,7 +33,10 @@ def print_explanation(terminal: Terminal, shown: Mapping[str, Any]) -> None:
     _section(terminal, "tests", [(each,) for each in shown.get("tests", ())])
     if shown.get("sql"):
         terminal.say("", "[bold]sql[/]", *(f"  {escaped(line)}" for line in shown["sql"].strip().splitlines()))
-    before = [(_time(each["at"]), each["outcome"], each["reason"]) for each in shown.get("decided_before", ())]
+    before = [
+        (_time(each["at"]), each["outcome"], each["reason"], *([each["error"]] if "error" in each else []))
+        for each in shown.get("decided_before", ())
+    ]
     _section(terminal, "decided before", before)
     if "diff" in shown:
         told = [_coloured_line(line) for line in shown["diff"]] or ["[dim]its SQL is that of its last build[/]"]
@@ -88,8 +91,8 @@ def _sentences_of_a_test(shown: Mapping[str, Any]) -> Iterator[str]:
     else:
         yield "There is no verdict of it here."
     column = f" of the column {shown['column']}" if shown["column"] else ""
-    reads = f" and reads {named(shown['reads'], 5)}" if shown["reads"] else ""
-    yield f"It is a test {shown['kind']}{column}{reads}."
+    reads = f"; it reads {named(shown['reads'], 5)}" if shown["reads"] else ""
+    yield f"It is the data test {shown['kind']}{column}{reads}."
 
 
 def _sentences_of_a_source(shown: Mapping[str, Any]) -> Iterator[str]:
@@ -99,7 +102,7 @@ def _sentences_of_a_source(shown: Mapping[str, Any]) -> Iterator[str]:
     elif news:
         yield f"It has news for {named(news, 5)}."
     else:
-        yield f"It has no news: {counted(len(shown['read_by']), 'model')} that read it know it as it is."
+        yield f"It has no news for {named([each['name'] for each in shown['read_by']], 5)}."
     where = shown["relation"] or named(shown["files"])
     since = f", seen since {_time(shown['seen_since'])}" if shown["seen_since"] else ""
     yield (

@@ -231,7 +231,7 @@ def summary_of(result: RunResult, state: str) -> Iterator[tuple[str, str]]:
         ),
     )
     saved = float(str(summary["seconds_saved"]))
-    yield "time", f"{summary['seconds']} s" + (f", saved about {saved:.1f} s" if saved > 0 else "")
+    yield "time", f"{summary['seconds']} s" + (f", saved about {saved:.1f} s" if saved >= 0.05 else "")
     yield from _deferred(result.deferral)
     yield "state", escaped(state)
     yield "environment", f"{escaped(result.environment)}  [dim]run {result.run_id}[/]"

@@ -108,10 +108,11 @@ def _chart(days: Mapping[date, Savings]) -> str:
     step = (_WIDTH - _LEFT) / max(len(days), 1)
     high = _HEIGHT - _BELOW
     drawn = []
-    for number in range(5):
-        y = 8 + (high - 8) * (1 - number / 4)
+    parts = 4 if top > 1 else 2  # so that a line is at the number that it says
+    for number in range(parts + 1):
+        y = 8 + (high - 8) * (1 - number / parts)
         drawn.append(f'<line x1="{_LEFT}" x2="{_WIDTH}" y1="{y:.1f}" y2="{y:.1f}"/>')
-        drawn.append(f'<text x="{_LEFT - 8}" y="{y + 4:.1f}" text-anchor="end">{time_of(top * number / 4)}</text>')
+        drawn.append(f'<text x="{_LEFT - 8}" y="{y + 4:.1f}" text-anchor="end">{time_of(top * number / parts)}</text>')
     each_label = max(1, round(len(days) / 6))
     for number, (day, stack) in enumerate(stacks.items()):
         x, y = _LEFT + number * step, float(high)

@@ -98,6 +98,8 @@ def state_show(
                 f"{lease.model} is being built by run {lease.run_id}{describe_holder(lease.holder)} "
                 f"[dim](its lease lasts until {local_time(lease.expires_at)})[/]"
             )
+        if not records:
+            terminal.message(Message("no build is recorded of what is selected", Level.INFO))
         terminal.message(Message(f"{shown_environment(opened, opened.environment)} in {shown_url(opened)}", Level.INFO))
         return OK
 

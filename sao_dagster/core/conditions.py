@@ -60,14 +60,14 @@ class Condition:
 
 
 def conditions_of(
-    decision: Decision, policy: ResolvedPolicy, waits: str | None = None, table: TruthTable = TRUTH_TABLE
+    decision: Decision, policy: ResolvedPolicy, left_out: str | None = None, table: TruthTable = TRUTH_TABLE
 ) -> Condition:
     """Return the conditions of a model's decision, with their results.
 
     Args:
         decision: What was decided, with its trace.
         policy: What holds for the model; conditions that it does not set are left out.
-        waits: Why a build that is due is not asked for just now, in words: "waits for ...".
+        left_out: Why a build that is due is not requested just now, in words: "waits for ...", "given up: ...".
         table: The rows that were asked.
 
     >>> from datetime import datetime, timezone
@@ -97,10 +97,12 @@ def conditions_of(
     something = Condition.of("new_data", Kind.NEW.words, "or", *new)
     due = Condition.of("new_data_due", "news that nothing holds back", "and", something, *not_held)
     tree = Condition.of("state_aware", label, "or", because, whatever, due)
-    if waits is None or not builds:
+    if left_out is None or not builds:
         return tree
-    free = Condition.of("nothing_to_wait_for", "nothing has to be waited for", "not", Condition("waits", waits, True))
-    return Condition.of("state_aware", waits, "and", tree, free)
+    free = Condition.of(
+        "requested", "nothing keeps it from being requested", "not", Condition("left_out", left_out, True)
+    )
+    return Condition.of("state_aware", left_out, "and", tree, free)
 
 
 def _leaves(decision: Decision, policy: ResolvedPolicy, table: TruthTable) -> list[tuple[Row, Condition]]:

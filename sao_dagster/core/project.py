@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 
@@ -237,9 +237,17 @@ class Project:
 
 def unknown(message: str, name: str, known: Mapping[str, object], location: Location | None = None) -> UnknownNodeError:
     """Return an error that suggests the names that are close to `name`, those that begin with a package first."""
+    return UnknownNodeError(message + did_you_mean(name, known), location=location)
+
+
+def did_you_mean(name: str, known: Collection[str]) -> str:
+    """Return the end of a message with the names that are close to one, those that begin with a package first; empty where none is.
+
+    >>> did_you_mean("ordrs", ["orders", "customers"])
+    "; did you mean 'orders'?"
+    """
     from difflib import get_close_matches
 
     of_packages = [each for each in known if each.endswith(f".{name}")]
     close = of_packages[:3] or get_close_matches(name, known, n=3)
-    hint = f"; did you mean {' or '.join(repr(each) for each in close)}?" if close else ""
-    return UnknownNodeError(message + hint, location=location)
+    return f"; did you mean {' or '.join(repr(each) for each in close)}?" if close else ""

@@ -12,7 +12,7 @@ from functools import cached_property, partial
 
 from sao_dagster.core.indirect_selection import Chosen, Indirect, IndirectTests, combined
 from sao_dagster.core.nodes import Materialized
-from sao_dagster.core.project import Project
+from sao_dagster.core.project import Project, did_you_mean
 from sao_dagster.core.selection_methods import METHODS, Changes, Method, Results, by_result, by_state, method_of, opaque
 from sao_dagster.core.selectors import SelectorReader
 from sao_dagster.errors import SelectionError
@@ -138,9 +138,16 @@ def _union(asked: _Asked, text: str, *, strict: bool) -> Chosen:
         matched = combined([_term(asked, term) for term in part.split(",")], set.intersection)
         matched = asked.tests.joined(matched)
         if strict and not matched.names and not any(each in part for each in _MAY_BE_NOTHING):
-            raise SelectionError(f"{part!r} selects nothing in project {asked.project.name!r}")
+            hint = did_you_mean(_name_in(part), (*asked.project.nodes, *asked.project.tests))
+            raise SelectionError(f"{part!r} selects nothing in project {asked.project.name!r}{hint}")
         found.append(matched)
     return asked.tests.joined(combined(found, set.union))
+
+
+def _name_in(part: str) -> str:
+    """Return the name that a part of a selection may have meant, without its operators."""
+    match = _TERM.match(part.partition(",")[0])
+    return match["core"] if match else part
 
 
 def _term(asked: _Asked, text: str, indirect: Indirect | None = None) -> Chosen:

@@ -13,6 +13,7 @@ from sao_dagster.core.data_version import DataVersion
 from sao_dagster.core.evidence import describe_names, timeless
 from sao_dagster.core.facts import Facts
 from sao_dagster.core.hashing import JSON, digest
+from sao_dagster.core.messages import counted
 from sao_dagster.core.nodes import is_source
 from sao_dagster.core.plan import Plan
 from sao_dagster.core.project import Project
@@ -80,6 +81,18 @@ class GivenUp:
     tried: frozenset[str] = frozenset()
     by_other_code: frozenset[str] = frozenset()
 
+    def words(self, most: int) -> dict[str, str]:
+        """Return by node and test why it is not requested, for its tree of conditions.
+
+        Args:
+            most: How often the same work is requested.
+        """
+        given_up = (
+            f"given up: nothing came of {counted(most, 'run')}; requested again when its code or what it reads changes"
+        )
+        elsewhere = "given up: its run went by other code than this code location; reload the older of the two"
+        return {**dict.fromkeys(self.tried, given_up), **dict.fromkeys(self.by_other_code, elsewhere)}
+
     def sentences(self, most: int) -> Iterator[str]:
         """Yield why these are not requested.
 
@@ -93,7 +106,7 @@ class GivenUp:
             )
         if self.tried:
             yield (
-                f"nothing came of {most} runs for {describe_names(sorted(self.tried))}, which are requested again when their code or what they "
+                f"nothing came of {counted(most, 'run')} for {describe_names(sorted(self.tried))}, which are requested again when their code or what they "
                 f"read changes"
             )
 

@@ -27,7 +27,7 @@ from sao_dagster.core.plan import Plan, resolve_policy
 from sao_dagster.core.project import Project
 from sao_dagster.core.reasons import Outcome, Reason
 from sao_dagster.core.selection import Selection
-from sao_dagster.dagster.attempts import Attempts, causes_of, waiting_for_sources
+from sao_dagster.dagster.attempts import Attempts, GivenUp, causes_of, waiting_for_sources
 from sao_dagster.dagster.automation import as_evaluator, purge_evaluations, sensor_result, trees_of
 from sao_dagster.dagster.outdated import with_outdated
 from sao_dagster.dagster.project_view import (
@@ -84,7 +84,7 @@ def build_evaluator_sensor(
 
     @dg.sensor(
         name=evaluator.name,
-        description=f"Builds what would change among {counted(len(selection.nodes), 'node')}, and nothing else.",
+        description=f"Builds what would change among {counted(len(selection.nodes), 'model')}, and nothing else.",
         asset_selection=dagster_project.asset_selection(selection),
         minimum_interval_seconds=minimum_interval_seconds,
         default_status=default_status,
@@ -162,8 +162,10 @@ class _Evaluator:
                 },
                 **{name: f"waits for run {run_id}, which is building it" for name, run_id in building.items()},
             }
-            request, why_not = self._request(context, plan, attempts, left_out)
-            shown = self._to_show(context, plan, left_out, started, requested=request is not None)
+            given_up = attempts.given_up(context.instance)
+            request, why_not = self._request(context, plan, attempts, left_out, given_up)
+            in_words = {**given_up.words(self.max_attempts), **left_out}
+            shown = self._to_show(context, plan, in_words, started, requested=request is not None)
         except WarehouseBusyError as error:
             return dg.SkipReason(f"another process holds the warehouse: {error}")
         except SaoError as error:
@@ -185,7 +187,12 @@ class _Evaluator:
         return sensor_result([request] if request is not None else [], trees, why_not)
 
     def _request(
-        self, context: dg.SensorEvaluationContext, plan: Plan, attempts: Attempts, left_out: Mapping[str, str]
+        self,
+        context: dg.SensorEvaluationContext,
+        plan: Plan,
+        attempts: Attempts,
+        left_out: Mapping[str, str],
+        given_up: GivenUp,
     ) -> tuple[dg.RunRequest | None, str]:
         """Return what to request, or None and the reason.
 
@@ -194,8 +201,8 @@ class _Evaluator:
             plan: What is due.
             attempts: What was requested before.
             left_out: What is not requested now, and why, in words.
+            given_up: What is not requested any more.
         """
-        given_up = attempts.given_up(context.instance)
         idle = {*left_out, *given_up.tried, *given_up.by_other_code}
         asked = [name for name in plan.to_make if name not in idle]
         asked += [
@@ -261,13 +268,13 @@ def _has_default_executor(context: dg.SensorEvaluationContext) -> bool:
     )
 
 
-def _digest(decision: Decision, waits: str | None) -> str:
-    """Return what differs where there is something else to show of a decision, or of why it waits."""
+def _digest(decision: Decision, left_out: str | None) -> str:
+    """Return what differs where there is something else to show of a decision, or of why it is left out."""
     evidence = timeless(decision.evidence)
-    if not evidence and waits is None:
+    if not evidence and left_out is None:
         return _digest_of_reason(decision.outcome, decision.reason)
     facts: list[JSON] = [decision.outcome.value, decision.reason.value, evidence]
-    return digest([*facts, *([] if waits is None else [waits])])
+    return digest([*facts, *([] if left_out is None else [left_out])])
 
 
 @cache

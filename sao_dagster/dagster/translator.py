@@ -98,10 +98,10 @@ class SaoTranslator:
         return dg.AssetCheckSpec(
             name=check_name(test),
             asset=self.key_of(project, test.tested),
-            description=test.description or f"{test.kind} data test",
+            description=_asked(test),
             # a failing source stops what reads it, not all models, so the step of the models sees to that
             blocking=test.severity is Severity.ERROR and not is_source(test.tested),
-            metadata={"sao/kind": test.kind, **_arguments(test), "sao/sql": as_sql(test.sql)},
+            metadata={"sao/kind": test.kind, **{f"sao/{name}": value for name, value in _arguments(test).items()}},
         )
 
     def get_aggregated_check_spec(self, project: Project, name: str, tests: Sequence[DataTest]) -> dg.AssetCheckSpec:
@@ -324,6 +324,12 @@ def as_sql(text: str) -> dg.MarkdownMetadataValue:
     return dg.MetadataValue.md(f"```sql\n{shown}\n```")
 
 
+def _asked(test: DataTest) -> str:
+    """Return what a data test asks, as Markdown: Dagster shows the description of a check, and not the metadata of its definition."""
+    arguments = "\n".join(f"* {name}: `{value}`" for name, value in _arguments(test).items())
+    return f"{test.description or f'{test.kind} data test'}\n\n{arguments}\n\n{as_sql(test.sql).value}"
+
+
 def _arguments(test: DataTest) -> dict[str, str]:
     """Return what was asked by a data test, beside its SQL, as far as it is not the default."""
     said = test.asserts
@@ -337,4 +343,4 @@ def _arguments(test: DataTest) -> dict[str, str]:
         "error_if": test.error_if if test.error_if != "!= 0" else None,
         "severity": test.severity.value,
     }
-    return {f"sao/{name}": value for name, value in asked.items() if value}
+    return {name: value for name, value in asked.items() if value}

@@ -15,18 +15,22 @@ from sao_dagster.core.project import Project
 from sao_dagster.core.reasons import Outcome
 from sao_dagster.run.observe import Observation
 from sao_dagster.warehouses.protocol import Catalog
+from sao_dagster.warehouses.shared.files import are_gone
 
 UNLISTED = frozenset({"information_schema", "pg_catalog"})
 """Schemas whose relations are in no `Catalog`."""
 
 
 def missing_sources(project: Project, catalog: Catalog) -> frozenset[str]:
-    """Return the ids of the sources whose relation is not there, and is none that the project makes.
+    """Return the ids of the sources that are not there: whose relation is not, and is none that the project makes, or whose files are not.
 
     Of another database of the server the catalog says nothing.
     """
     databases = {key[0] for key in catalog} | {node.relation.key[0] for node in project.nodes.values()}
-    return frozenset(
+    files = frozenset(
+        name for name, source in project.sources.items() if source.files and are_gone(source, project.root)
+    )
+    return files.union(
         name
         for name, source in project.sources.items()
         if (relation := source.relation) is not None
@@ -59,7 +63,7 @@ def with_missing_sources(plan: Plan, project: Project, seen: Observation) -> Pla
         if held := tuple(each for each in above if each in stopped):
             foreseen = _below(plan, project, seen, name, held)
         elif absent:
-            words = f"it reads {describe_names(absent)}, which is not in the warehouse"
+            words = f"it reads {describe_names(absent)}, which is not there"
             foreseen = failed(project.nodes[name], NodeError(words, project.sources[absent[0]].location), decision)
         else:
             continue
@@ -99,7 +103,9 @@ def _warning(project: Project, name: str, read_by: Sequence[str], *, may_be_made
     source = project.sources[name]
     place = "" if source.location is None else f"{source.location}: "
     hooks = ", unless a hook makes it" if may_be_made else ""
-    return (
-        f"{place}the source {describe_names([name])} ({source.relation}) is not in the warehouse, and {describe_names(read_by)} cannot be built "
-        f"without it{hooks}; load it, or correct its name, schema or database"
+    where, remedy = (
+        (f"has no file {', '.join(source.files)}", "put it there, or correct its external_location")
+        if source.files
+        else (f"({source.relation}) is not in the warehouse", "load it, or correct its name, schema or database")
     )
+    return f"{place}the source {describe_names([name])} {where}, and {describe_names(read_by)} cannot be built without it{hooks}; {remedy}"

@@ -14,7 +14,7 @@ from typing import Any, Concatenate, ParamSpec, TypeVar
 from sao_dagster.connection_pool import ConnectionPool
 from sao_dagster.errors import StateError
 from sao_dagster.state.statements import Transaction
-from sao_dagster.state.url import StateUrl, parse_url
+from sao_dagster.state.url import StateUrl, parse_url, without_password
 
 PATIENCE = 30.0  # seconds for which a database that cannot be reached is asked again
 BUSY_SECONDS = 30  # how long SQLite waits for another writer
@@ -44,6 +44,7 @@ class StateConnection:
     def __init__(self, url: str, *, read_only: bool = False) -> None:
         try:
             parsed = parse_url(url)
+            self._where = without_password(url)
             self._driver = _driver(parsed)
             self._pool = _pool(parsed, read_only=read_only)
         except ModuleNotFoundError as error:
@@ -76,7 +77,7 @@ class StateConnection:
                 raise
             away = lost or isinstance(error, (self._driver.OperationalError, self._driver.InterfaceError))
             kind = StateLostError if away and not self.is_sqlite else StateError
-            raise kind(f"the state cannot be read or written: {_reason(error)}") from error
+            raise kind(f"the state in {self._where} cannot be read or written: {_reason(error)}") from error
         self._pool.give_back(connection)
 
     def _begun(self, *, write: bool) -> Any:

@@ -52,6 +52,13 @@ def test_what_fails_is_given_up_and_asked_again_when_it_is_mended(shop: World) -
     tick = deployed.tick()
     assert asked(tick) == set()
     assert "nothing came of 3 runs for wrong" in tick.skip_message
+    (tree,) = tick.automation_condition_evaluations
+    assert (
+        tree.condition_snapshot.label
+        == "given up: nothing came of 3 runs; requested again when its code or what it reads changes"
+    )
+    assert not tree.true_subset.bool_value
+    assert deployed.tick().automation_condition_evaluations == [], "it is shown once"
     shop.model("wrong", "select id from (select 1 as id)")
     deployed = again(shop, deployed)
     assert run(deployed, deployed.tick()) == {"wrong"}

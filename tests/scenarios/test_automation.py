@@ -94,7 +94,7 @@ def test_every_tree_is_logically_what_it_says() -> None:
         names = [each.name for each in found.walk()]
         assert len(names) == len(set(names)), names
         assert all(each.label for each in found.walk())
-        leased = conditions_of(decision, case.policy, waits="waits for raw.orders, which is not there")
+        leased = conditions_of(decision, case.policy, left_out="waits for raw.orders, which is not there")
         assert leased.holds is False
         assert follows(leased)
         reasons.add(decision.reason)

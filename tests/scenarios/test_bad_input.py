@@ -67,7 +67,7 @@ def errors(world: World) -> str:
         ("models/s.yml", "sources: [{name: raw, tables: [{name: t, loaded_at_field: a, loaded_at_query: b}]}]", ["raw.t has both", "keep one"]),
         ("macros/m.sql", "{% materialization table, adapter='duckdb' %}{% endmaterialization %}", ["'table' of macros/m.sql", "install dbt"]),
         ("dbt_project.yml", "name: shop\nprofile: shop\nmodel-path: [models]", ["dbt_project.yml", "did you mean 'model-paths'"]),
-        ("dbt_project.yml", "name: shop\nprofile: shopp", ["profiles.yml", "no profile 'shopp'", "shop"]),
+        ("dbt_project.yml", "name: shop\nprofile: shopp", ["profiles.yml", "dbt_project.yml asks for the profile 'shopp'", "shop"]),
         ("profiles.yml", "shop: {target: prod, outputs: {dev: {type: duckdb}}}", ["no target 'prod'", "dev"]),
         ("profiles.yml", "shop: {target: dev, outputs: {dev: {type: oracle}}}", ["'oracle'", "duckdb"]),
         ("profiles.yml", "shop: {target: dev, outputs: {dev: {path: x}}}", ["profiles.yml: dev: it has no type", "duckdb, postgres"]),
@@ -116,6 +116,9 @@ def test_selections_that_match_nothing_or_mean_nothing(world: World) -> None:
     project = world.model("a", "select 1 as x").runner().project
     with pytest.raises(SelectionError, match="'b' selects nothing"):
         select(project, "b")
+    project = world.model("orders", "select 1 as x").runner().project
+    with pytest.raises(SelectionError, match=r"'\+ordrs' selects nothing in project 'shop'; did you mean 'orders'\?"):
+        select(project, "+ordrs")
     with pytest.raises(SelectionError, match="there are: access, config, file, fqn"):
         select(project, "tags:x")
 
@@ -141,7 +144,7 @@ def test_state_that_cannot_be_reached(world: World, tmp_path: Path) -> None:
     broken.write_text("this is no database, and long enough to be looked at as one" * 20)
     opened = load_project(world.root)
     opened.settings = opened.settings.model_copy(update={"state_url": f"sqlite:///{broken}"})
-    with pytest.raises(StateError, match="state cannot be"):
+    with pytest.raises(StateError, match=r"the state in .*broken.db cannot be"):
         opened.runner().run(select(opened.project))
     opened.settings = opened.settings.model_copy(update={"on_state_error": "build"})
     result = opened.runner().run(select(opened.project))

@@ -177,6 +177,27 @@ def test_a_source_that_the_project_makes_itself_is_not_missing(shop: World) -> N
     assert answer(shop, "build", "--select", "orders again")["summary"]["built"] == 2
 
 
+def test_explain_says_why_builds_failed(shop: World) -> None:
+    sao(shop, "build")
+    shop.model("report", "select no_such_column as total from {{ ref('orders') }}")
+    sao(shop, "build")
+    last, *_ = answer(shop, "explain", "report")["decided_before"]
+    assert last["outcome"] == "failed"
+    assert "no_such_column" in last["error"]
+    assert "failed build_error Binder Error" in " ".join(sao(shop, "explain", "report").stdout.split())
+
+
+def test_a_folder_that_cannot_be_read_is_named(shop: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refused(*_: object, **__: object) -> None:
+        raise PermissionError(13, "Permission denied", str(shop.root / "models"))
+
+    monkeypatch.setattr("sao_dagster.load.load_project", refused)
+    result = sao(shop, "plan")
+    assert result.exit_code == 2
+    assert "models cannot be read or written: Permission denied" in " ".join(result.stderr.split())
+    assert "not foreseen" not in result.stderr
+
+
 def test_explain_a_source(shop: World) -> None:
     answer(shop, "build")
     found = answer(shop, "explain", "raw.orders")

@@ -7,6 +7,9 @@ from typing import Any
 
 import pytest
 
+from sao_dagster.core.selection import select
+from sao_dagster.dagster.attempts import waiting_for_sources
+from sao_dagster.run.missing import missing_sources, with_missing_sources
 from tests.world import World
 
 PROJECT = "name: shop\nprofile: shop\nmodels:\n  +materialized: table\n"
@@ -92,6 +95,24 @@ def test_an_external_location_is_a_template(world: World, place: str, meta: dict
     assert world.rows("select * from m") == [(1,)]
     world.write("land/orders.csv", "id\n1\n2\n")
     assert world.run().outcomes["m"] == "built: new_data"
+
+
+@pytest.mark.parametrize("place", ["land/orders.csv", "read_csv('land/*.csv')"])
+def test_files_that_are_gone_are_a_source_that_is_not_there(world: World, place: str) -> None:
+    file = world.write("land/orders.csv", "id\n1\n").root / "land/orders.csv"
+    world.model("m", "select * from {{ source('raw', 'orders') }}")
+    described(world, "sources", {"name": "raw", "tables": [{"name": "orders", "meta": {"external_location": place}}]})
+    world.run()
+    file.unlink()
+    runner = world.runner()
+    plan, seen = runner.plan(select(runner.project))
+    foreseen = with_missing_sources(plan, runner.project, seen)
+    assert "it reads raw.orders, which is not there" in str(foreseen.decisions["m"].evidence["error"])
+    (warning,) = foreseen.warnings
+    assert "the source raw.orders has no file land/" in warning
+    assert waiting_for_sources(runner.project, plan, seen.facts, seen.catalog) == {"m": ("source:raw.orders",)}
+    file.parent.rename(world.root / "elsewhere")
+    assert missing_sources(runner.project, seen.catalog) == frozenset(), "where no folder is, nothing is known"
 
 
 def test_what_an_external_location_names_has_to_be_known(world: World) -> None:

@@ -141,7 +141,7 @@ def open_folder(
     root = Path(folder).resolve()
     file = root / "dbt_project.yml"
     if not file.is_file():
-        raise ProjectError(f"there is no dbt_project.yml in {root}; name the project's folder with --project-dir")
+        raise ProjectError(f"there is no dbt_project.yml in {root}; name the project's folder (--project-dir)")
     loaded = load_yaml(file, "dbt_project.yml")
     settings: ProjectFile = checked(ProjectFile, loaded.values, None, Location("dbt_project.yml"))
     if not re.fullmatch(r"[^\W\d]\w*", settings.name):  # dbt's rule; it is part of names of files

@@ -70,7 +70,9 @@ def load_profile(
     where = Location(shown)
     if profile not in values:
         known = ", ".join(str(name) for name in values if name != "config") or "none"
-        raise ProjectError(f"there is no profile {profile!r}; there are: {known}", location=where)
+        raise ProjectError(
+            f"dbt_project.yml asks for the profile {profile!r}, which is not here; there are: {known}", location=where
+        )
     outputs = values[profile].get("outputs") or {}
     default = rendered(values[profile].get("target"), shown, variables)
     name = target or os.environ.get("DBT_TARGET") or str(default or "default")

@@ -39,6 +39,23 @@ def patterns_of(source: Source, root: str) -> list[str]:
     return [each if each.startswith("~") else os.path.join(root, each) for each in source.files]  # noqa: PTH118 - a glob
 
 
+def are_gone(source: Source, root: str) -> bool:
+    """Return whether a file or glob of a source names nothing in a folder that is there; whatever else it may name is taken to be there.
+
+    Args:
+        source: The source; its paths start at `root` where they are not absolute.
+        root: The project's folder.
+    """
+    return any(_is_gone(os.path.expanduser(each)) for each in patterns_of(source, root) if "://" not in each)  # noqa: PTH111 - a glob
+
+
+def _is_gone(path: str) -> bool:
+    fixed = _MAGIC.split(path, maxsplit=1)[0]
+    if not os.access(os.path.dirname(fixed), os.R_OK | os.X_OK):  # noqa: PTH120 - as the rest: a glob is no path
+        return False
+    return not os.path.exists(path) and not matching_files(path)  # noqa: PTH110
+
+
 def version_of_files(patterns: Iterable[str], root: str, read_by: str = "") -> DataVersion | None:
     """Return the version of files: which there are, and what is in them; None where none is there or they are remote.
 
@@ -113,7 +130,7 @@ def matching_files(pattern: str) -> list[str]:
     """
     path = os.path.expanduser(pattern)  # noqa: PTH111 - a glob is no path
     if not _MAGIC.search(path):
-        return [path] if Path(path).is_file() else []
+        return [path] if os.path.isfile(path) else []  # noqa: PTH113 - false also where a folder cannot be read
     parts = path.split("/")
     fixed = next(number for number, part in enumerate(parts) if _MAGIC.search(part))
     start = "/".join(parts[:fixed]) or ("/" if path.startswith("/") else "")
