@@ -217,12 +217,13 @@ def _differences(
         yield Difference.SAME_RELATION, ()
     if parts := _other_parts(facts.code(node), record, RELATION):
         yield Difference.CODE, parts
+    # before the inputs: what is read through a view that shows something else may be what was read there
+    if views := _other_views(project, facts, seen, offer):
+        yield Difference.VIEWS, views
     if others := [name for name in {**seen.inputs, **inputs} if seen.inputs.get(name) != inputs.get(name)]:
         yield Difference.INPUTS, others
     if times := [name for name, version in inputs.items() if not (offer.same_database or version.is_content)]:
         yield Difference.TIMES, times
-    if views := _other_views(project, facts, seen, offer):
-        yield Difference.VIEWS, views
     if expiry is not None and expiry.expired_at(record.built_at, now, seen.zone) is not None:
         yield Difference.EXPIRED, ()
     if not record.data_version.is_content:

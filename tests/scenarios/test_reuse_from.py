@@ -479,3 +479,23 @@ def test_what_no_version_tells_apart_is_copied(shop: World) -> None:
     shop.settings |= {"reuse_from": ["other"], "clone": "view"}
     assert same(shop.run()) == {*MODELS}
     assert kind_of(shop, "main.report") == "BASE TABLE"
+
+
+def test_a_view_here_that_shows_what_is_there_is_why_nothing_is_taken(shop: World) -> None:
+    """What reads the view is built from what production has, whatever is here: that is no other input."""
+    shop.model("v", "select id, amount from {{ ref('orders') }}", materialized="view")
+    shop.model("t", "select sum(amount) as amount from {{ ref('v') }}")
+    taking = dict(shop.settings)
+    shop.settings.clear()
+    there(shop)
+    shop.settings["defer"] = "other"
+    assert shop.run("v").built == {"v"}
+    shop.settings.clear()
+    shop.model("orders", "select id, amount + 1 as amount from {{ ref('stg') }}")
+    shop.run("stg orders")
+    shop.settings |= taking
+    run = shop.run("t")
+    assert (run.built, why_not(run, "t")) == ({"t"}, [("views", ["v"])])
+    assert shop.rows("select amount from main.t") == [(10,)]
+    run = shop.run("v t")
+    assert (run.built, why_not(run, "t")) == ({"v", "t"}, [("inputs", ["orders"])])
