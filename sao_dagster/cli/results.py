@@ -95,9 +95,12 @@ def _cause_of(error: str, name: str) -> str:
     'no table x'
     >>> _cause_of("Runtime Error in model a (models/a.sql)\n  no table x", "a")
     'Runtime Error in model\n  no table x'
+    >>> _cause_of("the model shop.a calls what is gone", "a") == _cause_of("the model shop.b calls what is gone", "b")
+    True
     """
     kept = (line for line in error.splitlines() if line.strip() and not _WHERE.fullmatch(line))
-    return re.sub(rf"\b(model|seed|snapshot|test) {re.escape(name)}( \(\S+\))?", r"\1", "\n".join(kept))
+    named = rf"\b((?:model|seed|snapshot|test) |\w+\.){re.escape(name)}\b( \(\S+\))?"
+    return re.sub(named, lambda found: found[1].rstrip(), "\n".join(kept))
 
 
 def _place(location: object) -> str:
@@ -143,7 +146,7 @@ def rows_of(
         for (word, cause), group in groups.items():
             seconds = sum(results[each.model].seconds for each in group if each.model in results)
             sentences = {explain(each) for each in group}
-            because = sentences.pop() if len(sentences) == 1 else cause
+            because = explain(group[0]) if len(sentences) == 1 or outcome is Outcome.FAILED else cause
             names = [each.model for each in group]
             if outcome is not Outcome.REUSED and len(group) > 1:
                 because += f": {named(names)}"
@@ -193,6 +196,8 @@ def _word(decision: Decision) -> str:
 def _cause(decision: Decision) -> str:
     """Return what a decision has in common with others of the same reason, in words."""
     evidence = decision.evidence
+    if decision.outcome is Outcome.FAILED and evidence.get("error"):
+        return _cause_of(str(evidence["error"]), decision.model)
     if decision.outcome is Outcome.SKIPPED:
         return explain(decision) if evidence.get("tests") or evidence.get("standing") else "below what failed"
     if decision.reason is Reason.SAME_ELSEWHERE:

@@ -130,7 +130,7 @@ class NodeError:
         """Return an error that was raised as that of a node; `location` is where the node is written, if the error names no place."""
         place = error.location if isinstance(error, SaoError) else None
         uses = error.uses if isinstance(error, NeedsDbtError) else ""
-        return cls(words_of(error), place or location, is_opaque, uses)
+        return cls(words_of(error).strip(), place or location, is_opaque, uses)
 
 
 @dataclass(frozen=True)

@@ -132,6 +132,17 @@ def test_errors_that_only_begin_alike_are_all_shown(world: World) -> None:
     assert lines_with(shown, "the same error as") == ["the same error as a: c"]
 
 
+def test_a_plan_says_the_cause_of_what_cannot_be_built(world: World) -> None:
+    many(
+        world, LISTED + 5, "{{{{ exceptions.raise_compiler_error('\\n  it is gone, says shop.' ~ this.identifier) }}}}"
+    )
+    world.model("other", "{{ nowhere(1) }}")
+    same, other = lines_with(sao(world, "plan").stdout, "failed ")
+    assert same.split()[:2] == ["failed", str(LISTED + 5)]
+    assert re.search(r"  models/m000\.sql:1: it is gone, says shop\.m000: m000, m001, m002 and \d+ more$", same)
+    assert re.search(r"^failed +other +models/other\.sql:1: .*nowhere", other)
+
+
 def test_times_are_those_of_the_clock_on_the_wall(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TZ", "Asia/Tokyo")
     time.tzset()
@@ -164,6 +175,10 @@ def test_notices_of_one_kind_are_one_line(world: World) -> None:
     (line,) = lines_with(said, "event_time")
     assert "10 times: models/m0.sql:1, models/m1.sql:1, models/m2.sql:1 and 7 more" in line
     assert len(lines_with(sao(world, "plan", "--verbose").stderr, "event_time")) == 10
+    world.write("models/gone.yml", "models: [{name: gone_1}, {name: gone_2}, {name: gone_3}, {name: gone_4}]")
+    (described,) = lines_with(sao(world, "plan").stderr, "there is no such file")
+    assert "gone_1 is described" in described
+    assert "and the like (4 times: models/gone.yml:1" in described
 
 
 def test_what_is_read_without_being_declared_is_one_line_for_each_way(world: World) -> None:

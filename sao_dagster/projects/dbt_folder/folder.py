@@ -446,13 +446,14 @@ class _Folder:
         self.declared.notices += self.settings.unused()
         there = {node.name: node for node in self.declared.nodes}
         for name, (_, loaded, place) in self.patches.items():
-            message = f"{name} is described, but there is no such file"
+            message, alike = f"{name} is described, but there is no such file", "described, no file"
             if (node := there.get(name)) is not None:
                 own = "seeds" if node.csv else "models"
                 message = f"{name} is described under {place[0]}, and stands under {own}; what is said there counts"
+                alike = f"described under {place[0]}"
                 if place[0] == own or node.resource_type not in ("model", "seed"):
                     continue
-            self.declared.notices.append(Notice(message, loaded.location(*place)))
+            self.declared.notices.append(Notice(message, loaded.location(*place), kind=alike))
 
     # ------------------------------------------------------------------ sources
 

@@ -197,7 +197,7 @@ class Settings:
             for path in _paths(getattr(self.file, kind) or {}):
                 if path and (kind, path) not in self._used:
                     message = f"{kind}.{'.'.join(path)} matches no file"
-                    yield Notice(message, self.loaded.location(kind, *path))
+                    yield Notice(message, self.loaded.location(kind, *path), kind="matches no file")
 
     def text(self, value: Any) -> str:
         """Return a text of a YAML file, rendered.
