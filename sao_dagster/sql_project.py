@@ -34,6 +34,7 @@ from sao_dagster.run.others import OthersNow
 from sao_dagster.run.runner import Runner
 from sao_dagster.run.settings import utc_now
 from sao_dagster.sql.inference.kept import KeptProofs
+from sao_dagster.sql.kept_unsettled import KeptUnsettled
 from sao_dagster.state.location import default_state_url, note_state, state_beside, state_elsewhere
 from sao_dagster.state.protocol import StateStore
 from sao_dagster.warehouses.protocol import Materializer, Session, Warehouse
@@ -346,6 +347,7 @@ class SqlProject(PythonModels):
             materializer=self.materializer,
             build_without_state=self.settings.on_state_error == "build",
             proofs=self._proofs,
+            unsettled=self._unsettled,
             assemble=self._deferring,
             find_deferred=None if self.settings.defer is None else self.deferring_to,
             find_reusable=self.reusable if self.settings.reused_from else None,
@@ -354,12 +356,21 @@ class SqlProject(PythonModels):
     @cached_property
     def _proofs(self) -> KeptProofs:
         """What was proven of its models; kept in its folder."""
+        return KeptProofs(*self._kept("proofs"))
+
+    @cached_property
+    def _unsettled(self) -> KeptUnsettled:
+        """Whether one build of its incremental models is enough; kept in its folder."""
+        return KeptUnsettled(*self._kept("unsettled"))
+
+    def _kept(self, kind: str) -> tuple[dict[str, Any], Callable[[dict[str, Any]], None] | None]:
+        """Return what this version has kept in the project's folder, and what keeps it there; nothing where there is no folder."""
         if not self.declared.has_folder:
-            return KeptProofs()
-        file = kept_file(self.root, self.declared.environment, "proofs")
+            return {}, None
+        file = kept_file(self.root, self.declared.environment, kind)
         found = load(file)
         entries = found[1] if isinstance(found, tuple) and found[0] == MADE_BY else {}
-        return KeptProofs(entries, lambda entries: save(file, (MADE_BY, entries)))
+        return entries, lambda entries: save(file, (MADE_BY, entries))
 
     def deferring(self, environment: str | None, *, favor: bool = False) -> SqlProject:
         """Return the same project, which reads from another environment what it does not have.

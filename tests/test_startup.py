@@ -38,7 +38,7 @@ def imported_by(folder: Path, *words: str) -> set[str]:
 
 @pytest.fixture(scope="module")
 def shop(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A project that has been built: a seed, a view, a table, tests that ran and tests that are proven, a macro and a docs block."""
+    """A project that has been built: a seed, a view, a table, an incremental model, tests that ran, one of a file of its own, and tests that are proven, a macro and a docs block."""
     folder = tmp_path_factory.mktemp("shop")
     files = {
         "dbt_project.yml": "name: shop\nprofile: shop\nmodels: {shop: {+tags: [daily]}}\n",
@@ -48,6 +48,9 @@ def shop(tmp_path_factory: pytest.TempPathFactory) -> Path:
         "models/docs.md": "{% docs status %}How far it is.{% enddocs %}\n",
         "models/orders.sql": "{{ config(materialized='view') }} select id, {{ upper_of('status') }} as status from {{ ref('raw_orders') }}",
         "models/statuses.sql": "{{ config(materialized='table') }} select status, count(*) as n from {{ ref('orders') }} group by status",
+        "models/history.sql": "{{ config(materialized='incremental') }} select id, status from {{ ref('raw_orders') }} "
+        "{% if is_incremental() %} where id > (select max(id) from {{ this }}) {% endif %}",
+        "tests/none_is_lost.sql": "select * from {{ ref('raw_orders') }} where id is null",
         "models/schema.yml": """
 models:
   - name: orders
@@ -60,6 +63,7 @@ models:
         (folder / name).parent.mkdir(exist_ok=True)
         (folder / name).write_text(text)
     assert "sqlglot" in imported_by(folder, "build")
+    imported_by(folder, "plan")  # finds out whether one build of the incremental model was enough, once
     return folder
 
 

@@ -54,8 +54,7 @@ def build_source_observations(dagster_project: DagsterProject, name: str) -> dg.
             specs=specs,
             can_subset=True,
             required_resource_keys={dagster_project.warehouse_key},
-            description="Reads the data versions of the sources, and builds nothing.",
-        )(_observe)
+        )(_observe)  # without a description: Dagster would show it as that of each source that has none
     return observed
 
 

@@ -32,6 +32,7 @@ from sao_dagster.run.to_read import ToRead
 from sao_dagster.run.undeclared import UndeclaredVersions
 from sao_dagster.run.unsettled import unsettled_models
 from sao_dagster.run.view_columns import ColumnsRead, schemas
+from sao_dagster.sql.kept_unsettled import KeptUnsettled
 from sao_dagster.state.protocol import StateStore
 from sao_dagster.warehouses.protocol import Capabilities, Catalog, Session
 from sao_dagster.warehouses.shared.asked_at_once import AskedAtOnce
@@ -75,6 +76,7 @@ def observe(
     now: datetime,
     budget_seconds: float,
     verify: bool = True,
+    unsettled: KeptUnsettled | None = None,
 ) -> Observation:
     """Return what is known of a selection now; only what the selection reads directly is looked at.
 
@@ -90,6 +92,7 @@ def observe(
         now: The time of the observation (UTC).
         budget_seconds: The time for reading data versions; what is not read by then is unknown.
         verify: Whether the content of the selected relations is compared with what was built.
+        unsettled: What was found of incremental models before, and is kept.
 
     Raises:
         StateError: The state cannot be read.
@@ -144,7 +147,7 @@ def observe(
         altered={name: known for name, known in {**above, **nodes.altered}.items() if known is not None},
         built_elsewhere=built_elsewhere(project, facts.records, reader.catalog),
         schemas=schemas(project, selection, ColumnsRead(project, reader.catalog, facts.records, undeclared, session)),
-        unsettled=unsettled_models(project, selection, facts.records),
+        unsettled=unsettled_models(project, selection, facts.records, unsettled or KeptUnsettled()),
         history=_history(project, selection, store),
     )
     return Observation(

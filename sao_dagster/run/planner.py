@@ -28,6 +28,7 @@ from sao_dagster.run.others import check_reached, reaching
 from sao_dagster.run.prove import Prover
 from sao_dagster.run.settings import RunSettings, utc_now
 from sao_dagster.sql.inference.kept import KeptProofs
+from sao_dagster.sql.kept_unsettled import KeptUnsettled
 from sao_dagster.state.protocol import StateStore
 from sao_dagster.warehouses.protocol import Materializer, Session, ToldWarehouse, VersionsBy, Warehouse
 from sao_dagster.warehouses.shared.kept_answers import KeptAnswers, NotKeptError
@@ -49,6 +50,7 @@ class Planner(RunSettings):
         open_store: Opens the shared state.
         materializer: Who builds; None for the warehouse's own way.
         proofs: What was proven before.
+        unsettled: What was found of incremental models before.
         decisions: What its plans have decided before; None where there is only one.
         answers: What the warehouse has told its plans before; likewise.
         assemble: Puts the project together so that nodes are read where a deferral says, for a selection and in a session; None where the
@@ -66,6 +68,7 @@ class Planner(RunSettings):
     assemble: Callable[[Deferral, Selection, Session], Project | None]
     materializer: Materializer | None = None
     proofs: KeptProofs = field(default_factory=KeptProofs)
+    unsettled: KeptUnsettled = field(default_factory=KeptUnsettled)
     decisions: KeptDecisions | None = None
     answers: KeptAnswers | None = None
     find_deferred: Callable[[], DeferringTo] | None = None
@@ -156,6 +159,7 @@ class Planner(RunSettings):
             now=now,
             budget_seconds=self.observe_seconds,
             verify=self.verify and mode is Mode.STATE_AWARE,
+            unsettled=self.unsettled,
         )
         if self.deferred is None or not isinstance(self.warehouse, ToldWarehouse):
             return seen
@@ -299,8 +303,13 @@ class Planner(RunSettings):
             offers.verdicts_of,
             self.decisions,
         )
-        self.proofs.save(self.project.nodes.keys())
+        self._save()
         return replace(plan, warnings=(*plan.warnings, *self.reusable.warnings, *offers.warnings)), seen
+
+    def _save(self) -> None:
+        """Keep what was found out about the SQL of models for the next process."""
+        self.proofs.save(self.project.nodes.keys())
+        self.unsettled.save(self.project.nodes.keys())
 
     def _offers(self, seen: Observation, session: Session, contents: Mapping[str, DataVersion]) -> Offers:
         """Return what other environments have of what is to be built; nothing where versions are not read by content.

@@ -177,7 +177,7 @@ class Runner(Planner):
                 session.end_builds(outcomes(run.models.values(), run.tests.values()))
                 yield from _drain(inbox)
             finally:  # also of a run that was stopped: what it did is worth knowing
-                self.proofs.save(self.project.nodes.keys())
+                self._save()
                 if store is not None:
                     done = result()
                     record_run(store, done)

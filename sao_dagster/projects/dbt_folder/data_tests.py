@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -14,12 +15,15 @@ from sao_dagster.projects.config import listed
 from sao_dagster.projects.dbt_folder.project_file import ProjectFile, Settings
 from sao_dagster.projects.dbt_folder.properties_files import ModelProperties, TableProperties
 from sao_dagster.projects.declarations import Declarations, TestDeclaration, error_in, merge_layers
+from sao_dagster.projects.templates.plain import plain_template
 from sao_dagster.projects.templates.template_context import RenderSubject, TemplateContext
 from sao_dagster.projects.templates.template_run import real_run
 from sao_dagster.projects.templates.texts import builtin_macros
 from sao_dagster.projects.test_entries import GenericTest, names_of, parse_entry
 from sao_dagster.projects.yaml_files import LoadedYaml, Place, read_text
 from sao_dagster.sql.dialects import dialect_named
+
+_REPLACES_NAMES = re.compile(r"\bmacro\s+(ref|source)\b")  # which then may configure something
 
 
 @dataclass(frozen=True)
@@ -105,10 +109,38 @@ class DataTestReader:
 
     def singular(self, path: Path, shown: str, fqn: tuple[str, ...], patch: Mapping[str, Any]) -> None:
         """Declare the data test of a SQL file, with the `config()` and the properties that it has."""
-        from sao_dagster.projects.templates.render import Render  # Jinja, where there is such a test
-
         location = Location(shown)
-        subject = RenderSubject(name=path.stem, path=location.path, package=self.file.name, resource_type="test")
+        texts: list[str] = []
+        error = error_in(lambda: texts.append(read_text(path, location.path)), location=location)
+        config: Mapping[str, Any] = {}
+        if texts and not self._configures_nothing(texts[0]):
+            config, error = self._configured(texts[0], path.stem, location)
+        self.declared.tests.append(
+            TestDeclaration(
+                kind="singular",
+                location=location,
+                package=self.file.name,
+                config=merge_layers(self.settings.test_layer(fqn), patch.get("config", {}), config),
+                name=path.stem,
+                sql="".join(texts),
+                description=patch.get("description", ""),
+                fqn=fqn,
+                error=error,
+            )
+        )
+
+    def _configures_nothing(self, text: str) -> bool:
+        """Return whether a template does nothing but name what it reads, so that Jinja need not be asked what it configures."""
+        plain = plain_template(text)
+        if plain is None or not plain.names <= {"ref", "source"}:
+            return False
+        return not any(_REPLACES_NAMES.search(file.text) for file in self.declared.macro_files)
+
+    def _configured(self, text: str, name: str, location: Location) -> tuple[Mapping[str, Any], NodeError | None]:
+        """Return what the template of a data test says in `config()`, and its error, if it cannot be rendered."""
+        from sao_dagster.projects.templates.render import Render
+
+        subject = RenderSubject(name=name, path=location.path, package=self.file.name, resource_type="test")
         context = TemplateContext(
             project_name=self.file.name,
             macro_files=(*builtin_macros(), *self.declared.macro_files),
@@ -117,25 +149,6 @@ class DataTestReader:
             dialect=self.declared.dialect,
         )
         reading = Render(context, subject, execute=False, run=real_run())
-        texts: list[str] = []
-
-        def read() -> None:
-            """Read the template once for what it configures."""
-            texts.append(read_text(path, location.path))
-            reading.text(texts[0])
-
-        error = error_in(read, location=location)
+        error = error_in(lambda: reading.note(text), location=location)
         self.declared.follows_clock = self.declared.follows_clock or reading.trace.config_by_time
-        self.declared.tests.append(
-            TestDeclaration(
-                kind="singular",
-                location=location,
-                package=self.file.name,
-                config=merge_layers(self.settings.test_layer(fqn), patch.get("config", {}), reading.trace.config),
-                name=path.stem,
-                sql="".join(texts),
-                description=patch.get("description", ""),
-                fqn=fqn,
-                error=error,
-            )
-        )
+        return reading.trace.config, error
