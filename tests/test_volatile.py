@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import duckdb
 import pytest
 
 from sao_dagster.core.policy import Expiry, soonest
@@ -86,6 +87,42 @@ def test_what_is_volatile(sql: str, expiry: Expiry | None, bare: list[str]) -> N
 )
 def test_what_is_volatile_in_postgresql(sql: str, expiry: Expiry | None) -> None:
     assert volatility(sql, "postgres").expiry == expiry
+
+
+@pytest.mark.parametrize("dialect", ["duckdb", "postgres"])
+@pytest.mark.parametrize(
+    ("sql", "expiry"),
+    [
+        ("select id from t where day <= cast(now() as date)", DAY),
+        ("select id from t where day <= (current_timestamp)::date", DAY),
+        ("select id from t where at < date_trunc('month', now()) - interval '1 day'", DAY),
+        ("select date_part('year', current_date) - year as age from t where at < DATE_TRUNC('year', NOW())", DAY),
+        ("select id from t where at < date_trunc('hour', now())", HOUR),
+        ("select id from t where at < date_trunc('week', now() - interval '1 hour')", HOUR),
+        ("select id from t where day < (now() + interval '1 hour')::date", HOUR),
+        ("select id from t where day < current_timestamp(0)::date", HOUR),
+        ("select id from t where day < cast(now() as timestamp(0))::date", HOUR),
+        ("select id from t where day < now()::date and at < now()", HOUR),
+        ("select id from t where day < (now() at time zone 'Asia/Tokyo')::date", HOUR),
+        ("select id from t where day < clock_timestamp()::date", HOUR),
+    ],
+)
+def test_the_date_of_now_is_that_of_the_session(sql: str, expiry: Expiry, dialect: str) -> None:
+    assert volatility(sql, dialect).expiry == expiry
+
+
+def test_the_date_of_now_in_an_engine_of_which_it_is_not_known() -> None:
+    assert volatility("select id from t where day <= cast(current_timestamp() as date)", "bigquery").expiry is HOUR
+    assert volatility("select id from t where at < date_trunc('day', now(), 'Asia/Tokyo')", "postgres").expiry is HOUR
+
+
+@pytest.mark.parametrize("zone", ["Pacific/Kiritimati", "Pacific/Pago_Pago"])
+def test_duckdb_has_the_date_of_now_from_the_zone_of_the_session(zone: str) -> None:
+    """These zones are 25 hours apart, so that at any time one of them has another date than UTC."""
+    with duckdb.connect() as connection:
+        connection.execute(f"set TimeZone = '{zone}'")
+        asked = "select now()::date = current_date, date_trunc('year', now()) = date_trunc('year', current_date)::timestamptz"
+        assert connection.execute(asked).fetchone() == (True, True)
 
 
 COMPOSED = [

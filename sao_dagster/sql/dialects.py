@@ -81,6 +81,7 @@ class Dialect:
         longest_name: How many bytes (in UTF-8) of a name the engine keeps, the rest being cut off without an error; None where it keeps all,
             or refuses longer ones itself.
         text_size: When a type of text has a greatest length.
+        dates_by_session: Whether `now()` as a date, and truncated to days or more, is that of the session's zone, as `current_date` is.
         reads_words_as_times: Whether a text such as 'tomorrow' is a time where one is compared with it, and `user` is who is connected.
         proofs_fuzzed: Whether proofs were held against its results by random queries (`tests/proofs/fuzz.py`), each rule at least once
             in the way that the other fields say. Data tests are proven on no other engine.
@@ -132,6 +133,7 @@ class Dialect:
     unlimited_decimals: bool = False
     longest_name: int | None = None
     text_size: TextSize = TextSize.ALWAYS
+    dates_by_session: bool = False
     reads_words_as_times: bool = False
     proofs_fuzzed: bool = False
     cosmetic_checked: bool = False
@@ -279,6 +281,7 @@ _DUCKDB = Dialect(
     sized_integers=True,
     float_bits=32,
     text_size=TextSize.NEVER,
+    dates_by_session=True,
     proofs_fuzzed=True,
     cosmetic_checked=True,
     shares_test_statements=True,
@@ -353,6 +356,7 @@ _POSTGRES = Dialect(
     proofs_fuzzed=True,
     cosmetic_checked=True,
     shares_test_statements=True,
+    dates_by_session=True,
     reads_words_as_times=True,
 )
 # What follows is from the engines' manuals, and was not held against the engines: proofs are made on none of them.

@@ -103,6 +103,8 @@ _TEXTS = (exp.RawString, exp.ByteString, exp.UnicodeString, exp.National)
 _JSON = (exp.DType.JSON, exp.DType.JSONB)
 _KEEPS_TEXT = (exp.DPipe, exp.Concat, exp.Like, exp.ILike, exp.RegexpLike, exp.JSONExtract, exp.JSONExtractScalar)
 
+_WHOLE_DAYS = ("DAY", "WEEK", "MONTH", "QUARTER", "YEAR")
+
 _WORDS = re.compile(r"[^\W\d]\w*")
 _SIGNS = _DAY | _TIME | _BRACKETLESS | {"tablesample", "sample", "tomorrow", "next", "user"}
 _CALLS = _TIME | _CHANCE | _SESSION | {"age"}
@@ -189,6 +191,8 @@ def expiry_in(node: exp.Expr, engine: Dialect) -> Expiry | None:
     A text without a type takes that of what it stands beside, which is not known here, so it counts wherever it is not surely text.
     """
     found = expiry_of(node)
+    if found is Expiry.HOUR and engine.dates_by_session and _is_dated(node):
+        return Expiry.DAY
     if found is not None or not engine.reads_words_as_times:
         return found
     if (
@@ -208,6 +212,21 @@ def expiry_in(node: exp.Expr, engine: Dialect) -> Expiry | None:
     if _is_text(node) and not isinstance(node.parent, exp.Cast) and not _stays_text(node):
         return _any_text_expiry(node)
     return None
+
+
+def _is_dated(node: exp.Expr) -> bool:
+    """Return whether of the time of the statement or transaction, as it is, nothing is used but its date in the session's zone, or less."""
+    is_now = isinstance(node, exp.Anonymous) and node.name.lower() == "now" and not node.expressions
+    if not is_now and not (
+        isinstance(node, exp.CurrentTimestamp) and node.this is None
+    ):  # `current_timestamp(0)` is rounded
+        return False
+    parent = node.parent
+    while isinstance(parent, exp.Paren):
+        parent = parent.parent
+    if isinstance(parent, exp.TimestampTrunc):
+        return parent.text("unit").upper() in _WHOLE_DAYS and parent.args.get("zone") is None
+    return isinstance(parent, exp.Cast) and bool(parent.is_type(exp.DType.DATE))
 
 
 def _is_text(node: exp.Expr) -> bool:
