@@ -138,7 +138,8 @@ def _altered(it: Situation) -> str:
         )
     return (
         f"{it.built.relation} was changed by someone else since {local_time(it.built.built_at)}; it is built again "
-        f"(if that was a run with another state, give both one state_url)"
+        f"(if that was a run with another state, give both one state_url; if a hook of the project writes to it, "
+        f"such as `on-run-end`, that happens in each run)"
     )
 
 

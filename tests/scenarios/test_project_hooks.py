@@ -98,3 +98,14 @@ def test_the_command_line_says_what_failed(shop: World) -> None:
     assert "on-run-start" in json.loads(result.stdout)["error"]
     assert "absent" in result.stderr
     assert "Traceback" not in result.stderr
+
+
+def test_what_the_end_of_a_run_writes_to_is_built_in_each_run(shop: World) -> None:
+    """The warning says that it may be a hook, since nobody else is there who could be told of another state."""
+    statement = "insert into main.orders values (7)"
+    shop.write("dbt_project.yml", f"{PROJECT}\non-run-end: {json.dumps([statement])}\n").run()
+    for _ in range(2):
+        run = shop.run()
+        assert run.outcomes["orders"] == "built: relation_altered"
+        assert "if a hook of the project writes to it, such as `on-run-end`" in run.decision("orders").warnings[0]
+    assert shop.rows("select id from main.orders order by 1") == [(1,), (7,)]
