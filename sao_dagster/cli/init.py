@@ -50,12 +50,14 @@ class Survey:
 
     Attributes:
         lines: Title and text of each thing that is known, in the order in which they are shown.
+        broken: What cannot be built, with the reason.
         always: What is built in each run, with the reason.
         missing: Sources that are not in the warehouse.
         present: What is in the warehouse already.
     """
 
     lines: tuple[tuple[str, str], ...]
+    broken: tuple[tuple[str, str], ...]
     always: tuple[tuple[str, str], ...]
     missing: tuple[str, ...]
     present: tuple[str, ...]
@@ -85,6 +87,7 @@ def init(
         file = root / "sao.yml"
         if as_json:
             shown = {
+                "broken": dict(found.broken),
                 "always": dict(found.always),
                 "missing": list(found.missing),
                 "present": list(found.present),
@@ -156,7 +159,7 @@ def survey(opened: SqlProject) -> Survey:
         ("warehouse", f"{warehouse.type}, schema {warehouse.schema} in {warehouse.place}{reached}"),
         ("dbt", _dbt(opened)),
         ("executor", opened.built_by or "this package"),
-        ("packages", ", ".join(_packages(Path(project.root))) or "none"),
+        ("packages", _packages(project)),
         ("sources", _sources(opened)),
         ("models", _versions(warehouse.capabilities.model_versions)),
         ("volatile", _expiring(project) or "nothing is built again by the clock"),
@@ -164,13 +167,16 @@ def survey(opened: SqlProject) -> Survey:
     always = tuple(
         (name, reason) for name, node in project.nodes.items() if (reason := _always(opened, node)) is not None
     )
-    return Survey(tuple(lines), always, missing, present)
+    broken = tuple((name, str(node.error)) for name, node in project.nodes.items() if node.error is not None)
+    return Survey(tuple(lines), broken, always, missing, present)
 
 
 def _print(terminal: Terminal, found: Survey) -> None:
-    always = _counted(found.always, "built in each run", "nothing is built in each run")
-    rows = [*found.lines, ("always", always)]
-    rows += [("", f"{name}: {reason}") for name, reason in found.always[:SHOWN]]
+    rows = [*found.lines]
+    if found.broken:
+        rows += [("broken", _counted(found.broken, "cannot be built")), *_shown(found.broken)]
+    always = _counted(found.always, "built in each run") if found.always else "nothing is built in each run"
+    rows += [("always", always), *_shown(found.always)]
     if found.missing:
         names = named([each.removeprefix("source:") for each in found.missing], SHOWN)
         rows.append(
@@ -186,9 +192,13 @@ def _print(terminal: Terminal, found: Survey) -> None:
     terminal.table((f"[bold]{title}[/]", escaped(text)) for title, text in rows)
 
 
-def _counted(found: tuple[tuple[str, str], ...], words: str, otherwise: str) -> str:
+def _counted(found: tuple[tuple[str, str], ...], words: str) -> str:
     more = f", of which {SHOWN} are" if len(found) > SHOWN else ""
-    return f"{len(found)} {words}{more}:" if found else otherwise
+    return f"{len(found)} {words}{more}:"
+
+
+def _shown(found: tuple[tuple[str, str], ...]) -> list[tuple[str, str]]:
+    return [("", f"{name}: {reason}") for name, reason in found[:SHOWN]]
 
 
 def _agrees(terminal: Terminal, text: str) -> bool:
@@ -214,9 +224,16 @@ def _dbt(opened: SqlProject) -> str:
     return f"{named or 'dbt'} in {found.python or found.program}"
 
 
-def _packages(root: Path) -> list[str]:
-    folder = root / "dbt_packages"
-    return sorted(each.name for each in folder.iterdir() if each.is_dir()) if folder.is_dir() else []
+def _packages(project: Project) -> str:
+    """Return the packages that are installed, or that none of those is that the project names."""
+    folder = Path(project.root) / "dbt_packages"
+    installed = sorted(each.name for each in folder.iterdir() if each.is_dir()) if folder.is_dir() else []
+    told = [
+        str(each)
+        for each in project.notices
+        if each.location and each.location.path in ("packages.yml", "dependencies.yml")
+    ]
+    return ", ".join(installed) or "; ".join(told) or "none"
 
 
 def _sources(opened: SqlProject) -> str:
@@ -251,8 +268,6 @@ def _expiring(project: Project) -> str:
 
 def _always(opened: SqlProject, node: Node) -> str | None:
     """Return why a node is built in each run, as far as that is known from what is written; None where it is not."""
-    if node.error is not None:
-        return f"it is not built: {node.error}"
     for each in node.undeclared:
         if each.kind is InputKind.UNKNOWN:
             return f"{each.name} is not known before"

@@ -61,6 +61,20 @@ def test_it_says_what_would_be_built_always_and_why(shop: World) -> None:
     }
 
 
+def test_it_says_what_cannot_be_built_and_that_packages_are_not_installed(shop: World) -> None:
+    shop.write("packages.yml", "packages: [{local: ../house}]")
+    shop.model("daily", "select * from {{ ref('calendar') }}")
+    answer = found(shop)
+    assert "not installed" in answer["packages"]
+    assert "dbt deps" in answer["packages"]
+    assert list(answer["broken"]) == ["daily"]
+    assert "ref('calendar')" in answer["broken"]["daily"]
+    assert answer["always"] == {}
+    output = init(shop.root).output
+    assert "1 cannot be built:" in output
+    assert "nothing is built in each run" in output
+
+
 def test_it_writes_a_file_of_settings_only_when_told(shop: World) -> None:
     file = shop.root / "sao.yml"
     assert "--yes writes it" in init(shop.root).output
