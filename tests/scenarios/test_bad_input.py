@@ -30,6 +30,7 @@ def errors(world: World) -> str:
     [
         ("models/m.sql", "select * from {{ ref('ordres') }}", ["models/m.sql", "m reads ref('ordres')", "did you mean 'orders'"]),
         ("models/m.sql", "select * from {{ source('raw', 'x') }}", ["models/m.sql", "source('raw', 'x')", "not there"]),
+        ("models/m.sql", "select * from {{ source('raw') }}", ["models/m.sql:1", "source takes the name of a source and that of its table"]),
         ("models/m.sql", "select {{ 1 + }}", ["models/m.sql:1", "Jinja cannot read"]),
         ("models/m.sql", "\n\n{{ no_such_macro() }}", ["models/m.sql:3", "'no_such_macro' is undefined"]),
         ("models/m.sql", "{{ exceptions.raise_compiler_error('not like this') }}", ["models/m.sql", "not like this"]),

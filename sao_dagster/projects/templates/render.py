@@ -308,7 +308,10 @@ class Render:
             return self._relation(self.context.engine.relation(None, "unresolved", str(name)))
         return self._relation(found.relation, found.text)
 
-    def _source(self, source_name: str, table_name: str) -> RelationValue:
+    def _source(self, *args: str) -> RelationValue:
+        if len(args) != 2:
+            raise RenderError(f"source takes the name of a source and that of its table; got {args}")
+        source_name, table_name = args
         self.trace.sources[source_name, table_name] = None
         found = self.context.resolve_source(source_name, table_name, self.subject.package)
         if found is None:
