@@ -13,10 +13,9 @@ from hypothesis import strategies as st
 from hypothesis.stateful import initialize, rule
 
 from sao_dagster import SqlProject, select
-from sao_dagster.core.decide import Decision
-from sao_dagster.core.decide_test import TestDecision, TestOutcome, TestReason
+from sao_dagster.core.decide_test import TestOutcome, TestReason
 from sao_dagster.core.elsewhere import Clone
-from sao_dagster.core.reasons import Mode, Outcome, Reason
+from sao_dagster.core.reasons import Mode, Outcome
 from sao_dagster.core.records import Verdict
 from sao_dagster.run.report import RunResult
 from tests.oracle.deferral import DONE, DRAFTS, MINE, PRODUCTION, DeferralHistory, picks
@@ -52,7 +51,7 @@ class ReuseHistory(DeferralHistory):
             made = {
                 each.name: each.decision
                 for each in again.models
-                if each.decision.makes and not self._reads_what_is_not_here(each.decision)
+                if each.decision.makes and not self.reads_what_is_not_here(each.decision)
             }
             assert not made, f"made again at once: {made}"
             # a test of an ephemeral reads what may not be there
@@ -61,24 +60,9 @@ class ReuseHistory(DeferralHistory):
                 for each in again.tests
                 if each.decision.outcome is TestOutcome.RAN
                 and each.decision.reason is not TestReason.FAILED_BEFORE
-                and not self._reads_what_is_not_here(each.decision)
+                and not self.reads_what_is_not_here(each.decision)
             }
             assert not ran, f"run again at once: {ran}"
-
-    def _reads_what_is_not_here(self, decision: Decision | TestDecision) -> bool:
-        """Return whether what is unknown is, or is seen through a view over, a table that is not in the environment: nobody knows which the view shows."""
-        pending, seen = [*decision.evidence.get("unknown", ())], set[str]()
-        while pending:
-            name = pending.pop()
-            if name in seen or name not in self.specs:
-                continue
-            seen.add(name)
-            spec = self.specs[name]
-            if spec.kind == "table" and self.kind_of(f"{self.schema}.{name}") is None:
-                return decision.reason in (Reason.INPUT_UNKNOWN, TestReason.INPUT_UNKNOWN)
-            if spec.kind != "table":
-                pending += spec.parents
-        return False
 
     @initialize(drafts=DRAFTS)
     def start(self, drafts: list[tuple[int, int, int, int]]) -> None:
