@@ -133,7 +133,7 @@ def _load(
         return project
     if found is None:
         if not root.is_dir():
-            raise ProjectError(f"the folder {root} does not exist; a relative path starts where the process does")
+            raise ProjectError(f"the folder {root} does not exist; say where dbt_project.yml is")
         looked_for = ", ".join(each.name for each in formats)
         raise ProjectError(f"there is no {looked_for} in {root}; name the project's folder (--project-dir)")
     opened = (

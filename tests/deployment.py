@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import datetime, timezone
 from typing import Any
 
 import dagster as dg
@@ -50,10 +51,20 @@ class Deployment:
 
     def tick(self, name: str = "shop_evaluator") -> Any:
         sensor = self.repository.get_sensor_def(name)
-        context = dg.build_sensor_context(
+        with dg.build_sensor_context(
             instance=self.instance, repository_def=self.repository, resources={"sao_warehouse": ProjectWarehouse()}
-        )
-        return sensor.evaluate_tick(context)
+        ) as context:
+            return sensor.evaluate_tick(context)
+
+    def scheduled(self, name: str = "hourly") -> Any:
+        """Evaluate a tick of a schedule, always that of the same time."""
+        with dg.build_schedule_context(
+            scheduled_execution_time=datetime(2026, 3, 2, 10, tzinfo=timezone.utc),
+            instance=self.instance,
+            repository_def=self.repository,
+            resources={"sao_warehouse": ProjectWarehouse()},
+        ) as context:
+            return self.repository.get_schedule_def(name).evaluate_tick(context)
 
 
 def deploy(world: World, **options: Any) -> Deployment:

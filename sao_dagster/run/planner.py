@@ -282,7 +282,11 @@ class Planner(RunSettings):
         asking = runner if wider == selection else self._opened(wider, session, store)
         now = asking.clock()
         seen = asking.observe(wider, Mode.STATE_AWARE, session, store, now)
-        offers = replace(asking._offers(seen, session, seen.contents), in_place=True)
+        offers = asking._offers(seen, session, seen.contents)
+        lasting = tuple(
+            each for each in offers.environments if not each.known.is_branch
+        )  # what a branch has goes with it
+        offers = replace(offers, environments=lasting, in_place=True)
         plan = make_plan(asking.project, wider, seen.facts, now, offers=offers.of)
         return InPlace.of(plan, selection, mode, seen.catalog, project)
 

@@ -94,6 +94,8 @@ class RunFacts:
         self._outdated: set[str] = set()  # what another run has built since it was observed here
         # what was built without the right to: the record of another run does not speak of it, so only a build makes it right
         self._tainted: set[str] = set()
+        # whom templates ask, as long as nobody can have written since: one look at the catalog is enough for all of them
+        self._unwritten = AskedAtOnce(session) if exclusive else None
         self._lock = threading.Lock()
 
     @property
@@ -198,7 +200,7 @@ class RunFacts:
         """Return what the template of a model gets when it asks the warehouse now (UTC), and know it for decisions."""
         if not isinstance(node, Model) or not node.asks or node.compiler is None:
             return Answers()
-        found = node.compiler.answers(AskedAtOnce(self._session), now)
+        found = node.compiler.answers(self._unwritten or AskedAtOnce(self._session), now)
         found = replace(found, version=version_of_answers(self._project, node, found))
         self._versions[answers_id(node.name)] = found.version
         return found
@@ -207,7 +209,7 @@ class RunFacts:
         """Return what the template of a data test gets when it asks the warehouse now (UTC), and know it for decisions."""
         if test.asks is None:
             return Answers()
-        found = test.asks.answers(AskedAtOnce(self._session), now)
+        found = test.asks.answers(self._unwritten or AskedAtOnce(self._session), now)
         self._versions[test.answers_id] = version_of_answers(self._project, test, found)
         return found
 
@@ -219,6 +221,7 @@ class RunFacts:
         """Note that a build begins: whatever happens from here on, the content is not known until it is recorded."""
         with self._lock:
             self._contents.pop(content_key_of(node), None)
+            self._unwritten = None
 
     def add_build(self, node: Node, record: BuildRecord, dropped: Collection[RelationKey]) -> None:
         """Add a build to the facts that later decisions are taken from."""

@@ -160,6 +160,27 @@ def test_what_is_taken_from_elsewhere_is_taken_in_a_branch_of_that_target_too(sh
     assert shop.run(target="other").built == set(), "and not in that itself"
 
 
+@pytest.mark.parametrize("clone", ["view", "defer"])
+def test_what_production_takes_from_a_branch_is_copied(shop: World, clone: str) -> None:
+    """With the next push the branch has something else there, and in the end it is dropped."""
+    shop.model("totals", "select count(*) as n, 7 as more from {{ ref('orders') }}")
+    built(shop)
+    environment = {
+        "SAO_REUSE_FROM": "dev/ci_totals",
+        "SAO_CLONE": clone,
+        "SAO_STATE_URL": f"sqlite:///{shop.root}/state.db",
+    }
+    merged = ["build", "--json", "--target", "other", "--project-dir", str(shop.root)]
+    said = json.loads(CliRunner().invoke(app, merged, env=environment).stdout)
+    (totals,) = (each for each in said["models"] if each["name"] == "totals")
+    assert (totals["outcome"], totals["reason"]) == ("reused", "same_elsewhere")
+    kind = "select table_type from information_schema.tables where table_name = 'totals' and table_schema = 'other'"
+    assert shop.rows(kind) == [("BASE TABLE",)]
+    shop.model("totals", "select 1000 + count(*) as n, 7 as more from {{ ref('orders') }}")
+    assert "the same content" not in sao(shop, "--against", "other").stdout
+    assert shop.rows("select n from other.totals") == [(2,)]
+
+
 def test_what_is_read_in_place_is_not_compared(shop: World) -> None:
     shop.write("sao.yml", "reuse_from: [other]\nclone: defer\n")
     shop.model("report", "select n + 1 as n from {{ ref('totals') }}")

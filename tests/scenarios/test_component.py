@@ -91,7 +91,7 @@ def test_a_minimal_component_is_enough(shop: World, monkeypatch: pytest.MonkeyPa
         ),
         ("{project: ../../../../shop, policies: [{select: reprot, max_age: 1h}]}", "reprot"),
         ("{project: ../../../../shop, policies: [{select: report, max_age: soon}]}", "policies"),
-        ("{project: ../../../../nowhere}", "there is no dbt_project.yml"),
+        ("{project: ../../../../nowhere}", "/nowhere does not exist; say where dbt_project.yml is"),
     ],
 )
 def test_mistakes_are_named(shop: World, monkeypatch: pytest.MonkeyPatch, attributes: str, message: str) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import time
-from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
@@ -198,25 +197,16 @@ def test_schedules_decide_before_they_launch(shop: World) -> None:
         ],
     )
 
-    def tick(name: str) -> Any:
-        context = dg.build_schedule_context(
-            scheduled_execution_time=datetime(2026, 3, 2, 10, tzinfo=timezone.utc),
-            instance=deployed.instance,
-            repository_def=deployed.repository,
-            resources={"sao_warehouse": ProjectWarehouse()},
-        )
-        return deployed.repository.get_schedule_def(name).evaluate_tick(context)
-
-    (request,) = tick("hourly").run_requests
+    (request,) = deployed.scheduled("hourly").run_requests
     assert {key.to_user_string() for key in request.asset_selection} == {"orders", "report"}
     assert request.tags["sao/never_built"] == "2"
     deployed.run()
-    assert "all 2 models are reused" in tick("hourly").skip_message
+    assert "all 2 models are reused" in deployed.scheduled("hourly").skip_message
     shop.write("models/reports/report.sql", "select 1 as amount")
-    said = tick("hourly").skip_message
+    said = deployed.scheduled("hourly").skip_message
     assert said.startswith("this code location was read before models/reports/report.sql was edited")
     assert "all 2 models are reused" in said
-    (forced,) = tick("weekly").run_requests
+    (forced,) = deployed.scheduled("weekly").run_requests
     assert forced.tags["sao/mode"] == "full-refresh"
     job = deployed.repository.get_job("daily_job")
     assert job.tags["sao/mode"] == "state-aware"
@@ -228,13 +218,7 @@ def test_a_schedule_says_that_a_model_is_reused_where_that_is_another_decision(
 ) -> None:
     def told(deployed: Deployment) -> list[tuple[str | None, str]]:
         monkeypatch.setattr(dg.ScheduleEvaluationContext, "instance", deployed.instance)  # which it could not name
-        with dg.build_schedule_context(
-            scheduled_execution_time=datetime(2026, 3, 2, 10, tzinfo=timezone.utc),
-            instance=deployed.instance,
-            repository_def=deployed.repository,
-            resources={"sao_warehouse": ProjectWarehouse()},
-        ) as context:
-            deployed.repository.get_schedule_def("hourly").evaluate_tick(context)
+        deployed.scheduled()
         found = deployed.instance.fetch_observations(dg.AssetKey("orders"), limit=9).records
         events = [each.asset_observation for each in found if each.asset_observation]
         return [(each.description, str(each.metadata["sao/built_by_run"].value)) for each in events]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from sao_dagster import select
 from sao_dagster.core.reasons import Mode
 from tests.world import World, on_each_warehouse
 
@@ -44,6 +45,17 @@ def test_what_stands_is_what_a_plan_foresees(shop: World) -> None:
     assert shop.plan("fact")["fact"].evidence == {"inputs": ["staged"], "standing": ["unique_staged_id"]}
     assert shop.plan("fact unique_staged_id")["fact"].evidence == {"inputs": ["staged"], "tests": ["unique_staged_id"]}
     assert shop.plan("fact", Mode.FORCE)["fact"].outcome.value == "built"
+
+
+def test_a_plan_foresees_that_tests_of_what_is_held_back_are_skipped(shop: World) -> None:
+    shop.run("staged")
+    shop.write("models/more.yml", "models: [{name: report, columns: [{name: amount, data_tests: [not_null, unique]}]}]")
+    opened = shop.runner()
+    plan, _ = opened.plan(select(opened.project, "report"))
+    assert plan.decisions["report"].outcome.value == "skipped"
+    assert plan.to_test == ()
+    assert {each.reason.value for each in plan.tests.values()} == {"upstream_failed"}
+    assert shop.run("report").tests == {"not_null_report_amount": "skipped: -", "unique_report_amount": "skipped: -"}
 
 
 @pytest.mark.parametrize("mode", [Mode.FORCE, Mode.FULL_REFRESH])

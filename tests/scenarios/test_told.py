@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from datetime import datetime, timezone
 from typing import Any
 
 import dagster as dg
@@ -13,7 +12,7 @@ from dagster._core.loader import LoadingContextForTest
 
 from sao_dagster import load_project
 from sao_dagster.core.selection import select
-from sao_dagster.dagster import ProjectWarehouse, build_schedule, told
+from sao_dagster.dagster import build_schedule, told
 from sao_dagster.errors import StateError
 from sao_dagster.state.sql_store import SqlStateStore
 from tests.deployment import Deployment, deploy, write_shop
@@ -138,12 +137,7 @@ def test_schedules_and_runs_tell_too(shop: World, monkeypatch: pytest.MonkeyPatc
     deployed = deploy(shop, parts=[lambda project: build_schedule(project, "hourly", "0 * * * *")])
     # the context of a schedule names no instance that lives in memory
     monkeypatch.setattr(dg.ScheduleEvaluationContext, "instance", deployed.instance)
-    context = dg.build_schedule_context(
-        repository_def=deployed.repository,
-        resources={"sao_warehouse": ProjectWarehouse()},
-        scheduled_execution_time=datetime(2026, 3, 2, 10, tzinfo=timezone.utc),
-    )
-    deployed.repository.get_schedule_def("hourly").evaluate_tick(context)
+    deployed.scheduled()
     assert counts(deployed) == {"orders": 1, "customers": 1, "report": 1}
 
 
