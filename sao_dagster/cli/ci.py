@@ -207,7 +207,9 @@ def _tell(terminal: Terminal, found: Sequence[Dropped], schema: str, *, drops: b
     for each in found:
         for name, relations in each.left.items():
             what = f"{name} is left, with {named(relations, 8)}: {each.why_left}"
-            how = f"if it is to go, drop it yourself: drop schema {name} cascade"
+            database, _, schema = name.rpartition(".")
+            where = f" in {database}" if database else ""
+            how = f"if it is to go, drop it yourself{where}: drop schema {schema} cascade"
             terminal.message(Message(f"{what}; {how}", Level.WARNING))
 
 

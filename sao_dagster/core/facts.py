@@ -11,7 +11,7 @@ from functools import cached_property
 
 from sao_dagster.core.code_version import CODE_SCHEME, RELATION, CodeVersion
 from sao_dagster.core.connection import NO_SETTINGS, ConnectionSettings
-from sao_dagster.core.data_version import DataVersion, build_version, view_version
+from sao_dagster.core.data_version import DataVersion, build_version, columns_version, view_version
 from sao_dagster.core.hashing import digest
 from sao_dagster.core.inputs import answers_id
 from sao_dagster.core.nodes import DataTest, Materialized, Model, Node
@@ -74,6 +74,7 @@ class Facts:
             exists={**self.exists, name: Existence.YES},
             altered={**self.altered, name: False},
             versions={each: version for each, version in self.versions.items() if each != name},
+            schemas={**self.schemas, name: columns_version(record.columns)},
         )
 
     def code(self, node: Node) -> CodeVersion:

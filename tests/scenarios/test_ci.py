@@ -250,6 +250,7 @@ def test_what_somebody_put_beside_what_it_has_built_is_left_and_named(shop: Worl
     said = sao(shop, "drop", "--yes")
     assert said.exit_code == 0, said.stderr
     assert "ci_totals is left, with" in said.stderr and "ci_totals.mine" in said.stderr
+    assert ": drop schema ci_totals cascade" in said.stderr
     tables = shop.rows(
         "select table_name from information_schema.tables where table_schema like 'ci_%' and table_name <> 'sao_build_ids' order by 1"
     )

@@ -100,6 +100,16 @@ def test_an_edit_builds_what_differs(shop: World) -> None:
     assert shop.rows("select amount from main.report") == [(10,)]
 
 
+def test_a_plan_foresees_views_over_what_is_taken_with_other_columns(shop: World) -> None:
+    shop.model("shown", "select * from {{ ref('totals') }}", materialized="view").run()
+    shop.model("totals", "select count(*) as n, sum(amount) as amount, 1 as more from {{ ref('orders') }}")
+    there(shop)
+    planned = shop.plan()
+    assert (planned["totals"].reason.value, planned["shown"].reason.value) == ("same_elsewhere", "new_data")
+    run = shop.run()
+    assert (run.built, same(run)) == ({"shown"}, {"totals", "report"})
+
+
 def test_news_that_are_built_there_are_taken_from_there(shop: World) -> None:
     shop.run()
     shop.sql("insert into raw.orders values (2, 20)")
