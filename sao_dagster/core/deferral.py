@@ -16,11 +16,13 @@ class Deferral:
         environments: What people call those that are read: their targets, or target and schema.
         relations: Where the nodes are that are read there, by name; sorted.
         missing: Nodes that were built there and are nowhere now, since their relation is gone.
+        outdated: Nodes that are read here as they were built, from other code than they have now.
     """
 
     environments: tuple[str, ...] = ()
     relations: Mapping[str, Relation] = field(default_factory=dict)
     missing: tuple[str, ...] = ()
+    outdated: tuple[str, ...] = ()
 
     def also(self, environments: Iterable[str], relations: Mapping[str, Relation]) -> Deferral:
         """Return the same, with more that is read elsewhere.
@@ -47,6 +49,13 @@ class Deferral:
 
         >>> print(*Deferral(environments=("prod",), missing=("orders",)).warnings)
         orders is read, and is neither here nor in prod, where its relation is gone; select it too, or build it there
+        >>> print(*Deferral(environments=("prod",), outdated=("orders",)).warnings)
+        orders is read as it was built here, from other code than it has now; select it too, or read it in prod with --favor-state
         """
         where = f"neither here nor in {self.environment}, where its relation is gone"
-        return tuple(f"{name} is read, and is {where}; select it too, or build it there" for name in self.missing)
+        remedy = f"select it too, or read it in {self.environment} with --favor-state"
+        missing = (f"{name} is read, and is {where}; select it too, or build it there" for name in self.missing)
+        outdated = (
+            f"{name} is read as it was built here, from other code than it has now; {remedy}" for name in self.outdated
+        )
+        return (*missing, *outdated)

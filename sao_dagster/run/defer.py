@@ -26,6 +26,9 @@ from sao_dagster.run.elsewhere import Elsewhere
 from sao_dagster.run.events import ModelResult
 from sao_dagster.run.observe import Observation
 
+CODE_PARTS = frozenset({"sql", "config", "macros", "python"})
+"""The parts of a definition that are what somebody has written, and not where and by what it is built."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class DeferringTo(Elsewhere):
@@ -60,17 +63,21 @@ def deferral_of(
     known = elsewhere.relations(project.dialect)
     here = _here(project, records, there)
     found: dict[str, Relation] = {}
-    missing: list[str] = []
+    missing, outdated = list[str](), list[str]()
     for name in sorted(_read(project, selection) - frozenset(selection.nodes)):
         node, is_here = project.nodes[name], name in here
         relation = known.get(_name_there(project, name, known))
-        if (is_here and not elsewhere.favored) or relation is None or relation == node.relation:
+        if relation is None or relation == node.relation:
+            continue
+        if is_here and not elsewhere.favored:
+            if set(node.code.changed_parts(*records[name].code)) & CODE_PARTS:
+                outdated.append(name)
             continue
         if relation.key in there:
             found[name] = relation
         elif not is_here:
             missing.append(name)
-    return Deferral(environments=(elsewhere.name,), relations=found, missing=tuple(missing))
+    return Deferral(environments=(elsewhere.name,), relations=found, missing=tuple(missing), outdated=tuple(outdated))
 
 
 def known_by_builds(seen: Observation, project: Project, elsewhere: DeferringTo) -> Observation:

@@ -182,6 +182,19 @@ def test_what_is_gone_in_both_is_named(shop: World) -> None:
     assert run.result.deferral.missing == ("orders",)
 
 
+def test_what_was_built_here_from_other_code_is_named(shop: World) -> None:
+    shop.model("orders", "select id, amount + 1 as amount from {{ ref('stg') }}").run("orders")
+    assert not [each for each in shop.run("totals").result.warnings if "other code" in each]
+    shop.model("orders", "select id, amount from {{ ref('stg') }}")
+    run = shop.run("totals")
+    assert "orders is read as it was built here, from other code than it has now" in "\n".join(run.result.warnings)
+    assert shop.rows("select amount from main.totals") == [(11,)]
+    shop.settings["favor_state"] = True
+    run = shop.run("totals")
+    assert not [each for each in run.result.warnings if "other code" in each]
+    assert shop.rows("select amount from main.totals") == [(10,)]
+
+
 def test_an_ephemeral_model_is_read_through(shop: World) -> None:
     shop.model("recent", "select * from {{ ref('orders') }} where id > 0", materialized="ephemeral")
     shop.model("report", "select count(*) as n from {{ ref('recent') }}")
