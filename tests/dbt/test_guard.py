@@ -21,7 +21,7 @@ TASK = "from dbt.task.build import BuildTask\n"
         ("from dbt.task.runnable import GraphRunnableTask as task\ndel task.call_runner", "call_runner is not there"),
         (TASK + "BuildTask.before_run = lambda self, nodes: None", r"before_run takes \('self', 'nodes'\)"),
         ("from dbt.adapters.base import BaseAdapter\ndel BaseAdapter.connection_named", "connection_named is not there"),
-        ("import sys\nsys.modules['dbt.task'] = None", r"supported: .*dbt\.task.*; install dbt-core 1\.8 to 1\.11"),
+        ("import sys\nsys.modules['dbt.task'] = None", r"supported: .*dbt\.task.*; install dbt-core 1\.8 to 1\.12"),
     ],
 )  # fmt: skip
 def test_another_inner_name_is_noticed_before_anything_is_built(
