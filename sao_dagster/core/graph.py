@@ -163,6 +163,19 @@ class Graph:
         """Return what lies below the names, at most `depth` steps away, without the names themselves."""
         return self._walk(names, self.children, depth)
 
+    def views_over(self, name: str) -> set[str]:
+        """Return the views that show a node, directly or through other views and ephemerals."""
+        shown_by = self._walk((name,), self._looking_through, None)
+        return {each for each in shown_by if self._nodes[each].materialized is Materialized.VIEW}
+
+    @cached_property
+    def _looking_through(self) -> dict[str, tuple[str, ...]]:
+        """By node and source, the views and ephemerals that read it."""
+        return {
+            name: tuple(each for each in children if not self._nodes[each].materialized.holds_data)
+            for name, children in self.children.items()
+        }
+
     def is_below_all(self, name: str, others: Collection[str]) -> bool:
         """Return whether a node lies below each of the others: whether all that they are, and there are any, is above it."""
         place = 1 << self._places[name]

@@ -137,7 +137,7 @@ def make_plan(
             now=now,
             mode=mode,
             versions=facts.versions_tested(project, test),
-            blocked_by=_stopped_among(project, test, stopped),
+            blocked_by=project.stopped_among(test.reads, stopped),
             pending=frozenset(read for read in test.reads if project.graph.is_made_of(read, pending)),
             prove=partial(prove, test),
             verdicts=verdicts,
@@ -177,13 +177,6 @@ def _foreseen(
         tests=tuple(test.name for test in failing if test.name in selection.tests),
         standing=tuple(test.name for test in failing if test.name not in selection.tests),
     ).and_elsewhere(standing.elsewhere_above(name))
-
-
-def _stopped_among(project: Project, test: DataTest, stopped: AbstractSet[str]) -> tuple[str, ...]:
-    """Return what a data test reads that is foreseen as skipped or failed, through views too, and what is broken above."""
-    behind = (each for read in test.reads for each in (project.graph.behind(read) if read in project.nodes else ()))
-    found = [each for each in behind if each in stopped]
-    return tuple(dict.fromkeys((*found, *project.broken_among(test.reads))))
 
 
 def decide_node(

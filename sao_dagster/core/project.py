@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Container, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 
@@ -188,6 +188,16 @@ class Project:
                 each for read in reads for each in ((read,) if read in self.broken else self.broken_above((read,)))
             )
         )
+
+    def stopped_among(self, reads: Iterable[str], stopped: Container[str]) -> tuple[str, ...]:
+        """Return what holds back a data test: what it reads, through views too, that is stopped, and what is broken above.
+
+        Args:
+            reads: What the data test reads.
+            stopped: The nodes that failed or were skipped.
+        """
+        behind = (each for read in reads if read in self.nodes for each in self.graph.behind(read))
+        return tuple(dict.fromkeys((*(each for each in behind if each in stopped), *self.broken_among(reads))))
 
     @cached_property
     def _broken_above(self) -> Mapping[str, tuple[str, ...]]:

@@ -66,13 +66,12 @@ class Failures:
 
         An ephemeral has no outcome of its own: it is held back by the tests that would hold back any other node in its place.
         """
-        graph = project.graph
-        behind = (each for read in test.reads for each in (graph.behind(read) if read in project.nodes else ()))
+        below = project.graph.is_below_all
         ephemerals = [each for each in test.reads if project.is_ephemeral(each)]
         with self._lock:
-            found = [each for each in behind if each in self._nodes]
-            found += [each for each in ephemerals if any(graph.is_below_all(each, one.reads) for one in self._tests)]
-        return tuple(dict.fromkeys((*found, *project.broken_among(test.reads))))
+            stopped = project.stopped_among(test.reads, self._nodes)
+            held = [each for each in ephemerals if any(below(each, one.reads) for one in self._tests)]
+        return tuple(dict.fromkeys((*stopped, *held)))
 
 
 @dataclass(frozen=True, kw_only=True)

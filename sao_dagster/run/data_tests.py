@@ -203,6 +203,8 @@ class TestSteps:
         answers = []
         compiled = {name: self._in_run(run.project.tests[name]) for name in to_run}
         tests = [test for test, _ in compiled.values()]
+        if any(test.store_failures is not None for test in tests):
+            run.run_facts.start_writing()
         for answer in run_tests(run.session, step.name, tests, together=not self._is_large(tests)):
             if run.stopping.is_set():
                 return results

@@ -220,8 +220,8 @@ class Offers:
             return Refusal(environment=elsewhere.name, difference=Difference.PLACE)
         # what is another column in each build is no part of a version, so that nobody would notice it in a view; and what a branch has is built
         # from another edit with the next push, and dropped in the end
-        by_view = self.by_view and not self.in_place and elsewhere.database is None and not node.volatile_columns
-        by_view = by_view and not elsewhere.known.is_branch
+        stays = elsewhere.database is None and not elsewhere.known.is_branch and not node.volatile_columns
+        by_view = self.by_view and not self.in_place and stays
         holds = partial(self._holds, record, relation, node.volatile_columns)
         return Offer(
             environment=elsewhere.name,

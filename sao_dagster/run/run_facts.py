@@ -200,7 +200,7 @@ class RunFacts:
         """Return what the template of a model gets when it asks the warehouse now (UTC), and know it for decisions."""
         if not isinstance(node, Model) or not node.asks or node.compiler is None:
             return Answers()
-        found = node.compiler.answers(self._unwritten or AskedAtOnce(self._session), now)
+        found = node.compiler.answers(self._asking, now)
         found = replace(found, version=version_of_answers(self._project, node, found))
         self._versions[answers_id(node.name)] = found.version
         return found
@@ -209,9 +209,17 @@ class RunFacts:
         """Return what the template of a data test gets when it asks the warehouse now (UTC), and know it for decisions."""
         if test.asks is None:
             return Answers()
-        found = test.asks.answers(self._unwritten or AskedAtOnce(self._session), now)
+        found = test.asks.answers(self._asking, now)
         self._versions[test.answers_id] = version_of_answers(self._project, test, found)
         return found
+
+    @property
+    def _asking(self) -> AskedAtOnce:
+        return self._unwritten or AskedAtOnce(self._session)
+
+    def start_writing(self) -> None:
+        """Note that this run writes to the warehouse from here on."""
+        self._unwritten = None
 
     def forget_answers(self, node: Node) -> None:
         """Note that nobody knows what the template of a model got."""
@@ -221,7 +229,7 @@ class RunFacts:
         """Note that a build begins: whatever happens from here on, the content is not known until it is recorded."""
         with self._lock:
             self._contents.pop(content_key_of(node), None)
-            self._unwritten = None
+        self.start_writing()
 
     def add_build(self, node: Node, record: BuildRecord, dropped: Collection[RelationKey]) -> None:
         """Add a build to the facts that later decisions are taken from."""
@@ -251,7 +259,7 @@ class RunFacts:
         """Note that a model was built, here or by another run; what was seen of its relation before is past. Under the lock."""
         before, self._records[name] = self._records.get(name), record
         if before is None or before.columns != record.columns:
-            self._stale.update(view for view in self._views_over(name) if view in self._records)
+            self._stale.update(self._project.graph.views_over(name) & self._records.keys())
         self._stale.discard(name)
         if (node := self._project.nodes.get(name)) is not None:
             is_view = node.materialized is Materialized.VIEW or record.shows is not None
@@ -263,17 +271,6 @@ class RunFacts:
         self._equivalent.discard(name)
         self._stale.update(self._project.seen_through.get(name, ()))
         self._anything_built = True
-
-    def _views_over(self, name: str) -> set[str]:
-        """Return the views that show a node, directly or through other views and ephemerals."""
-        project, found = self._project, set[str]()
-        pending = [name]
-        while pending:
-            below = project.graph.children.get(pending.pop(), ())
-            new = {each for each in below if not project.nodes[each].materialized.holds_data} - found
-            found |= new
-            pending += new
-        return {each for each in found if project.nodes[each].materialized is Materialized.VIEW}
 
     # ------------------------------------------------------------------ what was read
 

@@ -2,28 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection
-from dataclasses import dataclass, field
+from collections.abc import Callable
+from dataclasses import dataclass
 
 from sao_dagster.core.facts import Unsettled
 from sao_dagster.core.hashing import JSON, digest
+from sao_dagster.sql.kept import Kept
 
 Entry = tuple[str, str]
 """A digest of what was asked, and the answer: a value of `Unsettled`, or nothing where one build is enough."""
 
 
 @dataclass
-class KeptUnsettled:
-    """What was found of the incremental models of one project, the last of each.
-
-    Attributes:
-        entries: By model, as they were kept.
-        keep: Keeps them for the next process.
-    """
-
-    entries: dict[str, Entry] = field(default_factory=dict)
-    keep: Callable[[dict[str, Entry]], None] | None = None
-    _has_news: bool = False
+class KeptUnsettled(Kept[Entry]):
+    """What was found of the incremental models of one project; see `Kept`."""
 
     def of(self, model: str, asked: JSON, work_out: Callable[[], Unsettled | None]) -> Unsettled | None:
         """Return why one build of a model may not be enough; None where it is.
@@ -45,9 +37,3 @@ class KeptUnsettled:
             answer = "" if found is None else found.value
             self.entries[model], self._has_news = (key, answer), True
         return Unsettled(answer) if answer else None
-
-    def save(self, models: Collection[str]) -> None:
-        """Keep what is new, with what is known of these models."""
-        if self._has_news and self.keep is not None:
-            self.keep({name: entry for name, entry in self.entries.copy().items() if name in models})
-            self._has_news = False

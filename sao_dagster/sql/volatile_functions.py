@@ -216,10 +216,11 @@ def expiry_in(node: exp.Expr, engine: Dialect) -> Expiry | None:
 
 def _is_dated(node: exp.Expr) -> bool:
     """Return whether of the time of the statement or transaction, as it is, nothing is used but its date in the session's zone, or less."""
-    is_now = isinstance(node, exp.Anonymous) and node.name.lower() == "now" and not node.expressions
-    if not is_now and not (
-        isinstance(node, exp.CurrentTimestamp) and node.this is None
-    ):  # `current_timestamp(0)` is rounded
+    if isinstance(node, exp.Anonymous):
+        is_now = node.name.lower() == "now" and not node.expressions
+    else:
+        is_now = isinstance(node, exp.CurrentTimestamp) and node.this is None  # `current_timestamp(0)` is rounded
+    if not is_now:
         return False
     parent = node.parent
     while isinstance(parent, exp.Paren):

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import io
 import pickle
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -18,6 +18,7 @@ from sao_dagster.core.proofs import Fact, Proof
 from sao_dagster.core.relations import RelationKey
 from sao_dagster.sql.dialects import dialect_named
 from sao_dagster.sql.inference.proven import Proven, TableFacts
+from sao_dagster.sql.kept import Kept
 
 Entry = tuple[str, bytes]
 """A key, and what was proven, pickled."""
@@ -57,18 +58,10 @@ class Question:
 
 
 @dataclass
-class KeptProofs:
-    """What was proven of the queries of one project, the last of each; several threads may ask.
+class KeptProofs(Kept[Entry]):
+    """What was proven of the queries of one project; see `Kept`. Several threads may ask."""
 
-    Attributes:
-        entries: By model, as they were kept.
-        keep: Keeps them for the next process.
-    """
-
-    entries: dict[str, Entry] = field(default_factory=dict)
-    keep: Callable[[dict[str, Entry]], None] | None = None
-    _used: dict[str, tuple[str, Proven | None]] = field(default_factory=dict)
-    _has_news: bool = False
+    _used: dict[str, tuple[str, Proven | None]] = field(default_factory=dict, init=False)
 
     def of(self, model: str, question: Question) -> Proven | None:
         """Return what is proven of the query of a model; None where that is not understood."""
@@ -93,12 +86,6 @@ class KeptProofs:
             self.entries[model] = key, _written(found, question.tables)
             self._has_news = True
         return found
-
-    def save(self, models: Collection[str]) -> None:
-        """Keep what is new, with what is known of these models."""
-        if self._has_news and self.keep is not None:
-            self.keep({name: entry for name, entry in self.entries.copy().items() if name in models})
-            self._has_news = False
 
 
 def _plain(table: TableFacts) -> JSON:
