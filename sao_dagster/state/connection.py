@@ -198,9 +198,22 @@ def _sqlite(file: str, *, read_only: bool) -> sqlite3.Connection:
     if read_only:
         connection.execute("pragma query_only = on")
     else:
-        connection.execute("pragma journal_mode = wal")
+        _use_wal(connection)
         connection.execute("pragma synchronous = normal")
     return connection
+
+
+def _use_wal(connection: sqlite3.Connection) -> None:
+    """Let readers and a writer of a file not wait for each other. Whoever reads it while that is changed is waited for here: SQLite refuses at once."""
+    give_up = time.monotonic() + BUSY_SECONDS
+    while True:
+        try:
+            connection.execute("pragma journal_mode = wal")
+            return
+        except sqlite3.OperationalError as error:
+            if "locked" not in str(error) or time.monotonic() > give_up:
+                raise
+        time.sleep(0.01)
 
 
 def _reason(error: Exception) -> str:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import sqlite3
 import subprocess
 import sys
 import textwrap
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from dataclasses import replace
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
@@ -230,6 +232,16 @@ def test_processes_that_start_at_once_migrate_once(state_url: str) -> None:
     for each in started:
         out, error = each.communicate(timeout=PATIENCE)
         assert (out.strip(), each.returncode) == ("0", 0), error
+
+
+def test_a_new_file_that_somebody_writes_to_is_waited_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """SQLite itself refuses at once to change the mode of a file beside a writer, as two commands do that start at once."""
+    file = tmp_path / "state.db"
+    with closing(sqlite3.connect(file, isolation_level=None)) as writer:
+        writer.execute("create table theirs (x)")
+        writer.execute("begin immediate")
+        monkeypatch.setattr("sao_dagster.state.connection.time.sleep", lambda seconds: writer.execute("rollback"))
+        assert SqlStateStore(f"sqlite:///{file}").leases("e") == []
 
 
 def test_a_state_without_migrations_is_taken_over(tmp_path: Path) -> None:
