@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
@@ -75,7 +76,18 @@ class Deployment(Server):
             found[run["runId"]] = tags.get("dagster/schedule_name") or tags.get("dagster/sensor_name") or "-"
         return found
 
-    def failed(self) -> list[str]:
-        """Return the runs that failed."""
+    def failures(self) -> list[str]:
+        """Return the runs that failed, each with who launched it and the errors that it told."""
         data = self.ask("{runsOrError(limit:200){... on Runs{results{runId status}}}}")
-        return [each["runId"] for each in data["runsOrError"]["results"] if each["status"] == "FAILURE"]
+        failed = [each["runId"] for each in data["runsOrError"]["results"] if each["status"] == "FAILURE"]
+        return [f"{each} of {self.origins().get(each)}: {self.errors(each)}" for each in failed]
+
+    def errors(self, run_id: str) -> list[str]:
+        """Return what the failures among the events of a run say."""
+        error = "error{message causes{message}}"
+        events = f"... on ExecutionStepFailureEvent{{{error}}} ... on RunFailureEvent{{message {error}}} ... on EngineEvent{{message {error}}}"
+        data = self.ask(
+            f"query($r:ID!){{logsForRun(runId:$r){{... on EventConnection{{events{{__typename {events}}}}}}}}}",
+            r=run_id,
+        )
+        return [json.dumps(each) for each in data["logsForRun"]["events"] if each.keys() - {"__typename"}]

@@ -43,7 +43,7 @@ def test_schedules_and_the_evaluator_at_once(fleet: Fleet, store: SqlStateStore,
 
         deployed.until("runs of a schedule and of the evaluator", both)
         deployed.until("their end", lambda: fleet.wrong() == [] and not deployed.going())
-        assert deployed.failed() == []
+        assert deployed.failures() == []
 
         before = fleet.last_build()
         fleet.sql("update raw.s3 set v = v + 1; update raw.s5 set v = v + 1")  # at once

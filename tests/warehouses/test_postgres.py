@@ -129,6 +129,29 @@ def test_a_view_whose_columns_change_keeps_the_views_over_it(shop: PostgresWorld
     assert [name for name, _ in shop.columns("main.orders")] == ["amount", "id"]
 
 
+def test_a_reader_of_a_table_and_then_of_a_view_over_it_goes_on(shop: PostgresWorld) -> None:
+    shop.run()
+    shop.sql(
+        "create view raw.over as select id from main.orders",
+        "create sequence raw.tries",
+        "create table raw.said (timeout text)",
+        f"alter database {shop.rows('select current_database()')[0][0]} set deadlock_timeout = '200ms'",  # by whom builds are ended too
+    )
+    model = "{{ config(pre_hook=\"select nextval('raw.tries')\", post_hook=\"insert into raw.said values (current_setting('lock_timeout'))\") }}"
+    shop.model("orders", model + "select id, amount + 1 as amount from {{ source('raw', 'orders') }}")
+    runner = shop.runner()
+    with psycopg.connect(shop.url) as reader, ThreadPoolExecutor(1) as pool:
+        assert reader.execute("select amount from main.orders").fetchall() == [(5,)]
+        running = pool.submit(runner.run, select(runner.project, "orders"))
+        waiting = "select count(*) from pg_stat_activity where wait_event_type = 'Lock'"
+        until("the run at the table", lambda: shop.rows(waiting) == [(1,)])
+        assert reader.execute("select id from raw.over").fetchall() == [(1,)]
+        reader.commit()
+        assert running.result().succeeded
+    assert shop.rows("select amount, last_value from main.orders, raw.tries") == [(6, 1)]
+    assert shop.rows("select timeout from raw.said") == [("0",)]
+
+
 @pytest.mark.parametrize(("before", "after"), [("table", "view"), ("view", "table"), ("incremental", "view")])
 def test_another_materialization_keeps_the_views_over_it(shop: PostgresWorld, before: str, after: str) -> None:
     shop.model("orders", "select id, amount from {{ source('raw', 'orders') }}", materialized=before).run()

@@ -2,22 +2,31 @@
 
 PostgreSQL lets no table go that a view reads. dbt drops such views; here they are made again as they were, in the same
 transaction, with their owner and rights. Readers see the old table or the new one, and wait only for that moment.
+
+A query may read the table first and a view over it later, so no order of locks keeps it from a deadlock with this. PostgreSQL ends
+one of the two then, whoever notices first; so who is in the way of a reader here gives way before anybody looks for deadlocks.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import random
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple, TypeVar
 
 import psycopg
-from psycopg import Connection
+from psycopg import Connection, errors
 
 from sao_dagster.core.relations import Relation, RelationKey, quote
 from sao_dagster.errors import WarehouseError
 from sao_dagster.warehouses.postgres.build_ids import BuildIds, one_at_a_time
 from sao_dagster.warehouses.shared.names import literal
 
+R = TypeVar("R")
+
+_GIVES_WAY = 5  # times; then it waits as long as it takes, or readers that never end would keep it out for ever
+_LOCK_TIMEOUT = "select set_config('lock_timeout', %s, true)"
+_BEFORE_DEADLOCKS = "select current_setting('lock_timeout'), greatest(extract(epoch from current_setting('deadlock_timeout')::interval) * 500, 1)::int"  # half of it, in ms
 _KINDS = {"r": "table", "p": "table", "v": "view", "m": "materialized view", "f": "foreign table"}
 
 
@@ -36,6 +45,13 @@ class _View:
     is_plain: bool
 
 
+class _Keeper(NamedTuple):
+    """Where it is kept which build made a view."""
+
+    build_ids: BuildIds
+    build_id: str
+
+
 def put_in_place(
     connection: Connection[Any], made: Relation, target: Relation, build_ids: BuildIds
 ) -> tuple[RelationKey, ...]:
@@ -50,41 +66,63 @@ def put_in_place(
     over = _over(connection, target)
     if over:
         _check_may_drop(connection, target)
-    built = build_ids.hold_for_change(connection, [target, *over])
-    elsewhere = _built_elsewhere(connection, build_ids, [each for each in over if built.get(each) is None])
-    row = connection.execute("select relkind::text from pg_class where oid = to_regclass(%s)", [str(target)]).fetchone()
-    if row is None:
-        _rename(connection, made, target)
-        return ()
-    if not _over(connection, target):
-        connection.execute(f"drop {_KINDS[row[0]]} {target}".encode())
-        _rename(connection, made, target)
-        return ()
-    one_at_a_time(connection, "views")
-    views = _views_over(connection, target)
-    _refuse(target, [view for view in views if not view.is_plain])
-    late = [view.relation for view in views if view.relation not in built]  # made since
-    built = {**built, **build_ids.hold_for_change(connection, late)}
-    for view in reversed(views):
-        connection.execute(f"drop view {view.relation}".encode())
-    connection.execute(f"drop {_KINDS[row[0]]} {target}".encode())
-    _rename(connection, made, target)
-    gone = _again(connection, target, views, build_ids, built)
-    for relation, (others, build_id) in elsewhere.items():
-        others.keep(connection, relation, build_id)
-    return gone
+    own = build_ids.hold_for_change(connection, [target, *over])
+    held = {each: _Keeper(build_ids, build_id) for each, build_id in own.items() if build_id is not None}
+    held |= _built_elsewhere(connection, build_ids, [each for each in over if each not in held])
+    return _giving_way(connection, lambda: _replace(connection, made, target, build_ids, held))
 
 
 def _built_elsewhere(
     connection: Connection[Any], build_ids: BuildIds, views: list[Relation]
-) -> dict[Relation, tuple[BuildIds, str]]:
-    """Return which of some views other environments and projects have built, with their build ids, held for change; made again, they are still that."""
-    found: dict[Relation, tuple[BuildIds, str]] = {}
+) -> dict[Relation, _Keeper]:
+    """Return which of some views other environments and projects have built, held for change; made again, they are still that."""
+    found: dict[Relation, _Keeper] = {}
     for others in BuildIds.beside(connection) if views else ():
         if others.schema != build_ids.schema:
             held = others.hold_for_change(connection, views)
-            found.update({relation: (others, build_id) for relation, build_id in held.items() if build_id is not None})
+            found |= {each: _Keeper(others, build_id) for each, build_id in held.items() if build_id is not None}
     return found
+
+
+def _giving_way(connection: Connection[Any], change: Callable[[], R]) -> R:
+    """Return what a change gives that needs locks alone, begun anew, without those it had, where it would wait for one as long as who looks for deadlocks."""
+    (timeout, soon) = connection.execute(_BEFORE_DEADLOCKS.encode()).fetchone() or ("0", 1)
+    for _ in range(_GIVES_WAY):
+        try:
+            with connection.transaction():
+                connection.execute(_LOCK_TIMEOUT, [str(soon)])
+                found = change()
+                connection.execute(_LOCK_TIMEOUT, [timeout])
+                return found
+        except errors.LockNotAvailable:
+            connection.execute("select pg_sleep(%s)", [random.uniform(0.01, 0.1)])  # noqa: S311 - there, where it can be cancelled
+    return change()
+
+
+def _replace(
+    connection: Connection[Any], made: Relation, target: Relation, build_ids: BuildIds, held: Mapping[Relation, _Keeper]
+) -> tuple[RelationKey, ...]:
+    """Replace what is there, if anything is; return the views that cannot stand over the new relation."""
+    row = connection.execute("select relkind::text from pg_class where oid = to_regclass(%s)", [str(target)]).fetchone()
+    if row is None:
+        _rename(connection, made, target)
+        return ()
+    views: list[_View] = []
+    if _over(connection, target):
+        one_at_a_time(connection, "views")
+        views = _views_over(connection, target)
+        _refuse(target, [view for view in views if not view.is_plain])
+        late = [view.relation for view in views if view.relation not in held]  # perhaps made since
+        own = build_ids.hold_for_change(connection, late)
+        held = {
+            **held,
+            **{each: _Keeper(build_ids, build_id) for each, build_id in own.items() if build_id is not None},
+        }
+    for view in reversed(views):
+        connection.execute(f"drop view {view.relation}".encode())
+    connection.execute(f"drop {_KINDS[row[0]]} {target}".encode())
+    _rename(connection, made, target)
+    return _again(connection, target, views, build_ids, held)
 
 
 def _rename(connection: Connection[Any], made: Relation, target: Relation) -> None:
@@ -179,25 +217,27 @@ def _again(
     target: Relation,
     views: list[_View],
     build_ids: BuildIds,
-    built: Mapping[Relation, str | None],
+    held: Mapping[Relation, _Keeper],
 ) -> tuple[RelationKey, ...]:
     """Make views again that went with the old relation; return those of ours that the new one has no columns for."""
     gone = []
     for view in views:
-        build_id = built.get(view.relation)
+        keeper = held.get(view.relation)
         try:
             with connection.transaction():
                 _create(connection, view)
+        except psycopg.OperationalError:
+            raise  # which says nothing of the view
         except psycopg.Error as error:
-            if build_id is None:
+            if keeper is None or keeper.build_ids is not build_ids:
                 raise WarehouseError(
                     f"{target} cannot be replaced, because the view {view.relation} would not stand over it: {error.diag.message_primary}; "
                     f"change or drop that view first"
                 ) from error
             gone.append(view.key)
             continue
-        if build_id is not None:
-            build_ids.keep(connection, view.relation, build_id)
+        if keeper is not None:
+            keeper.build_ids.keep(connection, view.relation, keeper.build_id)
     return tuple(gone)
 
 
