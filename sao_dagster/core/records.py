@@ -131,6 +131,11 @@ class TestRecord:
     same_as: str | None = None
     same_as_run: str | None = None
 
+    @cached_property
+    def given(self) -> str:
+        """The run and the time of the verdict: what tells it from every other one of the test."""
+        return f"{self.run_id} {self.run_at.isoformat()}"
+
 
 @dataclass(frozen=True, kw_only=True)
 class Lease:

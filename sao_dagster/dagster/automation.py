@@ -1,9 +1,11 @@
-"""What shows on an asset's Automation tab: a label for its policy, and a tree of conditions for each decision.
+"""What shows on an asset's Automation tab: a label for its policy, and a tree of conditions for each decision; and what a check is about.
 
-The one module that uses what Dagster does not publish, with the reason: a sensor of type `AUTOMATION` that hands over
+The one module that uses what Dagster does not publish, with the reason. A sensor of type `AUTOMATION` that hands over
 evaluations is how Dagster's own automation sensor reports, and there is no public way to do the same. (Dagster's RFC
 23188 foresees it for other sensors.) Where an installed Dagster has changed these names, `HOOKED` is False: the
 evaluator is a plain sensor then, decides and requests just the same, and only the trees and labels are missing.
+The pointer from a result of a check to the materialization that it is about (`target_of`) is made by Dagster for checks in runs alone;
+without it, Dagster goes by the times of both, whole seconds of them on SQLite.
 """
 
 from __future__ import annotations
@@ -31,6 +33,17 @@ try:
     HOOKED = True
 except (ImportError, AttributeError, TypeError, dg.DagsterError):  # pragma: no cover - for a Dagster to come
     HOOKED = False
+
+
+try:
+    from dagster._core.definitions.asset_checks.asset_check_evaluation import (
+        AssetCheckEvaluationTargetMaterializationData,
+    )
+
+    _Target: Any = AssetCheckEvaluationTargetMaterializationData
+    _Target(storage_id=1, run_id="", timestamp=0.0)
+except (ImportError, TypeError):  # pragma: no cover - for a Dagster to come
+    _Target = None
 
 
 class StateAware(dg.AutomationCondition[dg.AssetKey]):
@@ -151,3 +164,12 @@ def with_marker(spec: dg.AssetSpec, policy: str) -> dg.AssetSpec:
     if not HOOKED or spec.automation_condition is not None:
         return spec
     return spec.replace_attributes(automation_condition=StateAware(policy))
+
+
+def target_of(materialization: dg.EventLogRecord | None) -> Any:
+    """Return what says in the result of a check that it is about a materialization; None where there is none, or no way to say so."""
+    if materialization is None or _Target is None:
+        return None
+    return _Target(
+        storage_id=materialization.storage_id, run_id=materialization.run_id, timestamp=materialization.timestamp
+    )

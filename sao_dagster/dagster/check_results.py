@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
 import dagster as dg
 
 from sao_dagster.core.decide_test import TestOutcome, TestReason
-from sao_dagster.core.explain import explain_test
 from sao_dagster.core.records import TestRecord, Verdict
-from sao_dagster.dagster.metadata import check_metadata, tests_table
+from sao_dagster.dagster.metadata import because, check_metadata, tests_table
 from sao_dagster.dagster.project_view import DagsterProject
 from sao_dagster.run.events import TestResult
 
@@ -25,11 +24,15 @@ class CheckReports:
         dagster_project: The project in Dagster.
         selected: The checks that this step reports.
         waiting: Results by check that is not complete yet.
+        reported: The checks that were reported.
+        proven: The data tests that were proven to pass.
     """
 
     dagster_project: DagsterProject
     selected: frozenset[dg.AssetCheckKey]
     waiting: dict[dg.AssetCheckKey, list[TestResult]] = field(default_factory=dict)
+    reported: list[dg.AssetCheckKey] = field(default_factory=list)
+    proven: set[str] = field(default_factory=set)
 
     def add(self, result: TestResult) -> Iterator[dg.AssetCheckResult]:
         """Take a result; yield the check that is complete with it, if one is."""
@@ -38,15 +41,20 @@ class CheckReports:
             return
         results = self.waiting.setdefault(key, [])
         results.append(result)
+        if result.decision.outcome is TestOutcome.PROVEN:
+            self.proven.add(result.test.name)
         if len(results) == len(self.dagster_project.tests[key]):
-            yield from _report(key, self.waiting.pop(key))
+            report = check_result(key, self.waiting.pop(key))
+            if report is not None:
+                self.reported.append(key)
+                yield report
 
 
-def _report(key: dg.AssetCheckKey, results: list[TestResult]) -> Iterator[dg.AssetCheckResult]:
-    """Yield the check of some tests; nothing where some were skipped and no other failed, for then nobody knows."""
+def check_result(key: dg.AssetCheckKey, results: Sequence[TestResult]) -> dg.AssetCheckResult | None:
+    """Return the check of some tests; None where some have no verdict and no other failed, for then nobody knows."""
     bad = [each for each in results if each.verdict is not None and each.verdict is not Verdict.PASS]
     if not bad and any(each.verdict is None for each in results):
-        return
+        return None
     severe = any(each.verdict in _SEVERE for each in bad)
     if len(results) == 1:
         (result,) = results
@@ -64,7 +72,7 @@ def _report(key: dg.AssetCheckKey, results: list[TestResult]) -> Iterator[dg.Ass
         }
         for each in bad:
             metadata |= {f"{name}: {each.test.name}": value for name, value in _sample(each).items()}
-    yield dg.AssetCheckResult(
+    return dg.AssetCheckResult(
         asset_key=key.asset_key,
         check_name=key.name,
         passed=not bad,
@@ -80,14 +88,18 @@ def _in_words(result: TestResult) -> str:
     said = {Verdict.PASS: "Passed", Verdict.WARN: f"Warns of {found}"}.get(
         result.verdict or Verdict.FAIL, found.capitalize()
     )
-    outcome, because = result.decision.outcome, explain_test(result.decision)
+    if result.is_earlier:
+        return (
+            f"Could not be run: {because(result)}" if result.verdict is Verdict.ERROR else f"{said}: {because(result)}"
+        )
+    outcome, why = result.decision.outcome, because(result)
     if result.decision.offer is not None:
-        return f"{said}: reused, {because} at {result.decision.offer.record.run_at:%Y-%m-%d %H:%M} UTC"
+        return f"{said}: reused, {why} at {result.decision.offer.record.run_at:%Y-%m-%d %H:%M} UTC"
     if outcome is TestOutcome.REUSED and result.record is not None:
-        return f"{said}: reused, {because} since it was run at {result.record.run_at:%Y-%m-%d %H:%M} UTC"
+        return f"{said}: reused, {why} since it was run at {result.record.run_at:%Y-%m-%d %H:%M} UTC"
     if result.decision.reason is TestReason.FAILED_BEFORE and result.verdict is Verdict.PASS:
         return f"{said}: ran again, since the verdict before was no pass"
-    return f"{said}: {because}" if outcome is TestOutcome.PROVEN else f"{said}: {outcome.value}, {because}"
+    return f"{said}: {why}" if outcome is TestOutcome.PROVEN else f"{said}: {outcome.value}, {why}"
 
 
 def _sample(result: TestResult) -> dict[str, object]:

@@ -131,8 +131,9 @@ def check_metadata(result: TestResult) -> dict[str, Any]:
         "sao/verdict": result.verdict.value,
         "sao/failures": result.failures or 0,
         "sao/outcome": decision.outcome.value,
-        "sao/reason": decision.reason.value,
     }
+    if not result.is_earlier:  # why it ran then is not kept with it
+        metadata["sao/reason"] = decision.reason.value
     if result.sample:
         metadata["sao/failing_rows"] = _rows(result.sample)
     if result.error:
@@ -154,6 +155,13 @@ def check_metadata(result: TestResult) -> dict[str, Any]:
     return metadata
 
 
+def because(result: TestResult) -> str:
+    """Return in words why a test has the result that it has; of a verdict of an earlier run, when it was given."""
+    if result.is_earlier and result.record is not None:
+        return f"ran at {result.record.run_at:%Y-%m-%d %H:%M} UTC"
+    return explain_test(result.decision)
+
+
 def _proof_table(evidence: Evidence) -> dg.TableMetadataValue:
     """Return a proof as its steps: the facts that it rests on, what follows from the SQL, and by which rules."""
     steps = [("known", str(each["fact"]), str(each["because"])) for each in evidence.get("facts", ())]
@@ -171,7 +179,7 @@ def tests_table(results: Sequence[TestResult]) -> dg.TableMetadataValue:
             "outcome": each.decision.outcome.value,
             "verdict": each.verdict.value if each.verdict else "",
             "failures": each.failures or 0,
-            "because": explain_test(each.decision),
+            "because": because(each),
             "statement": each.statement or "",
         }
         for each in results

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Generator, Iterator, Mapping
 from dataclasses import replace
-from datetime import timedelta
+from datetime import datetime, timedelta, timezone
 from typing import Any
 
 import dagster as dg
@@ -36,7 +36,9 @@ from sao_dagster.dagster.project_view import (
 )
 from sao_dagster.dagster.resources import WarehouseResource
 from sao_dagster.dagster.sources import news_of_sources
-from sao_dagster.dagster.told import SECONDS, Told
+from sao_dagster.dagster.told import SECONDS
+from sao_dagster.dagster.told_builds import ToldBuilds
+from sao_dagster.dagster.told_verdicts import ToldVerdicts
 from sao_dagster.errors import SaoError, StateError, words_of
 from sao_dagster.run.events import Event, ModelResult, Planned, Started
 from sao_dagster.run.missing import with_missing_sources
@@ -71,7 +73,8 @@ class Step:
         self._before: Mapping[str, BuildRecord] = {}
         self._facts = Facts()
         self._built: set[str] = set()
-        self._told: Told | None = None
+        self._told: ToldBuilds | None = None
+        self._told_verdicts: ToldVerdicts | None = None
 
     def run(self) -> Iterator[Any]:
         """Run the selection and yield what Dagster should know of it.
@@ -194,16 +197,17 @@ class Step:
             self._begin_to_tell(event)
 
     def _begin_to_tell(self, planned: Planned) -> None:
-        """Read what Dagster knows, so that the state is not asked for it while models are built, and tell of new sources and of builds outside of it.
+        """Read what Dagster knows, so that the state is not asked for it while models are built, and tell of new sources, and of builds and verdicts outside of it.
 
         That is told before the verdicts of this run: a check whose asset is materialized after it counts as not evaluated.
         """
         instance = self._context.instance
         try:
-            self._told = Told(self._edge, instance, planned.plan.environment)
+            self._told = ToldBuilds(self._edge, instance, planned.plan.environment)
+            self._told_verdicts = ToldVerdicts(self._told)
             for event in news_of_sources(self._edge, instance, planned.plan, planned.seen):
                 self._context.op_execution_context.log_event(event)
-            self._catch_up(self._told, self._facts)
+            self._catch_up(self._facts)
         except Exception as error:  # noqa: BLE001 - the storage of an instance may raise anything; models are built all the same
             self._context.log.warning(f"Dagster is not told of sources and builds now: {words_of(error)}")
 
@@ -251,7 +255,7 @@ class Step:
         return f"{said}."
 
     def _tell_the_rest(self) -> None:
-        """Tell Dagster of views over what was built, and of builds that no run of it has made; within some seconds."""
+        """Tell Dagster of views over what was built, and of builds and verdicts that no run of it has made; within some seconds."""
         if self._told is None:
             return
         project, store, environment = self._edge.project, self._edge.opened.store, self._told.environment
@@ -264,11 +268,19 @@ class Step:
                 unseen = [each for each in reads if is_source(each) and each not in versions]
                 history = store.history(environment, unseen) if unseen else {}
                 versions.update({each: seen[-1][0] for each, seen in history.items() if seen})
-        self._catch_up(self._told, replace(self._facts, records=records, versions=versions))
+        verdicts = store.tests(environment)
+        if self._told_verdicts is not None:
+            self._told_verdicts.note(self._reports, self._context.run.run_id, self._facts.test_records, verdicts)
+        self._catch_up(replace(self._facts, records=records, versions=versions, test_records=verdicts))
 
-    def _catch_up(self, told: Told, facts: Facts) -> None:
+    def _catch_up(self, facts: Facts) -> None:
+        """Tell Dagster within some seconds of builds, and then of verdicts on them."""
+        give_up = time.monotonic() + SECONDS
         columns = {**self._columns, **{name: record.columns for name, record in facts.records.items()}}
-        told.catch_up(facts, columns, time.monotonic() + SECONDS)
+        if self._told is not None:
+            self._told.catch_up(facts, columns, give_up)
+        if self._told_verdicts is not None:
+            self._told_verdicts.catch_up(facts, datetime.now(timezone.utc), give_up)
 
     def _is_needed_below(self, key: dg.AssetKey) -> bool:
         """Return whether another step of this run waits for the asset."""

@@ -197,7 +197,7 @@ class TestSteps:
                 to_run[test.name] = decision
             else:
                 record = self._taken(test, decision, versions[test.name])
-                results.append(self._tell(_without_run(test, decision, record)))
+                results.append(self._tell(result_without_run(test, decision, record)))
         if not to_run:
             return results
         answers = []
@@ -382,8 +382,8 @@ def source_ages(project: Project, loaded_at: Mapping[str, LoadedAt], now: dateti
         )
 
 
-def _without_run(test: DataTest, decision: TestDecision, record: TestRecord | None) -> TestResult:
-    """Return the result of a test that is reused, proven or skipped."""
+def result_without_run(test: DataTest, decision: TestDecision, record: TestRecord | None) -> TestResult:
+    """Return the result of a test that is reused, proven or skipped, given its last verdict."""
     reused = record if decision.outcome is TestOutcome.REUSED else None
     proven = decision.outcome is TestOutcome.PROVEN
     return TestResult(

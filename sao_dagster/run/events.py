@@ -69,7 +69,7 @@ class TestResult:
         seconds: Its share of the time of that statement.
         sample: Some failing rows.
         error: Why it could not be run.
-        record: The verdict that stands, for a reuse.
+        record: The verdict that stands, for a reuse; or that of an earlier run, see `is_earlier`.
     """
 
     __test__ = False
@@ -88,6 +88,11 @@ class TestResult:
     def blocks(self) -> bool:
         """Whether it stops what is below its model."""
         return self.verdict in (Verdict.FAIL, Verdict.ERROR)
+
+    @property
+    def is_earlier(self) -> bool:
+        """Whether it is the verdict of an earlier run, told again, of a test that a run now would ask again: one that failed, for one."""
+        return self.record is not None and self.decision.outcome is TestOutcome.RAN
 
     def repeats(self, run_id: str) -> bool:
         """Return whether the verdict that stands is of this very run: of another step of it, or from before that was tried again."""

@@ -9,8 +9,8 @@ import duckdb
 SOURCE_ROWS = 10
 
 
-def generate(folder: Path, models: int) -> Path:
-    """Write a project of that many models, a tenth of them reading the source, and its DuckDB file."""
+def generate(folder: Path, models: int, *, tests: bool = False) -> Path:
+    """Write a project of that many models, a tenth of them reading the source, and its DuckDB file; with a data test of each, if asked for."""
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "dbt_project.yml").write_text("name: big\nprofile: big\nmodels:\n  +materialized: table\n")
     (folder / "profiles.yml").write_text(
@@ -22,6 +22,9 @@ def generate(folder: Path, models: int) -> Path:
         place = folder / "models" / f"group_{number // 100}"
         place.mkdir(exist_ok=True)
         (place / f"m{number}.sql").write_text(model_sql(number, models))
+    if tests:
+        tested = [f"  - {{name: m{number}, columns: [{{name: id, data_tests: [unique]}}]}}" for number in range(models)]
+        (folder / "models" / "tests.yml").write_text("\n".join(["models:", *tested, ""]))
     with duckdb.connect(str(folder / "big.duckdb")) as connection:
         connection.execute("create schema if not exists raw")
         connection.execute(f"create or replace table raw.t as select i as id, i as v from range({SOURCE_ROWS}) t(i)")

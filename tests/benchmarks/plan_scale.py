@@ -72,13 +72,14 @@ def measure(folder: Path, phase: str) -> dict[str, float]:
 
 
 def prepare_state(folder: Path) -> None:
-    """Make the relations and the records that a build of everything would have left."""
+    """Make the relations and the records that a build of everything, and all data tests of it, would have left."""
     import sao_dagster
+    from sao_dagster.core.code_version import CODE_SCHEME
     from sao_dagster.core.data_version import DataVersion
     from sao_dagster.core.facts import Facts
     from sao_dagster.core.hashing import digest
     from sao_dagster.core.plan import node_facts
-    from sao_dagster.core.records import BuildRecord
+    from sao_dagster.core.records import BuildRecord, TestRecord, Verdict
     from sao_dagster.core.selection import Selection
     from sao_dagster.run.observe import observe
     from sao_dagster.run.stored_facts import kept_sql
@@ -120,6 +121,14 @@ def prepare_state(folder: Path) -> None:
             observed_at=now, built_at=now, seconds=0.01, run_id="prepared",
         )  # fmt: skip
         store.record_build(planned.environment, records[name], kept)
+    verdicts = [
+        TestRecord(
+            test=name, version=facts.test_version(test), code_scheme=CODE_SCHEME, definition=test.version, verdict=Verdict.PASS, failures=0,
+            inputs={read: records[read].data_version for read in test.inputs}, run_at=now, seconds=0.001, run_id="prepared",
+        )
+        for name, test in project.tests.items()
+    ]  # fmt: skip
+    store.record_tests(planned.environment, verdicts)
     store.close()
 
 

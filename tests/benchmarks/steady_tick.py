@@ -1,10 +1,10 @@
 """A tick of the evaluator with nothing to do and nothing to tell, in a process that has made some before, as a code location does day and night.
 
-    python -m tests.benchmarks.steady_tick [--models 10000] [--ticks 9] [--before FOLDER]
+    python -m tests.benchmarks.steady_tick [--models 10000] [--tests] [--ticks 9] [--before FOLDER]
 
 Prints the median and the least of the ticks, in seconds of CPU and by the clock. With `--before`, another working copy of this package
 makes as many, in turns with this one and on a project and a state of its own, and the first is printed as a share of the second, too.
-The relations and the state are made as `plan_scale` makes them.
+The relations and the state are made as `plan_scale` makes them; with `--tests`, each model has a data test.
 """
 
 from __future__ import annotations
@@ -46,17 +46,19 @@ def ticking(project: Any) -> Iterator[Callable[[], None]]:
         yield tick
 
 
-def worker(folder: Path, models: int) -> None:
+def worker(folder: Path, models: int, *, tests: bool) -> None:
     """Make a project, and a tick for each line of standard input; answer with its seconds of CPU and by the clock.
 
-    The first ones, in which Dagster is told of all models, are made before.
+    The first ones, in which Dagster is told of all models and data tests, are made before.
     """
     import sao_dagster
+    from sao_dagster.dagster import told
     from sao_dagster.dagster.evaluator import TREES_A_TICK
     from tests.benchmarks.generate import generate
     from tests.benchmarks.plan_scale import prepare_state
 
-    prepare_state(generate(folder, models))
+    told.SECONDS = 600.0
+    prepare_state(generate(folder, models, tests=tests))
     with ticking(sao_dagster.load_project(folder)) as tick:
         for _ in range(models // TREES_A_TICK + 2):
             tick()
@@ -70,6 +72,7 @@ def worker(folder: Path, models: int) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--models", type=int, default=10000)
+    parser.add_argument("--tests", action="store_true", help="with a data test of each model")
     parser.add_argument("--ticks", type=int, default=9)
     parser.add_argument("--before", type=Path, help="another working copy of this package")
     given = parser.parse_args()
@@ -78,7 +81,14 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as place:
         processes = {}
         for name, package in copies.items():  # one after the other, since each takes its time to be made
-            command = [sys.executable, str(HERE), "--worker", str(Path(place, name)), str(given.models)]
+            command = [
+                sys.executable,
+                str(HERE),
+                "--worker",
+                str(Path(place, name)),
+                str(given.models),
+                str(given.tests),
+            ]
             environment = {**os.environ, "PYTHONPATH": str(package)}
             pipe = subprocess.PIPE
             processes[name] = subprocess.Popen(command, stdin=pipe, stdout=pipe, text=True, env=environment)
@@ -118,6 +128,6 @@ def _answer(process: subprocess.Popen[str]) -> str:
 
 if __name__ == "__main__":
     if sys.argv[1:2] == ["--worker"]:
-        worker(Path(sys.argv[2]), int(sys.argv[3]))
+        worker(Path(sys.argv[2]), int(sys.argv[3]), tests=sys.argv[4] == "True")
     else:
         main()

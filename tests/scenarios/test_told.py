@@ -12,7 +12,8 @@ from dagster._core.loader import LoadingContextForTest
 
 from sao_dagster import load_project
 from sao_dagster.core.selection import select
-from sao_dagster.dagster import build_schedule, told
+from sao_dagster.dagster import build_schedule, told, told_builds
+from sao_dagster.dagster.project_view import scope_of
 from sao_dagster.errors import StateError
 from sao_dagster.state.sql_store import SqlStateStore
 from tests.deployment import Deployment, deploy, write_shop
@@ -114,7 +115,7 @@ def test_nothing_is_told_twice_where_it_was_not_kept_what_was_told(shop: World) 
     deployed.run()
     before = counts(deployed)
     store = load_project(shop.root).store
-    scope = told.scope_of(deployed.instance, "dagster_builds")
+    scope = scope_of(deployed.instance, "dagster_builds")
     store.keep_shown(shop.environment, scope, dict.fromkeys(MODELS, "something else"))
     deployed.tick()
     assert counts(deployed) == before == {"orders": 2, "customers": 1, "report": 2}
@@ -122,7 +123,7 @@ def test_nothing_is_told_twice_where_it_was_not_kept_what_was_told(shop: World) 
 
 def test_what_there_is_no_time_for_is_told_by_the_next_ticks(shop: World, monkeypatch: pytest.MonkeyPatch) -> None:
     build(shop)
-    monkeypatch.setattr(told, "AT_ONCE", 1)
+    monkeypatch.setattr(told_builds, "AT_ONCE", 1)
     deployed = deploy(shop)
     for expected in (1, 2, 3, 3):
         deployed.tick()
@@ -212,8 +213,8 @@ def test_builds_of_a_run_that_is_going_are_not_in_the_way(shop: World, monkeypat
     deployed = deploy(shop)
     start(deployed, load_project(shop.root).store.builds(shop.environment)["orders"].run_id)
     left, tell = [], told.tell
-    monkeypatch.setattr(told, "AT_ONCE", 1)
-    monkeypatch.setattr(told, "tell", lambda *args: left.append(tell(*args)) or left[-1])
+    monkeypatch.setattr(told_builds, "AT_ONCE", 1)
+    monkeypatch.setattr(told, "tell", lambda *args: left.append(tell(*args)[0]) or (left[-1], 0))
     for _ in range(2):
         deployed.tick()
     assert counts(deployed) == {"orders": 0, "customers": 1, "report": 1}
