@@ -34,6 +34,16 @@ MACRO_EDITS = {
         "-1 * n_dateparts",
         "-2 * n_dateparts",
     ),
+    "dbt_utils_integration_tests": (
+        "dbt_packages/dbt_utils/macros/sql/haversine_distance.sql",
+        "2 * 3961 * asin",
+        "2 * 3962 * asin",
+    ),
+    "dbt_project_evaluator_integration_tests": (
+        "dbt_packages/dbt_project_evaluator/macros/recursive_dag.sql",
+        "0 as distance",
+        "1 as distance",
+    ),
     "synthea_omop_etl": ("macros/safe_hash.sql", ", '')", ", '-')"),
     "stripe_integration_tests": (
         "dbt_packages/stripe/macros/date_timezone.sql",
@@ -84,11 +94,15 @@ class Copy:
         given: The folder that is copied.
         place: Where the copy is to be.
         dbt: The program.
+        exclude: What neither of both builds, in dbt's selection syntax.
+        without: Columns that are not compared, by name, such as one that has the time of the run in all tables.
     """
 
     given: Path
     place: Path
     dbt: str
+    exclude: Sequence[str] = ()
+    without: Sequence[str] = ()
 
     @cached_property
     def file(self) -> InFile:
@@ -111,7 +125,7 @@ class Copy:
             ).fetchall():
                 values = (
                     f"coalesce(round(try_cast({name}::varchar as double), 6)::varchar, {name}::varchar)"
-                    for name in ('"' + each.replace('"', '""') + '"' for each in columns)
+                    for name in ('"' + each.replace('"', '""') + '"' for each in columns if each not in self.without)
                 )
                 rows = connection.execute(
                     "select count(*), sum(row_hash)::varchar || ' ' || bit_xor(row_hash) "
@@ -137,6 +151,10 @@ class Copy:
         )
         return time.monotonic() - began, done
 
+    @property
+    def _excluding(self) -> list[str]:
+        return [word for each in self.exclude for word in ("--exclude", each)]
+
     def artifact(self, name: str) -> dict[str, Any]:
         """Return an artifact of dbt."""
         found: dict[str, Any] = json.loads((self.folder / "target" / name).read_text())
@@ -146,7 +164,7 @@ class Copy:
         """Build with dbt."""
         results = self.folder / "target/run_results.json"
         results.unlink(missing_ok=True)
-        seconds, done = self.run(self.dbt, "build", "--quiet", "--no-send-anonymous-usage-stats")
+        seconds, done = self.run(self.dbt, "build", "--quiet", "--no-send-anonymous-usage-stats", *self._excluding)
         if not results.exists():
             raise SystemExit(f"dbt build fails in {self.folder}: {(done.stdout + done.stderr)[-3000:]}")
         nodes = self.artifact("manifest.json")["nodes"]
@@ -171,9 +189,13 @@ class Copy:
             self.contents(),
         )
 
+    def seed(self) -> None:
+        """Load all seeds with dbt."""
+        self.run(self.dbt, "seed", "--quiet", "--no-send-anonymous-usage-stats", *self._excluding)
+
     def by_sao(self, command: str = "build") -> Outcome:
         """Plan or build with `sao`."""
-        seconds, done = self.run(sys.executable, "-m", "sao_dagster.cli", command, "--json")
+        seconds, done = self.run(sys.executable, "-m", "sao_dagster.cli", command, "--json", *self._excluding)
         if not done.stdout.startswith("{") or "models" not in (report := json.loads(done.stdout)):
             raise SystemExit(f"sao {command} fails in {self.folder}: {(done.stdout + done.stderr)[-3000:]}")
         return Outcome(
@@ -258,20 +280,32 @@ class Edits:
         return [each for each in self.manifest["nodes"].values() if each["resource_type"] == "model"]
 
     def below(self, unique_id: str) -> set[str]:
+        """Return what is below a node, also where the relation that it makes is read as a source."""
         found: set[str] = set()
         waiting = [unique_id]
         while waiting:
-            children = set(self.manifest["child_map"].get(waiting.pop(), ())) - found
+            name = waiting.pop()
+            children = set(self.manifest["child_map"].get(name, ())) | self._as_sources.get(name, set())
+            waiting += children - found
             found |= children
-            waiting += children
         return found
+
+    @cached_property
+    def _as_sources(self) -> dict[str, set[str]]:
+        """By node, the sources that are its relation."""
+        named: dict[tuple[str, str], set[str]] = {}
+        for name, source in self.manifest["sources"].items():
+            named.setdefault((source["schema"], source["identifier"]), set()).add(name)
+        return {
+            name: named.get((node["schema"], node.get("alias") or ""), set())
+            for name, node in self.manifest["nodes"].items()
+            if node["resource_type"] in ("model", "seed", "snapshot")
+        }
 
     def _take_from_table(self, source: Mapping[str, Any]) -> bool:
         """Delete a row of a raw table, the latest where it has `loaded_at_field`; return whether there was one."""
         if not self.below(source["unique_id"]) or any(
-            node["resource_type"] != "source"
-            and (node.get("alias"), node["schema"]) == (source["identifier"], source["schema"])
-            for node in self.manifest["nodes"].values()
+            source["unique_id"] in each for each in self._as_sources.values()
         ):
             return False
         latest = source["loaded_at_field"] or "rowid"

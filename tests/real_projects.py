@@ -1,6 +1,7 @@
 """Take real dbt projects through what `sao` promises of them, and print a table.
 
-    python -m tests.real_projects --dbt PATH_TO_DBT [--steps first,second,...] [--keep FOLDER] PROJECT [PROJECT ...]
+    python -m tests.real_projects --dbt PATH_TO_DBT [--steps first,second,...] [--keep FOLDER]
+        [--exclude SELECTION] [--without COLUMN] [--seeds-first] PROJECT [PROJECT ...]
 
 PROJECT is a folder in dbt's layout with its packages in `dbt_packages`; a `*.duckdb` beside `dbt_project.yml` is its raw data.
 It is copied twice, and each copy is given a profile and nothing else. Each step does the same to both, runs `dbt build` in one
@@ -49,6 +50,7 @@ class Journey:
     Attributes:
         ours: The copy that `sao` builds.
         theirs: The copy that dbt builds.
+        seeds_first: Whether dbt loads seeds that are other ones before it builds: models read them as sources, and dbt knows no order of these.
         problems: What does not hold.
         unstable: Relations that dbt gives other contents each time, and data tests that read one.
         always: What is built though nothing has changed.
@@ -58,6 +60,7 @@ class Journey:
 
     ours: Copy
     theirs: Copy
+    seeds_first: bool = False
     problems: list[str] = field(default_factory=list)
     unstable: set[str] = field(default_factory=set)
     always: set[str] = field(default_factory=set)
@@ -144,8 +147,13 @@ class Journey:
     def first(self) -> str:
         """Plan and build into nothing."""
         plan = self.ours.by_sao("plan")
+        self._seed()
         shown = self.build("first")
         return f"{plan.executor}; plan {plan.seconds:.1f} s; {shown}"
+
+    def _seed(self) -> None:
+        if self.seeds_first:
+            self.theirs.seed()
 
     def second(self) -> str:
         """Build again; remember what asks to be built always, and what dbt makes different each time."""
@@ -168,6 +176,7 @@ class Journey:
         taken = self.edits.take_rows()
         if not taken:
             return "no raw data"
+        self._seed()
         return f"{' and '.join(taken)}: {self.build('row', lambda each: each.split('.')[-1] in taken)}"
 
     def macro(self) -> str:
@@ -228,13 +237,13 @@ def _named_as(verdicts: Counter[Verdict], names: set[str]) -> Counter[Verdict]:
     return found
 
 
-def take(given: Path, dbt: str, steps: Iterable[str], place: Path, console: Console) -> tuple[list[str], list[str]]:
-    """Take copies of a project, made in a place, through steps; return what is shown for each, and what does not hold."""
-    journey = Journey(Copy(given, place / "sao", dbt), Copy(given, place / "dbt", dbt))
+def take(journey: Journey, steps: Iterable[str], console: Console) -> tuple[list[str], list[str]]:
+    """Take copies of a project through steps; return what is shown for each, and what does not hold."""
+    name = journey.ours.given.name
     shown = []
     for step in steps:
         shown.append(getattr(journey, step)())
-        console.print(f"{given.name} {step}: {shown[-1]}", soft_wrap=True, markup=False)
+        console.print(f"{name} {step}: {shown[-1]}", soft_wrap=True, markup=False)
         for each in journey.problems:
             console.print(f"    {each}"[:400], soft_wrap=True, markup=False)
     return shown, journey.problems
@@ -245,6 +254,11 @@ def main() -> int:
     parser.add_argument("--dbt", required=True)
     parser.add_argument("--steps", default=",".join(STEPS))
     parser.add_argument("--keep", type=Path, help="the folder in which the copies are made, and stay")
+    parser.add_argument("--exclude", action="append", default=[], help="what both leave out, in dbt's selection syntax")
+    parser.add_argument("--without", action="append", default=[], help="a column that is not compared in any relation")
+    parser.add_argument(
+        "--seeds-first", action="store_true", help="dbt loads seeds that are other ones before it builds"
+    )
     parser.add_argument("projects", nargs="+", type=Path)
     given = parser.parse_args()
     steps = given.steps.split(",")
@@ -255,7 +269,12 @@ def main() -> int:
         with tempfile.TemporaryDirectory(prefix=project.name) as gone:
             place = (given.keep or Path(gone)) / project.name
             place.mkdir(parents=True)
-            shown, problems = take(project.resolve(), dbt, steps, place, Console(stderr=True, highlight=False))
+            ours, theirs = (
+                Copy(project.resolve(), place / tool, dbt, given.exclude, given.without) for tool in ("sao", "dbt")
+            )
+            shown, problems = take(
+                Journey(ours, theirs, given.seeds_first), steps, Console(stderr=True, highlight=False)
+            )
         table.add_row(project.name, *shown)
         wrong = wrong or bool(problems)
     Console(width=200).print(table)
