@@ -51,7 +51,7 @@ from sao_dagster.core.project import Notice
 from sao_dagster.core.reasons import Mode, Outcome
 from sao_dagster.core.selection import Selection
 from sao_dagster.run.events import Event, Planned
-from sao_dagster.run.missing import with_missing_sources
+from sao_dagster.run.missing import with_missing_inputs
 from sao_dagster.run.report import RunResult, plan_to_json
 
 if TYPE_CHECKING:
@@ -95,7 +95,7 @@ def plan(
             progress.begin(LOOKING)
             mode = mode_of(force=force, full_refresh=full_refresh)
             planned, seen = request.runner(opened).plan(selection, mode, on_message=progress.note)
-            planned = with_missing_sources(planned, opened.project, seen)
+            planned = with_missing_inputs(planned, opened.project, seen)
         broken = opened.project.broken
         wrong = [f"{name}: {broken[name]}" for name in (*selection.sources, *selection.tests) if name in broken]
         if as_json:

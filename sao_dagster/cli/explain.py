@@ -32,7 +32,7 @@ from sao_dagster.core.hashing import digest
 from sao_dagster.core.nodes import Model, is_source
 from sao_dagster.core.project import unknown
 from sao_dagster.core.selection import select
-from sao_dagster.run.missing import with_missing_sources
+from sao_dagster.run.missing import with_missing_inputs
 from sao_dagster.run.stored_facts import kept_sql
 from sao_dagster.sql.inference.rules import RULES
 
@@ -100,7 +100,7 @@ def _explain_model(
     project = opened.project
     node = project.nodes[name]
     planned, seen = runner.plan(selection, on_message=terminal.message)
-    planned = with_missing_sources(planned, project, seen)
+    planned = with_missing_inputs(planned, project, seen)
     decision = planned.decisions.get(name)
     record = seen.facts.records.get(name)
     shown = {

@@ -39,7 +39,8 @@ def print_explanation(terminal: Terminal, shown: Mapping[str, Any]) -> None:
     ]
     _section(terminal, "decided before", before)
     if "diff" in shown:
-        told = [_coloured_line(line) for line in shown["diff"]] or ["[dim]its SQL is that of its last build[/]"]
+        same = "it was never built here" if shown.get("last_build") is None else "its SQL is that of its last build"
+        told = [_coloured_line(line) for line in shown["diff"]] or [f"[dim]{same}[/]"]
         terminal.say("", "[bold]diff[/]", *told)
 
 

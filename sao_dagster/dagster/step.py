@@ -41,7 +41,7 @@ from sao_dagster.dagster.told_builds import ToldBuilds
 from sao_dagster.dagster.told_verdicts import ToldVerdicts
 from sao_dagster.errors import SaoError, StateError, words_of
 from sao_dagster.run.events import Event, ModelResult, Planned, Started
-from sao_dagster.run.missing import with_missing_sources
+from sao_dagster.run.missing import with_missing_inputs
 from sao_dagster.run.report import RunResult
 from sao_dagster.run.runner import Runner
 from sao_dagster.run.savings import PERIODS, over_periods
@@ -129,7 +129,7 @@ class Step:
     def _dry_run(self, runner: Runner) -> Iterator[Any]:
         """Show the plan: as run tags, as a table on the savings asset, and in the log."""
         plan, seen = runner.plan(self.selection, Mode.STATE_AWARE, on_message=self._say)
-        plan = with_missing_sources(plan, self._edge.project, seen)
+        plan = with_missing_inputs(plan, self._edge.project, seen)
         for warning in plan.warnings:
             self._context.log.warning(warning)
         for name in plan.to_build:

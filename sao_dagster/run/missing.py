@@ -1,4 +1,4 @@
-"""Sources that are not there, as far as the catalog knows: what cannot be built for that, and what is foreseen of it."""
+"""Inputs that are not there, as far as is known: what cannot be built for that, and what is foreseen of it."""
 
 from __future__ import annotations
 
@@ -42,12 +42,14 @@ def missing_sources(project: Project, catalog: Catalog) -> frozenset[str]:
     )
 
 
-def with_missing_sources(plan: Plan, project: Project, seen: Observation) -> Plan:
-    """Return a plan, to be shown, in which what reads a source that is not there is foreseen as failed, and what is below it as skipped.
+def with_missing_inputs(plan: Plan, project: Project, seen: Observation) -> Plan:
+    """Return a plan, to be shown, in which what reads an input that is not there is foreseen as failed, and what is below it as skipped.
 
-    A run tries it all the same. Where a hook of the run may make the source, nothing but a warning is added.
+    Such inputs are sources, and nodes that are to be read in another environment and are gone there, of which the plan warns already. A run tries it all the same. Where a hook of the run may make the input,
+    nothing but a warning is added.
     """
-    missing = missing_sources(project, seen.catalog)
+    sources = missing_sources(project, seen.catalog)
+    missing = sources.union(() if plan.deferral is None else plan.deferral.missing)
     if not missing:
         return plan
     may_be_made = bool(project.on_run_start) or any(project.nodes[name].hooks for name in plan.to_make)
@@ -56,7 +58,7 @@ def with_missing_sources(plan: Plan, project: Project, seen: Observation) -> Pla
     for name, decision in plan.decisions.items():
         above = project.graph.relations_read(name)
         absent = [each for each in above if each in missing] if decision.outcome is Outcome.BUILT else []
-        for each in absent:
+        for each in sources.intersection(absent):
             read.setdefault(each, []).append(name)
         if may_be_made or decision.outcome in (Outcome.FAILED, Outcome.SKIPPED):
             continue
@@ -64,7 +66,8 @@ def with_missing_sources(plan: Plan, project: Project, seen: Observation) -> Pla
             foreseen = _below(plan, project, seen, name, held)
         elif absent:
             words = f"it reads {describe_names(absent)}, which is not there"
-            foreseen = failed(project.nodes[name], NodeError(words, project.sources[absent[0]].location), decision)
+            first = project.sources.get(absent[0]) or project.nodes[absent[0]]
+            foreseen = failed(project.nodes[name], NodeError(words, first.location), decision)
         else:
             continue
         decisions[name] = replace(foreseen, evidence={**foreseen.evidence, "tentative": True})

@@ -228,6 +228,7 @@ def test_explain_says_how_old_the_data_of_a_source_is(shop: World) -> None:
 
 
 def test_explain_shows_what_changed_in_the_sql(shop: World) -> None:
+    assert "it was never built here" in sao(shop, "explain", "report", "--diff").stdout
     answer(shop, "build")
     assert answer(shop, "explain", "report", "--diff")["diff"] == []
     shop.model("report", "select sum(amount) as total\nfrom {{ ref('orders') }}")

@@ -18,6 +18,7 @@ from sao_dagster.errors import SelectionError, StateError, UnsupportedError
 from sao_dagster.projects.assembly.assembled import assemble
 from sao_dagster.projects.sao_file import DeferTo
 from sao_dagster.run.defer import deferral_of
+from sao_dagster.run.missing import with_missing_inputs
 from tests.world import Run, World, four_in_a_row, on_each_warehouse, state_in
 
 pytestmark = on_each_warehouse
@@ -180,6 +181,15 @@ def test_what_is_gone_in_both_is_named(shop: World) -> None:
     assert run.outcomes == {"totals": "failed: build_error"}
     assert run.result.deferral is not None
     assert run.result.deferral.missing == ("orders",)
+    runner = shop.runner()
+    planned, seen = runner.plan(select(runner.project, "totals report"))
+    foreseen = with_missing_inputs(planned, runner.project, seen)
+    assert {name: each.outcome.value for name, each in foreseen.decisions.items()} == {
+        "totals": "failed",
+        "report": "skipped",
+    }
+    assert "it reads orders, which is not there" in str(foreseen.decisions["totals"].evidence["error"])
+    assert len([each for each in foreseen.warnings if "orders" in each]) == 1
 
 
 def test_what_was_built_here_from_other_code_is_named(shop: World) -> None:

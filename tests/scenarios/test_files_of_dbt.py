@@ -9,7 +9,7 @@ import pytest
 
 from sao_dagster.core.selection import select
 from sao_dagster.dagster.attempts import waiting_for_sources
-from sao_dagster.run.missing import missing_sources, with_missing_sources
+from sao_dagster.run.missing import missing_sources, with_missing_inputs
 from tests.world import World
 
 PROJECT = "name: shop\nprofile: shop\nmodels:\n  +materialized: table\n"
@@ -106,7 +106,7 @@ def test_files_that_are_gone_are_a_source_that_is_not_there(world: World, place:
     file.unlink()
     runner = world.runner()
     plan, seen = runner.plan(select(runner.project))
-    foreseen = with_missing_sources(plan, runner.project, seen)
+    foreseen = with_missing_inputs(plan, runner.project, seen)
     assert "it reads raw.orders, which is not there" in str(foreseen.decisions["m"].evidence["error"])
     (warning,) = foreseen.warnings
     assert "the source raw.orders has no file land/" in warning
