@@ -388,6 +388,8 @@ class DataTest:
         store_failures: Where failing rows are kept, if they are.
         undeclared: What its SQL reads without saying so.
         reads_session: Whether its SQL may ask who runs it, where, or what is set; then its verdict may be another one in another environment.
+        follows_start: Whether anything that `on-run-start` leaves behind may change its verdict.
+        names_start: Whether its SQL names something that a statement of that makes.
         shared_name: Its name for dbt, where data tests of other relations have that, too; None where that is `name`.
         unrendered: Why its template cannot be rendered here; empty where it can be.
         error: What is wrong with it as it is written: its verdict is an error, without a look at the warehouse.
@@ -421,6 +423,8 @@ class DataTest:
     fqn: tuple[str, ...] = ()
     undeclared: tuple[UndeclaredInput, ...] = ()
     reads_session: bool = True
+    follows_start: bool = False
+    names_start: bool = False
     shared_name: str | None = None
     unrendered: str = ""
     error: NodeError | None = None

@@ -195,7 +195,7 @@ class SelectedSession(DelegatingSession):
         except DisturbedBuildError:
             return self.run_test(test)
 
-    def rendered(self, unique_id: str) -> str:
+    def rendered(self, template: RenderedInRun) -> str:
         """Return no SQL: dbt runs what is not rendered here; see `RendersByDbt`."""
         return ""
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import threading
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from dataclasses import dataclass, field, replace
@@ -23,7 +22,7 @@ from sao_dagster.dbt.deferral import KeptElsewhere, Places
 from sao_dagster.dbt.prepare import Preparation, WarmDbt, runs
 from sao_dagster.dbt.process import DbtError, DbtProcess, dbt_process
 from sao_dagster.errors import UnsupportedError, WarehouseError
-from sao_dagster.projects.asked_before import AskedBefore
+from sao_dagster.projects.asked_before import AskedBefore, RenderedInRun
 from sao_dagster.projects.dbt_manifest import ManifestReader, PreparedManifest
 from sao_dagster.warehouses.protocol import (
     AttachingWarehouse,
@@ -206,7 +205,6 @@ class DbtSession(DelegatingSession):
         self._process: DbtProcess | None = None
         self._places: Places = {}
         self._has_hooks = self._is_over = False
-        self._guard = threading.Lock()
         self._anew: dict[str, tuple[AskedBefore, dict[str, Any]]] = {}
 
     def begin_builds(self, names: Collection[str], *, full_refresh: bool) -> bool:
@@ -357,9 +355,18 @@ class DbtSession(DelegatingSession):
         has_ended = self._process is not None and self._process.has_ended
         return None if self._has_hooks or has_ended else self._inner.stamp()
 
-    def rendered(self, unique_id: str) -> str:
+    def rendered(self, template: RenderedInRun) -> str:
         """Return the SQL of a data test as this run sees it; see `RendersByDbt`."""
-        return str(self._asked("compile", node=unique_id))
+        if self._process is None and template.sql is not None:
+            return template.sql
+        return str(self._asked("compile", node=template.unique_id))
+
+    def needs_builds(self, test: DataTest, *, is_known: bool) -> bool:
+        """Return whether dbt runs a data test, or has to render it; see `Session.needs_builds`."""
+        if isinstance(self._inner, AdapterSession):
+            return self.knows(test.name)
+        template = test.template
+        return isinstance(template, RenderedInRun) and (template.sql is None or not is_known)
 
     def asked_last(self, template: AskedBefore) -> AskedBefore:
         """Return a template as it was last rendered in this run; see `RendersByDbt`."""
@@ -409,18 +416,12 @@ class DbtSession(DelegatingSession):
 
     def build(self, name: str) -> Mapping[str, Any]:
         """Let dbt build a node or run a data test, and return what it says of that."""
-        with self._guard:
-            # nothing was to be built when the run was planned
-            if self._process is None and not self._warehouse.native.capabilities.exclusive:
-                self.begin_builds(self._warehouse.ids, full_refresh=False)
         built: Mapping[str, Any] = self._asked("build", node=self._warehouse.ids[name])
         return built
 
     def _asked(self, request: str, **arguments: Any) -> Any:
         if self._process is None:
-            raise WarehouseError(
-                "nothing was to be built when the run was planned, so that dbt has not been started; run again"
-            )
+            raise AssertionError(f"dbt has not begun, and is asked for: {request}")
         return self._process.ask(request, **arguments)
 
 

@@ -16,6 +16,7 @@ from sao_dagster.core.templates import Answers, Asking, CompiledSql
 from sao_dagster.errors import NeedsDbtError, SaoError, UnsupportedError
 from sao_dagster.projects.templates.answers import NotedAnswers
 from sao_dagster.sql.dialects import dialect_named
+from sao_dagster.sql.text import embeddable, limited
 from sao_dagster.warehouses.shared.asked_at_once import AskedAtOnce
 
 SCHEME = "asked/1"
@@ -48,7 +49,7 @@ class Question:
 class RendersByDbt(Protocol):
     """A session of the warehouse in which dbt may render."""
 
-    def rendered(self, unique_id: str) -> str:
+    def rendered(self, template: RenderedInRun) -> str:
         """Return the SQL of a data test as this run sees it."""
 
     def asked_last(self, template: AskedBefore) -> AskedBefore:
@@ -134,15 +135,20 @@ class RenderedInRun:
 
     Attributes:
         unique_id: What dbt calls it.
+        sql: What dbt has rendered it to, and renders it to in any run in which its questions have the answers that they had then; None
+            where it follows the run, or where that is not known.
+        limit: How many failing rows are looked for.
     """
 
     unique_id: str
+    sql: str | None
+    limit: int | None
 
     def compile(self, asking: Asking, run_id: str, started_at: datetime) -> CompiledSql:
-        """Return the SQL for the run that dbt is in."""
+        """Return the SQL for the run that dbt is in, or what is known of it where dbt has not begun."""
         if not isinstance(asking, RendersByDbt):
             raise NeedsDbtError("SQL that depends on the run, and that dbt has rendered")
-        return CompiledSql(asking.rendered(self.unique_id))
+        return CompiledSql(limited(embeddable(asking.rendered(self)), self.limit))
 
 
 def _ask(noted: NotedAnswers, question: Question) -> None:

@@ -287,14 +287,16 @@ class ManifestReader:
             macros = digest([sorted(self._reached(node)), _args(node)])
             compiled = replace(compiled, macros=macros)
         others = tuple((self._placed(each[0]), self._placed(each[1])) for each in rendered.get("others", ()))
+        sql = self._placed(rendered.get("sql"))
+        stays = None if others or rendered.get("asks_time") else sql
         return replace(  # what could not be rendered with what is there now is known when it is asked again
             compiled,
-            sql=self._placed(rendered.get("sql")) or "",
+            sql=sql or "",
             incremental_sql=self._placed(rendered.get("incremental_sql")),
             others=tuple((full or "", again) for full, again in others),
             asks_time=rendered.get("asks_time", False),
             asking=asking,
-            in_run=RenderedInRun(name) if others or asking else None,
+            in_run=RenderedInRun(name, stays, node["config"].get("limit")) if others or asking else None,
             unrendered=rendered.get("error", ""),
         ), None
 

@@ -177,25 +177,29 @@ class TestSteps:
     run: RunContext
     prover: Prover
 
-    def take(self, step: RunStep) -> list[TestResult]:
+    def take(self, step: RunStep) -> list[TestResult] | None:
         """Decide about the tests of a step, run those that have to run, record their verdicts, and return all results.
 
+        None where one of them may run only after the start of the run, which has not been: then all of them are to be taken again.
         What is recorded is what was read: a verdict about something that another run has built anew meanwhile is told and not recorded.
         Where the state takes no record, the tests have an error.
         """
         run, now = self.run, self.run.now()
-        results: list[TestResult] = []
-        to_run: dict[str, TestDecision] = {}
+        decisions: list[TestDecision] = []
         run.run_facts.refresh_stale(Selection((), tuple(test.name for test in step.tests), ()))
         versions: dict[str, dict[str, DataVersion | None]] = {}
         asked: dict[str, Answers] = {}
         for test in step.tests:
             asked[test.name] = run.run_facts.ask_test(test, now)
             versions[test.name] = run.run_facts.facts.versions_tested(run.project, test)
-            decision = self._decide(test, versions[test.name], now)
-            if decision.outcome is TestOutcome.RAN:
-                to_run[test.name] = decision
-            else:
+            decisions.append(self._decide(test, versions[test.name], now))
+        to_run = {each.test: each for each in decisions if each.outcome is TestOutcome.RAN}
+        if any(run.hooks.are_before(run.project.tests[name], run.run_facts.facts) for name in to_run):
+            return None
+        results: list[TestResult] = []
+        for decision in decisions:
+            if decision.test not in to_run:
+                test = run.project.tests[decision.test]
                 record = self._taken(test, decision, versions[test.name])
                 results.append(self._tell(result_without_run(test, decision, record)))
         if not to_run:

@@ -25,6 +25,7 @@ from sao_dagster.run.defer import DeferringTo, InPlace, deferral_of, known_by_bu
 from sao_dagster.run.elsewhere import Offers, Reusable
 from sao_dagster.run.observe import Observation, observe
 from sao_dagster.run.others import check_reached, reaching
+from sao_dagster.run.project_hooks import ProjectHooks
 from sao_dagster.run.prove import Prover
 from sao_dagster.run.settings import RunSettings, utc_now
 from sao_dagster.sql.inference.kept import KeptProofs
@@ -357,3 +358,8 @@ class Prepared(Generic[P]):
     plan: Plan
     seen: Observation
     in_place: InPlace
+
+    def tests_after(self, hooks: ProjectHooks) -> bool:
+        """Return whether data tests that are foreseen to be run may run only after the start of the run."""
+        tests, facts = self.runner.project.tests, self.seen.facts
+        return any(hooks.are_before(tests[name], facts) for name in self.plan.to_test)

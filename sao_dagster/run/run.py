@@ -9,9 +9,9 @@ from __future__ import annotations
 
 import queue
 import time
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Generator, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 
 from sao_dagster.core.decide import Decision
@@ -34,6 +34,7 @@ from sao_dagster.errors import (
 )
 from sao_dagster.run.context import RunContext
 from sao_dagster.run.data_tests import TestSteps
+from sao_dagster.run.defer import InPlace
 from sao_dagster.run.events import Event, ModelResult, Started, TestResult
 from sao_dagster.run.lease_queue import Queued
 from sao_dagster.run.materialize import NodeBuilds
@@ -56,9 +57,16 @@ class _Waits:
     step: RunStep
 
 
+@dataclass(frozen=True)
+class _Begins:
+    """A step that may be taken only after the start of the run, which has not been."""
+
+    step: RunStep
+
+
 @dataclass
 class Run:
-    """One run while it goes.
+    """One run while it goes, or the part of it before its start, or after.
 
     Attributes:
         context: What its parts share.
@@ -66,7 +74,7 @@ class Run:
         data_tests: Runs data tests.
         intervals: The `build_after` of each node that has one, at the time the run began.
         standing: The tests that failed before and are not asked in the run.
-        inbox: What the threads of the run tell: events, steps that are done or wait, and errors that end it.
+        inbox: What the threads of the run tell: events, what became of steps, and errors that end it.
         models: What became of nodes.
         tests: What became of data tests.
     """
@@ -76,14 +84,28 @@ class Run:
     data_tests: TestSteps
     intervals: Mapping[str, BuildAfter]
     standing: StandingFailures
-    inbox: queue.SimpleQueue[Event | _Done | _Waits | BaseException]
+    inbox: queue.SimpleQueue[Event | _Done | _Waits | _Begins | BaseException]
     models: dict[str, ModelResult] = field(default_factory=dict)
     tests: dict[str, TestResult] = field(default_factory=dict)
 
     # ------------------------------------------------------------------ scheduling
 
-    def events(self, steps: Mapping[RunStep, tuple[RunStep, ...]], threads: int) -> Iterator[Event]:
-        """Take all steps, each after those it waits for; yield what happens.
+    def left_of(self, selection: Selection) -> Selection:
+        """Return what of a selection has not been taken."""
+        nodes = tuple(name for name in selection.nodes if name not in self.models)
+        return replace(selection, nodes=nodes, tests=tuple(name for name in selection.tests if name not in self.tests))
+
+    def read_in_place(self, in_place: InPlace) -> Iterator[ModelResult]:
+        """Note and tell what is read in other environments, and was not told."""
+        for each in in_place.results(self.context.now()):
+            if each.name not in self.models:
+                self.models[each.name] = each
+                yield each
+
+    def events(self, steps: Mapping[RunStep, tuple[RunStep, ...]], threads: int) -> Generator[Event, None, bool]:
+        """Take all steps, each after those it waits for; yield what happens, and return whether all were taken.
+
+        Where one may be taken only after the start of the run, those that are being taken are the last.
 
         Args:
             steps: The steps, each with those it waits for.
@@ -99,9 +121,12 @@ class Run:
                 followers.setdefault(each, []).append(step)
         pool = ThreadPoolExecutor(max_workers=max(1, threads), thread_name_prefix="sao")
         going: set[RunStep] = set()
+        begins = False  # whether the start of the run is due
         self.context.session.watch_steps(lambda: len(going))
 
         def begin(steps: Collection[RunStep]) -> None:
+            if begins:
+                return
             going.update(steps)  # all of them before the first one goes, for whoever waits for all
             for step in steps:
                 pool.submit(self._take, step)
@@ -109,7 +134,7 @@ class Run:
         try:
             begin([step for step, needed in waits.items() if not needed])
             queued: dict[RunStep, float] = {}  # when to look again, on the monotonic clock
-            while waits:
+            while waits and not (begins and not going):
                 if not going and not queued:  # nothing is left that could ever say anything
                     raise StalledError(
                         f"the run does not go on; what is left waits for itself: {describe_steps(waits)}"
@@ -121,7 +146,10 @@ class Run:
                 begin(due)
                 if isinstance(item, BaseException):
                     raise item
-                if isinstance(item, _Waits):
+                if isinstance(item, _Begins):
+                    begins = True
+                    going.discard(item.step)
+                elif isinstance(item, _Waits):
                     going.discard(item.step)
                     queued[item.step] = time.monotonic() + QUEUE_PAUSE
                 elif isinstance(item, _Done):
@@ -132,14 +160,16 @@ class Run:
                     going.discard(item.step)  # after what follows has begun
                 elif item is not None:
                     yield item
+            return not waits
         finally:
             self.context.stopping.set()
-            self.context.session.interrupt()
+            if going:
+                self.context.session.interrupt()
             pool.shutdown(wait=True, cancel_futures=True)
             if self.context.leases is not None:
                 self.context.leases.close()
 
-    def _next(self, seconds: float | None) -> Event | _Done | _Waits | BaseException | None:
+    def _next(self, seconds: float | None) -> Event | _Done | _Waits | _Begins | BaseException | None:
         """Return what a thread tells next; None where nothing comes in time."""
         try:
             return self.inbox.get(timeout=seconds)
@@ -151,21 +181,22 @@ class Run:
         if self.context.stopping.is_set():
             return
         try:
-            if step.tests:
-                self.tests.update({result.test.name: result for result in self.data_tests.take(step)})
-            elif not self._turn(step.node):
-                self.inbox.put(_Waits(step))
-                return
-            self.inbox.put(_Done(step))
+            if not step.tests:
+                self.inbox.put(self._turn(step.node)(step))
+            elif (results := self.data_tests.take(step)) is None:
+                self.inbox.put(_Begins(step))
+            else:
+                self.tests.update({result.test.name: result for result in results})
+                self.inbox.put(_Done(step))
         except BaseException as error:  # noqa: BLE001 - handed to the thread that runs the run
             self.inbox.put(error)
 
     # ------------------------------------------------------------------ a node's turn
 
-    def _turn(self, name: str) -> bool:
-        """Decide about a node, and build it if that is due; return False where it is to be asked again a little later.
+    def _turn(self, name: str) -> type[_Done | _Waits | _Begins]:
+        """Decide about a node, and build it if that is due; return what became of its step.
 
-        That is so where another run builds it just now: it is looked at and decided again then, and usually reused.
+        Where another run builds it just now it waits: it is looked at and decided again then, and usually reused.
         """
         run, leases, facts = self.context, self.context.leases, self.context.run_facts
         now, node = run.now(), run.project.nodes[name]
@@ -176,28 +207,30 @@ class Run:
             if leases is not None:
                 leases.leave(name)
             self._conclude(node, decision, now)
-            return True
+            return _Done
+        if not run.hooks.have_begun:
+            return _Begins
         lease: Lease | None = None
         if leases is not None:
             try:
                 granted = leases.acquire(name)
             except LeaseTimeoutError as error:
                 self._conclude(node, failed(node, NodeError.of(error, node.location), decision), now)
-                return True
+                return _Done
             if isinstance(granted, Queued):
                 if granted.message is not None:
                     run.emit(Message(granted.message))
-                return False
+                return _Waits
             lease = granted.lease
             facts.sync(name, exact=True)
             if facts.is_outdated(name) or granted.waited or facts.watch.has_moved(name):
                 facts.refresh(name)
             decision = self._decide(name, now)
         if decision.makes:
-            return self._build(node, decision, lease, now)
+            return _Done if self._build(node, decision, lease, now) else _Waits
         self._release(lease)
         self._conclude(node, decision, now)
-        return True
+        return _Done
 
     def _decide(self, name: str, now: datetime, *, alone: bool = False) -> Decision:
         """Decide about a node; a run that builds all does that once, though several of its steps need it, or one is tried again.
@@ -228,12 +261,8 @@ class Run:
         """Build a node with the lease in hand, or take it from elsewhere; return False where the lease was lost, so that it is decided again.
 
         What cannot be taken from elsewhere after all is built.
-
-        Raises:
-            WarehouseError: `on-run-start` failed, which ends the run; any other error is that of the node alone.
         """
         run = self.context
-        run.hooks.start()
         run.emit(Started(node.name, decision.reason))
         started = time.perf_counter()
         try:

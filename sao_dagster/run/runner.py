@@ -20,7 +20,7 @@ from sao_dagster.core.selection import Selection
 from sao_dagster.core.standing import StandingFailures
 from sao_dagster.errors import StateError
 from sao_dagster.run.adopt import Adoption, adoptable, record_adopted
-from sao_dagster.run.context import RunContext
+from sao_dagster.run.context import Failures, RunContext
 from sao_dagster.run.data_tests import TestSteps, source_ages
 from sao_dagster.run.defer import InPlace
 from sao_dagster.run.events import Event, Planned
@@ -108,7 +108,6 @@ class Runner(Planner):
             yield from _drain(inbox)
             opened = time.perf_counter()
             store: StateStore | None = None
-            runner = ready
             try:
                 store = self.open_store()
                 prepared = ready._prepared(selection, within, mode, session, store)
@@ -120,30 +119,38 @@ class Runner(Planner):
                 plan = make_plan(ready.project, selection, seen.facts, self.clock(), mode)
                 prepared = Prepared(ready, selection, plan, seen, InPlace())
             hooks = ProjectHooks(self.project, session, run_id, utc_now())
-            again = False
-            asked, plan = selection, prepared.plan
-            if plan.to_make:  # before anything else: if they fail, nothing is tested or recorded either
-                hooks.start()
-                again = bool(self.project.on_run_start)
-            if plan.to_make or any(self.project.tests[name].template is not None for name in plan.to_test):
+
+            def begin(*, anew: bool) -> Prepared[Runner]:
                 names = (*prepared.selection.nodes, *prepared.selection.tests)
-                again = session.begin_builds(names, full_refresh=mode is Mode.FULL_REFRESH) or again
+                again = hooks.start(names, full_refresh=mode is Mode.FULL_REFRESH) or anew
+                if store is None or not again:
+                    return prepared
+                # what was made ready, functions too, is what is going to be read
+                return ready._prepared(selection, within, mode, session, store)
+
+            def start(it: Prepared[Runner], earlier: Run | None = None) -> Run:
+                in_place = it.in_place.versions
+                return it.runner._start(
+                    it.selection, mode, run_id, session, store, it.seen, hooks, inbox, in_place, earlier
+                )
+
+            # before anything else: if that fails, nothing is tested or recorded either
+            if prepared.plan.to_make or prepared.tests_after(hooks):
+                prepared = begin(anew=False)
                 yield from _drain(inbox)
-            if again and store is not None:  # what was prepared, functions too, is what is going to be read
-                prepared = ready._prepared(asked, within, mode, session, store)
-            runner, selection, plan, seen = prepared.runner, prepared.selection, prepared.plan, prepared.seen
+            plan, seen = prepared.plan, prepared.seen
             deciding = time.perf_counter() - opened
-            started_at = runner.clock() - timedelta(seconds=time.perf_counter() - started)
+            started_at = prepared.runner.clock() - timedelta(seconds=time.perf_counter() - started)
             yield Planned(plan, seen)
-            run = runner._start(selection, mode, run_id, session, store, seen, hooks, inbox, prepared.in_place.versions)
+            run = start(prepared)
 
             def result() -> RunResult:
                 return RunResult(
                     run_id=run_id,
-                    environment=runner.project.environment,
+                    environment=prepared.runner.project.environment,
                     mode=mode,
                     started_at=started_at,
-                    finished_at=runner.clock(),
+                    finished_at=prepared.runner.clock(),
                     models=tuple(each for each in run.models.values() if not each.repeats(run_id)),
                     tests=tuple(each for each in run.tests.values() if not each.repeats(run_id)),
                     seconds=time.perf_counter() - started,
@@ -152,7 +159,7 @@ class Runner(Planner):
                         *plan.warnings,
                         *(text for each in run.models.values() for text in each.decision.warnings),
                     ),
-                    broken_sources=broken_sources(self.project, selection),
+                    broken_sources=broken_sources(self.project, prepared.selection),
                     cut_off=frozenset(
                         name
                         for name, each in run.models.items()
@@ -161,18 +168,22 @@ class Runner(Planner):
                         and (foreseen := plan.decisions.get(name)) is not None
                         and foreseen.evidence.get("tentative")
                     ),
-                    job=runner.job,
+                    job=self.job,
                     deferral=plan.deferral,
                 )
 
             try:
-                for check in source_ages(self.project, seen.loaded_at, runner.clock(), mode):
+                for check in source_ages(self.project, seen.loaded_at, prepared.runner.clock(), mode):
                     run.tests[check.test.name] = check
                     yield check
-                for each in prepared.in_place.results(runner.clock()):
-                    run.models[each.name] = each
-                    yield each
-                yield from run.events(steps_of(runner.project, selection), self._at_once)
+                while True:
+                    yield from run.read_in_place(prepared.in_place)
+                    left = run.left_of(prepared.selection)
+                    if (yield from run.events(steps_of(prepared.runner.project, left), self._at_once)):
+                        break
+                    prepared = begin(anew=True)  # which no step that was taken needed
+                    yield from _drain(inbox)
+                    run = start(prepared, run)
                 run.builds.finish(anything_done=bool(run.models))
                 session.end_builds(outcomes(run.models.values(), run.tests.values()))
                 yield from _drain(inbox)
@@ -182,7 +193,7 @@ class Runner(Planner):
                     done = result()
                     record_run(store, done)
                     note_proven(store, done)
-                    self.publish(store, runner.project.environment)
+                    self.publish(store, prepared.runner.project.environment)
         return result()
 
     def adopt(
@@ -231,8 +242,12 @@ class Runner(Planner):
         hooks: ProjectHooks,
         inbox: queue.SimpleQueue[Any],
         in_place: Mapping[str, DataVersion] | None = None,
+        earlier: Run | None = None,
     ) -> Run:
-        """Return a run that is about to go: its facts are what was observed, and all its parts share one context."""
+        """Return a run that is about to go: its facts are what was observed, and all its parts share one context.
+
+        Where a part of it has gone before its start, it knows what became of that.
+        """
 
         def observe_again(part: Selection) -> Observation:
             assert store is not None  # noqa: S101 - asked for by what the state says
@@ -260,6 +275,7 @@ class Runner(Planner):
             offers=self._offers(seen, session, {}),
             emit=inbox.put,
             in_place=in_place or {},
+            failures=Failures() if earlier is None else earlier.context.failures,
         )
         return Run(
             context=context,
@@ -268,6 +284,8 @@ class Runner(Planner):
             intervals=self.project.graph.intervals(self.clock()),
             standing=StandingFailures.of(self.project, selection, seen.facts, mode).without(selection.tests),
             inbox=inbox,
+            models={} if earlier is None else earlier.models,
+            tests={} if earlier is None else earlier.tests,
         )
 
     @property

@@ -122,11 +122,11 @@ def session_effects(sql: str, dialect: str) -> tuple[SessionEffect, ...]:
     return tuple(found)
 
 
-def effects_on(effects: Sequence[SessionEffect], statements: Iterable[str]) -> list[str]:
-    """Return the digests of the effects that count for some SQL, in order: those for all, and those on what it names, also by way of others.
+def effects_on(effects: Sequence[SessionEffect], statements: Iterable[str]) -> list[SessionEffect]:
+    """Return the effects that count for some SQL, in order: those for all, and those on what it names, also by way of others.
 
     >>> effects = session_effects("create macro vat(x) as rate() * x; create macro rate() as 2; create macro fee() as 1", "duckdb")
-    >>> effects_on(effects, ["select VAT(price) from orders"]) == [effects[0].digest, effects[1].digest]
+    >>> effects_on(effects, ["select VAT(price) from orders"]) == [effects[0], effects[1]]
     True
     """
     words = set().union(*map(_words, statements))
@@ -138,7 +138,7 @@ def effects_on(effects: Sequence[SessionEffect], statements: Iterable[str]) -> l
             if place not in counted and (each.names is None or not words.isdisjoint(each.names))
         }
         if not more:
-            return [effects[place].digest for place in sorted(counted)]
+            return [effects[place] for place in sorted(counted)]
         counted |= more
         words = words.union(*(effects[place].words for place in more))
 

@@ -283,7 +283,7 @@ class Session(Protocol):
         raise UnsupportedError("nothing is built natively in this warehouse; give the runner a materializer of its own")
 
     def begin_builds(self, names: Collection[str], *, full_refresh: bool) -> bool:
-        """Make ready to build, once in a run and before its first build; return whether all that is known is to be looked up again.
+        """Make ready to build, once in a run, before its first build and while nothing else is asked; return whether all is to be looked up again.
 
         Args:
             names: The nodes and data tests of the run.
@@ -308,6 +308,15 @@ class Session(Protocol):
     def run_test(self, test: DataTest) -> TestRun | None:
         """Run a data test as whoever builds does it; None where it is asked by its SQL, as by default."""
         return None
+
+    def needs_builds(self, test: DataTest, *, is_known: bool) -> bool:
+        """Return whether a data test is run only once builds have begun, as whoever builds runs it or renders it; by default none is.
+
+        Args:
+            test: The test.
+            is_known: Whether what its template asks is answered as it was when its SQL was made.
+        """
+        return False
 
     def database_id(self) -> str | None:
         """Return what the database itself says that tells it from all others, wherever it is and whoever asks; None if it has nothing."""

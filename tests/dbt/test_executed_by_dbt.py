@@ -9,6 +9,8 @@ import signal
 import subprocess
 import sys
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import datetime, timezone
 from pathlib import Path
 
@@ -24,7 +26,7 @@ from sao_dagster.dagster import DuckDBResource, definitions
 from sao_dagster.dbt import process
 from sao_dagster.dbt.process import DbtProcess
 from sao_dagster.errors import SaoError, WarehouseError
-from sao_dagster.run.events import ModelResult
+from sao_dagster.run.events import Event, ModelResult, Planned, TestResult
 from tests.dbt.project import LittleProject, outcomes
 from tests.waiting import until
 
@@ -34,20 +36,20 @@ MODELS = {"stg_orders", "orders", "people", "totals", "big", "grown", "people_ov
 TABLES = ("orders", "people", "totals", "big", "grown", "rates")
 
 
-@pytest.fixture
-def no_dbt(monkeypatch: pytest.MonkeyPatch) -> None:
+@contextmanager
+def without_dbt() -> Iterator[None]:
     """Fail where dbt is started."""
 
     def started(*_: object, **__: object) -> None:
         pytest.fail("dbt was started")
 
-    monkeypatch.setattr("sao_dagster.dbt.warehouse.dbt_process", started)
-    monkeypatch.setattr("sao_dagster.dbt.prepare.dbt_process", started)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("sao_dagster.dbt.warehouse.dbt_process", started)
+        patch.setattr("sao_dagster.dbt.prepare.dbt_process", started)
+        yield
 
 
-def test_a_first_run_gives_what_dbt_gives_and_a_second_one_does_not_start_dbt(
-    anywhere: LittleProject, request: pytest.FixtureRequest
-) -> None:
+def test_a_first_run_gives_what_dbt_gives_and_a_second_one_does_not_start_dbt(anywhere: LittleProject) -> None:
     said = anywhere.dbt("build")
     tables = {name: anywhere.rows(f"main.{name}") for name in TABLES}
     anywhere.execute("drop schema main cascade", "create schema main") if anywhere.url else anywhere.execute(
@@ -57,8 +59,8 @@ def test_a_first_run_gives_what_dbt_gives_and_a_second_one_does_not_start_dbt(
     assert outcomes(first) == dict.fromkeys(MODELS, "never_built")
     assert {name: anywhere.rows(f"main.{name}") for name in TABLES} == tables
     assert anywhere.run_results() == said
-    request.getfixturevalue("no_dbt")
-    second = anywhere.run()
+    with without_dbt():
+        second = anywhere.run()
     assert outcomes(second) == {}
     assert {each.decision.outcome.value for each in second.tests} <= {"reused", "proven"}
 
@@ -157,6 +159,58 @@ def test_a_failing_test_holds_back_what_is_below(little: LittleProject) -> None:
     said = little.run_results()
     assert said["model.little.totals"][0] == "skipped"
     assert [status for name, status in said.items() if "unique_orders_id" in name] == [("fail", 1)]
+
+
+def test_a_test_that_failed_is_asked_again_without_dbt_where_it_is_known_what_dbt_renders(
+    anywhere: LittleProject,
+) -> None:
+    anywhere.execute("create table raw.extra (a int)")
+    anywhere.replace("models/sources.yml", "{name: people}", "{name: people}, {name: extra}")
+    asks = "{{ config(limit=2) }} {% set found = adapter.get_columns_in_relation(source('raw', 'extra')) %}"
+    anywhere.write(
+        "tests/asks.sql", f"{asks} select id from {{{{ ref('orders') }}}} where {{{{ found | length }}}} = 1"
+    )
+    anywhere.write("tests/clock.sql", "select 1 as c from {{ ref('rates') }} where {{ run_started_at.year }} < 2020")
+    anywhere.run()
+    with without_dbt():
+        for selected in ("", "asks"):
+            result = anywhere.run(selected)
+            assert {each.test.name: each.failures for each in result.tests if each.statement} == {"asks": 2}
+            assert {each.decision.outcome for each in result.models} <= {Outcome.REUSED, Outcome.SKIPPED}
+    anywhere.execute("alter table raw.extra add column b int")
+    for verdicts in ({"asks": Verdict.PASS}, {}):
+        assert {each.test.name: each.verdict for each in anywhere.run().tests if each.statement} == verdicts
+
+
+def test_dbt_begins_after_all_where_a_test_that_held_something_back_passes(
+    little: LittleProject, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    file = tmp_path_factory.mktemp("land") / "prices.csv"
+    file.write_text("id\n1\n1\n")
+    table = "{name: prices, columns: [{name: id, data_tests: [unique]}]}"
+    land = f"  - {{name: land, meta: {{external_location: '{file}'}}, tables: [{table}]}}"
+    little.replace("models/sources.yml", "sources:", f"sources:\n{land}")
+    little.write("models/priced.sql", "select count(*) as n from {{ source('land', 'prices') }}")
+    little.run()
+    little.events.clear()
+
+    def mend(event: Event) -> None:
+        little.events.append(event)
+        if isinstance(event, Planned):
+            file.write_text("id\n1\n2\n")
+
+    opened = little.open()
+    with without_dbt():
+        plan, _ = opened.runner().plan(select(opened.project))
+        assert plan.to_make == ()
+    result = opened.runner().run(select(opened.project), on_event=mend)
+    assert outcomes(result) == {"priced": "never_built"}
+    assert little.rows("main.priced") == [(2,)]
+    assert [each.verdict for each in little.events if isinstance(each, TestResult) and each.statement] == [Verdict.PASS]
+    assert {name for name, (status, _) in little.run_results().items() if status == "success"} >= {
+        "model.little.priced"
+    }
+    assert len(little.run_results()) == len(result.models) + len(result.tests) + 1  # the hook
 
 
 def test_a_failing_model_is_one_failed_model_with_dbts_words(little: LittleProject) -> None:

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 
 import pytest
 from typer.testing import CliRunner
 
+from sao_dagster import select
 from sao_dagster.cli import app
+from sao_dagster.core.messages import Message
 from sao_dagster.errors import WarehouseError
-from sao_dagster.run.project_hooks import ProjectHooks
-from tests.world import PROJECT, World, on_each_warehouse
+from sao_dagster.run.events import Event, Planned
+from tests.world import PROJECT, Run, World, on_each_warehouse
 
 pytestmark = on_each_warehouse
 
@@ -81,14 +84,73 @@ def test_what_the_start_prepares_is_no_news_in_the_next_run(shop: World) -> None
     assert shop.run().built == set()
 
 
-def test_whoever_asks_again_gets_the_same_failure(shop: World) -> None:
-    start_with(shop, "select not_a_function()")
-    runner = shop.runner()
-    with runner.warehouse.session() as session:
-        hooks = ProjectHooks(runner.project, session, "run", shop.now)
-        for _ in range(2):
-            with pytest.raises(WarehouseError, match="not_a_function"):
-                hooks.start()
+def test_what_the_start_makes_is_there_for_a_test_that_names_it(shop: World) -> None:
+    """Nothing is to be built, and the start has never been, or made something else when it was."""
+    shop.write("tests/few.sql", "select id from {{ ref('orders') }} where raw.limited(id)").run("orders late")
+
+    def limited(limit: str) -> World:
+        body = f"(n) as n > {limit}" if shop.warehouse == "duckdb" else f"(n int) returns bool return n > {limit}"
+        kind = "macro" if shop.warehouse == "duckdb" else "function"
+        return start_with(shop, f"create or replace {kind} raw.limited{body}")
+
+    assert limited("1").run("few").tests == {"few": "ran: pass"}
+    assert limited("0").run("few").tests == {"few": "ran: fail"}
+    assert shop.run("not_null_orders_id").tests == {"not_null_orders_id": "reused: pass"}
+
+
+def test_what_may_change_any_result_has_been_before_a_verdict_is_given(shop: World) -> None:
+    """Nobody knows what such a statement is to a test; where it has been run before a verdict, that need not be each time."""
+    shop.run()
+    shop.write("tests/none.sql", "select id from {{ ref('orders') }}")
+    statement = "call raw.note()" if shop.warehouse == "postgres" else "from raw.note()"
+    shop.sql("create table raw.notes (id int)")
+    if shop.warehouse == "postgres":
+        shop.sql("create procedure raw.note() language sql as 'insert into raw.notes values (1)'")
+    else:
+        shop.sql("create macro raw.note() as table select 1 as id")
+    start_with(shop, statement, "insert into raw.notes values (2)")
+    for _ in range(2):
+        assert shop.run("none").tests == {"none": "ran: fail"}
+        assert shop.rows("select count(*) from raw.notes where id = 2") == [(1,)]
+    start_with(shop, statement, "insert into raw.notes values (2)", "insert into raw.absent values (1)")
+    assert shop.run("none").tests == {"none": "ran: fail"}, (
+        "what has no effect on a result is not a part of its version"
+    )
+
+
+@pytest.mark.warehouse("duckdb")
+def test_a_run_starts_after_all_where_a_test_that_held_something_back_passes(world: World) -> None:
+    file, columns = world.root / "prices.csv", "columns: [{name: id, data_tests: [unique]}]"
+    world.write(
+        "models/land.yml",
+        f"sources: [{{name: land, config: {{external_location: prices.csv}}, tables: [{{name: prices, {columns}}}]}}]",
+    )
+    world.sql("create table raw.starts (n int)").model("other", "select 1 as id")
+    world.model("total", "select count(*) as n from {{ source('land', 'prices') }}")
+    world.model("passed_on", "select n, (select max(n) from raw.starts) as starts from {{ ref('total') }}")
+    start_with(world, "insert into raw.starts select 1 + count(*) from raw.starts")
+    file.write_text("id\n1\n1\n")
+    assert world.run().built == {"other"}
+    assert world.run().outcomes == {
+        "other": "reused: no_new_data", "total": "skipped: upstream_failed", "passed_on": "skipped: upstream_failed"
+    }  # fmt: skip
+    assert world.rows("select n from raw.starts") == [(1,)]
+    events: list[Event] = []
+
+    def mend(event: Event) -> None:
+        events.append(event)
+        if isinstance(event, Planned):
+            file.write_text("id\n1\n2\n")
+
+    runner = world.runner()
+    run = Run(runner.run(select(runner.project), on_event=mend))
+    assert (run.built, list(run.tests.values())) == ({"total", "passed_on"}, ["ran: pass"])
+    assert run.outcomes["other"] == "reused: no_new_data"
+    assert world.rows("select n, starts from main.passed_on") == [(2, 2)]
+    told = Counter(type(event).__name__ for event in events if not isinstance(event, Message))
+    assert told == {"Planned": 1, "ModelResult": 3, "TestResult": 1, "Started": 2}
+    assert len(runner.open_store().runs(world.environment)) == 3
+    assert world.run().built == set()
 
 
 def test_the_command_line_says_what_failed(shop: World) -> None:

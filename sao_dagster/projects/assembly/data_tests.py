@@ -36,7 +36,7 @@ from sao_dagster.sql.ctes import prepend_ctes
 from sao_dagster.sql.fingerprint import sql_digest
 from sao_dagster.sql.reads import undeclared_reads
 from sao_dagster.sql.session import follows_process
-from sao_dagster.sql.text import embeddable
+from sao_dagster.sql.text import embeddable, limited
 from sao_dagster.sql.volatile import Volatility, volatility
 from sao_dagster.sql.volatile_functions import reads_session
 
@@ -224,8 +224,10 @@ class TestAssembly:
             stored = engine.relation(database, schema, config.alias or alias)
             self.drafts.refuse_long_names(stored, declared.location)
         counted = [code, verdict_settings(config)]
-        if settings := self.drafts.settings(None if asks is not None else [sql]):
+        known = None if asks is not None else [sql]
+        if settings := self.drafts.settings(known):
             counted.append(settings)
+        started = self.drafts.started(known if compiled is None else [sql])
         return DataTest(
             name=name,
             kind=declared.kind,
@@ -255,6 +257,8 @@ class TestAssembly:
             fqn=declared.fqn,
             undeclared=others,
             unrendered="" if compiled is None else compiled.unrendered,
+            follows_start=bool(started),
+            names_start=any(each.names is not None for each in started),
             reads_session=asks is not None or any(map(reads_session, (sql, _conditions(executed) or ""))),
         )
 
@@ -545,8 +549,7 @@ def _conditions(config: TestConfig) -> str | None:
 
 
 def _finished(sql: str, ctes: tuple[tuple[str, str], ...], limit: int | None, dialect: str) -> str:
-    sql = prepend_ctes(embeddable(sql), ctes, dialect)
-    return sql if limit is None else f"select * from ({sql}\n) as dbt_internal_test limit {limit}"
+    return limited(prepend_ctes(embeddable(sql), ctes, dialect), limit)
 
 
 def _checked(declared: TestDeclaration, settings: Mapping[str, Any]) -> TestConfig:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any
@@ -373,12 +373,14 @@ class Drafts:
         sources = {source.id for source in self.declared.sources}
         return tuple(dict.fromkeys(each for each in ids if each in self.by_id or each in sources))
 
+    def started(self, statements: Iterable[str] | None) -> Sequence[SessionEffect]:
+        """Return what `on-run-start` sets or defines for some SQL, or for any where None."""
+        return self.effects if statements is None or not self.effects else effects_on(self.effects, statements)
+
     def settings(self, statements: Iterable[str] | None) -> str:
-        """Return the digest of what `on-run-start` sets or defines for some SQL, or for any where None; empty where that is nothing."""
-        if not self.effects:
-            return ""
-        found = [each.digest for each in self.effects] if statements is None else effects_on(self.effects, statements)
-        return digest([*found]) if found else ""
+        """Return the digest of that; empty where it is nothing."""
+        found = self.started(statements)
+        return digest([each.digest for each in found]) if found else ""
 
     def relations_read(self, reads: Iterable[str]) -> dict[str, str]:
         """Return what SQL reads nodes and sources from, by id, with ephemerals replaced by what they read; sorted."""
