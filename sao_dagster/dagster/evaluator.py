@@ -38,7 +38,7 @@ from sao_dagster.dagster.project_view import (
     DagsterProject,
 )
 from sao_dagster.dagster.resources import WarehouseResource
-from sao_dagster.dagster.selections import Select, selection_from
+from sao_dagster.dagster.selections import Select, selection_from, target_of_sensor
 from sao_dagster.dagster.told import try_to_tell
 from sao_dagster.dagster.translator import identifier
 from sao_dagster.errors import SaoError, WarehouseBusyError
@@ -85,7 +85,7 @@ def build_evaluator_sensor(
     @dg.sensor(
         name=evaluator.name,
         description=f"Builds what would change among {counted(len(selection.nodes), 'model')}, and nothing else.",
-        asset_selection=dagster_project.asset_selection(selection),
+        asset_selection=target_of_sensor(dagster_project, selection),
         minimum_interval_seconds=minimum_interval_seconds,
         default_status=default_status,
         required_resource_keys={dagster_project.warehouse_key},

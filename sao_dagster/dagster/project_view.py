@@ -294,11 +294,14 @@ class DagsterProject:
         return with_broken(self.project, selection)
 
     def asset_selection(self, selection: Selection) -> dg.AssetSelection:
-        """Return the assets and checks that a selection means, for jobs and sensors."""
+        """Return the assets and checks that a selection means, for jobs."""
         assets = dg.AssetSelection.assets(*(self.keys[name] for name in selection.nodes if name in self.keys))
-        checks = dict.fromkeys(self.check_keys[name] for name in selection.tests if name in self.check_keys)
-        checks |= dict.fromkeys(self._freshness_checks(selection.nodes))
-        return assets | dg.AssetSelection.checks(*checks)
+        return assets | dg.AssetSelection.checks(*self.checks_of(selection))
+
+    def checks_of(self, selection: Selection) -> list[dg.AssetCheckKey]:
+        """Return the checks that a selection means, each once."""
+        checks = [self.check_keys[name] for name in selection.tests if name in self.check_keys]
+        return list(dict.fromkeys([*checks, *self._freshness_checks(selection.nodes)]))
 
     def request(
         self,

@@ -11,12 +11,13 @@ from dagster._core.definitions.sensor_definition import SensorType
 
 from sao_dagster import load_project
 from sao_dagster.core.conditions import Condition, conditions_of
+from sao_dagster.core.nodes import Source
 from sao_dagster.core.policy import BuildAfter, Expiry, Period, RefreshPolicy, UpdatesOn
 from sao_dagster.core.reasons import Outcome
 from sao_dagster.core.records import Lease
 from sao_dagster.core.situation import ResolvedPolicy
 from sao_dagster.core.truth_table import TRUTH_TABLE, Kind
-from sao_dagster.dagster import DagsterProject, automation, build_evaluator_sensor, evaluator
+from sao_dagster.dagster import DagsterProject, SaoTranslator, automation, build_evaluator_sensor, evaluator
 from tests.deployment import Deployment, deploy, metadata, names, write_shop
 from tests.situations import NOON, V1, V2, Case, cases, seen_as
 from tests.world import World
@@ -133,6 +134,31 @@ def test_other_automation_keeps_its_own_sensor(shop: World) -> None:
     graph = deployed.repository.asset_graph
     assert default.asset_selection is not None
     assert default.asset_selection.resolve(graph) == {dg.AssetKey("dashboard")}
+
+
+def test_what_the_evaluator_looks_after_is_said_in_dagsters_own_words(shop: World) -> None:
+    deployed = deploy(shop)
+    target = deployed.repository.get_sensor_def("shop_evaluator").asset_selection
+    assert str(target) == 'key:"customers" or key:"orders" or key:"report" or key:"raw/orders"'
+    checks = target.resolve_checks(deployed.repository.asset_graph)
+    assert {each.name for each in checks} == {
+        "unique_orders_id",
+        "not_null_orders_id",
+        "source_not_null_raw_orders_id",
+    }
+
+
+def test_an_observation_that_is_automated_keeps_its_own_sensor(shop: World) -> None:
+    class Observing(SaoTranslator):
+        def get_asset_spec(self, project: Any, node: Any) -> dg.AssetSpec:
+            spec = super().get_asset_spec(project, node)
+            on_cron = dg.AutomationCondition.on_cron("@hourly")
+            return spec.replace_attributes(automation_condition=on_cron) if isinstance(node, Source) else spec
+
+    deployed = deploy(shop, translator=Observing())
+    default = deployed.repository.get_sensor_def("default_automation_condition_sensor").asset_selection
+    assert default is not None
+    assert dg.AssetKey(["raw", "orders"]) in default.resolve(deployed.repository.asset_graph)
 
 
 def test_a_tree_is_shown_when_a_decision_changes(shop: World) -> None:
