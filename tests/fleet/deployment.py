@@ -1,4 +1,4 @@
-"""A deployment on one machine as the docs describe it: PostgreSQL, a webserver, a daemon, a process for each run."""
+"""A deployment on one machine as the docs describe it: PostgreSQL, a code server, a webserver, a daemon, a process for each run."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tests.fleet.fleet import ROOT
-from tests.ui.server import Server
+from tests.ui.server import Server, free_port
 
 if TYPE_CHECKING:
     from typing_extensions import Self
@@ -28,7 +28,7 @@ run_coordinator:
 """
 WORKSPACE = """
 load_from:
-  - python_module: tests.fleet.{module}
+  - grpc_server: {{host: 127.0.0.1, port: {port}, location_name: tests.fleet.{module}}}
 """
 
 
@@ -45,10 +45,11 @@ class Deployment(Server):
     def __init__(self, place: Path, module: str, instance_url: str, warehouse_url: str) -> None:
         super().__init__(place, f"tests.fleet.{module}")
         self.warehouse_url = warehouse_url
+        self.module, self.code_port = module, free_port()
         (self.home / "dagster.yaml").write_text(
             DAGSTER_YAML.format(url=instance_url.replace("postgresql:", "postgresql+psycopg2:"))
         )
-        (place / "workspace.yaml").write_text(WORKSPACE.format(module=module))
+        (place / "workspace.yaml").write_text(WORKSPACE.format(port=self.code_port, module=module))
 
     def __enter__(self) -> Self:
         program = str(Path(sys.executable).parent / "dagster")  # one process makes the tables before all begin
@@ -56,8 +57,19 @@ class Deployment(Server):
         return super().__enter__()
 
     def commands(self) -> list[list[str]]:
+        code = [
+            "dagster",
+            "code-server",
+            "start",
+            "-m",
+            f"tests.fleet.{self.module}",
+            "-h",
+            "127.0.0.1",
+            "-p",
+            str(self.code_port),
+        ]
         webserver = ["dagster-webserver", "-w", "workspace.yaml", "-h", "127.0.0.1", "-p", str(self.port)]
-        return [webserver, ["dagster-daemon", "run", "-w", "workspace.yaml"]]
+        return [code, webserver, ["dagster-daemon", "run", "-w", "workspace.yaml"]]
 
     def environment(self) -> dict[str, str]:
         return {
@@ -83,11 +95,13 @@ class Deployment(Server):
         return [f"{each} of {self.origins().get(each)}: {self.errors(each)}" for each in failed]
 
     def errors(self, run_id: str) -> list[str]:
-        """Return what the failures among the events of a run say."""
+        """Return the errors among the events of a run."""
         error = "error{message causes{message}}"
-        events = f"... on ExecutionStepFailureEvent{{{error}}} ... on RunFailureEvent{{message {error}}} ... on EngineEvent{{message {error}}}"
+        events = " ".join(
+            f"... on {kind}{{{error}}}" for kind in ("ExecutionStepFailureEvent", "RunFailureEvent", "EngineEvent")
+        )
         data = self.ask(
             f"query($r:ID!){{logsForRun(runId:$r){{... on EventConnection{{events{{__typename {events}}}}}}}}}",
             r=run_id,
         )
-        return [json.dumps(each) for each in data["logsForRun"]["events"] if each.keys() - {"__typename"}]
+        return [json.dumps(each["error"]) for each in data["logsForRun"]["events"] if each.get("error")]

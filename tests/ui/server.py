@@ -25,6 +25,14 @@ LOCATION = "example_project.definitions"
 ENDED = ("SUCCESS", "FAILURE", "CANCELED")
 
 
+def free_port() -> int:
+    """Return a port on loopback that nothing listens at."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port: int = free.getsockname()[1]
+        return port
+
+
 class Server:
     """Processes of Dagster, from entering to leaving the context, and what they answer over GraphQL.
 
@@ -36,9 +44,7 @@ class Server:
     def __init__(self, place: Path, location: str) -> None:
         self.place = place
         self.repository = {"repositoryName": "__repository__", "repositoryLocationName": location}
-        with socket.socket() as free:
-            free.bind(("127.0.0.1", 0))
-            self.port = free.getsockname()[1]
+        self.port = free_port()
         self.home = place / "home"
         self.home.mkdir()
         self.processes: list[subprocess.Popen[bytes]] = []
@@ -69,7 +75,7 @@ class Server:
             )
             self.processes.append(process)
         try:
-            self.until("the webserver", self.answers)
+            self.until("the webserver with its code location", self.answers)
         except BaseException:
             self.__exit__()
             raise
@@ -86,9 +92,10 @@ class Server:
 
     def answers(self) -> bool:
         try:
-            return bool(self.ask("{repositoriesOrError{__typename ... on RepositoryConnection{nodes{name}}}}"))
+            found = self.ask("{repositoriesOrError{__typename ... on RepositoryConnection{nodes{name}}}}")
         except OSError:
             return False
+        return bool(found["repositoriesOrError"].get("nodes"))
 
     def until(self, what: str, holds: Callable[[], Any]) -> Any:
         """Wait until something holds, and return it."""
