@@ -127,7 +127,8 @@ def make_plan(
         elif decision.makes:
             pending.add(name)
     stopped = {name for name, each in decisions.items() if each.outcome in (Outcome.SKIPPED, Outcome.FAILED)}
-    tests = {}
+    tests, asked = {}, {*selection.tests}
+    failing = [test for test in standing.failing(facts, now, pending) if test.name in asked]
     for name in selection.tests:
         test = project.tests[name]
         tests[name] = decide_data_test(
@@ -137,7 +138,7 @@ def make_plan(
             now=now,
             mode=mode,
             versions=facts.versions_tested(project, test),
-            blocked_by=project.stopped_among(test.reads, stopped),
+            blocked_by=project.stopped_among(test.reads, stopped, failing),
             pending=frozenset(read for read in test.reads if project.graph.is_made_of(read, pending)),
             prove=partial(prove, test),
             verdicts=verdicts,

@@ -189,15 +189,23 @@ class Project:
             )
         )
 
-    def stopped_among(self, reads: Iterable[str], stopped: Container[str]) -> tuple[str, ...]:
+    def stopped_among(
+        self, reads: Iterable[str], stopped: Container[str], failed: Collection[DataTest]
+    ) -> tuple[str, ...]:
         """Return what holds back a data test: what it reads, through views too, that is stopped, and what is broken above.
+
+        An ephemeral has no outcome of its own: it is held back by the tests that would hold back any other node in its place.
 
         Args:
             reads: What the data test reads.
             stopped: The nodes that failed or were skipped.
+            failed: The `error` tests that failed in the run.
         """
         behind = (each for read in reads if read in self.nodes for each in self.graph.behind(read))
-        return tuple(dict.fromkeys((*(each for each in behind if each in stopped), *self.broken_among(reads))))
+        ephemerals = (each for each in reads if self.is_ephemeral(each)) if failed else ()
+        below = self.graph.is_below_all
+        held = (each for each in ephemerals if any(below(each, test.reads) for test in failed))
+        return tuple(dict.fromkeys((*(each for each in behind if each in stopped), *self.broken_among(reads), *held)))
 
     @cached_property
     def _broken_above(self) -> Mapping[str, tuple[str, ...]]:

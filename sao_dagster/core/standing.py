@@ -39,7 +39,10 @@ class StandingFailures:
     def of(
         cls, project: Project, selection: Selection, facts: Facts, mode: Mode = Mode.STATE_AWARE
     ) -> StandingFailures:
-        """Return those that a run over a selection has to ask about; none where it does not go by verdicts of the past."""
+        """Return those that a run over a selection has to ask about; none where it does not go by verdicts of the past.
+
+        They are above the nodes of the selection, or above ephemerals that its data tests are about.
+        """
         if mode is not Mode.STATE_AWARE or not selection.gated:
             return cls(project, ())
         failed = (
@@ -50,7 +53,9 @@ class StandingFailures:
             and test.severity is Severity.ERROR
         )
         below = project.graph.is_below_all
-        tests = tuple(test for test in failed if any(below(node, test.reads) for node in selection.nodes))
+        read = (each for name in selection.tests for each in project.tests[name].reads)
+        held = dict.fromkeys((*selection.nodes, *filter(project.is_ephemeral, read)))
+        tests = tuple(test for test in failed if any(below(node, test.reads) for node in held))
         return cls(project, tests, project.failures)
 
     def __bool__(self) -> bool:
@@ -79,13 +84,13 @@ class StandingFailures:
             now: The time (UTC).
             pending: What is going to be built first, in a plan; who knows what a test of it will say.
         """
-        if not self.tests:
-            return ()
-        return tuple(
-            test
-            for test in self.tests
-            if self.project.graph.is_below_all(name, test.reads) and self._stands(test, facts, now, pending)
-        )
+        below = self.project.graph.is_below_all
+        above = tuple(test for test in self.tests if below(name, test.reads))
+        return replace(self, tests=above).failing(facts, now, pending)
+
+    def failing(self, facts: Facts, now: datetime, pending: AbstractSet[str]) -> tuple[DataTest, ...]:
+        """Return the tests that would fail again; see `above`."""
+        return tuple(test for test in self.tests if self._stands(test, facts, now, pending))
 
     def _stands(self, test: DataTest, facts: Facts, now: datetime, pending: AbstractSet[str]) -> bool:
         versions, expiry = facts.versions_tested(self.project, test), self.project.graph.test_expiry(test)

@@ -62,16 +62,9 @@ class Failures:
         )
 
     def holding_test(self, project: Project, test: DataTest) -> tuple[str, ...]:
-        """Return what holds back a data test: the relations that failed among those it reads, through views too, and what is broken above.
-
-        An ephemeral has no outcome of its own: it is held back by the tests that would hold back any other node in its place.
-        """
-        below = project.graph.is_below_all
-        ephemerals = [each for each in test.reads if project.is_ephemeral(each)]
+        """Return what holds back a data test; see `Project.stopped_among`."""
         with self._lock:
-            stopped = project.stopped_among(test.reads, self._nodes)
-            held = [each for each in ephemerals if any(below(each, one.reads) for one in self._tests)]
-        return tuple(dict.fromkeys((*stopped, *held)))
+            return project.stopped_among(test.reads, self._nodes, self._tests)
 
 
 @dataclass(frozen=True, kw_only=True)

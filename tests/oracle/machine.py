@@ -22,7 +22,7 @@ from sao_dagster.core.policy import age_of
 from sao_dagster.core.project import Project
 from sao_dagster.core.reasons import Mode, Outcome, Reason
 from sao_dagster.core.selection import Selection
-from sao_dagster.run.events import ModelResult
+from sao_dagster.run.events import Event, ModelResult, Planned
 from sao_dagster.run.report import RunResult
 from sao_dagster.warehouses.protocol import Warehouse
 from tests.oracle.oracle import Built, Content, Oracle
@@ -240,12 +240,17 @@ class History(RuleBasedStateMachine):
         before = {name: self._inputs(project, name) for name in project.nodes}
         self.before(project)
         self.last_selection = self.select(project, include)
-        result = runner.run(self.last_selection, mode)
+        result = runner.run(self.last_selection, mode, on_event=self.hear)
         self.blocking = {each.test.tested for each in result.tests if each.blocks}
         for each in sorted(result.models, key=lambda each: project.graph.order.index(each.name)):
             self._check(project, each, mode, there=there[each.name], before=before[each.name])
         self.after(result)
         return result
+
+    def hear(self, event: Event) -> None:
+        """Note the plan that a run starts from."""
+        if isinstance(event, Planned):
+            self.planned = event
 
     def select(self, project: Project, include: str | None) -> Selection:
         """Return what a run is about."""

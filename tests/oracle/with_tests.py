@@ -10,7 +10,9 @@ from hypothesis.stateful import rule
 
 from sao_dagster import Column
 from sao_dagster.core.decide_test import TestOutcome, verdict_of
+from sao_dagster.core.reasons import Outcome
 from sao_dagster.core.records import Verdict
+from sao_dagster.core.standing import StandingFailures
 from sao_dagster.run.report import RunResult
 from tests.oracle.machine import History
 from tests.oracle.specs import SOURCES
@@ -43,7 +45,8 @@ class TestedHistory(History):
         self.put(f"raw.{source}", "select i::int as id, (i % 3)::int as k, i::int as v from generate_series(0, 5) t(i)")
 
     def after(self, result: RunResult) -> None:
-        """Run every test whose verdict was reused or proven."""
+        """Run every test whose verdict was reused or proven, and look whether the plan had foreseen what became of all."""
+        self._check_foreseen(result)
         for each in result.tests:
             self.outcomes[each.decision.outcome] += 1
             if each.decision.outcome not in (TestOutcome.REUSED, TestOutcome.PROVEN):
@@ -53,3 +56,22 @@ class TestedHistory(History):
             assert each.verdict is found, (each.test.name, each.decision, failures)
             assert each.failures == failures
             assert each.decision.outcome is not TestOutcome.PROVEN or each.verdict is Verdict.PASS
+
+    def _check_foreseen(self, result: RunResult) -> None:
+        """What a plan cannot know is what comes of a build, what fails that did not fail before, and what is proven from a verdict of the run."""
+        project, selection = self._project().project, self.last_selection
+        plan, facts = self.planned.plan, self.planned.seen.facts
+        makes, stood = {*plan.to_make}, StandingFailures.of(project, selection, facts, result.mode)
+        failing = {test.name for test in stood.failing(facts, self.now, makes)}
+        surprises = [each.test.name for each in result.tests if each.blocks and each.test.name not in failing]
+        surprises += [each.name for each in result.models if each.decision.outcome is Outcome.FAILED]
+        assert plan.tests.keys() == {each.test.name for each in result.tests}
+        for each in result.tests:
+            foreseen, became = plan.tests[each.test.name].outcome, each.decision.outcome
+            is_touched = any(project.graph.is_made_of(read, makes) for read in each.test.reads)
+            if became is TestOutcome.SKIPPED:
+                assert foreseen is became or surprises, each.decision
+            elif became is TestOutcome.PROVEN:
+                assert foreseen is became or is_touched or any(other.statement for other in result.tests), each.decision
+            else:
+                assert foreseen is became or is_touched, (plan.tests[each.test.name], each.decision)

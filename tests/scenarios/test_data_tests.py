@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import hashlib
 import json
+from dataclasses import replace
 
 import pytest
 
+from sao_dagster import select
 from sao_dagster.core.reasons import Mode
-from tests.world import World, on_each_warehouse
+from tests.world import Run, World, on_each_warehouse
 
 pytestmark = on_each_warehouse
 
@@ -327,7 +329,13 @@ def test_tests_of_an_ephemeral_below_a_failure_are_skipped(world: World) -> None
     world.sql("insert into raw.orders values (1)")
     skipped = dict.fromkeys(("not_null_few_id", "not_null_fewer_id"), "skipped: -")
     assert world.run().tests == {"no_twins": "ran: fail", **skipped}
-    assert world.run().tests == {"no_twins": "ran: fail", **skipped}
+    runner = world.runner()
+    whole = select(runner.project)
+    for selection in (whole, replace(whole, nodes=())):
+        plan, _ = runner.plan(selection)
+        foreseen = {name: each.outcome.value for name, each in plan.tests.items()}
+        assert foreseen == {"no_twins": "ran"} | dict.fromkeys(skipped, "skipped")
+        assert Run(runner.run(selection)).tests == {"no_twins": "ran: fail", **skipped}
 
 
 def test_tests_of_skipped_models_are_skipped(shop: World) -> None:
