@@ -280,6 +280,7 @@ class _Query:
         around = [sources, *outer]
         columns: list[tuple[str, Origin | None]] = []
         places: list[int] = []  # of each thing that is selected, where it begins
+        naming: list[exp.Expr] = []  # what is selected and may name a column of this query by that
         written = set[int]()  # the places of volatile values that stand in the query: they are the same in all rows
         is_open = False
         for selected in select.expressions:
@@ -308,14 +309,16 @@ class _Query:
                     self._expression(value, sources, ctes, outer)
             else:
                 self._expression(selected, sources, ctes, outer)
+            passes_on = origin is not None and isinstance(value, exp.Column) and value.name.lower() == name.lower()
+            if not passes_on:  # `cast(at as date) as at` names what is read: nothing is called by its own name
+                naming.append(selected.unalias())
             columns.append((name, origin))
         output = _Output(tuple(columns), is_open)
         for each in (rest := _rest(select, _READ)):
             self._expression(each, sources, ctes, outer)
         if everything_used or (places_used := _decided_by_place(select, places, output, written)) is None:
             return self._use(output)
-        values = (each.unalias() for each in select.expressions if not isinstance(each, exp.Star))
-        named = {name for each in (*rest, *values) if not isinstance(each, exp.Column) for name in _names(each)}
+        named = {name for each in (*rest, *naming) if not isinstance(each, exp.Column) for name in _names(each)}
         places_used |= {place for place, (name, _) in enumerate(output.columns) if name.lower() in named}
         return self._use(output, places_used)
 

@@ -58,6 +58,7 @@ def test_what_reads_the_time_of_a_build_follows_each_build(shop: World) -> None:
     shop.model("v", "select *, 1 as one from {{ ref('m') }}", materialized="view")
     shop.model("through", "select max(loaded_at) as made_at from {{ ref('v') }}")
     shop.model("keeps", "select id, loaded_at from {{ ref('m') }}")
+    shop.model("casts", "select id, cast(loaded_at as date) as loaded_at from {{ ref('m') }}")
     shop.model("below", "select count(*) as n from {{ ref('keeps') }} where loaded_at is not null")
     shop.write("tests/early.sql", "select * from {{ ref('m') }} where loaded_at > '2100-01-01'::timestamptz")
     shop.write("tests/filled.sql", "select * from {{ ref('m') }} where id is null").run()
