@@ -68,6 +68,23 @@ class Granularity(str, Enum):
 
 
 @dataclass(frozen=True)
+class CheckOfTests:
+    """A check that stands for data tests.
+
+    Attributes:
+        key: The check.
+        name: The same, as Dagster writes it.
+        tested: The node or source that it is a check of.
+        tests: The data tests.
+    """
+
+    key: dg.AssetCheckKey
+    name: str
+    tested: str
+    tests: tuple[str, ...]
+
+
+@dataclass(frozen=True)
 class DagsterProject:
     """A project as Dagster sees it.
 
@@ -222,6 +239,16 @@ class DagsterProject:
         for name, key in self.check_keys.items():
             found.setdefault(key, []).append(name)
         return {key: tuple(names) for key, names in found.items()}
+
+    @cached_property
+    def checks_of_tests(self) -> Mapping[dg.AssetCheckKey, CheckOfTests]:
+        """The checks that stand for data tests, by key; the ages of sources are none."""
+        known = self.project.tests
+        return {
+            key: CheckOfTests(key, key.to_user_string(), known[names[0]].tested, names)
+            for key, names in self.tests.items()
+            if names[0] in known
+        }
 
     @property
     def savings_key(self) -> dg.AssetKey:

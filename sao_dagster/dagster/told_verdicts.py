@@ -6,7 +6,6 @@ import time
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from functools import cached_property
 from itertools import islice
 from typing import Any
 
@@ -20,7 +19,7 @@ from sao_dagster.core.reasons import Mode
 from sao_dagster.core.records import TestRecord, Verdict
 from sao_dagster.dagster.automation import target_of
 from sao_dagster.dagster.check_results import CheckReports, check_result
-from sao_dagster.dagster.project_view import DRY_RUN, DagsterProject
+from sao_dagster.dagster.project_view import DRY_RUN, CheckOfTests, DagsterProject
 from sao_dagster.dagster.told_before import ToldBefore, unfinished
 from sao_dagster.dagster.told_builds import ToldBuilds
 from sao_dagster.run.data_tests import result_without_run
@@ -33,20 +32,16 @@ TOGETHER = (
 
 
 @dataclass(frozen=True)
-class UntoldCheck:
+class Untold:
     """A check that Dagster may show otherwise than its data tests have said.
 
     Attributes:
-        key: The check.
-        name: Under which is kept what was told of it.
+        check: The check.
         token: What is kept once Dagster knows it.
-        tests: Its data tests.
     """
 
-    key: dg.AssetCheckKey
-    name: str
+    check: CheckOfTests
     token: str
-    tests: tuple[str, ...]
 
 
 @dataclass
@@ -82,12 +77,10 @@ class ToldVerdicts:
             before: The verdicts that there were when it began.
             now: Those that there are.
         """
-        for key in reports.reported:
-            names = self._edge.tests[key]
-            own = [name for name in names if name not in reports.proven]
+        for check in [self._edge.checks_of_tests[key] for key in reports.reported if key in self._edge.checks_of_tests]:
+            own = [name for name in check.tests if name not in reports.proven]
             if all(name not in now or now[name].run_id == run_id or now[name] == before.get(name) for name in own):
-                token = "\n".join(self._token(name, now, reports.proven) for name in names)
-                self._before.note(_kept_as(key), token)
+                self._before.note(_kept_as(check), self._token(check, now, reports.proven))
         self._before.keep()
 
     def catch_up(
@@ -111,32 +104,36 @@ class ToldVerdicts:
             if not alone:
                 return len(untold)
             rest = iter(untold)
-            ready = ((each, found) for each in rest if (found := self._results(each, facts, now, proven or {})))
+            ready = ((each, found) for each in rest if (found := self._results(each.check, facts, now, proven or {})))
             left = 0
             while not left and (batch := list(islice(ready, TOGETHER))):
                 left = self._tell(batch, give_up)
             self._before.keep()
             return left + sum(1 for _ in rest)
 
-    def _tell(self, batch: Sequence[tuple[UntoldCheck, list[TestResult]]], give_up: float) -> int:
+    def _tell(self, batch: Sequence[tuple[Untold, list[TestResult]]], give_up: float) -> int:
         """Report what is not in Dagster's log; return how many checks there was no time for."""
         instance = self.builds.instance
-        latest = instance.event_log_storage.get_latest_asset_check_execution_by_key([each.key for each, _ in batch])
-        entries = [each.asset_entry for each in instance.get_asset_records([each.key.asset_key for each, _ in batch])]
+        latest = instance.event_log_storage.get_latest_asset_check_execution_by_key(
+            [each.check.key for each, _ in batch]
+        )
+        entries = [
+            each.asset_entry for each in instance.get_asset_records([each.check.key.asset_key for each, _ in batch])
+        ]
         about = {each.asset_key: each.last_materialization_record for each in entries}
         asking = {each.run_id for each in latest.values() if not isinstance(each.evaluation, dg.AssetCheckEvaluation)}
         asked = {each.record.run_id for _, found in batch for each in found if each.record is not None}
         going = unfinished(instance, {*asking, *asked} - {""})
         for position, (each, found) in enumerate(batch):
             runs = {result.record.run_id for result in found if result.record is not None}
-            shown, target = latest.get(each.key), about.get(each.key.asset_key)
+            shown, target = latest.get(each.check.key), about.get(each.check.key.asset_key)
             if going.intersection(runs) or (shown is not None and shown.run_id in going):
                 continue
             if not _is_logged(shown, target, found):
                 if time.monotonic() > give_up:
                     return len(batch) - position
-                instance.report_runless_asset_event(self._event(each.key, found, target))
-            self._before.note(each.name, each.token)
+                instance.report_runless_asset_event(self._event(each.check.key, found, target))
+            self._before.note(_kept_as(each.check), each.token)
         return 0
 
     def _event(self, key: dg.AssetCheckKey, results: list[TestResult], target: Any) -> dg.AssetCheckEvaluation:
@@ -160,13 +157,12 @@ class ToldVerdicts:
         return value
 
     def _results(
-        self, check: UntoldCheck, facts: Facts, now: datetime, proven: Mapping[str, TestDecision]
+        self, check: CheckOfTests, facts: Facts, now: datetime, proven: Mapping[str, TestDecision]
     ) -> list[TestResult]:
         """Return what is known of the tests of a check; nothing where Dagster has to wait for it, or where that does not say what the check says."""
         project = self._edge.project
-        tested = project.tests[check.tests[0]].tested
-        build = facts.records.get(tested)
-        if build is not None and not self.builds.knows(tested, build, facts.version(project, tested)):
+        build = facts.records.get(check.tested)
+        if build is not None and not self.builds.knows(check.tested, build, facts.version(project, check.tested)):
             return []
         found = [result for name in check.tests if (result := self._result(name, facts, now, proven)) is not None]
         is_whole = len(found) == len(check.tests)
@@ -197,32 +193,25 @@ class ToldVerdicts:
             return result_without_run(test, decision, record)
         return TestResult(test=test, decision=decision, verdict=record.verdict, failures=record.failures, record=record)
 
-    def _untold(self, records: Mapping[str, TestRecord], proven: Mapping[str, TestDecision]) -> Iterator[UntoldCheck]:
+    def _untold(self, records: Mapping[str, TestRecord], proven: Mapping[str, TestDecision]) -> Iterator[Untold]:
         """Yield the checks of which the instance was told something else, or nothing; mostly there are none."""
-        for key, name, tests in self._checks:
-            token = "\n".join([self._token(each, records, proven) for each in tests])
-            if not self._before.knows(name, token) and token.strip():
-                yield UntoldCheck(key, name, token, tests)
+        for check in self._edge.checks_of_tests.values():
+            token = self._token(check, records, proven)
+            if not self._before.knows(_kept_as(check), token) and token:
+                yield Untold(check, token)
 
-    @cached_property
-    def _checks(self) -> list[tuple[dg.AssetCheckKey, str, tuple[str, ...]]]:
-        """The checks of data tests, each with the name under which is kept what was told of it; the ages of sources are none."""
-        known = self._edge.project.tests
-        return [(key, _kept_as(key), names) for key, names in self._edge.tests.items() if names[0] in known]
-
-    def _token(self, name: str, records: Mapping[str, TestRecord], proven: Collection[str]) -> str:
-        """Return what tells a verdict, and the build that it is about, from every other one; empty where there is none."""
-        record = records.get(name)
-        if name in proven or record is not None:
-            given = "proven" if record is None or name in proven else record.given
-            return f"{given} {self.builds.last(self._edge.project.tests[name].tested)}"
-        return ""
+    def _token(self, check: CheckOfTests, records: Mapping[str, TestRecord], proven: Collection[str]) -> str:
+        """Return what tells the verdicts of a check, and the build that they are about, from all others; empty where there are none."""
+        given = [
+            "proven" if name in proven else record.given if (record := records.get(name)) is not None else ""
+            for name in check.tests
+        ]
+        return f"{' '.join(given)} {self.builds.last(check.tested)}" if any(given) else ""
 
 
-def _kept_as(key: dg.AssetCheckKey) -> str:
+def _kept_as(check: CheckOfTests) -> str:
     """Return under which name is kept what was told of a check; the state has room for names of that length."""
-    name = f"{key.asset_key.to_user_string()}:{key.name}"
-    return name if len(name) <= LONGEST else digest(name)
+    return check.name if len(check.name) <= LONGEST else digest(check.name)
 
 
 def _is_logged(shown: Any, target: Any, results: Sequence[TestResult]) -> bool:
