@@ -109,6 +109,10 @@ class WarehouseError(SaoError, RuntimeError):
     """The warehouse refused a statement or cannot be reached."""
 
 
+class ChangedRelationError(WarehouseError):
+    """A relation holds something else than is recorded of it."""
+
+
 class WarehouseBusyError(WarehouseError, TimeoutError):
     """The warehouse is held by another process and did not become free in time."""
 

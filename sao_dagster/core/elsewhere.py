@@ -38,7 +38,7 @@ class Offer:
         views: Its last builds of the views that this has read through, by name.
         relation: Where what was built is, as SQL here names it.
         same_database: Whether that is the database that is built into here.
-        is_there: Returns whether it is there now, as a table that holds what the record says, as far as that is asked before it is taken.
+        fault: Returns why it is not there now as a table that holds what the record says, as far as that is asked before it is taken; None where it is.
         by_view: Whether a view over it is made here; else it is copied.
     """
 
@@ -48,7 +48,7 @@ class Offer:
     views: Mapping[str, BuildRecord]
     relation: Relation
     same_database: bool
-    is_there: Callable[[], bool]
+    fault: Callable[[], Difference | None]
     by_view: bool
 
 
@@ -73,6 +73,8 @@ class Difference(str, Enum):
     EXPIRED = "expired"
     NO_CONTENT = "no_content"
     ALTERED = "altered"
+    UNREADABLE = "unreadable"
+    REFUSED = "refused"
 
 
 _IN_WORDS: Mapping[Difference, str] = {
@@ -94,6 +96,8 @@ _IN_WORDS: Mapping[Difference, str] = {
     Difference.EXPIRED: "its result there has expired",
     Difference.NO_CONTENT: "what it holds there is not known by its content",
     Difference.ALTERED: "its table there is gone, or was changed by someone else",
+    Difference.UNREADABLE: "what its table there holds cannot be read, in time or with the rights that there are",
+    Difference.REFUSED: "the warehouse refused it ({names})",
 }
 
 
@@ -104,7 +108,7 @@ class Refusal:
     Attributes:
         environment: What people call that one.
         difference: Why.
-        names: The parts of the definition, inputs, views or columns that are meant.
+        names: The parts of the definition, inputs, views or columns that are meant, or the words of the warehouse.
     """
 
     environment: str
@@ -228,8 +232,8 @@ def _differences(
         yield Difference.EXPIRED, ()
     if not record.data_version.is_content:
         yield Difference.NO_CONTENT, ()
-    if not offer.is_there():
-        yield Difference.ALTERED, ()
+    if (fault := offer.fault()) is not None:
+        yield fault, ()
 
 
 def record_of_offer(node: Node, facts: Facts, offer: Offer) -> BuildRecord:

@@ -222,7 +222,7 @@ class Offers:
         # from another edit with the next push, and dropped in the end
         stays = elsewhere.database is None and not elsewhere.known.is_branch and not node.volatile_columns
         by_view = self.by_view and not self.in_place and stays
-        holds = partial(self._holds, record, relation, node.volatile_columns)
+        holds = partial(self._fault_of_content, record, relation, node.volatile_columns)
         return Offer(
             environment=elsewhere.name,
             key=elsewhere.known.key,
@@ -230,7 +230,7 @@ class Offers:
             views={name: builds[name] for name in record.definitions if name in builds},
             relation=relation,
             same_database=elsewhere.database is None,
-            is_there=holds if by_view or self.in_place else partial(self._is_there, record, relation),
+            fault=holds if by_view or self.in_place else partial(self._fault, record, relation),
             by_view=by_view,
         )
 
@@ -275,19 +275,22 @@ class Offers:
                 self.warnings.append(f"nothing is reused from {elsewhere.name}: {error}")
         return known[key]
 
-    def _is_there(self, record: BuildRecord, relation: Relation) -> bool:
-        """Return whether there is a table like that of a build; what it holds is compared when it is copied."""
+    def _fault(self, record: BuildRecord, relation: Relation) -> Difference | None:
+        """Return why there is no table like that of a build; None where there is one. What it holds is compared when it is copied."""
         info = self.catalog.get(relation.key)
-        return info is not None and not info.is_view and info.columns in (None, record.columns)
+        is_there = info is not None and not info.is_view and info.columns in (None, record.columns)
+        return None if is_there else Difference.ALTERED
 
-    def _holds(self, record: BuildRecord, relation: Relation, omitted: tuple[str, ...]) -> bool:
-        """Return whether there is a table that holds what a build has left."""
-        if not self._is_there(record, relation):
-            return False
+    def _fault_of_content(self, record: BuildRecord, relation: Relation, omitted: tuple[str, ...]) -> Difference | None:
+        """Return why there is no table that is known to hold what a build has left; None where there is one."""
+        if (fault := self._fault(record, relation)) is not None:
+            return fault
         known = self.known.get(content_key(relation, omitted))
         if known is None:
             known = self.session.versions(self.catalog, {relation: omitted}, self.seconds).get(relation)
-        return known == record.data_version
+        if known is None:
+            return Difference.UNREADABLE
+        return None if known == record.data_version else Difference.ALTERED
 
 
 class Taker(Materializer):

@@ -25,6 +25,7 @@ from sao_dagster.core.records import BuildRecord, Lease
 from sao_dagster.core.selection import Selection
 from sao_dagster.core.standing import StandingFailures
 from sao_dagster.errors import (
+    ChangedRelationError,
     DisturbedBuildError,
     InputBuiltError,
     LeaseLostError,
@@ -286,7 +287,12 @@ class Run:
             if decision.offer is not None and not run.stopping.is_set():
                 where = f"{decision.offer.relation} of {decision.offer.environment}"
                 run.emit(Message(f"{node.name} is built here, since {where} cannot be taken: {words_of(error)}"))
-                refusal = Refusal(environment=decision.offer.environment, difference=Difference.ALTERED)
+                altered = isinstance(error, ChangedRelationError)
+                refusal = Refusal(
+                    environment=decision.offer.environment,
+                    difference=Difference.ALTERED if altered else Difference.REFUSED,
+                    names=() if altered else (words_of(error).splitlines()[0],),
+                )
                 return self._build(node, self._decide(node.name, now, alone=True).not_taken([refusal]), lease, now)
             if not run.stopping.is_set():
                 self._conclude(node, failed(node, NodeError.of(error, node.location), decision), now)

@@ -14,8 +14,9 @@ from sao_dagster.core.reasons import Mode
 from sao_dagster.core.selection import select
 from sao_dagster.errors import ProjectError, SelectionError
 from sao_dagster.projects.sao_file import DeferTo
+from sao_dagster.warehouses.duckdb.session import DuckDBSession
 from sao_dagster.warehouses.shared.native import NativeMaterializer
-from tests.world import Run, World, four_in_a_row, on_each_warehouse, state_in
+from tests.world import PostgresWorld, Run, World, four_in_a_row, on_each_warehouse, state_in
 
 pytestmark = on_each_warehouse
 on_duckdb = pytest.mark.warehouse("duckdb")
@@ -509,3 +510,33 @@ def test_a_view_here_that_shows_what_is_there_is_why_nothing_is_taken(shop: Worl
     assert shop.rows("select amount from main.t") == [(10,)]
     run = shop.run("v t")
     assert (run.built, why_not(run, "t")) == ({"v", "t"}, [("inputs", ["orders"])])
+
+
+@pytest.mark.warehouse("postgres")
+@pytest.mark.parametrize("clone", ["view", "copy"])
+def test_what_may_not_be_read_there_is_said_to_be_that(shop: World, clone: str) -> None:
+    """As somebody who may not use the schema that production is built into, though the catalog shows what is in it."""
+    shop.settings["clone"] = clone
+    role = cast("PostgresWorld", shop).role("reader")
+    shop.sql(f"create schema main authorization {role}")
+    shop.sql(f"grant usage on schema raw to {role}", f"grant select on raw.orders to {role}")
+    profile = (shop.root / "profiles.yml").read_text()
+    shop.write("profiles.yml", profile.replace("schema: main", f"schema: main, role: {role}"))
+    run = shop.run()
+    assert run.built == {"stg", *MODELS}
+    ((difference, names),) = why_not(run, "orders")
+    assert difference == "refused"
+    assert "permission denied for schema other" in names[0]
+
+
+@on_duckdb
+def test_what_cannot_be_read_there_in_time_is_said_to_be_that(shop: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    versions = DuckDBSession.versions
+
+    def in_time(session: Any, catalog: Any, omit: Any, seconds: float) -> Any:
+        found = versions(session, catalog, omit, seconds)
+        return {relation: None if relation.schema == "other" else version for relation, version in found.items()}
+
+    monkeypatch.setattr(DuckDBSession, "versions", in_time)
+    shop.settings["clone"] = "view"
+    assert why_not(shop.run(), "orders") == [("unreadable", [])]

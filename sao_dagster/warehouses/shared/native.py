@@ -9,7 +9,7 @@ from typing import Protocol
 from sao_dagster.core.nodes import Model, Node, Seed
 from sao_dagster.core.relations import Relation
 from sao_dagster.core.templates import CompiledSql
-from sao_dagster.errors import UnsupportedError, WarehouseError
+from sao_dagster.errors import ChangedRelationError, UnsupportedError
 from sao_dagster.warehouses.protocol import BuildRequest, Built
 
 
@@ -46,10 +46,10 @@ def check_expected(built: Built, compiled: CompiledSql) -> None:
     """Refuse what was built, if it is known what it should be and it is something else; called within the transaction.
 
     Raises:
-        WarehouseError: It is.
+        ChangedRelationError: It is.
     """
     if compiled.expects is not None and built.data_version != compiled.expects:
-        raise WarehouseError("it holds something else than was recorded of it, since somebody has changed it")
+        raise ChangedRelationError("it holds something else than was recorded of it, since somebody has changed it")
 
 
 @dataclass(frozen=True)
