@@ -8,7 +8,7 @@ from, and which of them decide something on the way.
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from itertools import zip_longest
 
@@ -29,14 +29,17 @@ class Origin:
     Attributes:
         expiry: When it stops being true by itself, because it is made anew whenever it is read; None if it is stored.
         tables: The models whose builds made it and stored it.
+        written: The identity of the value in this query that is cast, if at all, to be it in all rows; None where it may be others.
     """
 
     expiry: Expiry | None = None
     tables: frozenset[str] = frozenset()
+    written: int | None = None
 
     def __add__(self, other: Origin) -> Origin:
         """Return the origin of what is made of both."""
-        return Origin(soonest(self.expiry, other.expiry), self.tables | other.tables)
+        written = self.written if self.written == other.written else None
+        return Origin(soonest(self.expiry, other.expiry), self.tables | other.tables, written)
 
 
 Bare = Mapping[str, Origin]
@@ -123,7 +126,7 @@ def _found(
             for node in _differing(tree, parse_one(other, dialect)):
                 own[id(node)] = soonest(own.get(id(node)), differs) or differs
         query = _Query(own, below)
-        bare = dict(query.output(tree, {}).named())
+        bare = {name: replace(origin, written=None) for name, origin in query.output(tree, {}).named()}
         if not isinstance(tree, exp.Query):
             query.used.append(everything)
         if id(tree) in own:
@@ -281,7 +284,6 @@ class _Query:
         columns: list[tuple[str, Origin | None]] = []
         places: list[int] = []  # of each thing that is selected, where it begins
         naming: list[exp.Expr] = []  # what is selected and may name a column of this query by that
-        written = set[int]()  # the places of volatile values that stand in the query: they are the same in all rows
         is_open = False
         for selected in select.expressions:
             places.append(len(columns))
@@ -300,9 +302,7 @@ class _Query:
                 and isinstance(selected, exp.Alias)
                 and value.find(exp.Column, exp.Star) in (None, value)
             ):
-                origin = Origin(self.own[id(value)])
-                if isinstance(value, exp.Literal):
-                    written.add(len(columns))
+                origin = Origin(self.own[id(value)], written=id(value) if isinstance(value, exp.Literal) else None)
             elif isinstance(value, exp.Column) and id(value) not in self.own and not _is_whole(value, around):
                 origin = _resolve(value, [sources])
                 if origin is None:
@@ -316,7 +316,7 @@ class _Query:
         output = _Output(tuple(columns), is_open)
         for each in (rest := _rest(select, _READ)):
             self._expression(each, sources, ctes, outer)
-        if everything_used or (places_used := _decided_by_place(select, places, output, written)) is None:
+        if everything_used or (places_used := _decided_by_place(select, places, output)) is None:
             return self._use(output)
         named = {name for each in (*rest, *naming) if not isinstance(each, exp.Column) for name in _names(each)}
         places_used |= {place for place, (name, _) in enumerate(output.columns) if name.lower() in named}
@@ -365,6 +365,11 @@ class _Query:
                 self._expression(join.args["on"], sources, ctes, outer)
         for lateral in select.args.get("laterals") or ():
             self._expression(lateral, sources, ctes, outer)
+        if any(
+            join.side for join in joins
+        ):  # rows without a value are like those whose value cannot be cast, at some times
+            for bare in sources.values():
+                bare.update((name, replace(origin, written=None)) for name, origin in bare.items())
         return sources, whole
 
     def _table(self, table: exp.Table, ctes: Mapping[str, _Output]) -> dict[str, Origin]:
@@ -452,7 +457,7 @@ def _resolve(column: exp.Column, around: Sequence[_Sources]) -> Origin | None:
     for sources in around:
         found = [bare[name] for alias, bare in sources.items() if name in bare and (not table or alias == table)]
         if found:
-            return _sum(found)
+            return found[0] if len(found) == 1 else _sum(found)
     return None
 
 
@@ -466,19 +471,21 @@ def _is_count(star: exp.Star) -> bool:
 
 
 def _both(one: Origin | None, two: Origin | None) -> Origin | None:
-    return two if one is None else one if two is None else one + two
+    """Return the origin of a column whose values come from two queries, of which one may have others there."""
+    if one is not None and two is not None:
+        return one + two
+    return None if (found := one or two) is None else replace(found, written=None)
 
 
-def _decided_by_place(
-    select: exp.Select, places: Sequence[int], output: _Output, written: Collection[int]
-) -> set[int] | None:
+def _decided_by_place(select: exp.Select, places: Sequence[int], output: _Output) -> set[int] | None:
     """Return the places of columns that a query groups, sorts or picks rows by without their names; None for all of them.
+
+    A value that is written in the query is the same in all rows, so `distinct` takes the same rows whatever it is.
 
     Args:
         select: The query.
         places: Of each thing that it selects, where its columns begin.
         output: Its columns.
-        written: The places of values that are the same in all rows, so that `distinct` takes the same rows whatever they are.
     """
     group, order = select.args.get("group"), select.args.get("order")
     by_sets = group is not None and any(group.args.get(key) for key in ("all", "cube", "rollup", "grouping_sets"))
@@ -487,7 +494,8 @@ def _decided_by_place(
         return None
     terms = [] if group is None else list(group.expressions)
     terms += [] if order is None else [each.this for each in order.expressions]
-    found = set[int]() if distinct is None else set(range(len(output.columns))).difference(written)
+    compared = () if distinct is None else enumerate(output.columns)
+    found = {place for place, (_, origin) in compared if origin is None or origin.written is None}
     for term in terms:
         if isinstance(term, exp.Var):  # `order by all`
             return None
