@@ -60,13 +60,13 @@ def drop_branch(runner: Runner, *, dry_run: bool, on_message: Telling | None = N
         here = runner.settled(session, store)
         branch = store.branch(here.key)
         if branch is None:
+            forget_unused(store, here.key)
             schema = runner.warehouse.schema
             if session.has_schema(runner.warehouse.database, schema):
                 raise WarehouseError(
                     f"sao ci has not made the schema {schema}, as far as the state knows, and does not drop it; if it is to go, drop it yourself: "
                     f"drop schema {schema} cascade"
                 )
-            forget_unused(store, here.key)
             return None
         return _Drop(runner, session, store, here.database).of(branch, here.schema, dry_run=dry_run)
 

@@ -14,7 +14,7 @@ from sao_dagster.core.project import Project
 from sao_dagster.core.records import BuildRecord
 from sao_dagster.core.relations import Relation, RelationKey, folded
 from sao_dagster.core.selection import Selection
-from sao_dagster.errors import StateError, WarehouseError
+from sao_dagster.errors import SaoError, StateError, WarehouseError
 from sao_dagster.run.elsewhere import Elsewhere
 from sao_dagster.run.lease_queue import Granted, LeaseQueue, describe_holder
 from sao_dagster.run.runner import Runner
@@ -72,12 +72,14 @@ def claimed_schemas(runner: Runner, session: Session, selection: Selection) -> I
         yield
         forget_unused(store, found.key)
         return
-    elsewhere.check_is_reached(found.database)
+    with _refusing(store, found.key):
+        elsewhere.check_is_reached(found.database)
     with in_use(store, found.key, BUILDING, runner):
         known, now = store.branch(found.key), store.now()
         branch = known or Branch(environment=found.key, against="", schemas=(), made_at=now, used_at=now)
         branch = replace(branch, against=elsewhere.name, used_at=now, failures=tuple(map(str, kept)))
-        _make(wanted, branch, session, store, project, here)
+        with _refusing(store, found.key):
+            _make(wanted, branch, session, store, project, here)
         yield
 
 
@@ -85,6 +87,16 @@ def forget_unused(store: StateStore, environment: str) -> None:
     """Forget an environment in which nothing was ever built, and that is no branch's: that somebody looked at the place is all there is."""
     if store.branch(environment) is None and not store.builds(environment):
         store.forget_environment(environment, is_gone=True)
+
+
+@contextmanager
+def _refusing(store: StateStore, environment: str) -> Iterator[None]:
+    """Leave nothing behind of an environment that was looked at alone, where what is asked here is refused."""
+    try:
+        yield
+    except SaoError:
+        forget_unused(store, environment)
+        raise
 
 
 def compared_with(runner: Runner) -> Elsewhere:

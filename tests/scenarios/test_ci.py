@@ -205,7 +205,10 @@ def test_what_it_has_made_is_dropped_and_nothing_else(shop: World) -> None:
     shop.model("totals", "select count(*) as n, 1 as amount from {{ ref('orders') }}")
     refused = sao(shop, "--against", "other", branch="theirs")
     assert (refused.exit_code, "sao ci has not made it" in refused.stderr) == (2, True)
+    store = load_project(shop.root, state_url=f"sqlite:///{shop.root / 'state.db'}").store
+    assert "ci_theirs" not in {each.schema for each in store.environments()}, "what was refused leaves nothing"
     assert sao(shop, "drop", "--yes", branch="theirs").exit_code == 2
+    assert "ci_theirs" not in {each.schema for each in store.environments()}
     built(shop)
     built(shop, branch="feature/two")
     assert schemas(shop) == {"ci_theirs", "ci_totals", schema_of("feature/two")}
