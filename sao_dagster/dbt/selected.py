@@ -106,7 +106,7 @@ class SelectedSession(DelegatingSession):
         self._inner = self._stack.enter_context(opened())
         self._gate = Gate(max(1, warehouse.native.threads))
         self._commands: DbtCommands | None = None
-        self._full_refresh = False
+        self._full_refresh = self._has_begun = False
         self._waves = Waves(self._call)
         self._disturbed = 0
         self._refused: WarehouseError | None = None  # why nothing more is built
@@ -120,7 +120,7 @@ class SelectedSession(DelegatingSession):
 
     def begin_builds(self, names: Collection[str], *, full_refresh: bool) -> bool:
         """Note how to build; dbt is started with the first that is ready. See `Session.begin_builds`."""
-        self._full_refresh = full_refresh
+        self._full_refresh, self._has_begun = full_refresh, True
         return False
 
     def watch_steps(self, going: Callable[[], int]) -> None:
@@ -187,8 +187,15 @@ class SelectedSession(DelegatingSession):
         return said
 
     def run_test(self, test: DataTest) -> TestRun | None:
-        """Let dbt run a data test that is not rendered here; see `Session.run_test`."""
-        if not isinstance(test.template, RenderedInRun):
+        """Let dbt run a data test that is not rendered here, or before which its `on-run-start` has to run; see `Session.run_test`.
+
+        That runs with each command. Where a test names what it makes, nobody else knows what that is then; where it may change any result, one
+        command of the run is enough.
+        """
+        is_before_all = self._has_begun and self._commands is None
+        if not isinstance(test.template, RenderedInRun) and not (
+            test.names_start or (test.follows_start and is_before_all)
+        ):
             return None
         try:
             return as_test_run(self.build(test.name))

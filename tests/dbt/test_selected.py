@@ -6,9 +6,11 @@ import re
 import sys
 from typing import Any
 
+import dagster as dg
 import pytest
 
 from sao_dagster.core.records import Verdict
+from sao_dagster.dagster import definitions
 from sao_dagster.dbt.commands import DbtCommands, Finished
 from sao_dagster.errors import UnsupportedError
 from tests.dbt.project import LittleProject, outcomes
@@ -56,6 +58,63 @@ def test_each_step_down_the_graph_is_a_command_of_dbt_and_nothing_to_do_is_none(
     seen = {"seen": "relation_missing"} if anywhere.url else {}  # dbt has dropped it with the table
     assert outcomes(anywhere.run("orders totals seen")) == {"orders": "new_data", "totals": "new_data"} | seen
     assert anywhere.rows("main.seen") == anywhere.rows("main.totals") == [(1, 1200), (2, 1000)]
+
+
+def test_what_on_run_start_makes_is_there_for_models_and_data_tests(
+    anywhere: LittleProject, calls: list[tuple[str, set[str]]]
+) -> None:
+    """On PostgreSQL each command makes the function anew, so that nobody knows of which one a model that calls it is."""
+    anywhere.write("sao.yml", f"executor: dbt\ndbt: {anywhere.python}\ndbt_execution: selection\n")
+    kind, types = ("function", ("n bigint", "returns bigint language sql immutable as 'select 2 * n'"))
+    if anywhere.url is None:
+        kind, types = "macro", ("n", "as 2 * n")
+    start = f"create or replace {kind} main.doubled({types[0]}) {types[1]}"
+    around = f'on-run-start: ["{start}", "create table if not exists main.ends (n int)"]\non-run-end: insert into main.ends values (1)\n'
+    anywhere.replace("dbt_project.yml", 'on-run-start: "{{ note_start() }}"\n', around)
+    anywhere.write("models/twice.sql", "select id, main.doubled(rate) as twice from {{ ref('rates') }}")
+    anywhere.write("tests/few.sql", "select id from {{ ref('rates') }} where main.doubled(id) > 100")
+    assert outcomes(anywhere.run("rates twice few")) == dict.fromkeys(("rates", "twice"), "never_built")
+    assert [each for _, each in calls] == [set(), {"rates"}, {"few"}, {"twice"}]
+    assert len(anywhere.rows("main.ends")) == 3
+    again = {"twice": "input_unknown"} if anywhere.url else {}
+    assert outcomes(anywhere.run("rates twice")) == again
+    anywhere.replace("dbt_project.yml", "2 * n", "200 * n")
+    calls.clear()
+    (said,) = anywhere.run("few").tests
+    assert (said.verdict, said.failures, calls) == (Verdict.FAIL, 2, [("parse", set()), ("build", {"few"})])
+    assert outcomes(anywhere.run("rates twice few")) == {"twice": "upstream_failed"}
+    (anywhere.folder / "tests/few.sql").unlink()
+    assert outcomes(anywhere.run("rates twice")) == {"twice": "code_changed"}
+    assert anywhere.rows("main.twice") == [(1, 400), (2, 600)]
+
+
+def test_python_models_of_dbt(little: LittleProject) -> None:
+    little.write("sao.yml", f"executor: dbt\ndbt: {little.python}\ndbt_execution: selection\n")
+    counted = "def model(dbt, session):\n    return dbt.ref('orders').aggregate('count(*) as n')\n"
+    little.write("models/counted.py", counted)
+    little.write("models/below.sql", "select n + 1 as n from {{ ref('counted') }}")
+    names = ("stg_orders", "orders", "counted", "below")
+    assert outcomes(little.run("+below")) == dict.fromkeys(names, "never_built")
+    assert outcomes(little.run("+below")) == {}
+    little.execute("insert into raw.orders values (4, 2, 9)")
+    assert outcomes(little.run("+below")) == dict.fromkeys(("orders", "counted", "below"), "new_data")
+    little.replace("models/counted.py", "'count(*) as n'", "'count(*) + 0 as n'")
+    assert outcomes(little.run("+below")) == {"counted": "code_changed"}
+    assert little.rows("main.below") == [(5,)]
+
+
+@pytest.mark.parametrize("anywhere", ["postgres"], indirect=True)
+def test_in_dagster_on_postgres(anywhere: LittleProject) -> None:
+    anywhere.write("sao.yml", f"executor: dbt\ndbt: {anywhere.python}\ndbt_execution: selection\n")
+    job = definitions(anywhere.open()).resolve_implicit_global_asset_job_def()
+    with dg.DagsterInstance.ephemeral() as instance:
+        for materialized in (MODELS - {"seen"} | {"big", "grown"}, set()):
+            result = job.execute_in_process(instance=instance)
+            assert result.success
+            events = result.get_asset_materialization_events()
+            found = {event.step_materialization_data.materialization.asset_key.path[-1] for event in events}
+            assert found - {"savings"} == materialized
+            assert all(each.passed for each in result.get_asset_check_evaluations())
 
 
 STANDS_IN = """
