@@ -389,7 +389,8 @@ class DataTest:
         undeclared: What its SQL reads without saying so.
         reads_session: Whether its SQL may ask who runs it, where, or what is set; then its verdict may be another one in another environment.
         follows_start: Whether anything that `on-run-start` leaves behind may change its verdict.
-        names_start: Whether its SQL names something that a statement of that makes.
+        needs_start: Whether it is run only after that in the same run: its SQL names something that a statement of it makes, or one leaves behind
+            what is gone with the process.
         shared_name: Its name for dbt, where data tests of other relations have that, too; None where that is `name`.
         unrendered: Why its template cannot be rendered here; empty where it can be.
         error: What is wrong with it as it is written: its verdict is an error, without a look at the warehouse.
@@ -424,7 +425,7 @@ class DataTest:
     undeclared: tuple[UndeclaredInput, ...] = ()
     reads_session: bool = True
     follows_start: bool = False
-    names_start: bool = False
+    needs_start: bool = False
     shared_name: str | None = None
     unrendered: str = ""
     error: NodeError | None = None

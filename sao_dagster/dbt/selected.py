@@ -194,7 +194,7 @@ class SelectedSession(DelegatingSession):
         """
         is_before_all = self._has_begun and self._commands is None
         if not isinstance(test.template, RenderedInRun) and not (
-            test.names_start or (test.follows_start and is_before_all)
+            test.needs_start or (test.follows_start and is_before_all)
         ):
             return None
         try:

@@ -43,8 +43,8 @@ class ProjectHooks:
     def are_before(self, test: DataTest, facts: Facts) -> bool:
         """Return whether a data test may run only after the start, which has not been.
 
-        That is so where whoever builds runs or renders it, and where `on-run-start` makes what it names. Of statements that may change any
-        result nobody knows what they are to the test; but they are a part of its version, so they have been run before the verdict that it has
+        That is so where whoever builds runs or renders it, and where `on-run-start` makes what it names, or sets or loads something. Of other statements that
+        may change any result nobody knows what they are to the test; but they are a part of its version, so they have been run before the verdict that it has
         with this one.
         """
         if self.have_begun or test.error is not None:
@@ -53,7 +53,7 @@ class ProjectHooks:
         has_run = (
             record is not None and record.version == facts.test_version(test) and record.verdict is not Verdict.ERROR
         )
-        if test.names_start or (test.follows_start and not has_run):
+        if test.needs_start or (test.follows_start and not has_run):
             return True
         is_known = test.answers_id not in facts.versions or facts.versions[test.answers_id] is not None
         return self.session.needs_builds(test, is_known=is_known)

@@ -69,11 +69,13 @@ class SessionEffect:
         digest: Fingerprint of the statement.
         words: All words in it, in lower case.
         names: What it creates, changes or drops, in lower case; None where it may change the result of any query.
+        is_passing: Whether that is gone with the process that ran it, as far as is known.
     """
 
     digest: str
     words: frozenset[str]
     names: frozenset[str] | None = None
+    is_passing: bool = False
 
 
 _NO_EFFECT = frozenset({
@@ -93,6 +95,7 @@ _UNSEEN = frozenset({
     "SCHEMA", "INDEX", "UNIQUE", "ROLE", "USER", "GROUP", "SECRET", "TRIGGER", "STATISTICS", "TABLESPACE", "PUBLICATION",
     "SUBSCRIPTION",
 })  # fmt: skip
+_PASSING = frozenset({"SET", "RESET", "PRAGMA", "USE", "LOAD", "ATTACH", "DETACH"})
 _SCOPES = frozenset({
     "SESSION", "GLOBAL", "LOCAL", "VARIABLE", "PERSIST",
 })  # fmt: skip
@@ -118,7 +121,8 @@ def session_effects(sql: str, dialect: str) -> tuple[SessionEffect, ...]:
         text = sql[statement[0].start : statement[-1].end + 1]
         names = _names(statement, text, dialect)
         if names is None or names:
-            found.append(SessionEffect(sql_digest(text, dialect), _words(text), names))
+            is_passing = statement[0].text.upper() in _PASSING
+            found.append(SessionEffect(sql_digest(text, dialect), _words(text), names, is_passing))
     return tuple(found)
 
 

@@ -118,6 +118,16 @@ def test_what_may_change_any_result_has_been_before_a_verdict_is_given(shop: Wor
     )
 
 
+def test_what_is_gone_with_the_process_is_set_again_for_each_test(shop: World) -> None:
+    shop.run()
+    shop.write("tests/none.sql", "select id from {{ ref('orders') }}").sql("create table raw.notes (id int)")
+    setting = "set search_path = 'main'" if shop.warehouse == "postgres" else "attach ':memory:'"
+    start_with(shop, setting, "insert into raw.notes values (2)")
+    for starts in (1, 2):
+        assert shop.run("none").tests == {"none": "ran: fail"}
+        assert shop.rows("select count(*) from raw.notes") == [(starts,)]
+
+
 @pytest.mark.warehouse("duckdb")
 def test_a_run_starts_after_all_where_a_test_that_held_something_back_passes(world: World) -> None:
     file, columns = world.root / "prices.csv", "columns: [{name: id, data_tests: [unique]}]"

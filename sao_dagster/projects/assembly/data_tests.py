@@ -258,7 +258,7 @@ class TestAssembly:
             undeclared=others,
             unrendered="" if compiled is None else compiled.unrendered,
             follows_start=bool(started),
-            names_start=any(each.names is not None for each in started),
+            needs_start=any(each.names is not None or each.is_passing for each in started),
             reads_session=asks is not None or any(map(reads_session, (sql, _conditions(executed) or ""))),
         )
 
