@@ -13,6 +13,8 @@ CODE_SCHEME = 2
 """The number of the way in which definitions are fingerprinted, raised when it changes: then nothing recorded is comparable."""
 RELATION = "relation"
 """The part of a code version that says where a node is, and a view where what it reads is; it means nothing in other environments."""
+PLACES = "places"
+"""The part of a code version that says where all is that a node reads; it counts only where rows or columns may tell, and in one environment."""
 SETTINGS = "settings"
 """The part of a code version that says what is set, for a node, by statements of the project and in the connection that builds it."""
 
@@ -41,7 +43,7 @@ class CodeVersion:
     @cached_property
     def version(self) -> str:
         """One digest over all parts that mean the same in every environment, and that can be seen in what is built."""
-        seen = {name: part for name, part in self.parts.items() if name not in (RELATION, ATTACHED)}
+        seen = {name: part for name, part in self.parts.items() if name not in (RELATION, PLACES, ATTACHED)}
         return digest([self.scheme, seen])
 
     def under(self, settings: ConnectionSettings, *, follows_process: bool) -> CodeVersion:

@@ -13,7 +13,7 @@ from datetime import datetime
 from enum import Enum
 from typing import Literal, TypeAlias
 
-from sao_dagster.core.code_version import ATTACHED, RELATION, CodeVersion
+from sao_dagster.core.code_version import ATTACHED, PLACES, RELATION, CodeVersion
 from sao_dagster.core.evidence import NotTaken, describe_names
 from sao_dagster.core.facts import Facts, Observed
 from sao_dagster.core.inputs import InputKind
@@ -219,7 +219,7 @@ def _differences(
         yield Difference.ADOPTED, ()
     if offer.relation.key == node.relation.key:
         yield Difference.SAME_RELATION, ()
-    if parts := _other_parts(facts.code(node), record, RELATION):
+    if parts := _other_parts(facts.code(node), record, RELATION, PLACES):
         yield Difference.CODE, parts
     # before the inputs: what is read through a view that shows something else may be what was read there
     if views := _other_views(project, facts, seen, offer):
@@ -315,4 +315,4 @@ def _is_same_view(project: Project, facts: Facts, name: str, there: BuildRecord 
         code = CodeVersion(here.code_parts, here.code_scheme)
     else:
         return False
-    return not _other_parts(code, there, RELATION, ATTACHED)
+    return not _other_parts(code, there, RELATION, PLACES, ATTACHED)

@@ -9,7 +9,7 @@ from datetime import datetime, timezone, tzinfo
 from enum import Enum
 from functools import cached_property
 
-from sao_dagster.core.code_version import CODE_SCHEME, RELATION, CodeVersion
+from sao_dagster.core.code_version import CODE_SCHEME, PLACES, RELATION, CodeVersion
 from sao_dagster.core.connection import NO_SETTINGS, ConnectionSettings
 from sao_dagster.core.data_version import DataVersion, build_version, columns_version, view_version
 from sao_dagster.core.hashing import digest
@@ -40,7 +40,8 @@ class Facts:
         versions: Data version by source and undeclared input, and by model that is not as its record says, or shows what is not so any more in
             another environment, as the warehouse itself has it; None where it cannot be read.
         schemas: Version of column names and types by relation (models, sources, undeclared tables); what has none has its version here.
-        equivalent: Models whose SQL differs from the recorded one, but only cosmetically.
+        harmless: By model, the parts of its definition that differ from the recorded ones and change no result: SQL that only looks otherwise, and where
+            it reads, where that cannot be told from what it gives.
         unsettled: Incremental models by why one build may not be enough; None where it is.
         zone: The time zone in which SQL knows the date; None where it is not known.
         history: By relation, each data version that was seen, with the time it was first seen, oldest first.
@@ -54,7 +55,7 @@ class Facts:
     built_elsewhere: AbstractSet[str] = frozenset()
     versions: Mapping[str, DataVersion | None] = field(default_factory=dict)
     schemas: Mapping[str, DataVersion | None] = field(default_factory=dict)
-    equivalent: AbstractSet[str] = frozenset()
+    harmless: Mapping[str, frozenset[str]] = field(default_factory=dict)
     unsettled: Mapping[str, Unsettled | None] = field(default_factory=dict)
     zone: tzinfo | None = timezone.utc
     history: Mapping[str, tuple[tuple[DataVersion, datetime], ...]] = field(default_factory=dict)
@@ -182,8 +183,8 @@ class Facts:
         """
         changed = set(self.code(node).changed_parts(*record.code))
         if node.materialized is not Materialized.VIEW:
-            changed.discard(RELATION)
-        return bool(changed - {"sql"} if node.name in self.equivalent else changed)
+            changed -= {RELATION, PLACES}
+        return bool(changed.difference(self.harmless.get(node.name, ())))
 
 
 def version_by_build(record: BuildRecord, content: DataVersion) -> DataVersion:
@@ -254,7 +255,7 @@ class Observed:
     Attributes:
         code: Digest by named part of the definition as it is now.
         code_scheme: The way in which these were made.
-        equivalent: The SQL differs from the recorded one, but only cosmetically.
+        harmless: The parts of the definition that differ from the recorded ones, and change no result.
         zone: The time zone in which SQL knows the date; None where it is not known.
         exists: Whether the relation is there.
         altered: Whether someone else changed it since our build; None where that is not known.
@@ -273,7 +274,7 @@ class Observed:
 
     code: Mapping[str, str]
     code_scheme: int = CODE_SCHEME
-    equivalent: bool = False
+    harmless: frozenset[str] = frozenset()
     zone: tzinfo | None = timezone.utc
     exists: Existence = Existence.UNKNOWN
     altered: bool | None = None

@@ -309,7 +309,7 @@ def node_facts(
         code=facts.code(node).parts,
         code_scheme=node.code.scheme,
         zone=facts.zone,
-        equivalent=node.name in facts.equivalent,
+        harmless=facts.harmless.get(node.name, _NO_NAMES),
         exists=facts.exists.get(node.name, Existence.UNKNOWN),
         altered=facts.altered.get(node.name),
         built_elsewhere=node.name in facts.built_elsewhere,

@@ -84,7 +84,7 @@ class Situation:
     @property
     def findings(self) -> Evidence:
         """What was found when the model was compared with its last build: the evidence of all that is new."""
-        found: Evidence = {"cosmetic": True} if self.seen.equivalent else {}
+        found: Evidence = {"cosmetic": True} if "sql" in self.seen.harmless else {}
         for evidence in self.new.values():
             found = {**found, **evidence}
         return found
@@ -103,8 +103,7 @@ class Situation:
         if seen.code == built.code_parts and not seen.definitions:
             return {}
         parts = set(CodeVersion(seen.code, seen.code_scheme).changed_parts(*built.code))
-        if seen.equivalent:
-            parts -= {"sql"}
+        parts -= seen.harmless
         views = sorted(
             view
             for view, version in seen.definitions.items()

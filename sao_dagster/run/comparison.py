@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 
-from sao_dagster.core.code_version import ATTACHED, CODE_SCHEME, RELATION, SETTINGS
+from sao_dagster.core.code_version import ATTACHED, CODE_SCHEME, PLACES, RELATION, SETTINGS
 from sao_dagster.core.nodes import DataTest, Materialized, Node
 from sao_dagster.core.project import Project
 from sao_dagster.core.records import BuildRecord, TestRecord
@@ -85,7 +85,7 @@ _RESULTS = {"built": "success", "reused": "success", "failed": "error"}
 
 
 def _differences(node: Node, record: BuildRecord, dialect: str) -> frozenset[str]:
-    parts = {*node.code.changed_parts(*record.code)} - {RELATION, SETTINGS}
+    parts = {*node.code.changed_parts(*record.code)} - {RELATION, PLACES, SETTINGS}
     found = {_WORDS.get(part, part) for part in parts}
     built = dialect_named(dialect).parsed_relation(record.relation)
     if built is not None and built.key[2] != node.relation.key[2]:

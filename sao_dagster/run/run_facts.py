@@ -70,7 +70,7 @@ class RunFacts:
         self._unsettled = dict(seen.facts.unsettled)
         self._history = dict(seen.facts.history)
         self._test_records = dict(seen.facts.test_records)
-        self._equivalent = set(seen.facts.equivalent)
+        self._harmless = dict(seen.facts.harmless)
         self.facts = replace(
             seen.facts,
             records=self._records,
@@ -81,7 +81,7 @@ class RunFacts:
             schemas=self._schemas,
             unsettled=self._unsettled,
             history=self._history,
-            equivalent=self._equivalent,
+            harmless=self._harmless,
         )
         self.watch = Watch(project, session, self.facts, self._catalog, observe, exclusive=exclusive)
         self.watch.note(seen.movements)
@@ -268,7 +268,7 @@ class RunFacts:
         self._altered.pop(name, None)
         self._versions.pop(name, None)
         self._schemas[name] = columns_version(record.columns)
-        self._equivalent.discard(name)
+        self._harmless.pop(name, None)
         self._stale.update(self._project.seen_through.get(name, ()))
         self._anything_built = True
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Mapping
 
+from sao_dagster.core.code_version import PLACES
 from sao_dagster.core.facts import Facts
 from sao_dagster.core.inputs import InputKind
 from sao_dagster.core.nodes import Materialized, Model, Node
@@ -26,18 +27,37 @@ def stored_facts(
     """
     records, sequence = store.changes(project.environment, 0)
     edited: dict[str, BuildRecord] = {}
+    moved: list[Model] = []
     for name in selection.nodes:
         node, record = project.nodes[name], records.get(name)
-        if record is not None and isinstance(node, Model) and node.code.has_changed("sql", *record.code):
+        if record is None or not isinstance(node, Model):
+            continue
+        if node.code.has_changed("sql", *record.code):
             edited[name] = record
+        if node.code.has_changed(PLACES, *record.code):
+            moved.append(node)
     kept = store.sql({record.sql_id for record in edited.values()}) if edited else {}
     same = {
         name
         for name, record in edited.items()
         if record.sql_id in kept and _is_cosmetic(project, name, kept[record.sql_id], catalog(), records)
     }
-    facts = Facts(records=records, test_records=store.tests(project.environment), equivalent=frozenset(same))
+    quiet = {node.name for node in moved if not _may_tell(node, project.dialect)}
+    harmless = {
+        name: frozenset({"sql"} if name in same else ()).union({PLACES} if name in quiet else ())
+        for name in same | quiet
+    }
+    facts = Facts(records=records, test_records=store.tests(project.environment), harmless=harmless)
     return facts, sequence
+
+
+def _may_tell(node: Model, dialect: str) -> bool:
+    """Return whether what a model gives may say where it reads; what is no SQL may."""
+    from sao_dagster.sql.shown_names import may_name_relations  # the parser, where something is read from elsewhere
+
+    compiled = node.compiled
+    texts = (compiled.sql, compiled.incremental_sql, *compiled.pre_hooks, *compiled.post_hooks)
+    return any(may_name_relations(each, dialect) for each in texts if each is not None)
 
 
 def kept_sql(compiled: CompiledSql, dialect: str) -> str:

@@ -2,12 +2,21 @@
 
 from __future__ import annotations
 
+import re
 from functools import lru_cache
 
 from sqlglot import exp
 
 from sao_dagster.sql.parsing import UnreadableSqlError, parse_one
 
+# a subquery that stands where a value does, a name of three parts that is no table, and what says the type of a row
+_SUSPICIOUS = re.compile(
+    r"(?<!\bas)(?<!\bfrom)(?<!\bjoin)(?<!\bmaterialized)\(\s*(?:select|with)\b"
+    r"|(?<!\bfrom )(?<!\bjoin )(?<![\w\".])(?:\w+|\"[^\"]*\")(?:\s*\.\s*(?:\w+|\"[^\"]*\")){2}"
+    r"|\b(?:pg_typeof|format_type)\b",
+    re.IGNORECASE,
+)
+_BEFORE_BRACKET = re.compile(r"\s+(?=\()")
 _TYPES = frozenset({"pg_typeof", "format_type"})
 """Functions that say how a type is called."""
 
@@ -34,6 +43,20 @@ def may_name_relations(sql: str, dialect: str) -> bool:
         return True
     columns = (each for select in tree.find_all(exp.Select) for each in select.expressions)
     return any(map(_is_called_by_place, columns)) or _has_types_of_rows(tree)
+
+
+def may_count_by_names(sql: str, dialect: str) -> bool:
+    """Return whether the number of rows of a query may follow from names of relations: one of its columns, or of those in it, may be called so.
+
+    That is asked of every data test, so the parser is only asked where the text looks like it. A type of a whole row counts only where it is named.
+
+    >>> may_count_by_names("select * from (select id, (select max(id) from prod.e) from t) q where to_json(q)::text like '%prod%'", "duckdb")
+    True
+    >>> [may_count_by_names(f"with a as (select id from {each} join {each} using (id)) select * from a", "duckdb") for each in ('"d"."s"."t"', "t")]
+    [False, False]
+    """
+    text = _BEFORE_BRACKET.sub("", " ".join(sql.split()))
+    return _SUSPICIOUS.search(text) is not None and may_name_relations(sql, dialect)
 
 
 def _is_called_by_place(column: exp.Expr) -> bool:

@@ -222,6 +222,41 @@ def test_a_test_reads_there_too(shop: World) -> None:
     assert set(shop.run("totals").tests.values()) == {"reused: pass"}
 
 
+@on_duckdb
+def test_what_may_say_where_it_reads_is_built_where_that_is_elsewhere_now(shop: World) -> None:
+    """DuckDB calls a column without a name by its expression, with the schema in it, and `to_json` brings that into rows."""
+    named = "from (select 1 as id, (select max(id) from {{ ref('orders') }})) as q"
+    shop.model("called", f"select to_json(q)::text like '%other%' as there {named}")
+    shop.model("plain", "select max(id) as id from {{ ref('orders') }}")
+    shop.write(
+        "tests/not_there.sql",
+        "{{ config(severity='warn') }}" + f"select id {named} where to_json(q)::text like '%other%'",
+    )
+    run = shop.run("called plain not_there")
+    assert (shop.rows("from main.called"), run.tests["not_there"]) == ([(True,)], "ran: warn")
+    assert shop.run("stg orders").tests["not_there"] == "ran: pass"
+    run = shop.run("called plain not_there")
+    assert run.outcomes == {"called": "built: code_changed", "plain": "reused: no_new_data"}
+    assert run.decision("called").evidence["parts"] == ["places"]
+    assert (shop.rows("from main.called"), run.tests["not_there"]) == ([(False,)], "reused: pass")
+    assert shop.run("called plain not_there").built == set()
+    shop.settings["favor_state"] = True
+    run = shop.run("called plain not_there")
+    assert (run.built, run.tests["not_there"]) == ({"called"}, "ran: warn")
+
+
+@on_duckdb
+def test_a_source_that_is_elsewhere_now_counts_for_what_may_say_where_it_reads(world: World) -> None:
+    world.source("orders").sql("create table raw.orders as select 1 as id", "create schema moved")
+    world.model("called", "select 1 as id, (select max(id) from {{ source('raw', 'orders') }})")
+    world.model("plain", "select max(id) as id from {{ source('raw', 'orders') }}")
+    world.run()
+    world.sql("create table moved.orders as from raw.orders")
+    world.write("models/sources.yml", "sources: [{name: raw, schema: moved, tables: [{name: orders}]}]")
+    assert world.run().outcomes == {"called": "built: code_changed", "plain": "reused: no_new_data"}
+    assert "moved" in world.rows("select column_name from duckdb_columns() where table_name = 'called'")[1][0]
+
+
 def test_deferring_to_itself_is_nothing(shop: World) -> None:
     run = shop.run("totals", target="other")
     assert (run.outcomes, run.result.deferral) == ({"totals": "reused: no_new_data"}, None)

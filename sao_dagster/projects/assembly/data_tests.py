@@ -36,6 +36,7 @@ from sao_dagster.sql.ctes import prepend_ctes
 from sao_dagster.sql.fingerprint import sql_digest
 from sao_dagster.sql.reads import undeclared_reads
 from sao_dagster.sql.session import follows_process
+from sao_dagster.sql.shown_names import may_count_by_names
 from sao_dagster.sql.text import embeddable, limited
 from sao_dagster.sql.volatile import Volatility, volatility
 from sao_dagster.sql.volatile_functions import reads_session
@@ -227,6 +228,8 @@ class TestAssembly:
         known = None if asks is not None else [sql]
         if settings := self.drafts.settings(known):
             counted.append(settings)
+        if asks is not None or may_count_by_names(sql, self.drafts.declared.dialect):
+            counted.append([self.drafts.relations_read(reads)])
         started = self.drafts.started(known if compiled is None else [sql])
         return DataTest(
             name=name,

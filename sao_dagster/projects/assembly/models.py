@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any, TypeAlias
 
-from sao_dagster.core.code_version import ATTACHED, RELATION, SETTINGS, CodeVersion
+from sao_dagster.core.code_version import ATTACHED, PLACES, RELATION, SETTINGS, CodeVersion
 from sao_dagster.core.data_version import DataVersion
 from sao_dagster.core.hashing import digest
 from sao_dagster.core.inputs import InputKind, UndeclaredInput
@@ -336,12 +336,14 @@ class ModelAssembly:
         for hooks in ("pre_hook", "post_hook"):
             counted[hooks] = [sql_digest(hook, self.drafts.declared.dialect, names) for hook in counted[hooks]]
         # the text of a view, which the warehouse keeps, names where everything is that it reads
+        read = self.drafts.relations_read(draft.depends_on)
         is_view = draft.materialized is Materialized.VIEW
-        read = self.drafts.relations_read(draft.depends_on) if is_view else {}
         place = [draft.relation.database, draft.relation.schema, draft.relation.identifier]
         settings = self.drafts.settings(statements)
         attached = draft.config.attached(draft.declared.description, draft.declared.columns)
-        told = {SETTINGS: settings, ATTACHED: attached.digest, RELATION: digest([place, read])}
+        told = {SETTINGS: settings, ATTACHED: attached.digest, RELATION: digest([place, read if is_view else {}])}
+        if not is_view:
+            told[PLACES] = digest(read)
         return CodeVersion({**parts, "config": digest(counted), **told})
 
     def _inline(self, draft: Draft, ephemerals: tuple[Draft, ...]) -> CompiledSql:
