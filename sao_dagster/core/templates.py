@@ -34,6 +34,12 @@ class CompiledSql:
     expects: DataVersion | None = None
     got: tuple[tuple[str, str], ...] = ()
 
+    @property
+    def statements(self) -> list[str]:
+        """All of them: both queries, as far as there are two, and what runs before and after."""
+        both = (self.sql,) if self.incremental_sql is None else (self.sql, self.incremental_sql)
+        return [*both, *self.pre_hooks, *self.post_hooks]
+
 
 class Answer(Protocol):
     """The rows that a query gave."""

@@ -36,7 +36,7 @@ from sao_dagster.dagster.project_view import (
 )
 from sao_dagster.dagster.resources import WarehouseResource
 from sao_dagster.dagster.sources import news_of_sources
-from sao_dagster.dagster.told import SECONDS
+from sao_dagster.dagster.told import SECONDS, catch_up
 from sao_dagster.dagster.told_builds import ToldBuilds
 from sao_dagster.dagster.told_verdicts import ToldVerdicts
 from sao_dagster.errors import SaoError, StateError, words_of
@@ -73,8 +73,7 @@ class Step:
         self._before: Mapping[str, BuildRecord] = {}
         self._facts = Facts()
         self._built: set[str] = set()
-        self._told: ToldBuilds | None = None
-        self._told_verdicts: ToldVerdicts | None = None
+        self._told: ToldVerdicts | None = None
 
     def run(self) -> Iterator[Any]:
         """Run the selection and yield what Dagster should know of it.
@@ -203,11 +202,10 @@ class Step:
         """
         instance = self._context.instance
         try:
-            self._told = ToldBuilds(self._edge, instance, planned.plan.environment)
-            self._told_verdicts = ToldVerdicts(self._told)
+            self._told = ToldVerdicts(ToldBuilds(self._edge, instance, planned.plan.environment))
             for event in news_of_sources(self._edge, instance, planned.plan, planned.seen):
                 self._context.op_execution_context.log_event(event)
-            self._catch_up(self._facts)
+            self._catch_up(self._told, self._facts)
         except Exception as error:  # noqa: BLE001 - the storage of an instance may raise anything; models are built all the same
             self._context.log.warning(f"Dagster is not told of sources and builds now: {words_of(error)}")
 
@@ -232,7 +230,7 @@ class Step:
             version = dg.DataVersion(str(result.data_version)) if result.data_version else None
             yield dg.MaterializeResult(**facts, data_version=version)
             if self._told is not None and result.record is not None:
-                self._told.note(result.name, result.record, result.data_version)
+                self._told.builds.note(result.name, result.record, result.data_version)
         elif told is ReuseEvent.OBSERVATION:
             yield dg.AssetObservation(**facts, description=self._in_words(result))
 
@@ -241,7 +239,7 @@ class Step:
         is_view = self._edge.project.nodes[result.name].materialized is Materialized.VIEW
         if self._told is None or not is_view or result.record is None or result.data_version is None:
             return False
-        return not self._told.knows(result.name, result.record, result.data_version)
+        return not self._told.builds.knows(result.name, result.record, result.data_version)
 
     def _in_words(self, result: ModelResult) -> str:
         """Return what became of a model in a sentence, and whether it is cut off: rebuilt, with the rows that it had."""
@@ -258,7 +256,7 @@ class Step:
         """Tell Dagster of views over what was built, and of builds and verdicts that no run of it has made; within some seconds."""
         if self._told is None:
             return
-        project, store, environment = self._edge.project, self._edge.opened.store, self._told.environment
+        project, store, environment = self._edge.project, self._edge.opened.store, self._told.builds.environment
         records = store.builds(environment)
         versions = {name: version for name, version in self._facts.versions.items() if name not in self._built}
         for name in self._edge.asset_names:
@@ -269,18 +267,12 @@ class Step:
                 history = store.history(environment, unseen) if unseen else {}
                 versions.update({each: seen[-1][0] for each, seen in history.items() if seen})
         verdicts = store.tests(environment)
-        if self._told_verdicts is not None:
-            self._told_verdicts.note(self._reports, self._context.run.run_id, self._facts.test_records, verdicts)
-        self._catch_up(replace(self._facts, records=records, versions=versions, test_records=verdicts))
+        self._told.note(self._reports, self._context.run.run_id, self._facts.test_records, verdicts)
+        self._catch_up(self._told, replace(self._facts, records=records, versions=versions, test_records=verdicts))
 
-    def _catch_up(self, facts: Facts) -> None:
-        """Tell Dagster within some seconds of builds, and then of verdicts on them."""
-        give_up = time.monotonic() + SECONDS
-        columns = {**self._columns, **{name: record.columns for name, record in facts.records.items()}}
-        if self._told is not None:
-            self._told.catch_up(facts, columns, give_up)
-        if self._told_verdicts is not None:
-            self._told_verdicts.catch_up(facts, datetime.now(timezone.utc), give_up)
+    def _catch_up(self, told: ToldVerdicts, facts: Facts) -> None:
+        """Tell Dagster within some seconds of builds and verdicts that it does not know."""
+        catch_up(told, facts, self._columns, datetime.now(timezone.utc), time.monotonic() + SECONDS)
 
     def _is_needed_below(self, key: dg.AssetKey) -> bool:
         """Return whether another step of this run waits for the asset."""

@@ -7,12 +7,16 @@ from __future__ import annotations
 
 import logging
 import time
+from collections.abc import Mapping
+from datetime import datetime
 
 import dagster as dg
 
-from sao_dagster.core.decide_test import TestOutcome
+from sao_dagster.core.decide_test import TestDecision, TestOutcome
+from sao_dagster.core.facts import Facts
 from sao_dagster.core.messages import counted
 from sao_dagster.core.plan import Plan
+from sao_dagster.dagster.metadata import Columns
 from sao_dagster.dagster.project_view import DagsterProject
 from sao_dagster.dagster.sources import news_of_sources
 from sao_dagster.dagster.told_builds import ToldBuilds
@@ -33,12 +37,32 @@ def tell(
     give_up = time.monotonic() + SECONDS
     for event in news_of_sources(dagster_project, instance, plan, seen, give_up):
         instance.report_runless_asset_event(event)
-    records = seen.facts.records
-    columns = {**seen.columns, **{name: record.columns for name, record in records.items()}}
-    builds = ToldBuilds(dagster_project, instance, plan.environment)
-    left = builds.catch_up(seen.facts, columns, give_up)
     proven = {name: each for name, each in plan.tests.items() if each.outcome is TestOutcome.PROVEN}
-    return left, ToldVerdicts(builds).catch_up(seen.facts, plan.taken_at, give_up, proven)
+    told = ToldVerdicts(ToldBuilds(dagster_project, instance, plan.environment))
+    return catch_up(told, seen.facts, seen.columns, plan.taken_at, give_up, proven)
+
+
+def catch_up(
+    told: ToldVerdicts,
+    facts: Facts,
+    columns: Columns,
+    now: datetime,
+    give_up: float,
+    proven: Mapping[str, TestDecision] | None = None,
+) -> tuple[int, int]:
+    """Tell Dagster of builds that it does not know, and then of verdicts on them; return how many of both are left for later.
+
+    Args:
+        told: What it was told before.
+        facts: What is known now.
+        columns: Of sources and models; those of builds are as they are recorded.
+        now: The time (UTC), as decisions are taken.
+        give_up: When to leave the rest for later, on the monotonic clock.
+        proven: The data tests that are proven to pass, with their proofs.
+    """
+    built = {name: record.columns for name, record in facts.records.items()}
+    builds = told.builds.catch_up(facts, {**columns, **built}, give_up)
+    return builds, told.catch_up(facts, now, give_up, proven)
 
 
 def try_to_tell(

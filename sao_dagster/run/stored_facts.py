@@ -55,9 +55,7 @@ def _may_tell(node: Model, dialect: str) -> bool:
     """Return whether what a model gives may say where it reads; what is no SQL may."""
     from sao_dagster.sql.shown_names import may_name_relations  # the parser, where something is read from elsewhere
 
-    compiled = node.compiled
-    texts = (compiled.sql, compiled.incremental_sql, *compiled.pre_hooks, *compiled.post_hooks)
-    return any(may_name_relations(each, dialect) for each in texts if each is not None)
+    return any(may_name_relations(each, dialect) for each in node.compiled.statements)
 
 
 def kept_sql(compiled: CompiledSql, dialect: str) -> str:

@@ -365,9 +365,8 @@ class _Query:
                 self._expression(join.args["on"], sources, ctes, outer)
         for lateral in select.args.get("laterals") or ():
             self._expression(lateral, sources, ctes, outer)
-        if any(
-            join.side for join in joins
-        ):  # rows without a value are like those whose value cannot be cast, at some times
+        # rows without a value are like those whose value cannot be cast, at some times
+        if any(join.side for join in joins):
             for bare in sources.values():
                 bare.update((name, replace(origin, written=None)) for name, origin in bare.items())
         return sources, whole

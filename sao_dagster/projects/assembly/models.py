@@ -222,8 +222,7 @@ class ModelAssembly:
             self.drafts.bare.add(draft.id)
         statements = None  # where it is rendered in each run, or is no SQL, nobody knows what it depends on
         if declaration.language == "sql" and not draft.dynamic:
-            texts = (compiled.sql, compiled.incremental_sql, *compiled.pre_hooks, *compiled.post_hooks)
-            statements = [each for each in texts if each is not None]
+            statements = compiled.statements
         return Model(
             **common,
             code=self._code(draft, parts, statements),
@@ -335,8 +334,8 @@ class ModelAssembly:
         names = self.drafts.names(draft.depends_on, draft.id) if draft.pre_hooks or draft.post_hooks else {}
         for hooks in ("pre_hook", "post_hook"):
             counted[hooks] = [sql_digest(hook, self.drafts.declared.dialect, names) for hook in counted[hooks]]
-        # the text of a view, which the warehouse keeps, names where everything is that it reads
         read = self.drafts.relations_read(draft.depends_on)
+        # the text of a view, which the warehouse keeps, names where everything is that it reads
         is_view = draft.materialized is Materialized.VIEW
         place = [draft.relation.database, draft.relation.schema, draft.relation.identifier]
         settings = self.drafts.settings(statements)

@@ -66,8 +66,7 @@ def put_in_place(
     over = _over(connection, target)
     if over:
         _check_may_drop(connection, target)
-    own = build_ids.hold_for_change(connection, [target, *over])
-    held = {each: _Keeper(build_ids, build_id) for each, build_id in own.items() if build_id is not None}
+    held = _held(connection, build_ids, [target, *over])
     held |= _built_elsewhere(connection, build_ids, [each for each in over if each not in held])
     return _giving_way(connection, lambda: _replace(connection, made, target, build_ids, held))
 
@@ -79,14 +78,22 @@ def _built_elsewhere(
     found: dict[Relation, _Keeper] = {}
     for others in BuildIds.beside(connection) if views else ():
         if others.schema != build_ids.schema:
-            held = others.hold_for_change(connection, views)
-            found |= {each: _Keeper(others, build_id) for each, build_id in held.items() if build_id is not None}
+            found |= _held(connection, others, views)
     return found
 
 
+def _held(connection: Connection[Any], build_ids: BuildIds, relations: list[Relation]) -> dict[Relation, _Keeper]:
+    """Return those of some relations whose builds are kept in one place, held for change."""
+    held = build_ids.hold_for_change(connection, relations)
+    return {relation: _Keeper(build_ids, build_id) for relation, build_id in held.items() if build_id is not None}
+
+
 def _giving_way(connection: Connection[Any], change: Callable[[], R]) -> R:
-    """Return what a change gives that needs locks alone, begun anew, without those it had, where it would wait for one as long as who looks for deadlocks."""
-    (timeout, soon) = connection.execute(_BEFORE_DEADLOCKS.encode()).fetchone() or ("0", 1)
+    """Return what a change gives that takes nothing but locks.
+
+    Where it has waited for one nearly as long as PostgreSQL waits before it looks for deadlocks, it lets go of those that it has, and begins anew.
+    """
+    [(timeout, soon)] = connection.execute(_BEFORE_DEADLOCKS.encode()).fetchall()
     for _ in range(_GIVES_WAY):
         try:
             with connection.transaction():
@@ -113,11 +120,7 @@ def _replace(
         views = _views_over(connection, target)
         _refuse(target, [view for view in views if not view.is_plain])
         late = [view.relation for view in views if view.relation not in held]  # perhaps made since
-        own = build_ids.hold_for_change(connection, late)
-        held = {
-            **held,
-            **{each: _Keeper(build_ids, build_id) for each, build_id in own.items() if build_id is not None},
-        }
+        held = {**held, **_held(connection, build_ids, late)}
     for view in reversed(views):
         connection.execute(f"drop view {view.relation}".encode())
     connection.execute(f"drop {_KINDS[row[0]]} {target}".encode())
