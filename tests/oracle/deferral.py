@@ -21,7 +21,7 @@ from sao_dagster.run.report import RunResult
 from sao_dagster.state.sql_store import SqlStateStore
 from tests.oracle.on_postgres import SchemasOnPostgres
 from tests.oracle.oracle import Schemas
-from tests.oracle.specs import SHAPES, SOURCES, Spec, over
+from tests.oracle.specs import CALLED, SHAPES, SOURCES, Spec, over
 
 MINE, PRODUCTION = ("dev", "main"), ("prod", "live")
 KINDS = ("table", "table", "view", "ephemeral")
@@ -34,7 +34,7 @@ DRAFTS = st.lists(st.tuples(picks, picks, picks, picks), min_size=3, max_size=6)
 class DeferralHistory(Schemas, RuleBasedStateMachine):
     """One project in production, and in somebody's own schema of the same database."""
 
-    shapes: ClassVar[Mapping[str, str]] = SHAPES
+    shapes: ClassVar[Mapping[str, str]] = {**SHAPES, "called": CALLED}
     schema = MINE[1]
 
     @initialize(drafts=DRAFTS)
@@ -117,6 +117,15 @@ class DeferralHistory(Schemas, RuleBasedStateMachine):
             }
             assert not built, f"built again at once: {[(each.name, each.decision) for each in again.models]}"
 
+    @rule(pick=picks)
+    def read_here_what_was_read_there(self, pick: int) -> None:
+        """Build what follows how a column is called by where it reads, over what production has, and again once that is here."""
+        called = [each for each in self.specs.values() if each.shape == "called" and each.kind == "table"]
+        spec = called[pick % len(called)] if called else None
+        if spec is not None and (parents := [each for each in spec.parents if each in self.specs]):
+            for selection, how in ((spec.name, "favor"), (" ".join(parents), "alone"), (spec.name, "defer")):
+                self.check(self.run(selection, how))
+
     # ------------------------------------------------------------------ what is held
 
     def check(self, result: RunResult) -> None:
@@ -179,4 +188,4 @@ class DeferralHistory(Schemas, RuleBasedStateMachine):
 class DeferralOnPostgres(SchemasOnPostgres, DeferralHistory):
     """The same on PostgreSQL, where what a view shows of another environment has no version if it follows the clock."""
 
-    shapes: ClassVar[Mapping[str, str]] = {name: body for name, body in SHAPES.items() if name != "day"}
+    shapes: ClassVar[Mapping[str, str]] = {name: body for name, body in DeferralHistory.shapes.items() if name != "day"}

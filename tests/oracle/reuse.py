@@ -6,8 +6,7 @@ at once makes nothing, but for what reads something through a view that is not h
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any, ClassVar
+from typing import Any
 
 from hypothesis import strategies as st
 from hypothesis.stateful import initialize, rule
@@ -20,7 +19,7 @@ from sao_dagster.core.records import Verdict
 from sao_dagster.run.report import RunResult
 from tests.oracle.deferral import DONE, DRAFTS, MINE, PRODUCTION, DeferralHistory, picks
 from tests.oracle.on_postgres import SchemasOnPostgres
-from tests.oracle.specs import CALLED, SHAPES, SOURCES, Spec, over, read
+from tests.oracle.specs import SOURCES, Spec, over, read
 
 CI = ("ci", "branch")
 TAKES_FROM = {CI: ["prod"], MINE: ["ci", "prod"]}
@@ -32,7 +31,6 @@ EVERYWHERE = st.sampled_from([MINE, CI, PRODUCTION])
 class ReuseHistory(DeferralHistory):
     """One project in production, on a branch, and in somebody's own schema of the same database."""
 
-    shapes: ClassVar[Mapping[str, str]] = {**SHAPES, "called": CALLED}
     taken = 0
     in_place = 0
     verdicts_taken = 0
