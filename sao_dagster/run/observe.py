@@ -49,6 +49,7 @@ class Observation:
         facts: What decisions are taken from.
         sequence: What to ask the state for later changes with.
         contents: Content versions of relations, as far as they are known; see `content_key`.
+        looked_at: The nodes that were compared with their records; one that has no version in the facts is as its record says.
         movements: By source and by node, what showed that it was written to (`Session.movements`), before its version was read.
         catalog: What is in the warehouse.
         columns: By relation that is read, and by source, names and types as the warehouse has them.
@@ -59,6 +60,7 @@ class Observation:
     facts: Facts
     contents: Mapping[str, DataVersion] = field(default_factory=dict)
     sequence: int = 0
+    looked_at: frozenset[str] = frozenset()
     movements: Mapping[str, str] = field(default_factory=dict)
     catalog: Catalog = field(default_factory=dict)
     columns: Mapping[str, tuple[tuple[str, str], ...]] = field(default_factory=dict)
@@ -154,6 +156,7 @@ def observe(
         facts=facts,
         contents=reader.known,
         sequence=sequence,
+        looked_at=frozenset((*to_read.own, *to_read.beside)),
         movements=tokens,
         catalog=reader.catalog,
         columns=columns(project, selection, reader.catalog),

@@ -26,6 +26,7 @@ from sao_dagster.state.protocol import StateStore
 from sao_dagster.warehouses.protocol import RelationInfo, Session
 from sao_dagster.warehouses.shared.asked_at_once import AskedAtOnce
 
+K = TypeVar("K")
 V = TypeVar("V")
 
 SYNC_SECONDS = 0.2  # how old the state may be that a reuse rests on; a build always looks again
@@ -152,23 +153,26 @@ class RunFacts:
         return name in self._outdated
 
     def refresh(self, name: str) -> None:
-        """Observe what a node reads, and its relation."""
+        """Observe what a node reads, and its relation.
+
+        Other steps decide meanwhile, without the lock: what is known of an input is one thing or another, and never nothing in between.
+        """
+        records = dict(self._records)
         observation = self._observe(Selection((name,), (), ()))
         seen = observation.facts
-        inputs = self._project.graph.inputs(name)
+        nodes = self._project.nodes
         with self._lock:
-            self._catalog.update(observation.catalog)  # what was built here meanwhile is not in it
+            # a build that this run has made, or learned of, meanwhile is newer than what was seen
+            built = {each for each, record in self._records.items() if records.get(each) is not record}
+            keys = {nodes[each].relation.key for each in built if each in nodes}
+            _replace(self._catalog, observation.catalog, except_for=keys)
             self.watch.note(observation.movements)
-            for each in (name, *inputs.data, *inputs.views):  # what is as recorded again
-                self._versions.pop(each, None)
-                self._altered.pop(each, None)
-            self._versions.update(seen.versions)
-            self._exists.update(seen.exists)
-            self._schemas.update(seen.schemas)
+            _replace(self._versions, seen.versions, observation.looked_at, except_for=built)
+            _replace(self._altered, seen.altered, observation.looked_at, except_for=built)
+            _replace(self._exists, seen.exists, except_for=built)
+            _replace(self._schemas, seen.schemas, except_for=built)
             self._unsettled.update(seen.unsettled)
             self._history.update(seen.history)
-            self._altered.pop(name, None)
-            self._altered.update(seen.altered)
             self._outdated.discard(name)
 
     def refresh_stale(self, readers: Selection) -> None:
@@ -330,3 +334,19 @@ class RunFacts:
             if build_id is None or time.monotonic() > give_up or stopping.wait(RECORD_PAUSE):
                 return None
             self.sync(name, exact=True)
+
+
+def _replace(
+    known: dict[K, V], found: Mapping[K, V], looked_at: frozenset[K] = frozenset(), *, except_for: Collection[K]
+) -> None:
+    """Put what was found in the place of what was known.
+
+    Args:
+        known: What was known; nothing in it is missing meanwhile that is there before and after.
+        found: What was found.
+        looked_at: Of which nothing is known any more where nothing was found.
+        except_for: Of which something newer is known.
+    """
+    known.update({each: value for each, value in found.items() if each not in except_for})
+    for each in looked_at.difference(found, except_for):
+        known.pop(each, None)

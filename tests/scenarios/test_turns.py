@@ -103,6 +103,18 @@ def test_what_another_run_has_just_built_is_reused(shop: World) -> None:
     assert outcomes["orders"] == "reused: no_new_data"
 
 
+def test_what_was_seen_of_the_tables_behind_a_view_counts_after_the_view_has_waited(shop: World) -> None:
+    """Looked at again is what decides about the view; its rows come from a table that somebody has changed."""
+    shop.model("shown", "select * from {{ ref('orders') }}", materialized="view")
+    shop.model("report", "select sum(amount) as amount from {{ ref('shown') }}").run()
+    shop.sql("drop view main.shown", "insert into main.orders values (2, 7)")
+    store = store_of(shop)
+    lease = take(store, "shown")
+    outcomes, _ = run(shop, lambda: store.release_lease(environment_of(store), lease), "shown report")
+    assert outcomes == {"shown": "built: relation_missing", "report": "built: new_data"}
+    assert shop.rows("select amount from main.report") == [(12,)]
+
+
 def versions_of(world: World) -> dict[str, DataVersion]:
     runner = world.runner()
     _, seen = runner.plan(select(runner.project))
