@@ -111,7 +111,8 @@ class Project:
     def following_views(self) -> Project:
         """Return the same project, in which what reads a view follows the process that runs it where the view does.
 
-        A view is part of the query that reads it: a cast in it has the time zone of whoever reads it, not of who made it.
+        A view is part of the query that reads it: a cast in it has the time zone of whoever reads it, not of who made it. So a view over it need
+        not be made again for that, and hands it on to what reads both.
 
         Raises:
             CycleError: Models depend on each other in a circle.
@@ -122,9 +123,12 @@ class Project:
             return self
         nodes = dict(self.nodes)
         for name in self.graph.order:
-            if not nodes[name].follows_process and not following.isdisjoint(self.graph.parents[name]):
+            if following.isdisjoint(self.graph.parents[name]):
+                continue
+            if name in through:
+                following.add(name)
+            elif not nodes[name].follows_process:
                 nodes[name] = replace(nodes[name], follows_process=True)
-                following.update({name} & through)
         tests = {
             name: test
             if test.follows_process or following.isdisjoint(test.reads)

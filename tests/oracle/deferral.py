@@ -19,6 +19,7 @@ from sao_dagster.core.deferral import Deferral
 from sao_dagster.core.reasons import Mode, Outcome, Reason
 from sao_dagster.run.report import RunResult
 from sao_dagster.state.sql_store import SqlStateStore
+from tests.oracle.beside import beside_others
 from tests.oracle.on_postgres import SchemasOnPostgres
 from tests.oracle.oracle import Schemas
 from tests.oracle.specs import CALLED, SHAPES, SOURCES, Spec, over
@@ -96,11 +97,13 @@ class DeferralHistory(Schemas, RuleBasedStateMachine):
         below=st.booleans(),
         how=st.sampled_from(["defer", "defer", "favor", "alone"]),
         force=st.booleans(),
+        waits=st.booleans(),
     )
-    def run_mine(self, chosen: set[int], below: bool, how: str, force: bool) -> None:
+    def run_mine(self, chosen: set[int], below: bool, how: str, force: bool, waits: bool) -> None:
         names = sorted({self._pick(each).name for each in chosen})
         selection = " ".join(f"{name}+" if below else name for name in names)
-        result = self.run(selection, how, Mode.FORCE if force else Mode.STATE_AWARE)
+        with beside_others(waits=waits):
+            result = self.run(selection, how, Mode.FORCE if force else Mode.STATE_AWARE)
         self.check(result)
         again = self.run(selection, how)
         self.check(again)

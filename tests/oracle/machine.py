@@ -25,6 +25,7 @@ from sao_dagster.core.selection import Selection
 from sao_dagster.run.events import Event, ModelResult, Planned
 from sao_dagster.run.report import RunResult
 from sao_dagster.warehouses.protocol import Warehouse
+from tests.oracle.beside import beside_others
 from tests.oracle.oracle import Built, Content, Oracle
 from tests.oracle.specs import KINDS, SHAPES, SOURCES, Spec
 
@@ -222,10 +223,11 @@ class History(RuleBasedStateMachine):
         self._run(None, Mode.STATE_AWARE)
         self._check_all(self._run(None, Mode.STATE_AWARE))
 
-    @rule(pick=picks, before=st.booleans(), after=st.booleans())
-    def run_some(self, pick: int, before: bool, after: bool) -> None:
+    @rule(pick=picks, before=st.booleans(), after=st.booleans(), waits=st.booleans())
+    def run_some(self, pick: int, before: bool, after: bool, waits: bool) -> None:
         name = self._pick(pick).name
-        self._run(f"{'+' if before else ''}{name}{'+' if after else ''}", Mode.STATE_AWARE)
+        with beside_others(waits=waits):
+            self._run(f"{'+' if before else ''}{name}{'+' if after else ''}", Mode.STATE_AWARE)
 
     @rule(pick=picks, mode=st.sampled_from([Mode.FORCE, Mode.FULL_REFRESH]))
     def run_forced(self, pick: int, mode: Mode) -> None:

@@ -17,6 +17,7 @@ from sao_dagster.core.elsewhere import Clone
 from sao_dagster.core.reasons import Mode, Outcome
 from sao_dagster.core.records import Verdict
 from sao_dagster.run.report import RunResult
+from tests.oracle.beside import beside_others
 from tests.oracle.deferral import DONE, DRAFTS, MINE, PRODUCTION, DeferralHistory, picks
 from tests.oracle.on_postgres import SchemasOnPostgres
 from tests.oracle.specs import SOURCES, Spec, over, read
@@ -40,10 +41,12 @@ class ReuseHistory(DeferralHistory):
         chosen=st.sets(picks, max_size=3),
         clone=st.sampled_from(["view", "view", "defer", "defer", "copy"]),
         mode=st.sampled_from([*[Mode.STATE_AWARE] * 5, Mode.FORCE]),
+        waits=st.booleans(),
     )
-    def run_mine(self, environment: tuple[str, str], chosen: set[int], clone: Clone, mode: Mode) -> None:
+    def run_mine(self, environment: tuple[str, str], chosen: set[int], clone: Clone, mode: Mode, waits: bool) -> None:
         selection = " ".join(f"{name}+" for name in sorted({self._pick(each).name for each in chosen})) or None
-        result = self.run_in(environment, selection, clone, mode)
+        with beside_others(waits=waits):
+            result = self.run_in(environment, selection, clone, mode)
         again = self.run_in(environment, selection, clone, Mode.STATE_AWARE)
         if not any(each.decision.outcome not in DONE for each in result.models):
             made = {

@@ -225,14 +225,17 @@ def test_what_is_read_through_a_view_is_of_the_zone_of_who_reads_it(
     shop.model("shown", "select at::date as day from {{ source('raw', 'events') }}", materialized="view")
     shop.model("same", "select day from {{ ref('shown') }}", materialized="ephemeral")
     shop.model("through", "select day from {{ ref('same') }}")
+    shop.model("over", "select * from {{ ref('shown') }}", materialized="view")
+    shop.model("last", "select day from {{ ref('over') }}")
     shop.model("made", "select day from {{ source('raw', 'days') }}")
     shop.write("models/shown.yml", "models: [{name: shown, columns: [{name: day, data_tests: [unique]}]}]")
     assert shop.run().tests == {"unique_shown_day": "ran: pass"}
-    again = shop.run("through made unique_shown_day")
+    again = shop.run("through over last made unique_shown_day")
     assert (again.built, again.tests) == (set(), {"unique_shown_day": "reused: pass"})
     monkeypatch.setenv("PGTZ", "Asia/Tokyo")
-    assert shop.run("through made", tests=False).built == {"through", "made"}
-    for table in ("through", "made"):
+    found = shop.run("through over last made", tests=False)
+    assert found.built == {"through", "last", "made"}, "a view over a view need not be made again"
+    for table in ("through", "last", "made"):
         assert shop.rows(f"select distinct day::text from main.{table}") == [("2026-01-02",)]
     assert shop.run("unique_shown_day").tests == {"unique_shown_day": "ran: fail"}
 
