@@ -166,7 +166,7 @@ class RunFacts:
             built = {each for each, record in self._records.items() if records.get(each) is not record}
             keys = {nodes[each].relation.key for each in built if each in nodes}
             _replace(self._catalog, observation.catalog, except_for=keys)
-            self.watch.note(observation.movements)
+            self.watch.note({each: token for each, token in observation.movements.items() if each not in built})
             _replace(self._versions, seen.versions, observation.looked_at, except_for=built)
             _replace(self._altered, seen.altered, observation.looked_at, except_for=built)
             _replace(self._exists, seen.exists, except_for=built)
