@@ -49,7 +49,6 @@ class NodeBuilds:
 
     run: RunContext
     side_effects: bool = field(init=False)
-    _built: list[str] = field(default_factory=list, init=False)
 
     def __post_init__(self) -> None:
         self.side_effects = self.run.hooks.are_there
@@ -143,8 +142,7 @@ class NodeBuilds:
             if run.leases is not None and lease is not None:
                 run.leases.released(lease)
         run.run_facts.add_build(node, record, built.dropped or ())
-        watch.note_build(name)
-        self._built.append(name)
+        watch.note_build(record, built.movement)
         if node.compiler is not None or node.hooks:
             self.side_effects = True
         return record
@@ -265,10 +263,9 @@ class NodeBuilds:
         """
         run = self.run
         run.hooks.finish()
-        if run.store is not None and run.capabilities.build_ids and self._built:
+        if run.store is not None and run.capabilities.build_ids and (left := run.run_facts.watch.of_builds):
             kept = run.store.contents(run.project.environment, STAMP)
-            kept |= run.run_facts.watch.of_builds(self._built)
-            run.store.keep_contents(run.project.environment, STAMP, kept)
+            run.store.keep_contents(run.project.environment, STAMP, {**kept, **left})
         if run.store is None or (self.side_effects and anything_done):
             return
         stamp = run.session.stamp() if run.capabilities.stamp else None

@@ -125,6 +125,7 @@ class Built:
         changed: False where the warehouse knows that an incremental build wrote no row; None where only the version tells.
         read: By relation that was read, which build of it that was; of those that the warehouse keeps.
         contents: By relation among `BuildRequest.unwatched`, the version of what it holds in the snapshot that the build has read.
+        movement: What `Session.movements` gives of it as long as nobody writes to it after its version was read; None where that is to be asked.
         dropped: Views that are gone: they could not stay over the new relation, or whoever built it drops all that are over the old one.
         adopted: Whether nothing was built, since it was there; see `Session.adopt`.
     """
@@ -137,6 +138,7 @@ class Built:
     changed: bool | None = None
     read: Mapping[Relation, str | None] = field(default_factory=dict)
     contents: Mapping[Relation, DataVersion | None] = field(default_factory=dict)
+    movement: str | None = None
     dropped: tuple[RelationKey, ...] | None = None
     adopted: bool = False
 

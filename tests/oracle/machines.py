@@ -11,6 +11,7 @@ from tests.oracle.machine import History
 from tests.oracle.on_postgres import PostgresHistory
 from tests.oracle.projects import ProjectsHistory, ProjectsOnPostgres
 from tests.oracle.reuse import ReuseHistory, ReuseOnPostgres
+from tests.oracle.runners import RunnersHistory
 from tests.oracle.standing import StandingHistory, StandingOnPostgres
 from tests.oracle.undeclared import FilesHistory, UndeclaredHistory, UndeclaredOnPostgres
 from tests.oracle.volatile import VolatileHistory, VolatileOnPostgres
@@ -35,6 +36,7 @@ MACHINES: dict[type[RuleBasedStateMachine], int] = {
     StandingOnPostgres: 10,
     VolatileOnPostgres: 10,
     WritersHistory: 10,
+    RunnersHistory: 20,
     DeferralOnPostgres: 10,
     ProjectsOnPostgres: 10,
     ReuseOnPostgres: 10,

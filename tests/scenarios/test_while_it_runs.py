@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any, cast
@@ -16,6 +17,7 @@ from sao_dagster.run import data_tests
 from sao_dagster.run.events import Event, ModelResult, Started
 from sao_dagster.warehouses.protocol import BuildRequest, Built, Session, Warehouse
 from tests.meanwhile import run_meanwhile
+from tests.waiting import until
 from tests.world import World, on_each_warehouse
 
 pytestmark = on_each_warehouse
@@ -202,6 +204,46 @@ def test_a_model_that_somebody_changes_by_hand_only_while_it_is_read_is_unknown(
     world.run()
     assert world.rows("select id from main.below") == [(1,)]
     assert world.run().built == set()
+
+
+@beside
+def test_what_somebody_writes_to_a_model_just_after_it_was_built_is_found(world: World) -> None:
+    """Before the run has noted anything of what it has built."""
+    world.model("total", "select 1 as id")
+    run_meanwhile(world, lambda: None, lambda: world.sql("insert into main.total values (2)"), "total")
+    assert world.run().outcomes == {"total": "built: relation_altered"}
+    assert world.rows("select id from main.total") == [(1,)]
+    assert world.run().built == set()
+
+
+@beside
+def test_what_somebody_writes_to_a_model_before_the_run_looks_at_it_again_is_found(shop: World) -> None:
+    """What the run sees then, when its child is built, is not what it has built."""
+    act = lambda: shop.sql("insert into main.first values (2)")  # noqa: E731 - a step
+    run_and(shop, act, lambda event: isinstance(event, ModelResult) and event.name == "first")
+    assert shop.run().outcomes["first"] == "built: relation_altered"
+    assert shop.rows("select id from main.first") == [(1,)]
+    assert shop.run().built == set()
+
+
+@beside
+def test_what_somebody_writes_to_an_increment_while_it_is_built_comes_after_it(world: World) -> None:
+    """It would be taken for a part of what was built."""
+    world.source("orders").sql("create table raw.orders as select 1 as id")
+    sql = "select id from {{ source('raw', 'orders') }}"
+    world.model("total", sql, materialized="incremental", unique_key="id").run()
+    world.model("total", sql, materialized="incremental", unique_key="id", post_hook="select pg_sleep(1)")
+    sleeping = "select 1 from pg_stat_activity where query ~ '^select pg_sleep' and state = 'active'"
+
+    def write() -> None:
+        until("the hook", lambda: world.rows(sleeping), pause=0.01)
+        world.sql("insert into main.total values (2)")
+
+    with ThreadPoolExecutor() as pool:
+        written = pool.submit(write)
+        assert world.run().built == {"total"}
+        written.result()
+    assert world.run().outcomes == {"total": "built: relation_altered"}
 
 
 def test_a_source_that_the_run_makes_itself_is_no_news_in_the_next_one(shop: World) -> None:

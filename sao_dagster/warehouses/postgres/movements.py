@@ -43,7 +43,9 @@ _TOLD_BY_WRITES = f"""
         select from pg_attribute a join pg_type t on t.oid = a.atttypid where a.attrelid = c.oid and a.attnum > 0 and not a.attisdropped
         and (t.oid >= {FIRST_OF_USERS} or t.typtype not in ('b', 'r', 'm') or t.typname ~ '^_?(reg|aclitem|pg_)' or a.attgenerated = 'v'))
 """.encode()
-_WRITTEN = ", ".join(f"pg_stat_get_tuples_{what}(c.oid)" for what in ("inserted", "updated", "deleted"))
+_WAYS = ("inserted", "updated", "deleted")
+_WRITTEN = ", ".join(f"pg_stat_get_tuples_{way}(c.oid)" for way in _WAYS)
+_WRITTEN_SOON = ", ".join(f"pg_stat_get_tuples_{way}(c.oid) + pg_stat_get_xact_tuples_{way}(c.oid)" for way in _WAYS)
 
 
 def movements(connection: Connection[Any], tables: Collection[RelationKey]) -> dict[RelationKey, str]:
@@ -52,6 +54,18 @@ def movements(connection: Connection[Any], tables: Collection[RelationKey]) -> d
     Rows of partitions and of children are rows of the table.
     """
     connection.execute("select pg_stat_clear_snapshot()")
+    return _tokens(connection, tables, _WRITTEN)
+
+
+def movement_left(connection: Connection[Any], table: RelationKey) -> str | None:
+    """Return what `movements` gives of a table as soon as this transaction has ended, if nobody else has written to it since this transaction asked first.
+
+    The server shows a transaction the counts that it has asked for once as they were then, and its own writes beside them.
+    """
+    return _tokens(connection, [table], _WRITTEN_SOON).get(table)
+
+
+def _tokens(connection: Connection[Any], tables: Collection[RelationKey], written: str) -> dict[RelationKey, str]:
     rows = connection.execute(
         f"""
         with recursive held as (
@@ -60,7 +74,7 @@ def movements(connection: Connection[Any], tables: Collection[RelationKey]) -> d
             union
             select held.nspname, held.relname, i.inhrelid from held join pg_inherits i on i.inhparent = held.oid
         )
-        select held.nspname, held.relname, array_agg(concat_ws(':', c.oid, pg_relation_filenode(c.oid), {_WRITTEN}, {_COLUMNS}) order by c.oid),
+        select held.nspname, held.relname, array_agg(concat_ws(':', c.oid, pg_relation_filenode(c.oid), {written}, {_COLUMNS}) order by c.oid),
             concat_ws(':', {_COUNTED_SINCE})
         from held join pg_class c on c.oid = held.oid group by held.nspname, held.relname
         having bool_and(c.relkind in ('r', 'p', 'm')) and {_COUNTS}

@@ -41,7 +41,7 @@ from sao_dagster.warehouses.postgres.catalog import (
 )
 from sao_dagster.warehouses.postgres.content import content_of, read_contents, row_hash
 from sao_dagster.warehouses.postgres.made import made_functions
-from sao_dagster.warehouses.postgres.movements import content_tokens, movements, show_at_once
+from sao_dagster.warehouses.postgres.movements import content_tokens, movement_left, movements, show_at_once
 from sao_dagster.warehouses.postgres.names import functions, resolve
 from sao_dagster.warehouses.postgres.seed import load_file
 from sao_dagster.warehouses.postgres.server import Connection, Server, words_of
@@ -282,6 +282,12 @@ class PostgresSession(Session):
 
         return self._attempted(work, changes=False)
 
+    @staticmethod
+    def _left(connection: Connection, relation: Relation) -> str | None:
+        """Return what `movements` gives of a table that this transaction has written, if nobody else writes to it; None of a view."""
+        token = movement_left(connection, relation.key)
+        return None if token is None else digest([token])
+
     def content_tokens(self, relations: Collection[Relation]) -> ContentTokens:
         """Return what shows that plain tables were not written to; see `movements.content_tokens`."""
         with self._connection() as connection:
@@ -329,6 +335,8 @@ class PostgresSession(Session):
                 return _make_view(connection, target, made, embeddable(compiled.sql), changeable=bool(is_view))
             if model.materialized is Materialized.INCREMENTAL and is_view is False and not full_refresh:
                 self._build_ids.hold_for_change(connection, [target])
+                # what somebody else writes from here on waits, or it would be taken for a part of what is built
+                connection.execute(f"lock table {target} in share row exclusive mode".encode())
                 statements = Statements(
                     lambda sql: connection.execute(sql.encode()),
                     lambda table: by_name(columns_of(connection, table)),
@@ -383,6 +391,7 @@ class PostgresSession(Session):
             started = time.perf_counter()
             if unwatched:
                 begin_snapshot(connection)
+            movement_left(connection, node.relation.key)  # before anything of it is read
             read = self._build_ids.hold(connection, reads)
             for each, looked_at in reads.items():
                 if looked_at is not None and read[each] not in (None, looked_at):
@@ -407,7 +416,8 @@ class PostgresSession(Session):
             check_expected(described, compiled)
             self._build_ids.keep(connection, node.relation, build_id)
             show_at_once(connection)
-            return replace(described, seconds=seconds, read=read, contents=contents, dropped=dropped)
+            movement = self._left(connection, node.relation)
+            return replace(described, seconds=seconds, read=read, contents=contents, movement=movement, dropped=dropped)
 
         return self._attempted(work, sets=bool(before or after))
 
@@ -418,10 +428,11 @@ class PostgresSession(Session):
         build_id = uuid.uuid4().hex
 
         def work(connection: Connection) -> Built:
+            movement = self._left(connection, node.relation)
             described = _described(connection, node, node.relation, build_id, is_new=False)
             self._build_ids.keep(connection, node.relation, build_id)
             show_at_once(connection)
-            return replace(described, seconds=0.0, changed=None, adopted=True)
+            return replace(described, seconds=0.0, changed=None, movement=movement, adopted=True)
 
         return self._attempted(work)
 
