@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import rule
 
 from sao_dagster import select
-from sao_dagster.core.reasons import Mode, Outcome
+from sao_dagster.core.reasons import Mode
 from tests.oracle.on_postgres import PostgresHistory
 from tests.oracle.specs import SOURCES
 from tests.postgres import execute
@@ -38,15 +38,7 @@ class WritersHistory(PostgresHistory):
         finally:
             over.set()
             writer.join()
-        self.oracle.built.clear()  # nobody knows what was read
-        for spec in self.specs.values():
-            spec.hours, spec.tolerance, spec.updates_on = 0, 0, "any"
-        self._run(None, Mode.STATE_AWARE)
-        again = self._run(None, Mode.STATE_AWARE)
-        outcomes = {each.name: each.decision for each in again.models}
-        assert {each.outcome for each in outcomes.values()} <= {Outcome.REUSED, Outcome.FAILED, Outcome.SKIPPED}, (
-            outcomes
-        )
+        self.settle()
 
     def _write(self, chance: random.Random, over: threading.Event) -> None:
         """Write until it is over: rows, changes that are taken back, and whole tables."""
