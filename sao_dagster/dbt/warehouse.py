@@ -469,9 +469,7 @@ class DbtMaterializer:
         if missing or said["status"] != "success":
             raise WarehouseError(missing or str(said["message"]).strip() or f"dbt says {said['status']}")
         rows = said["response"].get("rows_affected")
-        moved = request.session.movements({}, [node.relation]) if node.materialized.holds_data else {}
         return Built(
-            movement=moved.get(node.relation),
             data_version=version(),
             rows=rows if isinstance(rows, int) and rows >= 0 else None,
             seconds=said["seconds"],

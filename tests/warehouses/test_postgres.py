@@ -476,6 +476,28 @@ def test_sources_need_no_more_than_the_right_to_read(shop: PostgresWorld) -> Non
     assert len(shop.rows("select id from bi.ids")) == 2, "nothing has changed"
 
 
+def test_an_increment_needs_no_more_than_the_right_to_append(shop: PostgresWorld) -> None:
+    """Who may not lock the table against others builds all the same."""
+    newer = "{% if is_incremental() %} where id > (select max(id) from {{ this }}){% endif %}"
+    sql = f"select id from {{{{ source('raw', 'orders') }}}}{newer}"
+    shop.model("grown", sql, materialized="incremental", incremental_strategy="append").run("grown")
+    role = shop.role("appender")
+    shop.sql(
+        f"grant usage on schema raw, main to {role}",
+        f"grant select on raw.orders, main.grown to {role}",
+        f"grant insert on main.grown to {role}",
+        f"grant select, insert, update, delete on main.sao_build_ids to {role}",
+    )
+    shop.write(
+        "profiles.yml", (shop.root / "profiles.yml").read_text().replace("schema: main", f"schema: main, role: {role}")
+    )
+    before = len(shop.rows("select id from main.grown"))
+    shop.sql("insert into raw.orders values (20, 7)")
+    assert shop.run("grown").built == {"grown"}
+    assert len(shop.rows("select id from main.grown")) == before + 1
+    assert shop.run("grown").built == set()
+
+
 def test_the_password_is_shown_nowhere(shop: PostgresWorld) -> None:
     secret = "s3cr3t-pass"
     profile = (shop.root / "profiles.yml").read_text()

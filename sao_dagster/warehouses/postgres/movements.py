@@ -57,11 +57,15 @@ def movements(connection: Connection[Any], tables: Collection[RelationKey]) -> d
     return _tokens(connection, tables, _WRITTEN)
 
 
-def movement_left(connection: Connection[Any], table: RelationKey) -> str | None:
-    """Return what `movements` gives of a table as soon as this transaction has ended, if nobody else has written to it since this transaction asked first.
+def count_from_here(connection: Connection[Any], table: RelationKey) -> None:
+    """Let this transaction know the counts of a table as they are now, whatever is written to it from here on; for `movement_left`."""
+    if connection.info.server_version >= 150000:  # older servers do that anyway
+        connection.execute("set local stats_fetch_consistency = 'cache'")
+    _tokens(connection, [table], _WRITTEN)
 
-    The server shows a transaction the counts that it has asked for once as they were then, and its own writes beside them.
-    """
+
+def movement_left(connection: Connection[Any], table: RelationKey) -> str | None:
+    """Return what `movements` gives of a table as soon as this transaction has ended, if nobody else has written to it since `count_from_here`."""
     return _tokens(connection, [table], _WRITTEN_SOON).get(table)
 
 

@@ -41,7 +41,13 @@ from sao_dagster.warehouses.postgres.catalog import (
 )
 from sao_dagster.warehouses.postgres.content import content_of, read_contents, row_hash
 from sao_dagster.warehouses.postgres.made import made_functions
-from sao_dagster.warehouses.postgres.movements import content_tokens, movement_left, movements, show_at_once
+from sao_dagster.warehouses.postgres.movements import (
+    content_tokens,
+    count_from_here,
+    movement_left,
+    movements,
+    show_at_once,
+)
 from sao_dagster.warehouses.postgres.names import functions, resolve
 from sao_dagster.warehouses.postgres.seed import load_file
 from sao_dagster.warehouses.postgres.server import Connection, Server, words_of
@@ -335,8 +341,6 @@ class PostgresSession(Session):
                 return _make_view(connection, target, made, embeddable(compiled.sql), changeable=bool(is_view))
             if model.materialized is Materialized.INCREMENTAL and is_view is False and not full_refresh:
                 self._build_ids.hold_for_change(connection, [target])
-                # what somebody else writes from here on waits, or it would be taken for a part of what is built
-                connection.execute(f"lock table {target} in share row exclusive mode".encode())
                 statements = Statements(
                     lambda sql: connection.execute(sql.encode()),
                     lambda table: by_name(columns_of(connection, table)),
@@ -347,7 +351,8 @@ class PostgresSession(Session):
             connection.execute(f"create table {made} as {embeddable(compiled.sql)}".encode())
             return True
 
-        return self._replace(model, compiled, reads, make, unwatched)
+        may_increment = model.materialized is Materialized.INCREMENTAL and not full_refresh
+        return self._replace(model, compiled, reads, make, unwatched, may_increment=may_increment)
 
     def load_seed(self, seed: Seed) -> Built:
         """Replace a seed's table by its file."""
@@ -377,6 +382,8 @@ class PostgresSession(Session):
         reads: Mapping[Relation, str | None],
         make: Callable[[Connection, Relation], bool],
         unwatched: Mapping[Relation, Collection[str]] = _NONE,
+        *,
+        may_increment: bool = False,
     ) -> Built:
         """Make a relation between its hooks, in one transaction.
 
@@ -391,11 +398,14 @@ class PostgresSession(Session):
             started = time.perf_counter()
             if unwatched:
                 begin_snapshot(connection)
-            movement_left(connection, node.relation.key)  # before anything of it is read
+            count_from_here(connection, node.relation.key)
             read = self._build_ids.hold(connection, reads)
             for each, looked_at in reads.items():
                 if looked_at is not None and read[each] not in (None, looked_at):
                     raise InputBuiltError(f"{each} was built anew just now")
+            if may_increment:
+                self._build_ids.hold_for_change(connection, [node.relation])
+                _keep_others_out(connection, node.relation)
             for hook in before:
                 connection.execute(hook.encode())
             made = _beside(node.relation)
@@ -428,13 +438,28 @@ class PostgresSession(Session):
         build_id = uuid.uuid4().hex
 
         def work(connection: Connection) -> Built:
-            movement = self._left(connection, node.relation)
+            count_from_here(connection, node.relation.key)
             described = _described(connection, node, node.relation, build_id, is_new=False)
+            movement = self._left(connection, node.relation)
             self._build_ids.keep(connection, node.relation, build_id)
             show_at_once(connection)
             return replace(described, seconds=0.0, changed=None, movement=movement, adopted=True)
 
         return self._attempted(work)
+
+
+def _keep_others_out(connection: Connection, relation: Relation) -> None:
+    """Let whoever else writes to a table wait for the end of this transaction, or it would be taken for a part of what is built here.
+
+    Where the server has no such lock for the relation, or not for this role, others write meanwhile.
+    """
+    may_lock = connection.execute(
+        "select 1 from pg_class c where c.oid = to_regclass(%s) and c.relkind in ('r', 'p') "
+        "and has_table_privilege(c.oid, 'update, delete, truncate')",
+        [str(relation)],
+    ).fetchone()
+    if may_lock is not None:
+        connection.execute(f"lock table {relation} in share row exclusive mode".encode())
 
 
 def _is_view(connection: Connection, relation: Relation) -> bool | None:
