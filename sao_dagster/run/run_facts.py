@@ -89,7 +89,9 @@ class RunFacts:
         self._contents = dict(seen.contents)
         self._sequence = seen.sequence
         self._synced_at = time.monotonic()
-        self._anything_built = False
+        self._learned: list[
+            str
+        ] = []  # what this run has built, or another one as this run has learned, one after the other
         # what was built since it was observed here, or has other columns since, is shown by these: what is read beside its declaration, and views
         self._stale: set[str] = set()
         self._outdated: set[str] = set()  # what another run has built since it was observed here
@@ -102,7 +104,7 @@ class RunFacts:
     @property
     def contents(self) -> Mapping[str, DataVersion]:
         """Content versions of relations, as far as they are known; see `content_key`. What views show may be another thing after a build."""
-        if not self._anything_built:
+        if not self._learned:
             return self._contents
         return {key: version for key, version in self._contents.items() if not key.startswith(SHOWN_BY_VIEW)}
 
@@ -157,13 +159,12 @@ class RunFacts:
 
         Other steps decide meanwhile, without the lock: what is known of an input is one thing or another, and never nothing in between.
         """
-        records = dict(self._records)
+        learned = len(self._learned)
         observation = self._observe(Selection((name,), (), ()))
         seen = observation.facts
         nodes = self._project.nodes
         with self._lock:
-            # a build that this run has made, or learned of, meanwhile is newer than what was seen
-            built = {each for each, record in self._records.items() if records.get(each) is not record}
+            built = {*self._learned[learned:]}  # which is newer than what was seen
             keys = {nodes[each].relation.key for each in built if each in nodes}
             _replace(self._catalog, observation.catalog, except_for=keys)
             self.watch.note({each: token for each, token in observation.movements.items() if each not in built})
@@ -274,7 +275,7 @@ class RunFacts:
         self._schemas[name] = columns_version(record.columns)
         self._harmless.pop(name, None)
         self._stale.update(self._project.seen_through.get(name, ()))
-        self._anything_built = True
+        self._learned.append(name)
 
     # ------------------------------------------------------------------ what was read
 

@@ -10,7 +10,7 @@ import random
 import threading
 import time
 import uuid
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from typing import TypeVar
@@ -280,19 +280,13 @@ class PostgresSession(Session):
             shown |= {each.key: ((), (each.key,)) for each in relations if each.key not in views}
             tokens = movements(connection, {table for _, tables in shown.values() for table in tables})
             return {
-                each: digest([*definitions, *(tokens[table] for table in tables)])
+                each: _movement(definitions, [tokens[table] for table in tables])
                 for each in relations
                 for definitions, tables in [shown.get(each.key, ((), ()))]
                 if tables and all(table in tokens for table in tables)
             }
 
         return self._attempted(work, changes=False)
-
-    @staticmethod
-    def _left(connection: Connection, relation: Relation) -> str | None:
-        """Return what `movements` gives of a table that this transaction has written, if nobody else writes to it; None of a view."""
-        token = movement_left(connection, relation.key)
-        return None if token is None else digest([token])
 
     def content_tokens(self, relations: Collection[Relation]) -> ContentTokens:
         """Return what shows that plain tables were not written to; see `movements.content_tokens`."""
@@ -332,6 +326,7 @@ class PostgresSession(Session):
         unwatched: Mapping[Relation, Collection[str]] = _NONE,
     ) -> Built:
         """Build a model in one transaction."""
+        may_increment = model.materialized is Materialized.INCREMENTAL and not full_refresh
 
         def make(connection: Connection, made: Relation) -> bool:
             target, is_view = model.relation, _is_view(connection, model.relation)
@@ -339,8 +334,7 @@ class PostgresSession(Session):
                 if is_view:
                     self._build_ids.hold_for_change(connection, [target])
                 return _make_view(connection, target, made, embeddable(compiled.sql), changeable=bool(is_view))
-            if model.materialized is Materialized.INCREMENTAL and is_view is False and not full_refresh:
-                self._build_ids.hold_for_change(connection, [target])
+            if may_increment and is_view is False:
                 statements = Statements(
                     lambda sql: connection.execute(sql.encode()),
                     lambda table: by_name(columns_of(connection, table)),
@@ -351,7 +345,6 @@ class PostgresSession(Session):
             connection.execute(f"create table {made} as {embeddable(compiled.sql)}".encode())
             return True
 
-        may_increment = model.materialized is Materialized.INCREMENTAL and not full_refresh
         return self._replace(model, compiled, reads, make, unwatched, may_increment=may_increment)
 
     def load_seed(self, seed: Seed) -> Built:
@@ -398,7 +391,10 @@ class PostgresSession(Session):
             started = time.perf_counter()
             if unwatched:
                 begin_snapshot(connection)
-            count_from_here(connection, node.relation.key)
+            if may_increment:
+                count_from_here(
+                    connection, node.relation.key
+                )  # before anything of it is read; of a new table all is counted here
             read = self._build_ids.hold(connection, reads)
             for each, looked_at in reads.items():
                 if looked_at is not None and read[each] not in (None, looked_at):
@@ -426,7 +422,7 @@ class PostgresSession(Session):
             check_expected(described, compiled)
             self._build_ids.keep(connection, node.relation, build_id)
             show_at_once(connection)
-            movement = self._left(connection, node.relation)
+            movement = _left(connection, node.relation) if node.materialized.holds_data else None
             return replace(described, seconds=seconds, read=read, contents=contents, movement=movement, dropped=dropped)
 
         return self._attempted(work, sets=bool(before or after))
@@ -440,12 +436,23 @@ class PostgresSession(Session):
         def work(connection: Connection) -> Built:
             count_from_here(connection, node.relation.key)
             described = _described(connection, node, node.relation, build_id, is_new=False)
-            movement = self._left(connection, node.relation)
+            movement = _left(connection, node.relation)
             self._build_ids.keep(connection, node.relation, build_id)
             show_at_once(connection)
             return replace(described, seconds=0.0, changed=None, movement=movement, adopted=True)
 
         return self._attempted(work)
+
+
+def _movement(definitions: Iterable[str], tokens: Iterable[str]) -> str:
+    """Return what shows that a relation was written to: of a view its definitions and what shows it of the tables behind it, of a table that alone."""
+    return digest([*definitions, *tokens])
+
+
+def _left(connection: Connection, table: Relation) -> str | None:
+    """Return what `Session.movements` gives of a table that this transaction has written, if nobody else writes to it; None where nothing shows that."""
+    token = movement_left(connection, table.key)
+    return None if token is None else _movement((), [token])
 
 
 def _keep_others_out(connection: Connection, relation: Relation) -> None:
