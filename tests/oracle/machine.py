@@ -229,6 +229,25 @@ class History(RuleBasedStateMachine):
         with beside_others(waits=waits):
             self._run(f"{'+' if before else ''}{name}{'+' if after else ''}", Mode.STATE_AWARE)
 
+    @rule(pick=picks)
+    def run_what_reads_a_view_that_waits(self, pick: int) -> None:
+        """Somebody has dropped a view, and changed the table behind it; the view waits at its turn, and what reads it is run with it."""
+        order = list(self.specs)
+        views = [
+            (spec.name, [each for each in spec.parents if each in self.specs], below.name)
+            for spec in self.specs.values()
+            for below in self.specs.values()
+            if spec.kind == "view" and spec.name in below.parents and below.kind == "table"
+        ]
+        if views:
+            view, parents, below = views[pick % len(views)]
+            self._run(f"+{below}", Mode.STATE_AWARE)
+            for name in parents:
+                self.change_by_hand(order.index(name), "insert")
+            self.drop(order.index(view))
+            with beside_others(waits=True):
+                self._run(f"{view} {below}", Mode.STATE_AWARE)
+
     @rule(pick=picks, mode=st.sampled_from([Mode.FORCE, Mode.FULL_REFRESH]))
     def run_forced(self, pick: int, mode: Mode) -> None:
         self._run(self._pick(pick).name, mode)
