@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from enum import Enum
 from functools import cached_property
@@ -46,6 +46,8 @@ class BuildRecord:
         same_as_run: The run that built it there.
         shows: The relation of that build, as SQL writes it, where a view over it was made here in place of a table.
         shown_by: The version of the definition of that view.
+        movement: What a warehouse that keeps builds shows of it (`Session.movements`) as long as nobody has written to it; None where it shows nothing.
+            It may be learned later that it shows something else of the same build, so it is no part of what tells builds apart.
     """
 
     model: str
@@ -71,6 +73,7 @@ class BuildRecord:
     same_as_run: str | None = None
     shows: str | None = None
     shown_by: str | None = None
+    movement: str | None = field(default=None, compare=False)
 
     @property
     def code(self) -> tuple[int, Mapping[str, str]]:

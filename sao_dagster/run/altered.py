@@ -27,12 +27,12 @@ class NodesSeen:
         altered: Whether each is something else than was built; None where that is not known.
         versions: Versions of those that are not selected and not known to be as their record says, and of those that show something else of another
             environment than they did; None where one is not known.
-        unmoved: What to keep of those to which somebody may have written and which are as they were built, for `Moved.since`.
+        unmoved: The builds of those to which somebody may have written and which are as they were built, with what shows writes from now on.
     """
 
     altered: Mapping[str, bool | None]
     versions: Mapping[str, DataVersion | None]
-    unmoved: Mapping[str, DataVersion]
+    unmoved: tuple[BuildRecord, ...]
 
 
 def nodes_seen(
@@ -42,7 +42,6 @@ def nodes_seen(
     reader: CachedContents,
     capabilities: Capabilities,
     tokens: Mapping[str, str],
-    moved_before: Mapping[str, DataVersion],
 ) -> NodesSeen:
     """Return what nodes are now. One that is as its record says has the record's version; any other has that of its content.
 
@@ -53,7 +52,6 @@ def nodes_seen(
         reader: Reads contents.
         capabilities: What the warehouse can do; without versions of models no content is read.
         tokens: By node, what showed just before that it was written to.
-        moved_before: What was kept of that the last time.
     """
     catalog = reader.catalog
     names = [name for name in to_read.beside if _is_recorded(project, name, records)]
@@ -71,10 +69,10 @@ def nodes_seen(
     others = [name for name in by_content if altered[name] and name not in shown]
     altered.update(dict.fromkeys(_as_recorded_in_whole(project, others, records, reader), False))
     built = [name for name in to_read.holding if altered.get(name) is False] if capabilities.build_ids else []
-    moved = Moved.since(records, moved_before, {name: tokens.get(name) for name in built})
+    moved = Moved.since(records, {name: tokens.get(name) for name in built})
     found.update(contents_of(project, moved.to_read, reader))
     altered.update(moved.altered(found))
-    unmoved = {name: each for name, each in moved.now.items() if altered[name] is False and name not in moved.silent}
+    unmoved = moved.unmoved(altered)
     altered.update({name: True for name in names if project.nodes[name].relation.key not in catalog})
     moved_views = [name for name in names if _names_other_relations(project.nodes[name], records[name])]
     other = [*foreign, *moved_views, *(name for name, is_other in altered.items() if is_other)]

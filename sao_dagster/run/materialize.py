@@ -29,10 +29,9 @@ from sao_dagster.core.templates import Answers, CompiledSql
 from sao_dagster.errors import LeaseLostError, ProjectError, StateError, WarehouseError
 from sao_dagster.run.context import RunContext
 from sao_dagster.run.elsewhere import Taker
-from sao_dagster.run.movements import STAMP
 from sao_dagster.run.stored_facts import kept_sql
 from sao_dagster.run.unwatched import UnwatchedInputs
-from sao_dagster.warehouses.protocol import BuildRequest, Built, VersionsBy
+from sao_dagster.warehouses.protocol import BuildRequest, Built, RelationInfo, VersionsBy
 from sao_dagster.warehouses.shared.files import file_digest, file_stamp
 
 VERSION_SECONDS = 600.0  # for reading the version of one relation that was just built
@@ -126,6 +125,7 @@ class NodeBuilds:
             if built.adopted
             else last is None or last.relation != str(node.relation) or last.data_version != version,
             adopted=built.adopted,
+            movement=None if built.build_id is None else built.movement,
         )
         if node.materialized.holds_data:
             self._check_in_place({each: record.inputs.get(each) for each in before.inputs})
@@ -142,7 +142,7 @@ class NodeBuilds:
             if run.leases is not None and lease is not None:
                 run.leases.released(lease)
         run.run_facts.add_build(node, record, built.dropped or ())
-        watch.note_build(record, built.movement)
+        watch.note_build(name, built.movement)
         if node.compiler is not None or node.hooks:
             self.side_effects = True
         return record
@@ -223,6 +223,10 @@ class NodeBuilds:
             built = replace(built, seconds=time.perf_counter() - started)
         if built.columns is None:
             built = replace(built, columns=run.session.columns_of(node.relation))
+        if built.movement is None and node.materialized.holds_data and not run.capabilities.exclusive:
+            info = RelationInfo(is_view=offer is not None and offer.by_view, columns=built.columns)
+            shown = run.session.movements({node.relation.key: info}, [node.relation])
+            built = replace(built, movement=shown.get(node.relation))
         if built.data_version is None and (run.capabilities.exclusive or built.adopted):
             built = replace(built, data_version=self._version_now(node))
         if built.dropped is None:
@@ -263,9 +267,6 @@ class NodeBuilds:
         """
         run = self.run
         run.hooks.finish()
-        if run.store is not None and run.capabilities.build_ids and (left := run.run_facts.watch.of_builds):
-            kept = run.store.contents(run.project.environment, STAMP)
-            run.store.keep_contents(run.project.environment, STAMP, {**kept, **left})
         if run.store is None or (self.side_effects and anything_done):
             return
         stamp = run.session.stamp() if run.capabilities.stamp else None
@@ -290,6 +291,7 @@ def _taken(made: BuildRecord, offered: BuildRecord, last: BuildRecord | None) ->
         columns=made.columns,
         run_id=made.run_id,
         build_id=made.build_id,
+        movement=made.movement,
         changed=changed,
         shown_by=shown_by,
     )

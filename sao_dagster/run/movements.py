@@ -6,7 +6,7 @@ A relation that has not moved is as it was, without reading it. One that has may
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 from sao_dagster.core.data_version import ANY_BUILD, DataVersion
@@ -21,7 +21,7 @@ from sao_dagster.warehouses.protocol import Catalog, ContentTokens, Session
 from sao_dagster.warehouses.shared.files import patterns_of, stamp_of_files
 
 STAMP = "movements"
-"""Under which movements are kept in the state, in place of the stamp of a warehouse that has one for everything in it."""
+"""Under which contents of sources are kept in the state, in place of the stamp of a warehouse that has one for everything in it."""
 
 
 def movements_of(
@@ -71,11 +71,6 @@ def may_read_files(project: Project, name: str) -> bool:
     return is_source(name) and bool(project.sources[name].files)
 
 
-def movement_of(build_id: str, token: str) -> DataVersion:
-    """Return what is kept of a build: where this is the same, nobody has written to its relation since."""
-    return DataVersion("movement", f"{build_id} {token}")
-
-
 @dataclass(frozen=True)
 class KeptSources:
     """Contents of sources that were read before, under the tokens that they had just before that.
@@ -119,35 +114,28 @@ class Moved:
     """Nodes that are known by their build, and were perhaps written to since.
 
     Attributes:
-        records: The last builds.
-        kept: By node, what was kept of a build.
-        now: By node, the same as it is now, of those that somebody may have written to.
-        silent: Those of them that nothing shows of.
+        records: Their last builds, by name.
+        now: By name, what shows writes to each now; None where nothing does.
     """
 
     records: Mapping[str, BuildRecord]
-    kept: Mapping[str, DataVersion]
-    now: Mapping[str, DataVersion]
-    silent: frozenset[str] = frozenset()
+    now: Mapping[str, str | None]
 
     @classmethod
-    def since(
-        cls, records: Mapping[str, BuildRecord], kept: Mapping[str, DataVersion], tokens: Mapping[str, str | None]
-    ) -> Moved:
-        """Return which of some nodes have moved since something was kept of them, or of which nothing was kept, or nothing shows it."""
-        now = {
-            name: movement_of(build_id, token or "")
-            for name, token in tokens.items()
-            if (record := records.get(name)) is not None and (build_id := record.build_id) is not None
+    def since(cls, records: Mapping[str, BuildRecord], tokens: Mapping[str, str | None]) -> Moved:
+        """Return which of some nodes have moved since they were built, or of which nothing shows whether they have."""
+        built = {
+            name: record for name in tokens if (record := records.get(name)) is not None and record.build_id is not None
         }
-        silent = frozenset(name for name in now if tokens[name] is None)
-        moved = {name: each for name, each in now.items() if name in silent or kept.get(name) != each}
-        return cls(records, kept, moved, silent)
+        moved = {
+            name: record for name, record in built.items() if tokens[name] is None or tokens[name] != record.movement
+        }
+        return cls(moved, {name: tokens[name] for name in moved})
 
     @cached_property
     def to_read(self) -> list[str]:
         """Those whose content says whether they are as they were built."""
-        return [name for name in self.now if not self.records[name].data_version.comparable(ANY_BUILD)]
+        return [name for name, record in self.records.items() if not record.data_version.comparable(ANY_BUILD)]
 
     def altered(self, found: Mapping[str, DataVersion | None]) -> dict[str, bool | None]:
         """Return whether each holds something else than was built; None where that is not known.
@@ -157,14 +145,20 @@ class Moved:
         """
         said: dict[str, bool | None] = {}
         to_read = set(self.to_read)
-        for name in self.now:
-            recorded, content = self.records[name].data_version, found.get(name)
-            if name in self.silent and name not in to_read:
-                said[name] = None
-            elif name not in to_read:
-                said[name] = name in self.kept and self.kept[name].token.split()[0] == self.records[name].build_id
+        for name, record in self.records.items():
+            recorded, content = record.data_version, found.get(name)
+            if name not in to_read:
+                said[name] = None if None in (self.now[name], record.movement) else True
             elif content is not None and content.comparable(recorded):
                 said[name] = content != recorded
             else:
                 said[name] = None
         return said
+
+    def unmoved(self, altered: Mapping[str, bool | None]) -> tuple[BuildRecord, ...]:
+        """Return the builds of those that hold what was built, with what shows that from now on."""
+        return tuple(
+            replace(record, movement=self.now[name])
+            for name, record in self.records.items()
+            if altered[name] is False and self.now[name] is not None
+        )

@@ -112,28 +112,29 @@ def observe(
         DIGESTS.know(store.shown(environment, FILES))
     stamp = session.stamp() if capabilities.stamp else None
     kept = store.contents(environment, stamp) if stamp else {}
-    moved_before = store.contents(environment, STAMP) if capabilities.build_ids else {}
+    kept_contents = store.contents(environment, STAMP) if capabilities.build_ids else {}
     reader = CachedContents(session, catalog_now(), dict(kept), give_up)
     # what shows writes, before what was written is read
     reached = Reached(session, project.dialect)
     tokens = movements_of(project, session, reader.catalog, to_read.written, reached)
     kept_sources = KeptSources.of(to_read.sources, session, reader.catalog)
-    reader.know(kept_sources.known(moved_before))
+    reader.know(kept_sources.known(kept_contents))
     # the versions
     versions, loaded_at = source_versions(project, to_read.sources, session, capabilities, reader, now, give_up)
-    unmoved = kept_sources.to_keep(versions)
+    contents = kept_sources.to_keep(versions)
     undeclared = UndeclaredVersions(
         reached, project.root, lambda relations: reader.read(dict.fromkeys(relations, ())), now
     )
     versions.update(undeclared.of(project.undeclared[name] for name in to_read.undeclared))
-    nodes = nodes_seen(project, to_read, facts.records, reader, capabilities, tokens, moved_before)
+    nodes = nodes_seen(project, to_read, facts.records, reader, capabilities, tokens)
     versions.update(nodes.versions)
-    unmoved.update(nodes.unmoved)
     above = known_above(project, selection, facts.records, reader) if verify else {}
     versions.update(_answers(project, selection, standing, facts, session, now, give_up))
     # kept for the next time
-    if any(moved_before.get(name) != each for name, each in unmoved.items()):
-        store.keep_contents(environment, STAMP, {**moved_before, **unmoved})
+    if any(kept_contents.get(name) != each for name, each in contents.items()):
+        store.keep_contents(environment, STAMP, {**kept_contents, **contents})
+    if nodes.unmoved:
+        store.keep_movements(environment, nodes.unmoved)
     if fresh := DIGESTS.take():
         store.keep_shown(environment, FILES, fresh)
     if stamp and reader.known != kept:

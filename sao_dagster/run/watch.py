@@ -9,9 +9,8 @@ from sao_dagster.core.facts import Facts
 from sao_dagster.core.inputs import is_answers
 from sao_dagster.core.nodes import is_source
 from sao_dagster.core.project import Project
-from sao_dagster.core.records import BuildRecord
 from sao_dagster.core.selection import Selection
-from sao_dagster.run.movements import may_read_files, movement_of, movements_of
+from sao_dagster.run.movements import may_read_files, movements_of
 from sao_dagster.run.observe import Observation
 from sao_dagster.run.unwatched import UnwatchedInputs
 from sao_dagster.warehouses.protocol import Catalog, Session
@@ -46,31 +45,16 @@ class Watch:
         self._observe = observe
         self._exclusive = exclusive
         self._seen: dict[str, str] = {}
-        self._left: dict[str, DataVersion] = {}
 
     def note(self, movements: Mapping[str, str]) -> None:
         """Note what showed of some inputs, before their versions were read, that they were written to."""
         self._seen.update(movements)
 
-    def note_build(self, record: BuildRecord, movement: str | None) -> None:
-        """Note what shows from now on that somebody writes to a node that was just built here.
-
-        Args:
-            record: Its build.
-            movement: What was known of that when its version was read; None to ask now, and miss what was written meanwhile.
-        """
-        name = record.model
+    def note_build(self, name: str, movement: str | None) -> None:
+        """Note what shows from now on that somebody writes to a node that was just built here; None where nothing does."""
         self._seen.pop(name, None)
-        if self._exclusive or not self._project.nodes[name].materialized.holds_data:
-            return
-        self._seen.update(self._tokens([name]) if movement is None else {name: movement})
-        if name in self._seen and record.build_id is not None:
-            self._left[name] = movement_of(record.build_id, self._seen[name])
-
-    @property
-    def of_builds(self) -> Mapping[str, DataVersion]:
-        """What to keep of the builds of this run, for those who look for movements later; what was seen of them since is not of the build."""
-        return self._left
+        if movement is not None:
+            self._seen[name] = movement
 
     def has_moved(self, name: str) -> bool:
         """Return whether what a node reads may be another one than when it was looked at: a source, what is not declared, what a view could not read."""

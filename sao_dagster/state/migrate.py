@@ -21,6 +21,7 @@ MIGRATIONS = {
     "0010": "v0010_failures",
     "0011": "v0011_large_counts",
     "0012": "v0012_large_ids",
+    "0013": "v0013_movements",
 }
 """By version, the module of `migrations` that leads to it, in order."""
 HEAD = max(MIGRATIONS)

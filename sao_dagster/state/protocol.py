@@ -158,6 +158,9 @@ class RecordStore(Protocol):
             LeaseLostError: Somebody has; nothing was recorded.
         """
 
+    def keep_movements(self, environment: str, records: Collection[BuildRecord]) -> None:
+        """Keep what the warehouse shows now of what builds have made (`BuildRecord.movement`), of those that are still the last ones."""
+
     def forget_build(self, environment: str, model: str, lease: Lease | None = None) -> None:
         """Forget the build of a model that is about to be built anew, where a crash may leave half of it.
 

@@ -33,6 +33,7 @@ from sao_dagster.state.statements import Transaction, chunks
 
 RETENTION = timedelta(days=90)
 _BUILD = "select * from sao_builds where environment = :environment and model = :model"
+_SAME_BUILD = "where environment = :environment and model = :model and build_id = :build_id"
 _PUBLISHED = "select content from sao_published where environment = :environment"
 _DECIDED = """select id from sao_decisions where run_id = :run_id and model = :model and outcome = :outcome and reason = :reason
     and decided_at = :decided_at"""
@@ -226,6 +227,17 @@ class SqlStateStore:
             transaction.put("sao_sql", [{"id": record.sql_id, "text": sql}])
             versions = {record.model: record.data_version}
             _note(transaction, environment, versions, record.built_at, self._oldest(record.built_at))
+
+    @ridden_out
+    def keep_movements(self, environment: str, records: Collection[BuildRecord]) -> None:
+        """Keep what the warehouse shows now of what builds have made, of those that are still the last ones."""
+        with self._database.transaction(write=True) as transaction:
+            self._database.take_turns(transaction, f"sao builds {environment}")
+            for record in records:
+                values = {"environment": environment, "model": record.model, "build_id": record.build_id}
+                transaction.execute(
+                    f"update sao_builds set movement = :movement {_SAME_BUILD}", {**values, "movement": record.movement}
+                )
 
     @ridden_out
     def record_tests(self, environment: str, records: Sequence[TestRecord]) -> None:

@@ -120,10 +120,13 @@ def test_who_may_not_ask_for_the_identifier_of_a_server_goes_by_its_place(shop: 
     edit_profile(shop, "user: tests", f"user: {role}")
     first = shop.run()
     assert shop.run().outcomes == {"orders": "reused: no_new_data"}
+    movement = shop.opened().store.builds(shop.environment)["orders"].movement
     shop.sql(f"grant execute on function pg_control_system() to {role}")
     run = shop.run()
     assert run.outcomes == {"orders": "reused: no_new_data"}, "what was kept of the place is taken over"
     assert run.result.environment != first.result.environment
+    assert movement is not None
+    assert shop.opened().store.builds(run.result.environment)["orders"].movement == movement
     shop.sql("grant execute on function pg_control_system() to public")
 
 

@@ -529,6 +529,21 @@ def test_what_may_not_be_read_there_is_said_to_be_that(shop: World, clone: str) 
     assert "permission denied for schema other" in names[0]
 
 
+@pytest.mark.warehouse("postgres")
+@pytest.mark.parametrize("clone", ["view", "copy"])
+def test_what_shows_writes_to_what_was_taken_is_recorded_of_it_and_not_of_what_is_there(
+    shop: World, clone: str
+) -> None:
+    shop.settings["clone"] = clone
+    assert same(shop.run()) == {*MODELS}
+    runner = shop.runner()
+    records = runner.open_store().builds(shop.environment)
+    relations = {name: runner.project.nodes[name].relation for name in MODELS}
+    with runner.warehouse.session() as session:
+        shown = session.movements(session.catalog(), relations.values())
+    assert {name: records[name].movement for name in MODELS} == {name: shown[relations[name]] for name in MODELS}
+
+
 @on_duckdb
 def test_what_cannot_be_read_there_in_time_is_said_to_be_that(shop: World, monkeypatch: pytest.MonkeyPatch) -> None:
     versions = DuckDBSession.versions

@@ -81,10 +81,28 @@ def test_rows_are_numbered_beyond_two_billion(state_url: str) -> None:
     assert list(store.history("e", ["s"])) == ["s"]
 
 
+def test_what_shows_writes_is_kept_of_the_last_build_alone(state_url: str) -> None:
+    """Whoever looks at a relation learns it a little later, when another run may have built that anew."""
+    store = SqlStateStore(state_url)
+    one, other = replace(RECORD, build_id="1", movement="a"), replace(RECORD, model="other", build_id="2", movement="b")
+    for record in (one, other):
+        store.record_build("e", record, "")
+    _, sequence = store.changes("e", 0)
+    store.keep_movements("e", [replace(one, movement="c")])
+    store.keep_movements("e", [replace(one, build_id="0", movement="d"), replace(other, movement="e")])
+    builds = store.builds("e")
+    assert [(each.build_id, each.movement) for each in (builds["orders"], builds["other"])] == [("1", "c"), ("2", "e")]
+    assert builds == {"orders": one, "other": other}, "they are the same builds"
+    assert store.changes("e", sequence) == ({}, sequence), "and no news for another run"
+    store.record_build("e", replace(one, build_id="3", movement=None), "")
+    assert store.builds("e")["orders"].movement is None
+
+
 def test_records_come_back_as_they_went(state_url: str) -> None:
     store = SqlStateStore(state_url)
-    store.record_build("shop.dev", replace(RECORD, changed=False, adopted=True), "select 1")
-    assert repr(store.builds("shop.dev")["orders"]) == repr(replace(RECORD, changed=False, adopted=True))
+    record = replace(RECORD, changed=False, adopted=True, movement="moved")
+    store.record_build("shop.dev", record, "select 1")
+    assert repr(store.builds("shop.dev")["orders"]) == repr(record)
     large = 2**31 + 5
     store.record_build("shop.dev", replace(RECORD, rows=large), "select 1")
     store.record_tests("shop.dev", [replace(TEST, failures=large)])

@@ -11,8 +11,10 @@ import pytest
 from sao_dagster.core.code_version import CODE_SCHEME
 from sao_dagster.core.data_version import DataVersion
 from sao_dagster.core.explain import explain, explain_test
+from sao_dagster.core.records import BuildRecord
 from sao_dagster.errors import StateError
 from sao_dagster.state.connection import StateConnection
+from sao_dagster.state.convert import from_plain, to_row
 from sao_dagster.state.export import FORMAT, export_state, import_state
 from sao_dagster.state.migrate import upgrade
 from sao_dagster.state.sql_store import SqlStateStore
@@ -106,6 +108,42 @@ def test_what_cannot_be_compared_is_built_once(world: World) -> None:
     assert {record.code_scheme for record in store.builds(world.environment).values()} == {CODE_SCHEME}
 
 
+def test_what_was_kept_of_builds_beside_their_records_is_taken_over(state_url: str) -> None:
+    """It was kept for an environment together, of builds that were perhaps not the last ones any more."""
+    if state_url == "sqlite://":
+        return
+    database = StateConnection(state_url)
+    kept = {"orders": "movement 1 aa", "log": "movement 0 bb", "source:raw.orders": "content t s v"}
+    with database.transaction(write=True) as transaction:
+        upgrade(transaction, "0012")
+        for environment in ("e", "damaged"):
+            for model, build_id in {"orders": "1", "log": "2", "other": "3"}.items():
+                values = {
+                    **to_row(from_plain(BuildRecord, {**OLD_BUILD, **OF_TODAY})),
+                    "model": model,
+                    "build_id": build_id,
+                }
+                del values["movement"]
+                transaction.insert("sao_builds", [{**values, "environment": environment, "sequence": 1}])
+        for environment, contents in {"e": json.dumps(kept), "damaged": "{"}.items():
+            values = {"environment": environment, "stamp": "movements", "contents": contents}
+            transaction.insert("sao_contents", [values])
+    store = SqlStateStore(state_url)
+    found = {name: record.movement for name, record in store.builds("e").items()}
+    assert found == {"orders": "aa", "log": None, "other": None}
+    assert {record.movement for record in store.builds("damaged").values()} == {None}
+    assert store.contents("e", "movements") == {"source:raw.orders": DataVersion("content", "t s v")}
+    assert store.contents("damaged", "movements") == {}
+    exported = json.loads(json.dumps(export_state(store, "e")))
+    import_state(store, "other", exported)
+    assert {name: record.movement for name, record in store.builds("other").items()} == found
+    for record in exported["builds"]:
+        del record["movement"]  # as an older version wrote it
+    import_state(store, "other", exported)
+    assert {record.movement for record in store.builds("other").values()} == {None}
+    database.close()
+
+
 def test_an_export_of_an_older_version_is_imported(state_url: str) -> None:
     old = {
         "format": 1,
@@ -134,6 +172,7 @@ OLD_BUILD = {
     "observed_at": "2026-03-02T09:30:00+00:00", "built_at": "2026-03-02T09:30:00+00:00", "seconds": 0.1, "run_id": "r",
     "build_id": None,
 }  # fmt: skip
+OF_TODAY = {"data_version": "duckdb-1.5.2/2 aa", "inputs": {}, "code_scheme": CODE_SCHEME}
 
 
 @pytest.mark.parametrize("wrong", [{"format": 3}, {}, {"format": 2, "builds": [OLD_BUILD], "tests": [], "sql": {}}])

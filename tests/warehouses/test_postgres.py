@@ -17,6 +17,7 @@ from sao_dagster.core.templates import CompiledSql
 from sao_dagster.dagster import PostgresResource, definitions
 from sao_dagster.errors import WarehouseError
 from sao_dagster.run.data_tests import TestSteps
+from sao_dagster.run.events import ModelResult
 from sao_dagster.run.materialize import NodeBuilds
 from sao_dagster.state.sql_store import SqlStateStore
 from tests.deployment import Deployment
@@ -416,6 +417,58 @@ def test_a_large_incremental_model_is_versioned_by_its_builds(
     assert shop.run(mode=_force()).built == {"before", "orders", "report"}
     assert shop.run().built == set()
     assert store_of(shop).builds(shop.environment)["orders"].data_version != version
+
+
+@pytest.fixture
+def large(shop: PostgresWorld, monkeypatch: pytest.MonkeyPatch) -> PostgresWorld:
+    """A model that appends rows to a table of which nobody knows what it holds but by its build, and one that reads it."""
+    monkeypatch.setattr("sao_dagster.warehouses.postgres.session._CHEAP", -1)
+    shop.model("orders", ORDERS, **INCREMENTAL)
+    shop.model("report", "select sum(amount) as amount from {{ ref('orders') }}").run()
+    shop.sql("insert into raw.orders values (2, 7)")
+    return shop
+
+
+ORDERS = (
+    "select id, amount from {{ source('raw', 'orders') }}"
+    "{% if is_incremental() %} where id > (select coalesce(max(id), 0) from {{ this }}){% endif %}"
+)
+INCREMENTAL = {"materialized": "incremental"}
+BY_HAND = "insert into main.orders values (0, 100)"
+
+
+def by_build(world: PostgresWorld) -> bool:
+    return store_of(world).builds(world.environment)["orders"].data_version.scheme == "build"
+
+
+@pytest.mark.parametrize("by_hand", [BY_HAND, "update main.orders set amount = 50", "truncate main.orders"])
+def test_what_somebody_writes_to_a_large_table_is_found_also_after_a_run_that_did_not_end(
+    large: PostgresWorld, by_hand: str
+) -> None:
+    runner = large.runner()
+    events = runner.events(select(runner.project))
+    assert next(True for each in events if isinstance(each, ModelResult) and each.name == "report")
+    events.close()
+    assert by_build(large)
+    large.sql(by_hand)
+    assert large.run().outcomes == {"orders": "built: relation_altered", "report": "built: new_data"}
+    assert large.rows("select amount from main.report") == large.rows("select sum(amount) from main.orders")
+    assert large.run().built == set()
+
+
+def test_what_somebody_writes_to_a_large_table_is_found_after_two_runs_that_built_it(large: PostgresWorld) -> None:
+    """The one that built it first ends last."""
+    first, second = large.runner(), large.runner()
+    events = first.events(select(first.project))
+    assert next(True for each in events if isinstance(each, ModelResult) and each.name == "orders")
+    large.sql("insert into raw.orders values (3, 9)")
+    second.run(select(second.project))
+    for _ in events:
+        pass
+    assert by_build(large)
+    large.sql(BY_HAND)
+    assert large.run().outcomes == {"orders": "built: relation_altered", "report": "built: new_data"}
+    assert large.rows("select amount from main.report") == [(121,)]
 
 
 def test_a_table_that_goes_while_it_is_looked_at_is_unknown(world: PostgresWorld) -> None:

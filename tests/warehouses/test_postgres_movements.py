@@ -5,12 +5,15 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import Any
 
 import psycopg
 import pytest
 
+from sao_dagster.core.reasons import Mode
 from sao_dagster.core.relations import Relation
+from sao_dagster.core.selection import select
 from sao_dagster.run import data_tests
 from sao_dagster.warehouses.postgres.session import PostgresSession
 from tests.meanwhile import run_meanwhile
@@ -57,6 +60,39 @@ def test_a_source_that_nobody_has_written_to_is_not_read(shop: PostgresWorld, re
     assert (shop.run().built, read) == (set(), [])
     shop.sql("update raw.orders set id = id")
     assert (shop.run().built, read) == (set(), ["orders"])
+
+
+def test_a_model_is_read_once_where_nothing_was_noted_of_its_build(shop: PostgresWorld, read: list[str]) -> None:
+    store = shop.opened().store
+    store.keep_movements(
+        shop.environment, [replace(each, movement=None) for each in store.builds(shop.environment).values()]
+    )
+    assert (shop.run().built, read) == (set(), ["m"])
+    read.clear()
+    assert (shop.run().built, read) == (set(), [])
+    shop.sql("update main.m set id = id")
+    assert (shop.run().built, read) == (set(), ["m"])
+    read.clear()
+    assert (shop.run().built, read) == (set(), [])
+    shop.sql("update main.m set id = 9")
+    assert (shop.run().outcomes, read) == ({"m": "built: relation_altered"}, ["m"])
+
+
+def test_each_record_says_what_shows_writes_to_what_it_is_of(world: PostgresWorld) -> None:
+    world.sql("create schema main", "create table main.there as select 1 as id").model("there", "select 1 as id")
+    world.model("table", "select 1 as id").write("seeds/seed.csv", "id\n1\n")
+    world.model("increment", "select 1 as id", materialized="incremental", unique_key="id")
+    runner = world.runner()
+    assert runner.adopt(select(runner.project, "there")).nodes == ("there",)
+    for _ in range(2):
+        world.run(mode=Mode.FORCE, include="table seed increment")
+        records, nodes = runner.open_store().builds(world.environment), runner.project.nodes
+        with runner.warehouse.session() as session:
+            shown = session.movements(session.catalog(), [each.relation for each in nodes.values()])
+        assert {name: each.movement for name, each in records.items()} == {
+            name: shown[each.relation] for name, each in nodes.items()
+        }
+        assert len(records) == 4
 
 
 @contextmanager
