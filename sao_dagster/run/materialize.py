@@ -88,7 +88,7 @@ class NodeBuilds:
         read = {each: version for each, version in before.inputs.items() if each not in unproven}
         kept = kept_sql(node.compiled if isinstance(node, Model) else CompiledSql(""), run.project.dialect)
         version = built.data_version or build_version(uuid.uuid4().hex)
-        if built.changed is False and last is not None:  # what reads it has no news
+        if last is not None and self._is_as_it_was(built, last):  # what reads it has no news
             version = last.data_version
         read.update(self._answers(node, asked, got))
         by_build = run.project.graph.read_by_build(name)
@@ -146,6 +146,11 @@ class NodeBuilds:
         if node.compiler is not None or node.hooks:
             self.side_effects = True
         return record
+
+    def _is_as_it_was(self, built: Built, last: BuildRecord) -> bool:
+        """Return whether a build has written nothing, and nobody else has since the last one, so that what is there is what that has left."""
+        is_shown = built.movement is not None and built.movement == last.movement
+        return built.changed is False and (is_shown or self.run.capabilities.exclusive)
 
     def _check_in_place(self, read: Mapping[str, DataVersion | None]) -> None:
         """Refuse a build that may have read something else, in place of what is the same elsewhere, than was decided about.

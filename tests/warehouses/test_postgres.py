@@ -21,6 +21,7 @@ from sao_dagster.run.events import ModelResult
 from sao_dagster.run.materialize import NodeBuilds
 from sao_dagster.state.sql_store import SqlStateStore
 from tests.deployment import Deployment
+from tests.meanwhile import run_meanwhile
 from tests.waiting import until
 from tests.world import PostgresWorld
 
@@ -469,6 +470,23 @@ def test_what_somebody_writes_to_a_large_table_is_found_after_two_runs_that_buil
     large.sql(BY_HAND)
     assert large.run().outcomes == {"orders": "built: relation_altered", "report": "built: new_data"}
     assert large.rows("select amount from main.report") == [(121,)]
+
+
+def test_an_increment_without_rows_is_no_news_where_nobody_else_has_written(large: PostgresWorld) -> None:
+    large.run()
+    old = "insert into raw.orders values (1, 3)"
+    large.sql(old)
+    assert large.run().outcomes == {"orders": "built: new_data", "report": "reused: no_new_data"}
+    large.sql(old)
+    run_meanwhile(large, lambda: large.sql(BY_HAND), lambda: None, "orders")  # after the run has looked at it
+    assert large.rows("select amount from main.report") == [(112,)]
+
+
+def test_an_increment_of_a_large_table_is_news_where_the_server_does_not_count(large: PostgresWorld) -> None:
+    large.run()
+    large.sql(f"alter database {large.database} set track_counts = off", "insert into raw.orders values (3, 9)")
+    large.run()
+    assert large.rows("select amount from main.report") == [(21,)]
 
 
 def test_a_table_that_goes_while_it_is_looked_at_is_unknown(world: PostgresWorld) -> None:
