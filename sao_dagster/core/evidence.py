@@ -88,7 +88,12 @@ class Evidence(TypedDict, total=False):
     cosmetic: Annotated[bool, Key("Its SQL was edited in a way that no result can show.")]
     tentative: Annotated[bool, Key("Foreseen: what is above it is going to be built, and may give nothing new.")]
     news: Annotated[Sequence[InputNews], Key("The inputs with news.")]
-    unknown: Annotated[Sequence[str], Key("The inputs whose version cannot be read, or not be compared.")]
+    unknown: Annotated[
+        Sequence[str],
+        Key(
+            "The inputs whose version cannot be read, or not be compared; itself, where nobody can tell whether it is as it was built."
+        ),
+    ]
     unrendered: Annotated[
         str, Key("Why its template, or that of a hook, cannot be rendered here, so that nobody knows what it is.")
     ]

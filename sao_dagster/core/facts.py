@@ -66,6 +66,12 @@ class Facts:
         """The models that are known to have been changed by someone else since our build."""
         return frozenset(name for name, is_altered in self.altered.items() if is_altered)
 
+    def is_unknown(self, name: str) -> bool:
+        """Return whether nobody can tell if someone else changed a model since our build, although the warehouse keeps our builds."""
+        record = self.records.get(name)
+        is_kept = record is not None and record.build_id is not None and record.shows is None
+        return is_kept and name in self.versions and name not in self.altered
+
     def with_record(self, record: BuildRecord) -> Facts:
         """Return what will be known once a model has another record, and its relation is as that says."""
         name = record.model
@@ -260,6 +266,7 @@ class Observed:
         exists: Whether the relation is there.
         altered: Whether someone else changed it since our build; None where that is not known.
         built_elsewhere: Whether that is known to have been a run that has no record here.
+        is_unknown: Whether nobody can tell if someone else changed it, although the warehouse keeps our builds.
         shows_other: Whether it is a view over a relation of another environment that may hold something else than it did.
         inputs: Current version by input; None where it cannot be read.
         definitions: Definition by view looked through, as it is in the warehouse; None where unknown.
@@ -279,6 +286,7 @@ class Observed:
     exists: Existence = Existence.UNKNOWN
     altered: bool | None = None
     built_elsewhere: bool = False
+    is_unknown: bool = False
     shows_other: bool = False
     inputs: Mapping[str, DataVersion | None] = field(default_factory=dict)
     definitions: Mapping[str, str | None] = field(default_factory=dict)

@@ -313,6 +313,7 @@ def node_facts(
         exists=facts.exists.get(node.name, Existence.UNKNOWN),
         altered=facts.altered.get(node.name),
         built_elsewhere=node.name in facts.built_elsewhere,
+        is_unknown=facts.is_unknown(name),
         shows_other=record is not None and record.shows is not None and name in facts.versions,
         inputs=inputs,
         definitions=definitions,

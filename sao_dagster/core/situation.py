@@ -126,7 +126,7 @@ class Situation:
     def inputs_are_as_recorded(self) -> bool:
         """Whether all inputs are known, each is what the last build saw, and none is going to be built first: the common case, told at once."""
         inputs, definitions = self.seen.inputs, self.seen.definitions
-        is_known = all(inputs.values()) and None not in definitions.values()
+        is_known = all(inputs.values()) and None not in definitions.values() and not self.seen.is_unknown
         return is_known and not self.seen.pending and inputs == self.built.inputs
 
     @cached_property
@@ -143,14 +143,15 @@ class Situation:
     def unknown(self) -> tuple[str, ...]:
         """The inputs whose version cannot be read, was not known to the last build, or cannot be compared with what that saw.
 
-        One that is going to be built first is not among them.
+        One that is going to be built first is not among them; the model itself is, where nobody can tell whether it is as it was built.
         """
         known, pending = self.built.inputs, self.seen.pending
         other = {each["input"] for each in self.schemes}
         read = self.seen.inputs.items()
         unknown = [name for name, version in read if version is None or name not in known or name in other]
         unknown += [view for view, definition in self.seen.definitions.items() if definition is None]
-        return tuple([name for name in unknown if name not in pending])
+        itself = (self.built.model,) if self.seen.is_unknown else ()
+        return (*itself, *(name for name in unknown if name not in pending))
 
     @property
     def not_known(self) -> Evidence | None:

@@ -345,7 +345,10 @@ ROWS = (
     Row(
         reason=Reason.INPUT_UNKNOWN,
         kind=Kind.NEW,
-        meaning="The version of an input could not be read, or not be compared with the recorded one; what is unknown builds.",
+        meaning=(
+            "The version of an input could not be read, or not be compared with the recorded one, or nobody can tell whether its own table is as it was "
+            "built, where that can be told of others; what is unknown builds."
+        ),
         sign=lambda it: it.not_known,
         holds=lambda it: bool(it.unknown),
         evidence=lambda it: it.findings,

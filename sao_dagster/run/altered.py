@@ -25,8 +25,8 @@ class NodesSeen:
 
     Attributes:
         altered: Whether each is something else than was built; None where that is not known.
-        versions: Versions of those that are not selected and not known to be as their record says, and of those that show something else of another
-            environment than they did; None where one is not known.
+        versions: Versions of those that are not known to be as their record says, as far as it is known where they are selected, and of those that
+            show something else of another environment than they did; None where one is not known.
         unmoved: The builds of those to which somebody may have written and which are as they were built, with what shows writes from now on.
     """
 
@@ -77,7 +77,8 @@ def nodes_seen(
     moved_views = [name for name in names if _names_other_relations(project.nodes[name], records[name])]
     other = [*foreign, *moved_views, *(name for name, is_other in altered.items() if is_other)]
     if has_versions:
-        other += [name for name in names if altered[name] is None and (name in by_content or name in moved.now)]
+        unknown = [*moved.records, *(name for name in names if name in by_content)]
+        other += [name for name in unknown if altered[name] is None]
         found.update(contents_of(project, [name for name in other if name not in found], reader))
     other += [name for name in shown if altered[name] is False and found.get(name) != records[name].data_version]
     return NodesSeen(altered, {name: found.get(name) for name in other}, unmoved)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from typing import Any
 
 import dagster as dg
@@ -472,6 +473,44 @@ def test_what_somebody_writes_to_a_large_table_is_found_after_two_runs_that_buil
     assert large.rows("select amount from main.report") == [(121,)]
 
 
+def without_movements(world: PostgresWorld) -> None:
+    """Leave the state as a version of this package did that was killed before it had noted what shows writes."""
+    store = store_of(world)
+    store.keep_movements(
+        world.environment, [replace(each, movement=None) for each in store.builds(world.environment).values()]
+    )
+
+
+def test_a_large_table_of_which_nobody_knows_whether_it_was_written_to_is_built_once(large: PostgresWorld) -> None:
+    large.run()
+    without_movements(large)
+    run = large.run()
+    assert run.outcomes == {"orders": "built: input_unknown", "report": "built: new_data"}
+    assert run.decision("orders").evidence["unknown"] == ["orders"]
+    assert not run.result.warnings
+    assert large.run().built == set()
+
+
+def test_what_reads_a_large_table_of_which_nobody_knows_whether_it_was_written_to_reads_it_anew(
+    large: PostgresWorld,
+) -> None:
+    """The large table is not selected, or waits for its interval."""
+    large.run()
+    without_movements(large)
+    large.sql(BY_HAND)
+    assert large.run("report").outcomes == {"report": "built: input_unknown"}
+    assert large.rows("select amount from main.report") == [(112,)]
+    assert large.run("report").built == set()
+    large.model("orders", ORDERS, **INCREMENTAL, freshness={"build_after": {"count": 1, "period": "hour"}})
+    assert large.run().outcomes == {"orders": "reused: within_interval", "report": "reused: no_new_data"}
+    large.sql(BY_HAND)
+    assert large.run().outcomes == {"orders": "reused: within_interval", "report": "built: new_data"}
+    assert large.rows("select amount from main.report") == [(212,)]
+    large.wait(hours=2)
+    assert large.run().outcomes == {"orders": "built: input_unknown", "report": "built: input_unknown"}
+    assert large.run().built == set()
+
+
 def test_an_increment_without_rows_is_no_news_where_nobody_else_has_written(large: PostgresWorld) -> None:
     large.run()
     old = "insert into raw.orders values (1, 3)"
@@ -487,6 +526,9 @@ def test_an_increment_of_a_large_table_is_news_where_the_server_does_not_count(l
     large.sql(f"alter database {large.database} set track_counts = off", "insert into raw.orders values (3, 9)")
     large.run()
     assert large.rows("select amount from main.report") == [(21,)]
+    large.sql(BY_HAND)
+    large.run()
+    assert large.rows("select amount from main.report") == [(121,)]
 
 
 def test_a_table_that_goes_while_it_is_looked_at_is_unknown(world: PostgresWorld) -> None:

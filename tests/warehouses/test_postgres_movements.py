@@ -78,6 +78,19 @@ def test_a_model_is_read_once_where_nothing_was_noted_of_its_build(shop: Postgre
     assert (shop.run().outcomes, read) == ({"m": "built: relation_altered"}, ["m"])
 
 
+def test_a_model_that_somebody_may_have_written_to_and_that_cannot_be_read_is_built(
+    shop: PostgresWorld, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shop.model("below", "select id from {{ ref('m') }}").run()
+    shop.sql("update main.m set id = 9")
+    with monkeypatch.context() as patch:
+        patch.setattr(PostgresSession, "versions", lambda session, catalog, omit, seconds: dict.fromkeys(omit))
+        assert shop.run().outcomes["m"] == "built: input_unknown"
+    assert shop.rows("select id from main.below") == [(1,)]
+    shop.run()
+    assert shop.run().built == set()
+
+
 def test_each_record_says_what_shows_writes_to_what_it_is_of(world: PostgresWorld) -> None:
     world.sql("create schema main", "create table main.there as select 1 as id").model("there", "select 1 as id")
     world.model("table", "select 1 as id").write("seeds/seed.csv", "id\n1\n")
