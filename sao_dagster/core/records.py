@@ -39,7 +39,7 @@ class BuildRecord:
         seconds: How long the build took.
         run_id: Which run built it.
         build_id: The name under which the warehouse itself keeps this build; None where it keeps none.
-        changed: Whether it changed what was there before; None where that is not known.
+        changed: Whether it changed what was there before; None where that is not known. One from nothing that gave the same says what the last one said.
         adopted: Whether nothing was built: somebody has said that what was there is what a build would have given.
         same_as: The key of the environment whose build it is, where it was taken from there. Then `seconds`, and the times, are those of
             that build: its content is not newer than that.

@@ -121,9 +121,7 @@ class NodeBuilds:
             seconds=built.seconds or 0.0,
             run_id=run.run_id,
             build_id=built.build_id,
-            changed=None
-            if built.adopted
-            else last is None or last.relation != str(node.relation) or last.data_version != version,
+            changed=None if built.adopted else self._has_changed(node, before, version, last),
             adopted=built.adopted,
             movement=None if built.build_id is None else built.movement,
         )
@@ -151,6 +149,13 @@ class NodeBuilds:
         """Return whether a build has written nothing, and nobody else has since the last one, so that what is there is what that has left."""
         is_shown = built.movement is not None and built.movement == last.movement
         return built.changed is False and (is_shown or self.run.capabilities.exclusive)
+
+    def _has_changed(self, node: Node, before: Observed, version: DataVersion, last: BuildRecord | None) -> bool | None:
+        """Return whether a build has changed what was there; one from nothing that gives the same says no more of that than the last build."""
+        if last is None or last.relation != str(node.relation) or last.data_version != version:
+            return True
+        is_from_nothing = before.exists is Existence.NO or self.run.mode is Mode.FULL_REFRESH
+        return last.changed if is_from_nothing else False
 
     def _check_in_place(self, read: Mapping[str, DataVersion | None]) -> None:
         """Refuse a build that may have read something else, in place of what is the same elsewhere, than was decided about.

@@ -84,6 +84,20 @@ def test_a_build_that_puts_back_what_somebody_took_is_no_sign_of_the_end(shop: W
     assert count(shop.run() and shop) == 7
 
 
+@pytest.mark.parametrize("anew", ["dropped", "refreshed"])
+def test_a_build_from_nothing_that_gives_the_same_is_no_sign_of_the_end(shop: World, anew: str) -> None:
+    """It has not asked its own table for anything."""
+    shop.model("m", BOUND + " order by id limit 3", materialized="incremental").run()
+    if anew == "dropped":
+        assert shop.sql("drop table main.m").run().outcomes == {"m": "built: relation_missing"}
+    else:
+        shop.run(mode=Mode.FULL_REFRESH)
+    assert count(shop) == 3
+    for rows in (6, 7, 7):
+        assert (shop.run().outcomes, count(shop)) == ({"m": "built: unsettled"}, rows)
+    assert shop.run().outcomes == {"m": "reused: no_new_data"}
+
+
 def test_a_plan_is_patient_with_what_is_not_understood(shop: World) -> None:
     """As the evaluator is, which would ask again at each tick."""
     shop.model("m", GUARDED, materialized="incremental").run()
