@@ -26,7 +26,7 @@ from sao_dagster.dbt.process import DbtProcess, Invocation, dbt_process
 from sao_dagster.projects.cache import MADE_BY, kept_file, load, save
 from sao_dagster.projects.dbt_manifest import ManifestReader, PreparedManifest
 from sao_dagster.projects.declarations import file_digest
-from sao_dagster.projects.templates.template_run import OTHER_RUNS, PINNED
+from sao_dagster.projects.templates.template_run import DIFFERENT, OTHER_RUNS, PINNED
 from sao_dagster.warehouses.protocol import Session
 from sao_dagster.warehouses.shared.asked_at_once import AskedAtOnce
 
@@ -156,6 +156,19 @@ class WarmDbt:
 
 
 @dataclass(frozen=True)
+class Beside:
+    """The warehouse, beside a process of dbt that has read the project.
+
+    Attributes:
+        session: Opens it.
+        is_exclusive: Whether nobody else can write to it as long as that process has it.
+    """
+
+    session: Callable[[], AbstractContextManager[Session]]
+    is_exclusive: bool
+
+
+@dataclass(frozen=True)
 class Preparation:
     """One project, as dbt is asked about it.
 
@@ -265,7 +278,7 @@ class Preparation:
         self,
         files: str,
         reader: Callable[[PreparedManifest], ManifestReader],
-        session: Callable[[DbtProcess, ManifestReader], AbstractContextManager[Session]],
+        beside: Callable[[DbtProcess, ManifestReader], Beside],
     ) -> tuple[Kept, WarmDbt]:
         """Ask dbt, keep what it says, and return it, with dbt's process, which has read the project and could build it.
 
@@ -274,7 +287,7 @@ class Preparation:
         Args:
             files: The state of the project's files; what is said is kept where they still are in it afterwards.
             reader: Reads a manifest.
-            session: Opens the warehouse beside dbt's process, which has read the manifest.
+            beside: Reaches the warehouse beside dbt's process, which has read the manifest.
 
         Raises:
             DbtError: dbt does not read the project; its words.
@@ -301,7 +314,7 @@ class Preparation:
                 profile=said["profile"],
             )
             read = reader(prepared)
-            answered = _answered(process, read, said["rendered"], lambda: session(process, read))
+            answered = _answered(process, read, said["rendered"], beside(process, read))
             prepared = replace(prepared, answered={**prepared.answered, **answered})
             process.ask("release")
         self.doing("")
@@ -317,7 +330,7 @@ class Preparation:
         places: Mapping[str, tuple[str | None, str, str]],
         nodes: Sequence[str],
         reader: Callable[[PreparedManifest], ManifestReader],
-        session: Callable[[], AbstractContextManager[Session]],
+        beside: Beside,
         *,
         attach: Sequence[tuple[str, str]] = (),
     ) -> tuple[PreparedManifest, Mapping[str, str]]:
@@ -328,7 +341,7 @@ class Preparation:
             places: Where they are: database, schema, identifier, by unique id.
             nodes: Unique ids of what reads them.
             reader: Reads a manifest.
-            session: Opens the warehouse beside dbt's process.
+            beside: The warehouse, beside dbt's process.
             attach: Files of DuckDB to be read besides, each with what SQL calls it.
 
         Returns:
@@ -339,7 +352,7 @@ class Preparation:
         """
         said = json.loads(process.ask("defer", places=dict(places), attach=[*attach], nodes=[*nodes], runs=runs()))
         prepared = PreparedManifest({}, said["rendered"], hooks=said["hooks"])
-        answered = _answered(process, reader(prepared), said["rendered"], session)
+        answered = _answered(process, reader(prepared), said["rendered"], beside)
         return replace(prepared, answered=answered), said["relations"]
 
     def made_of(self, files: str, environment: Mapping[str, str | None]) -> str:
@@ -373,25 +386,26 @@ class Preparation:
 
 
 def _answered(
-    process: DbtProcess,
-    read: ManifestReader,
-    rendered: Mapping[str, Any],
-    session: Callable[[], AbstractContextManager[Session]],
+    process: DbtProcess, read: ManifestReader, rendered: Mapping[str, Any], beside: Beside
 ) -> dict[str, str | None]:
-    """Return what questions of templates are answered, where another rendering, after they were asked, is the same; by unique id."""
+    """Return what questions of templates are answered, by unique id, where that is what they were answered when these were rendered.
+
+    That is so where nobody can have changed what is there in between, or where another rendering, after they were asked, is the same.
+    """
     asking = {name: each for name, each in read.asking() if name in rendered}
     if not asking:
         return {}
-    with session() as opened:
+    with beside.session() as opened:
         asking_now, now = AskedAtOnce(opened), datetime.now(timezone.utc)
         answered = {name: each.answered_now(asking_now, now) for name, each in asking.items()}
-    again = json.loads(process.ask("again", nodes=[*asking]))
-    return {name: each for name, each in answered.items() if again[name] == rendered[name]}
+    doubtful = [name for name, each in asking.items() if not (beside.is_exclusive and each.asks_catalog_alone)]
+    again = json.loads(process.ask("again", nodes=doubtful)) if doubtful else {}
+    return {name: each for name, each in answered.items() if name not in again or again[name] == rendered[name]}
 
 
 def runs() -> list[tuple[datetime, str]]:
-    """Return the runs that SQL is rendered in: that of fingerprints, and others to compare with."""
-    return [(run.started_at, run.run_id) for run in (PINNED, *(run for run, _ in OTHER_RUNS))]
+    """Return the runs that SQL is rendered in: that of fingerprints, one in which all is different, and others to compare with."""
+    return [(run.started_at, run.run_id) for run in (PINNED, DIFFERENT, *(run for run, _ in OTHER_RUNS))]
 
 
 def are_set_as(environment: Mapping[str, str | None]) -> bool:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping
-from contextlib import AbstractContextManager
 from dataclasses import replace
 from functools import partial
 from typing import Any
@@ -12,7 +11,7 @@ from typing import Any
 from sao_dagster.core.nodes import Materialized, Node, NodeError
 from sao_dagster.dbt.adapters.warehouse import AdapterWarehouse
 from sao_dagster.dbt.installation import DbtInstallation, find_dbt
-from sao_dagster.dbt.prepare import Kept, Preparation, WarmDbt, are_set_as
+from sao_dagster.dbt.prepare import Beside, Kept, Preparation, WarmDbt, are_set_as
 from sao_dagster.dbt.process import DbtProcess, Invocation, UnexpectedDbtError
 from sao_dagster.dbt.selected import SelectedWarehouse, files_of
 from sao_dagster.dbt.selectors import selectors
@@ -27,7 +26,7 @@ from sao_dagster.projects.declarations import Declarations, ReadByDbt
 from sao_dagster.projects.manifest_templates import not_rendered
 from sao_dagster.projects.sao_file import DbtExecution, Settings
 from sao_dagster.warehouses.described import DescribedWarehouse
-from sao_dagster.warehouses.protocol import Session, Warehouse
+from sao_dagster.warehouses.protocol import Warehouse
 
 
 def read_with_dbt(
@@ -140,9 +139,9 @@ def _read_inside(
     warm = WarmDbt()
     if kept is None:
 
-        def beside(process: DbtProcess, asked: ManifestReader) -> AbstractContextManager[Session]:
-            reached = _reached(opened.warehouse, preparation, asked, warm)
-            return DbtWarehouse(reached, preparation, files).beside(process)
+        def beside(process: DbtProcess, asked: ManifestReader) -> Beside:
+            warehouse = DbtWarehouse(_reached(opened.warehouse, preparation, asked, warm), preparation, files)
+            return Beside(partial(warehouse.beside, process), warehouse.native.capabilities.exclusive)
 
         reader = partial(ManifestReader, declared=opened.declarations())
         kept, warm = preparation.ask(files, reader, beside)

@@ -19,7 +19,7 @@ from sao_dagster.dbt.adapters.session import AdapterSession
 from sao_dagster.dbt.adapters.warehouse import AdapterWarehouse
 from sao_dagster.dbt.batches import not_built
 from sao_dagster.dbt.deferral import KeptElsewhere, Places
-from sao_dagster.dbt.prepare import Preparation, WarmDbt, runs
+from sao_dagster.dbt.prepare import Beside, Preparation, WarmDbt, runs
 from sao_dagster.dbt.process import DbtError, DbtProcess, dbt_process
 from sao_dagster.errors import UnsupportedError, WarehouseError
 from sao_dagster.projects.asked_before import AskedBefore, RenderedInRun
@@ -268,7 +268,7 @@ class DbtSession(DelegatingSession):
             raise WarehouseError("what is read elsewhere has changed while dbt was started; run again")
         render = partial(warehouse.preparation.rendered_elsewhere, attach=warehouse.attached)
         if isinstance(inner, AdapterSession):
-            return render(inner.process, places, nodes, reader, lambda: nullcontext(inner))
+            return render(inner.process, places, nodes, reader, Beside(lambda: nullcontext(inner), is_exclusive=False))
         exclusive = warehouse.native.capabilities.exclusive
         if exclusive:
             self._stack.pop_all().close()
@@ -279,7 +279,7 @@ class DbtSession(DelegatingSession):
                 process.wait_until_parsed()
                 beside = partial(warehouse.beside, process) if exclusive else lambda: nullcontext(inner)
                 try:
-                    found = render(process, places, nodes, reader, beside)
+                    found = render(process, places, nodes, reader, Beside(beside, exclusive))
                     process.ask("release")
                 except DbtError as error:
                     if warm is None or not warm.has_ended:  # else it has waited long enough
@@ -382,7 +382,8 @@ class DbtSession(DelegatingSession):
         first = self._again(template.unique_id)
         found = template.rendered(first)
         found = replace(found, answered=found.answered_now(AskedAtOnce(self._inner), now))
-        if not self._warehouse.native.capabilities.exclusive and self._again(template.unique_id) != first:
+        is_certain = self._warehouse.native.capabilities.exclusive and found.asks_catalog_alone
+        if not is_certain and self._again(template.unique_id) != first:
             found = replace(found, answered=None)
         self._anew[template.unique_id] = found, first
         return found

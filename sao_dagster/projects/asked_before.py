@@ -81,6 +81,11 @@ class AskedBefore:
     answered: str | None = None
     gave: str = ""
 
+    @property
+    def asks_catalog_alone(self) -> bool:
+        """Whether what it asked is known to whoever knows all relations; a query may read files and other databases."""
+        return all(each.kind in ("columns", "kind") for each in self.questions)
+
     def answers(self, asking: Asking, now: datetime) -> Answers:
         """Return what the questions are answered now (UTC); see `sao_dagster.core.templates.AskingTemplate`.
 

@@ -34,6 +34,12 @@ class Cursors:
             return None, []
         return [tuple(map(_plain, column)) for column in found.description], found.fetchall()
 
+    def hold(self) -> None:
+        """Keep the file to this process, if there is one: nobody else writes to it until `leave`."""
+        if self._adapter.type() == "duckdb":
+            with self._lock:
+                self._held()
+
     def interrupt(self) -> None:
         """Stop all statements."""
         with self._lock:
@@ -62,14 +68,18 @@ class Cursors:
 
     def _opened(self) -> int:
         with self._lock:
-            if self._handle is None:
-                with self._adapter.connection_named("sao_cursors"):
-                    _ = self._adapter.connections.get_thread_connection().handle  # opens the environment
-                    self._handle = self._adapter.connections.env().handle()  # keeps the file open between two nodes
-            environment = self._adapter.connections.env()
+            environment = self._held()
             self._next += 1
             self._open[self._next] = environment.handle()
             return self._next
+
+    def _held(self) -> Any:
+        """Return dbt-duckdb's environment, with the file open until it is left."""
+        if self._handle is None:
+            with self._adapter.connection_named("sao_cursors"):
+                _ = self._adapter.connections.get_thread_connection().handle  # opens the environment
+                self._handle = self._adapter.connections.env().handle()  # keeps the file open between two nodes
+        return self._adapter.connections.env()
 
 
 def _cursor_of(handle: Any) -> Any:

@@ -9,15 +9,19 @@ from typing import Any
 
 def unexpected() -> list[str]:
     """Return what of dbt is not as expected, in words; nothing where all is."""
+    import dbt.clients.jinja
     import dbt.compilation
     import dbt.task.build
     from dbt import selected_resources
     from dbt.adapters.base import BaseAdapter
     from dbt.adapters.cache import RelationsCache
+    from dbt.clients.jinja import MacroGenerator
+    from dbt.context.macros import MacroNamespace, MacroNamespaceBuilder
+    from dbt.context.manifest import ManifestContext
     from dbt.context.providers import RuntimeRefResolver, RuntimeVar
     from dbt.contracts.graph.manifest import Manifest
     from dbt.contracts.results import RunResult
-    from dbt_common.clients.jinja import CallableMacroGenerator
+    from dbt_common.clients.jinja import CallableMacroGenerator, MacroFuzzEnvironment
     from jinja2.sandbox import SandboxedEnvironment
 
     task = dbt.task.build.BuildTask
@@ -35,15 +39,23 @@ def unexpected() -> list[str]:
         (task, "_pool_thread_initializer", ("invocation_context",)),
         (task, "get_result", ("self", "results", "elapsed_time", "generated_at")),
         (dbt.compilation.Compiler, "compile_node", ("self", "node", "manifest", "extra_context", "write")),
+        (dbt.compilation.Compiler, "_create_node_context", ("self", "node", "manifest", "extra_context")),
+        (dbt.compilation.Compiler, "_write_node", ("self", "node")),
+        (dbt.clients.jinja, "add_rendered_test_kwargs", ("context", "node")),
         (BaseAdapter, "connection_named", ("self", "name")),
         (BaseAdapter, "execute", ("self", "sql", "auto_begin", "fetch")),
         (BaseAdapter, "list_relations_without_caching", ("self", "schema_relation")),
         (BaseAdapter, "_make_match", ("self", "relations_list", "database", "schema", "identifier")),
         (BaseAdapter, "list_schemas", ("self", "database")),
         (BaseAdapter, "commit_if_has_connection", ("self",)),
+        (MacroNamespaceBuilder, "build_namespace", ("self", "macros_by_package", "ctx")),
+        (MacroNamespace, "_search_order", ("self",)),
+        (ManifestContext, "to_dict", ("self",)),
+        (MacroGenerator, "__init__", ("self", "macro", "context", "node", "stack")),
         (RelationsCache, "__init__", ("self", "log_cache_events")),
         (RunResult, "from_node", ("node", "status", "message")),
         (CallableMacroGenerator, "call_macro", ("self",)),
+        (MacroFuzzEnvironment, "compile", ("self", "source", "name", "filename", "raw", "defer_init")),
         (SandboxedEnvironment, "is_safe_attribute", ("self", "obj", "attr", "value")),
         (RuntimeVar, "has_var", ("self", "var_name")),
         (RuntimeVar, "get_rendered_var", ("self", "var_name")),

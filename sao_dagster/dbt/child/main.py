@@ -53,9 +53,10 @@ def _invoked(wire: Wire, arguments: list[str]) -> dict[str, object]:
         import dbt.task.build as build_module
         from dbt.cli.main import dbtRunner
 
-        from . import guard
+        from . import guard, run_values
         from .batches import Batches
         from .serving import serving_task
+        from .templates import compile_once
 
         found = guard.unexpected()
     except ImportError as error:  # dbt 2.x has none of it
@@ -64,6 +65,8 @@ def _invoked(wire: Wire, arguments: list[str]) -> dict[str, object]:
         return {"success": False, "error": "", "unexpected": found}
 
     _forget_options()
+    compile_once()
+    run_values.install()
 
     def heard(event: object) -> None:
         info = getattr(event, "info", None)

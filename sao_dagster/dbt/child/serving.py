@@ -7,6 +7,7 @@ nodes is not used: `execute_nodes` takes requests instead, each in a thread of i
 from __future__ import annotations
 
 import datetime as dt
+import gc
 import hashlib
 import json
 import threading
@@ -28,6 +29,7 @@ from .asking import RELATIONAL, AdapterQuestions
 from .batches import Batches
 from .cursors import Cursors
 from .deferring import Deferring, Places
+from .namespaces import lay_out_once
 from .rendering import Renderer
 from .signing import signing
 from .wire import Wire
@@ -53,6 +55,8 @@ def serving_task(wire: Wire, batches: Batches) -> type:
             """Answer what is asked of the project, and go on with the build when that is asked for."""
             with task_contextvars(project_root=self.config.project_root):
                 self._runtime_initialize()
+            lay_out_once()
+            _collect_less()
             wire.tell("parsed", None)
             self.deferring = Deferring(self, get_adapter(self.config))
             preparing = Preparing(self, partial(wire.tell, "doing"))
@@ -272,6 +276,8 @@ class Preparing:
 
     def answer(self, name: str, arguments: dict[str, Any]) -> Any:
         """Answer a request."""
+        if name in ("prepare", "defer"):  # what is asked then is answered from what is there while all is rendered
+            self.cursors.hold()
         if name == "prepare":
             return self._prepared(**arguments)
         if name == "release":
@@ -401,6 +407,13 @@ class Preparing:
                     self.tell(f"rendering models and data tests, {len(found)}/{len(names)}")
                     told = time.monotonic()
         return found
+
+
+def _collect_less() -> None:
+    """Leave the project out of Python's collections of garbage: it stays, and each of dbt's contexts is thousands of objects that lead to one."""
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(300_000, 20, 20)
 
 
 def _flattened(task: Any) -> list[Any]:

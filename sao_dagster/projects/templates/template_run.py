@@ -28,12 +28,15 @@ def real_run() -> TemplateRun:
 
 PINNED = TemplateRun(datetime(2000, 1, 1, tzinfo=timezone.utc))
 """The run that fingerprints are made in; nothing that is executed sees it."""
+OTHER_ID = "ffffffff-ffff-4fff-bfff-ffffffffffff"
+DIFFERENT = TemplateRun(PINNED.started_at + timedelta(days=533, hours=13, seconds=71.5), OTHER_ID)
+"""A run in which each part of the time is another one, and the id."""
 OTHER_RUNS = (
     *(
         (TemplateRun(PINNED.started_at + timedelta(hours=hours, seconds=71.5)), Expiry.HOUR)
         for hours in (1, 6, 13, 22.97)
     ),
-    (TemplateRun(PINNED.started_at, "ffffffff-ffff-4fff-bfff-ffffffffffff"), Expiry.HOUR),
+    (TemplateRun(PINNED.started_at, OTHER_ID), Expiry.HOUR),
     (TemplateRun(PINNED.started_at + timedelta(days=533)), Expiry.UTC_DAY),
 )
-"""Runs at other times, and when what a template gave stops being true if it gives something else in them."""
+"""Runs at other times, and when what a template gave stops being true if it gives something else in them: the soonest first."""

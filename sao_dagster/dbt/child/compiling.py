@@ -1,0 +1,65 @@
+"""Compiling one node several times, in one context of dbt's: to make such a context takes a look at all macros of a project."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from dbt.clients import jinja
+from dbt.compilation import Compiler
+from dbt.contracts.graph.nodes import GenericTestNode
+
+
+def uncompiled(node: Any) -> Any:
+    """Return a copy of a node that is not compiled."""
+    fresh = type(node).from_dict(node.to_dict())
+    _forget(fresh)
+    return fresh
+
+
+class NodeCompiler(Compiler):
+    """Compiles a copy of one node, again and again.
+
+    Args:
+        config: dbt's runtime configuration.
+        manifest: The manifest, with the ephemeral models that stand in the node.
+        node: The node.
+    """
+
+    def __init__(self, config: Any, manifest: Any, node: Any) -> None:
+        super().__init__(config)
+        self.node = uncompiled(node)
+        self._manifest = manifest
+        self._context: dict[str, Any] | None = None
+        self._referred = [(each, each.to) for each in getattr(self.node, "all_constraints", ())]
+
+    def text(self, values: dict[str, Any]) -> str:
+        """Return the node's SQL.
+
+        Args:
+            values: What its template sees in place of dbt's own.
+        """
+        _forget(self.node)
+        for constraint, to in self._referred:  # dbt puts a relation in the place of `ref(...)`
+            constraint.to = to
+        text: str | None = self.compile_node(self.node, self._manifest, values, write=False).compiled_code
+        return "" if text is None else text
+
+    def _write_node(self, node: Any, *_: Any) -> Any:
+        """Leave the file of an ephemeral model in the node to whoever builds, in a run that is not pinned."""
+        return node
+
+    def _create_node_context(self, node: Any, manifest: Any, extra_context: dict[str, Any]) -> dict[str, Any]:
+        if node is not self.node:  # an ephemeral model in it
+            return dict(super()._create_node_context(node, manifest, extra_context))
+        if self._context is None:
+            self._context = super()._create_node_context(node, manifest, extra_context)
+            return self._context
+        self._context.update(extra_context)
+        if isinstance(node, GenericTestNode):
+            jinja.add_rendered_test_kwargs(self._context, node)
+        return self._context
+
+
+def _forget(node: Any) -> None:
+    node.compiled, node.compiled_code = False, None
+    node.extra_ctes, node.extra_ctes_injected = [], False
