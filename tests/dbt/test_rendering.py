@@ -22,6 +22,24 @@ INCREMENT = (
 )
 
 
+LEAVES_SOMETHING = {
+    "what_it_was_answered": (
+        "{% if is_incremental() %}{% call statement('last', fetch_result=true) %}select 7{% endcall %}{% endif %}"
+        "{% set last = load_result('last') %}select {{ last['data'][0][0] if last else 1 }} as one"
+    ),
+    "a_longer_list": (
+        "{% set names = config.get('meta')['names'] if execute else ['one'] %}{% do names.append('two') %}"
+        "select 1 as {{ names | join(', 1 as ') }}"
+    ),
+    "a_longer_list_of_the_model": (
+        "{% set names = model.config.meta['names'] if execute else ['one'] %}{% do names.append('two') %}"
+        "select 1 as {{ names | join(', 1 as ') }}"
+    ),
+    "a_name": "select 1 as {{ context.get('name', 'one') }}{% do context.update({'name': 'two'}) %}",
+}
+"""Templates that would be rendered to something else where they find what they have left."""
+
+
 @pytest.fixture
 def said(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
     """What dbt was asked to prepare said, by the name of the node."""
@@ -78,6 +96,20 @@ def pairs_of(rendered: dict[str, Any], truth: dict[str, Any]) -> list[list[str]]
 def differing(text: str, other: str) -> set[int]:
     """Return which words are not the same."""
     return {place for place, pair in enumerate(zip(text.split(), other.split(), strict=True)) if len({*pair}) > 1}
+
+
+@pytest.mark.parametrize("left", LEAVES_SOMETHING)
+def test_no_rendering_finds_what_another_one_has_left(little: LittleProject, said: dict[str, Any], left: str) -> None:
+    config = "{{ config(materialized='incremental', meta={'names': ['one']}) }}"
+    little.write("models/leaving.sql", f"{config}{LEAVES_SOMETHING[left]}, '{{{{ run_started_at }}}}' as at")
+    little.run("leaving")
+    found = said["leaving"]
+    built = little.folder / "target/compiled/little/models/leaving.sql"
+    others = [found["sql"], found["incremental_sql"], *(text for pair in found["others"] for text in pair)]
+    texts = [text.partition(", '")[0] for text in (built.read_text(), *others)]
+    assert len(texts) == 15
+    assert {*texts[:2], *texts[3::2]} == {texts[0]}
+    assert {*texts[2::2]} == {texts[0].replace("1", "7") if left == "what_it_was_answered" else texts[0]}
 
 
 def test_an_ephemeral_model_brings_its_time_along(little: LittleProject, said: dict[str, Any]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from copy import copy, deepcopy
 from typing import Any
 
 from dbt.clients import jinja
@@ -10,9 +11,10 @@ from dbt.contracts.graph.nodes import GenericTestNode
 
 
 def uncompiled(node: Any) -> Any:
-    """Return a copy of a node that is not compiled."""
-    fresh = type(node).from_dict(node.to_dict())
-    _forget(fresh)
+    """Return a copy of a node that is not compiled, and has nothing in common with it: templates can change lists that they are shown."""
+    fresh = deepcopy(node)
+    fresh.compiled, fresh.compiled_code = False, None
+    fresh.extra_ctes, fresh.extra_ctes_injected = [], False
     return fresh
 
 
@@ -27,10 +29,10 @@ class NodeCompiler(Compiler):
 
     def __init__(self, config: Any, manifest: Any, node: Any) -> None:
         super().__init__(config)
-        self.node = uncompiled(node)
-        self._manifest = manifest
-        self._context: dict[str, Any] | None = None
-        self._referred = [(each, each.to) for each in getattr(self.node, "all_constraints", ())]
+        self.node = copy(node)
+        self._original, self._manifest = node, manifest
+        self._context: dict[str, Any] = {}
+        self._as_made: dict[str, Any] = {}
 
     def text(self, values: dict[str, Any]) -> str:
         """Return the node's SQL.
@@ -38,9 +40,7 @@ class NodeCompiler(Compiler):
         Args:
             values: What its template sees in place of dbt's own.
         """
-        _forget(self.node)
-        for constraint, to in self._referred:  # dbt puts a relation in the place of `ref(...)`
-            constraint.to = to
+        vars(self.node).update(vars(uncompiled(self._original)))
         text: str | None = self.compile_node(self.node, self._manifest, values, write=False).compiled_code
         return "" if text is None else text
 
@@ -51,15 +51,13 @@ class NodeCompiler(Compiler):
     def _create_node_context(self, node: Any, manifest: Any, extra_context: dict[str, Any]) -> dict[str, Any]:
         if node is not self.node:  # an ephemeral model in it
             return dict(super()._create_node_context(node, manifest, extra_context))
-        if self._context is None:
+        if not self._context:
             self._context = super()._create_node_context(node, manifest, extra_context)
+            self._as_made = {**self._context, "model": deepcopy(self._context["model"])}
             return self._context
-        self._context.update(extra_context)
+        self._context["_sql_results"].clear()
+        self._context.clear()
+        self._context.update({**self._as_made, **extra_context, "model": deepcopy(self._as_made["model"])})
         if isinstance(node, GenericTestNode):
             jinja.add_rendered_test_kwargs(self._context, node)
         return self._context
-
-
-def _forget(node: Any) -> None:
-    node.compiled, node.compiled_code = False, None
-    node.extra_ctes, node.extra_ctes_injected = [], False
