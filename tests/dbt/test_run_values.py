@@ -10,6 +10,7 @@ from typing import Any
 import jinja2.runtime
 import pytest
 import pytz
+from jinja2.compiler import CodeGenerator
 from jinja2.sandbox import SandboxedEnvironment
 
 from sao_dagster.dbt.child import run_values
@@ -56,6 +57,14 @@ LOOKED_INTO = [
     "{% if run_started_at.strftime('%H') | int > 12 %}late{% endif %}",
     "{% if invocation_id is in ['ffffffff-ffff-4fff-bfff-ffffffffffff'] %}that{% endif %}",
     "{{ {'ffffffff-ffff-4fff-bfff-ffffffffffff': 1}.get(invocation_id, 0) }}",
+    "{% if run_started_at.strftime('%H') in '06, 07' %}early{% endif %}",
+    "{% if 'x' in 'xyz' and run_started_at.strftime('%H') not in '06, 07' %}late{% endif %}",
+    "{% set form = '%s-%s' %}{% if form % (run_started_at.strftime('%H'), 'x') > '14' %}late{% endif %}",
+    "{% set form = '%(hour)s' %}{% if form % {'hour': run_started_at.strftime('%H')} > '14' %}late{% endif %}",
+    "{% if '-'.join([run_started_at.strftime('%H'), 'x']) > '14' %}late{% endif %}",
+    "{% if ([run_started_at.strftime('%H')] | map('int') | first) > 14 %}late{% endif %}",
+    "{% if [run_started_at.date()] | join > '2001-07' %}late{% endif %}",
+    "{% if [run_started_at.strftime('%H')] | select('in', '06, 07') | list %}early{% endif %}",
 ]
 
 
@@ -64,7 +73,9 @@ def installed(monkeypatch: pytest.MonkeyPatch) -> None:
     """Jinja as it is in dbt's process; afterwards as it was."""
     monkeypatch.setattr(jinja2.Environment, "concat", jinja2.Environment.concat)
     monkeypatch.setattr(jinja2.Environment, "__init__", jinja2.Environment.__init__)
-    monkeypatch.setattr(SandboxedEnvironment, "call", SandboxedEnvironment.call)
+    for name in ("call", "call_binop", "intercepted_binops"):
+        monkeypatch.setattr(SandboxedEnvironment, name, getattr(SandboxedEnvironment, name))
+    monkeypatch.setattr(CodeGenerator, "visit_Operand", CodeGenerator.visit_Operand)
     monkeypatch.setattr(jinja2.runtime, "concat", jinja2.runtime.concat)  # type: ignore[attr-defined]
     run_values.install()
 
@@ -91,7 +102,13 @@ def test_whatever_else_is_made_of_it_is_noted(template: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "template", ["select 1", "{{ modules.datetime.datetime(2020, 1, 1).year }}", "{{ 'a' ~ 'b' }}"]
+    "template",
+    [
+        "select 1",
+        "{{ modules.datetime.datetime(2020, 1, 1).year }}",
+        "{{ 'a' ~ 'b' }}",
+        "{% set own = {} %}{{ own.update(own=own) }}{{ own.update(own=own) }}",
+    ],
 )
 def test_a_template_that_asks_for_nothing_of_the_run_has_looked_at_nothing(template: str) -> None:
     text, looked = rendered(template, RUNS[0])

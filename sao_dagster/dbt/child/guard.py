@@ -22,6 +22,7 @@ def unexpected() -> list[str]:
     from dbt.contracts.graph.manifest import Manifest
     from dbt.contracts.results import RunResult
     from dbt_common.clients.jinja import CallableMacroGenerator, MacroFuzzEnvironment
+    from jinja2.compiler import CodeGenerator
     from jinja2.sandbox import SandboxedEnvironment
 
     task = dbt.task.build.BuildTask
@@ -56,6 +57,8 @@ def unexpected() -> list[str]:
         (RunResult, "from_node", ("node", "status", "message")),
         (CallableMacroGenerator, "call_macro", ("self",)),
         (MacroFuzzEnvironment, "compile", ("self", "source", "name", "filename", "raw", "defer_init")),
+        (SandboxedEnvironment, "call_binop", ("self", "context", "operator", "left", "right")),
+        (CodeGenerator, "visit_Operand", ("self", "node", "frame")),
         (SandboxedEnvironment, "is_safe_attribute", ("self", "obj", "attr", "value")),
         (RuntimeVar, "has_var", ("self", "var_name")),
         (RuntimeVar, "get_rendered_var", ("self", "var_name")),

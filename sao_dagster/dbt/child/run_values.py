@@ -184,7 +184,7 @@ def install() -> None:
     from jinja2.sandbox import SandboxedEnvironment
 
     of_all, of_sandboxes, in_runtime = cast("Any", (jinja2.Environment, SandboxedEnvironment, jinja2.runtime))
-    initialize, call = of_all.__init__, of_sandboxes.call
+    initialize, call, compute = of_all.__init__, of_sandboxes.call, of_sandboxes.call_binop
 
     def initialized(environment: Any, *args: Any, **kwargs: Any) -> None:
         initialize(environment, *args, **kwargs)
@@ -195,8 +195,33 @@ def install() -> None:
             _given((*args, *kwargs.values()))
         return call(environment, context, function, *args, **kwargs)
 
+    def computed(environment: Any, context: Any, operator: str, left: Any, right: Any) -> Any:
+        _given((left, right))
+        return compute(environment, context, operator, left, right)
+
     of_all.__init__, of_sandboxes.call = initialized, called
     of_all.concat, in_runtime.concat = staticmethod(concat), concat
+    of_sandboxes.call_binop, of_sandboxes.intercepted_binops = computed, frozenset({"%"})
+    _install_searched()
+
+
+def _install_searched() -> None:
+    """Let what Jinja compiles tell where it looks for something in a text: a text asks nothing of that."""
+    import jinja2
+    from jinja2.compiler import CodeGenerator, operators
+
+    of_all, of_code = cast("Any", (jinja2.Environment, CodeGenerator))
+    write = of_code.visit_Operand
+
+    def written(generator: Any, node: Any, frame: Any) -> None:
+        if node.op not in ("in", "notin"):
+            write(generator, node, frame)
+            return
+        generator.write(f" {operators[node.op]} environment.searched(")
+        generator.visit(node.expr, frame)
+        generator.write(")")
+
+    of_all.searched, of_code.visit_Operand = staticmethod(_searched), written
 
 
 class _Telling(dict[str, Callable[..., Any]]):
@@ -207,6 +232,23 @@ class _Telling(dict[str, Callable[..., Any]]):
         return (
             function if name in ("default", "d", "string") else _telling(function)
         )  # those give back what they are given
+
+    def get(self, name: str, default: Any = None) -> Any:
+        return self[name] if name in self else default  # noqa: SIM401 - this is what it does
+
+
+class _Searched(str):
+    """A text that tells whether a value of a run is looked for in it."""
+
+    __slots__ = ()
+
+    def __contains__(self, part: Any) -> bool:
+        _given((part,))
+        return super().__contains__(part)
+
+
+def _searched(container: Any) -> Any:
+    return _Searched(container) if type(container) is str else container
 
 
 @cache
@@ -221,8 +263,15 @@ def _telling(function: Callable[..., Any]) -> Callable[..., Any]:
 
 def _given(values: tuple[Any, ...]) -> None:
     """Note that something is given some values; what it makes of them is not known."""
-    if not _OF_RUNS.isdisjoint(map(type, values)):
+    if any(map(_is_of_run, values)):
         _rendering.looked.at = _rendering.looked.into = True
+
+
+def _is_of_run(value: Any) -> bool:
+    """Return whether a value is one of a run, or a list or dictionary with one; not deeper, since dbt's context is in itself."""
+    kind = type(value)
+    parts = value.values() if kind is dict else value if kind in (list, tuple) else (value,)
+    return not _OF_RUNS.isdisjoint(map(type, parts))
 
 
 def _keeps(function: Any) -> bool:
