@@ -127,6 +127,22 @@ def test_an_ephemeral_model_brings_its_time_along(little: LittleProject, said: d
         assert all("2000-01-0" in text or "2001-06-17" in text for text in texts)
 
 
+def test_an_error_in_another_run_leaves_no_ephemeral_model_of_that_run(
+    little: LittleProject, said: dict[str, Any]
+) -> None:
+    little.write("models/timed.sql", "{{ config(materialized='ephemeral') }} select '{{ run_started_at }}' as at")
+    failing = "{% if is_incremental() and run_started_at.hour == 6 %}{{ exceptions.raise_compiler_error('early') }}{% endif %}"
+    for name in ("first", "last"):
+        little.write(f"models/{name}.sql", "select * from {{ ref('timed') }}")
+        little.write(
+            f"models/failing_{name}.sql",
+            f"{{{{ config(materialized='incremental') }}}} {failing} select * from {{{{ ref('timed') }}}}",
+        )
+    little.open()
+    assert all("early" in said[f"failing_{name}"]["error"] for name in ("first", "last"))
+    assert all("'2000-01-01 00:00:00+00:00' as at" in said[name]["sql"] for name in ("first", "last"))
+
+
 def test_what_has_not_been_looked_at_counts_where_it_is_in_the_text(
     little: LittleProject, said: dict[str, Any]
 ) -> None:

@@ -103,6 +103,7 @@ class Renderer:
         asked = [question for each in below for question in each["asked"]]
         try:
             node = NodeCompiler(self.config, self.manifest, original)
+            self._forget_ephemerals(self._ask_no_time)  # which another node has left in its last run
             with self.traces.noting() as trace:
                 with self.asked.noting(asked):
                     first = self._in_run(node, self.pinned)
@@ -197,7 +198,6 @@ class Renderer:
         for run in self.others:
             self._forget_ephemerals(self._ask_no_time)
             texts.append(self._in_run(node, run).plain)
-        self._forget_ephemerals(self._ask_no_time)
         return [] if all(each == first.plain for each in texts) else texts
 
     def _in_run(self, node: NodeCompiler, run: Run) -> InOneRun:
