@@ -246,3 +246,15 @@ def test_what_runs_in_dbt_knows_nothing_of_this_package() -> None:
                 assert not any(alias.name.startswith("sao_dagster") for alias in node.names), path
             elif isinstance(node, ast.ImportFrom):
                 assert node.level == 1 or not str(node.module).startswith("sao_dagster"), path
+
+
+def test_no_alias_of_a_type_inside_dbt_needs_more_than_python_3_9() -> None:
+    """Annotations are not evaluated there, but what is assigned is."""
+    assigned = [
+        each
+        for file in (PACKAGE / "dbt" / "child").glob("*.py")
+        for statement in ast.parse(file.read_text()).body
+        if isinstance(statement, ast.Assign)
+        for each in ast.walk(statement)
+    ]
+    assert not [each for each in assigned if isinstance(each, ast.BinOp) and ast.unparse(each).endswith("| None")]

@@ -14,7 +14,7 @@ from .compiling import NodeCompiler, uncompiled
 from .run_values import Looked, Run, in_run, places_that_differ
 from .tracing import MadeOf, Traces, telling
 
-Texts = tuple[str, str | None]
+Texts = tuple[str, "str | None"]
 """The SQL of a node, and that of an increment; None where there is none."""
 
 
