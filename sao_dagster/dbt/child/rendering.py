@@ -120,10 +120,8 @@ class Renderer:
             }
         except Exception as error:  # noqa: BLE001 - templates may raise anything; it is this node that has the error
             return {"error": str(error), "asked": asked, "others": []}
-        if original.is_ephemeral_model and not first.looked.at:
-            self.manifest.nodes[unique_id] = (
-                node.node
-            )  # as it is compiled, so that dbt does not compile it anew for what it stands in
+        if original.is_ephemeral_model and not first.looked.at:  # as it is compiled, for all that it stands in
+            self.manifest.nodes[unique_id] = node.node
         return found
 
     def hooks(self, unique_id: str) -> dict[str, Any]:

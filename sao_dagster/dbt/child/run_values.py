@@ -91,12 +91,10 @@ class Printed(str):
         return made
 
     def __str__(self) -> str:
+        # a template, which writes it, is in no module; a filter or the like is
+        caller = sys._getframe(1).f_globals.get("__name__")
         _rendering.looked.at = True
-        if sys._getframe(1).f_globals.get("__name__") not in (
-            None,
-            __name__,
-        ):  # a filter, and not a template that writes it
-            _rendering.looked.into = True
+        _rendering.looked.into |= caller not in (None, __name__)
         return self
 
     def __add__(self, other: str) -> str:
@@ -224,14 +222,16 @@ def _install_searched() -> None:
     of_all.searched, of_code.visit_Operand = staticmethod(_searched), written
 
 
+_GIVING_BACK = ("default", "d", "string")
+"""Filters that give back what they are given."""
+
+
 class _Telling(dict[str, Callable[..., Any]]):
     """Filters or tests of Jinja, which tell where they are given values of runs."""
 
     def __getitem__(self, name: str) -> Callable[..., Any]:
         function = super().__getitem__(name)
-        return (
-            function if name in ("default", "d", "string") else _telling(function)
-        )  # those give back what they are given
+        return function if name in _GIVING_BACK else _telling(function)
 
     def get(self, name: str, default: Any = None) -> Any:
         return self[name] if name in self else default  # noqa: SIM401 - this is what it does
