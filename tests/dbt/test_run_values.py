@@ -48,6 +48,7 @@ LOOKED_INTO = [
     "{{ modules.datetime.date(2001, 1, 1) < modules.datetime.date.today() }}",
     "{{ '2001' < run_started_at.strftime('%Y') }}",
     "{{ run_started_at.timestamp() }}",
+    "{{ run_started_at.strptime('2020', '%Y').year }}{{ run_started_at.min }}",
     "{{ (run_started_at - run_started_at.replace(year=1999)).days }}",
     "{{ invocation_id[:8] }}{{ invocation_id | length }}",
     "{{ invocation_id | replace('-', '') }}",

@@ -8,6 +8,7 @@ may be another one altogether.
 from __future__ import annotations
 
 import datetime as dt
+import inspect
 import sys
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -15,17 +16,19 @@ from contextlib import contextmanager
 from functools import cache, wraps
 from typing import Any, cast
 
+from .tracing import told
+
 Run = tuple[dt.datetime, str]
 """When a run started, and its id."""
 
 InRun = Callable[[Run], Any]
 """What something is in a run."""
 
-PRINTING = ("strftime", "isoformat", "ctime", "__str__", "__format__")
-"""What gives the text of a time or a day."""
-
-MOVING = ("astimezone", "replace", "date", "__add__", "__radd__", "__sub__")
-"""What gives another time or day."""
+KEEPING = (
+    *("strftime", "isoformat", "ctime", "__str__", "__format__"),
+    *("astimezone", "replace", "date", "__add__", "__radd__", "__sub__"),
+)
+"""Methods of times and days that give a text, or another time or day, which is known in any run."""
 
 
 class Looked:
@@ -139,8 +142,7 @@ class _OfRun:
 
     def __getattribute__(self, name: str) -> Any:
         _rendering.looked.at = True
-        if name not in _KEPT:
-            _rendering.looked.into = True
+        _rendering.looked.into |= name not in _KEPT
         return super().__getattribute__(name)
 
 
@@ -264,7 +266,7 @@ def _telling(function: Callable[..., Any]) -> Callable[..., Any]:
 def _given(values: tuple[Any, ...]) -> None:
     """Note that something is given some values; what it makes of them is not known."""
     if any(map(_is_of_run, values)):
-        _rendering.looked.at = _rendering.looked.into = True
+        _look_into()
 
 
 def _is_of_run(value: Any) -> bool:
@@ -293,12 +295,11 @@ def _in_each_run(found: InRun) -> Any:
         _rendering.looked.at = True
         return Printed.of([found])
     if isinstance(value, dt.datetime):
-        fields = (value.year, value.month, value.day, value.hour, value.minute, value.second, value.microsecond)
-        made: Any = Moment(*fields, value.tzinfo, fold=value.fold)
+        made: Any = Moment.combine(value.date(), value.timetz())
     elif isinstance(value, dt.date):
-        made = Day(value.year, value.month, value.day)
+        made = Day.fromordinal(value.toordinal())
     else:
-        _rendering.looked.at = _rendering.looked.into = True
+        _look_into()
         return value
     object.__setattr__(made, "_in_run", found)
     return made
@@ -314,43 +315,30 @@ def _keeping(name: str) -> Callable[..., Any]:
     return method
 
 
-def _looking_into(kind: type, name: str) -> Callable[..., Any]:
-    """Return a method of a value that notes that more is made of it than text."""
-    original = getattr(kind, name)
-
-    def method(self: Any, *args: Any, **kwargs: Any) -> Any:
-        _rendering.looked.at = _rendering.looked.into = True
-        return original(self, *args, **kwargs)
-
-    return method
+def _look_into() -> None:
+    """Note that more is made of a value than text."""
+    _rendering.looked.at = _rendering.looked.into = True
 
 
 _OF_RUNS = frozenset({Printed, Moment, Day})
-_KEPT = frozenset({*PRINTING, *MOVING, "_in_run", "__class__"})
-_OF_ALL_OBJECTS = frozenset(dir(object)) - {
-    "__eq__",
-    "__ne__",
-    "__lt__",
-    "__le__",
-    "__gt__",
-    "__ge__",
-    "__hash__",
-    "__repr__",
-    "__format__",
-}
-_OF_ALL_OBJECTS |= {"__getnewargs__", "fromisocalendar"}
+_KEPT = frozenset({*KEEPING, "_in_run", "__class__"})
+_COMPARING = {"__eq__", "__ne__", "__lt__", "__le__", "__gt__", "__ge__", "__hash__"}
+_OF_OBJECTS = frozenset(dir(object)) - {*_COMPARING, "__repr__", "__format__"}
+"""What is asked of any object, and tells nothing of what it is."""
 
 
 def _fill(kind: type, base: type, keeping: Iterable[str]) -> None:
     """Give a class of values of runs methods that tell, in place of those of what it is made from."""
-    for name in frozenset(dir(base)) - _OF_ALL_OBJECTS:
-        if callable(getattr(base, name)) and name not in vars(kind):
-            setattr(kind, name, _looking_into(base, name))
+    for name, method in inspect.getmembers(
+        base, inspect.ismethoddescriptor
+    ):  # not those of the class, which are given no value
+        if name not in _OF_OBJECTS and name not in vars(kind):
+            setattr(kind, name, told(method, _look_into))
     for name in keeping:
         if hasattr(base, name):
             setattr(kind, name, _keeping(name))
 
 
 _fill(Printed, str, ())
-_fill(Moment, dt.datetime, (*PRINTING, *MOVING))
-_fill(Day, dt.date, (*PRINTING, *MOVING))
+_fill(Moment, dt.datetime, KEEPING)
+_fill(Day, dt.date, KEEPING)
