@@ -359,8 +359,8 @@ class DbtSession(DelegatingSession):
         """Return the SQL of a data test as this run sees it; see `RendersByDbt`."""
         if self._process is None and template.sql is not None:
             return template.sql
-        _, anew = self._anew.get(template.unique_id, (None, {"asks_time": True}))
-        if "error" not in anew and not anew["asks_time"]:  # with the answers that count for its verdict
+        anew = self._anew[template.unique_id][1] if template.unique_id in self._anew else {}
+        if anew.get("asks_time") is False:  # with the answers that count for its verdict
             return str(anew["sql"])
         return str(self._asked("compile", node=template.unique_id))
 

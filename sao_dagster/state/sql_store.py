@@ -33,7 +33,7 @@ from sao_dagster.state.statements import Transaction, chunks
 
 RETENTION = timedelta(days=90)
 _BUILD = "select * from sao_builds where environment = :environment and model = :model"
-_SAME_BUILD = "where environment = :environment and model = :model and build_id = :build_id"
+_MOVEMENT = "update sao_builds set movement = :movement where environment = :environment and model = :model and build_id = :build_id"
 _PUBLISHED = "select content from sao_published where environment = :environment"
 _DECIDED = """select id from sao_decisions where run_id = :run_id and model = :model and outcome = :outcome and reason = :reason
     and decided_at = :decided_at"""
@@ -234,10 +234,8 @@ class SqlStateStore:
         with self._database.transaction(write=True) as transaction:
             self._database.take_turns(transaction, f"sao builds {environment}")
             for record in records:
-                values = {"environment": environment, "model": record.model, "build_id": record.build_id}
-                transaction.execute(
-                    f"update sao_builds set movement = :movement {_SAME_BUILD}", {**values, "movement": record.movement}
-                )
+                of_build = {"environment": environment, "model": record.model, "build_id": record.build_id}
+                transaction.execute(_MOVEMENT, {**of_build, "movement": record.movement})
 
     @ridden_out
     def record_tests(self, environment: str, records: Sequence[TestRecord]) -> None:

@@ -49,12 +49,11 @@ class NodeCompiler(Compiler):
         return node
 
     def _create_node_context(self, node: Any, manifest: Any, extra_context: dict[str, Any]) -> dict[str, Any]:
-        if node is not self.node:  # an ephemeral model in it
-            return dict(super()._create_node_context(node, manifest, extra_context))
-        if not self._context:
-            self._context = super()._create_node_context(node, manifest, extra_context)
-            self._as_made = {**self._context, "model": deepcopy(self._context["model"])}
-            return self._context
+        if node is not self.node or not self._context:
+            made: dict[str, Any] = super()._create_node_context(node, manifest, extra_context)
+            if node is self.node:  # and no ephemeral model in it
+                self._context, self._as_made = made, {**made, "model": deepcopy(made["model"])}
+            return made
         self._context["_sql_results"].clear()
         self._context.clear()
         self._context.update({**self._as_made, **extra_context, "model": deepcopy(self._as_made["model"])})

@@ -9,13 +9,12 @@ from typing import Any
 
 def unexpected() -> list[str]:
     """Return what of dbt is not as expected, in words; nothing where all is."""
-    import dbt.clients.jinja
     import dbt.compilation
     import dbt.task.build
     from dbt import selected_resources
     from dbt.adapters.base import BaseAdapter
     from dbt.adapters.cache import RelationsCache
-    from dbt.clients.jinja import MacroGenerator
+    from dbt.clients import jinja
     from dbt.context.macros import MacroNamespace, MacroNamespaceBuilder
     from dbt.context.manifest import ManifestContext
     from dbt.context.providers import RuntimeRefResolver, RuntimeVar
@@ -42,7 +41,7 @@ def unexpected() -> list[str]:
         (dbt.compilation.Compiler, "compile_node", ("self", "node", "manifest", "extra_context", "write")),
         (dbt.compilation.Compiler, "_create_node_context", ("self", "node", "manifest", "extra_context")),
         (dbt.compilation.Compiler, "_write_node", ("self", "node")),
-        (dbt.clients.jinja, "add_rendered_test_kwargs", ("context", "node")),
+        (jinja, "add_rendered_test_kwargs", ("context", "node")),
         (BaseAdapter, "connection_named", ("self", "name")),
         (BaseAdapter, "execute", ("self", "sql", "auto_begin", "fetch")),
         (BaseAdapter, "list_relations_without_caching", ("self", "schema_relation")),
@@ -52,7 +51,7 @@ def unexpected() -> list[str]:
         (MacroNamespaceBuilder, "build_namespace", ("self", "macros_by_package", "ctx")),
         (MacroNamespace, "_search_order", ("self",)),
         (ManifestContext, "to_dict", ("self",)),
-        (MacroGenerator, "__init__", ("self", "macro", "context", "node", "stack")),
+        (jinja.MacroGenerator, "__init__", ("self", "macro", "context", "node", "stack")),
         (RelationsCache, "__init__", ("self", "log_cache_events")),
         (RunResult, "from_node", ("node", "status", "message")),
         (CallableMacroGenerator, "call_macro", ("self",)),

@@ -22,13 +22,8 @@ def compile_once() -> None:
     ) -> Any:
         if raw or not isinstance(source, str):
             return original(environment, source, name, filename, raw, defer_init)
-        key = (
-            type(environment),
-            source,
-            name,
-            filename,
-            defer_init,
-        )  # of each type, all have the same filters and extensions
+        # filters and extensions are the same in all environments of a type
+        key = (type(environment), source, name, filename, defer_init)
         if key not in known:
             known[key] = original(environment, source, name, filename, raw, defer_init)
         return known[key]

@@ -391,10 +391,8 @@ class PostgresSession(Session):
             started = time.perf_counter()
             if unwatched:
                 begin_snapshot(connection)
-            if may_increment:
-                count_from_here(
-                    connection, node.relation.key
-                )  # before anything of it is read; of a new table all is counted here
+            if may_increment:  # before anything of it is read; of a new table all is counted here
+                count_from_here(connection, node.relation.key)
             read = self._build_ids.hold(connection, reads)
             for each, looked_at in reads.items():
                 if looked_at is not None and read[each] not in (None, looked_at):
