@@ -7,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sao_dagster.core.data_version import DataVersion, view_version
+from sao_dagster.core.explain import explain
 from sao_dagster.warehouses.duckdb import content
 from tests.world import World
 
@@ -57,8 +58,10 @@ def test_what_was_read_in_another_way_is_unknown_once(world: World, monkeypatch:
     run = world.run()
     assert run.outcomes == {"orders": "built: input_unknown", "above": "reused: no_new_data"}
     evidence = run.decision("orders").evidence
-    assert evidence["unknown"] == ["source:raw.orders"]
+    assert evidence["unknown"] == ["orders", "source:raw.orders"]
     assert evidence["schemes"][0]["new"].endswith("/99")
+    said = "nobody can tell whether it is as it was built; the version of raw.orders cannot be compared ("
+    assert explain(run.decision("orders")).startswith(said)
     assert not run.result.warnings
     assert run.test("fine").reason.value == "input_unknown"
     again = world.run()

@@ -94,6 +94,7 @@ class Evidence(TypedDict, total=False):
             "The inputs whose version cannot be read, or not be compared; itself, where nobody can tell whether it is as it was built."
         ),
     ]
+    itself: Annotated[str, Key("The model, where it is among these.")]
     unrendered: Annotated[
         str, Key("Why its template, or that of a hook, cannot be rendered here, so that nobody knows what it is.")
     ]
@@ -227,6 +228,8 @@ def describe_unknown(evidence: Evidence) -> str:
     'the version of a cannot be read, that of b cannot be compared (files/1, now files/2)'
     >>> describe_unknown({"unknown": ["a"], "unrecorded": ["a"]})
     'the version of a that the last build read is not known'
+    >>> describe_unknown({"unknown": ["m", "a"], "itself": "m"})
+    'nobody can tell whether it is as it was built; the version of a cannot be read'
     >>> describe_unknown({"unknown": ["answer:a"], "unrendered": "m.sql:1: it uses graph"})
     'its template cannot be rendered here (m.sql:1: it uses graph), so that nobody knows what it is'
     """
@@ -238,16 +241,17 @@ def describe_unknown(evidence: Evidence) -> str:
     unread = [
         name + " (changed or removed by someone else)" * (name in evidence.get("altered", ()))
         for name in evidence.get("unknown", ())
-        if name not in other and name not in before
+        if name not in other and name not in before and name != evidence.get("itself")
     ]
     said = []
-    if unread or not (other or before):
+    if unread or not (other or before or "itself" in evidence):
         said.append(f"{describe_names(unread)} cannot be read")
     if before:
         said.append(f"{describe_names(before)} that the last build read is not known")
     if other:
         said.append(f"{describe_names(list(other))} cannot be compared ({next(iter(other.values()))})")
-    return f"the version of {', that of '.join(said)}"
+    versions = [f"the version of {', that of '.join(said)}"] if said else []
+    return "; ".join([*["nobody can tell whether it is as it was built"] * ("itself" in evidence), *versions])
 
 
 _BY_HAND = " (changed by someone else)"

@@ -67,10 +67,10 @@ class Facts:
         return frozenset(name for name, is_altered in self.altered.items() if is_altered)
 
     def is_unknown(self, name: str) -> bool:
-        """Return whether nobody can tell if someone else changed a model since our build, although the warehouse keeps our builds."""
+        """Return whether nobody can tell if someone else changed a model since our build, although its warehouse shows that."""
         record = self.records.get(name)
-        is_kept = record is not None and record.build_id is not None and record.shows is None
-        return is_kept and name in self.versions and name not in self.altered
+        is_ours = record is not None and record.shows is None
+        return is_ours and name in self.versions and name not in self.altered
 
     def with_record(self, record: BuildRecord) -> Facts:
         """Return what will be known once a model has another record, and its relation is as that says."""
@@ -266,7 +266,7 @@ class Observed:
         exists: Whether the relation is there.
         altered: Whether someone else changed it since our build; None where that is not known.
         built_elsewhere: Whether that is known to have been a run that has no record here.
-        is_unknown: Whether nobody can tell if someone else changed it, although the warehouse keeps our builds.
+        is_unknown: Whether nobody can tell if someone else changed it, although its warehouse shows that.
         shows_other: Whether it is a view over a relation of another environment that may hold something else than it did.
         inputs: Current version by input; None where it cannot be read.
         definitions: Definition by view looked through, as it is in the warehouse; None where unknown.

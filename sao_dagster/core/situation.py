@@ -159,6 +159,8 @@ class Situation:
         if self.inputs_are_as_recorded or not self.unknown:
             return None
         found: Evidence = {"unknown": list(self.unknown)}
+        if self.seen.is_unknown:
+            found["itself"] = self.built.model
         if altered := self.seen.altered_inputs.intersection(self.unknown):
             found["altered"] = sorted(altered)
         known, inputs = self.built.inputs, self.seen.inputs

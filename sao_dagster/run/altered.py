@@ -77,7 +77,7 @@ def nodes_seen(
     moved_views = [name for name in names if _names_other_relations(project.nodes[name], records[name])]
     other = [*foreign, *moved_views, *(name for name, is_other in altered.items() if is_other)]
     if has_versions:
-        unknown = [*moved.records, *(name for name in names if name in by_content)]
+        unknown = [*moved.records, *(name for name in by_content if _is_recorded(project, name, records))]
         other += [name for name in unknown if altered[name] is None]
         found.update(contents_of(project, [name for name in other if name not in found], reader))
     other += [name for name in shown if altered[name] is False and found.get(name) != records[name].data_version]

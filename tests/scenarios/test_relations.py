@@ -297,6 +297,18 @@ def test_contents_are_not_read_again_while_the_file_stays_the_same(
     assert shop.run().outcomes["orders"] == "built: new_data"
 
 
+def test_a_table_that_may_have_been_written_to_and_cannot_be_read_in_time_is_built(world: World) -> None:
+    world.model("orders", "select 1 as id").model("report", "select id from {{ ref('orders') }}").run()
+    world.sql("update main.orders set id = 99")
+    world.options["observe_seconds"] = 0
+    run = world.run("orders")
+    assert run.outcomes == {"orders": "built: input_unknown"}
+    assert run.decision("orders").evidence["unknown"] == ["orders"]
+    assert world.rows("select id from main.orders") == [(1,)]
+    del world.options["observe_seconds"]
+    assert world.run().built == set()
+
+
 @pytest.mark.warehouse("duckdb")
 def test_models_that_run_statements_of_their_own_do_not_hide_changes(shop: World) -> None:
     """A hook that changes another table is seen by the next run."""
