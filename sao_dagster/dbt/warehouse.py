@@ -35,7 +35,6 @@ from sao_dagster.warehouses.protocol import (
     TestRun,
     Warehouse,
 )
-from sao_dagster.warehouses.shared.asked_at_once import AskedAtOnce
 from sao_dagster.warehouses.shared.delegated import DelegatingSession
 
 
@@ -384,7 +383,7 @@ class DbtSession(DelegatingSession):
             return template
         first = self._again(template.unique_id)
         found = template.rendered(first)
-        found = replace(found, answered=found.answered_now(AskedAtOnce(self._inner), now))
+        found = replace(found, answered=found.answered_now(self._inner, now))
         is_certain = self._warehouse.native.capabilities.exclusive and found.asks_catalog_alone
         if not is_certain and self._again(template.unique_id) != first:
             found = replace(found, answered=None)

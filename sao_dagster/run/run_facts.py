@@ -219,8 +219,8 @@ class RunFacts:
         return found
 
     @property
-    def _asking(self) -> AskedAtOnce:
-        return self._unwritten or AskedAtOnce(self._session)
+    def _asking(self) -> Session:
+        return self._unwritten or self._session
 
     def start_writing(self) -> None:
         """Note that this run writes to the warehouse from here on."""

@@ -185,14 +185,21 @@ class DuckDBSession(Session):
             if not isinstance(read, Relation):
                 return described(cursor, f"select * from {read}")
             rows = cursor.execute(
-                f"select column_name, data_type from duckdb_columns() where ({_folded('database_name')} = $1 or $1 = '') "
+                f"select column_name, data_type from duckdb_columns() where lower(table_name) = lower($3) "  # DuckDB looks up that alone
+                f"and ({_folded('database_name')} = $1 or $1 = '') "
                 f"and {_folded('schema_name')} = $2 and {_folded('table_name')} = $3 order by column_index",
                 list(read.key),
             ).fetchall()
             return tuple((name, kind) for name, kind in rows)
 
+    def kind_of(self, relation: Relation) -> str | None:
+        """Return whether a relation is a `table` or a `view`; None where it is not there."""
+        with self._transaction() as cursor:
+            info = _catalog(cursor, relation.identifier).get(relation.key)
+        return None if info is None else info.kind
+
     def relations_at_once(self) -> Catalog:
-        """Return all tables and views: a question about one goes through the whole catalog, too."""
+        """Return all tables and views: to look at all takes as long as a dozen questions."""
         return self.catalog()
 
     def time_zone(self) -> str | None:
@@ -436,22 +443,29 @@ def _normal(values: Mapping[str, str]) -> dict[str, str]:
     return {name: "UTC" if name == _ZONE and value in _UTC else value for name, value in values.items()}
 
 
-def _catalog(cursor: duckdb.DuckDBPyConnection) -> dict[RelationKey, RelationInfo]:
+def _catalog(cursor: duckdb.DuckDBPyConnection, identifier: str = "") -> dict[RelationKey, RelationInfo]:
     """Return all tables and views of all attached databases, with their columns and the SQL of views.
 
     What has columns and is no view is a table; `duckdb_tables()` would say the same, and takes as long as the rest. So both are read
     in one transaction.
+
+    Args:
+        cursor: The transaction.
+        identifier: How those that are looked for are called, in whatever case; empty for all.
     """
     columns: dict[tuple[str, str, str], list[tuple[str, str]]] = {}
     for database, schema, table, column, kind in cursor.execute(
         "select database_name, schema_name, table_name, column_name, data_type from duckdb_columns() "
-        "where not internal order by column_index"
+        "where not internal and ($1 = '' or lower(table_name) = lower($1)) order by column_index",
+        [identifier],
     ).fetchall():
         columns.setdefault((database, schema, table), []).append((column, kind))
     views = {
         (database, schema, view): sql
         for database, schema, view, sql in cursor.execute(
-            "select database_name, schema_name, view_name, sql from duckdb_views() where not internal"
+            "select database_name, schema_name, view_name, sql from duckdb_views() "
+            "where not internal and ($1 = '' or lower(view_name) = lower($1))",
+            [identifier],
         ).fetchall()
     }
     fold = cache(folded)  # of databases and schemas there are few
