@@ -132,7 +132,13 @@ class DbtCommands:
             each.unlink(missing_ok=True)
         place = ("--target-path", str(self.artifacts))
         asked = {
-            "command": [*self._invocation.installation.command, command, *self._invocation.options, *place, *arguments],
+            "command": [
+                *self._invocation.installation.command,
+                command,
+                *self._invocation.options_with_target,
+                *place,
+                *arguments,
+            ],
             "files": files,
             "report": str(report),
         }

@@ -213,7 +213,9 @@ class Preparation:
         installation, how = self.invocation.installation, ["selection"] if self.selects else []
         if self.invocation.profiles is not None:
             how.append(digest(self.invocation.profiles))
-        return digest([MADE_BY, list(self.invocation.options), str(installation.python), installation.version, *how])
+        return digest(
+            [MADE_BY, list(self.invocation.options_with_target), str(installation.python), installation.version, *how]
+        )
 
     def commands(self, tell: Callable[[Message], None] = lambda _: None) -> DbtCommands:
         """Return what gives commands to dbt; see `DbtCommands`."""

@@ -47,14 +47,24 @@ class Invocation:
     Attributes:
         root: The project's folder.
         installation: dbt.
-        options: Options of `dbt build`.
+        options: Options of `dbt build`, but for the target.
+        target: The name of the target; empty for the profile's own.
+        is_default_target: Whether that is the profile's own. dbt reads all of a project anew where somebody names the target and somebody else,
+            who parsed it last, did not.
         profiles: The text of a `profiles.yml` in place of the one that the options name; None where that says where to build.
     """
 
     root: Path
     installation: DbtInstallation
     options: tuple[str, ...] = ()
+    target: str = ""
+    is_default_target: bool = False
     profiles: str | None = None
+
+    @property
+    def options_with_target(self) -> tuple[str, ...]:
+        """The options, which name the target."""
+        return (*self.options, "--target", self.target) if self.target else self.options
 
 
 @dataclass(frozen=True)
@@ -89,9 +99,14 @@ class DbtProcess:
     """One `dbt build` that goes on; several threads ask it at once."""
 
     def __init__(
-        self, process: subprocess.Popen[bytes], connection: Connection, log: Path, on_message: Callable[[Message], None]
+        self,
+        process: subprocess.Popen[bytes],
+        connection: Connection,
+        log: Path,
+        on_message: Callable[[Message], None],
+        target: str = "",
     ) -> None:
-        self._process, self._connection, self._log = process, connection, log
+        self._process, self._connection, self._log, self._target = process, connection, log, target
         self.on_message = on_message
         self.on_doing: Callable[[str], None] = lambda _: None  # told how far it is with what it does for long, in words
         self._lock = threading.Lock()
@@ -99,7 +114,7 @@ class DbtProcess:
         self._still = time.monotonic()
         self._next = 0
         self._ended: Future[Mapping[str, Any]] = Future()
-        self._parsed: Future[None] = Future()
+        self._parsed: Future[str] = Future()
         threading.Thread(target=self._listen, daemon=True, name="sao-dbt").start()
 
     @property
@@ -111,9 +126,13 @@ class DbtProcess:
         """Wait until dbt has read the project.
 
         Raises:
-            WarehouseError: It could not, with dbt's words.
+            WarehouseError: It could not, with dbt's words; or it has another target.
         """
-        self._parsed.result()
+        taken = self._parsed.result()
+        if taken != (self._target or taken):
+            raise WarehouseError(
+                f"dbt takes the target {taken!r} of the profile, and not {self._target!r}: name it, with --target"
+            )
 
     def ask(self, name: str, /, **arguments: Any) -> Any:
         """Return the answer to a request.
@@ -159,7 +178,7 @@ class DbtProcess:
                 elif kind == "doing":
                     self.on_doing(value)
                 elif kind == "parsed":
-                    self._parsed.set_result(None)
+                    self._parsed.set_result(value)
                 elif kind == "ended":
                     self._finish(value)
                     return
@@ -295,9 +314,10 @@ def dbt_process(
                 raise WarehouseError(f"dbt cannot be started: {error}") from error
         try:
             connection = _accepted(listener, process, log)
-            arguments = ["build", *invocation.options, *options]
+            named = invocation.options if invocation.is_default_target else invocation.options_with_target
+            arguments = ["build", *named, *options]
             connection.send((0, "invoke", {"arguments": arguments, "beat_seconds": BEAT_SECONDS}))
-            opened = DbtProcess(process, connection, log, on_message)
+            opened = DbtProcess(process, connection, log, on_message, invocation.target)
         except BaseException:
             process.kill()
             process.wait()

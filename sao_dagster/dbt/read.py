@@ -290,7 +290,7 @@ def _preparation(
 ) -> Preparation:
     """Return the project as dbt is asked about it, in the schema of a branch where there is one."""
     profile = opened.target.file or find_profiles(opened.root)
-    options = ["--project-dir", str(opened.root), "--profiles-dir", str(profile.parent), "--target", opened.target.name]
+    options = ["--project-dir", str(opened.root), "--profiles-dir", str(profile.parent)]
     if installation.is_python:  # dbt 2.x knows no such option
         options += ["--no-fail-fast"]  # what fails is known, and holds back what is below
     if variables:
@@ -300,9 +300,10 @@ def _preparation(
         if schema is None
         else profiles_with_schema(profile, str(opened.settings.profile), opened.target.name, schema)
     )
-    invocation = Invocation(opened.root, installation, tuple(options), profiles)
+    target = opened.target
+    invocation = Invocation(opened.root, installation, tuple(options), target.name, target.is_default, profiles)
     return Preparation(
-        invocation, opened.target.name, profile, opened.settings.paths, opened.settings.written, selects=selects
+        invocation, target.name, profile, opened.settings.paths, opened.settings.written, selects=selects
     )
 
 

@@ -331,6 +331,24 @@ def _held(file: Path) -> bool:
     return subprocess.run([sys.executable, "-c", program], stderr=subprocess.DEVNULL, check=False).returncode != 0
 
 
+def test_dbts_log_has_what_a_template_asks_for_its_build_and_not_for_its_fingerprint(little: LittleProject) -> None:
+    little.write("models/asking.sql", "{% if execute %}{% do run_query('select 40 + 2') %}{% endif %} select 42 as n")
+    log = little.folder / "logs/dbt.log"
+    little.open()
+    assert "40 + 2" not in log.read_text()
+    little.run("asking")
+    assert "40 + 2" in log.read_text()
+
+
+def test_what_dbt_has_parsed_by_itself_is_not_parsed_anew_and_the_other_way_round(little: LittleProject) -> None:
+    log = little.folder / "logs/dbt.log"
+    little.dbt("compile", "--select", "totals")
+    log.unlink()
+    little.run("totals")
+    little.dbt("compile", "--select", "totals")
+    assert "Unable to do partial parsing" not in log.read_text()
+
+
 def test_a_dbt_that_hangs_is_given_up(little: LittleProject, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(process, "BEAT_SECONDS", 0.1)
     little.open()

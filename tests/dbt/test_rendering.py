@@ -181,3 +181,19 @@ def test_templates_see_the_macros_that_dbt_shows_them(little: LittleProject, sai
     for name in ("names", "outside", "inside"):
         package = "inner" if name == "inside" else "little"
         assert said[name]["sql"] == compiled[f"model.{package}.{name}"]["compiled_code"]
+
+
+def test_what_a_template_asks_after_it_has_changed_something_is_asked_anew(
+    little: LittleProject, said: dict[str, Any]
+) -> None:
+    columns = "adapter.get_columns_in_relation(api.Relation.create(schema='main', identifier='grown')) | length"
+    little.write(
+        "models/asking.sql",
+        "{% if execute %}{% do run_query('create or replace table main.grown as select 1 as a') %}{% endif %}"
+        f"{{% set before = {columns} %}}"
+        "{% if execute %}{% do run_query('alter table main.grown add column b int') %}{% endif %}"
+        f"select {{{{ before }}}} as before, {{{{ {columns} }}}} as after, '{{{{ run_started_at }}}}' as at",
+    )
+    little.open()
+    texts = [said["asking"]["sql"], *(text for text, _ in said["asking"]["others"])]
+    assert {text.partition(", '")[0] for text in texts} == {"select 1 as before, 2 as after"}

@@ -53,23 +53,38 @@ class Asked:
 
     @contextmanager
     def noting(self, found: list[tuple[str, Any]]) -> Iterator[None]:
-        """Note what is asked meanwhile in this thread, in order; each the kind of the question and what it was about."""
-        self._state.found = found
+        """Note what is asked meanwhile in this thread, in order; each the kind of the question and what it was about.
+
+        What relations are and which columns they have is asked once, as long as nothing else is: a node is rendered several times.
+        """
+        self._state.found, self._state.answers = found, {}
         try:
             yield
         finally:
-            self._state.found = None
+            self._state.found = self._state.answers = None
 
     def _noted(self, name: str, method: Callable[..., Any], found: list[tuple[str, Any]]) -> Callable[..., Any]:
-        def asking(*args: Any, **kwargs: Any) -> Any:
+        def asked(*args: Any, **kwargs: Any) -> Any:
             depth = getattr(self._state, "depth", 0)
-            if depth == 0:  # what a method asks on its way is a part of its answer
-                found.append(_question(name, args, kwargs))
             self._state.depth = depth + 1
             try:
                 return method(*args, **kwargs)
             finally:
                 self._state.depth = depth
+
+        def asking(*args: Any, **kwargs: Any) -> Any:
+            if getattr(self._state, "depth", 0):  # what a method asks on its way is a part of its answer
+                return asked(*args, **kwargs)
+            question = _question(name, args, kwargs)
+            found.append(question)
+            answers, exactly = self._state.answers, (question, repr(args[1:]), repr(kwargs))
+            if question[0] not in ("columns", "relation"):  # it may change what is there
+                answers.clear()
+                return asked(*args, **kwargs)
+            if exactly not in answers:
+                answers[exactly] = asked(*args, **kwargs)
+            answer = answers[exactly]
+            return [*answer] if isinstance(answer, list) else answer  # a template may change its list
 
         return asking
 

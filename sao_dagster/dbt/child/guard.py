@@ -21,6 +21,7 @@ def unexpected() -> list[str]:
     from dbt.contracts.graph.manifest import Manifest
     from dbt.contracts.results import RunResult
     from dbt_common.clients.jinja import CallableMacroGenerator, MacroFuzzEnvironment
+    from dbt_common.events.event_manager import EventManager
     from jinja2.compiler import CodeGenerator
     from jinja2.sandbox import SandboxedEnvironment
 
@@ -55,6 +56,7 @@ def unexpected() -> list[str]:
         (RelationsCache, "__init__", ("self", "log_cache_events")),
         (RunResult, "from_node", ("node", "status", "message")),
         (CallableMacroGenerator, "call_macro", ("self",)),
+        (EventManager, "fire_event", ("self", "e", "level")),
         (MacroFuzzEnvironment, "compile", ("self", "source", "name", "filename", "raw", "defer_init")),
         (SandboxedEnvironment, "call_binop", ("self", "context", "operator", "left", "right")),
         (CodeGenerator, "visit_Operand", ("self", "node", "frame")),

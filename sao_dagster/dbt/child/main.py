@@ -55,6 +55,7 @@ def _invoked(wire: Wire, arguments: list[str]) -> dict[str, object]:
 
         from . import guard, run_values
         from .batches import Batches
+        from .quiet import let_be_quiet
         from .serving import serving_task
         from .templates import compile_once
 
@@ -66,6 +67,7 @@ def _invoked(wire: Wire, arguments: list[str]) -> dict[str, object]:
 
     _forget_options()
     compile_once()
+    let_be_quiet()
     run_values.install()
 
     def heard(event: object) -> None:

@@ -39,10 +39,11 @@ class Layout:
         Args:
             like: A generator in that context, of any macro.
         """
-        state, generators = vars(like), []
+        # what all of them have in common is in their type: to make them takes half of the time then
+        common = {name: value for name, value in vars(like).items() if name != "macro"}
+        bound, generators = type(MacroGenerator.__name__, (MacroGenerator,), common), []
         for macro in self._macros:
-            generator = object.__new__(MacroGenerator)
-            generator.__dict__.update(state)
+            generator: Any = object.__new__(bound)
             generator.macro = macro
             generators.append(generator)
 

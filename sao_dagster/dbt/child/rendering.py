@@ -11,6 +11,7 @@ from typing import Any
 from . import run_values
 from .asked import Asked, Unanswered
 from .compiling import NodeCompiler, uncompiled
+from .quiet import quietly
 from .run_values import Looked, Run, in_run, places_that_differ
 from .tracing import MadeOf, Traces, telling
 
@@ -104,7 +105,7 @@ class Renderer:
         try:
             node = NodeCompiler(self.config, self.manifest, original)
             self._forget_ephemerals(self._ask_no_time)  # which another node has left in its last run
-            with self.traces.noting() as trace:
+            with self.traces.noting() as trace, quietly():
                 with self.asked.noting(asked):
                     first = self._in_run(node, self.pinned)
                 first.looked.at |= any(each.get("asks_time") for each in below)

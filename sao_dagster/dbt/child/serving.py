@@ -35,7 +35,7 @@ from .signing import signing
 from .wire import Wire
 
 REUSED = getattr(RunStatus, "Reused", None) or getattr(RunStatus, "NoOp", None) or RunStatus.Success
-IDLE_SECONDS = 60.0  # for which a process that has read the project waits for more
+IDLE_SECONDS = 60.0  # for which a process that has read the project waits for more, or as long as it took to read that
 SETTING = ("setting", "parameter", "propert", "option", "zone", "sql_mode", "search_path", "role", "init_")
 """Parts of the names of keys of a profile that set something in each session, and so may change what a query gives."""
 TOLD_SECONDS = 1.0  # between what is told of how far something is
@@ -49,6 +49,7 @@ def serving_task(wire: Wire, batches: Batches) -> type:
         wire: Where it is asked.
         batches: Told what became of the batches of microbatch models.
     """
+    began = time.monotonic()
 
     class ServingTask(build_module.BuildTask):
         def run(self) -> Any:
@@ -57,11 +58,12 @@ def serving_task(wire: Wire, batches: Batches) -> type:
                 self._runtime_initialize()
             lay_out_once()
             _collect_less()
-            wire.tell("parsed", None)
+            wire.tell("parsed", self.config.target_name)
+            idle_seconds = max(IDLE_SECONDS, time.monotonic() - began)
             self.deferring = Deferring(self, get_adapter(self.config))
             preparing = Preparing(self, partial(wire.tell, "doing"))
             while True:
-                if not wire.wait(IDLE_SECONDS if preparing.is_released else None):
+                if not wire.wait(idle_seconds if preparing.is_released else None):
                     return self.get_result([], 0.0, _now())
                 number, name, arguments = wire.receive()
                 if name == "begin":

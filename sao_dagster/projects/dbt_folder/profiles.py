@@ -35,12 +35,14 @@ class Target:
         warehouse: Where to build.
         file: The file that says so; None where no file does.
         errors: What it sets that only dbt's adapter does.
+        is_default: Whether nobody but the profile itself names it.
     """
 
     name: str
     warehouse: Warehouse
     file: Path | None = None
     errors: tuple[NeedsDbtError, ...] = ()
+    is_default: bool = False
 
 
 def load_profile(
@@ -75,7 +77,8 @@ def load_profile(
         )
     outputs = values[profile].get("outputs") or {}
     default = rendered(values[profile].get("target"), shown, variables)
-    name = target or os.environ.get("DBT_TARGET") or str(default or "default")
+    named = target or os.environ.get("DBT_TARGET")
+    name = named or str(default or "default")
     if name not in outputs:
         raise ProjectError(
             f"the profile {profile!r} has no target {name!r}; there are: {', '.join(outputs) or 'none'}", location=where
@@ -87,9 +90,9 @@ def load_profile(
     try:
         found = _profile(name, output, where)
     except NeedsDbtError as error:  # dbt may have an adapter for it, and then knows what the other keys mean
-        return Target(name, DescribedWarehouse(type=str(output["type"]), name=name), file, (error,))
+        return Target(name, DescribedWarehouse(type=str(output["type"]), name=name), file, (error,), not named)
     errors = tuple(NeedsDbtError(f"{uses} in the target {name!r}", location=where) for uses in found.only_in_dbt())
-    return Target(name, found.warehouse(name, root), file, errors)
+    return Target(name, found.warehouse(name, root), file, errors, not named)
 
 
 def find_profiles(root: Path, folder: Path | None = None) -> Path:
