@@ -589,6 +589,28 @@ def test_sources_need_no_more_than_the_right_to_read(shop: PostgresWorld) -> Non
     assert len(shop.rows("select id from bi.ids")) == 2, "nothing has changed"
 
 
+@pytest.mark.parametrize(
+    ("made", "sql"),
+    [
+        ("function {}.k() returns text language sql immutable as $$ select '{}'::text $$", "select k() as x"),
+        ("domain {}.k as text default '{}'", "select 'raw'::k as x"),
+    ],
+)
+def test_what_a_name_means_follows_which_schemas_the_role_may_use(shop: PostgresWorld, made: str, sql: str) -> None:
+    role = shop.role("builder")
+    shop.sql("create schema early", *(f"create {made.format(schema, schema)}" for schema in ("early", "raw")))
+    shop.sql(f"create schema main authorization {role}", f"grant usage on schema raw to {role}")
+    profile = (shop.root / "profiles.yml").read_text()
+    shop.write("profiles.yml", profile.replace("schema: main", f"schema: main, role: {role}, search_path: 'early,raw'"))
+    shop.model("named", sql).run("named")
+    assert shop.run("named").built == set()
+    for change in ("grant usage on schema early to", "revoke usage on schema early from"):
+        shop.sql(f"{change} {role}")
+        assert shop.run("named").built == {"named"}
+        assert shop.rows("select x from main.named") == [("early" if "k()" in sql and "grant" in change else "raw",)]
+    assert shop.run("named").built == set()
+
+
 def test_an_increment_needs_no_more_than_the_right_to_append(shop: PostgresWorld) -> None:
     """Who may not lock the table against others builds all the same."""
     newer = "{% if is_incremental() %} where id > (select max(id) from {{ this }}){% endif %}"

@@ -27,6 +27,11 @@ def extension_of(catalog: str, alias: str) -> str:
     )
 
 
+def hidden(namespace: str) -> str:
+    """Return an expression that says so of a schema in which this role finds nothing by its name alone, wherever it stands in the search path; else null."""
+    return f"case when not has_schema_privilege({namespace}, 'usage') then 'hidden' end"
+
+
 # What `initdb` made last has the greatest transaction of it. One of the server's own objects that was written later is another one, or
 # only the rights to it were changed.
 LATE = f"{{0}}.xmin::text::bigint > (select max(xmin::text::bigint) from pg_constraint where contype = 'c' and oid < {FIRST_OF_USERS})"
@@ -41,13 +46,13 @@ MADE_OPERATOR = f"""(o.oid >= {FIRST_OF_USERS} and not ({of_extension("pg_operat
 MADE_CAST = f"""(c.oid >= {FIRST_OF_USERS} and not ({of_extension("pg_cast", "c")}
     and greatest(c.castsource, c.casttarget) >= {FIRST_OF_USERS}))"""
 _CAST_NAME = "format_type(c.castsource, null) || ' as ' || format_type(c.casttarget, null)"
-TEXT_SEARCH = """
+TEXT_SEARCH = f"""
     select 'pg_ts_config'::regclass as class, f.oid, lower(f.cfgname) as name, concat_ws(' ', 'configuration', f.cfgparser, (select string_agg(
         concat_ws(':', m.maptokentype, m.mapseqno, d.dictname, d.dicttemplate, d.dictinitoption), ',' order by m.maptokentype, m.mapseqno)
-        from pg_ts_config_map m join pg_ts_dict d on d.oid = m.mapdict where m.mapcfg = f.oid)) as definition
+        from pg_ts_config_map m join pg_ts_dict d on d.oid = m.mapdict where m.mapcfg = f.oid), {hidden("f.cfgnamespace")}) as definition
     from pg_ts_config f
     union all
-    select 'pg_ts_dict'::regclass, d.oid, lower(d.dictname), concat_ws(' ', 'dictionary', d.dicttemplate, d.dictinitoption)
+    select 'pg_ts_dict'::regclass, d.oid, lower(d.dictname), concat_ws(' ', 'dictionary', d.dicttemplate, d.dictinitoption, {hidden("d.dictnamespace")})
     from pg_ts_dict d
 """
 """Text search configurations and dictionaries, those of the server too."""
@@ -62,11 +67,11 @@ OBJECTS = f"""
         (select string_agg(e.enumlabel, ',' order by e.enumsortorder) from pg_enum e where e.enumtypid = t.oid),
         (select string_agg(pg_get_constraintdef(k.oid), ',' order by k.conname) from pg_constraint k where k.contypid = t.oid),
         (select string_agg(concat_ws(':', a.attname, a.atttypid, a.atttypmod), ',' order by a.attnum) from pg_attribute a
-            where a.attrelid = t.typrelid and a.attnum > 0 and not a.attisdropped)) as definition
+            where a.attrelid = t.typrelid and a.attnum > 0 and not a.attisdropped), {hidden("t.typnamespace")}) as definition
     from pg_type t left join pg_class c on c.oid = t.typrelid
     where t.oid >= {FIRST_OF_USERS} and t.typelem = 0 and t.typtype <> 'p' and t.typnamespace <> 'information_schema'::regnamespace
     union all
-    select 'pg_collation'::regclass, l.oid, lower(l.collname), false, concat_ws(' ', 'collation', to_jsonb(l) - 'collowner')
+    select 'pg_collation'::regclass, l.oid, lower(l.collname), false, concat_ws(' ', 'collation', to_jsonb(l) - 'collowner', {hidden("l.collnamespace")})
     from pg_collation l where l.oid >= {FIRST_OF_USERS} and l.collnamespace <> 'pg_catalog'::regnamespace
     union all
     select class, oid, name, false, definition from ({TEXT_SEARCH}) as searched where oid >= {FIRST_OF_USERS}

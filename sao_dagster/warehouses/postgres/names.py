@@ -10,7 +10,7 @@ from psycopg import Connection
 from sao_dagster.core.hashing import JSON, digest
 from sao_dagster.core.inputs import UndeclaredInput
 from sao_dagster.core.relations import Relation
-from sao_dagster.warehouses.postgres.made import MADE, extension_of, named_objects, operators_and_casts
+from sao_dagster.warehouses.postgres.made import MADE, extension_of, hidden, named_objects, operators_and_casts
 from sao_dagster.warehouses.protocol import FunctionInfo
 
 
@@ -39,7 +39,7 @@ def functions(connection: Connection[Any], names: Collection[str]) -> dict[str, 
     rows = connection.execute(
         "select lower(p.proname), l.lanname, p.prokind, p.provolatile, p.prosrc, pg_get_function_sqlbody(p.oid), p.proconfig::text, "
         "pg_get_function_arguments(p.oid) || ' returns ' || coalesce(pg_get_function_result(p.oid), ''), p.proisstrict, p.probin, "
-        f"{extension_of('pg_proc', 'p')}, p.oid::text || ' ' || p.xmin::text, "
+        f"{extension_of('pg_proc', 'p')}, p.oid::text || ' ' || p.xmin::text, {hidden('n.oid')}, "
         "a::text, array(select format('%%I.%%I', sn.nspname, s.proname) from pg_proc s join pg_namespace sn on sn.oid = s.pronamespace "
         "where s.oid in (a.aggtransfn, a.aggfinalfn, a.aggcombinefn, a.aggmtransfn, a.aggmfinalfn, a.aggminvtransfn) "
         "and sn.nspname <> 'pg_catalog') "
@@ -52,9 +52,11 @@ def functions(connection: Connection[Any], names: Collection[str]) -> dict[str, 
     queries: dict[str, list[str]] = {}
     written: dict[str, list[str]] = {}
     opaque = set()
-    for name, language, kind, change, source, body, settings, *shape, write, aggregate, parts in rows:
+    for name, language, kind, change, source, body, settings, *shape, write, hides, aggregate, parts in rows:
         written.setdefault(name, []).append(write)
-        known.setdefault(name, []).append([language, change, source, body, settings, *shape, aggregate])
+        known.setdefault(name, []).append(
+            [language, change, source, body, settings, *shape, aggregate, *filter(None, [hides])]
+        )
         texts = queries.setdefault(name, [])
         if kind == "a":
             texts += [f"select {part}()" for part in parts]
