@@ -66,6 +66,7 @@ def nodes_seen(
     }
     found = contents_of(project, [*foreign, *by_content] if has_versions else [], reader, shown)
     altered = {name: _is_altered(project, name, records[name], found, catalog) for name in recorded}
+    altered.update(_made_anew(project, recorded, records, reader))
     others = [name for name in by_content if altered[name] and name not in shown]
     altered.update(dict.fromkeys(_as_recorded_in_whole(project, others, records, reader), False))
     built = [name for name in to_read.holding if altered.get(name) is False] if capabilities.build_ids else []
@@ -153,6 +154,24 @@ def _as_recorded_in_whole(
     relations = {name: node.relation for name in names if (node := project.nodes[name]).volatile_columns}
     found = reader.read(dict.fromkeys(relations.values(), ()))
     return [name for name, relation in relations.items() if found[relation] == records[name].data_version]
+
+
+def _made_anew(
+    project: Project, names: Iterable[str], records: Mapping[str, BuildRecord], reader: CachedContents
+) -> dict[str, bool]:
+    """Return whether nodes are other relations than were built, or were emptied, where the warehouse keeps no builds and shows that."""
+    relations = {
+        name: project.nodes[name].relation
+        for name in names
+        if (record := records[name]).movement is not None
+        and record.build_id is None
+        and record.shows is None
+        and record.data_version.comparable(ANY_BUILD)
+        and _is_recorded(project, name, records)
+    }
+    there = {name: relation for name, relation in relations.items() if relation.key in reader.catalog}
+    found = reader.session.identities([*there.values()]) if there else {}
+    return {name: found[relation] != records[name].movement for name, relation in there.items() if relation in found}
 
 
 def _known_version(node: Node, shown: Relation, record: BuildRecord, reader: CachedContents) -> DataVersion | None:

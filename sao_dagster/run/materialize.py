@@ -14,7 +14,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import NoReturn
 
-from sao_dagster.core.data_version import DataVersion, build_version, columns_version
+from sao_dagster.core.data_version import ANY_BUILD, DataVersion, build_version, columns_version
 from sao_dagster.core.elsewhere import Offer, record_of_offer
 from sao_dagster.core.facts import Existence, Facts, Observed, version_by_build
 from sao_dagster.core.hashing import digest
@@ -123,7 +123,7 @@ class NodeBuilds:
             build_id=built.build_id,
             changed=None if built.adopted else self._has_changed(node, before, version, last),
             adopted=built.adopted,
-            movement=None if built.build_id is None else built.movement,
+            movement=self._movement(node, built, version),
         )
         if node.materialized.holds_data:
             self._check_in_place({each: record.inputs.get(each) for each in before.inputs})
@@ -144,6 +144,14 @@ class NodeBuilds:
         if node.compiler is not None or node.hooks:
             self.side_effects = True
         return record
+
+    def _movement(self, node: Node, built: Built, version: DataVersion) -> str | None:
+        """Return what shows from now on that somebody else has written to a node, or made it anew; see `BuildRecord.movement`."""
+        if built.build_id is not None:
+            return built.movement
+        if self.run.capabilities.exclusive or not version.comparable(ANY_BUILD):
+            return None
+        return self.run.session.identities([node.relation]).get(node.relation)
 
     def _is_as_it_was(self, built: Built, last: BuildRecord) -> bool:
         """Return whether a build has written nothing, and nobody else has since the last one, so that what is there is what that has left."""

@@ -415,6 +415,13 @@ class Session(Protocol):
         """
         return {}
 
+    def identities(self, relations: Collection[Relation]) -> Mapping[Relation, str]:
+        """Return a token by relation that differs once it is made anew, emptied, or has other columns or another definition.
+
+        Rows that are written in place do not show in it. By default nothing shows it.
+        """
+        return {}
+
     def content_tokens(self, relations: Collection[Relation]) -> ContentTokens:
         """Return what shows, without reading any rows, that tables hold what they did; by default nothing does."""
         return ContentTokens()

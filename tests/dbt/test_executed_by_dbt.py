@@ -114,6 +114,26 @@ def test_a_node_that_begins_leaves_what_dbt_knows_of_another_that_is_being_renam
     assert anywhere.rows("main.slow") == [(3,)]
 
 
+@pytest.mark.parametrize("anywhere", ["postgres"], indirect=True)
+def test_a_relation_that_somebody_has_made_anew_or_emptied_is_built_again(anywhere: LittleProject) -> None:
+    """Where its version is the build itself."""
+    anywhere.run()
+    assert outcomes(anywhere.run()) == {}
+    totals = anywhere.rows("main.totals")
+    for name, *statements in (
+        ("totals", "truncate main.totals"),
+        ("totals", "create table main.t as select * from main.totals where false", "drop table main.totals cascade", "alter table main.t rename to totals"),
+        ("totals", "alter table main.totals add column more int"),
+        ("stg_orders", "alter view main.stg_orders rename to v", "create view main.stg_orders as select * from main.v where false"),
+    ):  # fmt: skip
+        anywhere.execute(*statements)
+        assert outcomes(anywhere.run())[name] == "relation_altered"
+        assert anywhere.rows("main.totals") == totals
+        assert outcomes(anywhere.run()) == {}
+    anywhere.execute("truncate main.totals")
+    assert outcomes(anywhere.run("big")) == {"big": "input_unknown"}, "which reads it"
+
+
 def test_contents_that_stay_cut_off_what_is_below(little: LittleProject) -> None:
     little.run()
     little.execute("update raw.orders set amount = 6 where id = 1", "update raw.orders set amount = 6 where id = 2")

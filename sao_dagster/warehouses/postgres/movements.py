@@ -90,6 +90,24 @@ def _tokens(connection: Connection[Any], tables: Collection[RelationKey], writte
     return {table: digest([*found[table[1:]], special.get(table)]) for table in tables if table[1:] in found}
 
 
+def identities(connection: Connection[Any], relations: Collection[RelationKey]) -> dict[RelationKey, str]:
+    """Return a token for each table and view that differs once it is made anew, truncated, or has other columns or another query.
+
+    It is seen with the transaction that changes it, unlike counts.
+    """
+    rows = connection.execute(
+        f"""
+        select n.nspname, c.relname, concat_ws(':', c.relkind, c.oid, pg_relation_filenode(c.oid), {_COLUMNS},
+            (select md5(w.ev_action::text) from pg_rewrite w where w.ev_class = c.oid and w.rulename = '_RETURN'))
+        from pg_class c join pg_namespace n on n.oid = c.relnamespace
+        where (n.nspname, c.relname) in (select * from unnest(%s::text[], %s::text[])) and c.relkind in ('r', 'p', 'm', 'v')
+        """.encode(),
+        [[key[1] for key in relations], [key[2] for key in relations]],
+    ).fetchall()
+    found = {(schema, name): digest(token) for schema, name, token in rows}
+    return {key: found[key[1:]] for key in relations if key[1:] in found}
+
+
 def content_tokens(connection: Connection[Any], tables: Collection[RelationKey]) -> tuple[dict[RelationKey, str], bool]:
     """Return a token for each table whose content is told by what is written to it, and whether all that was written is counted.
 

@@ -44,6 +44,7 @@ from sao_dagster.warehouses.postgres.made import made_functions
 from sao_dagster.warehouses.postgres.movements import (
     content_tokens,
     count_from_here,
+    identities,
     movement_left,
     movements,
     show_at_once,
@@ -287,6 +288,13 @@ class PostgresSession(Session):
             }
 
         return self._attempted(work, changes=False)
+
+    def identities(self, relations: Collection[Relation]) -> dict[Relation, str]:
+        """Return what tells tables and views from others that take their place; see `movements.identities`."""
+        found = self._attempted(
+            lambda connection: identities(connection, [each.key for each in relations]), changes=False
+        )
+        return {each: found[each.key] for each in relations if each.key in found}
 
     def content_tokens(self, relations: Collection[Relation]) -> ContentTokens:
         """Return what shows that plain tables were not written to; see `movements.content_tokens`."""
