@@ -10,12 +10,14 @@ from typing import Any
 import jinja2.runtime
 import pytest
 import pytz
+from hypothesis import HealthCheck, given, settings
 from jinja2.compiler import CodeGenerator
 from jinja2.sandbox import SandboxedEnvironment
 
 from sao_dagster.dbt.child import run_values
 from sao_dagster.dbt.child.run_values import Looked, Run
 from sao_dagster.projects.templates.template_run import DIFFERENT, OTHER_RUNS, PINNED
+from tests.dbt.random_templates import templates
 
 RUNS: list[Run] = [(each.started_at, each.run_id) for each in (PINNED, DIFFERENT, *(run for run, _ in OTHER_RUNS))]
 MODULES = {
@@ -100,6 +102,23 @@ def test_what_is_only_written_is_known_in_every_run(template: str) -> None:
 @pytest.mark.parametrize("template", LOOKED_INTO)
 def test_whatever_else_is_made_of_it_is_noted(template: str) -> None:
     assert all(rendered(template, run)[1].into for run in RUNS)
+
+
+@given(templates)
+@settings(max_examples=1_000, deadline=None, database=None, suppress_health_check=list(HealthCheck))
+def test_no_template_is_another_one_in_a_run_without_a_sign_of_it(template: str) -> None:
+    """What no sign speaks against, and is as expected where all is different, is as expected in each run."""
+    pinned, different, *others = RUNS
+    try:
+        text, looked = rendered(template, pinned)
+        is_as_expected = str.__str__(rendered(template, different)[0]) == run_values.in_run(text, different)
+    except Exception:  # noqa: BLE001 - nothing is known of a template that fails, and it is rendered in all runs
+        return
+    if looked.into or not is_as_expected:
+        return
+    for run in others:
+        assert str.__str__(rendered(template, run)[0]) == run_values.in_run(text, run)
+    assert looked.at or all(run_values.in_run(text, run) == text for run in RUNS)
 
 
 @pytest.mark.parametrize(
