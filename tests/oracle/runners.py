@@ -10,6 +10,7 @@ from contextlib import suppress
 from dataclasses import replace
 
 import psycopg
+import pytest
 from hypothesis import strategies as st
 from hypothesis.stateful import initialize, rule
 
@@ -17,6 +18,7 @@ from sao_dagster import select
 from sao_dagster.core.reasons import Mode
 from sao_dagster.sql_project import SqlProject
 from sao_dagster.state.sql_store import SqlStateStore
+from sao_dagster.warehouses.postgres import session
 from tests.oracle.machine import drafts_of_models
 from tests.oracle.on_postgres import PostgresHistory
 from tests.oracle.writers import FLUSH
@@ -26,13 +28,19 @@ from tests.postgres import execute
 class RunnersHistory(PostgresHistory):
     """As `PostgresHistory`, with others who run at the same time; the state is on the server, too."""
 
+    def __init__(self) -> None:
+        super().__init__()
+        self.patched = pytest.MonkeyPatch()
+
     def new_url(self) -> str:
         self.url = super().new_url()
         self.state_url = super().new_url()
         return self.url
 
-    @initialize(drafts=drafts_of_models)
-    def start(self, drafts: list[tuple[int, int, int, int]]) -> None:
+    @initialize(drafts=drafts_of_models, is_large=st.booleans())
+    def start(self, drafts: list[tuple[int, int, int, int]], is_large: bool = False) -> None:
+        if is_large:  # so that increments are known by their build, and not by their content
+            self.patched.setattr(session, "_CHEAP", -1)
         super().start(drafts)
         self.store = SqlStateStore(self.state_url)
 
@@ -74,6 +82,7 @@ class RunnersHistory(PostgresHistory):
         if hasattr(self, "state_url"):
             self.store.close()
         super().teardown()
+        self.patched.undo()
 
     def _change(self, chance: random.Random, over: threading.Event) -> None:
         changes: list[Callable[[str], str]] = [
@@ -81,8 +90,11 @@ class RunnersHistory(PostgresHistory):
             lambda table: f"update {table} set v = v + 1",
             lambda table: f"delete from {table} where v % 2 = 0",
         ]
-        while not over.is_set():
+        is_over = False
+        while not is_over:
+            is_over = over.wait(
+                chance.choice((0, 0.01, 0.05))
+            )  # and once more after that, when no run is there to notice it
             table = f"main.{chance.choice(sorted(self.specs))}"
             with suppress(psycopg.Error):  # it is a view, or not there now
                 execute(self.url, "set lock_timeout = '1s'", chance.choice(changes)(table), FLUSH)
-            over.wait(chance.choice((0, 0.01, 0.05)))
