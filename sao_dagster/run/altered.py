@@ -66,7 +66,7 @@ def nodes_seen(
     }
     found = contents_of(project, [*foreign, *by_content] if has_versions else [], reader, shown)
     altered = {name: _is_altered(project, name, records[name], found, catalog) for name in recorded}
-    altered.update(_made_anew(project, recorded, records, reader))
+    altered.update(dict.fromkeys(_made_anew(project, recorded, records, reader), True))
     others = [name for name in by_content if altered[name] and name not in shown]
     altered.update(dict.fromkeys(_as_recorded_in_whole(project, others, records, reader), False))
     built = [name for name in to_read.holding if altered.get(name) is False] if capabilities.build_ids else []
@@ -158,8 +158,11 @@ def _as_recorded_in_whole(
 
 def _made_anew(
     project: Project, names: Iterable[str], records: Mapping[str, BuildRecord], reader: CachedContents
-) -> dict[str, bool]:
-    """Return whether nodes are other relations than were built, or were emptied, where the warehouse keeps no builds and shows that."""
+) -> list[str]:
+    """Return the nodes among some that are other relations than were built, or were emptied, where the warehouse keeps no builds and shows that.
+
+    Nobody knows of the others whether they hold what was built: rows that were written in place do not show.
+    """
     relations = {
         name: project.nodes[name].relation
         for name in names
@@ -171,7 +174,7 @@ def _made_anew(
     }
     there = {name: relation for name, relation in relations.items() if relation.key in reader.catalog}
     found = reader.session.identities([*there.values()]) if there else {}
-    return {name: found[relation] != records[name].movement for name, relation in there.items() if relation in found}
+    return [name for name, relation in there.items() if found.get(relation) not in (None, records[name].movement)]
 
 
 def _known_version(node: Node, shown: Relation, record: BuildRecord, reader: CachedContents) -> DataVersion | None:
