@@ -46,8 +46,8 @@ class BuildRecord:
         same_as_run: The run that built it there.
         shows: The relation of that build, as SQL writes it, where a view over it was made here in place of a table.
         shown_by: The version of the definition of that view.
-        movement: What a warehouse that keeps builds shows of it (`Session.movements`) as long as nobody has written to it; of a build that it does not
-            keep, and that is a version of its own, what it shows as long as nobody has made it anew (`Session.identities`). None where it shows nothing.
+        movement: What the warehouse shows of it (`Session.movements`) as long as nobody has written to it, where it keeps builds or has counted what
+            this one wrote; else what it shows as long as nobody has made it anew (`Session.identities`). None where it shows nothing.
             It may be learned later that it shows something else of the same build, so it is no part of what tells builds apart.
     """
 

@@ -450,9 +450,9 @@ class BuildsByDbt(Protocol):
         """Return what tells the version that a build gives a node, if it began after this; None where nobody knows it."""
 
     def build(self, name: str) -> Mapping[str, Any]:
-        """Let dbt build a node or run a data test, and return what it says of that: `status`, `message`, `seconds`, `failures`, `response`, and `batches`.
+        """Let dbt build a node or run a data test, and return what it says of that: `status`, `message`, `seconds`, `failures`, `response`, `batches`, and perhaps `is_counted`.
 
-        See `not_built` for the last.
+        See `not_built` for the batches, and `Built` for the last.
         """
 
 
@@ -476,4 +476,5 @@ class DbtMaterializer:
             data_version=version(),
             rows=rows if isinstance(rows, int) and rows >= 0 else None,
             seconds=said["seconds"],
+            is_counted=bool(said.get("is_counted")),
         )

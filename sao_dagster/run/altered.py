@@ -13,7 +13,7 @@ from sao_dagster.core.records import BuildRecord
 from sao_dagster.core.relations import Relation
 from sao_dagster.core.selection import Selection
 from sao_dagster.run.contents import CachedContents, content_key, contents_of
-from sao_dagster.run.movements import Moved
+from sao_dagster.run.movements import IDENTITY, Moved, is_watched
 from sao_dagster.run.to_read import ToRead, tested_nodes
 from sao_dagster.sql.dialects import dialect_named
 from sao_dagster.warehouses.protocol import Capabilities, Catalog, VersionsBy
@@ -166,15 +166,15 @@ def _made_anew(
     relations = {
         name: project.nodes[name].relation
         for name in names
-        if (record := records[name]).movement is not None
-        and record.build_id is None
-        and record.shows is None
-        and record.data_version.comparable(ANY_BUILD)
-        and _is_recorded(project, name, records)
+        if (records[name].movement or "").startswith(IDENTITY) and _is_recorded(project, name, records)
     }
     there = {name: relation for name, relation in relations.items() if relation.key in reader.catalog}
     found = reader.session.identities([*there.values()]) if there else {}
-    return [name for name, relation in there.items() if found.get(relation) not in (None, records[name].movement)]
+    return [
+        name
+        for name, relation in there.items()
+        if relation in found and IDENTITY + found[relation] != records[name].movement
+    ]
 
 
 def _known_version(node: Node, shown: Relation, record: BuildRecord, reader: CachedContents) -> DataVersion | None:
@@ -198,6 +198,8 @@ def _is_altered(
         return not info.is_view or str(info.definition_version) != record.shown_by
     if record.build_id is not None:
         return info.build_id != record.build_id or info.columns != record.columns
+    if is_watched(record):
+        return info.is_view or info.columns != record.columns
     if node.materialized is Materialized.VIEW:
         now: DataVersion | None = info.definition_version if info.is_view else None
         was_view = record.rows is None

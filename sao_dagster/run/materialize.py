@@ -29,6 +29,7 @@ from sao_dagster.core.templates import Answers, CompiledSql
 from sao_dagster.errors import LeaseLostError, ProjectError, StateError, WarehouseError
 from sao_dagster.run.context import RunContext
 from sao_dagster.run.elsewhere import Taker
+from sao_dagster.run.movements import IDENTITY
 from sao_dagster.run.stored_facts import kept_sql
 from sao_dagster.run.unwatched import UnwatchedInputs
 from sao_dagster.warehouses.protocol import BuildRequest, Built, RelationInfo, VersionsBy
@@ -147,11 +148,12 @@ class NodeBuilds:
 
     def _movement(self, node: Node, built: Built, version: DataVersion) -> str | None:
         """Return what shows from now on that somebody else has written to a node, or made it anew; see `BuildRecord.movement`."""
-        if built.build_id is not None:
+        if built.build_id is not None or (built.is_counted and built.movement is not None):
             return built.movement
         if self.run.capabilities.exclusive or not version.comparable(ANY_BUILD):
             return None
-        return self.run.session.identities([node.relation]).get(node.relation)
+        identity = self.run.session.identities([node.relation]).get(node.relation)
+        return None if identity is None else IDENTITY + identity
 
     def _is_as_it_was(self, built: Built, last: BuildRecord) -> bool:
         """Return whether a build has written nothing, and nobody else has since the last one, so that what is there is what that has left."""

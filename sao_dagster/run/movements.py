@@ -109,6 +109,15 @@ class KeptSources:
         }
 
 
+IDENTITY = "identity "
+"""How what is recorded of a build begins where it tells the relation alone (`Session.identities`), and not what is written to it."""
+
+
+def is_watched(record: BuildRecord) -> bool:
+    """Return whether what is recorded of a build shows that somebody has written to it since: the warehouse keeps the build, or has counted it."""
+    return record.build_id is not None or (record.movement is not None and not record.movement.startswith(IDENTITY))
+
+
 @dataclass(frozen=True)
 class Moved:
     """Nodes that are known by their build, and were perhaps written to since.
@@ -124,9 +133,7 @@ class Moved:
     @classmethod
     def since(cls, records: Mapping[str, BuildRecord], tokens: Mapping[str, str | None]) -> Moved:
         """Return which of some nodes have moved since they were built, or of which nothing shows whether they have."""
-        built = {
-            name: record for name in tokens if (record := records.get(name)) is not None and record.build_id is not None
-        }
+        built = {name: record for name in tokens if (record := records.get(name)) is not None and is_watched(record)}
         moved = {
             name: record for name, record in built.items() if tokens[name] is None or tokens[name] != record.movement
         }

@@ -126,6 +126,7 @@ class Built:
         read: By relation that was read, which build of it that was; of those that the warehouse keeps.
         contents: By relation among `BuildRequest.unwatched`, the version of what it holds in the snapshot that the build has read.
         movement: What `Session.movements` gives of it as long as nobody writes to it after its version was read; None where that is to be asked.
+        is_counted: Whether `Session.movements`, asked now, shows all that the build has written, where the warehouse keeps no builds.
         dropped: Views that are gone: they could not stay over the new relation, or whoever built it drops all that are over the old one.
         adopted: Whether nothing was built, since it was there; see `Session.adopt`.
     """
@@ -139,6 +140,7 @@ class Built:
     read: Mapping[Relation, str | None] = field(default_factory=dict)
     contents: Mapping[Relation, DataVersion | None] = field(default_factory=dict)
     movement: str | None = None
+    is_counted: bool = False
     dropped: tuple[RelationKey, ...] | None = None
     adopted: bool = False
 

@@ -49,6 +49,7 @@ def unexpected() -> list[str]:
         (BaseAdapter, "_make_match", ("self", "relations_list", "database", "schema", "identifier")),
         (BaseAdapter, "list_schemas", ("self", "database")),
         (BaseAdapter, "commit_if_has_connection", ("self",)),
+        (BaseAdapter, "post_model_hook", ("self", "config", "context")),
         (MacroNamespaceBuilder, "build_namespace", ("self", "macros_by_package", "ctx")),
         (MacroNamespace, "_search_order", ("self",)),
         (ManifestContext, "to_dict", ("self",)),

@@ -27,6 +27,7 @@ from dbt_common.events.contextvars import task_contextvars
 
 from .asking import RELATIONAL, AdapterQuestions
 from .batches import Batches
+from .counting import Counting
 from .cursors import Cursors
 from .deferring import Deferring, Places
 from .namespaces import lay_out_once
@@ -130,6 +131,7 @@ class Building:
         self.adapter = get_adapter(task.config)
         self.adapter.cache = CacheOfThread(self.adapter.cache.log_cache_events)
         self.cursors = Cursors(self.adapter)
+        self.counting = Counting(self.adapter)
         self._lock = threading.Lock()
         self._ran: set[str] = set()
         self._renderer: Any = None
@@ -186,6 +188,7 @@ class Building:
                 with self._lock:
                     self.task.node_results.append(RunResult.from_node(found, RunStatus.Skipped, f"{each} failed"))
                 return {"status": "error", "message": f"the unit test {each} failed: {result.message}"}
+        self.counting.begin()
         result = self._call(found)
         response = {
             key: value for key, value in (result.adapter_response or {}).items() if isinstance(value, (int, str))
@@ -196,6 +199,7 @@ class Building:
             "seconds": result.execution_time,
             "failures": result.failures,
             "response": response,
+            "is_counted": self.counting.has_counted,
             "batches": self.batches.of(result),
         }
 
