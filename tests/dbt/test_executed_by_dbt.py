@@ -132,18 +132,18 @@ def test_a_relation_that_somebody_has_changed_is_built_again(
     anywhere.run()
     assert outcomes(anywhere.run()) == {}
     totals = anywhere.rows("main.totals")
-    written = (
-        "update main.totals set cents = 0",
-        "delete from main.totals",
-        "insert into main.totals select * from main.totals",
+    made_anew = (
+        "create table main.t as select * from main.totals where false",
+        "drop table main.totals cascade",
+        "alter table main.t rename to totals",
     )
-    for name, *statements in (
-        *(("totals", each) for each in written if is_counted),
-        ("totals", "truncate main.totals"),
-        ("totals", "create table main.t as select * from main.totals where false", "drop table main.totals cascade", "alter table main.t rename to totals"),
-        ("totals", "alter table main.totals add column more int"),
-        ("stg_orders", "alter view main.stg_orders rename to v", "create view main.stg_orders as select * from main.v where false"),
-    ):  # fmt: skip
+    shown = "alter view main.stg_orders rename to v", "create view main.stg_orders as select * from main.v where false"
+    written = [
+        ("totals", "update main.totals set cents = 0"),
+        ("totals", "insert into main.totals select * from main.totals"),
+    ]
+    others = [("totals", *made_anew), ("totals", "alter table main.totals add column more int"), ("stg_orders", *shown)]
+    for name, *statements in written if is_counted else others:
         anywhere.execute(*statements)
         assert outcomes(anywhere.run())[name] == "relation_altered"
         assert anywhere.rows("main.totals") == totals
