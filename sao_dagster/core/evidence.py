@@ -250,8 +250,9 @@ def describe_unknown(evidence: Evidence) -> str:
         said.append(f"{describe_names(before)} that the last build read is not known")
     if other:
         said.append(f"{describe_names(list(other))} cannot be compared ({next(iter(other.values()))})")
-    versions = [f"the version of {', that of '.join(said)}"] if said else []
-    return "; ".join([*["nobody can tell whether it is as it was built"] * ("itself" in evidence), *versions])
+    itself = "nobody can tell whether it is as it was built" if "itself" in evidence else ""
+    versions = f"the version of {', that of '.join(said)}" if said else ""
+    return "; ".join(filter(None, (itself, versions)))
 
 
 _BY_HAND = " (changed by someone else)"

@@ -129,7 +129,7 @@ class DbtProcess:
             WarehouseError: It could not, with dbt's words; or it has another target.
         """
         taken = self._parsed.result()
-        if taken != (self._target or taken):
+        if self._target not in ("", taken):
             raise WarehouseError(
                 f"dbt takes the target {taken!r} of the profile, and not {self._target!r}: name it, with --target"
             )

@@ -92,9 +92,8 @@ class RunnersHistory(PostgresHistory):
         ]
         is_over = False
         while not is_over:
-            is_over = over.wait(
-                chance.choice((0, 0.01, 0.05))
-            )  # and once more after that, when no run is there to notice it
+            # once more after the end, when no run is there to notice it
+            is_over = over.wait(chance.choice((0, 0.01, 0.05)))
             table = f"main.{chance.choice(sorted(self.specs))}"
             with suppress(psycopg.Error):  # it is a view, or not there now
                 execute(self.url, "set lock_timeout = '1s'", chance.choice(changes)(table), FLUSH)
