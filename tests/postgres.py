@@ -40,10 +40,12 @@ def warehouse_at(url: str, threads: int = 2) -> PostgresWarehouse:
 
 
 def execute(url: str, *statements: str) -> None:
-    """Run statements, each by itself."""
+    """Run statements, each by itself; what they have written is counted when this ends, where the server can be told to (it may also be late)."""
     with psycopg.connect(url, autocommit=True, options=_PATH) as connection:
         for statement in statements:
             connection.execute(statement.encode())
+        if connection.info.server_version >= 150000:
+            connection.execute("select pg_stat_force_next_flush()")
 
 
 def fetch(url: str, query: str) -> list[tuple[Any, ...]]:

@@ -17,6 +17,7 @@ from sao_dagster import SqlProject, load_project, select
 from sao_dagster.core.reasons import Mode, Outcome
 from sao_dagster.run.events import Event
 from sao_dagster.run.report import RunResult
+from tests.postgres import execute
 
 FILES = {
     "dbt_project.yml": """
@@ -121,9 +122,7 @@ class LittleProject:
     def execute(self, *statements: str) -> Any:
         """Run statements in the warehouse."""
         if self.url is not None:
-            with psycopg.connect(self.url, autocommit=True) as server:
-                for each in statements:
-                    server.execute(each.encode())
+            execute(self.url, *statements)
             return
         with duckdb.connect(str(self.folder / "little.duckdb")) as connection:
             for each in statements:

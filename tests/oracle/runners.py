@@ -21,7 +21,6 @@ from sao_dagster.state.sql_store import SqlStateStore
 from sao_dagster.warehouses.postgres import session
 from tests.oracle.machine import drafts_of_models
 from tests.oracle.on_postgres import PostgresHistory
-from tests.oracle.writers import FLUSH
 from tests.postgres import execute
 
 
@@ -96,4 +95,4 @@ class RunnersHistory(PostgresHistory):
             is_over = over.wait(chance.choice((0, 0.01, 0.05)))
             table = f"main.{chance.choice(sorted(self.specs))}"
             with suppress(psycopg.Error):  # it is a view, or not there now
-                execute(self.url, "set lock_timeout = '1s'", chance.choice(changes)(table), FLUSH)
+                execute(self.url, "set lock_timeout = '1s'", chance.choice(changes)(table))

@@ -15,8 +15,6 @@ from tests.oracle.on_postgres import PostgresHistory
 from tests.oracle.specs import SOURCES
 from tests.postgres import execute
 
-FLUSH = "select pg_stat_force_next_flush()"  # so that what was written is counted at once
-
 
 class WritersHistory(PostgresHistory):
     """As `PostgresHistory`, with somebody else who is busy."""
@@ -59,5 +57,5 @@ class WritersHistory(PostgresHistory):
                 )
             )
             for statement in statements:
-                execute(self.url, statement, FLUSH)
+                execute(self.url, statement)
                 over.wait(chance.choice((0, 0, 0.003, 0.01)))
