@@ -27,7 +27,7 @@ from tests.cosmetic.check import check as check_pairs
 from tests.cosmetic.check import on_engine
 from tests.postgres import Postgres
 
-QUERIES = 4000  # of each grammar; the whole of them is a few hundred thousand
+QUERIES = 3000  # of each grammar; the whole of them is a few hundred thousand
 NAMES = ("x", "y", "t", "a")
 SOURCES = ("t", "u")
 COLUMNS = ("a", "b")

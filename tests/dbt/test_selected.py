@@ -78,6 +78,8 @@ def test_what_on_run_start_makes_is_there_for_models_and_data_tests(
     assert len(anywhere.rows("main.ends")) == 3
     again = {"twice": "input_unknown"} if anywhere.url else {}
     assert outcomes(anywhere.run("rates twice")) == again
+    if anywhere.url is not None:
+        return  # the rest is the same
     anywhere.replace("dbt_project.yml", "2 * n", "200 * n")
     calls.clear()
     (said,) = anywhere.run("few").tests

@@ -13,7 +13,7 @@ from tests.oracle.on_postgres import OnServer
 from tests.oracle.with_tests import TestedHistory
 from tests.postgres import Postgres
 
-SHARE = pytest.mark.parametrize("share", [0.04, pytest.param(0.06, marks=pytest.mark.slow)])  # of a round of the soak
+SHARE = pytest.mark.parametrize("share", [0.025, pytest.param(0.05, marks=pytest.mark.slow)])  # of a round of the soak
 
 
 @SHARE
