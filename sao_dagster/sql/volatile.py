@@ -114,16 +114,22 @@ def _alone(sql: str, dialect: str) -> Volatility:
     return _found(sql, dialect, {}, ()) if may_be else Volatility()
 
 
+@lru_cache(maxsize=8)
+def _tree(sql: str, dialect: str) -> exp.Expr:
+    """Return a query, which is only looked at: what it is in other runs is asked more than once, one question after the other."""
+    return parse_one(sql, dialect)
+
+
 def _found(
     sql: str, dialect: str, below: Mapping[RelationKey, Bare], variants: Iterable[tuple[str, Expiry]]
 ) -> Volatility:
     engine = dialect_named(dialect)
     everything = _sum(origin for bare in below.values() for origin in bare.values())
     try:
-        tree = parse_one(sql, dialect)
+        tree = _tree(sql, dialect)
         own = {id(node): expiry for node in tree.walk() if (expiry := expiry_in(node, engine)) is not None}
         for other, differs in variants:
-            for node in _differing(tree, parse_one(other, dialect)):
+            for node in _differing(tree, _tree(other, dialect)):
                 own[id(node)] = soonest(own.get(id(node)), differs) or differs
         query = _Query(own, below)
         bare = {name: replace(origin, written=None) for name, origin in query.output(tree, {}).named()}
@@ -150,8 +156,8 @@ def differ_in_values(sql: str, other: str, dialect: str) -> bool:
     (True, False)
     """
     try:
-        tree = parse_one(sql, dialect)
-        return tree not in _differing(tree, parse_one(other, dialect))
+        tree = _tree(sql, dialect)
+        return all(each is not tree for each in _differing(tree, _tree(other, dialect)))
     except (UnreadableSqlError, RecursionError):
         return False
 
