@@ -21,7 +21,7 @@ from sao_dagster.core.nodes import Materialized
 from sao_dagster.core.policy import Expiry
 from sao_dagster.errors import ProjectError, SaoError
 from sao_dagster.run.missing import missing_sources
-from sao_dagster.warehouses.protocol import Capabilities, VersionsBy
+from sao_dagster.warehouses.protocol import VersionsBy
 
 if TYPE_CHECKING:
     from sao_dagster.core.nodes import Node, Source
@@ -161,7 +161,7 @@ def survey(opened: SqlProject) -> Survey:
         ("executor", opened.built_by or "this package"),
         ("packages", _packages(project)),
         ("sources", _sources(opened)),
-        ("models", _models(warehouse.capabilities)),
+        ("models", _versions(warehouse.capabilities.model_versions)),
         ("volatile", _expiring(project) or "nothing is built again by the clock"),
     ]
     always = tuple(
@@ -247,13 +247,6 @@ def _sources(opened: SqlProject) -> str:
 
     ways = Counter(map(way, opened.project.sources.values()))
     return ", ".join(f"{count} {words}" for words, count in ways.most_common()) or "none"
-
-
-def _models(can: Capabilities) -> str:
-    """Return how models are versioned: by content only where nobody can have changed that since their build."""
-    if can.model_versions is VersionsBy.CONTENT and not (can.exclusive or can.transactional_ddl):
-        return "by the build that made them: what reads one that was built is built, too"
-    return _versions(can.model_versions)
 
 
 def _versions(by: VersionsBy) -> str:

@@ -175,6 +175,6 @@ def _decided(model: str, situation: Situation, table: TruthTable) -> Decision:
         outcome=row.kind.outcome,
         reason=row.reason,
         evidence=row.evidence(situation),
-        warnings=() if row.warning is None else (row.warning(situation),),
+        warnings=() if row.warning is None else tuple(filter(None, (row.warning(situation),))),
         trace=Trace(tuple(said), tuple(situation.new) if row.kind in _BELOW_ALL_THAT_MUST else None),
     )

@@ -78,6 +78,12 @@ class Evidence(TypedDict, total=False):
             "The relation that is gone, or was changed by someone else; or that of another environment which holds the same."
         ),
     ]
+    dropped_with: Annotated[
+        str,
+        Key(
+            "The model with whose table it went when that was built in this run, as dbt drops a table with the views over it."
+        ),
+    ]
     parts: Annotated[
         Sequence[str],
         Key(

@@ -35,6 +35,7 @@ class Facts:
         records: Last builds by model.
         test_records: Last verdicts by test.
         exists: Existence by model.
+        dropped_with: Views that went with the table of another model when that was built, by name.
         altered: Models by whether someone else changed them since our build.
         built_elsewhere: Those of them that a run built which has no record here, such as one of another state, where the warehouse keeps who built what.
         versions: Data version by source and undeclared input, and by model that is not as its record says, or shows what is not so any more in
@@ -51,6 +52,7 @@ class Facts:
     records: Mapping[str, BuildRecord] = field(default_factory=dict)
     test_records: Mapping[str, TestRecord] = field(default_factory=dict)
     exists: Mapping[str, Existence] = field(default_factory=dict)
+    dropped_with: Mapping[str, str] = field(default_factory=dict)
     altered: Mapping[str, bool] = field(default_factory=dict)
     built_elsewhere: AbstractSet[str] = frozenset()
     versions: Mapping[str, DataVersion | None] = field(default_factory=dict)
@@ -264,6 +266,7 @@ class Observed:
         harmless: The parts of the definition that differ from the recorded ones, and change no result.
         zone: The time zone in which SQL knows the date; None where it is not known.
         exists: Whether the relation is there.
+        dropped_with: The model with whose table it went, where it is a view that is gone for that; else empty.
         altered: Whether someone else changed it since our build; None where that is not known.
         built_elsewhere: Whether that is known to have been a run that has no record here.
         is_unknown: Whether nobody can tell if someone else changed it, although its warehouse shows that.
@@ -284,6 +287,7 @@ class Observed:
     harmless: frozenset[str] = frozenset()
     zone: tzinfo | None = timezone.utc
     exists: Existence = Existence.UNKNOWN
+    dropped_with: str = ""
     altered: bool | None = None
     built_elsewhere: bool = False
     is_unknown: bool = False

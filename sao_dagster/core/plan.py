@@ -311,6 +311,7 @@ def node_facts(
         zone=facts.zone,
         harmless=facts.harmless.get(node.name, _NO_NAMES),
         exists=facts.exists.get(node.name, Existence.UNKNOWN),
+        dropped_with=facts.dropped_with.get(node.name, ""),
         altered=facts.altered.get(node.name),
         built_elsewhere=node.name in facts.built_elsewhere,
         is_unknown=facts.is_unknown(name),

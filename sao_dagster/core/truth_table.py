@@ -66,7 +66,7 @@ class Row:
         sign: Of the kind `NEW`: the evidence that there is something new of its sort, or None; asked together with the
             others of its kind before any of them decides.
         evidence: The facts behind a decision of it.
-        warning: What should be looked at where it decides.
+        warning: What should be looked at where it decides; empty where nothing is.
         sentence: What is said of a decision of it, with the names and numbers of its evidence.
         label: What stands in the tree of conditions, whether it holds or not; short, since Dagster cuts labels off. The
             sentence where nothing is said.
@@ -126,8 +126,20 @@ class TruthTable:
         return {row.reason: row for row in self.rows}
 
 
+def _missing(it: Situation) -> Evidence:
+    found: Evidence = {"relation": it.built.relation}
+    return {**found, "dropped_with": it.seen.dropped_with} if it.seen.dropped_with else found
+
+
 def _gone(it: Situation) -> str:
+    if it.seen.dropped_with:
+        return ""
     return f"{it.built.relation} is gone from the warehouse; it is built again"
+
+
+def _why_gone(evidence: Evidence) -> str:
+    relation, table = evidence.get("relation"), evidence.get("dropped_with")
+    return f"{relation} went with the table of {table}, which was built" if table else f"{relation} is gone"
 
 
 def _altered(it: Situation) -> str:
@@ -265,9 +277,9 @@ ROWS = (
         kind=Kind.MUST,
         meaning="The relation is gone from the warehouse.",
         holds=lambda it: it.seen.exists is Existence.NO,
-        evidence=lambda it: {"relation": it.built.relation},
+        evidence=_missing,
         warning=_gone,
-        sentence=lambda evidence: f"{evidence.get('relation')} is gone",
+        sentence=_why_gone,
         label="its relation is gone",
         elsewhere=True,
     ),

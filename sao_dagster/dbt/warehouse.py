@@ -477,4 +477,5 @@ class DbtMaterializer:
             rows=rows if isinstance(rows, int) and rows >= 0 else None,
             seconds=said["seconds"],
             is_counted=bool(said.get("is_counted")),
+            is_read_after=True,
         )

@@ -139,7 +139,7 @@ def _names_other_relations(node: Node, record: BuildRecord) -> bool:
 def _is_known_by_content(project: Project, name: str, records: Mapping[str, BuildRecord]) -> bool:
     """Return whether its content says whether a node is as its record says."""
     record = records[name]
-    is_build = record.build_id is not None or record.data_version.comparable(ANY_BUILD)
+    is_build = is_watched(record) or record.data_version.comparable(ANY_BUILD)
     return project.nodes[name].materialized.holds_data and not is_build
 
 

@@ -19,7 +19,7 @@ from sao_dagster.core.elsewhere import Offer, record_of_offer
 from sao_dagster.core.facts import Existence, Facts, Observed, version_by_build
 from sao_dagster.core.hashing import digest
 from sao_dagster.core.inputs import answers_id, is_answers
-from sao_dagster.core.nodes import Model, Node, Seed
+from sao_dagster.core.nodes import Materialized, Model, Node, Seed
 from sao_dagster.core.plan import node_facts
 from sao_dagster.core.reasons import Mode
 from sao_dagster.core.records import BuildRecord, Lease
@@ -32,10 +32,11 @@ from sao_dagster.run.elsewhere import Taker
 from sao_dagster.run.movements import IDENTITY
 from sao_dagster.run.stored_facts import kept_sql
 from sao_dagster.run.unwatched import UnwatchedInputs
-from sao_dagster.warehouses.protocol import BuildRequest, Built, RelationInfo, VersionsBy
+from sao_dagster.warehouses.protocol import CHEAP_BYTES, BuildRequest, Built, RelationInfo, VersionsBy
 from sao_dagster.warehouses.shared.files import file_digest, file_stamp
 
 VERSION_SECONDS = 600.0  # for reading the version of one relation that was just built
+_MAKE_TABLES = (Materialized.TABLE, Materialized.SEED)  # all of which is new with each build
 
 
 @dataclass
@@ -148,9 +149,10 @@ class NodeBuilds:
 
     def _movement(self, node: Node, built: Built, version: DataVersion) -> str | None:
         """Return what shows from now on that somebody else has written to a node, or made it anew; see `BuildRecord.movement`."""
-        if built.build_id is not None or (built.is_counted and built.movement is not None):
+        is_content = not version.comparable(ANY_BUILD)  # which tells, should what the build has written be counted late
+        if built.build_id is not None or (built.movement is not None and (built.is_counted or is_content)):
             return built.movement
-        if self.run.capabilities.exclusive or not version.comparable(ANY_BUILD):
+        if self.run.capabilities.exclusive or is_content:
             return None
         identity = self.run.session.identities([node.relation]).get(node.relation)
         return None if identity is None else IDENTITY + identity
@@ -158,6 +160,8 @@ class NodeBuilds:
     def _is_as_it_was(self, built: Built, last: BuildRecord) -> bool:
         """Return whether a build has written nothing, and nobody else has since the last one, so that what is there is what that has left."""
         is_shown = built.movement is not None and built.movement == last.movement
+        if built.is_counted:
+            return is_shown
         return built.changed is False and (is_shown or self.run.capabilities.exclusive)
 
     def _has_changed(self, node: Node, before: Observed, version: DataVersion, last: BuildRecord | None) -> bool | None:
@@ -207,8 +211,8 @@ class NodeBuilds:
     ) -> Built:
         """Let the node be built, look up what whoever built it does not say, and note what its template got for that.
 
-        The version of the content is read afterwards only where nobody else can have changed it meanwhile; else the build is
-        a version of its own.
+        The version of the content is read afterwards only where nobody else can have changed it meanwhile, or whoever built it says to do so;
+        else the build is a version of its own.
         """
         run = self.run
 
@@ -249,6 +253,9 @@ class NodeBuilds:
             built = replace(built, movement=shown.get(node.relation))
         if built.data_version is None and (run.capabilities.exclusive or built.adopted):
             built = replace(built, data_version=self._version_now(node))
+        elif built.data_version is None and built.is_read_after:
+            is_new = full_refresh or before.exists is Existence.NO or node.materialized in _MAKE_TABLES
+            built = replace(built, data_version=self._version_left(node, built, is_new=is_new))
         if built.dropped is None:
             built = replace(built, dropped=self._dropped_with(node))
         return built
@@ -271,14 +278,28 @@ class NodeBuilds:
 
     def _version_now(self, node: Node) -> DataVersion | None:
         """Return the version of what is there now; None where that cannot be told."""
-        session = self.run.session
-        catalog = session.catalog()
-        info = catalog.get(node.relation.key)
+        session, relation = self.run.session, node.relation
+        info = session.info_of(relation)
         if info is None or self.run.capabilities.model_versions is VersionsBy.NONE:
             return None
         if info.is_view:
             return info.definition_version
-        return session.versions(catalog, {node.relation: node.volatile_columns}, VERSION_SECONDS).get(node.relation)
+        return session.versions({relation.key: info}, {relation: node.volatile_columns}, VERSION_SECONDS).get(relation)
+
+    def _version_left(self, node: Node, built: Built, *, is_new: bool) -> DataVersion | None:
+        """Return the version of what another program has just built; None where something was seen to be written to it since.
+
+        As natively, a large table is not read for the few rows that came to it. What nothing shows to be a table may be a view, where it is not known what builds it.
+        """
+        session, relation, capabilities = self.run.session, node.relation, self.run.capabilities
+        is_table = node.materialized.holds_data and (node.materialized.is_native or built.movement is not None)
+        if capabilities.model_versions is not VersionsBy.CONTENT or not is_table:
+            return None
+        if not is_new and session.sizes([relation]).get(relation, 0) > CHEAP_BYTES:
+            return None
+        catalog = {relation.key: RelationInfo(is_view=False, columns=built.columns)}
+        found = session.versions(catalog, {relation: node.volatile_columns}, VERSION_SECONDS).get(relation)
+        return found if session.movements(catalog, [relation]).get(relation) == built.movement else None
 
     def finish(self, *, anything_done: bool) -> None:
         """Run `on-run-end`, if anything was built; keep what is known of contents for the next observation.

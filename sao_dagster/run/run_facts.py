@@ -65,6 +65,7 @@ class RunFacts:
         self._catalog = dict(seen.catalog)
         self._records = dict(seen.facts.records)
         self._exists = dict(seen.facts.exists)
+        self._dropped_with: dict[str, str] = {}
         self._altered = dict(seen.facts.altered)
         self._versions = dict(seen.facts.versions)
         self._schemas = dict(seen.facts.schemas)
@@ -77,6 +78,7 @@ class RunFacts:
             records=self._records,
             test_records=self._test_records,
             exists=self._exists,
+            dropped_with=self._dropped_with,
             altered=self._altered,
             versions=self._versions,
             schemas=self._schemas,
@@ -245,6 +247,7 @@ class RunFacts:
             for each in self._project.nodes.values() if dropped else ():
                 if each.relation.key in dropped:
                     self._exists[each.name] = Existence.NO
+                    self._dropped_with[each.name] = node.name
             is_view = node.materialized is Materialized.VIEW or record.shows is not None
             if node.materialized.holds_data and not is_view:
                 self._contents[content_key_of(node)] = record.data_version
@@ -270,6 +273,7 @@ class RunFacts:
             is_view = node.materialized is Materialized.VIEW or record.shows is not None
             self._catalog[node.relation.key] = RelationInfo(is_view, record.columns, build_id=record.build_id)
         self._exists[name] = Existence.YES
+        self._dropped_with.pop(name, None)
         self._altered.pop(name, None)
         self._versions.pop(name, None)
         self._schemas[name] = columns_version(record.columns)

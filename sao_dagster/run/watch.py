@@ -10,7 +10,7 @@ from sao_dagster.core.inputs import is_answers
 from sao_dagster.core.nodes import is_source
 from sao_dagster.core.project import Project
 from sao_dagster.core.selection import Selection
-from sao_dagster.run.movements import may_read_files, movements_of
+from sao_dagster.run.movements import is_watched, may_read_files, movements_of
 from sao_dagster.run.observe import Observation
 from sao_dagster.run.unwatched import UnwatchedInputs
 from sao_dagster.warehouses.protocol import Catalog, Session
@@ -105,7 +105,7 @@ class Watch:
     def _to_prove(self, names: Iterable[str]) -> list[str]:
         """Return those of some inputs that others may write to, and whose version says what they hold.
 
-        Nodes that are known by their build alone are taken to be written to by nobody else, where the warehouse does not keep its builds; so
+        Nodes that are known by their build alone are taken to be written to by nobody else, where the warehouse shows nothing else of them; so
         are those of another environment, of which another build has another version, which is news then.
         """
         facts, nodes = self._facts, self._project.nodes
@@ -115,7 +115,7 @@ class Watch:
             if node is None or not node.materialized.holds_data or name in facts.versions or record is None:
                 version = facts.versions.get(name)
                 return version is not None and not version.comparable(ANY_BUILD)
-            return record.build_id is not None or not record.data_version.comparable(ANY_BUILD)
+            return is_watched(record) or not record.data_version.comparable(ANY_BUILD)
 
         return self._writable(filter(says_what_it_holds, names))
 

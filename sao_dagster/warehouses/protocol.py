@@ -86,6 +86,9 @@ class Capabilities:
     model_versions: VersionsBy = VersionsBy.NONE
 
 
+CHEAP_BYTES = 256 * 2**20
+"""How large a table may be to be read for its version although only some rows came to it."""
+
 Columns: TypeAlias = tuple[tuple[str, str], ...]
 """Names and types of columns, in order."""
 
@@ -127,6 +130,7 @@ class Built:
         contents: By relation among `BuildRequest.unwatched`, the version of what it holds in the snapshot that the build has read.
         movement: What `Session.movements` gives of it as long as nobody writes to it after its version was read; None where that is to be asked.
         is_counted: Whether `Session.movements`, asked now, shows all that the build has written, where the warehouse keeps no builds.
+        is_read_after: Whether its content is to be read now for its version, though what somebody has written to it since counts as built then.
         dropped: Views that are gone: they could not stay over the new relation, or whoever built it drops all that are over the old one.
         adopted: Whether nothing was built, since it was there; see `Session.adopt`.
     """
@@ -141,6 +145,7 @@ class Built:
     contents: Mapping[Relation, DataVersion | None] = field(default_factory=dict)
     movement: str | None = None
     is_counted: bool = False
+    is_read_after: bool = False
     dropped: tuple[RelationKey, ...] | None = None
     adopted: bool = False
 
@@ -335,9 +340,13 @@ class Session(Protocol):
         place = folded(database or "")
         return any(folded(key[1]) == folded(schema) and place in ("", folded(key[0])) for key in self.catalog())
 
+    def info_of(self, relation: Relation) -> RelationInfo | None:
+        """Return what `catalog` says of a relation, for whoever asks of one; None where it is not there."""
+        return self.catalog().get(relation.key)
+
     def kind_of(self, relation: Relation) -> str | None:
         """Return whether a relation is a `table` or a `view`; None where it is not there."""
-        info = self.catalog().get(relation.key)
+        info = self.info_of(relation)
         return None if info is None else info.kind
 
     def relations_at_once(self) -> Catalog | None:

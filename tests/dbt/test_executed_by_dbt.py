@@ -75,7 +75,10 @@ def test_only_what_is_below_news_and_is_not_cut_off_is_built(anywhere: LittlePro
     anywhere.run()
     anywhere.execute("insert into raw.orders values (4, 2, 9)")
     gone = dict.fromkeys(("seen", "seen_again") if anywhere.url else (), "relation_missing")
-    assert outcomes(anywhere.run()) == dict.fromkeys(("orders", "totals", "grown", "big"), "new_data") | gone
+    result = anywhere.run()
+    assert outcomes(result) == dict.fromkeys(("orders", "totals", "grown", "big"), "new_data") | gone
+    of_gone = [each.decision for each in result.models if each.name in gone]
+    assert [(each.evidence["dropped_with"], each.warnings) for each in of_gone] == [("totals", ())] * len(gone)
     assert anywhere.rows("main.seen_again") == [(1, 1200), (2, 1000)]
     assert anywhere.rows("main.grown")[-1] == (4, 900)
     assert anywhere.rows("main.totals") == [(1, 1200), (2, 1000)]
@@ -126,8 +129,7 @@ def uncounted(build: Callable[..., Built]) -> Callable[..., Built]:
 def test_a_relation_that_somebody_has_changed_is_built_again(
     anywhere: LittleProject, is_counted: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Where its version is the build itself."""
-    if not is_counted:  # as on an old server, and where dbt is given exactly what is to be built
+    if not is_counted:  # at once, as on an old server, and where dbt is given exactly what is to be built
         monkeypatch.setattr(DbtMaterializer, "build", uncounted(DbtMaterializer.build))
     anywhere.run()
     assert outcomes(anywhere.run()) == {}
@@ -138,28 +140,58 @@ def test_a_relation_that_somebody_has_changed_is_built_again(
         "alter table main.t rename to totals",
     )
     shown = "alter view main.stg_orders rename to v", "create view main.stg_orders as select * from main.v where false"
-    written = [
+    for name, *statements in [
         ("totals", "update main.totals set cents = 0"),
         ("totals", "insert into main.totals select * from main.totals"),
-    ]
-    others = [("totals", *made_anew), ("totals", "alter table main.totals add column more int"), ("stg_orders", *shown)]
-    for name, *statements in written if is_counted else others:
+        ("totals", *made_anew),
+        ("totals", "alter table main.totals add column more int"),
+        ("stg_orders", *shown),
+    ]:
         anywhere.execute(*statements)
         assert outcomes(anywhere.run())[name] == "relation_altered"
         assert anywhere.rows("main.totals") == totals
         assert outcomes(anywhere.run()) == {}
-    anywhere.execute("delete from main.totals" if is_counted else "truncate main.totals")
-    assert outcomes(anywhere.run("big")) == {"big": "input_unknown"}, "which reads it"
+    anywhere.execute("update main.totals set cents = cents")
+    assert outcomes(anywhere.run()) == {}
+    anywhere.execute("delete from main.totals")
+    assert outcomes(anywhere.run("big")) == {"big": "new_data"}, "which reads it"
 
 
-def test_contents_that_stay_cut_off_what_is_below(little: LittleProject) -> None:
-    little.run()
-    little.execute("update raw.orders set amount = 6 where id = 1", "update raw.orders set amount = 6 where id = 2")
-    assert outcomes(little.run()).keys() == {
-        "orders",
-        "totals",
-        "grown",
-    }  # the totals stay, so what reads them is not built
+@pytest.mark.parametrize("anywhere", ["postgres"], indirect=True)
+def test_a_large_increment_that_is_not_counted_is_built_again_where_its_table_is_another_one(
+    anywhere: LittleProject, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its version is the build itself."""
+    monkeypatch.setattr(DbtMaterializer, "build", uncounted(DbtMaterializer.build))
+    monkeypatch.setattr("sao_dagster.run.materialize.CHEAP_BYTES", 0)
+    anywhere.write("models/last_grown.sql", "select max(id) as id from {{ ref('grown') }}")
+    anywhere.run()
+    for _ in range(2):
+        anywhere.execute("insert into raw.orders values ((select max(id) + 1 from raw.orders), 1, 2)")
+        anywhere.run()
+        assert outcomes(anywhere.run()) == {}
+    anywhere.execute("truncate main.grown")
+    assert outcomes(anywhere.run("last_grown")) == {"last_grown": "input_unknown"}
+    assert outcomes(anywhere.run())["grown"] == "relation_altered"
+
+
+def test_contents_that_stay_cut_off_what_is_below(anywhere: LittleProject) -> None:
+    """Also where they are not read, since an increment has written nothing to a large table."""
+    anywhere.write("models/last_grown.sql", "select max(id) as id from {{ ref('grown') }}")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("sao_dagster.run.materialize.CHEAP_BYTES", 0)
+        anywhere.run()
+        for moved in (1, 2):  # the totals stay, so what reads them is not built
+            anywhere.execute(
+                f"update raw.orders set amount = amount + case id when 1 then {moved} else -{moved} end where id < 3"
+            )
+            assert outcomes(anywhere.run()).keys() == {"orders", "totals", "grown"}
+        anywhere.execute("insert into raw.orders values (4, 2, 1)")
+        assert outcomes(anywhere.run()).keys() == {"orders", "totals", "grown", "last_grown", "big"}
+        assert anywhere.rows("main.last_grown") == [(4,)]
+        anywhere.execute("delete from main.grown where id = 4")
+        assert outcomes(anywhere.run())["grown"] == "relation_altered"
+        assert anywhere.rows("main.last_grown") == [(4,)]
 
 
 def test_a_comment_builds_nothing_and_a_macro_what_uses_it(little: LittleProject) -> None:

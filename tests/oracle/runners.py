@@ -39,7 +39,7 @@ class RunnersHistory(PostgresHistory):
     @initialize(drafts=drafts_of_models, is_large=st.booleans())
     def start(self, drafts: list[tuple[int, int, int, int]], is_large: bool = False) -> None:
         if is_large:  # so that increments are known by their build, and not by their content
-            self.patched.setattr(session, "_CHEAP", -1)
+            self.patched.setattr(session, "CHEAP_BYTES", -1)
         super().start(drafts)
         self.store = SqlStateStore(self.state_url)
 

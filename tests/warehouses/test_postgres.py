@@ -21,6 +21,7 @@ from sao_dagster.run.data_tests import TestSteps
 from sao_dagster.run.events import ModelResult
 from sao_dagster.run.materialize import NodeBuilds
 from sao_dagster.state.sql_store import SqlStateStore
+from sao_dagster.warehouses.shared.asked_at_once import AskedAtOnce
 from tests.deployment import Deployment
 from tests.meanwhile import run_meanwhile
 from tests.waiting import until
@@ -197,6 +198,40 @@ def test_names_as_long_as_they_may_be(shop: PostgresWorld) -> None:
 
 def session_of(world: PostgresWorld) -> Any:
     return world.runner().warehouse.session()
+
+
+def test_one_look_at_the_catalog_answers_what_each_question_would(world: PostgresWorld) -> None:
+    world.sql(
+        'create table raw.plain (x int, "A b" numeric(18, 2), gone text)',
+        "alter table raw.plain drop column gone",
+        "create view raw.shown as select * from raw.plain",
+        "create materialized view raw.kept as select * from raw.plain",
+        "create table raw.parts (day date) partition by range (day)",
+        'create table raw."Orders" (z interval)',
+        "create sequence raw.numbers",
+        "create table public.plain (y text)",
+    )
+    names = (
+        "plain",
+        "PLAIN",
+        "shown",
+        "kept",
+        "parts",
+        "Orders",
+        "orders",
+        "numbers",
+        "columns",
+        "pg_class",
+        "nowhere",
+    )
+    schemas = ("raw", "public", "pg_catalog", "information_schema", "nowhere")
+    asked = [Relation(world.database, schema, name, folds=False) for schema in schemas for name in names]
+    with session_of(world.model("m", "select 1 as x")) as session:
+        at_once, catalog = AskedAtOnce(session), session.catalog()
+        assert {each: at_once.kind_of(each) for each in asked} == {each: session.kind_of(each) for each in asked}
+        assert {each: at_once.columns_of(each) for each in asked} == {each: session.columns_of(each) for each in asked}
+        assert {each: session.info_of(each) for each in asked} == {each: catalog.get(each.key) for each in asked}
+        assert [at_once.kind_of(each) for each in asked[:3]] == ["table", None, "view"]
 
 
 def test_a_table_that_was_built_without_a_record_is_built_again(shop: PostgresWorld) -> None:
@@ -405,7 +440,7 @@ def test_reading_stays_within_its_time(world: PostgresWorld) -> None:
 def test_a_large_incremental_model_is_versioned_by_its_builds(
     shop: PostgresWorld, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("sao_dagster.warehouses.postgres.session._CHEAP", 0)
+    monkeypatch.setattr("sao_dagster.warehouses.postgres.session.CHEAP_BYTES", 0)
     config = {"materialized": "incremental", "unique_key": "id"}
     shop.model("before", "select id, amount from {{ source('raw', 'orders') }}")
     shop.model("orders", "select id, amount from {{ ref('before') }}", **config)
@@ -424,7 +459,7 @@ def test_a_large_incremental_model_is_versioned_by_its_builds(
 @pytest.fixture
 def large(shop: PostgresWorld, monkeypatch: pytest.MonkeyPatch) -> PostgresWorld:
     """A model that appends rows to a table of which nobody knows what it holds but by its build, and one that reads it."""
-    monkeypatch.setattr("sao_dagster.warehouses.postgres.session._CHEAP", -1)
+    monkeypatch.setattr("sao_dagster.warehouses.postgres.session.CHEAP_BYTES", -1)
     shop.model("orders", ORDERS, **INCREMENTAL)
     shop.model("report", "select sum(amount) as amount from {{ ref('orders') }}").run()
     shop.sql("insert into raw.orders values (2, 7)")

@@ -192,11 +192,10 @@ class DuckDBSession(Session):
             ).fetchall()
             return tuple((name, kind) for name, kind in rows)
 
-    def kind_of(self, relation: Relation) -> str | None:
-        """Return whether a relation is a `table` or a `view`; None where it is not there."""
+    def info_of(self, relation: Relation) -> RelationInfo | None:
+        """Return what the catalog says of a relation, without reading all of it."""
         with self._transaction() as cursor:
-            info = _catalog(cursor, relation.identifier).get(relation.key)
-        return None if info is None else info.kind
+            return _catalog(cursor, relation.identifier).get(relation.key)
 
     def relations_at_once(self) -> Catalog:
         """Return all tables and views: to look at all takes as long as a dozen questions."""

@@ -33,8 +33,8 @@ _COLUMNS = (
 )
 
 
-def read_catalog(connection: Connection[Any], build_ids: BuildIds) -> Catalog:
-    """Return all tables and views but those of build ids; foreign tables, materialized views and partitioned tables count as tables.
+def read_catalog(connection: Connection[Any], build_ids: BuildIds, only: RelationKey | None = None) -> Catalog:
+    """Return all tables and views but those of build ids, or one; foreign tables, materialized views and partitioned tables count as tables.
 
     Not how views are defined, since to ask for that would lock what they read. What somebody did to a view shows in its build id.
     """
@@ -42,7 +42,9 @@ def read_catalog(connection: Connection[Any], build_ids: BuildIds) -> Catalog:
     rows = connection.execute(
         f"select {_KEY}, c.relkind = 'v', {_COLUMNS} from pg_class c join pg_namespace n on n.oid = c.relnamespace "
         f"where c.relkind in ('r', 'p', 'f', 'm', 'v') and n.nspname not in ('pg_catalog', 'information_schema') "
-        f"and n.nspname not like 'pg\\_t%' and c.relname <> '{NAME}'".encode()
+        f"and n.nspname !~ '^pg_t' and c.relname <> '{NAME}' "
+        f"and (%(schema)s::text is null or (n.nspname, c.relname) = (%(schema)s, %(name)s))".encode(),
+        {"schema": only and only[1], "name": only and only[2]},
     )
     return {
         (database, schema, name): RelationInfo(

@@ -56,6 +56,7 @@ from sao_dagster.warehouses.postgres.settings import connection_settings
 from sao_dagster.warehouses.postgres.snapshot import begin_snapshot, read_in_snapshot
 from sao_dagster.warehouses.postgres.swap import put_in_place
 from sao_dagster.warehouses.protocol import (
+    CHEAP_BYTES,
     Built,
     Catalog,
     Columns,
@@ -63,6 +64,7 @@ from sao_dagster.warehouses.protocol import (
     ContentTokens,
     FunctionInfo,
     QueryResult,
+    RelationInfo,
     Session,
 )
 from sao_dagster.warehouses.shared.contents import ContentReader, CountedTable
@@ -73,7 +75,6 @@ from sao_dagster.warehouses.shared.native import NativeMaterializer, check_expec
 R = TypeVar("R")
 
 _ATTEMPTS = 5  # at a transaction that got into the way of another one
-_CHEAP = 256 * 2**20  # bytes of a table that is read although only some rows came to it
 _ABANDONED = "60s"  # after what time the server ends a transaction whose client has stopped
 _CLASHES = (errors.DeadlockDetected, errors.SerializationFailure)
 
@@ -190,6 +191,17 @@ class PostgresSession(Session):
     def catalog(self) -> Catalog:
         """Return all tables and views of the database."""
         return self._attempted(lambda connection: read_catalog(connection, self._build_ids), changes=False)
+
+    def info_of(self, relation: Relation) -> RelationInfo | None:
+        """Return what the catalog says of a relation, without reading all of it."""
+        found = self._attempted(
+            lambda connection: read_catalog(connection, self._build_ids, relation.key), changes=False
+        )
+        return found.get(relation.key)
+
+    def relations_at_once(self) -> Catalog:
+        """Return all tables and views: to look at all takes as long as some questions."""
+        return self.catalog()
 
     def columns_of(self, read: Relation | str) -> Columns:
         """Return names and types of the columns of a relation, or of anything else that can stand after `from`."""
@@ -506,7 +518,7 @@ def _described(connection: Connection, node: Node, place: Relation, build_id: st
     columns = columns_of(connection, str(place))
     if node.materialized is Materialized.VIEW:
         return Built(data_version=build_version(build_id), columns=columns, build_id=build_id)
-    if not is_new and _bytes(connection, place) > _CHEAP:
+    if not is_new and _bytes(connection, place) > CHEAP_BYTES:
         return Built(
             data_version=build_version(build_id),
             columns=columns,
