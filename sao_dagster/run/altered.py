@@ -13,7 +13,7 @@ from sao_dagster.core.records import BuildRecord
 from sao_dagster.core.relations import Relation
 from sao_dagster.core.selection import Selection
 from sao_dagster.run.contents import CachedContents, content_key, contents_of
-from sao_dagster.run.movements import IDENTITY, Moved, is_watched
+from sao_dagster.run.movements import IDENTITY, Moved, is_watched, movements_of
 from sao_dagster.run.to_read import ToRead, tested_nodes
 from sao_dagster.sql.dialects import dialect_named
 from sao_dagster.warehouses.protocol import Capabilities, Catalog, VersionsBy
@@ -88,10 +88,10 @@ def nodes_seen(
 def known_above(
     project: Project, selection: Selection, records: Mapping[str, BuildRecord], reader: CachedContents
 ) -> dict[str, bool | None]:
-    """Return by model above a selection whether it was altered, where that costs no reading."""
+    """Return by model above a selection whether it was altered, where that costs no reading; None also where somebody may have written to it."""
     tested = tested_nodes(project, selection)
     read = tested | project.graph.ancestors([*selection.nodes, *tested])
-    found = {}
+    found: dict[str, bool | None] = {}
     for name in sorted(read - set(selection.nodes)):
         node, record = project.nodes.get(name), records.get(name)
         if node is None or record is None:
@@ -101,6 +101,10 @@ def known_above(
         found[name] = _is_altered(project, name, record, known, reader.catalog)
         if record.shows is not None and known[name] != record.data_version:
             found[name] = found[name] or None
+    watched = [name for name, is_other in found.items() if is_other is False and is_watched(records[name])]
+    holding = [name for name in watched if project.nodes[name].materialized.holds_data]
+    tokens = movements_of(project, reader.session, reader.catalog, holding) if holding else {}
+    found.update({name: None for name in holding if tokens.get(name) != records[name].movement})
     return found
 
 

@@ -577,6 +577,21 @@ def test_a_table_that_goes_while_it_is_looked_at_is_unknown(world: PostgresWorld
     assert found[stays] is not None
 
 
+def test_nothing_is_proven_from_what_somebody_has_changed_above_what_is_read(world: PostgresWorld) -> None:
+    world.sql("create table raw.people (name text)", "insert into raw.people values ('Ada'), (null)").source("people")
+    world.write("seeds/rates.csv", "id,rate\n1,2\n1,3\n").model("m", "select id from {{ ref('rates') }}")
+    world.model("n", "select id from {{ ref('m') }}")
+    world.model("o", "select name from {{ source('raw', 'people') }}").model("q", "select name from {{ ref('o') }}")
+    world.model("r", "select name from {{ ref('q') }}").run()
+    world.sql("update main.rates set id = 9 where rate = 3")
+    world.sql("delete from main.o where name is null", "alter table main.o alter name set not null")
+    world.write(
+        "models/tests.yml",
+        "models: [{name: n, columns: [{name: id, data_tests: [unique]}]}, {name: r, columns: [{name: name, data_tests: [not_null]}]}]",
+    )
+    assert world.run("n r").tests == {"unique_n_id": "ran: fail", "not_null_r_name": "ran: fail"}
+
+
 # ------------------------------------------------------------------ seeds, rights, connections
 
 
