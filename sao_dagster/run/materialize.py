@@ -149,10 +149,12 @@ class NodeBuilds:
 
     def _movement(self, node: Node, built: Built, version: DataVersion) -> str | None:
         """Return what shows from now on that somebody else has written to a node, or made it anew; see `BuildRecord.movement`."""
-        is_content = not version.comparable(ANY_BUILD)  # which tells, should what the build has written be counted late
-        if built.build_id is not None or (built.movement is not None and (built.is_counted or is_content)):
+        is_build = version.comparable(ANY_BUILD)
+        # should what was written be counted late, the content tells
+        is_told = built.is_counted or (self._is_read_after(built) and not is_build)
+        if built.build_id is not None or (built.movement is not None and is_told):
             return built.movement
-        if self.run.capabilities.exclusive or is_content:
+        if self.run.capabilities.exclusive or not is_build:
             return None
         identity = self.run.session.identities([node.relation]).get(node.relation)
         return None if identity is None else IDENTITY + identity
@@ -253,7 +255,7 @@ class NodeBuilds:
             built = replace(built, movement=shown.get(node.relation))
         if built.data_version is None and (run.capabilities.exclusive or built.adopted):
             built = replace(built, data_version=self._version_now(node))
-        elif built.data_version is None and built.is_read_after:
+        elif built.data_version is None and self._is_read_after(built):
             is_new = full_refresh or before.exists is Existence.NO or node.materialized in _MAKE_TABLES
             built = replace(built, data_version=self._version_left(node, built, is_new=is_new))
         if built.dropped is None:
@@ -286,16 +288,18 @@ class NodeBuilds:
             return info.definition_version
         return session.versions({relation.key: info}, {relation: node.volatile_columns}, VERSION_SECONDS).get(relation)
 
+    def _is_read_after(self, built: Built) -> bool:
+        """Return whether what was built is known by its content, which is read after the build."""
+        return built.is_read_after and self.run.capabilities.model_versions is VersionsBy.CONTENT
+
     def _version_left(self, node: Node, built: Built, *, is_new: bool) -> DataVersion | None:
         """Return the version of what another program has just built; None where something was seen to be written to it since.
 
         As natively, a large table is not read for the few rows that came to it. What nothing shows to be a table may be a view, where it is not known what builds it.
         """
-        session, relation, capabilities = self.run.session, node.relation, self.run.capabilities
+        session, relation = self.run.session, node.relation
         is_table = node.materialized.holds_data and (node.materialized.is_native or built.movement is not None)
-        if capabilities.model_versions is not VersionsBy.CONTENT or not is_table:
-            return None
-        if not is_new and session.sizes([relation]).get(relation, 0) > CHEAP_BYTES:
+        if not is_table or (not is_new and session.sizes([relation]).get(relation, 0) > CHEAP_BYTES):
             return None
         catalog = {relation.key: RelationInfo(is_view=False, columns=built.columns)}
         found = session.versions(catalog, {relation: node.volatile_columns}, VERSION_SECONDS).get(relation)
