@@ -71,7 +71,7 @@ def test_schedules_and_the_evaluator_at_once(fleet: Fleet, store: SqlStateStore,
         assert fleet.rows("select v from main.below") == [(3,)]
 
 
-@pytest.mark.parametrize("fleet", [3], indirect=True)
+@pytest.mark.parametrize("fleet", [5], indirect=True)
 def test_a_step_for_each_model(fleet: Fleet, store: SqlStateStore, tmp_path: Path) -> None:
     with Deployment(tmp_path, "steps_of_their_own", fleet.state_url, fleet.url) as deployed:
         models = set(fleet.drafts)

@@ -16,7 +16,7 @@ from tests.proofs.fuzz import DuckDB, Engine, Postgres, fuzz
 from tests.proofs.mutations import noticed
 
 CASES = Path(__file__).parents[3] / "shared" / "cases" / "inference_cases.json"
-PAIRS = 6000
+PAIRS = 9000
 RARE = {
     "select_without_from",
     "row_of_values",
