@@ -146,6 +146,7 @@ def test_a_relation_that_somebody_has_changed_is_built_again(
         ("totals", *made_anew),
         ("totals", "alter table main.totals add column more int"),
         ("stg_orders", *shown),
+        ("stg_orders", "alter table raw.orders rename to before", "create table raw.orders as table raw.before"),
     ]:
         anywhere.execute(*statements)
         assert outcomes(anywhere.run())[name] == "relation_altered"

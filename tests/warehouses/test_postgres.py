@@ -124,6 +124,20 @@ def test_views_of_the_project_follow_what_they_read(shop: PostgresWorld) -> None
     assert shop.run().built == set()
 
 
+@pytest.mark.parametrize("moved", ["rename to before", "set schema public"])
+def test_a_view_that_shows_what_is_called_otherwise_now_is_built_again(shop: PostgresWorld, moved: str) -> None:
+    """The server keeps in a view which table it reads, whatever that is called since."""
+    shop.model("shown", "select * from {{ source('raw', 'orders') }}", materialized="view")
+    shop.model("again", "select * from {{ ref('shown') }}", materialized="view")
+    shop.write("models/tests.yml", "models: [{name: again, columns: [{name: amount, data_tests: [not_null]}]}]").run()
+    shop.sql(f"alter table raw.orders {moved}", "create table raw.orders as select 1 as id, null::int as amount")
+    run = shop.run("+again")
+    assert run.outcomes == {"shown": "built: relation_altered", "again": "reused: no_new_data"}
+    assert run.tests == {"not_null_again_amount": "ran: fail"}
+    assert shop.rows("select * from main.again") == [(1, None)]
+    assert shop.run("shown").built == set()
+
+
 def test_a_view_whose_columns_change_keeps_the_views_over_it(shop: PostgresWorld) -> None:
     shop.model("orders", "select id, amount from {{ source('raw', 'orders') }}", materialized="view").run()
     shop.sql("create view raw.over as select id from main.orders")

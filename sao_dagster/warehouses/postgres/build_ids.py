@@ -13,10 +13,11 @@ from typing import Any
 from psycopg import Connection
 
 from sao_dagster.core.relations import Relation, quote
+from sao_dagster.warehouses.postgres.view_rules import OF_VIEW, READ_NOW
 
 NAME = "sao_build_ids"
-# a table that somebody makes anew is another one; a view that somebody changes has another rule
-_IDENTITY = "c.oid::text || coalesce(':' || (select r.xmin::text from pg_rewrite r where r.ev_class = c.oid and r.rulename = '_RETURN'), '')"
+# a table that somebody makes anew is another one; a view that somebody changes has another rule, or one that reads something else now
+_IDENTITY = f"concat_ws(':', c.oid, (select concat_ws(':', w.xmin, {READ_NOW}) from pg_rewrite w where {OF_VIEW}))"
 _NAMED = "(schema_name, relation_name) in (select * from unnest(%s::text[], %s::text[]))"
 
 

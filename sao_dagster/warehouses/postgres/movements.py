@@ -15,6 +15,7 @@ from sao_dagster.core.hashing import digest
 from sao_dagster.core.relations import RelationKey
 from sao_dagster.warehouses.postgres.column_types import meanings
 from sao_dagster.warehouses.postgres.made import FIRST_OF_USERS
+from sao_dagster.warehouses.postgres.view_rules import OF_VIEW, READ_NOW
 
 _COLUMNS = (
     "(select string_agg(concat_ws(' ', a.attnum, a.attname, a.atttypid, a.atttypmod, a.attmissingval::text), ',' order by a.attnum) "
@@ -91,14 +92,14 @@ def _tokens(connection: Connection[Any], tables: Collection[RelationKey], writte
 
 
 def identities(connection: Connection[Any], relations: Collection[RelationKey]) -> dict[RelationKey, str]:
-    """Return a token for each table and view that differs once it is made anew, truncated, or has other columns or another query.
+    """Return a token for each table and view that differs once it is made anew, truncated, has other columns or another query, or reads what has another name now.
 
     It is seen with the transaction that changes it, unlike counts.
     """
     rows = connection.execute(
         f"""
         select n.nspname, c.relname, concat_ws(':', c.relkind, c.oid, pg_relation_filenode(c.oid), {_COLUMNS},
-            (select md5(w.ev_action::text) from pg_rewrite w where w.ev_class = c.oid and w.rulename = '_RETURN'))
+            (select concat_ws(':', md5(w.ev_action::text), {READ_NOW}) from pg_rewrite w where {OF_VIEW}))
         from pg_class c join pg_namespace n on n.oid = c.relnamespace
         where (n.nspname, c.relname) in (select * from unnest(%s::text[], %s::text[])) and c.relkind in ('r', 'p', 'm', 'v')
         """.encode(),
