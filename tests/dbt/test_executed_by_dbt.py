@@ -84,6 +84,21 @@ def test_only_what_is_below_news_and_is_not_cut_off_is_built(anywhere: LittlePro
     assert anywhere.rows("main.totals") == [(1, 1200), (2, 1000)]
 
 
+def test_a_template_finds_what_hooks_have_made_and_dropped_in_the_same_run(anywhere: LittleProject) -> None:
+    """dbt itself looks at what there is once, before the first model."""
+    anywhere.write(
+        "models/made.sql", "{{ config(post_hook='create table main.by_hook as select 1 as x') }} select 1 as x"
+    )
+    found = "{{ 1 if adapter.get_relation(target.database, 'main', 'by_hook') else 0 }}"
+    for name, above in {"before": "rates", "between": "made", "dropped": "between", "after": "dropped"}.items():
+        hook = "{{ config(pre_hook='drop table main.by_hook') }}" if name == "dropped" else ""
+        anywhere.write(f"models/{name}.sql", f"{hook}-- depends_on: {{{{ ref('{above}') }}}}\nselect {found} as found")
+    anywhere.write("models/made.sql", "-- {{ ref('before') }}\n" + (anywhere.folder / "models/made.sql").read_text())
+    anywhere.run("+after")
+    rows = {name: anywhere.rows(f"main.{name}") for name in ("before", "between", "dropped", "after")}
+    assert rows == {"before": [(0,)], "between": [(1,)], "dropped": [(1,)], "after": [(0,)]}
+
+
 @pytest.mark.parametrize("anywhere", ["postgres"], indirect=True)
 def test_a_node_that_begins_leaves_what_dbt_knows_of_another_that_is_being_renamed(anywhere: LittleProject) -> None:
     for name, text in {

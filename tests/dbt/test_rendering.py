@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+import subprocess
+from pathlib import Path
 from typing import Any
 
 import pytest
 
-from sao_dagster.dbt.process import DbtProcess
+from sao_dagster.dbt.process import CHILD, DbtProcess
 from tests.dbt.project import LittleProject
 
 pytestmark = pytest.mark.slow
@@ -197,3 +199,11 @@ def test_what_a_template_asks_after_it_has_changed_something_is_asked_anew(
     little.open()
     texts = [said["asking"]["sql"], *(text for text, _ in said["asking"]["others"])]
     assert {text.partition(", '")[0] for text in texts} == {"select 1 as before, 2 as after"}
+
+
+def test_ephemerals_are_put_where_dbt_puts_them(little: LittleProject) -> None:
+    program = Path(__file__).parent / "ephemerals_by_chance.py"
+    ran = subprocess.run([little.python, program, CHILD, "5", "2000"], capture_output=True, check=True, text=True)
+    compared, plain, different = ran.stdout.split(maxsplit=2)
+    assert (compared, different.strip()) == ("2000", "[]")
+    assert 500 < int(plain) < 1500

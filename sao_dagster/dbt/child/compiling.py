@@ -44,6 +44,11 @@ class NodeCompiler(Compiler):
         text: str | None = self.compile_node(self.node, self._manifest, values, write=False).compiled_code
         return "" if text is None else text
 
+    def forget(self) -> None:
+        """Let the context go, which leads to itself in many ways."""
+        self._context.clear()
+        self._as_made.clear()
+
     def _write_node(self, node: Any, *_: Any) -> Any:
         """Leave the file of an ephemeral model in the node to whoever builds, in a run that is not pinned."""
         return node

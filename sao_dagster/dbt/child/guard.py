@@ -42,6 +42,7 @@ def unexpected() -> list[str]:
         (dbt.compilation.Compiler, "compile_node", ("self", "node", "manifest", "extra_context", "write")),
         (dbt.compilation.Compiler, "_create_node_context", ("self", "node", "manifest", "extra_context")),
         (dbt.compilation.Compiler, "_write_node", ("self", "node")),
+        (dbt.compilation, "inject_ctes_into_sql", ("sql", "ctes")),
         (jinja, "add_rendered_test_kwargs", ("context", "node")),
         (BaseAdapter, "connection_named", ("self", "name")),
         (BaseAdapter, "execute", ("self", "sql", "auto_begin", "fetch")),

@@ -9,6 +9,7 @@ import threading
 import time
 from multiprocessing.connection import Client
 
+from .garbage import collect_rarely
 from .wire import Wire
 
 STOPPING_SECONDS = 10.0  # for which statements may take to stop where nobody waits for them any more
@@ -16,6 +17,7 @@ STOPPING_SECONDS = 10.0  # for which statements may take to stop where nobody wa
 
 def main() -> None:
     """Serve one invocation of dbt."""
+    collect_rarely()
     address, key = sys.argv[1], bytes.fromhex(os.environ.pop("SAO_DBT_KEY"))
     wire = Wire(Client(address, authkey=key))
     _, _, request = wire.receive()
@@ -55,8 +57,10 @@ def _invoked(wire: Wire, arguments: list[str]) -> dict[str, object]:
 
         from . import guard, run_values
         from .batches import Batches
+        from .ephemerals import inject_once
         from .quiet import let_be_quiet
         from .serving import serving_task
+        from .tables import keep_small_tables
         from .templates import compile_once
 
         found = guard.unexpected()
@@ -67,6 +71,8 @@ def _invoked(wire: Wire, arguments: list[str]) -> dict[str, object]:
 
     _forget_options()
     compile_once()
+    inject_once()
+    keep_small_tables()
     let_be_quiet()
     run_values.install()
 

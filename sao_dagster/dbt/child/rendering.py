@@ -11,6 +11,7 @@ from typing import Any
 from . import run_values
 from .asked import Asked, Unanswered
 from .compiling import NodeCompiler, uncompiled
+from .ephemerals import found_at_sight
 from .quiet import quietly
 from .run_values import Looked, Run, in_run, places_that_differ
 from .tracing import MadeOf, Traces, telling
@@ -102,10 +103,10 @@ class Renderer:
         original = self.manifest.nodes[unique_id]
         below = [self.rendered(each) for each in original.depends_on.nodes if self._is_ephemeral(each)]
         asked = [question for each in below for question in each["asked"]]
+        node = NodeCompiler(self.config, self.manifest, original)
         try:
-            node = NodeCompiler(self.config, self.manifest, original)
             self._forget_ephemerals(self._ask_no_time)  # which another node has left in its last run
-            with self.traces.noting() as trace, quietly():
+            with self.traces.noting() as trace, quietly(), found_at_sight():
                 with self.asked.noting(asked):
                     first = self._in_run(node, self.pinned)
                 first.looked.at |= any(each.get("asks_time") for each in below)
@@ -121,6 +122,8 @@ class Renderer:
             }
         except Exception as error:  # noqa: BLE001 - templates may raise anything; it is this node that has the error
             return {"error": str(error), "asked": asked, "others": []}
+        finally:
+            node.forget()
         if original.is_ephemeral_model and not first.looked.at:  # as it is compiled, for all that it stands in
             self.manifest.nodes[unique_id] = node.node
         return found

@@ -7,7 +7,6 @@ nodes is not used: `execute_nodes` takes requests instead, each in a thread of i
 from __future__ import annotations
 
 import datetime as dt
-import gc
 import hashlib
 import json
 import threading
@@ -30,6 +29,7 @@ from .batches import Batches
 from .counting import Counting
 from .cursors import Cursors
 from .deferring import Deferring, Places
+from .garbage import leave_out_what_is_there
 from .namespaces import lay_out_once
 from .rendering import Renderer
 from .signing import signing
@@ -58,7 +58,7 @@ def serving_task(wire: Wire, batches: Batches) -> type:
             with task_contextvars(project_root=self.config.project_root):
                 self._runtime_initialize()
             lay_out_once()
-            _collect_less()
+            leave_out_what_is_there()
             wire.tell("parsed", self.config.target_name)
             idle_seconds = max(IDLE_SECONDS, time.monotonic() - began)
             self.deferring = Deferring(self, get_adapter(self.config))
@@ -413,13 +413,6 @@ class Preparing:
                     self.tell(f"rendering models and data tests, {len(found)}/{len(names)}")
                     told = time.monotonic()
         return found
-
-
-def _collect_less() -> None:
-    """Leave the project out of Python's collections of garbage: it stays, and each of dbt's contexts is thousands of objects that lead to one."""
-    gc.collect()
-    gc.freeze()
-    gc.set_threshold(300_000, 20, 20)
 
 
 def _flattened(task: Any) -> list[Any]:
