@@ -28,6 +28,11 @@ _RENAMES = re.compile(
 )
 
 
+def may_write(sql: str) -> bool:
+    """Return whether statements have a verb that writes, or makes anything."""
+    return _MAY_WRITE.search(sql) is not None
+
+
 def changes_rows(sql: str, relation: Relation, dialect: str, *, unread: bool | None = None) -> bool:
     """Return whether statements may write, change or delete rows of a relation, or put another one in its place.
 
@@ -43,7 +48,7 @@ def changes_rows(sql: str, relation: Relation, dialect: str, *, unread: bool | N
     >>> changes_rows("insert into main.log select count(*) from main.orders", orders, "duckdb")
     False
     """
-    if not _MAY_WRITE.search(sql):  # sqlglot warns of what it cannot read of rights and the like
+    if not may_write(sql):  # sqlglot warns of what it cannot read of rights and the like
         return False
     try:
         trees = parse(sql, dialect)
@@ -137,7 +142,7 @@ def fillings(sql: str, dialect: str) -> tuple[Filling, ...]:
     >>> [(each.table, [read.id for read in each.reads]) for each in fillings("insert into stage select id from raw.t", "duckdb")]
     [(('stage',), ['table:raw.t'])]
     """
-    if not _MAY_WRITE.search(sql):
+    if not may_write(sql):
         return ()
     try:
         trees = parse(sql, dialect)

@@ -45,6 +45,19 @@ def test_a_table_that_is_read_by_its_name(shelf: World) -> None:
     assert any(text.startswith("m reads the table raw.shelf by its name") for text in notices(shelf))
 
 
+@duckdb_only
+def test_a_hook_that_writes_to_the_table_of_another_model_is_told(shelf: World) -> None:
+    shelf.model("a", "select 1 as id").model("b", "select 2 as id").model("c", "select 3 as id")
+    hooks = [
+        "insert into main.a values (4)",
+        "delete from {{ this }} where id = 9",
+        "insert into raw.shelf select id from main.c",
+    ]
+    shelf.model("m", "select 5 as id", post_hook=[*hooks, "grant select on main.b to public"])
+    (told,) = [text for text in notices(shelf) if "in a hook" in text]
+    assert told.startswith("m writes to the table of a in a hook: ")
+
+
 def test_a_common_table_expression_hides_a_table_only_where_it_is_seen(shelf: World) -> None:
     shelf.sql("create table main.shelf as select 1 as id" if shelf.warehouse == "duckdb" else "create schema main")
     if shelf.warehouse == "postgres":

@@ -17,7 +17,7 @@ from sao_dagster.errors import Location, ProjectError
 from sao_dagster.projects.assembly.drafts import Draft, Drafts
 from sao_dagster.sql.ctes import prepend_ctes
 from sao_dagster.sql.fingerprint import sql_digest
-from sao_dagster.sql.hooks import calls, changes_rows, is_head, renames, tables_in
+from sao_dagster.sql.hooks import calls, changes_rows, is_head, may_write, renames, tables_in
 from sao_dagster.sql.reads import undeclared_reads
 
 _VALUE = re.compile(r"\{\{.*?\}\}", re.DOTALL)
@@ -65,6 +65,7 @@ class UndeclaredReads:
             ProjectError: Its `inputs` name something that is not there.
         """
         policy = draft.policy
+        self._tell_writes(draft)
         if policy.inputs is not None:
             draft.undeclared = self._said(draft, policy.inputs)
             return
@@ -111,6 +112,18 @@ class UndeclaredReads:
         for text, told in self._told.items():
             more = f" (and so do {told.more} more)" if told.more else ""
             yield Notice(f"{told.reader} {text}{more}", told.location, kind=told.kind)
+
+    def _tell_writes(self, draft: Draft) -> None:
+        """Tell of the hooks of a node that write to the table of another one, to which that is somebody else."""
+        dialect = self.drafts.declared.dialect
+        for hook in filter(may_write, (*draft.pre_hooks, *draft.post_hooks)):
+            for parts in sorted(tables_in(hook, dialect)):
+                node = self._node_of(UndeclaredInput(InputKind.TABLE, ".".join(parts), parts=parts))
+                if node is None or node == draft.id or is_source(node):
+                    continue
+                if changes_rows(hook, self.drafts.by_id[node].relation, dialect, unread=False):
+                    text = f"writes to the table of {node} in a hook: the next run finds that changed by someone else, and builds it without these rows until the hook runs again"
+                    self._tell(text, draft.id, draft.declared.location, "hook writes")
 
     def _tell(self, text: str, reader: str, location: Location | None, kind: str) -> None:
         if text in self._told:
