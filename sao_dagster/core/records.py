@@ -45,7 +45,7 @@ class BuildRecord:
             that build: its content is not newer than that.
         same_as_run: The run that built it there.
         shows: The relation of that build, as SQL writes it, where a view over it was made here in place of a table.
-        shown_by: The version of the definition of that view.
+        shown_by: The version of the definition of that view, or of one that was made here where a table was to be, as some materializations of dbt make.
         movement: What the warehouse shows of it (`Session.movements`) as long as nobody has written to it, where it keeps builds or has counted what
             this one wrote; else what it shows as long as nobody has made it anew (`Session.identities`). None where it shows nothing.
             It may be learned later that it shows something else of the same build, so it is no part of what tells builds apart.

@@ -330,12 +330,10 @@ class SelectedSession(DelegatingSession):
             return {}
         catalog = self._inner.catalog()
         infos = {node.relation: catalog.get(node.relation.key) for node in nodes}
-        views = {each: info.definition_version for each, info in infos.items() if info is not None and info.is_view}
-        tables = {
-            node.relation: node.volatile_columns
-            for node in nodes
-            if (info := infos[node.relation]) is not None and not info.is_view
-        }
+        there = {node: info for node in nodes if (info := infos[node.relation]) is not None}
+        shown = [node for node, info in there.items() if info.is_view and not node.materialized.holds_data]
+        views = {node.relation: there[node].definition_version for node in shown}
+        tables = {node.relation: node.volatile_columns for node in there if node not in shown}
         return {**self._inner.versions(catalog, tables, VERSION_SECONDS), **views} if tables else views
 
     # ------------------------------------------------------------------ what is answered by the other session

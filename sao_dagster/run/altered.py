@@ -81,7 +81,11 @@ def nodes_seen(
         unknown = [*moved.records, *(name for name in by_content if _is_recorded(project, name, records))]
         other += [name for name in unknown if altered[name] is None]
         found.update(contents_of(project, [name for name in other if name not in found], reader))
-    other += [name for name in shown if altered[name] is False and found.get(name) != records[name].data_version]
+    other += [
+        name
+        for name in (*shown, *_shown_live(project, recorded, records, catalog))
+        if altered[name] is False and (name in found or name in names) and found.get(name) != records[name].data_version
+    ]
     return NodesSeen(altered, {name: found.get(name) for name in other}, unmoved)
 
 
@@ -99,7 +103,7 @@ def known_above(
         shown = shown_elsewhere(project, [name], records).get(name, node.relation)
         known = {name: _known_version(node, shown, record, reader)}
         found[name] = _is_altered(project, name, record, known, reader.catalog)
-        if record.shows is not None and known[name] != record.data_version:
+        if record.shown_by is not None and known[name] != record.data_version:
             found[name] = found[name] or None
     watched = [name for name, is_other in found.items() if is_other is False and is_watched(records[name])]
     holding = [name for name in watched if project.nodes[name].materialized.holds_data]
@@ -114,6 +118,20 @@ def shown_elsewhere(project: Project, names: Iterable[str], records: Mapping[str
     shown = ((name, records[name].shows) for name in names)
     parsed = {name: engine.parsed_relation(text) for name, text in shown if text is not None}
     return {name: relation for name, relation in parsed.items() if relation is not None}
+
+
+def _shown_live(
+    project: Project, names: Iterable[str], records: Mapping[str, BuildRecord], catalog: Catalog
+) -> list[str]:
+    """Return the nodes among some that are views in place of tables: they show what is behind them now, and not what was there when they were built."""
+    return [
+        name
+        for name in names
+        if records[name].shown_by is not None
+        and records[name].shows is None
+        and (info := catalog.get(project.nodes[name].relation.key)) is not None
+        and info.is_view
+    ]
 
 
 def built_elsewhere(project: Project, records: Mapping[str, BuildRecord], catalog: Catalog) -> frozenset[str]:
@@ -198,7 +216,7 @@ def _is_altered(
     info = catalog.get(node.relation.key)
     if info is None or record.relation != str(node.relation):
         return None
-    if record.shows is not None:
+    if record.shows is not None or (info.is_view and record.shown_by is not None):
         return not info.is_view or str(info.definition_version) != record.shown_by
     if record.build_id is not None:
         return info.build_id != record.build_id or info.columns != record.columns
@@ -211,9 +229,12 @@ def _is_altered(
             return None
         return now != record.data_version
     if info.is_view:  # which other materializations of dbt may have made
-        was_view = record.data_version.comparable(info.definition_version)
+        if record.data_version.comparable(
+            info.definition_version
+        ):  # of an older record, which does not say what it showed
+            return None
         makes_tables = (Materialized.TABLE, Materialized.INCREMENTAL, Materialized.SEED)
-        return record.rows is not None or (node.materialized in makes_tables and not was_view)
+        return record.rows is not None or node.materialized in makes_tables
     now = found.get(name)
     if now is None or not now.comparable(record.data_version):
         return None

@@ -234,7 +234,7 @@ class OwnRelations:
         if record.build_id is not None:
             return self._made.get(relation) == record.build_id
         info = self.catalog[relation.key]
-        if record.shows is not None:
+        if record.shown_by is not None:
             return info.is_view and str(info.definition_version) == record.shown_by
         if info.is_view and not record.data_version.comparable(ANY_BUILD):
             return info.definition_version == record.data_version

@@ -126,6 +126,7 @@ class NodeBuilds:
             changed=None if built.adopted else self._has_changed(node, before, version, last),
             adopted=built.adopted,
             movement=self._movement(node, built, version),
+            shown_by=built.shown_by,
         )
         if node.materialized.holds_data:
             self._check_in_place({each: record.inputs.get(each) for each in before.inputs})
@@ -154,7 +155,7 @@ class NodeBuilds:
         is_told = built.is_counted or (self._is_read_after(built) and not is_build)
         if built.build_id is not None or (built.movement is not None and is_told):
             return built.movement
-        if self.run.capabilities.exclusive or not is_build:
+        if self.run.capabilities.exclusive or not (is_build or built.shown_by is not None):
             return None
         identity = self.run.session.identities([node.relation]).get(node.relation)
         return None if identity is None else IDENTITY + identity
@@ -253,8 +254,10 @@ class NodeBuilds:
             info = RelationInfo(is_view=offer is not None and offer.by_view, columns=built.columns)
             shown = run.session.movements({node.relation.key: info}, [node.relation])
             built = replace(built, movement=shown.get(node.relation))
+        if offer is None and built.build_id is None:
+            built = replace(built, shown_by=self._shown_by(node))
         if built.data_version is None and (run.capabilities.exclusive or built.adopted):
-            built = replace(built, data_version=self._version_now(node))
+            built = replace(built, data_version=self._version_now(node, built))
         elif built.data_version is None and self._is_read_after(built):
             is_new = full_refresh or before.exists is Existence.NO or node.materialized in _MAKE_TABLES
             built = replace(built, data_version=self._version_left(node, built, is_new=is_new))
@@ -278,15 +281,27 @@ class NodeBuilds:
         there = [nodes[name].relation for name in over if exists.get(name) is Existence.YES]
         return tuple(each.key for each in there if run.session.kind_of(each) is None)
 
-    def _version_now(self, node: Node) -> DataVersion | None:
+    def _shown_by(self, node: Node) -> str | None:
+        """Return the version of the definition of a view that there is in place of a table, as some materializations make; None where there is none."""
+        if not node.materialized.holds_data or self.run.capabilities.model_versions is not VersionsBy.CONTENT:
+            return None
+        info = self.run.session.info_of(node.relation)
+        return str(info.definition_version) if info is not None and info.is_view else None
+
+    def _version_now(self, node: Node, built: Built) -> DataVersion | None:
         """Return the version of what is there now; None where that cannot be told."""
         session, relation = self.run.session, node.relation
         info = session.info_of(relation)
         if info is None or self.run.capabilities.model_versions is VersionsBy.NONE:
             return None
         if info.is_view:
-            return info.definition_version
+            return info.definition_version if built.shown_by is None else self._version_shown(node)
         return session.versions({relation.key: info}, {relation: node.volatile_columns}, VERSION_SECONDS).get(relation)
+
+    def _version_shown(self, node: Node) -> DataVersion | None:
+        """Return the version of what a view shows that is there in place of a table; None where that cannot be told, such as of files."""
+        session, relation = self.run.session, node.relation
+        return session.versions(session.catalog(), {relation: node.volatile_columns}, VERSION_SECONDS).get(relation)
 
     def _is_read_after(self, built: Built) -> bool:
         """Return whether what was built is known by its content, which is read after the build."""
@@ -298,6 +313,8 @@ class NodeBuilds:
         As natively, a large table is not read for the few rows that came to it. What nothing shows to be a table may be a view, where it is not known what builds it.
         """
         session, relation = self.run.session, node.relation
+        if built.shown_by is not None:
+            return self._version_shown(node)
         is_table = node.materialized.holds_data and (node.materialized.is_native or built.movement is not None)
         if not is_table or (not is_new and session.sizes([relation]).get(relation, 0) > CHEAP_BYTES):
             return None

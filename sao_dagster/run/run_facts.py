@@ -248,7 +248,7 @@ class RunFacts:
                 if each.relation.key in dropped:
                     self._exists[each.name] = Existence.NO
                     self._dropped_with[each.name] = node.name
-            is_view = node.materialized is Materialized.VIEW or record.shows is not None
+            is_view = node.materialized is Materialized.VIEW or record.shown_by is not None
             if node.materialized.holds_data and not is_view:
                 self._contents[content_key_of(node)] = record.data_version
 
@@ -270,7 +270,7 @@ class RunFacts:
             self._stale.update(self._project.graph.views_over(name) & self._records.keys())
         self._stale.discard(name)
         if (node := self._project.nodes.get(name)) is not None:
-            is_view = node.materialized is Materialized.VIEW or record.shows is not None
+            is_view = node.materialized is Materialized.VIEW or record.shown_by is not None
             self._catalog[node.relation.key] = RelationInfo(is_view, record.columns, build_id=record.build_id)
         self._exists[name] = Existence.YES
         self._dropped_with.pop(name, None)

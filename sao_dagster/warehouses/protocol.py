@@ -133,6 +133,7 @@ class Built:
         is_read_after: Whether its content is to be read now for its version, though what somebody has written to it since counts as built then.
         dropped: Views that are gone: they could not stay over the new relation, or whoever built it drops all that are over the old one.
         adopted: Whether nothing was built, since it was there; see `Session.adopt`.
+        shown_by: The version of the definition of a view that was made where a table was to be; None where that is no such view, or is to be looked up.
     """
 
     data_version: DataVersion | None = None
@@ -148,6 +149,7 @@ class Built:
     is_read_after: bool = False
     dropped: tuple[RelationKey, ...] | None = None
     adopted: bool = False
+    shown_by: str | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

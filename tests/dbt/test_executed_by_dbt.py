@@ -99,6 +99,46 @@ def test_a_template_finds_what_hooks_have_made_and_dropped_in_the_same_run(anywh
     assert rows == {"before": [(0,)], "between": [(1,)], "dropped": [(1,)], "after": [(0,)]}
 
 
+def test_what_a_view_shows_that_a_materialization_makes_in_place_of_a_table_is_read_as_it_is_now(
+    anywhere: LittleProject,
+) -> None:
+    anywhere.write(
+        "macros/tables.sql",
+        f"{{% materialization table, adapter='{'postgres' if anywhere.url else 'duckdb'}' %}}"
+        """
+        {% call statement('main') %}create or replace view {{ this }} as {{ sql }}{% endcall %}{% do adapter.commit() %}
+        {{ return({'relations': [this.incorporate(type='view')]}) }}{% endmaterialization %}""",
+    )
+    anywhere.write(
+        "models/counted.sql", "{{ config(materialized='incremental') }} select count(*) as n from {{ ref('orders') }}"
+    )
+    anywhere.run("+counted")
+    assert outcomes(anywhere.run("+counted")) == {}
+    anywhere.execute("insert into raw.orders values (4, 2, 9)")
+    assert outcomes(anywhere.run("counted")) == {"counted": "new_data"}, "though the view is not built"
+    assert outcomes(anywhere.run("+counted")) == {"orders": "new_data"}
+    anywhere.execute("insert into raw.orders values (5, 2, 9)")
+    assert outcomes(anywhere.run("+counted")) == {"orders": "new_data", "counted": "new_data"}
+    assert anywhere.rows("main.counted") == [(3,), (4,), (5,)]
+    anywhere.execute(
+        "create or replace view main.orders as select id, person, amount as cents from raw.orders where id = 1"
+    )
+    assert outcomes(anywhere.run("orders")) == {"orders": "relation_altered"}
+    assert outcomes(anywhere.run("+counted")) == {}
+
+
+def test_what_a_model_writes_to_a_file_is_news_each_time(little: LittleProject) -> None:
+    place = little.folder / "orders.parquet"
+    little.replace(
+        "models/orders.sql", "select", f"{{{{ config(materialized='external', location='{place}') }}}} select"
+    )
+    little.run()
+    assert outcomes(little.run()) == {}
+    little.execute("insert into raw.orders values (4, 2, 9)")
+    assert outcomes(little.run()) == dict.fromkeys(("orders", "totals", "grown", "big"), "new_data")
+    assert little.rows("main.totals") == [(1, 1200), (2, 1000)]
+
+
 @pytest.mark.parametrize("anywhere", ["postgres"], indirect=True)
 def test_a_node_that_begins_leaves_what_dbt_knows_of_another_that_is_being_renamed(anywhere: LittleProject) -> None:
     for name, text in {
