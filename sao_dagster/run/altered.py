@@ -127,7 +127,7 @@ def _shown_live(
     return [
         name
         for name in names
-        if records[name].shown_by is not None
+        if project.nodes[name].materialized.holds_data
         and records[name].shows is None
         and (info := catalog.get(project.nodes[name].relation.key)) is not None
         and info.is_view

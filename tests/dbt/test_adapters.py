@@ -195,6 +195,24 @@ def test_exact_versions_tell_of_sources_and_of_what_others_do_to_models(exact: B
     assert exact.rows("loaves") == [("oat", 4), ("rye", 3)]
 
 
+@ON_ONE
+def test_what_a_view_shows_in_place_of_a_table_is_unknown_where_it_is_not_built(bakery: Bakery) -> None:
+    bakery.write(
+        "macros/shown.sql",
+        """{% materialization shown, default %}
+        {% set old = load_cached_relation(this) %}{% if old %}{% do adapter.drop_relation(old) %}{% endif %}
+        {% call statement('main') %}create view {{ this }} as {{ sql }}{% endcall %}{% do adapter.commit() %}
+        {{ return({'relations': [this.incorporate(type='view')]}) }}{% endmaterialization %}""",
+    )
+    bakery.write("models/kept.sql", "{{ config(materialized='shown') }} select * from {{ ref('stg_sales') }}")
+    bakery.write("models/counted.sql", "select count(*) as n from {{ ref('kept') }}")
+    bakery.run()
+    assert outcomes(bakery.run()) == {}
+    bakery.execute(NEWS)
+    assert outcomes(bakery.run("counted")) == {"counted": "input_unknown"}
+    assert bakery.rows("counted") == [(3,)]
+
+
 def test_an_increment_of_no_rows_is_no_news_and_what_plain_dbt_builds_is_somebody_elses(exact: Bakery) -> None:
     exact.write("models/last.sql", "select max(id) as id from {{ ref('log') }}")
     exact.run()
