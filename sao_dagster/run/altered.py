@@ -223,11 +223,11 @@ def _is_altered(
     if is_watched(record):
         return info.is_view or info.columns != record.columns
     if node.materialized is Materialized.VIEW:
-        now: DataVersion | None = info.definition_version if info.is_view else None
+        if not info.is_view:  # and so it shows nothing of what is behind it now
+            return True
+        now = info.definition_version
         was_view = record.rows is None
-        if not was_view or (now is not None and not now.comparable(record.data_version)):
-            return None
-        return now != record.data_version
+        return now != record.data_version if was_view and now.comparable(record.data_version) else None
     if info.is_view:  # which other materializations of dbt may have made
         if record.data_version.comparable(
             info.definition_version
@@ -235,7 +235,7 @@ def _is_altered(
             return None
         makes_tables = (Materialized.TABLE, Materialized.INCREMENTAL, Materialized.SEED)
         return record.rows is not None or node.materialized in makes_tables
-    now = found.get(name)
-    if now is None or not now.comparable(record.data_version):
+    content = found.get(name)
+    if content is None or not content.comparable(record.data_version):
         return None
-    return now != record.data_version
+    return content != record.data_version

@@ -127,6 +127,22 @@ def test_what_a_view_shows_that_a_materialization_makes_in_place_of_a_table_is_r
     assert outcomes(anywhere.run("+counted")) == {}
 
 
+@pytest.mark.parametrize("anywhere", ["postgres"], indirect=True)
+def test_a_table_that_a_materialization_makes_in_place_of_a_view_is_built_each_time(anywhere: LittleProject) -> None:
+    anywhere.write(
+        "macros/views.sql",
+        """{% materialization view, adapter='postgres' %}
+        {% call statement('main') %}
+            drop table if exists {{ this }} cascade; create table {{ this }} as {{ sql }}
+        {% endcall %}{% do adapter.commit() %}
+        {{ return({'relations': [this.incorporate(type='table')]}) }}{% endmaterialization %}""",
+    )
+    anywhere.run("+orders")
+    anywhere.execute("insert into raw.orders values (4, 2, 9)")
+    assert outcomes(anywhere.run("+orders"))["stg_orders"] == "relation_altered"
+    assert len(anywhere.rows("main.orders")) == 4
+
+
 def test_what_a_model_writes_to_a_file_is_news_each_time(little: LittleProject) -> None:
     place = little.folder / "orders.parquet"
     little.replace(
