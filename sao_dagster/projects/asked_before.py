@@ -68,7 +68,7 @@ class AskedBefore:
     Attributes:
         unique_id: What dbt calls the node or data test.
         questions: The questions, in order.
-        this: The relation of the model itself; None for a data test.
+        this: The relation of the model itself, where it is one that adds increments.
         dialect: sqlglot's name of the dialect.
         answered: What `answered_now` was when it was rendered. Where it is something else now, nobody knows what would be asked besides.
         gave: A digest of the SQL that it was rendered to: that follows from the answers, and from all else that dbt reads.

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from sao_dagster.core.hashing import digest
-from sao_dagster.core.nodes import Column, NodeError, Source
+from sao_dagster.core.nodes import Column, Materialized, NodeError, Source
 from sao_dagster.core.relations import Relation, quote
 from sao_dagster.errors import Location, NeedsDbtError
 from sao_dagster.projects.asked_before import AskedBefore, RenderedInRun
@@ -311,7 +311,9 @@ class ManifestReader:
         rendering = self.prepared.rendered.get(name, {})
         if not rendering.get("asked"):
             return None
-        this = None if node["resource_type"] == "test" else self._relation(node, node["alias"])
+        # what an increment is told of itself is another thing after each build; any other query follows from it
+        is_increment = node["config"].get("materialized") == Materialized.INCREMENTAL
+        this = self._relation(node, node["alias"]) if is_increment else None
         template = AskedBefore(name, (), this, self.declared.dialect)
         return replace(template.rendered(rendering), answered=self.prepared.answered.get(name))
 

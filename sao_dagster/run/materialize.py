@@ -193,13 +193,15 @@ class NodeBuilds:
     def _answers(self, node: Node, before: Answers, got: Iterable[tuple[str, str]]) -> dict[str, DataVersion | None]:
         """Return the version of what the template of a model asked for its build, and got then; None where somebody may have changed that meanwhile.
 
-        What it asks of its own relation is another thing after each build, and is told as it is then.
+        What an increment asks of its own relation is another thing after each build, and is told as it is then.
         """
         if not isinstance(node, Model) or not node.asks:
             return {}
         after = self.run.run_facts.ask(node, self.run.now())
         unmoved = before.independent == after.independent and before.agree_with(got)
-        unmoved = unmoved and (self.run.capabilities.exclusive or not after.of_itself)
+        # another query may follow from what it gets of itself from now on; increments go on until they settle
+        is_settled = node.materialized is Materialized.INCREMENTAL or before.version == after.version
+        unmoved = unmoved and ((self.run.capabilities.exclusive and is_settled) or not after.of_itself)
         if not unmoved:
             self.run.run_facts.forget_answers(node)
         return {answers_id(node.name): after.version if unmoved else None}

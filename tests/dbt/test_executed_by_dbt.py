@@ -143,6 +143,17 @@ def test_a_table_that_a_materialization_makes_in_place_of_a_view_is_built_each_t
     assert len(anywhere.rows("main.orders")) == 4
 
 
+def test_a_table_that_is_made_of_what_it_holds_is_built_each_time(anywhere: LittleProject) -> None:
+    itself = "{% if load_relation(this) %}select n + 1 as n from {{ this }}{% else %}select 1 as n{% endif %}"
+    anywhere.write("models/counting.sql", itself)
+    anywhere.write("models/told.sql", "select {{ 1 if load_relation(this) else 0 }} as is_there")
+    for times in range(1, 4):
+        anywhere.run("counting told")
+        assert anywhere.rows("main.counting") == [(times,)]
+    assert anywhere.rows("main.told") == [(1,)]
+    assert outcomes(anywhere.run("told")) == {}, "which gives the same from now on"
+
+
 def test_what_a_model_writes_to_a_file_is_news_each_time(little: LittleProject) -> None:
     place = little.folder / "orders.parquet"
     little.replace(

@@ -442,6 +442,7 @@ class TemplateCompiler:
                 sql = self._query(noted, TemplateRun(hour), incremental=incremental)
                 whole += [noted.noted, sql_digest(sql, self.dialect) if noted.shows_all else ""]
                 reads.update(dict.fromkeys(self._unknown_reads(sql)))
+                is_known = is_known and not self._reads_itself(sql)
             except SaoError:  # whatever cannot be asked now is asked for the build
                 is_known = False
             independent.append(noted.noted[: noted.independent])
@@ -454,6 +455,10 @@ class TemplateCompiler:
     def knowing(self, reads: Iterable[UndeclaredInput]) -> TemplateCompiler:
         """Return the same where more is known of what the query reads; see `sao_dagster.core.templates.AskingTemplate`."""
         return replace(self, known_reads=(self.known_reads or frozenset()).union(each.id for each in reads))
+
+    def _reads_itself(self, sql: str) -> bool:
+        """Return whether a query builds a table from what that holds, so that each build gives another one; an increment does that until it settles."""
+        return self.materialized is not Materialized.INCREMENTAL and str(self.subject.this) in sql
 
     def _unknown_reads(self, sql: str) -> list[UndeclaredInput]:
         """Return what a query names and was not found before it could be rendered; what is read there has no version."""

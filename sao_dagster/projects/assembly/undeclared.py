@@ -157,6 +157,9 @@ class UndeclaredReads:
                 sql_digest(
                     whole, dialect, names
                 )  # which is kept: its tokens are at hand now, and not when the node is made
+        makes_table = draft.materialized.holds_data and draft.materialized is not Materialized.INCREMENTAL
+        if makes_table and draft.id in self.drafts.texts and self.drafts.texts[draft.id] in draft.sql:
+            found[UndeclaredInput(InputKind.UNKNOWN, "what it holds itself")] = None  # each build gives another one
         for sql in (draft.sql, draft.incremental_sql) if self.drafts.fillings else ():
             found.update(dict.fromkeys(self._filled(sql or "")))
         if any(map(renames, draft.pre_hooks)):
