@@ -229,10 +229,8 @@ def _is_altered(
         was_view = record.rows is None
         return now != record.data_version if was_view and now.comparable(record.data_version) else None
     if info.is_view:  # which other materializations of dbt may have made
-        if record.data_version.comparable(
-            info.definition_version
-        ):  # of an older record, which does not say what it showed
-            return None
+        if record.data_version.comparable(info.definition_version):
+            return None  # an older record says nothing of what it showed
         makes_tables = (Materialized.TABLE, Materialized.INCREMENTAL, Materialized.SEED)
         return record.rows is not None or node.materialized in makes_tables
     content = found.get(name)

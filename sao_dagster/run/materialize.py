@@ -34,6 +34,7 @@ from sao_dagster.run.stored_facts import kept_sql
 from sao_dagster.run.unwatched import UnwatchedInputs
 from sao_dagster.warehouses.protocol import CHEAP_BYTES, BuildRequest, Built, RelationInfo, VersionsBy
 from sao_dagster.warehouses.shared.files import file_digest, file_stamp
+from sao_dagster.warehouses.shared.native import NativeMaterializer
 
 VERSION_SECONDS = 600.0  # for reading the version of one relation that was just built
 _MAKE_TABLES = (Materialized.TABLE, Materialized.SEED)  # all of which is new with each build
@@ -256,7 +257,7 @@ class NodeBuilds:
             info = RelationInfo(is_view=offer is not None and offer.by_view, columns=built.columns)
             shown = run.session.movements({node.relation.key: info}, [node.relation])
             built = replace(built, movement=shown.get(node.relation))
-        if offer is None and built.build_id is None:
+        if not isinstance(materializer, (NativeMaterializer, Taker)):
             built = replace(built, shown_by=self._shown_by(node))
         if built.data_version is None and (run.capabilities.exclusive or built.adopted):
             built = replace(built, data_version=self._version_now(node, built))
