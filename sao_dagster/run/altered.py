@@ -81,11 +81,9 @@ def nodes_seen(
         unknown = [*moved.records, *(name for name in by_content if _is_recorded(project, name, records))]
         other += [name for name in unknown if altered[name] is None]
         found.update(contents_of(project, [name for name in other if name not in found], reader))
-    other += [
-        name
-        for name in (*shown, *_shown_live(project, recorded, records, catalog))
-        if altered[name] is False and (name in found or name in names) and found.get(name) != records[name].data_version
-    ]
+    live = [name for name in _shown_live(project, recorded, records, catalog) if name in found or name in names]
+    shown_now = [name for name in (*shown, *live) if altered[name] is False]
+    other += [name for name in shown_now if found.get(name) != records[name].data_version]
     return NodesSeen(altered, {name: found.get(name) for name in other}, unmoved)
 
 
