@@ -329,11 +329,13 @@ class SelectedSession(DelegatingSession):
         if not self._warehouse.native.capabilities.exclusive or not nodes:
             return {}
         catalog = self._inner.catalog()
-        infos = {node.relation: catalog.get(node.relation.key) for node in nodes}
-        there = {node: info for node in nodes if (info := infos[node.relation]) is not None}
-        shown = [node for node, info in there.items() if info.is_view and not node.materialized.holds_data]
-        views = {node.relation: there[node].definition_version for node in shown}
-        tables = {node.relation: node.volatile_columns for node in there if node not in shown}
+        there = [(node, info) for node in nodes if (info := catalog.get(node.relation.key)) is not None]
+        views = {
+            node.relation: info.definition_version
+            for node, info in there
+            if info.is_view and not node.materialized.holds_data
+        }
+        tables = {node.relation: node.volatile_columns for node, _ in there if node.relation not in views}
         return {**self._inner.versions(catalog, tables, VERSION_SECONDS), **views} if tables else views
 
     # ------------------------------------------------------------------ what is answered by the other session
