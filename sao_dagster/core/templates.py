@@ -76,7 +76,7 @@ class Answers:
     Attributes:
         version: The version of all of it, and of the SQL that follows from it; None where it cannot be asked again.
         independent: A digest of what was asked before the model's own relation was; a build changes none of that.
-        of_itself: Whether the model's own relation was asked.
+        of_itself: Whether a model that adds increments asked its own relation.
         asked: The tables that were asked without being known by `ref` or `source`: their answers have a version, and somebody makes them.
         reads: What the SQL that follows names without being known: it has no version yet, and so there is none of all of it.
         got: What was asked, with what was got, as texts.

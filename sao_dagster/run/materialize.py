@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import time
 import uuid
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import NoReturn
 
@@ -200,9 +201,7 @@ class NodeBuilds:
             return {}
         after = self.run.run_facts.ask(node, self.run.now())
         unmoved = before.independent == after.independent and before.agree_with(got)
-        # another query may follow from what it gets of itself from now on; increments go on until they settle
-        is_settled = node.materialized is Materialized.INCREMENTAL or before.version == after.version
-        unmoved = unmoved and ((self.run.capabilities.exclusive and is_settled) or not after.of_itself)
+        unmoved = unmoved and (self.run.capabilities.exclusive or not after.of_itself)
         if not unmoved:
             self.run.run_facts.forget_answers(node)
         return {answers_id(node.name): after.version if unmoved else None}
@@ -257,10 +256,11 @@ class NodeBuilds:
             info = RelationInfo(is_view=offer is not None and offer.by_view, columns=built.columns)
             shown = run.session.movements({node.relation.key: info}, [node.relation])
             built = replace(built, movement=shown.get(node.relation))
+        look_up = lru_cache(partial(run.session.info_of, node.relation))
         if not isinstance(materializer, (NativeMaterializer, Taker)):
-            built = replace(built, shown_by=self._shown_by(node))
+            built = replace(built, shown_by=self._shown_by(node, look_up))
         if built.data_version is None and (run.capabilities.exclusive or built.adopted):
-            built = replace(built, data_version=self._version_now(node, built))
+            built = replace(built, data_version=self._version_now(node, built, look_up()))
         elif built.data_version is None and self._is_read_after(built):
             is_new = full_refresh or before.exists is Existence.NO or node.materialized in _MAKE_TABLES
             built = replace(built, data_version=self._version_left(node, built, is_new=is_new))
@@ -284,17 +284,16 @@ class NodeBuilds:
         there = [nodes[name].relation for name in over if exists.get(name) is Existence.YES]
         return tuple(each.key for each in there if run.session.kind_of(each) is None)
 
-    def _shown_by(self, node: Node) -> str | None:
+    def _shown_by(self, node: Node, look_up: Callable[[], RelationInfo | None]) -> str | None:
         """Return the version of the definition of a view that there is in place of a table, as some materializations make; None where there is none."""
         if not node.materialized.holds_data or self.run.capabilities.model_versions is not VersionsBy.CONTENT:
             return None
-        info = self.run.session.info_of(node.relation)
+        info = look_up()
         return str(info.definition_version) if info is not None and info.is_view else None
 
-    def _version_now(self, node: Node, built: Built) -> DataVersion | None:
+    def _version_now(self, node: Node, built: Built, info: RelationInfo | None) -> DataVersion | None:
         """Return the version of what is there now; None where that cannot be told."""
         session, relation = self.run.session, node.relation
-        info = session.info_of(relation)
         if info is None or self.run.capabilities.model_versions is VersionsBy.NONE:
             return None
         if info.is_view:

@@ -50,6 +50,18 @@ def undeclared_reads(sql: str, dialect: str, names: Names = NO_NAMES) -> tuple[U
     return tuple(sorted(found))
 
 
+def names_text(sql: str, dialect: str, text: str) -> bool:
+    """Return whether statements name a relation as some text writes it, other than in a comment or a string; True where they cannot be read.
+
+    >>> [names_text(f"select 1 {each}", "duckdb", '"s"."t"') for each in ('from "s"."t"', '-- "s"."t"', 'from "t"')]
+    [True, False, False]
+    """
+    try:
+        return text in sql and bool(lexed_with_nodes(sql, dialect, ((text, text),))[1])
+    except UnreadableSqlError:
+        return True
+
+
 @lru_cache(maxsize=8192)
 def called_functions(sql: str, dialect: str) -> frozenset[str]:
     """Return the names of all functions that statements call, the engine's own too, in lower case; none where they cannot be read.

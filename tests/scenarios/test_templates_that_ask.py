@@ -363,10 +363,14 @@ def test_a_table_that_is_made_of_what_it_holds_is_built_each_time(shop: World) -
         assert shop.rows("select n from main.m") == [(times,)]
 
 
-@pytest.mark.warehouse("duckdb")
 def test_a_table_that_is_told_of_itself_is_built_until_it_is_told_the_same(shop: World) -> None:
     there = "adapter.get_relation(this.database, this.schema, this.identifier)"
     shop.model("m", f"select {{{{ 1 if {there} else 0 }}}} as is_there").run()
     assert shop.run().outcomes == {"m": "built: input_unknown"}
     assert shop.rows("select is_there from main.m") == [(1,)]
+    assert shop.run().outcomes == {"m": "reused: no_new_data"}
+
+
+def test_a_name_in_a_comment_reads_nothing(shop: World) -> None:
+    shop.model("m", "-- not from {{ this }}\nselect id from {{ source('raw', 'orders') }}").run()
     assert shop.run().outcomes == {"m": "reused: no_new_data"}

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import re
-import threading
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from functools import lru_cache
 from typing import Any
+
+from .threads import Meanwhile
 
 Place = tuple[str, str]
 """What is before them, and what is behind."""
@@ -16,17 +16,9 @@ _MARK = "[ephemerals]"
 _WITH = re.compile(r"\s*with\s+(?!(recursive|with)\b)(?=[\w\"`])", re.IGNORECASE)
 _ENDS = re.compile(r";|\bgo\b", re.IGNORECASE)
 _TEXT = re.compile(r"\S")
-_here = threading.local()
-
-
-@contextmanager
-def found_at_sight() -> Iterator[None]:
-    """Find the place meanwhile, in this thread, without parsing where it is plain. To build, all is parsed: dbt refuses what is too large for that."""
-    was_plain, _here.is_plain = getattr(_here, "is_plain", False), True
-    try:
-        yield
-    finally:
-        _here.is_plain = was_plain
+_at_sight = Meanwhile()
+found_at_sight = _at_sight.within
+"""Finds the place meanwhile, in this thread, without parsing where it is plain. To build, all is parsed: dbt refuses what is too large for that."""
 
 
 def inject_once() -> None:
@@ -44,8 +36,8 @@ def inject_once() -> None:
         if not ctes or _MARK in sql:
             unchanged: str = original(sql, ctes)
             return unchanged
-        at_sight = plain_place(sql) if getattr(_here, "is_plain", False) else None
-        before, behind = at_sight or parsed(str(sql))
+        plain = plain_place(sql) if _at_sight.holds else None
+        before, behind = plain or parsed(str(sql))
         return before + ", ".join(each.sql for each in ctes) + behind
 
     samples = [" with a as (select 1) select 2", "select 3 --\n"]

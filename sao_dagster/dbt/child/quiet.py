@@ -2,25 +2,16 @@
 
 from __future__ import annotations
 
-import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Any
 
 from dbt_common.events.base_types import EventLevel
 from dbt_common.events.event_manager import EventManager
 
-_here = threading.local()
+from .threads import Meanwhile
 
-
-@contextmanager
-def quietly() -> Iterator[None]:
-    """Leave out meanwhile, in this thread, what dbt logs for debugging: to put it together takes longer than many a statement."""
-    was_quiet, _here.is_quiet = _is_quiet(), True
-    try:
-        yield
-    finally:
-        _here.is_quiet = was_quiet
+_quiet = Meanwhile()
+quietly = _quiet.within
+"""Leaves out meanwhile, in this thread, what dbt logs for debugging: to put it together takes longer than many a statement."""
 
 
 def let_be_quiet() -> None:
@@ -28,11 +19,7 @@ def let_be_quiet() -> None:
     original = EventManager.fire_event
 
     def fire_event(manager: Any, e: Any, level: Any = None, *args: Any, **kwargs: Any) -> None:
-        if not (_is_quiet() and (level or e.level_tag()) is EventLevel.DEBUG):
+        if not (_quiet.holds and (level or e.level_tag()) is EventLevel.DEBUG):
             original(manager, e, level, *args, **kwargs)
 
     EventManager.fire_event = fire_event
-
-
-def _is_quiet() -> bool:
-    return getattr(_here, "is_quiet", False)

@@ -25,7 +25,7 @@ from sao_dagster.projects.templates.template_context import RenderSubject, Rende
 from sao_dagster.projects.templates.template_run import OTHER_RUNS, PINNED, TemplateRun
 from sao_dagster.sql.ctes import prepend_ctes
 from sao_dagster.sql.fingerprint import sql_digest
-from sao_dagster.sql.reads import undeclared_reads
+from sao_dagster.sql.reads import names_text, undeclared_reads
 from sao_dagster.sql.session import follows_process
 from sao_dagster.sql.volatile import Origin, Volatility, differ_in_values, volatility
 from sao_dagster.sql.volatile_functions import reads_session
@@ -421,8 +421,8 @@ class TemplateCompiler:
         return CompiledSql(sql=sql, incremental_sql=again, pre_hooks=before, post_hooks=after, got=got)
 
     def _noting(self, asking: Asking, hour: datetime, *, plain_alone: bool = True) -> NotedAnswers:
-        this, names = self.subject.this, self.names
-        return NotedAnswers(asking, this, self.dialect, self.volatile, hour, names=names, plain_alone=plain_alone)
+        this = self.subject.this if self.materialized is Materialized.INCREMENTAL else None
+        return NotedAnswers(asking, this, self.dialect, self.volatile, hour, names=self.names, plain_alone=plain_alone)
 
     def answers(self, asking: Asking, now: datetime) -> Answers:
         """Return what the template asks of the warehouse and gets; see `sao_dagster.core.templates.Compiler`.
@@ -458,7 +458,8 @@ class TemplateCompiler:
 
     def _reads_itself(self, sql: str) -> bool:
         """Return whether a query builds a table from what that holds, so that each build gives another one; an increment does that until it settles."""
-        return self.materialized is not Materialized.INCREMENTAL and str(self.subject.this) in sql
+        is_increment = self.materialized is Materialized.INCREMENTAL
+        return not is_increment and names_text(sql, self.dialect, str(self.subject.this))
 
     def _unknown_reads(self, sql: str) -> list[UndeclaredInput]:
         """Return what a query names and was not found before it could be rendered; what is read there has no version."""

@@ -18,7 +18,7 @@ from sao_dagster.projects.assembly.drafts import Draft, Drafts
 from sao_dagster.sql.ctes import prepend_ctes
 from sao_dagster.sql.fingerprint import sql_digest
 from sao_dagster.sql.hooks import calls, changes_rows, is_head, may_write, renames, tables_in
-from sao_dagster.sql.reads import undeclared_reads
+from sao_dagster.sql.reads import names_text, undeclared_reads
 
 _VALUE = re.compile(r"\{\{.*?\}\}", re.DOTALL)
 _BLOCK = re.compile(r"\{%.*?%\}|\{#.*?#\}", re.DOTALL)
@@ -158,7 +158,7 @@ class UndeclaredReads:
                     whole, dialect, names
                 )  # which is kept: its tokens are at hand now, and not when the node is made
         makes_table = draft.materialized.holds_data and draft.materialized is not Materialized.INCREMENTAL
-        if makes_table and draft.id in self.drafts.texts and self.drafts.texts[draft.id] in draft.sql:
+        if makes_table and names_text(draft.sql, dialect, str(draft.relation)):
             found[UndeclaredInput(InputKind.UNKNOWN, "what it holds itself")] = None  # each build gives another one
         for sql in (draft.sql, draft.incremental_sql) if self.drafts.fillings else ():
             found.update(dict.fromkeys(self._filled(sql or "")))

@@ -26,7 +26,7 @@ class NotedAnswers(Asking):
 
     Attributes:
         asking: The warehouse.
-        this: The relation of the model itself.
+        this: The relation of the model itself, where it is one that adds increments: what is asked of that is another thing after each build.
         dialect: sqlglot's name of the dialect.
         volatile: What to do about questions that are volatile.
         hour: The hour of the decision (UTC), which stands for answers that hold no longer.
