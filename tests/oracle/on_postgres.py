@@ -7,6 +7,9 @@ from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 from typing import Any, ClassVar
 
+from hypothesis import strategies as st
+from hypothesis.stateful import rule
+
 from sao_dagster import PostgresWarehouse
 from sao_dagster.core.reasons import Mode, Outcome
 from sao_dagster.run.report import RunResult
@@ -15,6 +18,11 @@ from tests.oracle.machine import History
 from tests.oracle.oracle import Content, Oracle, Schemas
 from tests.oracle.specs import SOURCES
 from tests.postgres import Postgres, warehouse_at
+
+_VIEWS_OVER_TABLES = """
+    from information_schema.view_table_usage join information_schema.tables using (table_schema, table_name)
+    where view_schema = 'main' and table_type = 'BASE TABLE' and table_name not like '%before%'
+"""
 
 
 @dataclass
@@ -72,6 +80,7 @@ class PostgresHistory(OnServer, History):
     """One project in a database of its own, and what happens to it."""
 
     oracle_type: ClassVar[Any] = PostgresOracle
+    renamed = 0
     unknown_at_most = 1  # the server analyzes and vacuums when it likes, and a table counts as moved by that
 
     def new_warehouse(self) -> Warehouse:
@@ -87,6 +96,19 @@ class PostgresHistory(OnServer, History):
         self.oracle.execute(
             f"drop table if exists {table} cascade; alter table raw.new set schema {schema}; alter table {schema}.new rename to {name}"
         )
+
+    @rule(pick=st.integers(0, 99))
+    def rename_what_views_read(self, pick: int) -> None:
+        """Somebody renames a table and puts another one in its place; views over it go on to show the first."""
+        self._run(None, Mode.STATE_AWARE)
+        tables = f"select quote_ident(table_schema) || '.' || quote_ident(table_name), view_name, table_name {_VIEWS_OVER_TABLES}"
+        read = sorted(self.oracle.query(tables))
+        if read:
+            table, _, name = read[pick % len(read)]
+            self.replaced.update((name, *(view for each, view, _ in read if each == table)))
+            self.renamed += 1
+            self.oracle.execute(f"alter table {table} rename to {name}_before_{self.renamed}")
+            self.oracle.execute(f"create table {table} as select id, k, v + 1 as v from {table}_before_{self.renamed}")
 
     def put_by_hand(self, name: str) -> None:
         self.put(f"main.{name}", f"select * from raw.{SOURCES[0]}")
