@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
-from sao_dagster.core.code_version import RELATION
+from sao_dagster.core.code_version import PLACES, RELATION
 from sao_dagster.core.data_version import ANY_BUILD, DataVersion
 from sao_dagster.core.nodes import Materialized, Node
 from sao_dagster.core.project import Project
@@ -221,8 +221,10 @@ def _is_altered(
     if is_watched(record):
         return info.is_view or info.columns != record.columns
     if node.materialized is Materialized.VIEW:
-        if not info.is_view:  # and so it shows nothing of what is behind it now
-            return True
+        if (
+            not info.is_view
+        ):  # and so it shows nothing of what is behind it now; or it was built when it was to be a table
+            return None if PLACES in record.code_parts else True
         now = info.definition_version
         was_view = record.rows is None
         return now != record.data_version if was_view and now.comparable(record.data_version) else None
