@@ -61,6 +61,15 @@ class DataVersion:
         """
         return not self.comparable(ANY_BUILD) and not self.scheme.startswith(_LOADED_AT)
 
+    @property
+    def is_of_files(self) -> bool:
+        """Whether it is of a view over files, and so holds for no longer than these are as they were, whatever the warehouse says of itself.
+
+        >>> of_files(view_version(["from 'a.csv'"], {"file:a.csv": DataVersion("files/3", "1")})).is_of_files
+        True
+        """
+        return self.scheme.startswith(_OF_FILES)
+
     def __str__(self) -> str:
         """Return the version as one text, which `parse` reads."""
         return f"{self.scheme} {self.token}"
@@ -118,6 +127,14 @@ def loaded_at_version(value: str, *asked: str | None) -> DataVersion:
 def build_version(build_id: str) -> DataVersion:
     """Return the version of what nobody has read since one build made it; it is equal to that of no other build."""
     return DataVersion("build", build_id)
+
+
+_OF_FILES = "view-of-files/1-"
+
+
+def of_files(version: DataVersion) -> DataVersion:
+    """Return the version of a view as one that files are a part of, which others may write to whoever holds the database; see `is_of_files`."""
+    return DataVersion(_OF_FILES + version.scheme.rpartition("-")[2], version.token)
 
 
 ANY_BUILD = build_version("")

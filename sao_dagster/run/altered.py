@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from sao_dagster.core.code_version import PLACES, RELATION
 from sao_dagster.core.data_version import ANY_BUILD, DataVersion
+from sao_dagster.core.inputs import InputKind
 from sao_dagster.core.nodes import Materialized, Node
 from sao_dagster.core.project import Project
 from sao_dagster.core.records import BuildRecord
@@ -16,7 +17,8 @@ from sao_dagster.run.contents import CachedContents, content_key, contents_of
 from sao_dagster.run.movements import IDENTITY, Moved, is_watched, movements_of
 from sao_dagster.run.to_read import ToRead, tested_nodes
 from sao_dagster.sql.dialects import dialect_named
-from sao_dagster.warehouses.protocol import Capabilities, Catalog, VersionsBy
+from sao_dagster.warehouses.protocol import Capabilities, Catalog, Session, VersionsBy
+from sao_dagster.warehouses.shared.files import is_any_gone
 
 
 @dataclass(frozen=True)
@@ -82,8 +84,10 @@ def nodes_seen(
         other += [name for name in unknown if altered[name] is None]
         found.update(contents_of(project, [name for name in other if name not in found], reader))
     live = [name for name in _shown_live(project, recorded, records, catalog) if name in found or name in names]
+    written = _files_written(project, live, records, found, reader.session)
+    altered.update(dict.fromkeys(written, True))
     shown_now = [name for name in (*shown, *live) if altered[name] is False]
-    other += [name for name in shown_now if found.get(name) != records[name].data_version]
+    other += [*written, *(name for name in shown_now if found.get(name) != records[name].data_version)]
     return NodesSeen(altered, {name: found.get(name) for name in other}, unmoved)
 
 
@@ -130,6 +134,31 @@ def _shown_live(
         and (info := catalog.get(project.nodes[name].relation.key)) is not None
         and info.is_view
     ]
+
+
+def _files_written(
+    project: Project,
+    names: Iterable[str],
+    records: Mapping[str, BuildRecord],
+    found: Mapping[str, DataVersion | None],
+    session: Session,
+) -> list[str]:
+    """Return the views in place of tables among some whose own files somebody else has written since they were built, or has taken away.
+
+    Those that the query of the node reads are no such files: what is new in these is news.
+    """
+    changed = [name for name in names if found.get(name) != records[name].data_version]
+    relations = {name: project.nodes[name].relation for name in changed}
+    files = session.files_behind([*relations.values()]) if relations else {}
+    written = []
+    for name, relation in relations.items():
+        read = {each.name for each in project.nodes[name].undeclared if each.kind is InputKind.FILE}
+        own = [each for each in files.get(relation, ()) if each not in read]
+        now = found.get(name)
+        is_other = now is not None and now.comparable(records[name].data_version)
+        if own and (is_other or is_any_gone(own)):
+            written.append(name)
+    return written
 
 
 def built_elsewhere(project: Project, records: Mapping[str, BuildRecord], catalog: Catalog) -> frozenset[str]:

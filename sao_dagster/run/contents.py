@@ -38,6 +38,11 @@ class CachedContents:
         """Take the versions of whole relations as read."""
         self.known.update({content_key(relation, ()): version for relation, version in versions.items()})
 
+    @property
+    def lasting(self) -> dict[str, DataVersion]:
+        """What is known that the warehouse alone can change."""
+        return {key: version for key, version in self.known.items() if not version.is_of_files}
+
     def read(self, omit: Mapping[Relation, tuple[str, ...]]) -> dict[Relation, DataVersion | None]:
         """Return the versions of relations, given with the columns that do not count."""
         keys = {relation: self.key(relation, omitted) for relation, omitted in omit.items()}

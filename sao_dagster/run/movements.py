@@ -44,7 +44,13 @@ def movements_of(
     below = reached.all_of(undeclared) if undeclared else []
     every = dict.fromkeys((*relations.values(), *reached.relations.values()))
     there = [each for each in every if each.key in catalog]
-    tokens = session.movements(catalog, there) if there else {}
+    tokens = dict(session.movements(catalog, there)) if there else {}
+    views = [each for each in there if catalog[each.key].is_view and each in tokens]
+    for view, files in session.files_behind(views).items() if views else ():
+        stamp = stamp_of_files(files)
+        tokens[view] = digest([tokens[view], stamp])
+        if stamp is None:
+            del tokens[view]
     found = {name: tokens.get(relation) for name, relation in relations.items()}
     for name in declared:
         if is_source(name) and (source := project.sources[name]).files:

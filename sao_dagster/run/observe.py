@@ -137,8 +137,8 @@ def observe(
         store.keep_movements(environment, nodes.unmoved)
     if fresh := DIGESTS.take():
         store.keep_shown(environment, FILES, fresh)
-    if stamp and reader.known != kept:
-        store.keep_contents(environment, stamp, reader.known)
+    if stamp and reader.lasting != kept:
+        store.keep_contents(environment, stamp, reader.lasting)
     seen = {name: version for name, version in versions.items() if version and name not in project.nodes}
     store.note_versions(environment, seen, now)
     facts = replace(
@@ -155,7 +155,7 @@ def observe(
     )
     return Observation(
         facts=facts,
-        contents=reader.known,
+        contents=reader.lasting,
         sequence=sequence,
         looked_at=frozenset((*to_read.own, *to_read.beside)),
         movements=tokens,

@@ -6,7 +6,7 @@ from collections.abc import Callable, Collection, Iterable, Mapping
 
 from sao_dagster.core.data_version import ANY_BUILD, DataVersion
 from sao_dagster.core.facts import Facts
-from sao_dagster.core.inputs import is_answers
+from sao_dagster.core.inputs import is_answers, is_undeclared
 from sao_dagster.core.nodes import is_source
 from sao_dagster.core.project import Project
 from sao_dagster.core.selection import Selection
@@ -53,6 +53,8 @@ class Watch:
     def note_build(self, name: str, movement: str | None) -> None:
         """Note what shows from now on that somebody writes to a node that was just built here; None where nothing does."""
         self._seen.pop(name, None)
+        if movement is None and self._is_of_files(name):
+            movement = self._tokens([name]).get(name)
         if movement is not None:
             self._seen[name] = movement
 
@@ -124,7 +126,19 @@ class Watch:
 
     def _writable(self, names: Iterable[str]) -> list[str]:
         """Return those of some inputs that others may write to while the warehouse is open."""
-        return [each for each in names if not self._exclusive or may_read_files(self._project, each)]
+        return [
+            each
+            for each in names
+            if not self._exclusive or may_read_files(self._project, each) or self._is_of_files(each)
+        ]
+
+    def _is_of_files(self, name: str) -> bool:
+        """Return whether a source, or a node that holds data, is a view over files: others can write these whoever holds the database."""
+        node, relation = self._project.nodes.get(name), None if is_undeclared(name) else self._project.relation(name)
+        if relation is None or not (node is None or node.materialized.holds_data):
+            return False
+        info = self._catalog.get(relation.key)
+        return info is not None and info.is_view and relation in self._session.files_behind([relation])
 
     def _tokens(self, names: Collection[str]) -> dict[str, str]:
         return movements_of(self._project, self._session, self._catalog, names) if names else {}

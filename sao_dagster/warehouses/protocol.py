@@ -367,6 +367,10 @@ class Session(Protocol):
         """Return what the views among some relations read, at any depth: tables and views. By default nobody knows."""
         return {}
 
+    def files_behind(self, relations: Collection[Relation]) -> Mapping[Relation, tuple[str, ...]]:
+        """Return the paths and globs that the views among some relations read, at any depth; no entry where there are none. By default there are none."""
+        return {}
+
     def columns_shown(self, view: Relation, columns: Columns) -> Columns | None:
         """Return the columns that a view has when it is read now, given those that the catalog has of it; None where it cannot be read.
 

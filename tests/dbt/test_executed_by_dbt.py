@@ -16,6 +16,7 @@ from datetime import datetime, timezone
 from pathlib import Path
 
 import dagster as dg
+import duckdb
 import pytest
 
 from sao_dagster import select
@@ -164,6 +165,24 @@ def test_what_a_model_writes_to_a_file_is_news_each_time(little: LittleProject) 
     little.execute("insert into raw.orders values (4, 2, 9)")
     assert outcomes(little.run()) == dict.fromkeys(("orders", "totals", "grown", "big"), "new_data")
     assert little.rows("main.totals") == [(1, 1200), (2, 1000)]
+
+
+def test_a_file_of_a_model_that_somebody_writes_or_takes_away_is_written_again(little: LittleProject) -> None:
+    place = little.folder / "orders.parquet"
+    config = f"{{{{ config(materialized='external', location='{place}') }}}}"
+    little.replace("models/orders.sql", "select", f"{config} select")
+    little.run()
+    good = little.rows("main.totals")
+    assert outcomes(little.run("totals")) == {}
+    duckdb.sql(f"copy (select * replace (cents + 1 as cents) from '{place}') to '{place}.new' (format parquet)")
+    Path(f"{place}.new").replace(place)
+    assert outcomes(little.run("totals")) == {"totals": "new_data"}
+    assert little.rows("main.totals") != good
+    assert outcomes(little.run("orders totals")) == {"orders": "relation_altered", "totals": "new_data"}
+    assert little.rows("main.totals") == good
+    place.unlink()
+    assert outcomes(little.run("orders totals")) == {"orders": "relation_altered"}
+    assert little.rows("main.totals") == good
 
 
 @pytest.mark.parametrize("anywhere", ["postgres"], indirect=True)

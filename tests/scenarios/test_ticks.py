@@ -271,6 +271,18 @@ def test_an_attached_file_is_watched_too(world: World, opened: list[str]) -> Non
     assert ticks(lasting, opened) == ({"a"}, True)
 
 
+def test_files_behind_a_view_of_somebodys_are_watched_too(world: World, opened: list[str]) -> None:
+    file = world.root / "prices.csv"
+    file.write_text("id\n1\n")
+    world.sql(f"create view raw.prices as select id from '{file}'")
+    world.model("a", "select * from raw.prices")
+    build(world)
+    lasting = deploy(world)
+    assert ticks(lasting, opened)[0] == ticks(lasting, opened)[0] == set()
+    file.write_text("id\n2\n")
+    assert ticks(lasting, opened) == ({"a"}, True)
+
+
 def test_a_session_that_is_not_open_says_what_an_open_one_has_said(shop: World) -> None:
     shop.sql("create macro main.twice(n) as n * 2", "create view raw.v as select main.twice(id) as id from raw.t")
     warehouse, kept = elsewhere(shop).warehouse, KeptAnswers()
@@ -284,6 +296,7 @@ def test_a_session_that_is_not_open_says_what_an_open_one_has_said(shop: World) 
             session.functions(["twice"]),
             session.resolved([table]),
             session.behind_views([view]),
+            session.files_behind([view]),
             session.movements(session.catalog(), [view]),
             session.content_tokens([view]),
         ]

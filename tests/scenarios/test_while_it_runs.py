@@ -72,17 +72,24 @@ def test_a_source_that_changes_while_it_is_read_is_unknown(shop: World) -> None:
 @pytest.mark.warehouse("duckdb")
 @pytest.mark.parametrize(
     "read",
-    ["{{ source('land', 'prices') }}", "read_csv('{root}/*.csv')", "'{root}/prices.csv'", "raw.prices()"],
-    ids=["source", "table function", "name", "macro"],
+    [
+        "{{ source('land', 'prices') }}",
+        "{{ source('raw', 'shown') }}",
+        "raw.shown",
+        "read_csv('{root}/*.csv')",
+        "'{root}/prices.csv'",
+        "raw.prices()",
+    ],
+    ids=["source", "source that is a view", "view", "table function", "name", "macro"],
 )
 def test_a_file_that_is_another_one_only_while_it_is_read_is_unknown(world: World, read: str) -> None:
     """Nobody keeps others from writing to files, whoever holds the database."""
     file, root = world.root / "prices.csv", str(world.root)
     file.write_text("id\n1\n")
-    world.write(
-        "models/land.yml", "sources: [{name: land, config: {external_location: prices.csv}, tables: [{name: prices}]}]"
-    )
-    world.sql(f"create macro raw.prices() as table select id from read_csv('{file}')")
+    in_file = "{name: land, config: {external_location: prices.csv}, tables: [{name: prices}]}"
+    world.write("models/land.yml", f"sources: [{in_file}, {{name: raw, tables: [{{name: shown}}]}}]")
+    query = f"select id from read_csv('{file}')"
+    world.sql(f"create macro raw.prices() as table {query}", f"create view raw.shown as {query}")
     world.model("total", f"select sum(id)::int as n from {read.replace('{root}', root)}")
     run_meanwhile(world, lambda: file.write_text("id\n2\n"), lambda: file.write_text("id\n1\n"))
     assert world.rows("select n from main.total") == [(2,)]

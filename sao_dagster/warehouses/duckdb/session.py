@@ -212,15 +212,24 @@ class DuckDBSession(Session):
 
     def behind_views(self, relations: Collection[Relation]) -> dict[Relation, frozenset[RelationKey]]:
         """Return what the views among some relations read; see `behind_view`."""
-        rows = self.query("select database_name, schema_name, view_name from duckdb_views() where not internal").rows
-        there = {tuple(map(folded, row)) for row in rows}
-        views = [each for each in relations if each.key in there]
+        views = self._views_among(relations)
         if not views:
             return {}
         from sao_dagster.warehouses.duckdb.views import behind_view  # the parser, where there is one
 
         catalog = self.catalog()
         return {each: behind_view(each, catalog, self.functions) for each in views}
+
+    def files_behind(self, relations: Collection[Relation]) -> dict[Relation, tuple[str, ...]]:
+        """Return the paths and globs that the views among some relations read; see `view_sources`."""
+        views = self._views_among(relations)
+        shown = self._shown_in(self.catalog()) if views else None
+        return {each: sources.files for each in views if shown and (sources := shown(each)) and sources.files}
+
+    def _views_among(self, relations: Collection[Relation]) -> list[Relation]:
+        rows = self.query("select database_name, schema_name, view_name from duckdb_views() where not internal").rows
+        there = {tuple(map(folded, row)) for row in rows}
+        return [each for each in relations if each.key in there]
 
     def columns_shown(self, view: Relation, columns: Columns) -> Columns | None:
         """Return the columns that a view has when it is read now: DuckDB drops a table that views read, and looks at a view again when that is read."""

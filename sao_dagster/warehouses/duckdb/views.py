@@ -1,4 +1,4 @@
-"""What a view in DuckDB shows: the tables that it reads, through views and macros. Only where there is one is this, and the parser, loaded."""
+"""What a view in DuckDB shows: the tables and files that it reads, through views and macros. Only where there is one is this, and the parser, loaded."""
 
 from __future__ import annotations
 
@@ -26,6 +26,15 @@ class _Macro(NamedTuple):
     called_in: tuple[str, str]
 
 
+class _File(NamedTuple):
+    """A path or glob, as the engine takes it."""
+
+    path: str
+
+
+_Read = RelationKey | _Macro | _File
+
+
 def view_sources(
     relation: Relation,
     catalog: Catalog,
@@ -41,6 +50,7 @@ def view_sources(
         made: All that somebody made: a view calls what has the name of one of the engine's own now, not what had it when it was made.
     """
     found: dict[RelationKey, None] = {}
+    files: dict[str, None] = {}
     definitions: dict[RelationKey | _Macro, str] = {}
     pending: list[RelationKey | _Macro] = [relation.key]
     while pending:
@@ -65,19 +75,21 @@ def view_sources(
         for reads in below:
             if reads is None:
                 return None
-            pending += reads
-    return ViewSources(tuple(text for _, text in sorted(definitions.items(), key=repr)), tuple(sorted(found)))
+            files.update({each.path: None for each in reads if isinstance(each, _File)})
+            pending += [each for each in reads if not isinstance(each, _File)]
+    texts = tuple(text for _, text in sorted(definitions.items(), key=repr))
+    return ViewSources(texts, tuple(sorted(found)), tuple(sorted(files)))
 
 
 def behind_view(
     relation: Relation, catalog: Catalog, functions: Callable[[Collection[str]], Mapping[str, FunctionInfo]]
 ) -> frozenset[RelationKey]:
     """Return the tables and views that a view reads, through views and macros, as far as that can be told; see `view_sources`."""
-    found: set[RelationKey | _Macro] = set()
-    pending: list[RelationKey | _Macro] = [relation.key]
+    found: set[_Read] = set()
+    pending: list[_Read] = [relation.key]
     while pending:
         each = pending.pop()
-        if each in found:
+        if each in found or isinstance(each, _File):
             continue
         found.add(each)
         if isinstance(each, _Macro):
@@ -87,7 +99,7 @@ def behind_view(
             info, place = catalog.get(each), each[:2]
             queries = (_query_of(info.definition or ""),) if info is not None and info.is_view else ()
         pending += [read for query in queries for read in _reads(query, place, catalog) if read is not None]
-    return frozenset(each for each in found if not isinstance(each, _Macro)) - {relation.key}
+    return frozenset(each for each in found if not isinstance(each, _Macro | _File)) - {relation.key}
 
 
 def _query_of(definition: str) -> str:
@@ -100,17 +112,15 @@ def _query_of(definition: str) -> str:
     return definition if query is None else query.sql(dialect="duckdb")
 
 
-def _below(
-    query: str, place: tuple[str, str], catalog: Catalog, made: MadeFunctions
-) -> list[RelationKey | _Macro] | None:
-    """Return the relations that a query reads, and the names of macros and types; None for files, the catalog, and what changes by itself."""
+def _below(query: str, place: tuple[str, str], catalog: Catalog, made: MadeFunctions) -> list[_Read] | None:
+    """Return the relations and files that a query reads, and the names of macros and types; None for the catalog, and what changes by itself."""
     reads = [*_reads(query, place, catalog), *(_Macro(each.name, place) for each in made.called_by(query, "duckdb"))]
     known = [each for each in reads if each is not None]
     return None if len(known) < len(reads) or volatility(query, "duckdb").is_volatile else known
 
 
-def _reads(query: str, place: tuple[str, str], catalog: Catalog) -> Iterator[RelationKey | _Macro | None]:
-    """Yield what a query reads; None for what is neither a relation nor a macro.
+def _reads(query: str, place: tuple[str, str], catalog: Catalog) -> Iterator[_Read | None]:
+    """Yield what a query reads; None for what is no relation, no file and no macro.
 
     Args:
         query: Of a view or of a macro.
@@ -120,7 +130,9 @@ def _reads(query: str, place: tuple[str, str], catalog: Catalog) -> Iterator[Rel
     for each in undeclared_reads(query, "duckdb"):
         if each.kind is InputKind.FUNCTION:
             yield _Macro(each.name, place)
-        elif each.kind is InputKind.TABLE:  # where there is none, it is a file, perhaps, or one of the engine's own
+        elif each.kind is InputKind.FILE:
+            yield _File(each.name)
+        elif each.kind is InputKind.TABLE:  # where there is none, it is one of the engine's own, perhaps
             yield next((key for key in relation_keys(each, *place) if key in catalog), None)
         else:
             yield None

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from sao_dagster.core.connection import ConnectionSettings
-from sao_dagster.core.data_version import DataVersion, view_version
+from sao_dagster.core.data_version import DataVersion, of_files, view_version
 from sao_dagster.core.hashing import digest
 from sao_dagster.core.relations import Relation, RelationKey, folded
 from sao_dagster.errors import WarehouseError
 from sao_dagster.warehouses.protocol import Catalog, Columns
+from sao_dagster.warehouses.shared.files import version_of_files
 
 _BATCH = 50  # tables by statement
 
@@ -31,10 +33,17 @@ def without(omitted: Collection[str], columns: Columns) -> Columns:
 
 @dataclass(frozen=True)
 class ViewSources:
-    """What a relation shows: the tables that its rows come from, and the definitions of the views in between, with its own."""
+    """What a relation shows.
+
+    Attributes:
+        definitions: Those of the views in between, with its own.
+        tables: Where its rows come from.
+        files: Paths and globs that they come from, too, as the engine takes them.
+    """
 
     definitions: tuple[str, ...]
     tables: tuple[RelationKey, ...]
+    files: tuple[str, ...] = ()
 
     def under(self, settings: ConnectionSettings) -> ViewSources:
         """Return the same with the settings of the process that reads it, such as its time zone, where they may be seen in what a view shows."""
@@ -113,5 +122,10 @@ def _version(
 ) -> DataVersion | None:
     if not shown.definitions:
         return versions[relation.key]
-    below = {".".join(table): version for table, version in versions.items() if version is not None}
-    return view_version(shown.definitions, below) if len(below) == len(versions) else None
+    read = {".".join(table): version for table, version in versions.items()}
+    read.update({f"file:{each}": version_of_files((each,), os.sep) for each in shown.files})
+    below = {name: version for name, version in read.items() if version is not None}
+    if len(below) < len(read):
+        return None
+    version = view_version(shown.definitions, below)
+    return of_files(version) if shown.files else version

@@ -46,7 +46,12 @@ def are_gone(source: Source, root: str) -> bool:
         source: The source; its paths start at `root` where they are not absolute.
         root: The project's folder.
     """
-    return any(_is_gone(os.path.expanduser(each)) for each in patterns_of(source, root) if "://" not in each)  # noqa: PTH111 - a glob
+    return is_any_gone(patterns_of(source, root))
+
+
+def is_any_gone(patterns: Iterable[str]) -> bool:
+    """Return whether one of some paths and globs names nothing in a folder that is there, as for `are_gone`."""
+    return any(_is_gone(os.path.expanduser(each)) for each in patterns if "://" not in each)  # noqa: PTH111 - a glob
 
 
 def _is_gone(path: str) -> bool:

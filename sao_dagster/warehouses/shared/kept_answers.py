@@ -157,6 +157,10 @@ class KeptSession(DelegatingSession):
         """Return what the views among some relations read."""
         return self._once(("behind_views", frozenset(relations)), lambda session: session.behind_views(relations))
 
+    def files_behind(self, relations: Collection[Relation]) -> Mapping[Relation, tuple[str, ...]]:
+        """Return the paths and globs that the views among some relations read."""
+        return self._once(("files_behind", frozenset(relations)), lambda session: session.files_behind(relations))
+
     def columns_shown(self, view: Relation, columns: Columns) -> Columns | None:
         """Return the columns that a view has when it is read now."""
         return self._once(("columns_shown", view), lambda session: session.columns_shown(view, columns))
