@@ -150,9 +150,9 @@ def _files_written(
     changed = [name for name in names if found.get(name) != records[name].data_version]
     relations = {name: project.nodes[name].relation for name in changed}
     files = session.files_behind([*relations.values()]) if relations else {}
-    written = []
+    paths, written = session.read_paths(), []
     for name, relation in relations.items():
-        read = {each.name for each in project.nodes[name].undeclared if each.kind is InputKind.FILE}
+        read = {paths.of(each.name) for each in project.nodes[name].undeclared if each.kind is InputKind.FILE}
         own = [each for each in files.get(relation, ()) if each not in read]
         now = found.get(name)
         is_other = now is not None and now.comparable(records[name].data_version)

@@ -60,7 +60,8 @@ def movements_of(
         if each in reached.relations:
             leaves[each] = tokens.get(reached.relations[each])
         elif reached.is_file(each):
-            leaves[each] = stamp_of_files([each.name])
+            path = session.read_paths().of(each.name)
+            leaves[each] = None if path is None else stamp_of_files([path])
     for each in undeclared:
         parts = reached.parts_of(each, leaves)
         if parts is not None:

@@ -19,6 +19,7 @@ from sao_dagster.core.relations import Relation, RelationKey, folded
 from sao_dagster.core.templates import CompiledSql
 from sao_dagster.errors import UnsupportedError, WarehouseError
 from sao_dagster.sql.made_functions import MadeFunctions
+from sao_dagster.warehouses.shared.files import ReadPaths
 from sao_dagster.warehouses.shared.names import without_quotes
 
 
@@ -370,6 +371,10 @@ class Session(Protocol):
     def files_behind(self, relations: Collection[Relation]) -> Mapping[Relation, tuple[str, ...]]:
         """Return the paths and globs that the views among some relations read, at any depth; no entry where there are none. By default there are none."""
         return {}
+
+    def read_paths(self) -> ReadPaths:
+        """Return from where relative paths in SQL are taken; by default, from where this process is."""
+        return ReadPaths()
 
     def columns_shown(self, view: Relation, columns: Columns) -> Columns | None:
         """Return the columns that a view has when it is read now, given those that the catalog has of it; None where it cannot be read.

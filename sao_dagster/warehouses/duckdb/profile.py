@@ -84,4 +84,5 @@ class DuckDBProfile(WarehouseProfile):
             attach=tuple({**each, "path": absolute(str(each["path"]), root)} for each in self.attach),
             config_options=self.config_options,
             wait_seconds=self.wait_seconds,
+            folder=str(root),
         )

@@ -46,6 +46,7 @@ from sao_dagster.warehouses.protocol import (
 )
 from sao_dagster.warehouses.shared.attachments import attach_statements
 from sao_dagster.warehouses.shared.contents import ContentReader, CountedTable, ViewSources
+from sao_dagster.warehouses.shared.files import ReadPaths
 from sao_dagster.warehouses.shared.incremental import Statements, add_increment, by_name
 from sao_dagster.warehouses.shared.names import literal
 from sao_dagster.warehouses.shared.native import NativeMaterializer, check_expected
@@ -53,6 +54,7 @@ from sao_dagster.warehouses.shared.seed_files import described, seed_query
 
 _NONE: Mapping[Relation, Collection[str]] = {}
 _NO_BUILDS: Mapping[Relation, str | None] = {}
+_FROM_HERE = ReadPaths()
 _ZONE, _UTC = (
     "timezone",
     ("Etc/UTC", "Etc/UCT", "Etc/Zulu", "Etc/Universal", "Etc/GMT", "GMT", "UCT", "Zulu", "Universal"),
@@ -80,10 +82,12 @@ class DuckDBSession(Session):
         connection: duckdb.DuckDBPyConnection,
         files: tuple[Path, ...] | None,
         settings: SessionSettings = SessionSettings(),
+        paths: ReadPaths = _FROM_HERE,
     ) -> None:
         self._connection = connection
         self._settings = settings
         self._files = files
+        self._paths = paths
         self._guard_schemas = threading.Lock()
         self._schemas: set[tuple[str | None, str]] = set()  # those that are known to be there
         self._kinds: dict[RelationKey, bool] | None = None  # whether a relation is a view
@@ -226,6 +230,10 @@ class DuckDBSession(Session):
         shown = self._shown_in(self.catalog()) if views else None
         return {each: sources.files for each in views if shown and (sources := shown(each)) and sources.files}
 
+    def read_paths(self) -> ReadPaths:
+        """Return from where relative paths in SQL are taken."""
+        return self._paths
+
     def _views_among(self, relations: Collection[Relation]) -> list[Relation]:
         rows = self.query("select database_name, schema_name, view_name from duckdb_views() where not internal").rows
         there = {tuple(map(folded, row)) for row in rows}
@@ -327,7 +335,9 @@ class DuckDBSession(Session):
             from sao_dagster.warehouses.duckdb.views import view_sources
 
             sources = view_sources(view, catalog, self.functions, made())
-            return sources and sources.under(settings())
+            files = tuple(map(self._paths.of, sources.files)) if sources else ()
+            known = tuple(each for each in files if each is not None)
+            return replace(sources.under(settings()), files=known) if sources and len(known) == len(files) else None
 
         return shown
 

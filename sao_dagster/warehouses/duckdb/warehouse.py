@@ -22,8 +22,11 @@ from sao_dagster.warehouses.duckdb.secrets import secret_sql
 from sao_dagster.warehouses.duckdb.session import DuckDBSession, SessionSettings, words
 from sao_dagster.warehouses.duckdb.stamp import stamp_of
 from sao_dagster.warehouses.protocol import Capabilities, VersionsBy, shown_target
+from sao_dagster.warehouses.shared.files import ReadPaths
 from sao_dagster.warehouses.shared.names import literal
 from sao_dagster.warehouses.shared.processes import describe_process
+
+_SEARCH = "file_search_path"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,6 +45,7 @@ class DuckDBWarehouse:
         config_options: DuckDB settings that are made when the database is opened.
         attach: Further databases, as dbt-duckdb writes them: `path`, and optionally `alias`, `type`, `secret`, `options`, `read_only`.
         wait_seconds: How long to wait for a file that another process holds.
+        folder: From where relative paths in SQL are looked up that are not found from where this process is, such as the project's folder, where dbt is when it builds.
     """
 
     path: str
@@ -55,6 +59,7 @@ class DuckDBWarehouse:
     config_options: Mapping[str, Any] = field(default_factory=dict)
     attach: tuple[Mapping[str, Any], ...] = ()
     wait_seconds: float = 300.0
+    folder: str | None = None
     type: str = field(default="duckdb", init=False)
     dialect: str = field(default="duckdb", init=False)
     _memory: dict[str, duckdb.DuckDBPyConnection] = field(default_factory=dict, init=False, repr=False, compare=False)
@@ -136,7 +141,8 @@ class DuckDBWarehouse:
         """Return a session whose cursors, which are connections of their own, have all that was set."""
         given = {**self.config_options, **self.settings}
         counted = tuple(name for name in given if not is_harmless_setting(name))
-        return DuckDBSession(connection, files, SessionSettings(self._of_each_cursor(connection), counted))
+        settings = SessionSettings(self._of_each_cursor(connection), counted)
+        return DuckDBSession(connection, files, settings, ReadPaths(self.folder, searches=_SEARCH in given))
 
     def _of_each_cursor(self, connection: duckdb.DuckDBPyConnection) -> tuple[str, ...]:
         """Return the statements that set what a new cursor does not take over from its connection."""
@@ -219,6 +225,8 @@ class DuckDBWarehouse:
             connection.execute(secret_sql(secret, number))
         for name, value in self.settings.items():
             connection.execute(_set(name, value))
+        if _SEARCH not in {**self.config_options, **self.settings} and self.folder and "," not in self.folder:
+            connection.execute(f"set global {_SEARCH} = {literal(self.folder)}")
         return connection
 
     def _configure(self, connection: duckdb.DuckDBPyConnection, *, read_only: bool) -> duckdb.DuckDBPyConnection:

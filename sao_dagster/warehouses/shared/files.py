@@ -164,6 +164,32 @@ def _matching(folder: str, parts: tuple[str, ...]) -> Iterator[str]:
                 yield name
 
 
+@dataclass(frozen=True)
+class ReadPaths:
+    """From where an engine takes relative paths.
+
+    Attributes:
+        folder: Where whoever builds is, if that may be somewhere else than this process; what is not found from here is looked up from there.
+        searches: Whether the engine looks for them by a rule of somebody's own.
+    """
+
+    folder: str | None = None
+    searches: bool = False
+
+    def of(self, pattern: str) -> str | None:
+        """Return a path or glob as this process finds it; None where that may be another file than the engine's."""
+        if os.path.isabs(pattern) or pattern.startswith("~") or "://" in pattern:  # noqa: PTH117 - a glob is no path
+            return pattern
+        if self.searches:
+            return None
+        if self.folder is None or os.path.realpath(self.folder) == os.path.realpath(os.curdir):
+            return pattern
+        there = os.path.join(self.folder, pattern)  # noqa: PTH118 - a glob
+        if not matching_files(pattern):
+            return there
+        return None if matching_files(there) else pattern
+
+
 def file_digest(path: str | Path, size: int = 12) -> str:
     """Return a fingerprint of a file's content, of some bytes.
 

@@ -26,6 +26,7 @@ from sao_dagster.warehouses.protocol import (
     Warehouse,
 )
 from sao_dagster.warehouses.shared.delegated import DelegatingSession
+from sao_dagster.warehouses.shared.files import ReadPaths
 
 T = TypeVar("T")
 
@@ -160,6 +161,10 @@ class KeptSession(DelegatingSession):
     def files_behind(self, relations: Collection[Relation]) -> Mapping[Relation, tuple[str, ...]]:
         """Return the paths and globs that the views among some relations read."""
         return self._once(("files_behind", frozenset(relations)), lambda session: session.files_behind(relations))
+
+    def read_paths(self) -> ReadPaths:
+        """Return from where relative paths in SQL are taken."""
+        return self._once(("read_paths",), lambda session: session.read_paths())
 
     def columns_shown(self, view: Relation, columns: Columns) -> Columns | None:
         """Return the columns that a view has when it is read now."""
