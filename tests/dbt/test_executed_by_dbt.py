@@ -167,6 +167,23 @@ def test_what_a_model_writes_to_a_file_is_news_each_time(little: LittleProject) 
     assert little.rows("main.totals") == [(1, 1200), (2, 1000)]
 
 
+def test_a_relative_path_is_that_of_the_project_where_dbt_is(
+    little: LittleProject, tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    elsewhere = tmp_path_factory.mktemp("elsewhere")
+    little.write("data/a.csv", "id\n1\n")
+    little.write("models/from_file.sql", "select * from 'data/a.csv'")
+    monkeypatch.chdir(elsewhere)
+    little.run("from_file")
+    assert outcomes(little.run("from_file")) == {}
+    little.write("data/a.csv", "id\n2\n")
+    assert outcomes(little.run("from_file")) == {"from_file": "new_data"}
+    (elsewhere / "data").mkdir()
+    (elsewhere / "data/a.csv").write_text("id\n3\n")
+    assert outcomes(little.run("from_file")) == {"from_file": "input_unknown"}, "questions of ours would get the other"
+    assert little.rows("main.from_file") == [(2,)]
+
+
 def test_a_file_of_a_model_that_somebody_writes_or_takes_away_is_written_again(little: LittleProject) -> None:
     place = little.folder / "orders.parquet"
     config = f"{{{{ config(materialized='external', location='{place}') }}}}"

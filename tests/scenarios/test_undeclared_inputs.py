@@ -159,6 +159,36 @@ def test_files_that_are_read(world: World, read: str) -> None:
 
 
 @duckdb_only
+@pytest.mark.parametrize("read", ["'land/a.csv'", "read_csv('land/*.csv')", "v"])
+def test_a_relative_path_is_that_of_the_project_from_wherever_it_is_run(
+    world: World, read: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(world.root)
+    world.write("land/a.csv", "id\n1\n").sql("create view v as select * from 'land/a.csv'")
+    world.model("m", f"select id from {read}").run()
+    elsewhere = world.root.parent / "elsewhere"
+    (elsewhere / "land").mkdir(parents=True)
+    monkeypatch.chdir(elsewhere)
+    assert world.run().outcomes == {"m": "reused: no_new_data"}
+    world.write("land/a.csv", "id\n2\n")
+    assert world.run().outcomes == {"m": "built: new_data"}
+    assert world.rows("select id from main.m") == [(2,)]
+    (elsewhere / "land/a.csv").write_text("id\n3\n")
+    assert world.run().outcomes == {"m": "built: input_unknown"}, "it might be the one or the other"
+
+
+@duckdb_only
+def test_where_files_are_looked_for_by_a_rule_of_ones_own(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(world.root)
+    world.write("land/a.csv", "id\n1\n")
+    settings = "{type: duckdb, path: shop.duckdb, settings: {file_search_path: land}}"
+    world.write("profiles.yml", f"shop: {{target: dev, outputs: {{dev: {settings}}}}}")
+    world.model("m", "select id from 'a.csv'").run()
+    world.write("land/a.csv", "id\n2\n")
+    assert world.run().outcomes == {"m": "built: input_unknown"}
+
+
+@duckdb_only
 def test_a_temporary_table_of_a_hook_is_no_input_and_what_it_is_made_of_is(shelf: World) -> None:
     shelf.model(
         "m", "select id from copied", pre_hook="create or replace temp table copied as select id from raw.shelf"

@@ -123,7 +123,7 @@ def _version(
     if not shown.definitions:
         return versions[relation.key]
     read = {".".join(table): version for table, version in versions.items()}
-    read.update({f"file:{each}": version_of_files((each,), os.sep) for each in shown.files})
+    read.update({f"file:{number}": version_of_files((each,), os.sep) for number, each in enumerate(shown.files)})
     below = {name: version for name, version in read.items() if version is not None}
     if len(below) < len(read):
         return None
