@@ -272,6 +272,7 @@ class ManifestReader:
             asking_hooks=asking_hooks,
             hook_macros=tuple(called),
             unrendered=said.get("error", ""),
+            program="its Python" if node.get("language") == "python" else "",
         )
         if rendered is None:  # a seed, or another language
             return compiled, None

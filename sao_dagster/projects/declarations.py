@@ -42,6 +42,7 @@ class CompiledDeclaration:
         asking_hooks: Those of the hooks that are templates, since they ask the warehouse.
         hook_macros: The texts of the macros that these may call.
         unrendered: Why the template, or that of a hook, could not be rendered, so that nobody knows what it is; empty where it could be.
+        program: What of it is a program that may read anything beside what it depends on, in words; empty for nothing.
     """
 
     sql: str
@@ -57,6 +58,7 @@ class CompiledDeclaration:
     asking_hooks: tuple[str, ...] = ()
     hook_macros: tuple[str, ...] = ()
     unrendered: str = ""
+    program: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)

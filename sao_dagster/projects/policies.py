@@ -154,6 +154,24 @@ def config_fields() -> dict[str, Any]:
     return fields
 
 
+def with_own_keys(config: Mapping[str, Any]) -> dict[str, Any]:
+    """Return configuration with the keys of this package that stand in `meta.sao`, where every version of dbt lets them pass; those in `config` itself win.
+
+    Raises:
+        ProjectError: Something else stands there.
+
+    >>> with_own_keys({"meta": {"sao": {"volatile": "daily", "inputs": []}}, "inputs": ["raw.rates"]})["inputs"]
+    ['raw.rates']
+    """
+    said = (config.get("meta") or {}).get("sao")
+    if said is None:
+        return dict(config)
+    known = {key.name for key in POLICY_KEYS if not key.from_dbt}
+    if not isinstance(said, Mapping) or not known.issuperset(said):
+        raise ProjectError(f"meta: `sao` takes a mapping of {', '.join(sorted(known))}, got {said!r}")
+    return {**said, **config}
+
+
 def policy_config(arguments: Mapping[str, Any]) -> dict[str, Any]:
     """Return arguments for policies as the configuration of a model; what is None is left out.
 

@@ -53,6 +53,13 @@ def in_properties(world: World, key: PolicyKey) -> Node:
     return of_folder(world)
 
 
+def in_meta(world: World, key: PolicyKey) -> Node:
+    own = {} if key.from_dbt else {"meta": {"sao": {key.name: key.example}}}
+    config = own or nested(key.path, key.example)
+    world.write("models/m.yml", yaml.safe_dump({"models": [{"name": "m", "config": config}]}))
+    return of_folder(world)
+
+
 def in_the_sql(world: World, key: PolicyKey) -> Node:
     world.model("m", SQL, **nested(key.path, key.example))
     return of_folder(world)
@@ -74,7 +81,7 @@ def in_a_component(world: World, key: PolicyKey) -> Node:
 
 WRITTEN: Mapping[Place, tuple[Callable[[World, PolicyKey], Node], ...]] = {
     Place.FOLDER: (in_the_folder, in_the_folder_without_a_plus),
-    Place.PROPERTIES: (in_properties,),
+    Place.PROPERTIES: (in_properties, in_meta),
     Place.CONFIG: (in_the_sql,),
     Place.PYTHON: (in_python,),
     Place.COMPONENT: (in_a_component,),
@@ -94,6 +101,15 @@ def test_a_policy_is_settable_and_no_code(
     assert differing == [key.name]
     assert after.code.changed_parts(before.code.scheme, before.code.parts) == ()
     assert (describe_policy(after.policy, NOW) != describe_policy(plain, NOW)) == (key.words is not None)
+
+
+def test_what_stands_in_meta_is_a_key_of_this_package(world: World) -> None:
+    world.model("m", SQL).write("models/m.yml", "models: [{name: m, config: {meta: {sao: {volatil: daily}}}}]")
+    error = of_folder(world).error
+    assert error is not None
+    assert "meta: `sao` takes a mapping of" in error.message
+    assert "'volatil': 'daily'" in error.message
+    assert (error.location.path, error.location.line) == ("models/m.yml", 1)
 
 
 def test_the_table_has_each_field_once_with_its_type() -> None:

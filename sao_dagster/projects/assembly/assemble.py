@@ -27,6 +27,7 @@ from sao_dagster.projects.assembly.models import ModelAssembly, plain_config
 from sao_dagster.projects.assembly.undeclared import UndeclaredReads
 from sao_dagster.projects.config import NodeConfig, is_code, parse_config, unknown_keys, valid_config
 from sao_dagster.projects.declarations import Declarations, NodeDeclaration, error_in, merge_layers
+from sao_dagster.projects.policies import with_own_keys
 from sao_dagster.projects.sao_file import moved_variables
 from sao_dagster.projects.templates.context_objects import Namespace
 from sao_dagster.projects.templates.deferred import StatementTemplate, TimedExpression
@@ -262,7 +263,7 @@ class _Assembly:
             ProjectError: A value is impossible, or needs what is not done here; in most cases without a place.
         """
         declaration = draft.declared
-        config = parse_config(draft.merged, draft.id)
+        config = parse_config(with_own_keys(draft.merged), draft.id)
         if config.enabled:
             if self.declared.native:
                 config.refuse_unsupported()

@@ -137,8 +137,10 @@ class UndeclaredReads:
         What a statement before it makes is no input, and what that statement reads is. A template that asks the warehouse has no SQL yet:
         what it says outside of its templates is looked at; the rest of what it reads is known when it is asked (`TemplateCompiler.answers`).
         """
-        dialect = self.drafts.declared.dialect
-        if draft.declared.language != "sql" or (draft.declared.sql is None and draft.declared.compiled is None):
+        dialect, compiled = self.drafts.declared.dialect, draft.declared.compiled
+        if compiled is not None and compiled.program:
+            return (UndeclaredInput(InputKind.UNKNOWN, compiled.program),)
+        if draft.declared.language != "sql" or (draft.declared.sql is None and compiled is None):
             return ()
         if draft.dynamic and not draft.sql:
             text = _masked(draft.declared.sql or "")
@@ -147,7 +149,7 @@ class UndeclaredReads:
             return tuple(each for each in known if _PLACE.strip('"') not in each.parts)
         names = self.drafts.names(draft.depends_on, draft.id)
         making = [hook for hook in draft.pre_hooks if "create" in hook.lower()]
-        inlined = () if draft.declared.compiled is not None else self.drafts.ephemerals(draft.depends_on, draft.id)
+        inlined = () if compiled is not None else self.drafts.ephemerals(draft.depends_on, draft.id)
         ctes = self.drafts.ctes(inlined)
         found: dict[UndeclaredInput, None] = {}
         for sql in (draft.sql, draft.incremental_sql):
