@@ -8,7 +8,7 @@ import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
 
@@ -39,11 +39,12 @@ ON_ONE = pytest.mark.parametrize("bakery", ["sqlite"], indirect=True)
 
 
 @pytest.fixture(params=BEDS)
-def bakery(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Bakery]:
+def bakery(request: pytest.FixtureRequest, tmp_path: Path, preloaded: Callable[[Path], Path]) -> Iterator[Bakery]:
     variable, kind = BEDS[request.param]
     if not os.environ.get(variable):
         pytest.skip(f"{variable} names no Python that has the adapter")
-    created = kind(tmp_path, Path(os.environ[variable]))
+    python = Path(os.environ[variable])
+    created = kind(tmp_path, preloaded(python) if request.param in ("sqlite", "ducklake") else python)
     try:
         yield created.create()
     finally:

@@ -538,6 +538,7 @@ def test_what_dbt_has_parsed_by_itself_is_not_parsed_anew_and_the_other_way_roun
     assert "Unable to do partial parsing" not in log.read_text()
 
 
+@pytest.mark.real_python
 def test_a_dbt_that_hangs_is_given_up(little: LittleProject, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(process, "BEAT_SECONDS", 0.1)
     little.open()

@@ -10,7 +10,7 @@ import pytest
 from sao_dagster.errors import UnsupportedError
 from tests.dbt.project import LittleProject, outcomes
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.real_python]
 
 TASK = "from dbt.task.build import BuildTask\n"
 

@@ -15,7 +15,7 @@ from sao_dagster.dbt.commands import DbtCommands, Finished
 from sao_dagster.errors import UnsupportedError
 from tests.dbt.project import LittleProject, outcomes
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.real_python]
 
 SELECTED = "+seen rates people people_over_time"
 MODELS = {"seen", "stg_orders", "orders", "totals", "rates", "people", "people_over_time"}
