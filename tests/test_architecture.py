@@ -82,12 +82,10 @@ def module(path: Path) -> str:
 MODULES = {module(path): path for path in FILES}
 
 
-@pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(PACKAGE)))
-def test_imports_run_one_way(path: Path) -> None:
-    own = part(path)
-    for name in imports(path):
+def test_imports_run_one_way() -> None:
+    for path, name in ((each, name) for each in FILES for name in imports(each)):
         if name.startswith("sao_dagster."):
-            other = name.split(".")[1]
+            own, other = part(path), name.split(".")[1]
             known = other == own or level(other) < level(own) or (own, other) in KNOW_EACH_OTHER
             assert known, f"{path} must not know {name}"
 
@@ -100,9 +98,8 @@ def test_there_are_no_circles() -> None:
         pytest.fail(" <- ".join(error.args[1]))
 
 
-@pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(PACKAGE)))
-def test_libraries_stay_at_their_edge(path: Path) -> None:
-    for name in imports(path):
+def test_libraries_stay_at_their_edge() -> None:
+    for path, name in ((each, name) for each in FILES for name in imports(each)):
         root = name.split(".")[0]
         if root in FOREIGN:
             assert part(path) in FOREIGN[root], f"{path} imports {name}"
@@ -110,11 +107,11 @@ def test_libraries_stay_at_their_edge(path: Path) -> None:
         assert not private, f"{path} imports a private part of Dagster"
 
 
-@pytest.mark.parametrize("path", [path for path in FILES if part(path) == "core"], ids=lambda path: path.stem)
-def test_the_core_touches_nothing_outside(path: Path) -> None:
-    found = {name.split(".")[0] for name in imports(path)}
-    assert not found & PURE
-    assert "datetime.now" not in path.read_text().replace("datetime.now(timezone.utc))", ""), "no clock but in doctests"
+def test_the_core_touches_nothing_outside() -> None:
+    for path in (path for path in FILES if part(path) == "core"):
+        assert not {name.split(".")[0] for name in imports(path)} & PURE, path
+        text = path.read_text().replace("datetime.now(timezone.utc))", "")
+        assert "datetime.now" not in text, f"{path}: no clock but in doctests"
 
 
 ENGINES = ("sql/dialects.py", "warehouses/duckdb/", "warehouses/postgres/")  # what may know engines by name
@@ -136,10 +133,9 @@ def asks_for_an_engine(node: ast.AST) -> bool:
     return any(name == "dialect" or name.endswith("_dialect") for name in names)
 
 
-@pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(PACKAGE)))
-def test_what_an_engine_does_is_data(path: Path) -> None:
+def test_what_an_engine_does_is_data() -> None:
     """Whatever differs between engines is a field of `sql/dialects.py`, whose defaults are the humblest."""
-    if not str(path.relative_to(PACKAGE)).startswith(ENGINES):
+    for path in (path for path in FILES if not str(path.relative_to(PACKAGE)).startswith(ENGINES)):
         lines = [node.lineno for node in ast.walk(tree(path)) if asks_for_an_engine(node)]  # type: ignore[attr-defined]
         assert not lines, f"{path} asks for an engine by name in the lines {lines}; make it a field of `Dialect`"
 
@@ -163,19 +159,18 @@ def test_questions_for_an_engine_are_noticed(code: str, expected: bool) -> None:
     assert any(map(asks_for_an_engine, ast.walk(ast.parse(code)))) == expected
 
 
-@pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(PACKAGE)))
-def test_sql_is_read_in_one_place(path: Path) -> None:
+def test_sql_is_read_in_one_place() -> None:
     """`sql/parsing.py` alone calls sqlglot's parser and tokenizer, since only it knows all that they may raise."""
-    if path.relative_to(PACKAGE) == Path("sql/parsing.py"):
-        return
-    nodes = list(ast.walk(tree(path)))
-    imported = {(each.module, name.name) for each in nodes if isinstance(each, ast.ImportFrom) for name in each.names}
-    called = {ast.unparse(each.func) for each in nodes if isinstance(each, ast.Call)}
     read = {("sqlglot", name) for name in ("parse", "parse_one", "tokenize")} | {
         ("sqlglot.dialects.dialect", "Dialect")
     }
-    assert not imported & read, f"{path} reads SQL by sqlglot itself"
-    assert not called & {"sqlglot.parse", "sqlglot.parse_one", "sqlglot.tokenize", "exp.DataType.build"}, path
+    reading = {"sqlglot.parse", "sqlglot.parse_one", "sqlglot.tokenize", "exp.DataType.build"}
+    for path in (path for path in FILES if path.relative_to(PACKAGE) != Path("sql/parsing.py")):
+        nodes = list(ast.walk(tree(path)))
+        froms = (each for each in nodes if isinstance(each, ast.ImportFrom))
+        imported = {(each.module, name.name) for each in froms for name in each.names}
+        assert not imported & read, f"{path} reads SQL by sqlglot itself"
+        assert not {ast.unparse(each.func) for each in nodes if isinstance(each, ast.Call)} & reading, path
 
 
 def test_there_is_one_way_to_reused() -> None:

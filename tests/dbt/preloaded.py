@@ -63,7 +63,8 @@ def parse():
     os.chdir(folder)
 
 
-parse()
+if project:
+    parse()
 assert len(os.listdir("/proc/self/task")) == 1  # so that a fork has all of it
 listener = socket.socket(socket.AF_UNIX)
 listener.bind(place)
@@ -166,10 +167,8 @@ while True:
             caller.close()
 '''
 
-MODULES = (
-    *("dbt.cli.main", "dbt.task.build", "dbt.task.retry", "multiprocessing.connection"),
-    *("dbt.adapters.duckdb", "dbt.adapters.postgres", "dbt.adapters.sqlite"),
-)
+MODULES = ("dbt.cli.main", "dbt.task.build", "dbt.task.retry", "multiprocessing.connection")
+ADAPTERS = ("dbt.adapters.duckdb", "dbt.adapters.postgres")  # with a DuckDB that starts no thread when it is imported
 
 
 class Preloaded:
@@ -193,6 +192,7 @@ class Preloaded:
         self.python.write_text(CALLER.format(python=sys.executable, real=str(self._real), place=str(place), path=path))
         self.python.chmod(0o755)
         (self._folder / "lib").symlink_to(self._real.parent.parent / "lib")
+        project = self._project()
         self._server = subprocess.Popen(
             [
                 self._real,
@@ -200,8 +200,9 @@ class Preloaded:
                 "import sys; exec(sys.argv.pop(1), {'__name__': 'server'})",
                 SERVER,
                 str(place),
-                str(self._project()),
+                project,
                 *MODULES,
+                *(ADAPTERS if project else ()),
             ],
             env={
                 **os.environ,
@@ -218,19 +219,14 @@ class Preloaded:
         assert self._server.stdout.readline() == "ready\n"
         return self
 
-    def _project(self) -> Path:
-        """Return a small project."""
+    def _project(self) -> str:
+        """Return the folder of a small project; empty without an adapter that opens nothing, and starts no thread, when dbt reads one."""
+        if not any((self._folder / "lib").glob("python*/site-packages/dbt/adapters/postgres")):
+            return ""
         folder = self._folder / "project"
         (folder / "models").mkdir(parents=True)
-        output: dict[str, object] = {
-            "schema": "main",
-            "threads": 1,
-        }  # of an adapter that opens nothing for this, as dbt-duckdb does
-        if any((self._folder / "lib").glob("python*/site-packages/dbt/adapters/postgres")):
-            output |= {"type": "postgres", "host": "none", "port": 1, "user": "u", "password": "p", "dbname": "d"}
-        else:
-            files = {"schemas_and_paths": {"main": "a.db"}, "schema_directory": "."}
-            output |= {"type": "sqlite", "database": "database", **files}
+        server = {"host": "none", "port": 1, "user": "u", "password": "p", "dbname": "d"}
+        output = {"type": "postgres", **server, "schema": "main", "threads": 1}
         for name, text in {
             "dbt_project.yml": {"name": "small", "profile": "small"},
             "profiles.yml": {"small": {"target": "dev", "outputs": {"dev": output}}},
@@ -238,7 +234,7 @@ class Preloaded:
         }.items():
             (folder / name).write_text(json.dumps(text))
         (folder / "models/a.sql").write_text("select 1 as id")
-        return folder
+        return str(folder)
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
         assert self._server is not None
