@@ -167,6 +167,19 @@ def test_what_a_model_writes_to_a_file_is_news_each_time(little: LittleProject) 
     assert little.rows("main.totals") == [(1, 1200), (2, 1000)]
 
 
+def test_what_a_python_model_of_dbt_reads_is_unknown_until_it_is_said(little: LittleProject) -> None:
+    little.write(
+        "models/told.py", "def model(dbt, session):\n    return session.sql('select count(*) as n from raw.orders')\n"
+    )
+    assert outcomes(little.run("told")) == {"told": "never_built"}
+    assert outcomes(little.run("told")) == {"told": "input_unknown"}
+    little.write("models/told.yml", "models: [{name: told, config: {meta: {sao: {inputs: [raw.orders]}}}}]")
+    assert outcomes(little.run("told")) == {"told": "code_changed"}, "it has an input that it had not"
+    assert outcomes(little.run("told")) == {}
+    little.execute("insert into raw.orders values (4, 2, 9)")
+    assert outcomes(little.run("told")) == {"told": "new_data"}
+
+
 def test_a_relative_path_is_that_of_the_project_where_dbt_is(
     little: LittleProject, tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -412,7 +425,7 @@ def test_a_failing_model_is_one_failed_model_with_dbts_words(little: LittleProje
     assert outcomes(little.run()).keys() == {"totals", "big"}
 
 
-@pytest.mark.parametrize("execution", ["inside", "selection"])
+@pytest.mark.parametrize("execution", ["inside", pytest.param("selection", marks=pytest.mark.real_python)])
 def test_batches_that_fail_are_named_with_the_first_error(little: LittleProject, execution: str) -> None:
     version = "from importlib.metadata import version; print(version('dbt-core'))"
     if subprocess.check_output([little.python, "-c", version], text=True).startswith("1.8."):

@@ -104,6 +104,7 @@ def test_whatever_else_is_made_of_it_is_noted(template: str) -> None:
     assert all(rendered(template, run)[1].into for run in RUNS)
 
 
+@pytest.mark.slow
 @given(templates)
 @settings(max_examples=1_000, deadline=None, database=None, suppress_health_check=list(HealthCheck))
 def test_no_template_is_another_one_in_a_run_without_a_sign_of_it(template: str) -> None:

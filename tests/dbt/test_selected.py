@@ -90,21 +90,6 @@ def test_what_on_run_start_makes_is_there_for_models_and_data_tests(
     assert anywhere.rows("main.twice") == [(1, 400), (2, 600)]
 
 
-@pytest.mark.parametrize("execution", ["inside", "selection"])
-def test_what_a_python_model_of_dbt_reads_is_unknown_until_it_is_said(little: LittleProject, execution: str) -> None:
-    little.write("sao.yml", f"executor: dbt\ndbt: {little.python}\ndbt_execution: {execution}\n")
-    little.write(
-        "models/told.py", "def model(dbt, session):\n    return session.sql('select count(*) as n from raw.orders')\n"
-    )
-    assert outcomes(little.run("told")) == {"told": "never_built"}
-    assert outcomes(little.run("told")) == {"told": "input_unknown"}
-    little.write("models/told.yml", "models: [{name: told, config: {meta: {sao: {inputs: [raw.orders]}}}}]")
-    assert outcomes(little.run("told")) == {"told": "code_changed"}, "it has an input that it had not"
-    assert outcomes(little.run("told")) == {}
-    little.execute("insert into raw.orders values (4, 2, 9)")
-    assert outcomes(little.run("told")) == {"told": "new_data"}
-
-
 def test_python_models_of_dbt(little: LittleProject) -> None:
     little.write("sao.yml", f"executor: dbt\ndbt: {little.python}\ndbt_execution: selection\n")
     little.write("models/counted.yml", "models: [{name: counted, config: {meta: {sao: {inputs: []}}}}]")

@@ -175,7 +175,10 @@ def impolite(connection: Any, now: float, environment: str, model: str, holder: 
 TAKE = leases.take
 
 
-@pytest.mark.parametrize(("name", "broken"), [("check", unfenced), ("take", careless), ("take", impolite)])
+@pytest.mark.parametrize(
+    ("name", "broken"),
+    [pytest.param("check", unfenced, marks=pytest.mark.slow), ("take", careless), ("take", impolite)],
+)
 def test_what_is_taken_out_is_missed(monkeypatch: pytest.MonkeyPatch, name: str, broken: Any) -> None:
     monkeypatch.setattr(leases, name, broken)
     with pytest.raises(AssertionError):
