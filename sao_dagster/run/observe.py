@@ -137,8 +137,9 @@ def observe(
         store.keep_movements(environment, nodes.unmoved)
     if fresh := DIGESTS.take():
         store.keep_shown(environment, FILES, fresh)
-    if stamp and reader.lasting != kept:
-        store.keep_contents(environment, stamp, reader.lasting)
+    lasting = reader.lasting
+    if stamp and lasting != kept:
+        store.keep_contents(environment, stamp, lasting)
     seen = {name: version for name, version in versions.items() if version and name not in project.nodes}
     store.note_versions(environment, seen, now)
     facts = replace(
@@ -155,7 +156,7 @@ def observe(
     )
     return Observation(
         facts=facts,
-        contents=reader.lasting,
+        contents=lasting,
         sequence=sequence,
         looked_at=frozenset((*to_read.own, *to_read.beside)),
         movements=tokens,

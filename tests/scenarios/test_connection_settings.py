@@ -46,6 +46,13 @@ def shop(world: World) -> World:
 
 
 @on_duckdb
+def test_settings_that_are_locked(shop: World) -> None:
+    profile(shop, config_options={"lock_configuration": "true"})
+    assert shop.run().built == {"orders", "below"}
+    assert shop.run().built == set()
+
+
+@on_duckdb
 @pytest.mark.parametrize(
     ("key", "value"),
     [

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -216,7 +216,10 @@ class DuckDBWarehouse:
 
     def _set_up(self, connection: duckdb.DuckDBPyConnection) -> duckdb.DuckDBPyConnection:
         """Load the extensions, and set what is given."""
-        connection.execute("set enable_progress_bar = false")
+        with suppress(duckdb.InvalidInputException):  # where `config_options` lock all settings
+            connection.execute("set enable_progress_bar = false")
+            if _SEARCH not in {**self.config_options, **self.settings} and self.folder and "," not in self.folder:
+                connection.execute(f"set global {_SEARCH} = {literal(self.folder)}")
         for extension in self.extensions:
             if extension in self.repositories:
                 connection.execute(f"install {extension} from {self.repositories[extension]}")
@@ -225,8 +228,6 @@ class DuckDBWarehouse:
             connection.execute(secret_sql(secret, number))
         for name, value in self.settings.items():
             connection.execute(_set(name, value))
-        if _SEARCH not in {**self.config_options, **self.settings} and self.folder and "," not in self.folder:
-            connection.execute(f"set global {_SEARCH} = {literal(self.folder)}")
         return connection
 
     def _configure(self, connection: duckdb.DuckDBPyConnection, *, read_only: bool) -> duckdb.DuckDBPyConnection:
