@@ -5,7 +5,7 @@ A relation that has not moved is as it was, without reading it. One that has may
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
 
@@ -25,7 +25,12 @@ STAMP = "movements"
 
 
 def movements_of(
-    project: Project, session: Session, catalog: Catalog, names: Iterable[str], reached: Reached | None = None
+    project: Project,
+    session: Session,
+    catalog: Catalog,
+    names: Iterable[str],
+    reached: Reached | None = None,
+    files_behind: Callable[[Collection[Relation]], Mapping[Relation, tuple[str, ...]]] | None = None,
 ) -> dict[str, str]:
     """Return what shows of sources, nodes and undeclared inputs that they were written to; no entry where nothing does.
 
@@ -35,6 +40,7 @@ def movements_of(
         catalog: What is in it.
         names: What is asked for.
         reached: What was followed in the warehouse just before; None to look anew.
+        files_behind: Returns the files that views read; None to ask the warehouse.
     """
     wanted = list(names)
     undeclared = [project.undeclared[name] for name in wanted if is_undeclared(name)]
@@ -46,7 +52,7 @@ def movements_of(
     there = [each for each in every if each.key in catalog]
     tokens = dict(session.movements(catalog, there)) if there else {}
     views = [each for each in there if catalog[each.key].is_view and each in tokens]
-    for view, files in session.files_behind(views).items() if views else ():
+    for view, files in (files_behind or session.files_behind)(views).items() if views else ():
         stamp = stamp_of_files(files)
         tokens[view] = digest([tokens[view], stamp])
         if stamp is None:

@@ -9,6 +9,7 @@ from sao_dagster.core.facts import Facts
 from sao_dagster.core.inputs import is_answers, is_undeclared
 from sao_dagster.core.nodes import is_source
 from sao_dagster.core.project import Project
+from sao_dagster.core.relations import Relation
 from sao_dagster.core.selection import Selection
 from sao_dagster.run.movements import is_watched, may_read_files, movements_of
 from sao_dagster.run.observe import Observation
@@ -45,6 +46,7 @@ class Watch:
         self._observe = observe
         self._exclusive = exclusive
         self._seen: dict[str, str] = {}
+        self._files: dict[Relation, tuple[str, ...]] = {}  # behind views that were looked at; none behind the others
 
     def note(self, movements: Mapping[str, str]) -> None:
         """Note what showed of some inputs, before their versions were read, that they were written to."""
@@ -53,6 +55,7 @@ class Watch:
     def note_build(self, name: str, movement: str | None) -> None:
         """Note what shows from now on that somebody writes to a node that was just built here; None where nothing does."""
         self._seen.pop(name, None)
+        self._files.pop(self._project.nodes[name].relation, None)
         if movement is None and self._is_of_files(name):
             movement = self._tokens([name]).get(name)
         if movement is not None:
@@ -138,7 +141,16 @@ class Watch:
         if relation is None or not (node is None or node.materialized.holds_data):
             return False
         info = self._catalog.get(relation.key)
-        return info is not None and info.is_view and relation in self._session.files_behind([relation])
+        return info is not None and info.is_view and relation in self._files_behind([relation])
+
+    def _files_behind(self, views: Collection[Relation]) -> dict[Relation, tuple[str, ...]]:
+        """Return the files that views read; the warehouse is asked once for each, until it is built again."""
+        new = [each for each in views if each not in self._files]
+        found = self._session.files_behind(new) if new else {}
+        self._files.update({each: found.get(each, ()) for each in new})
+        return {each: self._files[each] for each in views if self._files[each]}
 
     def _tokens(self, names: Collection[str]) -> dict[str, str]:
-        return movements_of(self._project, self._session, self._catalog, names) if names else {}
+        if not names:
+            return {}
+        return movements_of(self._project, self._session, self._catalog, names, files_behind=self._files_behind)
