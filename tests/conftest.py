@@ -11,6 +11,7 @@ from sao_dagster.projects.sao_file import Settings, variable_of
 from tests.postgres import Postgres
 from tests.world import WORLDS, World
 
+SCENARIOS = Path(__file__).parent / "scenarios"
 SHARED = ("tests/ui/test_dev.py",)  # modules whose tests share what takes long to start
 
 
@@ -37,6 +38,20 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
         first, *others = marked.args
         repeated = [pytest.param(each, marks=pytest.mark.slow) for each in others]
         metafunc.parametrize("world", [first, *repeated], indirect=True)
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Of a scenario with parameters, the first are tried by default, and the others among the slow tests."""
+    seen = set[str]()
+    for item in items:
+        if item.path.parent == SCENARIOS and isinstance(item, pytest.Function) and hasattr(item, "callspec"):
+            if {*item.callspec.params} <= {"world", "state_url"}:
+                continue
+            function = f"{item.path} {item.originalname}"
+            if function in seen:
+                item.add_marker(pytest.mark.slow)
+            seen.add(function)
 
 
 @pytest.fixture

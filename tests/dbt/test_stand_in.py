@@ -168,6 +168,7 @@ MISBEHAVING: tuple[tuple[dict[str, Any], str], ...] = (
 )
 
 
+@pytest.mark.slow
 def test_what_dbt_does_not_say_to_have_built_as_it_was_given_is_not_recorded(shop: Shop) -> None:
     for how, said in MISBEHAVING:
         shop.behave(**how)
@@ -182,6 +183,7 @@ def test_what_dbt_does_not_say_to_have_built_as_it_was_given_is_not_recorded(sho
     assert built(shop.run("orders people")) == {}
 
 
+@pytest.mark.slow
 def test_an_input_that_was_another_one_only_while_dbt_read_it_is_noticed(shop: Shop) -> None:
     """Content before and after is the same; that another process has had the file shows it."""
     shop.run("orders")
@@ -208,6 +210,7 @@ def test_where_a_hook_fails_before_anything_is_built_no_more_commands_are_given(
     shop.behave()
 
 
+@pytest.mark.slow
 def test_two_runs_at_once_take_turns_at_a_file(shop: Shop) -> None:
     """Between two commands the file is let go; who came in then would wait for the leases of the other run, which would wait for the file."""
     command = [sys.executable, "-m", "sao_dagster.cli", "build", "--json", "--project-dir", str(shop.folder)]
@@ -249,6 +252,7 @@ def test_another_program_that_is_called_dbt_is_not_given_anything(shop: Shop) ->
     assert shop.calls() == []
 
 
+@pytest.mark.slow
 def test_nothing_is_read_in_another_environment(shop: Shop) -> None:
     shop.run("orders")
     shop.write(

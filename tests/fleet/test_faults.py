@@ -70,7 +70,7 @@ def run_and_recover(fleet: Fleet, worker: Worker) -> dict[str, Any]:
     return answer
 
 
-@pytest.mark.parametrize("point", sooner(faults.NAMES, "after swap", "before record"))
+@pytest.mark.parametrize("point", sooner(faults.NAMES, "before record"))
 def test_a_run_that_is_killed(fleet: Fleet, point: str) -> None:
     victim, other = fleet.hire(2)
     victim.run("first", select="+m3 +m12 +m17")
@@ -97,7 +97,6 @@ def test_a_run_that_is_killed(fleet: Fleet, point: str) -> None:
             "before record",
             "before verdicts",
         ),
-        "before record",
     ),
 )
 def test_a_run_that_is_paused_for_longer_than_its_lease(fleet: Fleet, point: str) -> None:

@@ -33,6 +33,7 @@ def fill(file: Path) -> None:
             return
 
 
+@pytest.mark.slow
 def test_a_warehouse_without_space(small: Path, tmp_path: Path) -> None:
     world = World(small / "shop")
     world.state_url = f"sqlite:///{tmp_path / 'state.db'}"

@@ -26,14 +26,12 @@ def test_what_is_reused_equals_a_rebuild(machine: type[RuleBasedStateMachine], s
         assert min(seen) >= 100 * share
 
 
-@SHARE
+@pytest.mark.slow
 @pytest.mark.parametrize("machine", [each for each in MACHINES if issubclass(each, OnServer)])
-def test_histories_on_postgres(
-    postgres: Postgres, monkeypatch: pytest.MonkeyPatch, machine: type[OnServer], share: float
-) -> None:
+def test_histories_on_postgres(postgres: Postgres, monkeypatch: pytest.MonkeyPatch, machine: type[OnServer]) -> None:
     """Fewer of them: each is a database of its own."""
     monkeypatch.setattr(machine, "server", postgres)
-    explore(machine, _histories(machine, share), STEPS)
+    explore(machine, _histories(machine, 0.05), STEPS)
 
 
 def _histories(machine: type[RuleBasedStateMachine], share: float) -> int:

@@ -19,7 +19,7 @@ from sao_dagster.run.branch_schemas import BUILDING, DROPPING, in_use
 from sao_dagster.run.settings import RunSettings
 from tests.world import World, four_in_a_row, on_each_warehouse
 
-pytestmark = on_each_warehouse
+pytestmark = [on_each_warehouse, pytest.mark.slow]
 on_duckdb = pytest.mark.warehouse("duckdb")
 
 

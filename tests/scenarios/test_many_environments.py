@@ -16,7 +16,7 @@ from sao_dagster.cli import app
 from sao_dagster.state.sql_store import SqlStateStore
 from tests.world import World, on_each_warehouse
 
-pytestmark = on_each_warehouse
+pytestmark = [on_each_warehouse, pytest.mark.slow]
 on_duckdb = pytest.mark.warehouse("duckdb")
 
 

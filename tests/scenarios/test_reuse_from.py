@@ -18,7 +18,7 @@ from sao_dagster.warehouses.duckdb.session import DuckDBSession
 from sao_dagster.warehouses.shared.native import NativeMaterializer
 from tests.world import PostgresWorld, Run, World, four_in_a_row, on_each_warehouse, state_in
 
-pytestmark = on_each_warehouse
+pytestmark = [on_each_warehouse, pytest.mark.slow]
 on_duckdb = pytest.mark.warehouse("duckdb")
 MODELS = ("orders", "totals", "report")
 

@@ -11,7 +11,7 @@ from sao_dagster.core.reasons import Mode
 from tests.scenarios.test_reuse_from import as_another_deployment, on_duckdb, there
 from tests.world import Run, World, four_in_a_row, on_each_warehouse
 
-pytestmark = on_each_warehouse
+pytestmark = [on_each_warehouse, pytest.mark.slow]
 UNIQUE, SMALL, SHOWN = "unique_orders_id", "small", "not_null_shown_amount"
 TESTS = {UNIQUE, SMALL, SHOWN}
 CONFIG = "models: [{name: orders, columns: [{name: id, data_tests: [{unique: {config: %s}}]}]}]"
