@@ -149,8 +149,9 @@ def _files_written(
     """
     changed = [name for name in names if found.get(name) != records[name].data_version]
     relations = {name: project.nodes[name].relation for name in changed}
-    files = session.files_behind([*relations.values()]) if relations else {}
-    paths, written = session.read_paths(), []
+    if not relations:
+        return []
+    files, paths, written = session.files_behind([*relations.values()]), session.read_paths(), []
     for name, relation in relations.items():
         read = {paths.of(each.name) for each in project.nodes[name].undeclared if each.kind is InputKind.FILE}
         own = [each for each in files.get(relation, ()) if each not in read]

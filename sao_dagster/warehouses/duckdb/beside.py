@@ -87,4 +87,5 @@ def read_in_snapshot(
             raise WarehouseError("there is no snapshot")  # so that each is read alone
         return read_contents(cursor, catalog, tables)
 
-    return ContentReader(catalog, shown, read).versions(unwatched, SECONDS)
+    found = ContentReader(catalog, shown, read).versions(unwatched, SECONDS)
+    return {each: None if version is None or version.is_of_files else version for each, version in found.items()}

@@ -70,8 +70,10 @@ def view_sources(
             if not info.is_view:
                 found[each] = None
                 continue
-            definitions[each] = without_quotes(info.definition or "")
-            below = [_below(_query_of(info.definition or ""), each[:2], catalog, made)]
+            if info.definition is None:  # it was built in this run, and not looked at since
+                return None
+            definitions[each] = without_quotes(info.definition)
+            below = [_below(_query_of(info.definition), each[:2], catalog, made)]
         for reads in below:
             if reads is None:
                 return None
