@@ -16,7 +16,7 @@ from sao_dagster.cli import app
 from sao_dagster.cli.ci import BRANCH_VARIABLES
 from tests.world import World, on_each_warehouse
 
-pytestmark = on_each_warehouse
+pytestmark = [on_each_warehouse, pytest.mark.slow]
 PAGE = (Path(__file__).parents[2] / "docs/ci.md").read_text()
 NOT_RUN = ("pip", "cat", "gh")
 """What the machines of the services do beside `sao`: they install it, and show the report that it has written."""

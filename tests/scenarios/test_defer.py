@@ -21,7 +21,7 @@ from sao_dagster.run.defer import deferral_of
 from sao_dagster.run.missing import with_missing_inputs
 from tests.world import Run, World, four_in_a_row, on_each_warehouse, state_in
 
-pytestmark = on_each_warehouse
+pytestmark = [on_each_warehouse, pytest.mark.slow]
 on_duckdb = pytest.mark.warehouse("duckdb")
 
 

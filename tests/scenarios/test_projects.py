@@ -15,7 +15,7 @@ from sao_dagster.errors import ProjectError, UnsupportedError
 from sao_dagster.run.others import check_reached
 from tests.world import Run, World, on_each_warehouse
 
-pytestmark = on_each_warehouse
+pytestmark = [on_each_warehouse, pytest.mark.slow]
 on_duckdb = pytest.mark.warehouse("duckdb")
 
 READS = "select id, amount from {{ ref('core', 'orders') }}"

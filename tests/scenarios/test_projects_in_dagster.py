@@ -11,6 +11,8 @@ from tests.deployment import Deployment, deploy, names
 from tests.scenarios.test_projects import beside, named
 from tests.world import World
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture
 def core(world: World) -> World:

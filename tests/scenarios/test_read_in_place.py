@@ -16,7 +16,7 @@ from tests.meanwhile import Meanwhile
 from tests.scenarios.test_reuse_from import MODELS, built_there, on_duckdb, there
 from tests.world import Run, World, on_each_warehouse, state_in
 
-pytestmark = on_each_warehouse
+pytestmark = [on_each_warehouse, pytest.mark.slow]
 
 
 @pytest.fixture
