@@ -45,10 +45,9 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Of a scenario with parameters, the first are tried by default, and the others among the slow tests."""
     seen = set[str]()
     for item in items:
-        if item.path.parent == SCENARIOS and isinstance(item, pytest.Function) and hasattr(item, "callspec"):
-            if {*item.callspec.params} <= {"world", "state_url"}:
-                continue
-            function = f"{item.path} {item.originalname}"
+        parameters = item.callspec.params.keys() if hasattr(item, "callspec") else set()
+        if item.path.parent == SCENARIOS and parameters - {"world", "state_url"}:
+            function = item.nodeid.partition("[")[0]
             if function in seen:
                 item.add_marker(pytest.mark.slow)
             seen.add(function)

@@ -53,13 +53,12 @@ class World:
     settings: dict[str, Any] = field(default_factory=dict)
     warehouse: str = field(default="duckdb", init=False)
     state_url: str | None = field(default=None, init=False)
-    pending: list[str] = field(default_factory=list, init=False)  # what is made with the first statements
 
     def __post_init__(self) -> None:
         self.root.mkdir(parents=True, exist_ok=True)
         self.write("dbt_project.yml", PROJECT)
         self.write("profiles.yml", PROFILES)
-        self.pending.append("create schema if not exists raw")
+        self.sql("create schema if not exists raw")
 
     # ------------------------------------------------------------------ changing things
 
@@ -84,17 +83,11 @@ class World:
 
     def sql(self, *statements: str) -> World:
         with duckdb.connect(str(self.root / "shop.duckdb")) as connection:
-            for statement in (*self._made_first(), *statements):
+            for statement in statements:
                 connection.execute(statement)
         return self
 
-    def _made_first(self) -> list[str]:
-        first, self.pending = self.pending, []
-        return first
-
     def rows(self, query: str) -> list[tuple[Any, ...]]:
-        if self.pending:
-            self.sql()
         with duckdb.connect(str(self.root / "shop.duckdb")) as connection:
             return connection.execute(query).fetchall()
 
@@ -117,8 +110,6 @@ class World:
     # ------------------------------------------------------------------ looking and running
 
     def opened(self, target: str | None = None, **variables: Any) -> SqlProject:
-        if self.pending:
-            self.sql()
         state_url = self.state_url or f"sqlite:///{self.root / 'state.db'}"
         opened = load_project(self.root, target=target, variables=variables, state_url=state_url)
         opened.settings = opened.settings.model_copy(update=self.settings)
@@ -186,7 +177,7 @@ class PostgresWorld(World):
         return role
 
     def sql(self, *statements: str) -> PostgresWorld:
-        execute(self.url, *self._made_first(), *statements)
+        execute(self.url, *statements)
         return self
 
     def rows(self, query: str) -> list[tuple[Any, ...]]:

@@ -65,7 +65,7 @@ class DataVersion:
     def is_of_files(self) -> bool:
         """Whether it is of a view over files, and so holds for no longer than these are as they were, whatever the warehouse says of itself.
 
-        >>> of_files(view_version(["from 'a.csv'"], {"file:a.csv": DataVersion("files/3", "1")})).is_of_files
+        >>> view_version(["from 'a.csv'"], {"files": DataVersion("files/3", "1")}, of_files=True).is_of_files
         True
         """
         return self.scheme.startswith(_OF_FILES)
@@ -112,6 +112,7 @@ def definition_version(definition: str | None) -> DataVersion:
 
 
 _LOADED_AT = "loaded_at/2-"
+_OF_FILES = "view-of-files/1-"
 
 
 def loaded_at_version(value: str, *asked: str | None) -> DataVersion:
@@ -129,22 +130,21 @@ def build_version(build_id: str) -> DataVersion:
     return DataVersion("build", build_id)
 
 
-_OF_FILES = "view-of-files/1-"
-
-
-def of_files(version: DataVersion) -> DataVersion:
-    """Return the version of a view as one that files are a part of, which others may write to whoever holds the database; see `is_of_files`."""
-    return DataVersion(_OF_FILES + version.scheme.rpartition("-")[2], version.token)
-
-
 ANY_BUILD = build_version("")
 """What each version that is the id of a build is comparable with."""
 
 
-def view_version(definitions: Mapping[str, str] | Collection[str], below: Mapping[str, DataVersion]) -> DataVersion:
+def view_version(
+    definitions: Mapping[str, str] | Collection[str], below: Mapping[str, DataVersion], *, of_files: bool = False
+) -> DataVersion:
     """Return the version of a view, made of how it is defined and of the versions of what it reads.
 
     Its scheme is made of theirs: where one of them is read in another way, nobody knows whether the view shows something else.
+
+    Args:
+        definitions: Its own, and those of the views in between.
+        below: What it reads.
+        of_files: Whether files are a part of that, which others may write to whoever holds the database; see `DataVersion.is_of_files`.
 
     >>> by_time = view_version(["select 1"], {"a": DataVersion("loaded_at", "1")})
     >>> by_time.comparable(view_version(["select 1"], {"a": DataVersion("loaded_at", "2")}))
@@ -154,4 +154,5 @@ def view_version(definitions: Mapping[str, str] | Collection[str], below: Mappin
     """
     schemes = digest(sorted({version.scheme for version in below.values()}))[:8]
     defined = dict(definitions) if isinstance(definitions, Mapping) else list(definitions)
-    return DataVersion(f"view/2-{schemes}", digest([{name: str(version) for name, version in below.items()}, defined]))
+    kind = _OF_FILES if of_files else "view/2-"
+    return DataVersion(f"{kind}{schemes}", digest([{name: str(version) for name, version in below.items()}, defined]))

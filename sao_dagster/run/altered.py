@@ -84,7 +84,7 @@ def nodes_seen(
         other += [name for name in unknown if altered[name] is None]
         found.update(contents_of(project, [name for name in other if name not in found], reader))
     live = [name for name in _shown_live(project, recorded, records, catalog) if name in found or name in names]
-    written = _files_written(project, live, records, found, reader.session)
+    written = _files_written(project, live, records, found, reader.session, catalog)
     altered.update(dict.fromkeys(written, True))
     shown_now = [name for name in (*shown, *live) if altered[name] is False]
     other += [*written, *(name for name in shown_now if found.get(name) != records[name].data_version)]
@@ -142,6 +142,7 @@ def _files_written(
     records: Mapping[str, BuildRecord],
     found: Mapping[str, DataVersion | None],
     session: Session,
+    catalog: Catalog,
 ) -> list[str]:
     """Return the views in place of tables among some whose own files somebody else has written since they were built, or has taken away.
 
@@ -151,7 +152,7 @@ def _files_written(
     relations = {name: project.nodes[name].relation for name in changed}
     if not relations:
         return []
-    files, paths, written = session.files_behind([*relations.values()]), session.read_paths(), []
+    files, paths, written = session.files_behind(catalog, [*relations.values()]), session.read_paths(), []
     for name, relation in relations.items():
         read = {paths.of(each.name) for each in project.nodes[name].undeclared if each.kind is InputKind.FILE}
         own = [each for each in files.get(relation, ()) if each not in read]
@@ -251,9 +252,8 @@ def _is_altered(
     if is_watched(record):
         return info.is_view or info.columns != record.columns
     if node.materialized is Materialized.VIEW:
-        if (
-            not info.is_view
-        ):  # and so it shows nothing of what is behind it now; or it was built when it was to be a table
+        if not info.is_view:
+            # it shows nothing of what is behind it now; or it was built when it was to be a table
             return None if PLACES in record.code_parts else True
         now = info.definition_version
         was_view = record.rows is None

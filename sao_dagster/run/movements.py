@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, replace
-from functools import cached_property
+from functools import cached_property, partial
 
 from sao_dagster.core.data_version import ANY_BUILD, DataVersion
 from sao_dagster.core.hashing import digest
@@ -17,7 +17,7 @@ from sao_dagster.core.project import Project
 from sao_dagster.core.records import BuildRecord
 from sao_dagster.core.relations import Relation
 from sao_dagster.run.reached import Reached
-from sao_dagster.warehouses.protocol import Catalog, ContentTokens, Session
+from sao_dagster.warehouses.protocol import Catalog, ContentTokens, ReadFiles, Session
 from sao_dagster.warehouses.shared.files import patterns_of, stamp_of_files
 
 STAMP = "movements"
@@ -30,7 +30,7 @@ def movements_of(
     catalog: Catalog,
     names: Iterable[str],
     reached: Reached | None = None,
-    files_behind: Callable[[Collection[Relation]], Mapping[Relation, tuple[str, ...]]] | None = None,
+    files_behind: Callable[[Collection[Relation]], Mapping[Relation, ReadFiles]] | None = None,
 ) -> dict[str, str]:
     """Return what shows of sources, nodes and undeclared inputs that they were written to; no entry where nothing does.
 
@@ -52,7 +52,8 @@ def movements_of(
     there = [each for each in every if each.key in catalog]
     tokens = dict(session.movements(catalog, there)) if there else {}
     views = [each for each in there if catalog[each.key].is_view and each in tokens]
-    for view, files in (files_behind or session.files_behind)(views).items() if views else ():
+    asked = files_behind or partial(session.files_behind, catalog)
+    for view, files in asked(views).items() if views else ():
         stamp = stamp_of_files(files)
         tokens[view] = digest([tokens[view], stamp])
         if stamp is None:
@@ -66,8 +67,7 @@ def movements_of(
         if each in reached.relations:
             leaves[each] = tokens.get(reached.relations[each])
         elif reached.is_file(each):
-            path = session.read_paths().of(each.name)
-            leaves[each] = None if path is None else stamp_of_files([path])
+            leaves[each] = stamp_of_files([session.read_paths().of(each.name)])
     for each in undeclared:
         parts = reached.parts_of(each, leaves)
         if parts is not None:

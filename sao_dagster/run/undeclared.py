@@ -41,8 +41,7 @@ class UndeclaredVersions:
             if each in relations:
                 leaves[each] = contents.get(relations[each])
             elif self.reached.is_file(each):
-                path = self.reached.session.read_paths().of(each.name)
-                leaves[each] = None if path is None else version_of_files((path,), self.root)
+                leaves[each] = version_of_files([self.reached.session.read_paths().of(each.name)], self.root)
             elif each.kind is not InputKind.FUNCTION:
                 leaves[each] = None
         return {

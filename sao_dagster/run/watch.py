@@ -14,7 +14,7 @@ from sao_dagster.core.selection import Selection
 from sao_dagster.run.movements import is_watched, may_read_files, movements_of
 from sao_dagster.run.observe import Observation
 from sao_dagster.run.unwatched import UnwatchedInputs
-from sao_dagster.warehouses.protocol import Catalog, Session
+from sao_dagster.warehouses.protocol import Catalog, ReadFiles, Session
 
 
 class Watch:
@@ -46,7 +46,7 @@ class Watch:
         self._observe = observe
         self._exclusive = exclusive
         self._seen: dict[str, str] = {}
-        self._files: dict[Relation, tuple[str, ...]] = {}  # behind views that were looked at; none behind the others
+        self._files: dict[Relation, ReadFiles] = {}  # behind views that were looked at; none behind the others
 
     def note(self, movements: Mapping[str, str]) -> None:
         """Note what showed of some inputs, before their versions were read, that they were written to."""
@@ -143,10 +143,11 @@ class Watch:
         info = self._catalog.get(relation.key)
         return info is not None and info.is_view and relation in self._files_behind([relation])
 
-    def _files_behind(self, views: Collection[Relation]) -> dict[Relation, tuple[str, ...]]:
+    def _files_behind(self, views: Collection[Relation]) -> dict[Relation, ReadFiles]:
         """Return the files that views read; the warehouse is asked once for each, until it is built again."""
         new = [each for each in views if each not in self._files]
-        found = self._session.files_behind(new) if new else {}
+        # what the run knows of the catalog lacks the definitions of what it has built
+        found = self._session.files_behind(self._session.catalog(), new) if new else {}
         self._files.update({each: found.get(each, ()) for each in new})
         return {each: self._files[each] for each in views if self._files[each]}
 

@@ -90,6 +90,9 @@ class Capabilities:
 CHEAP_BYTES = 256 * 2**20
 """How large a table may be to be read for its version although only some rows came to it."""
 
+ReadFiles: TypeAlias = tuple[str | None, ...]
+"""Paths and globs of files that are read, as this process finds them; None for one that may be another file for the engine."""
+
 Columns: TypeAlias = tuple[tuple[str, str], ...]
 """Names and types of columns, in order."""
 
@@ -368,8 +371,8 @@ class Session(Protocol):
         """Return what the views among some relations read, at any depth: tables and views. By default nobody knows."""
         return {}
 
-    def files_behind(self, relations: Collection[Relation]) -> Mapping[Relation, tuple[str, ...]]:
-        """Return the paths and globs that the views among some relations read, at any depth; no entry where there are none. By default there are none."""
+    def files_behind(self, catalog: Catalog, relations: Collection[Relation]) -> Mapping[Relation, ReadFiles]:
+        """Return the files that the views among some relations read, at any depth; no entry where there are none. By default there are none."""
         return {}
 
     def read_paths(self) -> ReadPaths:

@@ -44,6 +44,7 @@ def bakery(request: pytest.FixtureRequest, tmp_path: Path, preloaded: Callable[[
     if not os.environ.get(variable):
         pytest.skip(f"{variable} names no Python that has the adapter")
     python = Path(os.environ[variable])
+    # the others have programs of theirs beside their Python
     created = kind(tmp_path, preloaded(python) if request.param in ("sqlite", "ducklake") else python)
     try:
         yield created.create()

@@ -72,10 +72,11 @@ class TestedHistory(History):
             if became is TestOutcome.SKIPPED:
                 assert foreseen is became or surprises, each.decision
             elif became is TestOutcome.PROVEN:
-                # what is made above, such as a view that was gone, is known to be what the proof goes through once it is there
-                is_below = not makes.isdisjoint(project.graph.ancestors(each.test.reads))
-                assert foreseen is became or is_touched or is_below or any(other.statement for other in result.tests), (
-                    each.decision
-                )
+                # a view that was gone is known to be what the proof goes through once it is there
+                through = each.decision.evidence.get("through", ())
+                is_through = any(f"({name}." in step for name in makes for step in through)
+                assert (
+                    foreseen is became or is_touched or is_through or any(other.statement for other in result.tests)
+                ), each.decision
             else:
                 assert foreseen is became or is_touched, (plan.tests[each.test.name], each.decision)

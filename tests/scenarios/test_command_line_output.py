@@ -49,7 +49,7 @@ def test_results_are_on_standard_output_and_progress_on_standard_error(world: Wo
 
 
 def test_an_environment_is_shown_with_its_id_once_it_has_one_that_stays(world: World) -> None:
-    many(world.sql(), 1).delete("shop.duckdb")
+    many(world, 1).delete("shop.duckdb")
     unbuilt = "shop.dev.main (nothing is built there yet)"
     assert lines_with(sao(world, "plan").stdout, "environment  ") == [f"environment  {unbuilt}"]
     assert unbuilt in sao(world, "state", "show").stderr
@@ -113,7 +113,7 @@ def test_what_is_only_foreseen_is_counted_apart(world: World) -> None:
 
 
 def test_errors_of_one_cause_are_shown_once(world: World) -> None:
-    world.sql().source("away")
+    world.source("away")
     many(world, 5, "select {n} as x from {{{{ source('raw', 'away') }}}}").model(
         "below", "select * from {{ ref('m000') }}"
     )

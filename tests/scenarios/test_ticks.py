@@ -296,7 +296,7 @@ def test_a_session_that_is_not_open_says_what_an_open_one_has_said(shop: World) 
             session.functions(["twice"]),
             session.resolved([table]),
             session.behind_views([view]),
-            session.files_behind([view]),
+            session.files_behind(session.catalog(), [view]),
             session.movements(session.catalog(), [view]),
             session.content_tokens([view]),
         ]

@@ -27,7 +27,6 @@ from tests.world import World
 @contextmanager
 def held(world: World) -> Iterator[subprocess.Popen[bytes]]:
     """Let another process hold the DuckDB file until it is killed, or the block ends."""
-    world.sql()
     code = (
         f"import duckdb, sys; c = duckdb.connect({str(world.root / 'shop.duckdb')!r}); "
         "print('held', flush=True); sys.stdin.read()"

@@ -41,6 +41,7 @@ from sao_dagster.warehouses.protocol import (
     Constraints,
     FunctionInfo,
     QueryResult,
+    ReadFiles,
     RelationInfo,
     Session,
 )
@@ -216,7 +217,9 @@ class DuckDBSession(Session):
 
     def behind_views(self, relations: Collection[Relation]) -> dict[Relation, frozenset[RelationKey]]:
         """Return what the views among some relations read; see `behind_view`."""
-        views = self._views_among(relations)
+        rows = self.query("select database_name, schema_name, view_name from duckdb_views() where not internal").rows
+        there = {tuple(map(folded, row)) for row in rows}
+        views = [each for each in relations if each.key in there]
         if not views:
             return {}
         from sao_dagster.warehouses.duckdb.views import behind_view  # the parser, where there is one
@@ -224,20 +227,15 @@ class DuckDBSession(Session):
         catalog = self.catalog()
         return {each: behind_view(each, catalog, self.functions) for each in views}
 
-    def files_behind(self, relations: Collection[Relation]) -> dict[Relation, tuple[str, ...]]:
-        """Return the paths and globs that the views among some relations read; see `view_sources`."""
-        views = self._views_among(relations)
-        shown = self._shown_in(self.catalog()) if views else None
-        return {each: sources.files for each in views if shown and (sources := shown(each)) and sources.files}
+    def files_behind(self, catalog: Catalog, relations: Collection[Relation]) -> dict[Relation, ReadFiles]:
+        """Return the files that the views among some relations read; see `view_sources`."""
+        shown = self._shown_in(catalog)
+        views = (each for each in relations if (info := catalog.get(each.key)) is not None and info.is_view)
+        return {each: sources.files for each in views if (sources := shown(each)) and sources.files}
 
     def read_paths(self) -> ReadPaths:
         """Return from where relative paths in SQL are taken."""
         return self._paths
-
-    def _views_among(self, relations: Collection[Relation]) -> list[Relation]:
-        rows = self.query("select database_name, schema_name, view_name from duckdb_views() where not internal").rows
-        there = {tuple(map(folded, row)) for row in rows}
-        return [each for each in relations if each.key in there]
 
     def columns_shown(self, view: Relation, columns: Columns) -> Columns | None:
         """Return the columns that a view has when it is read now: DuckDB drops a table that views read, and looks at a view again when that is read."""
@@ -334,10 +332,8 @@ class DuckDBSession(Session):
         def shown(view: Relation) -> ViewSources | None:
             from sao_dagster.warehouses.duckdb.views import view_sources
 
-            sources = view_sources(view, catalog, self.functions, made())
-            files = tuple(map(self._paths.of, sources.files)) if sources else ()
-            known = tuple(each for each in files if each is not None)
-            return replace(sources.under(settings()), files=known) if sources and len(known) == len(files) else None
+            sources = view_sources(view, catalog, self.functions, made(), self._paths)
+            return sources and sources.under(settings())
 
         return shown
 

@@ -16,6 +16,7 @@ from sao_dagster.sql.volatile import volatility
 from sao_dagster.warehouses.duckdb.names import relation_keys
 from sao_dagster.warehouses.protocol import Catalog, FunctionInfo
 from sao_dagster.warehouses.shared.contents import ViewSources
+from sao_dagster.warehouses.shared.files import ReadPaths
 from sao_dagster.warehouses.shared.names import without_quotes
 
 
@@ -40,6 +41,7 @@ def view_sources(
     catalog: Catalog,
     functions: Callable[[Collection[str]], Mapping[str, FunctionInfo]],
     made: MadeFunctions,
+    paths: ReadPaths,
 ) -> ViewSources | None:
     """Return what a view shows, through views and macros, or None where that cannot be told.
 
@@ -48,6 +50,7 @@ def view_sources(
         catalog: What is in the warehouse.
         functions: Returns what somebody made, by name.
         made: All that somebody made: a view calls what has the name of one of the engine's own now, not what had it when it was made.
+        paths: From where relative paths are taken.
     """
     found: dict[RelationKey, None] = {}
     files: dict[str, None] = {}
@@ -80,7 +83,7 @@ def view_sources(
             files.update({each.path: None for each in reads if isinstance(each, _File)})
             pending += [each for each in reads if not isinstance(each, _File)]
     texts = tuple(text for _, text in sorted(definitions.items(), key=repr))
-    return ViewSources(texts, tuple(sorted(found)), tuple(sorted(files)))
+    return ViewSources(texts, tuple(sorted(found)), tuple(map(paths.of, sorted(files))))
 
 
 def behind_view(

@@ -8,11 +8,11 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from sao_dagster.core.connection import ConnectionSettings
-from sao_dagster.core.data_version import DataVersion, of_files, view_version
+from sao_dagster.core.data_version import DataVersion, view_version
 from sao_dagster.core.hashing import digest
 from sao_dagster.core.relations import Relation, RelationKey, folded
 from sao_dagster.errors import WarehouseError
-from sao_dagster.warehouses.protocol import Catalog, Columns
+from sao_dagster.warehouses.protocol import Catalog, Columns, ReadFiles
 from sao_dagster.warehouses.shared.files import version_of_files
 
 _BATCH = 50  # tables by statement
@@ -38,12 +38,12 @@ class ViewSources:
     Attributes:
         definitions: Those of the views in between, with its own.
         tables: Where its rows come from.
-        files: Paths and globs that they come from, too, as the engine takes them.
+        files: Paths and globs that they come from, too, as the engine takes them; None for one that is not known here.
     """
 
     definitions: tuple[str, ...]
     tables: tuple[RelationKey, ...]
-    files: tuple[str, ...] = ()
+    files: ReadFiles = ()
 
     def under(self, settings: ConnectionSettings) -> ViewSources:
         """Return the same with the settings of the process that reads it, such as its time zone, where they may be seen in what a view shows."""
@@ -123,9 +123,7 @@ def _version(
     if not shown.definitions:
         return versions[relation.key]
     read = {".".join(table): version for table, version in versions.items()}
-    read.update({f"file:{number}": version_of_files((each,), os.sep) for number, each in enumerate(shown.files)})
+    if shown.files:
+        read["files"] = version_of_files(shown.files, os.sep)
     below = {name: version for name, version in read.items() if version is not None}
-    if len(below) < len(read):
-        return None
-    version = view_version(shown.definitions, below)
-    return of_files(version) if shown.files else version
+    return view_version(shown.definitions, below, of_files=bool(shown.files)) if len(below) == len(read) else None

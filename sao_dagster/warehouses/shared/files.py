@@ -49,9 +49,9 @@ def are_gone(source: Source, root: str) -> bool:
     return is_any_gone(patterns_of(source, root))
 
 
-def is_any_gone(patterns: Iterable[str]) -> bool:
+def is_any_gone(patterns: Iterable[str | None]) -> bool:
     """Return whether one of some paths and globs names nothing in a folder that is there, as for `are_gone`."""
-    return any(_is_gone(os.path.expanduser(each)) for each in patterns if "://" not in each)  # noqa: PTH111 - a glob
+    return any(_is_gone(os.path.expanduser(each)) for each in patterns if each and "://" not in each)  # noqa: PTH111 - a glob
 
 
 def _is_gone(path: str) -> bool:
@@ -61,19 +61,19 @@ def _is_gone(path: str) -> bool:
     return not os.path.exists(path) and not matching_files(path)  # noqa: PTH110
 
 
-def version_of_files(patterns: Iterable[str], root: str, read_by: str = "") -> DataVersion | None:
+def version_of_files(patterns: Iterable[str | None], root: str, read_by: str = "") -> DataVersion | None:
     """Return the version of files: which there are, and what is in them; None where none is there or they are remote.
 
     A file of more than 64 MB counts by its size and the time it was written.
 
     Args:
-        patterns: Paths and globs, relative to where this process is, as the engine takes them; `~` is somebody's home.
+        patterns: Paths and globs, relative to where this process is, as the engine takes them; `~` is somebody's home. None for one that is not known here.
         root: The folder from which paths are compared, so that a folder that was moved has the same versions.
         read_by: How they are read, if that counts.
     """
     seen: list[JSON] = []
     for pattern in patterns:
-        if "://" in pattern:
+        if pattern is None or "://" in pattern:
             return None
         files = matching_files(pattern)
         if not files:
@@ -89,7 +89,7 @@ def version_of_files(patterns: Iterable[str], root: str, read_by: str = "") -> D
     return DataVersion("files/3", digest([read_by, seen]))
 
 
-def stamp_of_files(patterns: Iterable[str]) -> str | None:
+def stamp_of_files(patterns: Iterable[str | None]) -> str | None:
     """Return a token of files that differs whenever one of them may have been written again; None where nothing tells that.
 
     They are not read, so that this is cheap, and shows also that a file changed and changed back.
@@ -99,7 +99,7 @@ def stamp_of_files(patterns: Iterable[str]) -> str | None:
     """
     seen: list[JSON] = []
     for pattern in patterns:
-        if "://" in pattern:
+        if pattern is None or "://" in pattern:
             return None
         for name in matching_files(pattern):
             stamp = file_stamp(name)

@@ -21,6 +21,7 @@ from sao_dagster.warehouses.protocol import (
     Constraints,
     ContentTokens,
     FunctionInfo,
+    ReadFiles,
     Session,
     StampedWarehouse,
     Warehouse,
@@ -158,9 +159,11 @@ class KeptSession(DelegatingSession):
         """Return what the views among some relations read."""
         return self._once(("behind_views", frozenset(relations)), lambda session: session.behind_views(relations))
 
-    def files_behind(self, relations: Collection[Relation]) -> Mapping[Relation, tuple[str, ...]]:
-        """Return the paths and globs that the views among some relations read."""
-        return self._once(("files_behind", frozenset(relations)), lambda session: session.files_behind(relations))
+    def files_behind(self, catalog: Catalog, relations: Collection[Relation]) -> Mapping[Relation, ReadFiles]:
+        """Return the files that the views among some relations read."""
+        return self._once(
+            ("files_behind", frozenset(relations)), lambda session: session.files_behind(catalog, relations)
+        )
 
     def read_paths(self) -> ReadPaths:
         """Return from where relative paths in SQL are taken."""
