@@ -38,135 +38,7 @@ if status < 0:
 sys.exit(status)
 """
 
-SERVER = '''
-import array, atexit, contextlib, importlib, io, json, os, runpy, selectors, signal, socket, struct, sys, threading, time, traceback
-
-place, project, *modules = sys.argv[1:]
-for each in modules:
-    with contextlib.suppress(ImportError):
-        importlib.import_module(each)
-
-
-def parse():
-    """Let dbt make what it makes of its own classes when they are first used."""
-    from dbt.adapters.factory import reset_adapters
-    from dbt.cli.main import dbtRunner
-    from dbt_common.events.event_manager_client import cleanup_event_logger
-
-    folder = os.getcwd()
-    for _ in range(2):  # the second one reads what the first one has written
-        with contextlib.redirect_stdout(io.StringIO()):
-            ended = dbtRunner().invoke(["--quiet", "--no-static-parser", "parse", "--project-dir", project, "--profiles-dir", project])
-        assert ended.success, ended.exception
-    reset_adapters()
-    cleanup_event_logger()
-    os.chdir(folder)
-
-
-if project:
-    parse()
-assert len(os.listdir("/proc/self/task")) == 1  # so that a fork has all of it
-listener = socket.socket(socket.AF_UNIX)
-listener.bind(place)
-listener.listen(64)
-selector = selectors.DefaultSelector()
-selector.register(listener, selectors.EVENT_READ, "caller")
-selector.register(0, selectors.EVENT_READ, "end")
-callers = {}  # the connection of each fork, by its pidfd
-
-
-def received(caller):
-    head, rights, _, _ = caller.recvmsg(4, socket.CMSG_SPACE(12))
-    files = array.array("i", rights[0][2])
-    wanted, got = struct.unpack("!I", head)[0], b""
-    while len(got) < wanted:
-        got += caller.recv(wanted - len(got))
-    return json.loads(got), files
-
-
-def become(arguments, folder, environment, files):
-    """Be the process that was asked for; never return."""
-    status = 1
-    try:
-        os.setsid()
-        for number, file in enumerate(files):
-            os.dup2(file, number)
-            os.close(file)
-        os.chdir(folder)
-        os.environ.clear()
-        os.environ.update(environment)
-        time.tzset()
-        first, *rest = arguments
-        sys.path[0] = "" if first in ("-c", "-m") else os.path.dirname(os.path.abspath(first))
-        sys.argv = ["-c", *rest[1:]] if first == "-c" else rest if first == "-m" else arguments
-        main = sys.modules["__main__"].__dict__
-        if first == "-c":
-            exec(compile(rest[0], "<string>", "exec"), main)
-        elif first == "-m":
-            runpy.run_module(rest[0], run_name="__main__", alter_sys=True)
-        else:
-            runpy.run_path(first, run_name="__main__")
-        status = 0
-    except SystemExit as ended:
-        status = ended.code if isinstance(ended.code, int) else 0 if ended.code is None else 1
-        if isinstance(ended.code, str):
-            print(ended.code, file=sys.stderr)
-    except BaseException:
-        traceback.print_exc()
-    with contextlib.suppress(BaseException):
-        threading._shutdown()
-        atexit._run_exitfuncs()
-        sys.stdout.flush()
-        sys.stderr.flush()
-    os._exit(status & 255)
-
-
-def begin(caller):
-    asked, files = received(caller)
-    process = os.fork()
-    if process == 0:
-        signal.signal(signal.SIGINT, signal.default_int_handler)
-        for key in list(selector.get_map().values()):
-            if key.fileobj != 0:
-                os.close(key.fd)
-        become(*asked, files)
-    for file in files:
-        os.close(file)
-    watch = os.pidfd_open(process)
-    callers[watch] = caller
-    selector.register(watch, selectors.EVENT_READ, ("ended", process))
-    selector.register(caller, selectors.EVENT_READ, ("told", process))
-
-
-signal.signal(signal.SIGINT, signal.SIG_IGN)
-print("ready", flush=True)
-while True:
-    for key, _ in selector.select():
-        what, process = key.data if isinstance(key.data, tuple) else (key.data, None)
-        if what == "end":
-            sys.exit()
-        if what == "caller":
-            begin(listener.accept()[0])
-        elif what == "told":
-            said = b""
-            with contextlib.suppress(OSError):
-                said = key.fileobj.recv(1)
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(process, said[0] if said else signal.SIGKILL)
-            if not said:
-                selector.unregister(key.fileobj)
-        else:
-            _, state = os.waitpid(process, 0)
-            caller = callers.pop(key.fd)
-            selector.unregister(key.fd)
-            os.close(key.fd)
-            with contextlib.suppress(KeyError):
-                selector.unregister(caller)
-            with contextlib.suppress(OSError):
-                caller.sendall(struct.pack("!i", os.waitstatus_to_exitcode(state)))
-            caller.close()
-'''
-
+SERVER = Path(__file__).with_name("preloaded_server.py")
 MODULES = ("dbt.cli.main", "dbt.task.build", "dbt.task.retry", "multiprocessing.connection")
 ADAPTERS = ("dbt.adapters.duckdb", "dbt.adapters.postgres")  # with a DuckDB that starts no thread when it is imported
 
@@ -196,8 +68,6 @@ class Preloaded:
         self._server = subprocess.Popen(
             [
                 self._real,
-                "-c",
-                "import sys; exec(sys.argv.pop(1), {'__name__': 'server'})",
                 SERVER,
                 str(place),
                 project,
